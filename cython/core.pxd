@@ -1,0 +1,282 @@
+# What the compiled modules use of kernels/core.
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libcpp cimport bool as cbool
+from libcpp.map cimport map as cmap
+from libcpp.memory cimport shared_ptr
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+
+cdef extern from "core/status.h" namespace "gridflow" nogil:
+    cdef enum class Code:
+        kOk
+        kNotFound
+        kFull
+        kAccess
+        kCorrupt
+        kVersion
+        kInvalid
+        kBusy
+        kInternal
+
+    cdef cppclass Status:
+        Code code
+        string message
+        string file
+        int64_t offset
+        cbool ok()
+
+
+cdef extern from "gridflow/schema_format.h" nogil:
+    cdef enum gf_kind:
+        GF_BOOL
+        GF_INT8
+        GF_INT16
+        GF_INT32
+        GF_INT64
+        GF_UINT8
+        GF_UINT16
+        GF_UINT32
+        GF_UINT64
+        GF_FLOAT16
+        GF_FLOAT32
+        GF_FLOAT64
+        GF_DECIMAL
+        GF_STRING
+        GF_BINARY
+        GF_DATE
+        GF_TIME
+        GF_TIMESTAMP
+        GF_UUID
+        GF_TENSOR
+        GF_LIST
+        GF_STRUCT
+        GF_MAP
+
+    cdef enum gf_unit:
+        GF_SECOND
+        GF_MILLISECOND
+        GF_MICROSECOND
+        GF_NANOSECOND
+
+
+cdef extern from "core/schema.h" namespace "gridflow" nogil:
+    cdef cppclass Type:
+        gf_kind kind
+        cbool nullable
+        cbool utc
+        gf_kind element
+        gf_unit unit
+        uint8_t precision
+        uint8_t scale
+        string name
+        vector[int64_t] dims
+        vector[Type] children
+        int64_t width
+
+    cdef cppclass Column:
+        uint32_t id
+        Type type
+
+    cdef cppclass Schema:
+        vector[Column] columns
+        vector[uint32_t] key
+        vector[uint32_t] value
+        void Finish()
+        int Find(const string&)
+
+
+cdef extern from "core/key_hash.h" namespace "gridflow" nogil:
+    uint64_t KeyHash(const void*, size_t)
+    uint32_t PartitionOf(uint64_t, uint32_t)
+
+
+cdef extern from "core/column.h" namespace "gridflow" nogil:
+    cdef cppclass ColumnView:
+        const Type* type
+        int64_t length
+        cbool missing()
+        cbool IsNull(int64_t)
+
+
+cdef extern from "core/row_codec.h" namespace "gridflow" nogil:
+    Status EncodeKey(const Schema&, const vector[ColumnView]&, int64_t, string*)
+    Status EncodeValue(const Schema&, const vector[ColumnView]&, int64_t, string*)
+    Status CheckKey(const Schema&, const uint8_t*, size_t)
+    Status CheckValue(const Schema&, const uint8_t*, size_t)
+    cdef cppclass RowsBuilder:
+        RowsBuilder(const Schema&)
+        void Append(const uint8_t*, const uint8_t*)
+        vector[ColumnView] Views()
+        int64_t rows()
+
+
+cdef extern from "core/segment.h" namespace "gridflow" nogil:
+    cdef cppclass Segment:
+        @staticmethod
+        Status Open(const string&, shared_ptr[const Segment]*)
+        const Schema& schema() const
+        int64_t rows() const
+        const uint64_t* hashes() const
+        uint64_t id() const
+        uint64_t bytes() const
+        const string& path() const
+        const ColumnView& column(int) const
+        int FindColumn(uint32_t) const
+        void PartitionRows(uint32_t, uint32_t, uint32_t, int64_t*, int64_t*) const
+        Status Verify() const
+
+    cdef cppclass Deletions:
+        cbool Test(int64_t) const
+        const uint8_t* bits() const
+        int64_t deleted() const
+
+
+cdef extern from "core/snapshot.h" namespace "gridflow" nogil:
+    cdef cppclass SegmentRef:
+        shared_ptr[const Segment] segment
+        shared_ptr[const Deletions] deletions
+        cbool Live(int64_t) const
+        int64_t live_rows() const
+
+    cdef cppclass TableSnapshot:
+        @staticmethod
+        Status Open(const string&, uint32_t, shared_ptr[const TableSnapshot]*)
+        const Manifest& manifest() const
+        const Schema& schema() const
+        const vector[SegmentRef]& segments() const
+        const vector[ColumnView]& columns(int) const
+        int64_t live_rows() const
+        cbool Find(uint64_t, const uint8_t*, size_t, int*, int64_t*) const
+
+
+cdef extern from "gridflow/manifest_format.h" nogil:
+    ctypedef struct gf_manifest_segment:
+        uint64_t segment_id
+        uint64_t deletions_id
+        uint64_t rows
+        uint64_t deleted
+
+
+cdef extern from "core/manifest.h" namespace "gridflow" nogil:
+    cdef cppclass Manifest:
+        uint32_t table_id
+        uint32_t partitions
+        uint64_t version
+        uint64_t flushed_lsn
+        uint64_t next_file_id
+        Schema schema
+        vector[gf_manifest_segment] segments
+        @staticmethod
+        Status Read(const string&, Manifest*)
+        Status Write(const string&, cbool)
+
+    cdef cppclass CatalogEntry:
+        uint32_t table_id
+        string name
+        string options
+
+    cdef cppclass Catalog:
+        uint32_t next_table_id
+        uint64_t version
+        vector[CatalogEntry] tables
+        @staticmethod
+        Status Read(const string&, Catalog*)
+        Status Write(const string&, cbool)
+        const CatalogEntry* Find(const string&) const
+
+    string FileName(uint64_t, const char*)
+    string TableFolder(const string&, uint32_t)
+
+
+cdef extern from "gridflow/log_format.h" nogil:
+    ctypedef struct gf_log_operation:
+        uint32_t table_id
+        uint32_t key_bytes
+        uint32_t value_bytes
+    uint32_t GF_LOG_REMOVE
+
+
+cdef extern from "core/log.h" namespace "gridflow" nogil:
+    cdef cppclass LogFile:
+        @staticmethod
+        Status Create(const string&, uint64_t, uint64_t, cbool, shared_ptr[LogFile]*)
+        const string& path() const
+        uint64_t first_lsn() const
+        uint64_t tail() const
+        Status Reserve(uint64_t, cbool*)
+        const uint8_t* Append(uint64_t, const void*, uint64_t, const void*, uint64_t)
+        Status Sync(uint64_t) const
+
+    Status ListLog(const string&, vector[string]*)
+    gf_log_operation OperationAt(const uint8_t*)
+
+
+cdef extern from "core/memory_table.h" namespace "gridflow" nogil:
+    cdef cppclass MemoryEntry:
+        uint64_t hash
+        const uint8_t* operation
+        cbool removed() const
+        const uint8_t* key() const
+        const uint8_t* value() const
+
+    cdef cppclass MemoryTable:
+        MemoryTable()
+        void Put(uint64_t, const uint8_t*, const shared_ptr[LogFile]&)
+        void Absorb(const MemoryTable&)
+        const MemoryEntry* Find(uint64_t, const uint8_t*, size_t) const
+        size_t size() const
+        uint64_t bytes() const
+
+
+cdef extern from "core/log_replay.h" namespace "gridflow" nogil:
+    cdef cppclass ReplayTarget:
+        uint64_t flushed_lsn
+        const Schema* schema
+        MemoryTable* memory
+        uint64_t first_lsn
+
+    cdef cppclass LogReplay:
+        LogReplay(string)
+        Status Run(uint64_t, cbool, cmap[uint32_t, ReplayTarget]*)
+        uint64_t next_lsn() const
+
+
+cdef extern from "core/control.h" namespace "gridflow" nogil:
+    cdef cppclass ControlPage:
+        @staticmethod
+        Status Create(const string&, uint64_t, shared_ptr[ControlPage]*)
+        @staticmethod
+        Status Open(const string&, shared_ptr[ControlPage]*)
+        uint64_t generation() const
+        uint64_t committed_lsn() const
+        void Bump()
+        void Commit(uint64_t)
+
+
+cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
+    cdef enum class LoadMode:
+        kReplace
+        kInsert
+
+    cdef cppclass TableEdit:
+        TableEdit(const string&, shared_ptr[const TableSnapshot], cbool, int)
+        Status AddMemory(const MemoryTable&)
+        Status AddRows(const vector[vector[ColumnView]]&, LoadMode, int64_t*, string*)
+        Status Merge(const vector[int]&)
+        Status Commit(uint64_t, shared_ptr[const TableSnapshot]*)
+        const vector[string]& obsolete() const
+
+
+cdef extern from "core/arrow_c.h" namespace "gridflow" nogil:
+    cdef cppclass ArrowArray:
+        int64_t length
+        int64_t null_count
+        void (*release)(ArrowArray*) noexcept nogil
+
+    Status ImportColumn(const Type&, const ArrowArray&, ColumnView*)
+    void ExportColumn(const ColumnView&, int64_t, int64_t, const shared_ptr[const Segment]&, ArrowArray*)
+
+
+cdef extern from "core/mapping.h" namespace "gridflow" nogil:
+    Status ReplaceFile(const string&, const void*, size_t, cbool)

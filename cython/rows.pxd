@@ -1,0 +1,20 @@
+from libc.stdint cimport uint8_t, uint32_t
+from libcpp.string cimport string
+
+from gridflow._native.core cimport Schema
+
+
+cdef class RowCodec:
+    cdef Schema schema
+    cdef readonly object python_schema
+    cdef readonly str table
+    cdef readonly bint plain_value
+    cdef readonly tuple value_names
+    cdef object fail(self, uint32_t position, object mismatch)
+    cdef int encode_key(self, object key, string& out) except -1
+    cdef int encode_value(self, object value, string& out) except -1
+    cdef object decode_key(self, const uint8_t* p)
+    cdef object decode_value(self, const uint8_t* p)
+
+
+cdef object schema_from_native(const Schema& schema)

@@ -1,0 +1,126 @@
+"""One version of a table, mapped, and its columns as Arrow arrays without a copy."""
+import numpy as np
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libcpp.memory cimport shared_ptr
+from libcpp.string cimport string
+
+from gridflow._native.core cimport *
+from gridflow._native.rows cimport schema_from_native
+from gridflow._native.status cimport check
+
+
+cdef Snapshot wrap(shared_ptr[const TableSnapshot] snapshot, object schema):
+    cdef Snapshot result = Snapshot.__new__(Snapshot)
+    result.it = snapshot
+    result.schema = schema if schema is not None else schema_from_native(snapshot.get().schema())
+    return result
+
+
+cdef class Snapshot:
+    """A version of a table. Immutable, safe to use from any thread; stays readable when its files are gone."""
+
+    def __init__(self):
+        raise TypeError("Snapshot.open(home, table_id)")
+
+    @staticmethod
+    def open(str home, uint32_t table_id):
+        """Opens the current version of a table, without asking its owner."""
+        cdef shared_ptr[const TableSnapshot] snapshot
+        cdef Status status
+        cdef string folder = home.encode()
+        with nogil:
+            status = TableSnapshot.Open(folder, table_id, &snapshot)
+        check(status)
+        return wrap(snapshot, None)
+
+    @property
+    def version(self):
+        return self.it.get().manifest().version
+
+    @property
+    def flushed_lsn(self):
+        return self.it.get().manifest().flushed_lsn
+
+    @property
+    def partitions(self):
+        return self.it.get().manifest().partitions
+
+    @property
+    def rows(self):
+        return self.it.get().live_rows()
+
+    def segments(self):
+        """For each segment, oldest first: (id, rows, deleted rows, bytes)."""
+        cdef size_t i
+        cdef const SegmentRef* ref
+        cdef const Segment* segment
+        result = []
+        for i in range(self.it.get().segments().size()):
+            ref = &self.it.get().segments()[i]
+            segment = ref.segment.get()
+            result.append((segment.id(), segment.rows(), segment.rows() - ref.live_rows(), segment.bytes()))
+        return result
+
+    def files(self):
+        """The names of the files that make up this version, but for the manifest."""
+        cdef size_t i
+        cdef gf_manifest_segment named
+        names = set()
+        for i in range(self.it.get().manifest().segments.size()):
+            named = self.it.get().manifest().segments[i]
+            names.add(f"{named.segment_id:016x}.seg")
+            if named.deletions_id:
+                names.add(f"{named.deletions_id:016x}.del")
+        return names
+
+    def partition_rows(self, int segment, uint32_t first, uint32_t last):
+        """The rows [begin, end) of partitions [first, last) in one segment."""
+        cdef int64_t begin, end
+        cdef uint32_t partitions = self.it.get().manifest().partitions
+        self.it.get().segments()[segment].segment.get().PartitionRows(first, last, partitions, &begin, &end)
+        return begin, end
+
+    def live(self, int segment):
+        """Which rows of a segment are not deleted, as bool[rows]; None if all are."""
+        cdef const SegmentRef* ref = &self.it.get().segments()[segment]
+        cdef const uint8_t[::1] bits
+        if ref.deletions.get() == NULL:
+            return None
+        rows = ref.segment.get().rows()
+        bits = <const uint8_t[:(rows + 7) // 8]>ref.deletions.get().bits()
+        return np.unpackbits(np.asarray(bits), count=rows, bitorder="little") == 0
+
+    def hashes(self, int segment):
+        """The key hashes of a segment's rows, uint64[rows], rising: a copy."""
+        cdef const Segment* it = self.it.get().segments()[segment].segment.get()
+        cdef const uint64_t[::1] view = <const uint64_t[:it.rows()]>it.hashes()
+        return np.array(view)
+
+    def key(self, int segment, int64_t row):
+        """The encoded key of a row, as bytes."""
+        cdef string encoded
+        check(EncodeKey(self.it.get().schema(), self.it.get().columns(segment), row, &encoded))
+        return <bytes>encoded
+
+    def export(self, int segment, int column, int64_t begin, int64_t end, uintptr_t array):
+        """Fills an Arrow C ``ArrowArray`` at address ``array`` with rows [begin, end) of a column: a view.
+
+        Returns whether the segment has the column; if not, nothing is filled.
+        """
+        cdef const ColumnView* view = &self.it.get().columns(segment)[column]
+        cdef ArrowArray* out = <ArrowArray*>array
+        if not 0 <= begin <= end <= self.it.get().segments()[segment].segment.get().rows():
+            raise IndexError(f"rows {begin} to {end}")
+        if view.missing():
+            return False
+        ExportColumn(view[0], begin, end, self.it.get().segments()[segment].segment, out)
+        return True
+
+    def verify(self, int segment):
+        """Reads every byte of a segment. Raises GridCorruptError, naming file and offset, at the first damage."""
+        cdef shared_ptr[const Segment] held = self.it.get().segments()[segment].segment
+        cdef Status status
+        with nogil:
+            status = held.get().Verify()
+        check(status)

@@ -1,0 +1,3 @@
+from gridflow._native.core cimport Status
+
+cdef int check(const Status& status) except -1

@@ -1,0 +1,25 @@
+"""The one place where a native status becomes a Python error."""
+from gridflow import errors
+from gridflow._native.core cimport Code, Status
+
+
+cdef int check(const Status& status) except -1:
+    """Raises what the status says; returns 0 if it says nothing."""
+    if status.code == Code.kOk:
+        return 0
+    message = status.message.decode("utf-8", "replace")
+    if status.code == Code.kFull:
+        raise errors.GridFullError(
+            f"no room left in the grid: {message}; what was there stays readable, and writes work again once there is room"
+        )
+    if status.code == Code.kAccess:
+        raise errors.GridAccessError(message)
+    if status.code == Code.kCorrupt:
+        raise errors.GridCorruptError(message, status.file.decode() or None, status.offset if status.offset >= 0 else None)
+    if status.code == Code.kVersion:
+        raise errors.GridVersionError(message)
+    if status.code == Code.kInvalid:
+        raise errors.SchemaError(message)
+    if status.code == Code.kNotFound:
+        raise FileNotFoundError(message)
+    raise errors.InternalError(message)

@@ -1,0 +1,782 @@
+"""The store: the log, the newest writes in memory, and key look-up, of one grid.
+
+Who may do what: the GIL guards everything here that changes. A commit (encode, look up, append, enter in the memory
+table) never lets go of it in between, so it is atomic among the threads of the owner. What runs without the GIL works on
+frozen memory tables and sealed files only. ``TableStore.lock`` orders what makes a new version (flush, load, compaction).
+"""
+import os
+import threading
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy
+from libcpp cimport bool as cbool
+from libcpp.memory cimport make_shared, shared_ptr
+from libcpp.string cimport string
+from libcpp.utility cimport pair
+from libcpp.vector cimport vector
+
+from gridflow._native.core cimport *
+from gridflow._native.rows cimport RowCodec
+from gridflow._native.snapshot cimport wrap as wrap_snapshot
+from gridflow._native.status cimport check
+
+from gridflow.errors import (
+    DuplicateKeyError, GridAccessError, GridClosedError, GridCorruptError, GridVersionError, InternalError, SchemaError,
+    TableNotFound, UsageError,
+)
+
+cdef enum:
+    ABSENT = 0
+    IN_MEMORY = 1
+    IN_SEGMENT = 2
+    OPERATION_HEADER = 12
+
+cdef uint64_t ALL_RECORDS = 0xFFFFFFFFFFFFFFFF
+#: Bytes of log after which the background flush is woken; a writer that gets 8 times as far ahead flushes itself.
+DEFAULT_FLUSH_BYTES = 32 << 20
+
+
+def check_log(str home):
+    """Reads every record of a grid's log. Raises GridCorruptError at the first damage that is not its torn end."""
+    cdef cmap[uint32_t, ReplayTarget] nothing
+    cdef LogReplay* replay = new LogReplay(os.fsencode(home) + b"/log")
+    cdef Status status
+    try:
+        with nogil:
+            status = replay.Run(ALL_RECORDS, True, &nothing)
+        check(status)
+    finally:
+        del replay
+
+
+cdef class Store:
+    """The log and the tables of one grid directory, as owner or as reader.
+
+    Args:
+        home: the grid's directory; it holds ``log`` and ``tables`` already.
+        owner: whether this process holds the grid's lock.
+        durable: whether a commit waits for the disk.
+    """
+
+    def __cinit__(self):
+        self.replay = NULL
+
+    def __init__(self, str home, bint owner, bint durable=False):
+        self.home = os.fsencode(home)
+        self.owner = owner
+        self.durable = durable
+        self.closed = False
+        self.closed_because = ""
+        self.tables = {}
+        self.flush_bytes = DEFAULT_FLUSH_BYTES
+        self.since_wake = 0
+        self.next_lsn = 1
+        self.generation = ALL_RECORDS
+        self.wake = threading.Event()
+        self.threads = min(4, os.cpu_count() or 1)
+        cdef string page = self.home + <string>b"/control"
+        if owner:
+            check(ControlPage.Create(page, os.getpid(), &self.control))
+        else:
+            check(ControlPage.Open(page, &self.control))
+
+    def __dealloc__(self):
+        del self.replay
+
+    def close(self, str because="the grid is closed"):
+        """Ends all use. Writes that are not flushed stay in the log."""
+        self.closed = True
+        self.closed_because = because
+        self.log.reset()
+
+    cdef int append(self, string& payload, const uint8_t** at) except -1:
+        """Writes one record of the log. Once it returns, the record survives this process."""
+        cdef cbool fits = False
+        cdef uint64_t before
+        if self.log.get() != NULL:
+            check(self.log.get().Reserve(payload.size(), &fits))
+        if not fits:
+            self.rotate(payload.size())
+        before = self.log.get().tail()
+        at[0] = self.log.get().Append(self.next_lsn, payload.data(), payload.size(), NULL, 0)
+        self.next_lsn += 1
+        self.control.get().Commit(self.next_lsn - 1)
+        self.since_wake += payload.size()
+        if self.since_wake > self.flush_bytes:
+            self.since_wake = 0
+            self.wake.set()
+        if self.durable:
+            check(self.log.get().Sync(before))
+        return 0
+
+    cdef int rotate(self, uint64_t payload) except -1:
+        cdef shared_ptr[LogFile] fresh
+        check(LogFile.Create(self.home + <string>b"/log", self.next_lsn, payload, self.durable, &fresh))
+        self.log = fresh
+        self.control.get().Bump()
+        return 0
+
+    def recover(self):
+        """Owner: brings every write of the log that is not in a segment back to memory.
+
+        Call it once, after all tables are there. Raises GridCorruptError if an acknowledged record is damaged.
+        """
+        cdef TableStore table
+        cdef ReplayTarget target
+        cdef Status status
+        cdef LogReplay* replay = new LogReplay(self.home + <string>b"/log")
+        cdef cmap[uint32_t, ReplayTarget] targets
+        cdef uint64_t last = 0
+        try:
+            for table in self.tables.values():
+                target.flushed_lsn = table.current.get().manifest().flushed_lsn
+                target.schema = &table.codec.schema
+                target.memory = table.active.get()
+                target.first_lsn = 0
+                targets[table.table_id] = target
+                last = max(last, target.flushed_lsn)
+            with nogil:
+                status = replay.Run(ALL_RECORDS, True, &targets)
+            check(status)
+            for table in self.tables.values():
+                table.active_lsn = targets[table.table_id].first_lsn
+            self.next_lsn = max(last + 1, replay.next_lsn())
+        finally:
+            del replay
+        self.control.get().Commit(self.next_lsn - 1)
+        self.control.get().Bump()
+
+    def trim(self):
+        """Owner: unlinks the files of the log whose writes are all in segments."""
+        cdef TableStore table
+        cdef uint64_t oldest = self.next_lsn
+        cdef vector[string] paths
+        cdef size_t i
+        for table in self.tables.values():
+            if table.active_lsn:
+                oldest = min(oldest, table.active_lsn)
+            if table.frozen_lsn:
+                oldest = min(oldest, table.frozen_lsn)
+        check(ListLog(self.home + <string>b"/log", &paths))
+        current = self.log.get().path() if self.log.get() != NULL else b""
+        names = [os.fsdecode(paths[i]) for i in range(paths.size())]
+        firsts = [int(os.path.basename(name)[:16], 16) for name in names] + [self.next_lsn]
+        for i, name in enumerate(names):
+            if firsts[i + 1] > oldest or os.fsencode(name) == current:
+                break
+            os.unlink(name)
+
+    def forget_log(self):
+        """Owner, before it closes, when all is flushed: starts a new file of the log so that trim can drop the old."""
+        self.log.reset()
+        self.trim()
+
+    @property
+    def last_lsn(self):
+        return self.next_lsn - 1
+
+    def bump(self):
+        """Owner: tells readers that a manifest, the catalog or the log's files changed."""
+        self.control.get().Bump()
+
+    # ---- readers ----
+
+    cdef int follow(self) except -1:
+        """Reader: makes every write that is acknowledged now visible here."""
+        cdef uint64_t committed, generation
+        cdef Status status
+        for attempt in range(1000):
+            generation = self.control.get().generation()
+            if generation != self.generation:
+                self.reload()
+                continue
+            committed = self.control.get().committed_lsn()
+            if self.replay == NULL or self.replay.next_lsn() > committed:
+                return 0
+            if self.replay.next_lsn() == 0 and committed == 0:
+                return 0
+            status = self.replay.Run(committed, False, &self.targets)
+            if status.code != Code.kNotFound:
+                check(status)
+            if self.replay.next_lsn() > committed:
+                return 0
+            if self.replay.next_lsn() == 0 and generation == self.control.get().generation():
+                return 0  # there is no log: everything is in segments
+            if generation == self.control.get().generation() and attempt > 100:
+                return 0  # a dead owner's last record was torn
+        raise InternalError("the grid changes faster than it can be followed")
+
+    cdef int reload(self) except -1:
+        """Reader: opens the current version of every table and replays the log from its start."""
+        cdef TableStore table
+        cdef ReplayTarget target
+        cdef shared_ptr[const TableSnapshot] snapshot
+        cdef Status status
+        cdef uint64_t generation
+        for _ in range(1000):
+            generation = self.control.get().generation()
+            del self.replay
+            self.replay = NULL
+            self.targets.clear()
+            for table in list(self.tables.values()):
+                status = TableSnapshot.Open(self.home, table.table_id, &snapshot)
+                if status.code == Code.kNotFound:
+                    table.dropped = True
+                    continue
+                check(status)
+                table.current = snapshot
+                table.active = make_shared[MemoryTable]()
+                target.flushed_lsn = snapshot.get().manifest().flushed_lsn
+                target.schema = &table.codec.schema
+                target.memory = table.active.get()
+                self.targets[table.table_id] = target
+            self.replay = new LogReplay(self.home + <string>b"/log")
+            status = self.replay.Run(self.control.get().committed_lsn(), False, &self.targets)
+            if status.code != Code.kNotFound:  # a file that went while we looked: the generation has changed
+                check(status)
+            if self.control.get().generation() == generation:
+                self.generation = generation
+                return 0
+        raise InternalError("the grid changes faster than it can be read")
+
+    def catch_up(self):
+        """Reader: makes every acknowledged write visible; a no-op in the owner."""
+        if not self.owner:
+            self.follow()
+
+
+cdef class TableStore:
+    """The rows of one table: key look-up and writes. ``gridflow.Table`` is built on it."""
+
+    def __init__(self, Store store, RowCodec codec, uint32_t table_id):
+        cdef Status status
+        self.store = store
+        self.codec = codec
+        self.table_id = table_id
+        self.lock = threading.RLock()
+        self.active = make_shared[MemoryTable]()
+        with nogil:
+            status = TableSnapshot.Open(store.home, table_id, &self.current)
+        check(status)
+        store.tables[table_id] = self
+        store.generation = ALL_RECORDS  # a reader starts over, with this table
+
+    cdef int writable(self) except -1:
+        if self.store.closed or self.dropped or not self.store.owner:
+            if self.store.closed:
+                raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+            if self.dropped:
+                raise TableNotFound(f"table {self.codec.table} was dropped")
+            raise GridAccessError(f"table {self.codec.table}: the grid is open to read only")
+        while self.exclusive > 0:  # a load or a drop is under way in another thread
+            if self.lock._is_owned():
+                raise UsageError(f"table {self.codec.table} is being loaded by this very thread: it cannot write meanwhile")
+            with self.lock:
+                pass
+        return 0
+
+    cdef int lookup(self, uint64_t hash, const string& key, const uint8_t** value, int* segment,
+                    int64_t* row) except -1:
+        cdef const MemoryEntry* entry
+        cdef const uint8_t* bytes = <const uint8_t*>key.data()
+        if self.store.closed or self.dropped:
+            if self.store.closed:
+                raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+            raise TableNotFound(f"table {self.codec.table} was dropped")
+        if not self.store.owner:
+            self.store.follow()
+        entry = self.active.get().Find(hash, bytes, key.size())
+        if entry == NULL and self.frozen.get() != NULL:
+            entry = self.frozen.get().Find(hash, bytes, key.size())
+        if entry != NULL:
+            if entry.removed():
+                return ABSENT
+            value[0] = entry.value()
+            return IN_MEMORY
+        return IN_SEGMENT if self.current.get().Find(hash, bytes, key.size(), segment, row) else ABSENT
+
+    cdef object value_at(self, int where, const uint8_t* value, int segment, int64_t row):
+        cdef string encoded
+        if where == IN_SEGMENT:
+            check(EncodeValue(self.codec.schema, self.current.get().columns(segment), row, &encoded))
+            value = <const uint8_t*>encoded.data()
+        return self.codec.decode_value(value)
+
+    cdef int begin_operation(self, string& out) except -1:
+        out.append(OPERATION_HEADER, <char>0)
+        return 0
+
+    cdef int finish_operation(self, string& out, size_t start, size_t key_bytes, bint remove) except -1:
+        cdef gf_log_operation header
+        cdef size_t value_bytes = out.size() - start - OPERATION_HEADER - key_bytes
+        if value_bytes >= GF_LOG_REMOVE:
+            raise SchemaError(f"table {self.codec.table}: a row has at most 4 GiB - 2, this one has {value_bytes} bytes")
+        header.table_id = self.table_id
+        header.key_bytes = <uint32_t>key_bytes
+        header.value_bytes = GF_LOG_REMOVE if remove else <uint32_t>value_bytes
+        memcpy(&out[start], &header, sizeof(header))
+        return 0
+
+    cdef int commit(self, string& payload) except -1:
+        """Makes operations of this table durable and visible: one commit."""
+        cdef const uint8_t* at
+        cdef const uint8_t* end
+        cdef gf_log_operation header
+        cdef uint64_t lsn = self.store.next_lsn
+        try:
+            self.store.append(payload, &at)
+        finally:
+            # Also when only the wait for the disk failed: the record is in the log, so it must be in memory, too.
+            if self.store.next_lsn > lsn:
+                end = at + payload.size()
+                while at < end:
+                    header = OperationAt(at)
+                    if self.active.get().size() == 0:
+                        self.active_lsn = lsn
+                    self.active.get().Put(KeyHash(at + OPERATION_HEADER, header.key_bytes), at, self.store.log)
+                    at += OPERATION_HEADER + header.key_bytes + (0 if header.value_bytes == GF_LOG_REMOVE else header.value_bytes)
+        if self.active.get().bytes() > 8 * self.store.flush_bytes and not self.store.durable:
+            self.flush_store()
+        return 0
+
+    # ---- writes ----
+
+    def put(self, key, value):
+        """Writes the row under ``key``, whether there was one or not. One commit.
+
+        Args:
+            key: the key's value; a tuple for a key of several columns.
+            value: a dict of the other columns (one that is missing is null), or the plain value of a ``_VAL`` column.
+
+        Raises:
+            SchemaError: the key or a value does not fit its column; nothing is written.
+            ColumnNotFound: the value names a column that the table has not.
+            GridFullError: there is no room; nothing is written.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     table = grid.create_table("T", {"ID": "LONG", "NAME": "VARCHAR"}, key="ID")
+        ...     table.put(1, {"NAME": "one"})
+        ...     table.get(1)
+        {'NAME': 'one'}
+        """
+        cdef string out
+        cdef size_t key_bytes
+        self.begin_operation(out)
+        self.codec.encode_key(key, out)
+        key_bytes = out.size() - OPERATION_HEADER
+        self.codec.encode_value(value, out)
+        self.finish_operation(out, 0, key_bytes, False)
+        self.writable()
+        self.commit(out)
+
+    def put_all(self, rows):
+        """Writes many rows, a mapping or an iterable of (key, value), in one commit: all or none.
+
+        Raises:
+            SchemaError, ColumnNotFound, GridFullError: as ``put``; nothing is written.
+        """
+        cdef string out
+        cdef size_t start, key_bytes
+        pairs = rows.items() if hasattr(rows, "items") else rows
+        for key, value in pairs:
+            start = out.size()
+            self.begin_operation(out)
+            self.codec.encode_key(key, out)
+            key_bytes = out.size() - start - OPERATION_HEADER
+            self.codec.encode_value(value, out)
+            self.finish_operation(out, start, key_bytes, False)
+        self.writable()
+        if out.size():
+            self.commit(out)
+
+    def put_if_absent(self, key, value):
+        """Writes the row unless there is one under ``key``. Returns whether it wrote.
+
+        Raises:
+            SchemaError, ColumnNotFound, GridFullError: as ``put``.
+        """
+        return self._conditional(key, value, False)
+
+    def replace(self, key, value):
+        """Writes the row only if there is one under ``key``. Returns whether it wrote.
+
+        Raises:
+            SchemaError, ColumnNotFound, GridFullError: as ``put``.
+        """
+        return self._conditional(key, value, True)
+
+    def _conditional(self, key, value, bint wanted):
+        cdef string out
+        cdef size_t key_bytes
+        self.begin_operation(out)
+        self.codec.encode_key(key, out)
+        key_bytes = out.size() - OPERATION_HEADER
+        self.codec.encode_value(value, out)
+        self.finish_operation(out, 0, key_bytes, False)
+        self.writable()
+        if self.has(out.substr(OPERATION_HEADER, key_bytes)) != wanted:
+            return False
+        self.commit(out)
+        return True
+
+    cdef bint has(self, const string& key) except -1:
+        cdef const uint8_t* value
+        cdef int segment
+        cdef int64_t row
+        return self.lookup(KeyHash(key.data(), key.size()), key, &value, &segment, &row) != ABSENT
+
+    def remove(self, key):
+        """Removes the row under ``key``. Returns whether there was one.
+
+        Raises:
+            SchemaError: the key does not fit the key columns.
+            GridFullError: there is no room for the record of the removal.
+        """
+        return self.remove_all((key,)) == 1
+
+    def remove_all(self, keys):
+        """Removes the rows under these keys in one commit. Returns how many there were."""
+        cdef string out, encoded
+        cdef vector[string] found
+        cdef size_t i
+        seen = set()
+        for key in keys:
+            encoded.clear()
+            self.codec.encode_key(key, encoded)
+            if <bytes>encoded not in seen:
+                seen.add(<bytes>encoded)
+                found.push_back(encoded)
+        self.writable()
+        count = 0
+        for i in range(found.size()):
+            if self.has(found[i]):
+                self.append_removal(out, found[i])
+                count += 1
+        if count:
+            self.commit(out)
+        return count
+
+    cdef int append_removal(self, string& out, const string& key) except -1:
+        cdef size_t start = out.size()
+        self.begin_operation(out)
+        out.append(key)
+        return self.finish_operation(out, start, key.size(), True)
+
+    # ---- reads ----
+
+    def get(self, key, default=None):
+        """The value under ``key``: a dict of the columns that are not in the key, or the plain value of a ``_VAL`` column.
+
+        Returns ``default`` if there is no row. Tensors come as fresh numpy arrays.
+
+        Raises:
+            SchemaError: the key does not fit the key columns.
+        """
+        cdef string encoded
+        cdef const uint8_t* value = NULL
+        cdef int segment = 0
+        cdef int64_t row = 0
+        cdef int where
+        self.codec.encode_key(key, encoded)
+        where = self.lookup(KeyHash(encoded.data(), encoded.size()), encoded, &value, &segment, &row)
+        if where == ABSENT:
+            return default
+        return self.value_at(where, value, segment, row)
+
+    def contains(self, key):
+        """Whether there is a row under ``key``."""
+        cdef string encoded
+        self.codec.encode_key(key, encoded)
+        return bool(self.has(encoded))
+
+    # ---- operations from elsewhere, in the log's bytes ----
+
+    def encode_put(self, key, value):
+        """The log's operation that puts this row, as bytes, for ``commit_encoded`` in the owner."""
+        cdef string out
+        cdef size_t key_bytes
+        self.begin_operation(out)
+        self.codec.encode_key(key, out)
+        key_bytes = out.size() - OPERATION_HEADER
+        self.codec.encode_value(value, out)
+        self.finish_operation(out, 0, key_bytes, False)
+        return PyBytes_FromStringAndSize(out.data(), out.size())
+
+    def encode_remove(self, key):
+        """The log's operation that removes this row, as bytes, for ``commit_encoded`` in the owner."""
+        cdef string out, encoded
+        self.codec.encode_key(key, encoded)
+        self.append_removal(out, encoded)
+        return PyBytes_FromStringAndSize(out.data(), out.size())
+
+    def commit_encoded(self, bytes operations, str mode):
+        """Commits operations that another process has encoded; every byte of them is checked first.
+
+        Args:
+            operations: one or more of what ``encode_put`` and ``encode_remove`` give.
+            mode: ``put``, ``put_if_absent``, ``replace`` or ``remove``: what ``operations`` must be, and on what condition
+                each is applied.
+
+        Returns:
+            How many were applied. They are one commit.
+
+        Raises:
+            SchemaError: the bytes are not well-formed operations of this table; nothing is applied.
+        """
+        cdef const uint8_t* p = <const uint8_t*>PyBytes_AS_STRING(operations)
+        cdef size_t left = PyBytes_GET_SIZE(operations), all_bytes
+        cdef gf_log_operation header
+        cdef string out, key
+        cdef int applied = 0
+        if mode not in ("put", "put_if_absent", "replace", "remove"):
+            raise SchemaError(f"no mode {mode}")
+        self.writable()
+        seen = set()
+        while left > 0:
+            if left < OPERATION_HEADER:
+                raise SchemaError("a malformed operation: it ends early")
+            header = OperationAt(p)
+            remove = header.value_bytes == GF_LOG_REMOVE
+            all_bytes = <size_t>OPERATION_HEADER + header.key_bytes + (0 if remove else header.value_bytes)
+            if all_bytes > left or header.table_id != self.table_id or remove != (mode == "remove"):
+                raise SchemaError(f"a malformed operation for table {self.codec.table}")
+            check(CheckKey(self.codec.schema, p + OPERATION_HEADER, header.key_bytes))
+            if not remove:
+                check(CheckValue(self.codec.schema, p + OPERATION_HEADER + header.key_bytes, header.value_bytes))
+            key.assign(<const char*>p + OPERATION_HEADER, header.key_bytes)
+            wanted = True
+            if mode != "put":
+                exists = self.has(key) and (mode != "remove" or <bytes>key not in seen)
+                if mode == "put_if_absent":
+                    exists = exists or <bytes>key in seen
+                wanted = exists != (mode == "put_if_absent")
+                seen.add(<bytes>key)
+            if wanted:
+                out.append(<const char*>p, all_bytes)
+                applied += 1
+            p += all_bytes
+            left -= all_bytes
+        if applied:
+            self.commit(out)
+        return applied
+
+    # ---- versions ----
+
+    @property
+    def memory(self):
+        """Rows and removals that are not in a segment yet, and their bytes."""
+        rows, size = self.active.get().size(), self.active.get().bytes()
+        if self.frozen.get() != NULL:
+            rows, size = rows + self.frozen.get().size(), size + self.frozen.get().bytes()
+        return rows, size
+
+    def snapshot(self):
+        """The current version of the segments, as a ``Snapshot``."""
+        if self.store.closed:
+            raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+        if not self.store.owner:
+            self.store.follow()
+        if self.dropped:
+            raise TableNotFound(f"table {self.codec.table} was dropped")
+        return wrap_snapshot(self.current, self.codec.python_schema)
+
+    def flush_store(self):
+        """Moves the writes in memory to a segment and publishes a new version. Returns the version.
+
+        If it fails (no room), the writes stay where they are, acknowledged and readable.
+        """
+        cdef TableEdit* edit = NULL
+        cdef Status status
+        cdef shared_ptr[const TableSnapshot] fresh
+        cdef uint64_t lsn
+        cdef MemoryTable* memory
+        with self.lock:
+            if self.store.closed:
+                raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+            if self.dropped or self.active.get().size() == 0:
+                return self.current.get().manifest().version
+            self.frozen = self.active
+            self.frozen_lsn = self.active_lsn
+            self.active = make_shared[MemoryTable]()
+            self.active_lsn = 0
+            lsn = self.store.next_lsn - 1
+            memory = self.frozen.get()
+            edit = new TableEdit(self.store.home, self.current, self.store.durable, self.store.threads)
+            try:
+                with nogil:
+                    status = edit.AddMemory(memory[0])
+                    if status.ok():
+                        status = edit.Commit(lsn, &fresh)
+                self.publish(edit, fresh)
+                check(status)
+            finally:
+                del edit
+                if self.frozen.get() != NULL:
+                    self.thaw()
+            return self.current.get().manifest().version
+
+    cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh) except -1:
+        """Takes over a version that an edit has committed; a null one means that it has not."""
+        cdef size_t i
+        if fresh.get() == NULL:
+            return 0
+        self.current = fresh
+        self.frozen.reset()
+        self.frozen_lsn = 0
+        self.store.control.get().Bump()
+        for i in range(edit.obsolete().size()):
+            path = os.fsdecode(edit.obsolete()[i])
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+        self.store.trim()
+        return 0
+
+    cdef int thaw(self) except -1:
+        """After a flush that failed: what was frozen is active again, under what came since."""
+        self.frozen.get().Absorb(self.active.get()[0])
+        self.active = self.frozen
+        self.active_lsn = self.frozen_lsn
+        self.frozen.reset()
+        self.frozen_lsn = 0
+        return 0
+
+    def edit(self):
+        """Starts a new version in the making: a context manager that keeps writers of this table out meanwhile."""
+        return Edit(self)
+
+    def drop_store(self):
+        """Owner: ends the table; its files are unlinked, mapped ones live on with their readers."""
+        with self.lock:
+            self.dropped = True
+            self.active = make_shared[MemoryTable]()
+            self.active_lsn = 0
+            self.store.tables.pop(self.table_id, None)
+
+
+cdef class Edit:
+    """A new version of a table in the making: a bulk load or a compaction.
+
+    ``with table.edit() as edit: edit.add_batches(...); edit.commit()``. Left without ``commit``, nothing has happened.
+    """
+
+    cdef TableStore table
+    cdef TableEdit* it
+    cdef readonly int64_t rows
+
+    def __cinit__(self, TableStore table):
+        self.table = table
+        self.it = NULL
+        self.rows = 0
+
+    def __enter__(self):
+        self.table.writable()
+        self.table.lock.acquire()
+        self.table.exclusive += 1
+        try:
+            self.table.flush_store()
+            if self.table.dropped:
+                raise TableNotFound(f"table {self.table.codec.table} was dropped")
+            self.it = new TableEdit(self.table.store.home, self.table.current, self.table.store.durable,
+                                    self.table.store.threads)
+        except BaseException:
+            self.table.exclusive -= 1
+            self.table.lock.release()
+            raise
+        return self
+
+    def __exit__(self, *exc_info):
+        del self.it
+        self.it = NULL
+        self.table.exclusive -= 1
+        self.table.lock.release()
+
+    def add_batches(self, list batches, str mode):
+        """Adds rows of Arrow arrays as one segment.
+
+        Args:
+            batches: lists of ``pyarrow.Array``, one for each column of the schema, of exactly its type.
+            mode: ``replace`` or ``insert``.
+
+        Raises:
+            DuplicateKeyError: with ``insert``, a key is there already or twice.
+        """
+        cdef vector[vector[ColumnView]] sources
+        cdef vector[ArrowArray] arrays
+        cdef size_t i, j, columns = self.table.codec.schema.columns.size(), done = 0
+        arrays.resize(len(batches) * columns)
+        sources.resize(len(batches))
+        try:
+            for i in range(sources.size()):
+                sources[i].resize(columns)
+                for j in range(columns):
+                    batches[i][j]._export_to_c(<uintptr_t>&arrays[done])
+                    done += 1
+                    try:
+                        check(ImportColumn(self.table.codec.schema.columns[j].type, arrays[done - 1], &sources[i][j]))
+                    except SchemaError as error:
+                        raise SchemaError(f"table {self.table.codec.table}, {error}") from None
+            self._add(sources, mode)
+        finally:
+            for i in range(done):
+                if arrays[i].release != NULL:
+                    arrays[i].release(&arrays[i])
+
+    def add_rows(self, rows, str mode):
+        """Adds rows given as dicts of all columns, as one segment."""
+        cdef string key, value
+        cdef RowsBuilder* builder = new RowsBuilder(self.table.codec.schema)
+        cdef vector[vector[ColumnView]] sources
+        names = self.table.codec.python_schema.key
+        value_names = self.table.codec.value_names
+        try:
+            for row in rows:
+                key.clear()
+                value.clear()
+                keys = tuple(row.get(name) for name in names)
+                self.table.codec.encode_key(keys[0] if len(names) == 1 else keys, key)
+                rest = {name: item for name, item in row.items() if name not in names}
+                if self.table.codec.plain_value and set(rest) <= {"_VAL"}:
+                    rest = rest.get("_VAL")
+                self.table.codec.encode_value(rest, value)
+                builder.Append(<const uint8_t*>key.data(), <const uint8_t*>value.data())
+            sources.push_back(builder.Views())
+            self._add(sources, mode)
+        finally:
+            del builder
+
+    cdef int _add(self, vector[vector[ColumnView]]& sources, str mode) except -1:
+        cdef int64_t rows = 0
+        cdef string duplicate
+        cdef Status status
+        cdef LoadMode load_mode = LoadMode.kInsert if mode == "insert" else LoadMode.kReplace
+        with nogil:
+            status = self.it.AddRows(sources, load_mode, &rows, &duplicate)
+        if duplicate.size():
+            key = self.table.codec.decode_key(<const uint8_t*>duplicate.data())
+            raise DuplicateKeyError(f"table {self.table.codec.table} has a row under key {key!r} already")
+        check(status)
+        self.rows += rows
+        return 0
+
+    def merge(self, segments):
+        """Rewrites the live rows of these segments, by their index in the snapshot, as one segment."""
+        cdef vector[int] indexes = segments
+        cdef Status status
+        with nogil:
+            status = self.it.Merge(indexes)
+        check(status)
+
+    def commit(self):
+        """Publishes the new version."""
+        cdef Status status
+        cdef shared_ptr[const TableSnapshot] fresh
+        # Not the last lsn of the log: other tables' writes have come since, but none of this table's.
+        cdef uint64_t lsn = self.table.store.next_lsn - 1
+        with nogil:
+            status = self.it.Commit(lsn, &fresh)
+        self.table.publish(self.it, fresh)
+        check(status)

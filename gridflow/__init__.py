@@ -1,0 +1,77 @@
+"""Gridflow: an embedded, in-memory, partitioned data grid for TensorFlow.
+
+    import gridflow
+
+    with gridflow.connect() as grid:
+        grid.sql("CREATE TABLE IMAGES (ID LONG PRIMARY KEY, PIXELS UINT8[28,28], LABEL INT)")
+        grid.table("IMAGES").load({"ID": ids, "PIXELS": pixels, "LABEL": labels})
+        dataset = gridflow.Dataset("IMAGES", batch_size=128)
+
+``connect`` is the way in. Importing gridflow does not import TensorFlow; using ``Dataset`` does.
+"""
+
+from typing import Any
+
+from .cache import Cache
+from .errors import (
+    ColumnNotFound,
+    DuplicateKeyError,
+    GridAccessError,
+    GridClosedError,
+    GridConnectionError,
+    GridCorruptError,
+    GridEnvironmentError,
+    GridflowError,
+    GridFullError,
+    GridOwnedError,
+    GridVersionError,
+    InternalError,
+    KeyNotFound,
+    SchemaError,
+    SqlError,
+    StructureError,
+    TableExists,
+    TableNotFound,
+    UsageError,
+)
+from .grid import Grid, connect
+from .schema import Schema
+from .table import Table
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cache",
+    "ColumnNotFound",
+    "Dataset",
+    "DuplicateKeyError",
+    "Grid",
+    "GridAccessError",
+    "GridClosedError",
+    "GridConnectionError",
+    "GridCorruptError",
+    "GridEnvironmentError",
+    "GridFullError",
+    "GridOwnedError",
+    "GridVersionError",
+    "GridflowError",
+    "InternalError",
+    "KeyNotFound",
+    "Schema",
+    "SchemaError",
+    "SqlError",
+    "StructureError",
+    "Table",
+    "TableExists",
+    "TableNotFound",
+    "UsageError",
+    "connect",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Dataset":
+        from .tf import Dataset
+
+        return Dataset
+    raise AttributeError(f"module 'gridflow' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Compiled modules over kernels/core: private, each with a .pyi beside it."""

@@ -1,0 +1,192 @@
+"""Cache: nested Python values by key, as Ignite's caches, with the structure taken from the first value."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import SchemaError, StructureError, TableNotFound
+from .schema import Schema, Type, from_dtype
+
+_SCALARS = {
+    bool: "BOOL",
+    int: "INT64",
+    float: "FLOAT64",
+    str: "STRING",
+    bytes: "BINARY",
+    bytearray: "BINARY",
+    datetime.date: "DATE",
+    datetime.time: "TIME",
+    uuid.UUID: "UUID",
+}
+
+
+def structure_of(value: Any, path: str = "value") -> Type:
+    """The Type of a Python value: dicts become STRUCTs, lists LISTs, arrays tensors of their shape.
+
+    Raises:
+        SchemaError: it holds something that has no type, such as None, an empty list or an object.
+
+    >>> print(structure_of({"size": 3, "pixels": np.zeros((2, 2), "uint8")}))
+    STRUCT<size INT64, pixels UINT8[2,2]>
+    """
+    if isinstance(value, np.ndarray) and value.ndim:
+        if value.size == 0:
+            raise SchemaError(f"{path} is an empty array: a tensor has no dimension of 0")
+        return from_dtype(value.dtype, value.shape)
+    if isinstance(value, (np.generic, np.ndarray)):
+        return from_dtype(value.dtype)
+    if isinstance(value, datetime.datetime):
+        return Type("TIMESTAMP", unit="us", utc=value.tzinfo is not None)
+    if isinstance(value, decimal.Decimal):
+        return Type("DECIMAL", precision=38, scale=max(0, -int(value.as_tuple().exponent)))
+    for python, kind in _SCALARS.items():
+        if type(value) is python:
+            return Type(kind)
+    if isinstance(value, Mapping):
+        if not value:
+            raise SchemaError(f"{path} is an empty dict, which has no structure")
+        for name in value:
+            if not isinstance(name, str):
+                raise SchemaError(f"{path} has the field name {name!r}: a field name is a str")
+        return Type("STRUCT", children=tuple((n, structure_of(v, f"{path}.{n}")) for n, v in value.items()))
+    if isinstance(value, (list, tuple)):
+        if not value:
+            raise SchemaError(f"{path} is an empty list, which does not say what its items are")
+        items = [structure_of(v, f"{path}[{i}]") for i, v in enumerate(value)]
+        if any(item != items[0] for item in items):
+            other = next(item for item in items if item != items[0])
+            raise SchemaError(f"{path} holds both {items[0]} and {other}: a list's items have one type")
+        return Type("LIST", children=(("item", items[0]),))
+    raise SchemaError(f"{path} is a {type(value).__name__}, which has no column type")
+
+
+class Cache:
+    """A cache of nested values; made by ``Grid.cache``. It is a table with key column ``_KEY``.
+
+    The first ``put`` decides: a dict's items become the columns, nested dicts STRUCTs; any other value becomes the column
+    ``_VAL``. Later values must have the same structure; parts of them may be None.
+    """
+
+    def __init__(self, grid: Any, name: str):
+        self._grid = grid
+        self.name = name
+        self._known: Any = None
+
+    def __repr__(self) -> str:
+        return f"<gridflow.Cache {self.name}>"
+
+    @property
+    def table(self) -> Any:
+        """The table behind the cache.
+
+        Raises:
+            TableNotFound: nothing was put in the cache yet.
+        """
+        if self._known is None:
+            self._known = self._grid.table(self.name)
+        return self._known
+
+    def _table_for(self, key: Any, value: Any) -> Any:
+        try:
+            return self.table
+        except TableNotFound:
+            pass
+        key_type = structure_of(key, "key")
+        structure = structure_of(value)
+        columns = [("_KEY", key_type)]
+        if structure.kind == "STRUCT":
+            if "_KEY" in value:
+                raise SchemaError(f"cache {self.name}: a value cannot have a field _KEY") from None
+            columns += structure.children
+        else:
+            columns.append(("_VAL", structure))
+        schema = Schema.of(columns, key="_KEY")
+        self._known = self._grid.create_table(self.name, schema, "_KEY", if_not_exists=True)
+        return self._known
+
+    def _write(self, action: str, key: Any, value: Any) -> Any:
+        table = self._table_for(key, value)
+        try:
+            return getattr(table, action)(key, value)
+        except (SchemaError, KeyError) as error:
+            raise self._structure_error(table.schema, key, value, error) from None
+
+    def _structure_error(self, schema: Schema, key: Any, value: Any, error: Exception) -> StructureError:
+        try:
+            given = f"{structure_of(key, 'key')} -> {structure_of(value).text()}"
+        except SchemaError as no_structure:
+            given = str(no_structure)
+        fields = tuple((c.name, c.type) for c in schema.value_columns)
+        wanted = fields[0][1] if schema.plain_value else Type("STRUCT", children=fields)
+        return StructureError(
+            f"cache {self.name}: the value under {key!r} does not have the cache's structure: {error}\n"
+            f"  the cache holds: {schema.key_columns[0].type.text()} -> {wanted.text()}\n"
+            f"  this value is:   {given}"
+        )
+
+    def put(self, key: Any, value: Any) -> None:
+        """Write the value under ``key``.
+
+        Raises:
+            StructureError: the value has another structure than the first one; shows both.
+            SchemaError: the first value holds something that has no type.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     images = grid.cache("IMAGES")
+        ...     images.put("kitten.png", {"metadata": {"width": 2}, "pixels": np.zeros((2, 2), "uint8")})
+        ...     images.get("kitten.png")["metadata"]
+        {'width': 2}
+        """
+        self._write("put", key, value)
+
+    def put_all(self, rows: Mapping[Any, Any]) -> None:
+        """Write several values in one commit."""
+        for key, value in rows.items():
+            table = self._table_for(key, value)
+            try:
+                table.put_all(rows)
+            except (SchemaError, KeyError) as error:
+                raise StructureError(f"cache {self.name}: {error}; the cache holds {table.schema}") from None
+            return
+
+    def put_if_absent(self, key: Any, value: Any) -> bool:
+        """Write the value unless there is one under ``key``; returns whether it wrote."""
+        return self._write("put_if_absent", key, value)
+
+    def replace(self, key: Any, value: Any) -> bool:
+        """Write the value only if there is one under ``key``; returns whether it wrote."""
+        return self._write("replace", key, value) if self._exists() else False
+
+    def _exists(self) -> bool:
+        try:
+            return self.table is not None
+        except TableNotFound:
+            return False
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value under ``key``, or ``default``."""
+        return self.table.get(key, default) if self._exists() else default
+
+    def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """The values under these keys; keys without one are left out."""
+        return self.table.get_all(keys) if self._exists() else {}
+
+    def remove(self, key: Any) -> bool:
+        """Remove the value under ``key``; returns whether there was one."""
+        return self.table.remove(key) if self._exists() else False
+
+    def contains(self, key: Any) -> bool:
+        """Whether there is a value under ``key``."""
+        return self._exists() and self.table.contains(key)
+
+    __contains__ = contains
+
+    def __len__(self) -> int:
+        return len(self.table) if self._exists() else 0

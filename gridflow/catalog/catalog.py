@@ -1,0 +1,132 @@
+"""The catalog: names of tables, their ids and options, and their folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .._native.catalog import read_catalog, write_catalog, write_first_manifest
+from .._native.rows import RowCodec
+from .._native.snapshot import Snapshot
+from ..config import MAX_PARTITIONS
+from ..errors import SchemaError, TableExists, TableNotFound, did_you_mean
+from ..schema import Schema
+
+#: Ignite calls the cache of table T in schema PUBLIC so.
+IGNITE_PREFIX = "SQL_PUBLIC_"
+
+
+@dataclass(frozen=True)
+class TableEntry:
+    """A table as the catalog knows it; ``options`` are kept for the faces and mean nothing here."""
+
+    table_id: int
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Catalog:
+    """The catalog of one grid. Owner: changes are on disk when a method returns. Not for use from several threads at once."""
+
+    def __init__(self, home: Path, durable: bool = False):
+        self._home = home
+        self._durable = durable
+        self.refresh()
+
+    @staticmethod
+    def create(home: Path, durable: bool) -> None:
+        """Write the catalog of a grid without tables."""
+        write_catalog(str(home), 1, 1, [], durable)
+
+    def refresh(self) -> None:
+        """Read the catalog again."""
+        self.version, self._next_id, tables = read_catalog(str(self._home))
+        self._entries = {name: TableEntry(table_id, name, json.loads(text)) for table_id, name, text in tables}
+
+    @property
+    def entries(self) -> list[TableEntry]:
+        """All tables, by name."""
+        return [self._entries[name] for name in sorted(self._entries)]
+
+    def find(self, name: str) -> TableEntry:
+        """The table of a name, of its CACHE_NAME, or of Ignite's SQL_PUBLIC_<name>.
+
+        Raises:
+            TableNotFound: there is none; the message lists what there is.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        for entry in self._entries.values():
+            if entry.options.get("cache_name") == name:
+                return entry
+        if name.startswith(IGNITE_PREFIX) and name[len(IGNITE_PREFIX) :] in self._entries:
+            return self._entries[name[len(IGNITE_PREFIX) :]]
+        raise TableNotFound(f"no table {name} in grid {self._home}; {did_you_mean(name, self._entries)}")
+
+    def __contains__(self, name: str) -> bool:
+        try:
+            self.find(name)
+        except TableNotFound:
+            return False
+        return True
+
+    def folder(self, entry: TableEntry) -> Path:
+        """Where a table's files are."""
+        return self._home / "tables" / str(entry.table_id)
+
+    def add(self, name: str, schema: Schema, partitions: int, options: Mapping[str, Any], last_lsn: int) -> TableEntry:
+        """Make a table without rows.
+
+        Raises:
+            TableExists: there is one of that name.
+            SchemaError: the name or the number of partitions is impossible.
+        """
+        if not name or "\x00" in name or len(name.encode()) > 255:
+            raise SchemaError(f"{name!r} cannot be a table name: it must have 1 to 255 bytes, no NUL")
+        if isinstance(partitions, bool) or not isinstance(partitions, int) or not 1 <= partitions <= MAX_PARTITIONS:
+            raise SchemaError(f"table {name}: partitions is 1 to {MAX_PARTITIONS}, not {partitions!r}")
+        for taken in (name, options.get("cache_name")):
+            if taken and taken in self:
+                raise TableExists(f"table {self.find(taken).name} exists already in grid {self._home}")
+        entry = TableEntry(self._next_id, name, dict(options))
+        folder = self.folder(entry)
+        folder.mkdir(mode=0o700)
+        try:
+            codec = RowCodec(schema, name)
+            write_first_manifest(str(folder), entry.table_id, codec, partitions, last_lsn, self._durable)
+            self._write({**self._entries, name: entry}, self._next_id + 1)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return entry
+
+    def remove(self, entry: TableEntry) -> None:
+        """Forget a table; its files stay until ``sweep``."""
+        self._write({n: e for n, e in self._entries.items() if n != entry.name}, self._next_id)
+
+    def _write(self, entries: dict[str, TableEntry], next_id: int) -> None:
+        rows = [(e.table_id, e.name, json.dumps(dict(e.options), sort_keys=True)) for e in entries.values()]
+        write_catalog(str(self._home), self.version + 1, next_id, rows, self._durable)
+        self._entries, self._next_id, self.version = entries, next_id, self.version + 1
+
+    def sweep(self) -> None:
+        """Owner, at start: unlink what a crash left behind, files that no manifest and no catalog names."""
+        known = {str(e.table_id): e for e in self._entries.values()}
+        for folder in (self._home / "tables").iterdir():
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            kept = Snapshot.open(str(self._home), int(folder.name)).files() | {"manifest"}
+            for file in folder.iterdir():
+                if file.name not in kept:
+                    file.unlink()
+        for leftover in (self._home / "log").glob("*.tmp"):
+            leftover.unlink()
+        for leftover in ("catalog.tmp", "control.tmp"):
+            if os.path.exists(self._home / leftover):
+                os.unlink(self._home / leftover)

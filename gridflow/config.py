@@ -1,0 +1,33 @@
+"""Settings: where the grid lives, and the sizes at which work happens by itself."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+#: A table's partitions when nothing else is asked for.
+DEFAULT_PARTITIONS = 1024
+#: More partitions than this cannot be asked for; the count has no other cost than its listing.
+MAX_PARTITIONS = 1 << 20
+#: A key may have this many bytes once encoded.
+MAX_KEY_BYTES = 1 << 20
+
+
+def default_home() -> Path:
+    """The grid that is meant when none is named.
+
+    ``$GRIDFLOW_HOME``, else ``/dev/shm/gridflow-<uid>/default``, else (no ``/dev/shm``) a folder of the user's
+    in the temporary directory.
+    """
+    home = os.environ.get("GRIDFLOW_HOME")
+    if home:
+        return Path(home).expanduser().absolute()
+    uid = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    root = Path("/dev/shm") if os.path.isdir("/dev/shm") else Path(tempfile.gettempdir())
+    return root / f"gridflow-{uid}" / "default"
+
+
+def resolve_home(path: str | os.PathLike[str] | None) -> Path:
+    """The grid's directory for what a caller gave: a path, or None for the default grid."""
+    return default_home() if path is None else Path(path).expanduser().absolute()

@@ -1,0 +1,130 @@
+"""Every error Gridflow raises.
+
+    GridflowError
+    |-- UsageError                    you asked for something that cannot be
+    |   |-- TableNotFound             (KeyError)
+    |   |-- TableExists               (ValueError)
+    |   |-- ColumnNotFound            (KeyError)
+    |   |-- KeyNotFound               (KeyError)
+    |   |-- DuplicateKeyError         (ValueError)
+    |   |-- SchemaError               (TypeError, ValueError): wrong type, shape or null
+    |   |   `-- StructureError        a cache value differs from the cache's structure
+    |   |-- SqlError                  (ValueError)
+    |   `-- GridClosedError           (ValueError)
+    |-- GridEnvironmentError          the data or the machine is not as it should be
+    |   |-- GridOwnedError            (BlockingIOError): another process owns the grid
+    |   |-- GridFullError             (OSError, errno ENOSPC)
+    |   |-- GridAccessError           (PermissionError)
+    |   |-- GridCorruptError          (ValueError): has .file and .offset
+    |   |-- GridVersionError          (ValueError): written by a newer Gridflow
+    |   `-- GridConnectionError       (ConnectionError)
+    `-- InternalError                 (RuntimeError): a bug of ours, please report it
+
+Each class also derives from the builtin that a caller would catch without knowing Gridflow.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+from collections.abc import Iterable
+
+
+class GridflowError(Exception):
+    """Base of every error that Gridflow raises."""
+
+    def __str__(self) -> str:  # KeyError would show repr(message)
+        return str(self.args[0]) if self.args else ""
+
+
+class UsageError(GridflowError):
+    """What was asked for cannot be done; the grid itself is fine."""
+
+
+class TableNotFound(UsageError, KeyError):
+    """The grid has no table of that name."""
+
+
+class TableExists(UsageError, ValueError):
+    """The grid already has a table of that name."""
+
+
+class ColumnNotFound(UsageError, KeyError):
+    """The table has no column of that name."""
+
+
+class KeyNotFound(UsageError, KeyError):
+    """The table has no row under that key."""
+
+
+class DuplicateKeyError(UsageError, ValueError):
+    """A row under that key exists already."""
+
+
+class SchemaError(UsageError, TypeError, ValueError):
+    """A value does not fit its column: wrong type, shape, range or a null."""
+
+
+class StructureError(SchemaError):
+    """A value put in a cache differs in structure from the first one."""
+
+
+class SqlError(UsageError, ValueError):
+    """An SQL statement does not parse, or names or compares what it cannot."""
+
+
+class GridClosedError(UsageError, ValueError):
+    """The grid was closed, or was opened before this process was forked."""
+
+
+class GridEnvironmentError(GridflowError):
+    """The data or the machine is not as it should be."""
+
+
+class GridOwnedError(GridEnvironmentError, BlockingIOError):
+    """Another process owns the grid and does not serve it."""
+
+
+class GridFullError(GridEnvironmentError, OSError):
+    """There is no room left; nothing of the write was kept and the grid stays readable."""
+
+    def __init__(self, message: str = ""):
+        super().__init__(message)
+        self.errno = errno.ENOSPC
+
+
+class GridAccessError(GridEnvironmentError, PermissionError):
+    """The grid's directory may not be read or written by this user."""
+
+
+class GridCorruptError(GridEnvironmentError, ValueError):
+    """A file of the grid is damaged. ``file`` and ``offset`` (bytes) say where."""
+
+    def __init__(self, message: str = "", file: str | None = None, offset: int | None = None):
+        super().__init__(message)
+        self.file = file
+        self.offset = offset
+
+
+class GridVersionError(GridEnvironmentError, ValueError):
+    """The grid was written in a format that this version of Gridflow does not know."""
+
+
+class GridConnectionError(GridEnvironmentError, ConnectionError):
+    """The owner of the grid cannot be reached, or went away."""
+
+
+class InternalError(GridflowError, RuntimeError):
+    """A bug in Gridflow: please report it with the message."""
+
+
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 20) -> str:
+    """Words for the end of a message: the nearest known name, then what exists instead."""
+    names = sorted(known)
+    if not names:
+        return "there are none yet"
+    upper = {n.upper(): n for n in names}
+    near = difflib.get_close_matches(name.upper(), upper, n=1, cutoff=0.6)
+    listed = ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    hint = f"did you mean {upper[near[0]]}? " if near else ""
+    return f"{hint}there are {listed}" if len(names) > 1 else f"{hint}there is {listed}"

@@ -1,0 +1,370 @@
+"""Grid: an open grid directory, and ``connect``, the way to one."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ._native.store import Store
+from .cache import Cache
+from .catalog import Catalog, TableEntry
+from .config import DEFAULT_PARTITIONS, resolve_home
+from .errors import GridAccessError, GridClosedError, GridOwnedError, TableExists, TableNotFound, UsageError
+from .schema import Schema
+from .storage import verify
+from .storage.lock import OwnerLock, holder
+from .storage.maintenance import Maintenance
+from .table import Table
+
+#: What a grid's directory may hold before there is a catalog: a crash while it was made.
+_OWN_FILES = {"LOCK", "catalog", "catalog.tmp", "control", "control.tmp", "log", "tables", "serve.sock"}
+
+_open_grids: weakref.WeakValueDictionary[str, Grid] = weakref.WeakValueDictionary()  # owners, by real path
+_registry_lock = threading.RLock()
+
+
+def connect(path: str | os.PathLike[str] | None = None, *, read_only: bool = False, durability: str = "process") -> Any:
+    """Open a grid, making it if it is not there.
+
+    The first process to come owns the grid. If a ``gridflow serve`` owns it, a client of that server is returned, with the
+    same methods: it reads the mapped grid itself and sends its writes. A process that owns a grid and connects again gets
+    the same Grid; it closes with its last user.
+
+    Args:
+        path: the grid's directory; the default grid (``$GRIDFLOW_HOME``, else ``/dev/shm/gridflow-<uid>/default``) without.
+        read_only: only read, whoever owns the grid; every acknowledged write is seen.
+        durability: ``process``: an acknowledged write survives the death of this process; ``fsync``: and a power cut, on a
+            disk. It counts for the owner.
+
+    Returns:
+        A Grid, or a RemoteGrid of the same face; both are context managers.
+
+    Raises:
+        GridOwnedError: a process that does not serve owns the grid; the message names its pid.
+        GridAccessError: the directory cannot be read or written.
+        GridCorruptError, GridVersionError: a file is damaged, or of a newer format.
+        UsageError: the directory holds something else.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as home, connect(home) as grid:
+    ...     grid.tables()
+    []
+    """
+    if durability not in ("process", "fsync"):
+        raise UsageError(f"durability is process or fsync, not {durability!r}")
+    home = resolve_home(path)
+    if read_only:
+        return open_reader(home)
+    with _registry_lock:
+        shared = _open_grids.get(os.path.realpath(home))
+        if shared is not None and not shared.closed:
+            shared._uses += 1
+            return shared
+        _make_home(home, default=path is None)
+        try:
+            lock = OwnerLock(home)
+        except BlockingIOError:
+            return _join(home)
+        try:
+            grid = Grid(home, lock, durability == "fsync")
+        except BaseException:
+            lock.release()
+            raise
+        _open_grids[os.path.realpath(home)] = grid
+        return grid
+
+
+def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
+    """Open a grid that exists to read only, beside whoever owns it."""
+    home = resolve_home(path)
+    if not (home / "catalog").exists():
+        raise GridAccessError(f"there is no grid at {home}: connect to it without read_only to make one")
+    return Grid(home, None, False)
+
+
+def _join(home: Path) -> Any:
+    """What a process gets that comes second."""
+    if (home / "serve.sock").exists():
+        from .client import connect_unix
+
+        return connect_unix(home)
+    pid = holder(home)
+    raise GridOwnedError(
+        f"grid {home} is owned by process {pid}, which does not serve it: close it there, run `gridflow serve` instead of "
+        "it so that others can join, or connect with read_only=True"
+    )
+
+
+def _make_home(home: Path, default: bool) -> None:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if default and not os.environ.get("GRIDFLOW_HOME") and hasattr(os, "getuid"):
+            for folder in (home, home.parent):  # others can make folders in /dev/shm, too
+                if folder.stat().st_uid != os.getuid():
+                    raise GridAccessError(f"{folder} belongs to another user: set GRIDFLOW_HOME to a folder of yours")
+        if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+            raise GridAccessError(f"cannot write to {home}: pick another directory, or connect with read_only=True")
+        names = set(os.listdir(home))
+        if "catalog" not in names and not names <= _OWN_FILES:
+            other = sorted(names - _OWN_FILES)[0]
+            raise UsageError(f"{home} is not a grid and not empty (it holds {other}): name an empty or a new directory")
+    except FileExistsError:
+        raise GridAccessError(f"{home} is a file, not a directory") from None
+    except PermissionError as error:
+        raise GridAccessError(f"cannot use {home} as a grid: {error.strerror}") from None
+    except NotADirectoryError:
+        raise GridAccessError(f"cannot use {home} as a grid: a part of the path is a file") from None
+
+
+class Grid:
+    """An open grid: its tables, and SQL over them. Made by ``connect``; a context manager. Any thread may use it.
+
+    Attributes:
+        home: the grid's directory.
+        owner: whether this process owns the grid and may write.
+    """
+
+    def __init__(self, home: Path, lock: OwnerLock | None, durable: bool):
+        self.home = home
+        self.owner = lock is not None
+        self._lock = lock
+        self._durable = durable
+        self._uses = 1
+        self._names = threading.RLock()  # guards the catalog and _tables
+        self._tables: dict[int, Table] = {}
+        self._maintenance: Maintenance | None = None
+        if lock is not None:
+            self._prepare()
+        self._catalog = Catalog(home, durable)
+        if lock is not None:
+            self._catalog.sweep()
+        self._store = Store(str(home), lock is not None, durable)
+        if lock is not None:
+            for entry in self._catalog.entries:
+                self._open(entry)
+            self._store.recover()
+            self._maintenance = Maintenance(self._open_tables, self._store.wake)
+
+    def _prepare(self) -> None:
+        for folder in ("log", "tables"):
+            (self.home / folder).mkdir(mode=0o700, exist_ok=True)
+        if not (self.home / "catalog").exists():
+            Catalog.create(self.home, self._durable)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "owner" if self.owner else "read only"
+        return f"<gridflow.Grid {self.home} ({state})>"
+
+    def __enter__(self) -> Grid:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the grid cannot be used any more."""
+        return self._store.closed
+
+    def _check_open(self) -> None:
+        if self._store.closed:
+            raise GridClosedError(f"grid {self.home}: {self._store.closed_because}")
+
+    def _open(self, entry: TableEntry) -> Table:
+        table = self._tables.get(entry.table_id)
+        if table is None:
+            from ._native.snapshot import Snapshot
+
+            table = Table(self, entry, Snapshot.open(str(self.home), entry.table_id).schema)
+            self._tables[entry.table_id] = table
+        return table
+
+    def _open_tables(self) -> list[Table]:
+        return list(self._tables.values())
+
+    def _look_up(self, name: str) -> TableEntry:
+        self._check_open()
+        if not self.owner:
+            self._catalog.refresh()
+        return self._catalog.find(name)
+
+    def tables(self) -> list[str]:
+        """The names of all tables, sorted."""
+        self._check_open()
+        with self._names:
+            if not self.owner:
+                self._catalog.refresh()
+            return [entry.name for entry in self._catalog.entries]
+
+    def table(self, name: str) -> Table:
+        """The table called ``name``; Ignite's ``SQL_PUBLIC_<NAME>`` and a CACHE_NAME are understood, too.
+
+        Raises:
+            TableNotFound: there is none; the message lists what there is.
+        """
+        with self._names:
+            return self._open(self._look_up(name))
+
+    def create_table(
+        self,
+        name: str,
+        schema: Any,
+        key: str | Iterable[str],
+        partitions: int = DEFAULT_PARTITIONS,
+        *,
+        if_not_exists: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> Table:
+        """Make a table.
+
+        Args:
+            name: as it is; SQL folds unquoted names to upper case before it asks.
+            schema: columns and types, in any form that ``Schema.of`` takes.
+            key: the key column, or several.
+            partitions: into how many ranges of key hashes its rows count; more cost nothing.
+            if_not_exists: return the table that is there, whatever its columns.
+            options: kept with the table.
+
+        Raises:
+            TableExists: there is one of that name.
+            SchemaError, ColumnNotFound: the schema or the key is impossible.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     grid.create_table("IMAGES", {"ID": "LONG", "PIXELS": "UINT8[28,28]"}, key="ID")
+        <gridflow.Table IMAGES (ID INT64 NOT NULL, PIXELS UINT8[28,28], PRIMARY KEY (ID))>
+        """
+        checked = Schema.of(schema, key)
+        with self._names:
+            self._check_writable()
+            try:
+                entry = self._catalog.add(name, checked, partitions, options or {}, self._store.last_lsn)
+            except TableExists:
+                if not if_not_exists:
+                    raise
+                return self._open(self._catalog.find(name))
+            self._store.bump()
+            return self._open(entry)
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if not self.owner:
+            raise GridAccessError(f"grid {self.home} is open to read only")
+
+    def drop_table(self, name: str, *, if_exists: bool = False) -> None:
+        """Drop a table and its rows. Readers keep what they have mapped.
+
+        Raises:
+            TableNotFound: there is none, unless ``if_exists``.
+        """
+        with self._names:
+            self._check_writable()
+            try:
+                entry = self._catalog.find(name)
+            except TableNotFound:
+                if if_exists:
+                    return
+                raise
+            table = self._open(entry)
+            with table.lock:  # a flush or load under way ends first
+                self._catalog.remove(entry)
+                table.drop_store()
+                self._tables.pop(entry.table_id, None)
+            self._store.bump()
+            self._catalog.sweep()
+
+    def cache(self, name: str) -> Cache:
+        """A cache of nested Python values; its table is made by the first put. See ``Cache``."""
+        self._check_open()
+        return Cache(self, name)
+
+    def sql(self, text: str, params: Any = None) -> Any:
+        """Run one or more SQL statements, in the dialect of Apache Ignite 2.x.
+
+        Args:
+            text: the statements, separated by ``;``.
+            params: a sequence for ``?``, a dict for ``:name``.
+
+        Returns:
+            The last statement's Result: ``.arrow()``, ``.df()``, ``.fetchall()``, or iterate over its rows.
+
+        Raises:
+            SqlError: a statement does not parse, or does what cannot be done.
+            TableNotFound, ColumnNotFound, SchemaError, DuplicateKeyError: what it names or writes is not possible.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     result = grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, NAME VARCHAR)")
+        ...     result = grid.sql("INSERT INTO T VALUES (?, ?)", [1, "one"])
+        ...     grid.sql("SELECT NAME FROM T WHERE ID = 1").fetchall()
+        [('one',)]
+        """
+        from .sql import execute
+
+        self._check_open()
+        return execute(self, text, params)
+
+    def flush(self) -> None:
+        """Move all writes in memory to segments."""
+        self._check_open()
+        for table in self._open_tables():
+            table.flush()
+
+    def check(self) -> list[verify.Problem]:
+        """Read every byte of the grid; returns what is wrong with it, nothing if it is sound."""
+        return verify.check_home(self.home)
+
+    def close(self) -> None:
+        """Flush and give the grid back, if this is its last user. A second call does nothing.
+
+        Raises:
+            GridFullError: there was no room to flush. The grid is closed all the same, and what was acknowledged is in the
+                log: it is there when the grid is opened next.
+        """
+        with _registry_lock:
+            if self.closed:
+                return
+            self._uses -= 1
+            if self._uses > 0:
+                return
+            _open_grids.pop(os.path.realpath(self.home), None)
+            if self._maintenance is not None:
+                self._maintenance.stop()
+            try:
+                if self.owner:
+                    self.flush()
+                    self._store.forget_log()
+            finally:
+                self._store.close()
+                if self._lock is not None:
+                    self._lock.release()
+
+    def _abandon(self) -> None:
+        """In a forked child: the grid belongs to the parent."""
+        self._store.close("it was opened before this process was forked; connect again in the child")
+        self._maintenance = None
+        self._lock = None
+
+
+def _close_all() -> None:
+    for grid in list(_open_grids.values()):
+        grid._uses = 1
+        grid.close()
+
+
+def _abandon_all() -> None:
+    global _registry_lock
+    _registry_lock = threading.RLock()
+    for grid in list(_open_grids.values()):
+        grid._abandon()
+    _open_grids.clear()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,529 @@
+"""Column types and table schemas: what a row may hold, and its names in SQL, Arrow and numpy.
+
+A type is written as text the same way everywhere (``CREATE TABLE``, ``create_table``, messages):
+
+    BOOL  INT8..INT64  UINT8..UINT64  FLOAT16 FLOAT32 FLOAT64  DECIMAL(p,s)  STRING  BINARY
+    DATE  TIME  TIMESTAMP  TIMESTAMP_S _MS _NS  TIMESTAMP_TZ  UUID
+    UINT8[28,28]                       a tensor of fixed shape
+    LIST<T>   MAP<K, V>   STRUCT<A INT32, B LIST<STRING>>
+    ... NOT NULL
+
+Ignite's and ANSI's names (LONG, VARCHAR, DOUBLE, ...) are read as well; see ``ALIASES``. Note that
+``INT8`` is an integer of 8 bits here, not H2's alias of BIGINT.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .errors import ColumnNotFound, SchemaError, did_you_mean
+
+INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+FLOATS = ("FLOAT16", "FLOAT32", "FLOAT64")
+SCALARS = ("BOOL", *INTEGERS, *FLOATS, "DECIMAL", "STRING", "BINARY", "DATE", "TIME", "TIMESTAMP", "UUID")
+TENSOR_ELEMENTS = ("BOOL", *INTEGERS, *FLOATS)
+
+ALIASES = {
+    "BOOLEAN": "BOOL",
+    "BIT": "BOOL",
+    "BYTE": "INT8",
+    "TINYINT": "INT8",
+    "SHORT": "INT16",
+    "SMALLINT": "INT16",
+    "INT": "INT32",
+    "INTEGER": "INT32",
+    "MEDIUMINT": "INT32",
+    "LONG": "INT64",
+    "BIGINT": "INT64",
+    "UTINYINT": "UINT8",
+    "USMALLINT": "UINT16",
+    "UINTEGER": "UINT32",
+    "UBIGINT": "UINT64",
+    "HALF": "FLOAT16",
+    "REAL": "FLOAT32",
+    "FLOAT4": "FLOAT32",
+    "DOUBLE": "FLOAT64",
+    "DOUBLE PRECISION": "FLOAT64",
+    "FLOAT": "FLOAT64",
+    "FLOAT8": "FLOAT64",
+    "NUMERIC": "DECIMAL",
+    "NUMBER": "DECIMAL",
+    "DEC": "DECIMAL",
+    "VARCHAR": "STRING",
+    "CHAR": "STRING",
+    "CHARACTER": "STRING",
+    "VARCHAR2": "STRING",
+    "NVARCHAR": "STRING",
+    "TEXT": "STRING",
+    "CLOB": "STRING",
+    "VARBINARY": "BINARY",
+    "BYTEA": "BINARY",
+    "BLOB": "BINARY",
+    "RAW": "BINARY",
+    "LONGVARBINARY": "BINARY",
+    "DATETIME": "TIMESTAMP",
+    "SMALLDATETIME": "TIMESTAMP",
+    "TIMESTAMPTZ": "TIMESTAMP_TZ",
+    "ARRAY": "LIST",
+}
+
+_UNIT_NAMES = {"TIMESTAMP_S": "s", "TIMESTAMP_MS": "ms", "TIMESTAMP": "us", "TIMESTAMP_NS": "ns"}
+_UNIT_TO_NAME = {unit: name for name, unit in _UNIT_NAMES.items()}
+
+
+@dataclass(frozen=True)
+class Type:
+    """The type of a column or of a part of one.
+
+    Attributes:
+        kind: one of ``SCALARS``, or TENSOR, LIST, STRUCT, MAP.
+        nullable: whether a null is allowed.
+        precision, scale: digits of a DECIMAL; ``precision`` is 1 to 38.
+        unit, utc: of a TIMESTAMP: s, ms, us or ns; whether it is an instant in UTC.
+        element, shape: of a TENSOR: kind of its numbers, and its fixed shape.
+        children: (name, Type) of a STRUCT's fields; of a LIST one, ``item``; of a MAP ``key``, ``value``.
+
+    >>> str(parse_type("STRUCT<size LONG, pixels UINT8[28,28] NOT NULL>"))
+    'STRUCT<size INT64, pixels UINT8[28,28] NOT NULL>'
+    """
+
+    kind: str
+    nullable: bool = True
+    precision: int = 0
+    scale: int = 0
+    unit: str = ""
+    utc: bool = False
+    element: str = ""
+    shape: tuple[int, ...] = ()
+    children: tuple[tuple[str, Type], ...] = ()
+
+    def __str__(self) -> str:
+        return self.text() + ("" if self.nullable else " NOT NULL")
+
+    def text(self) -> str:
+        """The type without its nullability."""
+        if self.kind == "DECIMAL":
+            return f"DECIMAL({self.precision},{self.scale})"
+        if self.kind == "TIMESTAMP":
+            return "TIMESTAMP_TZ" if self.utc else _UNIT_TO_NAME[self.unit]
+        if self.kind == "TENSOR":
+            return f"{self.element}[{','.join(map(str, self.shape))}]"
+        if self.kind == "LIST":
+            return f"LIST<{self.children[0][1]}>"
+        if self.kind == "MAP":
+            return f"MAP<{self.children[0][1].text()}, {self.children[1][1]}>"
+        if self.kind == "STRUCT":
+            return "STRUCT<" + ", ".join(f"{quote_name(n)} {t}" for n, t in self.children) + ">"
+        return self.kind
+
+    def not_null(self) -> Type:
+        """The same type without nulls."""
+        return replace(self, nullable=False)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """numpy dtype of a number, a boolean or of a tensor's elements."""
+        kind = self.element or self.kind
+        if kind not in TENSOR_ELEMENTS:
+            raise SchemaError(f"{self} has no numpy dtype")
+        return np.dtype("bool" if kind == "BOOL" else kind.lower())
+
+    @property
+    def size(self) -> int:
+        """How many numbers a tensor holds."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def arrow(self) -> pa.DataType:
+        """The Arrow type in which segments lay this column out.
+
+        >>> parse_type("LIST<VARCHAR>").arrow()
+        LargeListType(large_list<item: large_string>)
+        """
+        kind = self.kind
+        if kind in _ARROW:
+            return _ARROW[kind]
+        if kind == "DECIMAL":
+            return pa.decimal128(self.precision, self.scale)
+        if kind == "TIMESTAMP":
+            return pa.timestamp(self.unit, tz="UTC" if self.utc else None)
+        if kind == "TENSOR":
+            return pa.list_(pa.field("item", _ARROW_ELEMENT[self.element], nullable=False), self.size)
+        fields = [pa.field(n, t.arrow(), nullable=t.nullable) for n, t in self.children]
+        if kind == "LIST":
+            return pa.large_list(fields[0])
+        if kind == "MAP":
+            return pa.map_(fields[0].type, fields[1])
+        return pa.struct(fields)
+
+
+_ARROW = {
+    "BOOL": pa.bool_(),
+    **{k: getattr(pa, k.lower())() for k in INTEGERS},
+    **{k: getattr(pa, k.lower())() for k in FLOATS},
+    "STRING": pa.large_string(),
+    "BINARY": pa.large_binary(),
+    "DATE": pa.date32(),
+    "TIME": pa.time64("us"),
+    "UUID": pa.binary(16),
+}
+# A tensor's booleans are bytes: a tensor must be usable where it lies.
+_ARROW_ELEMENT = {k: pa.uint8() if k == "BOOL" else _ARROW[k] for k in TENSOR_ELEMENTS}
+_FROM_ARROW = {t: k for k, t in _ARROW.items() if k != "UUID"}
+_FROM_ARROW |= {
+    pa.string(): "STRING",
+    pa.string_view(): "STRING",
+    pa.binary(): "BINARY",
+    pa.binary_view(): "BINARY",
+    pa.date64(): "DATE",
+    pa.time32("s"): "TIME",
+    pa.time32("ms"): "TIME",
+    pa.time64("ns"): "TIME",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A named column. ``id`` stays the same for the table's whole life, also when it is renamed."""
+
+    name: str
+    type: Type
+    id: int = 0
+
+    def __str__(self) -> str:
+        return f"{quote_name(self.name)} {self.type}"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a table and which of them are its primary key, in the key's order.
+
+    >>> schema = Schema.of({"ID": "LONG", "PIXELS": "UINT8[28,28]", "NAME": "VARCHAR"}, key="ID")
+    >>> print(schema)
+    ID INT64 NOT NULL, PIXELS UINT8[28,28], NAME STRING, PRIMARY KEY (ID)
+    """
+
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        parts = [*map(str, self.columns), f"PRIMARY KEY ({', '.join(map(quote_name, self.key))})"]
+        return ", ".join(parts)
+
+    @classmethod
+    def of(cls, columns: Any, key: str | Iterable[str]) -> Schema:
+        """Make a schema of anything that names columns and types.
+
+        Args:
+            columns: a mapping of name to type (text, ``Type``, numpy dtype or ``pyarrow.DataType``),
+                a ``pyarrow.Schema``, a text ``"A LONG, B UINT8[28,28]"``, or a Schema.
+            key: the name of the key column, or several.
+
+        Raises:
+            SchemaError: a type is unknown or cannot be a key.
+            ColumnNotFound: the key names a column that is not there.
+        """
+        if isinstance(columns, Schema):
+            pairs = [(c.name, c.type) for c in columns.columns]
+        elif isinstance(columns, pa.Schema):
+            pairs = [(f.name, replace(from_arrow(f.type), nullable=f.nullable)) for f in columns]
+        elif isinstance(columns, str):
+            pairs = parse_columns(columns)
+        elif isinstance(columns, Mapping):
+            pairs = [(str(name), as_type(t)) for name, t in columns.items()]
+        else:
+            pairs = [(str(name), as_type(t)) for name, t in columns]
+        keys = (key,) if isinstance(key, str) else tuple(key)
+        names = [name for name, _ in pairs]
+        for name in names:
+            if not name or "\x00" in name or len(name.encode()) > 1024:
+                raise SchemaError(f"{name!r} cannot be a column name: it must have 1 to 1024 bytes, no NUL")
+        if len(set(names)) != len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise SchemaError(f"column {twice} is named twice")
+        if not keys or len(set(keys)) != len(keys):
+            raise SchemaError("a table needs a primary key: one column or several different ones")
+        types = dict(pairs)
+        for name in keys:
+            if name not in types:
+                raise ColumnNotFound(f"no column {name} for the primary key; {did_you_mean(name, names)}")
+            if types[name].kind not in SCALARS:
+                raise SchemaError(f"column {name} {types[name]} cannot be a key: a key is a scalar")
+            types[name] = types[name].not_null()
+        return cls(tuple(Column(n, types[n], i + 1) for i, n in enumerate(names)), keys)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {c.name: c for c in self.columns}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns, in order."""
+        return [c.name for c in self.columns]
+
+    @cached_property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The columns of the primary key, in the key's order."""
+        return tuple(self._by_name[n] for n in self.key)
+
+    @cached_property
+    def value_columns(self) -> tuple[Column, ...]:
+        """The columns that are not in the key, in order."""
+        return tuple(c for c in self.columns if c.name not in self.key)
+
+    @property
+    def plain_value(self) -> bool:
+        """Whether a row's value is one nameless value (column ``_VAL``) and not a dict of columns."""
+        return len(self.value_columns) == 1 and self.value_columns[0].name == "_VAL"
+
+    def __getitem__(self, name: str) -> Column:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise ColumnNotFound(f"no column {name}; {did_you_mean(name, self.names)}") from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema in which segments lay rows out."""
+        return pa.schema([pa.field(c.name, c.type.arrow(), nullable=c.type.nullable) for c in self.columns])
+
+
+_PLAIN_NAME = re.compile(r"[A-Z_][A-Z0-9_]*\Z", re.IGNORECASE)
+_TOKEN = re.compile(r'\s*(?:(?P<name>[A-Za-z_][\w$]*)|"(?P<quoted>(?:[^"]|"")+)"|(?P<num>\d+)|(?P<op>[<>\[\](),]))')
+
+
+def quote_name(name: str) -> str:
+    """A column or field name as it is written in a type's text."""
+    return name if _PLAIN_NAME.match(name) else '"' + name.replace('"', '""') + '"'
+
+
+def as_type(spec: Any) -> Type:
+    """A Type of its text, of a numpy dtype, a pyarrow type, a Python type, or of a Type."""
+    if isinstance(spec, Type):
+        return spec
+    if isinstance(spec, str):
+        return parse_type(spec)
+    if isinstance(spec, pa.DataType):
+        return from_arrow(spec)
+    if isinstance(spec, type) and spec in _PYTHON_TYPES:
+        return parse_type(_PYTHON_TYPES[spec])
+    try:
+        return from_dtype(np.dtype(spec))
+    except TypeError:
+        raise SchemaError(f"{spec!r} is not a type; write for example 'LONG' or 'UINT8[28,28]'") from None
+
+
+def parse_type(text: str) -> Type:
+    """Parse one type, for example ``DECIMAL(10,2) NOT NULL``.
+
+    Raises:
+        SchemaError: with what was not understood, and the nearest name.
+    """
+    parser = _Parser(text)
+    result = parser.type()
+    parser.end()
+    return result
+
+
+def parse_columns(text: str) -> list[tuple[str, Type]]:
+    """Parse ``A LONG, B UINT8[28,28]`` into names and types."""
+    parser = _Parser(text)
+    result = parser.fields()
+    parser.end()
+    return result
+
+
+class _Parser:
+    """Recursive descent over the text of a type."""
+
+    def __init__(self, text: str):
+        self.text, self.at = text, 0
+        self.tokens: list[tuple[str, str, int]] = []
+        at = 0
+        while text[at:].strip():
+            match = _TOKEN.match(text, at)
+            if not match:
+                raise SchemaError(f"type {text!r}: cannot read {text[at:].strip()[:20]!r}")
+            self.tokens.append((match.lastgroup or "", match.group(match.lastgroup or 0), match.start()))
+            at = match.end()
+
+    def peek(self) -> str:
+        return self.tokens[self.at][1] if self.at < len(self.tokens) else ""
+
+    def fail(self, wanted: str) -> SchemaError:
+        found = self.peek() or "the end"
+        return SchemaError(f"type {self.text!r}: expected {wanted}, found {found}")
+
+    def accept(self, *words: str) -> bool:
+        found = [t[1].upper() for t in self.tokens[self.at : self.at + len(words)]]
+        if found == list(words):
+            self.at += len(words)
+            return True
+        return False
+
+    def expect(self, word: str) -> None:
+        if not self.accept(word):
+            raise self.fail(word)
+
+    def number(self) -> int:
+        if self.at >= len(self.tokens) or self.tokens[self.at][0] != "num":
+            raise self.fail("a number")
+        self.at += 1
+        return int(self.tokens[self.at - 1][1])
+
+    def name(self) -> str:
+        if self.at >= len(self.tokens) or self.tokens[self.at][0] not in ("name", "quoted"):
+            raise self.fail("a name")
+        kind, word, _ = self.tokens[self.at]
+        self.at += 1
+        return word.replace('""', '"') if kind == "quoted" else word
+
+    def end(self) -> None:
+        if self.at < len(self.tokens):
+            raise self.fail("the end")
+
+    def fields(self) -> list[tuple[str, Type]]:
+        result = [(self.name(), self.type())]
+        while self.accept(","):
+            result.append((self.name(), self.type()))
+        return result
+
+    def type(self) -> Type:
+        word = self.name().upper()
+        if word == "DOUBLE":
+            self.accept("PRECISION")
+        word = ALIASES.get(word, word)
+        if word == "STRUCT":
+            self.expect("<")
+            fields = tuple(self.fields())
+            self.expect(">")
+            if len({n for n, _ in fields}) != len(fields):
+                raise SchemaError(f"type {self.text!r}: a field is named twice")
+            result = Type("STRUCT", children=fields)
+        elif word == "LIST":
+            self.expect("<")
+            result = Type("LIST", children=(("item", self.type()),))
+            self.expect(">")
+        elif word == "MAP":
+            self.expect("<")
+            key = self.type().not_null()
+            self.expect(",")
+            result = Type("MAP", children=(("key", key), ("value", self.type())))
+            self.expect(">")
+            if key.kind not in SCALARS:
+                raise SchemaError(f"type {self.text!r}: the key of a MAP is a scalar")
+        else:
+            result = self.scalar(word)
+        if self.accept("NOT", "NULL"):
+            return result.not_null()
+        self.accept("NULL")
+        return result
+
+    def scalar(self, word: str) -> Type:
+        if word == "DECIMAL":
+            precision, scale = 38, 9
+            if self.accept("("):
+                precision, scale = self.number(), 0
+                if self.accept(","):
+                    scale = self.number()
+                self.expect(")")
+            if not (1 <= precision <= 38 and scale <= precision):
+                raise SchemaError(f"DECIMAL({precision},{scale}): precision is 1 to 38, scale at most that")
+            return Type("DECIMAL", precision=precision, scale=scale)
+        if word == "TIMESTAMP_TZ":
+            return Type("TIMESTAMP", unit="us", utc=True)
+        if word in _UNIT_NAMES:
+            if self.accept("("):  # TIMESTAMP(6): the digits are read and the unit stays microseconds
+                self.number()
+                self.expect(")")
+            if self.accept("WITH", "TIME", "ZONE"):
+                return Type("TIMESTAMP", unit="us", utc=True)
+            return Type("TIMESTAMP", unit=_UNIT_NAMES[word])
+        if word not in SCALARS:
+            known = {*SCALARS, *ALIASES, *_UNIT_NAMES, "LIST", "MAP", "STRUCT", "TIMESTAMP_TZ"}
+            self.at -= 1
+            raise SchemaError(f"no type {word}; {did_you_mean(word, known, most=60)}")
+        if self.accept("["):
+            shape = [self.number()]
+            while self.accept(","):
+                shape.append(self.number())
+            self.expect("]")
+            if word not in TENSOR_ELEMENTS:
+                raise SchemaError(f"{word}{shape}: a tensor holds numbers or booleans")
+            if min(shape) < 1:
+                raise SchemaError(f"{word}{shape}: every dimension of a tensor is at least 1")
+            return Type("TENSOR", element=word, shape=tuple(shape))
+        if word in ("STRING", "BINARY", "TIME") and self.accept("("):
+            self.number()  # VARCHAR(50): a length is read and, as in Ignite, kept for nothing else
+            self.expect(")")
+        return Type(word)
+
+
+def from_dtype(dtype: np.dtype, shape: tuple[int, ...] = ()) -> Type:
+    """The Type of numpy values of ``dtype``; with a ``shape``, a tensor."""
+    if dtype.subdtype is not None:
+        return from_dtype(dtype.subdtype[0], tuple(dtype.subdtype[1]) + shape)
+    if dtype.kind in "biuf" and dtype.itemsize <= 8:
+        kind = "BOOL" if dtype.kind == "b" else dtype.name.upper()
+        return Type("TENSOR", element=kind, shape=tuple(shape)) if shape else Type(kind)
+    if shape:
+        raise SchemaError(f"numpy {dtype} of shape {shape} cannot be a tensor column")
+    if dtype.kind == "M":
+        unit = np.datetime_data(dtype)[0]
+        return Type("DATE") if unit == "D" else Type("TIMESTAMP", unit=unit if unit in _UNIT_TO_NAME else "us")
+    if dtype.kind == "U":
+        return Type("STRING")
+    if dtype.kind == "S":
+        return Type("BINARY")
+    raise SchemaError(f"numpy {dtype} cannot be a column; give its type in the schema")
+
+
+def from_arrow(arrow: pa.DataType) -> Type:
+    """The Type of an Arrow type; views, dictionaries and 32-bit offsets become their plain form."""
+    if isinstance(arrow, pa.FixedShapeTensorType):
+        return Type("TENSOR", element=from_arrow(arrow.value_type).kind, shape=tuple(arrow.shape))
+    if isinstance(arrow, pa.UuidType):
+        return Type("UUID")
+    if isinstance(arrow, pa.BaseExtensionType):
+        return from_arrow(arrow.storage_type)
+    if pa.types.is_dictionary(arrow):
+        return from_arrow(arrow.value_type)
+    if pa.types.is_decimal(arrow):
+        if arrow.precision > 38:
+            raise SchemaError(f"{arrow}: a DECIMAL has at most 38 digits")
+        return Type("DECIMAL", precision=arrow.precision, scale=arrow.scale)
+    if pa.types.is_timestamp(arrow):
+        return Type("TIMESTAMP", unit="us", utc=True) if arrow.tz else Type("TIMESTAMP", unit=arrow.unit)
+    if pa.types.is_fixed_size_binary(arrow):
+        return Type("BINARY")
+    if pa.types.is_fixed_size_list(arrow):
+        item = from_arrow(arrow.value_type)
+        if item.kind in TENSOR_ELEMENTS and arrow.list_size > 0:
+            return Type("TENSOR", element=item.kind, shape=(arrow.list_size,))
+        if item.kind == "TENSOR" and arrow.list_size > 0:
+            return replace(item, shape=(arrow.list_size, *item.shape))
+        return Type("LIST", children=(("item", item),))
+    if pa.types.is_list(arrow) or pa.types.is_large_list(arrow) or pa.types.is_list_view(arrow):
+        item = replace(from_arrow(arrow.value_type), nullable=arrow.value_field.nullable)
+        return Type("LIST", children=(("item", item),))
+    if pa.types.is_map(arrow):
+        value = replace(from_arrow(arrow.item_type), nullable=arrow.item_field.nullable)
+        return Type("MAP", children=(("key", from_arrow(arrow.key_type).not_null()), ("value", value)))
+    if pa.types.is_struct(arrow):
+        fields = tuple((f.name, replace(from_arrow(f.type), nullable=f.nullable)) for f in arrow)
+        return Type("STRUCT", children=fields)
+    try:
+        return Type(_FROM_ARROW[arrow])
+    except KeyError:
+        raise SchemaError(f"an Arrow {arrow} cannot be a column; cast it first") from None
+
+
+_PYTHON_TYPES = {bool: "BOOL", int: "INT64", float: "FLOAT64", str: "STRING", bytes: "BINARY"}

@@ -1,0 +1,198 @@
+"""Columns as Arrow: what users give, brought to the layout of segments, and segments as users see them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .._native.snapshot import Snapshot
+from ..errors import ColumnNotFound, SchemaError, did_you_mean
+from ..schema import Column, Schema, Type, from_dtype
+
+_RUNS = 16  # a segment with more gaps than this is filtered (one copy) instead of sliced
+
+
+class _CArray:
+    """Room for an Arrow C ArrowArray (80 bytes)."""
+
+    def __init__(self) -> None:
+        self._room = np.zeros(10, np.int64)
+        self.address = self._room.ctypes.data
+
+
+def user_type(t: Type) -> pa.DataType:
+    """The Arrow type under which users see a column: as in segments, with tensors and UUIDs named as such."""
+    if t.kind == "TENSOR":
+        return pa.fixed_shape_tensor(t.arrow().value_type, t.shape)
+    if t.kind == "UUID":
+        return pa.uuid()
+    return t.arrow()
+
+
+def user_schema(columns: list[Column]) -> pa.Schema:
+    """The Arrow schema under which users see these columns."""
+    return pa.schema([pa.field(c.name, user_type(c.type), nullable=c.type.nullable) for c in columns])
+
+
+def export_batch(snapshot: Snapshot, segment: int, positions: list[int], begin: int, end: int) -> pa.RecordBatch:
+    """Rows [begin, end) of a segment, as views of its mapping. Deleted rows are among them."""
+    columns = [snapshot.schema.columns[i] for i in positions]
+    arrays = []
+    for position, column in zip(positions, columns, strict=True):
+        room = _CArray()
+        if snapshot.export(segment, position, begin, end, room.address):
+            arrays.append(pa.Array._import_from_c(room.address, user_type(column.type)))
+        else:
+            arrays.append(pa.nulls(end - begin, user_type(column.type)))
+    return pa.RecordBatch.from_arrays(arrays, schema=user_schema(columns))
+
+
+def live_batches(snapshot: Snapshot, segment: int, positions: list[int], begin: int, end: int) -> Iterator[pa.RecordBatch]:
+    """The rows of [begin, end) that are not deleted: views, or one copy where there are many gaps."""
+    if begin >= end:
+        return
+    batch = export_batch(snapshot, segment, positions, begin, end)
+    live = snapshot.live(segment)
+    if live is None:
+        yield batch
+        return
+    live = live[begin:end]
+    edges = np.flatnonzero(np.diff(live.astype(np.int8), prepend=0, append=0))
+    if len(edges) // 2 <= _RUNS:
+        for start, stop in zip(edges[::2], edges[1::2], strict=True):
+            yield batch.slice(int(start), int(stop - start))
+    else:
+        yield batch.filter(pa.array(live))
+
+
+def to_columns(batch: pa.RecordBatch, schema: Schema, table: str) -> list[pa.Array]:
+    """A user's batch as one array for each column of the table, in the exact layout of segments.
+
+    Raises:
+        ColumnNotFound: the batch has a column that the table has not.
+        SchemaError: a column is missing that may not be null, or a value does not fit.
+    """
+    for name in batch.schema.names:
+        if name not in schema:
+            raise ColumnNotFound(f"table {table} has no column {name}; {did_you_mean(name, schema.names)}")
+    arrays = []
+    for column in schema.columns:
+        positions = batch.schema.get_all_field_indices(column.name)
+        if len(positions) > 1:
+            raise SchemaError(f"table {table}: the data has column {column.name} {len(positions)} times")
+        if positions:
+            arrays.append(cast_column(batch.column(positions[0]), column.type, f"table {table}, column {column}"))
+        elif column.type.nullable:
+            arrays.append(pa.nulls(batch.num_rows, column.type.arrow()))
+        else:
+            raise SchemaError(f"table {table}: the data has no column {column}; it has {', '.join(batch.schema.names)}")
+    return arrays
+
+
+def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
+    """An array in the layout of a column type; ``where`` begins the message if it does not fit."""
+    target = t.arrow()
+    try:
+        if t.kind == "TENSOR":
+            return _cast_tensor(array, t)
+        if isinstance(array, pa.ExtensionArray):
+            array = array.storage
+        if t.kind == "UUID" and array.type != target:
+            return _cast_uuid(array)
+        if array.type == target:
+            return array
+        return array.cast(target)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError, AttributeError) as error:
+        raise SchemaError(f"{where}: got {array.type}: {error}") from None
+
+
+def _cast_tensor(array: pa.Array, t: Type) -> pa.Array:
+    target = t.arrow()
+    if isinstance(array.type, pa.FixedShapeTensorType):
+        if tuple(array.type.shape) != t.shape:
+            raise SchemaError(f"shape {list(array.type.shape)} is not {list(t.shape)}")
+        if array.type.permutation not in (None, list(range(len(t.shape)))):
+            raise SchemaError("a tensor whose dimensions are permuted cannot be loaded: transpose it first")
+        array = array.storage
+    elif isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if array.type == target:
+        return array
+    shape: list[int] = []
+    level = array.type
+    while pa.types.is_fixed_size_list(level):
+        shape.append(level.list_size)
+        level = level.value_type
+    if shape and shape != [t.size] and tuple(shape) != t.shape:
+        raise SchemaError(f"shape {shape} is not {list(t.shape)}")
+    if len(shape) > 1:  # nested lists of fixed size lie one after the other already
+        inner = array
+        offset, length = array.offset, len(array)
+        for size in shape:
+            inner, offset, length = inner.values, offset * size, length * size
+        values = inner.slice(offset, length).cast(target.value_type)
+        return pa.FixedSizeListArray.from_arrays(values, type=target, mask=array.is_null() if array.null_count else None)
+    if not shape and array.null_count < len(array) and _depth(array.type) != len(t.shape) and _depth(array.type) != 1:
+        raise SchemaError(f"{array.type} is not a tensor of shape {list(t.shape)}")
+    if _depth(array.type) > 1:
+        stacked = [None if v is None else np.asarray(v, dtype=t.dtype) for v in array.to_pylist()]
+        for value in stacked:
+            if value is not None and value.shape != t.shape:
+                raise SchemaError(f"shape {list(value.shape)} is not {list(t.shape)}")
+        return pa.array([None if v is None else v.reshape(-1).view(_bytes_dtype(t)) for v in stacked], target)
+    return array.cast(target)
+
+
+def _bytes_dtype(t: Type) -> np.dtype:
+    return np.dtype("uint8") if t.element == "BOOL" else t.dtype
+
+
+def _depth(arrow: pa.DataType) -> int:
+    depth = 0
+    while pa.types.is_list(arrow) or pa.types.is_large_list(arrow) or pa.types.is_fixed_size_list(arrow):
+        depth, arrow = depth + 1, arrow.value_type
+    return depth
+
+
+def _cast_uuid(array: pa.Array) -> pa.Array:
+    values = array.to_pylist()
+    return pa.array([None if v is None else uuid.UUID(v).bytes if isinstance(v, str) else v for v in values], pa.binary(16))
+
+
+def from_numpy(values: Any, t: Type | None, where: str) -> pa.Array:
+    """A numpy array (rows first) or a sequence as an Arrow array; numbers and tensors without a copy.
+
+    Args:
+        values: ``[rows, *shape]`` for a tensor, ``[rows]`` else; a sequence of arrays works too.
+        t: the column's type, or None to take what the array is.
+        where: begins the message if it does not fit.
+    """
+    try:
+        if t is not None and t.kind == "TENSOR" and not isinstance(values, (pa.Array, np.ndarray)):
+            values = np.stack([np.asarray(v) for v in values]) if len(values) else np.empty((0, *t.shape), t.dtype)
+        if not isinstance(values, np.ndarray):
+            return pa.array(values, t.arrow() if t is not None else None)
+        if values.dtype.kind == "O" or values.ndim == 1 and values.dtype.kind in "SU":
+            items = values.tolist()
+            if t is not None and t.kind == "TENSOR":
+                return from_numpy(items, t, where)
+            return pa.array(items, t.arrow() if t is not None else None)
+        if values.ndim == 1:
+            return pa.array(values)
+        if t is not None and t.kind == "LIST":
+            return pa.array(values.tolist(), t.arrow())
+        tensor = t if t is not None and t.kind == "TENSOR" else from_dtype(values.dtype, values.shape[1:])
+        if values.shape[1:] != tensor.shape:
+            raise SchemaError(f"shape {list(values.shape[1:])} of a row is not {list(tensor.shape)}")
+        if values.dtype != tensor.dtype:
+            if not np.can_cast(values.dtype, tensor.dtype, "safe"):
+                raise SchemaError(f"dtype {values.dtype} does not fit {tensor.dtype}")
+            values = values.astype(tensor.dtype)
+        flat = np.ascontiguousarray(values).reshape(-1).view(_bytes_dtype(tensor))
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=tensor.arrow())
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
+        raise SchemaError(f"{where}: {error}") from None

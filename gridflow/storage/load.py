@@ -1,0 +1,97 @@
+"""Bulk input of every kind, cut into batches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import ColumnNotFound, SchemaError, did_you_mean
+from ..schema import Schema
+from .arrow import from_numpy
+
+#: A load is cut into segments of about this many bytes, so that its own needs stay bounded.
+SEGMENT_BYTES = 1 << 30
+#: Rows of dicts that are gathered before they become a segment.
+ROWS_AT_ONCE = 1 << 18
+
+
+def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordBatch] | None:
+    """The data as record batches; None if it is an iterable of dicts, which goes row by row.
+
+    Raises:
+        SchemaError: it is none of the kinds that can be loaded.
+    """
+    if isinstance(data, pa.RecordBatch):
+        return iter([data])
+    if isinstance(data, (pa.Table, pa.RecordBatchReader)):
+        return _with_types(data)
+    if "pandas" in sys.modules and isinstance(data, sys.modules["pandas"].DataFrame):
+        return _with_types(_from_pandas(data, schema, table))
+    if isinstance(data, Mapping):
+        return iter([_from_mapping(data, schema, table)])
+    if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
+        return None
+    raise SchemaError(
+        f"table {table}: a {type(data).__name__} cannot be loaded; give an Arrow table or batches, a pandas DataFrame, "
+        "a dict of numpy arrays, or an iterable of dicts"
+    )
+
+
+def _with_types(data: pa.Table | pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    yield from data.to_batches() if isinstance(data, pa.Table) else data
+
+
+def _from_mapping(data: Mapping[str, Any], schema: Schema, table: str) -> pa.RecordBatch:
+    arrays = {}
+    for name, values in data.items():
+        if name not in schema:
+            raise ColumnNotFound(f"table {table} has no column {name}; {did_you_mean(name, schema.names)}")
+        arrays[name] = from_numpy(values, schema[name].type, f"table {table}, column {schema[name]}")
+    lengths = {name: len(a) for name, a in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {n}" for name, n in lengths.items())
+        raise SchemaError(f"table {table}: columns of different lengths: {listed}")
+    return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+
+def _from_pandas(frame: Any, schema: Schema, table: str) -> pa.Table:
+    arrays = []
+    for name in frame.columns:
+        series = frame[name]
+        if str(name) in schema and schema[str(name)].type.kind in ("TENSOR", "UUID") and series.dtype == object:
+            t = schema[str(name)].type
+            items = [getattr(v, "bytes", v) for v in series] if t.kind == "UUID" else list(series)
+            arrays.append(from_numpy(items, t, f"table {table}, column {name}"))
+        else:
+            arrays.append(pa.array(series, from_pandas=True))
+    return pa.table(arrays, names=[str(name) for name in frame.columns])
+
+
+def in_segments(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Groups batches into lists of about SEGMENT_BYTES."""
+    group: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        step = max(1, int(batch.num_rows * SEGMENT_BYTES / max(1, batch.nbytes)))
+        for start in range(0, batch.num_rows, step):
+            part = batch.slice(start, step)
+            if group and size + part.nbytes > SEGMENT_BYTES:
+                yield group
+                group, size = [], 0
+            group.append(part)
+            size += part.nbytes
+    if group:
+        yield group
+
+
+def in_groups(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    """Groups rows into lists of ROWS_AT_ONCE."""
+    rows = iter(rows)
+    while group := list(islice(rows, ROWS_AT_ONCE)):
+        yield group

@@ -1,0 +1,68 @@
+"""The owner's lock: at most one process may write a grid, and a dead one's lock is free.
+
+It is a POSIX record lock on ``<grid>/LOCK``: the kernel drops it when the process dies, does not hand it to forked
+children, and can say who holds it. Such a lock is also dropped when its process closes *any* descriptor of the file, so
+nothing else in Gridflow ever opens LOCK in a process that may own the grid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+from pathlib import Path
+
+from ..errors import GridAccessError
+
+_FLOCK = "hhqqi"  # struct flock: l_type, l_whence, l_start, l_len, l_pid
+
+
+class OwnerLock:
+    """Held from construction to ``release``. Not to be shared between threads without care."""
+
+    def __init__(self, home: Path):
+        """Take the lock.
+
+        Raises:
+            BlockingIOError: another process holds it; ``holder(home)`` says which.
+            GridAccessError: the file cannot be opened.
+        """
+        path = home / "LOCK"
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except PermissionError as error:
+            raise GridAccessError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._fd)
+            raise BlockingIOError(f"{path} is locked") from None
+        with contextlib.suppress(OSError):  # for people; the kernel's word is what counts
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode().ljust(16), 0)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def holder(home: Path) -> int | None:
+    """The pid of the other process that owns a grid, or None. Never call it in the owner itself."""
+    try:
+        fd = os.open(home / "LOCK", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        request = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, request))
+        if kind == fcntl.F_UNLCK:
+            return None
+        if pid > 0:
+            return pid
+        return int(os.pread(fd, 16, 0).split()[0])  # held from another pid namespace
+    except (OSError, ValueError, IndexError):
+        return None
+    finally:
+        os.close(fd)

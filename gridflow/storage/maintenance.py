@@ -1,0 +1,74 @@
+"""The owner's background thread: flushes on time and size, and merges segments."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..errors import GridflowError
+from . import compaction
+
+#: Seconds after which writes that nobody asked for go to a segment by themselves.
+FLUSH_SECONDS = 1.0
+
+_log = logging.getLogger("gridflow")
+
+
+class Maintenance:
+    """Runs until ``stop``. Holds its grid weakly, so that a forgotten grid can go.
+
+    Args:
+        tables: a bound method that lists the tables to look after.
+        wake: an event that is set when there is much to flush.
+    """
+
+    def __init__(self, tables: Callable[[], Iterable[Any]], wake: threading.Event):
+        self._tables = weakref.WeakMethod(tables)
+        self._wake = wake
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="gridflow-maintenance", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        complained: set[tuple[str, type]] = set()
+        while True:
+            self._wake.wait(FLUSH_SECONDS)
+            self._wake.clear()
+            tables = self._tables()
+            if self._stopping or tables is None:
+                return
+            for table in tables():
+                if self._stopping:
+                    return
+                try:
+                    table.flush()
+                    compact_some(table)
+                except GridflowError as error:
+                    # Nothing is lost: the writes are in the log. Whoever waits for a flush gets the error itself.
+                    if (table.name, type(error)) not in complained and not self._stopping:
+                        complained.add((table.name, type(error)))
+                        _log.warning("background work on table %s: %s", table.name, error)
+                except Exception:
+                    _log.exception("background work on table %s failed", table.name)
+            del tables
+
+
+def compact_some(table: Any) -> None:
+    """Merge while there is something worth it."""
+    while compaction.choose(table.snapshot().segments()):
+        with table.edit() as edit:
+            chosen = compaction.choose(table.snapshot().segments())
+            if not chosen:
+                return
+            edit.merge(chosen)
+            edit.commit()

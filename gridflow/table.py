@@ -1,0 +1,287 @@
+"""Table: rows of one schema under a primary key, read and written in the process that has the grid open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+
+from ._native.rows import RowCodec
+from ._native.store import TableStore
+from .catalog import TableEntry
+from .config import MAX_PARTITIONS
+from .errors import KeyNotFound, SchemaError, UsageError
+from .schema import Schema
+from .storage.arrow import live_batches, to_columns, user_schema
+from .storage.load import in_groups, in_segments, record_batches
+
+if TYPE_CHECKING:
+    from ._native.snapshot import Snapshot
+    from .grid import Grid
+
+
+class PartitionInfo(NamedTuple):
+    """What one partition holds."""
+
+    partition: int
+    rows: int
+    bytes: int
+
+
+class Table(TableStore):
+    """A table of an open grid; made by ``Grid.create_table`` and ``Grid.table``.
+
+    A key is the value of the key column, or a tuple where the key has several. A value is a dict of the other columns,
+    or the plain value where the only other column is ``_VAL``. Any thread may call any method. ``put``, ``put_all``,
+    ``put_if_absent``, ``get``, ``replace``, ``remove``, ``remove_all`` and ``contains`` are native.
+
+    Attributes:
+        name: the table's name.
+        schema: its ``gridflow.Schema``.
+        options: what CREATE TABLE ... WITH said, and the like.
+    """
+
+    def __init__(self, grid: Grid, entry: TableEntry, schema: Schema):
+        super().__init__(grid._store, RowCodec(schema, entry.name), entry.table_id)
+        self.name = entry.name
+        self.schema = schema
+        self.options = dict(entry.options)
+        self._grid = grid
+
+    def __repr__(self) -> str:
+        return f"<gridflow.Table {self.name} ({self.schema})>"
+
+    @property
+    def grid(self) -> Grid:
+        """The grid that the table belongs to."""
+        return self._grid
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the table's files."""
+        return self._grid.home / "tables" / str(self.table_id)
+
+    @property
+    def partitions_count(self) -> int:
+        """How many partitions the table has."""
+        return self.snapshot().partitions
+
+    def __contains__(self, key: Any) -> bool:
+        return self.contains(key)
+
+    def __getitem__(self, key: Any) -> Any:
+        missing = object()
+        value = self.get(key, missing)
+        if value is missing:
+            raise KeyNotFound(f"table {self.name} has no row under key {key!r}")
+        return value
+
+    def __len__(self) -> int:
+        return self._flushed().rows
+
+    def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """The values under these keys; keys without a row are left out.
+
+        Raises:
+            SchemaError: a key does not fit the key columns.
+        """
+        missing = object()
+        found = ((key, self.get(key, missing)) for key in keys)
+        return {key: value for key, value in found if value is not missing}
+
+    def _flushed(self) -> Snapshot:
+        """The current version, which holds every write acknowledged before the call."""
+        self.flush()
+        return self.snapshot()
+
+    def _positions(self, columns: Iterable[str] | None) -> list[int]:
+        if columns is None:
+            return list(range(len(self.schema.columns)))
+        if isinstance(columns, str):
+            columns = [columns]
+        order = {c.name: i for i, c in enumerate(self.schema.columns)}
+        return [order[self.schema[name].name] for name in columns]
+
+    def scan(
+        self,
+        columns: Iterable[str] | None = None,
+        partitions: int | Iterable[int] | None = None,
+        batch_size: int = 65536,
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows of some partitions of one version of the table, as Arrow batches that view the mapped segments.
+
+        Args:
+            columns: which, in what order; all without it.
+            partitions: a number, several, or None for all.
+            batch_size: at most so many rows in a batch.
+
+        Raises:
+            ColumnNotFound, SchemaError: there is no such column or partition.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     table = grid.create_table("T", {"ID": "LONG", "X": "DOUBLE"}, key="ID")
+        ...     table.put_all((i, {"X": i / 2}) for i in range(10))
+        ...     sum(batch.num_rows for batch in table.scan(["X"], partitions=range(512)))
+        5
+        """
+        if batch_size < 1:
+            raise SchemaError(f"batch_size is at least 1, not {batch_size}")
+        positions = self._positions(columns)
+        ranges = partition_ranges(partitions, self.partitions_count, self.name)
+        return self._scan(self._flushed(), positions, ranges, batch_size)
+
+    def _scan(
+        self, snapshot: Snapshot, positions: list[int], ranges: list[tuple[int, int]], batch_size: int
+    ) -> Iterator[pa.RecordBatch]:
+        for segment in range(len(snapshot.segments())):
+            for first, last in ranges:
+                begin, end = snapshot.partition_rows(segment, first, last)
+                for batch in live_batches(snapshot, segment, positions, begin, end):
+                    for start in range(0, batch.num_rows, batch_size):
+                        yield batch.slice(start, batch_size)
+
+    def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
+        """The whole table as a ``pyarrow.Table`` whose columns view the mapped segments: nothing is copied.
+
+        Tensors come as ``fixed_shape_tensor``, UUIDs as ``uuid``, texts as ``large_string``, lists as ``large_list``.
+
+        Raises:
+            ColumnNotFound: there is no such column.
+        """
+        positions = self._positions(columns)
+        schema = user_schema([self.schema.columns[i] for i in positions])
+        batches = self._scan(self._flushed(), positions, [(0, MAX_PARTITIONS + 1)], 1 << 62)
+        return pa.Table.from_batches(batches, schema=schema)
+
+    def load(self, data: Any, *, mode: str = "replace", progress: Callable[[int], Any] | None = None) -> int:
+        """Write many rows at once, straight to segments: one commit and one copy of the data.
+
+        Args:
+            data: a ``pyarrow`` Table, RecordBatch or RecordBatchReader; a pandas DataFrame; a dict of numpy arrays (rows
+                first: ``[rows, 28, 28]`` for ``UINT8[28,28]``) or lists; or an iterable of dicts of all columns. A
+                nullable column may be left out.
+            mode: ``replace`` overwrites rows of the same keys, and of several in the data the last one stays; ``insert``
+                refuses both.
+            progress: called with the number of rows written so far.
+
+        Returns:
+            The number of rows written.
+
+        Raises:
+            DuplicateKeyError: with ``insert``; nothing is written.
+            SchemaError, ColumnNotFound: the data does not fit; nothing is written.
+            GridFullError: there is no room; nothing is written.
+
+        >>> import gridflow, tempfile, numpy as np
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     table = grid.create_table("IMAGES", {"ID": "LONG", "PIXELS": "UINT8[28,28]"}, key="ID")
+        ...     table.load({"ID": np.arange(100), "PIXELS": np.zeros((100, 28, 28), "uint8")})
+        100
+        """
+        if mode not in ("replace", "insert"):
+            raise UsageError(f"mode is replace or insert, not {mode!r}")
+        batches = record_batches(data, self.schema, self.name)
+        with self.edit() as edit:
+            if batches is None:
+                for rows in in_groups(data):
+                    self._check_rows(rows)
+                    edit.add_rows(rows, mode)
+                    if progress:
+                        progress(edit.rows)
+            else:
+                for group in in_segments(batches):
+                    edit.add_batches([to_columns(batch, self.schema, self.name) for batch in group], mode)
+                    if progress:
+                        progress(edit.rows)
+            if edit.rows:
+                edit.commit()
+            return edit.rows
+
+    def _check_rows(self, rows: list[Any]) -> None:
+        for row in rows:
+            if not isinstance(row, Mapping):
+                raise SchemaError(f"table {self.name}: a row is a dict of columns, got {type(row).__name__}")
+
+    def flush(self) -> int:
+        """Move the writes in memory to a segment. Returns the version of the table that holds them."""
+        return self.flush_store() if self.store.owner else self.snapshot().version
+
+    def compact(self) -> None:
+        """Merge all segments into one and drop deleted rows. Readers keep what they have mapped."""
+        with self.edit() as edit:
+            segments = self.snapshot().segments()
+            if len(segments) > 1 or any(deleted for _, _, deleted, _ in segments):
+                edit.merge(range(len(segments)))
+                edit.commit()
+
+    def version(self) -> int:
+        """The number of the table's current version; it grows with every flush, load and compaction."""
+        return self.snapshot().version
+
+    def stats(self) -> dict[str, int]:
+        """Figures about the table as it lies there; nothing is flushed for them.
+
+        Returns:
+            A dict: ``rows`` (live, in segments), ``deleted`` (rows in segments that are gone), ``bytes`` (of segments),
+            ``segments``, ``memory_rows`` and ``memory_bytes`` (writes not yet in a segment), ``partitions``, ``version``,
+            ``flushed_lsn`` (the last commit that is in segments).
+        """
+        snapshot = self.snapshot()
+        segments = snapshot.segments()
+        memory_rows, memory_bytes = self.memory
+        return {
+            "rows": snapshot.rows,
+            "deleted": sum(deleted for _, _, deleted, _ in segments),
+            "bytes": sum(size for _, _, _, size in segments),
+            "segments": len(segments),
+            "memory_rows": memory_rows,
+            "memory_bytes": memory_bytes,
+            "partitions": snapshot.partitions,
+            "version": snapshot.version,
+            "flushed_lsn": snapshot.flushed_lsn,
+        }
+
+    def partitions(self) -> list[PartitionInfo]:
+        """Rows and bytes (of column data) of every partition, empty ones too."""
+        snapshot = self._flushed()
+        count = snapshot.partitions
+        rows, sizes = [0] * count, [0] * count
+        positions = self._positions(None)
+        for segment in range(len(snapshot.segments())):
+            for partition in range(count):
+                begin, end = snapshot.partition_rows(segment, partition, partition + 1)
+                for batch in live_batches(snapshot, segment, positions, begin, end):
+                    rows[partition] += batch.num_rows
+                    sizes[partition] += batch.nbytes
+        return [PartitionInfo(p, rows[p], sizes[p]) for p in range(count)]
+
+    def partition_of(self, key: Any) -> int:
+        """The partition that a key belongs to, whether there is a row or not."""
+        return self.codec.partition_of(key, self.partitions_count)
+
+
+def partition_ranges(partitions: int | Iterable[int] | None, count: int, table: str) -> list[tuple[int, int]]:
+    """Chosen partitions as ranges [first, last), in order, without overlaps.
+
+    Raises:
+        SchemaError: one of them is not there.
+
+    >>> partition_ranges([5, 0, 1, 2], 8, "T")
+    [(0, 3), (5, 6)]
+    """
+    if partitions is None:
+        return [(0, count)]
+    chosen = sorted({partitions} if isinstance(partitions, int) else set(partitions))
+    for partition in chosen:
+        if not isinstance(partition, int) or not 0 <= partition < count:
+            raise SchemaError(f"table {table} has partitions 0 to {count - 1}, not {partition!r}")
+    ranges: list[tuple[int, int]] = []
+    for partition in chosen:
+        if ranges and ranges[-1][1] == partition:
+            ranges[-1] = (ranges[-1][0], partition + 1)
+        else:
+            ranges.append((partition, partition + 1))
+    return ranges

@@ -1,0 +1,36 @@
+// ControlPage: how readers learn that there is something new, without asking the owner (gf_control).
+#ifndef GRIDFLOW_CORE_CONTROL_H_
+#define GRIDFLOW_CORE_CONTROL_H_
+
+#include <memory>
+#include <string>
+
+#include "core/status.h"
+#include "gridflow/manifest_format.h"
+
+namespace gridflow {
+
+// The grid's control file, mapped. The owner is the only writer; readers may load at any time from any thread.
+class ControlPage {
+ public:
+  // Owner: makes the file if it is missing or damaged, keeping a generation that readers may have seen.
+  static Status Create(const std::string& path, uint64_t pid, std::shared_ptr<ControlPage>* out);
+  static Status Open(const std::string& path, std::shared_ptr<ControlPage>* out);
+  ~ControlPage();
+  ControlPage(const ControlPage&) = delete;
+  ControlPage& operator=(const ControlPage&) = delete;
+
+  uint64_t generation() const { return __atomic_load_n(&page_->generation, __ATOMIC_ACQUIRE); }
+  uint64_t committed_lsn() const { return __atomic_load_n(&page_->committed_lsn, __ATOMIC_ACQUIRE); }
+  void Bump() { __atomic_add_fetch(&page_->generation, 1, __ATOMIC_RELEASE); }
+  void Commit(uint64_t lsn) { __atomic_store_n(&page_->committed_lsn, lsn, __ATOMIC_RELEASE); }
+
+ private:
+  ControlPage() = default;
+  static Status Map(const std::string& path, bool writable, std::shared_ptr<ControlPage>* out);
+  gf_control* page_ = nullptr;
+};
+
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_CORE_CONTROL_H_

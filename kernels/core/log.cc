@@ -1,0 +1,219 @@
+#include "core/log.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "core/checksum.h"
+#include "core/manifest.h"
+#include "core/mapping.h"
+
+namespace gridflow {
+namespace {
+
+constexpr uint64_t kFileBytes = 64ull << 20;  // a file is not grown beyond, but for a single larger record
+constexpr uint64_t kFirstBytes = 64ull << 10;
+constexpr uint64_t kMostGrowth = 4ull << 20;
+constexpr uint64_t kPage = 4096;
+
+uint64_t Padded(uint64_t bytes) { return (bytes + 7) & ~7ull; }
+
+uint32_t RecordCrc(const gf_log_record& record) {
+  uint32_t crc = Crc32c(0, &record.lsn, sizeof(record.lsn) + sizeof(record.bytes));
+  return Crc32c(crc, &record.payload_crc, sizeof(record.payload_crc));
+}
+
+}  // namespace
+
+LogFile::~LogFile() {
+  if (base_ != nullptr) ::munmap(base_, mapped_);
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Status LogFile::Map(uint64_t bytes, bool writable) {
+  // More than the file has, so that it can grow in place. Only bytes below size_ are touched.
+  void* base = ::mmap(nullptr, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd_, 0);
+  if (base == MAP_FAILED) return Status::System(errno, "map", path_);
+  base_ = static_cast<uint8_t*>(base);
+  mapped_ = bytes;
+  return Status::Ok();
+}
+
+Status LogFile::Create(const std::string& folder, uint64_t first_lsn, uint64_t payload, bool durable,
+                       std::shared_ptr<LogFile>* out) {
+  std::shared_ptr<LogFile> file(new LogFile);
+  const std::string path = folder + "/" + FileName(first_lsn, ".log");
+  const std::string temporary = path + ".tmp";
+  file->path_ = path;
+  file->first_lsn_ = first_lsn;
+  file->fd_ = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (file->fd_ < 0) return Status::System(errno, "create", temporary);
+  const uint64_t record = sizeof(gf_log_header) + sizeof(gf_log_record) + Padded(payload) + sizeof(gf_log_record);
+  const uint64_t bytes = (std::max(record, kFirstBytes) + kPage - 1) / kPage * kPage;
+  int error = ::posix_fallocate(file->fd_, 0, static_cast<off_t>(bytes));
+  Status status = error != 0 ? Status::System(error, "make room in", path)
+                             : file->Map(std::max(bytes, kFileBytes), true);
+  if (status.ok()) {
+    file->size_ = bytes;
+    gf_log_header header = {};
+    header.magic = GF_LOG_MAGIC;
+    header.version = GF_LOG_VERSION;
+    header.first_lsn = first_lsn;
+    header.header_crc = Crc32c(0, &header, sizeof(header));
+    std::memcpy(file->base_, &header, sizeof(header));
+    file->tail_ = sizeof(header);
+    if (::rename(temporary.c_str(), path.c_str()) != 0) status = Status::System(errno, "rename", temporary);
+  }
+  if (!status.ok()) {
+    ::unlink(temporary.c_str());
+    return status;
+  }
+  if (durable) GF_RETURN_IF_ERROR(SyncFolderOf(path));
+  *out = std::move(file);
+  return Status::Ok();
+}
+
+Status LogFile::Open(const std::string& path, std::shared_ptr<LogFile>* out) {
+  std::shared_ptr<LogFile> file(new LogFile);
+  file->path_ = path;
+  file->fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file->fd_ < 0) return Status::System(errno, "open", path);
+  GF_RETURN_IF_ERROR(file->Refresh());
+  gf_log_header header;
+  if (file->size_ < sizeof(header))
+    return Status::Corrupt(path, static_cast<int64_t>(file->size_), "the header is cut off");
+  GF_RETURN_IF_ERROR(file->Map(std::max(file->size_, kFileBytes), false));
+  std::memcpy(&header, file->base_, sizeof(header));
+  if (header.magic != GF_LOG_MAGIC) return Status::Corrupt(path, 0, "this is not a log");
+  if (header.version != GF_LOG_VERSION) return Status::Version(path, header.version, GF_LOG_VERSION);
+  gf_log_header blank = header;
+  blank.header_crc = 0;
+  if (Crc32c(0, &blank, sizeof(blank)) != header.header_crc)
+    return Status::Corrupt(path, 12, "the header's checksum does not match");
+  file->first_lsn_ = header.first_lsn;
+  file->tail_ = sizeof(header);
+  *out = std::move(file);
+  return Status::Ok();
+}
+
+Status LogFile::Refresh() {
+  struct stat info;
+  if (::fstat(fd_, &info) != 0) return Status::System(errno, "stat", path_);
+  size_ = static_cast<uint64_t>(info.st_size);
+  if (mapped_ > 0) size_ = std::min(size_, mapped_);
+  return Status::Ok();
+}
+
+Status LogFile::Reserve(uint64_t payload, bool* fits) {
+  // The header of the record after this one must lie in the file too: zeros there end the log.
+  const uint64_t need = tail_ + sizeof(gf_log_record) + Padded(payload) + sizeof(gf_log_record);
+  *fits = need <= mapped_;
+  if (!*fits || need <= size_) return Status::Ok();
+  const uint64_t growth = std::min(size_, kMostGrowth);
+  uint64_t bytes = std::min(std::max(need, size_ + growth), mapped_);
+  bytes = std::min((bytes + kPage - 1) / kPage * kPage, mapped_);
+  int error = ::posix_fallocate(fd_, static_cast<off_t>(size_), static_cast<off_t>(bytes - size_));
+  if (error == ENOSPC && bytes > need) {  // what there is may do for this record
+    bytes = (need + kPage - 1) / kPage * kPage;
+    error = ::posix_fallocate(fd_, static_cast<off_t>(size_), static_cast<off_t>(bytes - size_));
+  }
+  if (error != 0) return Status::System(error, "make room in", path_);
+  size_ = bytes;
+  return Status::Ok();
+}
+
+const uint8_t* LogFile::Append(uint64_t lsn, const void* head, uint64_t head_bytes, const void* body,
+                               uint64_t body_bytes) {
+  uint8_t* at = base_ + tail_;
+  uint8_t* payload = at + sizeof(gf_log_record);
+  std::memcpy(payload, head, head_bytes);
+  std::memcpy(payload + head_bytes, body, body_bytes);
+  gf_log_record record;
+  record.lsn = lsn;
+  record.bytes = head_bytes + body_bytes;
+  record.payload_crc = Crc32c(0, payload, record.bytes);
+  record.header_crc = RecordCrc(record);
+  std::memcpy(at + sizeof(record.lsn), reinterpret_cast<const char*>(&record) + sizeof(record.lsn),
+              sizeof(record) - sizeof(record.lsn));
+  // The record counts from this store on: everything before it must be visible to whoever sees it.
+  __atomic_store_n(reinterpret_cast<uint64_t*>(at), lsn, __ATOMIC_RELEASE);
+  tail_ += sizeof(record) + Padded(record.bytes);
+  return payload;
+}
+
+Status LogFile::Sync(uint64_t from) const {
+  const uint64_t start = from / kPage * kPage;
+  if (::msync(base_ + start, tail_ - start, MS_SYNC) != 0) return Status::System(errno, "sync", path_);
+  return Status::Ok();
+}
+
+bool LogFile::Intact(uint64_t offset, gf_log_record* record) const {
+  if (offset + sizeof(*record) > size_) return false;
+  std::memcpy(record, base_ + offset, sizeof(*record));
+  if (record->lsn == 0 || record->bytes == 0 || record->bytes > size_ - offset - sizeof(*record)) return false;
+  return RecordCrc(*record) == record->header_crc &&
+         Crc32c(0, base_ + offset + sizeof(*record), record->bytes) == record->payload_crc;
+}
+
+Status LogFile::Next(uint64_t lsn, const uint8_t** payload, uint64_t* bytes) {
+  *payload = nullptr;
+  if (tail_ + sizeof(gf_log_record) > size_) GF_RETURN_IF_ERROR(Refresh());
+  if (tail_ + sizeof(gf_log_record) > size_) return Status::Ok();
+  const uint64_t found = __atomic_load_n(reinterpret_cast<const uint64_t*>(base_ + tail_), __ATOMIC_ACQUIRE);
+  gf_log_record record;
+  if (found == lsn) {
+    if (!Intact(tail_, &record)) GF_RETURN_IF_ERROR(Refresh());  // the file may have grown since
+    if (Intact(tail_, &record)) {
+      *payload = base_ + tail_ + sizeof(record);
+      *bytes = record.bytes;
+      tail_ += sizeof(record) + Padded(record.bytes);
+      return Status::Ok();
+    }
+  }
+  // The end of the log, or damage. It is the end if no later commit can be found after it.
+  for (uint64_t at = tail_ + 8; at + sizeof(record) <= size_; at += 8) {
+    uint64_t later;
+    std::memcpy(&later, base_ + at, sizeof(later));
+    if (later > lsn && later - lsn < (1ull << 40) && Intact(at, &record))
+      return Status::Corrupt(path_, static_cast<int64_t>(tail_), "a record of the log, with more after it");
+  }
+  return Status::Ok();
+}
+
+Status ForEachOperation(const uint8_t* payload, uint64_t bytes, const std::string& file,
+                        const std::function<Status(const uint8_t*, const gf_log_operation&)>& visit) {
+  const uint8_t* end = payload + bytes;
+  while (payload < end) {
+    if (static_cast<size_t>(end - payload) < sizeof(gf_log_operation))
+      return {Code::kCorrupt, file + ": an operation is cut off", file, -1};
+    const gf_log_operation header = OperationAt(payload);
+    const uint64_t value = header.value_bytes == GF_LOG_REMOVE ? 0 : header.value_bytes;
+    const uint64_t all = sizeof(header) + header.key_bytes + value;
+    if (all > static_cast<uint64_t>(end - payload)) return {Code::kCorrupt, file + ": an operation is cut off", file, -1};
+    GF_RETURN_IF_ERROR(visit(payload, header));
+    payload += all;
+  }
+  return Status::Ok();
+}
+
+Status ListLog(const std::string& folder, std::vector<std::string>* paths) {
+  paths->clear();
+  DIR* dir = ::opendir(folder.c_str());
+  if (dir == nullptr) return Status::System(errno, "list", folder);
+  while (const dirent* entry = ::readdir(dir)) {
+    const std::string name = entry->d_name;
+    if (name.size() == 20 && name.compare(16, 4, ".log") == 0) paths->push_back(folder + "/" + name);
+  }
+  ::closedir(dir);
+  std::sort(paths->begin(), paths->end());
+  return Status::Ok();
+}
+
+}  // namespace gridflow

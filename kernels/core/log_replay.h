@@ -1,0 +1,49 @@
+// LogReplay: reads the log in order and hands each table its operations. The owner recovers with it, readers follow
+// the owner with it.
+#ifndef GRIDFLOW_CORE_LOG_REPLAY_H_
+#define GRIDFLOW_CORE_LOG_REPLAY_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "core/log.h"
+#include "core/memory_table.h"
+#include "core/schema.h"
+#include "core/status.h"
+
+namespace gridflow {
+
+// Where a table's operations go. Both must outlive the replay.
+struct ReplayTarget {
+  uint64_t flushed_lsn = 0;
+  const Schema* schema = nullptr;
+  MemoryTable* memory = nullptr;
+  uint64_t first_lsn = 0;  // of the oldest operation in `memory`; 0: it is empty
+};
+
+// Not thread-safe.
+class LogReplay {
+ public:
+  explicit LogReplay(std::string folder) : folder_(std::move(folder)) {}
+
+  // Applies every record up to `until` (all there are, if it is the largest number) to `targets`, by table id; operations of
+  // tables that are not among them are passed over. Recovery (strict) demands that nothing is missing between the files
+  // and that only the end may be torn; a reader just stops where the owner has not come yet.
+  Status Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarget>* targets);
+
+  // The lsn of the next record; 0 if there is no log.
+  uint64_t next_lsn() const { return next_lsn_; }
+
+ private:
+  Status Apply(const uint8_t* payload, uint64_t bytes, std::map<uint32_t, ReplayTarget>* targets);
+
+  const std::string folder_;
+  std::shared_ptr<LogFile> file_;
+  uint64_t next_lsn_ = 0;
+};
+
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_CORE_LOG_REPLAY_H_

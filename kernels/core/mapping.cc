@@ -1,0 +1,88 @@
+#include "core/mapping.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+namespace gridflow {
+namespace {
+
+// Closes a descriptor when it goes out of scope.
+struct Descriptor {
+  int fd;
+  explicit Descriptor(int fd) : fd(fd) {}
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+}  // namespace
+
+Status Mapping::Open(const std::string& path, std::shared_ptr<const Mapping>* out) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.fd < 0) return Status::System(errno, "open", path);
+  struct stat info;
+  if (::fstat(file.fd, &info) != 0) return Status::System(errno, "stat", path);
+  if (!S_ISREG(info.st_mode)) return Status::Corrupt(path, 0, "not a regular file");
+  std::shared_ptr<Mapping> mapping(new Mapping);
+  mapping->path_ = path;
+  mapping->size_ = static_cast<size_t>(info.st_size);
+  if (mapping->size_ > 0) {
+    void* data = ::mmap(nullptr, mapping->size_, PROT_READ, MAP_SHARED, file.fd, 0);
+    if (data == MAP_FAILED) return Status::System(errno, "map", path);
+    mapping->data_ = static_cast<const uint8_t*>(data);
+  }
+  *out = std::move(mapping);
+  return Status::Ok();
+}
+
+Mapping::~Mapping() {
+  if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+Status WriteAll(int fd, const std::string& path, const void* data, size_t bytes, uint64_t offset) {
+  const auto* p = static_cast<const uint8_t*>(data);
+  while (bytes > 0) {
+    const ssize_t wrote = ::pwrite(fd, p, bytes, static_cast<off_t>(offset));
+    if (wrote < 0) {
+      if (errno == EINTR) continue;
+      return Status::System(errno, "write", path);
+    }
+    p += wrote;
+    offset += static_cast<uint64_t>(wrote);
+    bytes -= static_cast<size_t>(wrote);
+  }
+  return Status::Ok();
+}
+
+Status SyncFolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  Descriptor dir(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (dir.fd < 0) return Status::System(errno, "open", folder);
+  if (::fsync(dir.fd) != 0) return Status::System(errno, "sync", folder);
+  return Status::Ok();
+}
+
+Status ReplaceFile(const std::string& path, const void* data, size_t bytes, bool durable) {
+  const std::string temporary = path + ".tmp";
+  Status status;
+  {
+    Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (file.fd < 0) return Status::System(errno, "create", temporary);
+    status = WriteAll(file.fd, temporary, data, bytes, 0);
+    if (status.ok() && durable && ::fsync(file.fd) != 0) status = Status::System(errno, "sync", temporary);
+  }
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) status = Status::System(errno, "rename", temporary);
+  if (!status.ok()) {
+    ::unlink(temporary.c_str());
+    return status;
+  }
+  return durable ? SyncFolderOf(path) : Status::Ok();
+}
+
+}  // namespace gridflow

@@ -1,0 +1,46 @@
+// Files and their read-only mappings. The only place that calls mmap for reading.
+#ifndef GRIDFLOW_CORE_MAPPING_H_
+#define GRIDFLOW_CORE_MAPPING_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/status.h"
+
+namespace gridflow {
+
+// A whole file, mapped read-only. Immutable and safe to share among threads. The mapping outlives the file's name:
+// unlinking the file leaves it whole. Whoever hands out a pointer into it must hold the shared_ptr for as long.
+class Mapping {
+ public:
+  static Status Open(const std::string& path, std::shared_ptr<const Mapping>* out);
+  ~Mapping();
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  const uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  Mapping() = default;
+  const uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+  std::string path_;
+};
+
+// Replaces `path` by `bytes` bytes at once: writes <path>.tmp, fsyncs it if `durable`, renames it over `path` and
+// fsyncs the folder. On any error the old file is untouched.
+Status ReplaceFile(const std::string& path, const void* data, size_t bytes, bool durable);
+
+// Writes all of it at `offset`, or says why not.
+Status WriteAll(int fd, const std::string& path, const void* data, size_t bytes, uint64_t offset);
+
+// Makes renames and new files in the folder of `path` survive power loss.
+Status SyncFolderOf(const std::string& path);
+
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_CORE_MAPPING_H_

@@ -1,0 +1,64 @@
+#include "core/memory_table.h"
+
+#include <algorithm>
+
+namespace gridflow {
+
+// The slot of the key, or the empty one where it would go. Partitions take a hash's high bits, slots its low ones.
+size_t MemoryTable::Slot(uint64_t hash, const uint8_t* key, size_t key_bytes) const {
+  const size_t mask = slots_.size() - 1;
+  size_t at = static_cast<size_t>(hash) & mask;
+  for (; slots_[at].operation != nullptr; at = (at + 1) & mask) {
+    const MemoryEntry& entry = slots_[at];
+    if (entry.hash == hash && OperationAt(entry.operation).key_bytes == key_bytes &&
+        std::memcmp(entry.key(), key, key_bytes) == 0)
+      break;
+  }
+  return at;
+}
+
+void MemoryTable::Put(uint64_t hash, const uint8_t* operation, const std::shared_ptr<LogFile>& file) {
+  if (files_.empty() || files_.back() != file) files_.push_back(file);
+  if ((size_ + 1) * 4 > slots_.size() * 3) Grow();
+  const gf_log_operation header = OperationAt(operation);
+  MemoryEntry& entry = slots_[Slot(hash, operation + sizeof(header), header.key_bytes)];
+  if (entry.operation == nullptr) ++size_;
+  entry = {hash, operation};
+  bytes_ += sizeof(header) + header.key_bytes + (header.value_bytes == GF_LOG_REMOVE ? 0 : header.value_bytes);
+}
+
+void MemoryTable::Absorb(const MemoryTable& newer) {
+  for (const MemoryEntry& entry : newer.slots_)
+    if (entry.operation != nullptr) Put(entry.hash, entry.operation, files_.empty() ? nullptr : files_.back());
+  files_.insert(files_.end(), newer.files_.begin(), newer.files_.end());
+}
+
+const MemoryEntry* MemoryTable::Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const {
+  if (size_ == 0) return nullptr;
+  const MemoryEntry& entry = slots_[Slot(hash, key, key_bytes)];
+  return entry.operation == nullptr ? nullptr : &entry;
+}
+
+void MemoryTable::Grow() {
+  std::vector<MemoryEntry> old(slots_.size() * 2);
+  old.swap(slots_);
+  const size_t mask = slots_.size() - 1;
+  for (const MemoryEntry& entry : old) {
+    if (entry.operation == nullptr) continue;
+    size_t at = static_cast<size_t>(entry.hash) & mask;
+    while (slots_[at].operation != nullptr) at = (at + 1) & mask;
+    slots_[at] = entry;
+  }
+}
+
+std::vector<MemoryEntry> MemoryTable::Sorted() const {
+  std::vector<MemoryEntry> entries;
+  entries.reserve(size_);
+  for (const MemoryEntry& entry : slots_)
+    if (entry.operation != nullptr) entries.push_back(entry);
+  std::sort(entries.begin(), entries.end(),
+            [](const MemoryEntry& a, const MemoryEntry& b) { return a.hash < b.hash; });
+  return entries;
+}
+
+}  // namespace gridflow

@@ -1,0 +1,53 @@
+// MemoryTable: the newest writes of one table, by key, pointing into the log.
+#ifndef GRIDFLOW_CORE_MEMORY_TABLE_H_
+#define GRIDFLOW_CORE_MEMORY_TABLE_H_
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "core/log.h"
+
+namespace gridflow {
+
+struct MemoryEntry {
+  uint64_t hash;
+  const uint8_t* operation;  // gf_log_operation, key, value; null: an empty slot
+  bool removed() const { return OperationAt(operation).value_bytes == GF_LOG_REMOVE; }
+  const uint8_t* key() const { return operation + sizeof(gf_log_operation); }
+  const uint8_t* value() const { return key() + OperationAt(operation).key_bytes; }
+};
+
+// Open addressing by key hash; one entry a key, the last write wins, a removal is an entry too. Not thread-safe: the
+// owner changes it under the interpreter's lock, and once it is frozen nobody does.
+class MemoryTable {
+ public:
+  MemoryTable() : slots_(kFirstSlots) {}
+
+  // `operation` lies in `file`, which the table keeps from now on.
+  void Put(uint64_t hash, const uint8_t* operation, const std::shared_ptr<LogFile>& file);
+  // Takes over what a newer table holds: its entries replace this one's.
+  void Absorb(const MemoryTable& newer);
+  const MemoryEntry* Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const;
+
+  size_t size() const { return size_; }
+  // Bytes of log that the writes took, overwritten ones too.
+  uint64_t bytes() const { return bytes_; }
+  // All entries, ordered by hash.
+  std::vector<MemoryEntry> Sorted() const;
+
+ private:
+  static constexpr size_t kFirstSlots = 64;  // a power of two, as every size
+  size_t Slot(uint64_t hash, const uint8_t* key, size_t key_bytes) const;
+  void Grow();
+
+  std::vector<MemoryEntry> slots_;
+  std::vector<std::shared_ptr<LogFile>> files_;
+  size_t size_ = 0;
+  uint64_t bytes_ = 0;
+};
+
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_CORE_MEMORY_TABLE_H_

@@ -1,0 +1,302 @@
+#include "core/segment.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "core/checksum.h"
+#include "core/key_hash.h"
+
+namespace gridflow {
+namespace {
+
+// Segments that somebody in this process holds, by device and inode: an inode cannot be used again while the mapping
+// of its file lives, so a hit is the same file. Guarded by Mutex().
+using Registry = std::map<std::pair<uint64_t, uint64_t>, std::weak_ptr<const Segment>>;
+std::mutex& Mutex() {
+  static std::mutex* mutex = new std::mutex;
+  return *mutex;
+}
+Registry& Opened() {
+  static Registry* registry = new Registry;
+  return *registry;
+}
+
+// Walks the schema and hands each type its buffers, checking every size on the way.
+class Layout {
+ public:
+  Layout(const Mapping& mapping, const std::vector<gf_buffer>& buffers, uint64_t directory_offset)
+      : mapping_(mapping), buffers_(buffers), directory_offset_(directory_offset) {}
+
+  Status Build(const Type& type, int64_t length, ColumnView* view) {
+    view->type = &type;
+    view->length = length;
+    GF_RETURN_IF_ERROR(Take(0, Bits(length), &view->validity));
+    switch (type.kind) {
+      case GF_BOOL:
+        return Take(Bits(length), Bits(length), &view->data);
+      case GF_STRING:
+      case GF_BINARY:
+      case GF_LIST:
+      case GF_MAP:
+        return BuildVariable(type, length, view);
+      case GF_STRUCT:
+        view->children.resize(type.children.size());
+        for (size_t i = 0; i < type.children.size(); ++i)
+          GF_RETURN_IF_ERROR(Build(type.children[i], length, &view->children[i]));
+        return Status::Ok();
+      default: {
+        uint64_t bytes;
+        if (__builtin_mul_overflow(static_cast<uint64_t>(length), static_cast<uint64_t>(type.width), &bytes))
+          return Fail("a column that cannot be so long");
+        return Take(bytes, bytes, &view->data);
+      }
+    }
+  }
+
+  size_t used() const { return next_; }
+
+ private:
+  static uint64_t Bits(int64_t length) { return (static_cast<uint64_t>(length) + 7) / 8; }
+
+  Status Fail(const std::string& what) const {
+    return Status::Corrupt(mapping_.path(), static_cast<int64_t>(directory_offset_ + 16 * next_), what);
+  }
+
+  // The next buffer, which must have `bytes` bytes, or `otherwise` (0 gives a null pointer).
+  Status Take(uint64_t bytes, uint64_t otherwise, const uint8_t** out) {
+    if (next_ >= buffers_.size()) return Fail("too few buffers for the schema");
+    const gf_buffer& buffer = buffers_[next_];
+    if (buffer.bytes != bytes && buffer.bytes != otherwise) return Fail("a buffer of the wrong size");
+    *out = buffer.bytes == 0 && bytes == 0 && otherwise != 0 ? nullptr : mapping_.data() + buffer.offset;
+    ++next_;
+    return Status::Ok();
+  }
+
+  Status BuildVariable(const Type& type, int64_t length, ColumnView* view) {
+    const uint64_t offset_bytes = (static_cast<uint64_t>(length) + 1) * (type.kind == GF_MAP ? 4 : 8);
+    GF_RETURN_IF_ERROR(Take(offset_bytes, offset_bytes, &view->offsets));
+    view->limit = view->Offset(length);
+    if (view->Offset(0) != 0 || view->limit < 0) return Fail("impossible offsets");
+    if (type.children.empty()) {
+      const uint64_t bytes = static_cast<uint64_t>(view->limit);
+      return Take(bytes, bytes, &view->data);
+    }
+    // Every item takes a bit at least, so a longer child cannot be in the file (a struct of nothing cannot be).
+    if (static_cast<uint64_t>(view->limit) / 8 > mapping_.size()) return Fail("a list that cannot be so long");
+    view->children.resize(type.children.size());
+    for (size_t i = 0; i < type.children.size(); ++i)
+      GF_RETURN_IF_ERROR(Build(type.children[i], view->limit, &view->children[i]));
+    return Status::Ok();
+  }
+
+  const Mapping& mapping_;
+  const std::vector<gf_buffer>& buffers_;
+  const uint64_t directory_offset_;
+  size_t next_ = 1;  // buffer 0 holds the hashes
+};
+
+bool KeyEquals(const Schema& schema, const std::vector<ColumnView>& columns, int64_t row, const uint8_t* key,
+               size_t key_bytes) {
+  const uint8_t* end = key + key_bytes;
+  for (uint32_t position : schema.key) {
+    const ColumnView& column = columns[position];
+    const int64_t width = column.type->encoded_width();
+    if (width > 0) {
+      if (end - key < width) return false;
+      if (column.type->kind == GF_BOOL) {
+        if (*key != (column.Bit(row) ? 1 : 0)) return false;
+      } else if (std::memcmp(column.Value(row), key, static_cast<size_t>(width)) != 0) {
+        return false;
+      }
+      key += width;
+      continue;
+    }
+    int64_t start, stop;
+    uint32_t bytes;
+    if (end - key < 4 || !CheckedRange(column, row, &start, &stop)) return false;
+    std::memcpy(&bytes, key, 4);
+    key += 4;
+    if (end - key < bytes || stop - start != bytes || std::memcmp(column.data + start, key, bytes) != 0) return false;
+    key += bytes;
+  }
+  return key == end;
+}
+
+}  // namespace
+
+Status Segment::Open(const std::string& path, std::shared_ptr<const Segment>* out) {
+  struct stat info;
+  if (::stat(path.c_str(), &info) != 0) return Status::System(errno, "open", path);
+  const std::pair<uint64_t, uint64_t> identity(info.st_dev, info.st_ino);
+  {
+    std::lock_guard<std::mutex> lock(Mutex());
+    auto found = Opened().find(identity);
+    if (found != Opened().end() && (*out = found->second.lock())) return Status::Ok();
+  }
+  std::shared_ptr<Segment> segment(new Segment);
+  GF_RETURN_IF_ERROR(Mapping::Open(path, &segment->mapping_));
+  GF_RETURN_IF_ERROR(segment->Check());
+  *out = segment;
+  std::lock_guard<std::mutex> lock(Mutex());
+  for (auto it = Opened().begin(); it != Opened().end();)
+    it = it->second.expired() ? Opened().erase(it) : std::next(it);
+  Opened()[identity] = *out;
+  return Status::Ok();
+}
+
+Status Segment::Check() {
+  const Mapping& file = *mapping_;
+  auto fail = [&](int64_t offset, const char* what) { return Status::Corrupt(file.path(), offset, what); };
+  if (file.size() < sizeof(header_)) return fail(static_cast<int64_t>(file.size()), "the header is cut off");
+  std::memcpy(&header_, file.data(), sizeof(header_));
+  if (header_.magic != GF_SEGMENT_MAGIC) return fail(0, "this is not a segment");
+  if (header_.version != GF_SEGMENT_VERSION) return Status::Version(file.path(), header_.version, GF_SEGMENT_VERSION);
+  if (header_.header_bytes < sizeof(header_) || header_.header_bytes > file.size())
+    return fail(16, "the header is cut off");
+  // The checksum covers the header with its own field as 0.
+  gf_segment_header blank = header_;
+  blank.header_crc = 0;
+  uint32_t crc = Crc32c(0, &blank, sizeof(blank));
+  crc = Crc32c(crc, file.data() + sizeof(blank), header_.header_bytes - sizeof(blank));
+  if (crc != header_.header_crc) return fail(12, "the header's checksum does not match");
+  if (header_.file_bytes != file.size())
+    return fail(static_cast<int64_t>(file.size()),
+                file.size() < header_.file_bytes ? "the file is cut off" : "there are bytes after the end");
+  if (header_.rows == 0 || header_.rows > GF_MAX_SEGMENT_ROWS) return fail(32, "impossible number of rows");
+  const uint64_t directory_bytes = uint64_t{header_.buffer_count} * sizeof(gf_buffer);
+  if (header_.schema_offset < sizeof(header_) || header_.schema_offset > header_.header_bytes ||
+      header_.schema_bytes > header_.header_bytes - header_.schema_offset)
+    return fail(56, "the schema lies outside the header");
+  if (header_.directory_offset < sizeof(header_) || header_.directory_offset > header_.header_bytes ||
+      directory_bytes > header_.header_bytes - header_.directory_offset)
+    return fail(72, "the directory lies outside the header");
+  if (header_.checksum_offset < header_.header_bytes || header_.checksum_offset > file.size())
+    return fail(80, "the checksums lie outside the file");
+  const uint64_t data_bytes = header_.checksum_offset - header_.header_bytes;
+  const uint64_t blocks = (data_bytes + GF_BLOCK_BYTES - 1) / GF_BLOCK_BYTES;
+  if (header_.checksum_offset + 4 * (blocks + 1) != file.size()) return fail(80, "the checksums lie outside the file");
+
+  GF_RETURN_IF_ERROR(Schema::Parse(file.data() + header_.schema_offset, header_.schema_bytes, file.path(),
+                                   static_cast<int64_t>(header_.schema_offset), &schema_));
+  buffers_.resize(header_.buffer_count);
+  std::memcpy(buffers_.data(), file.data() + header_.directory_offset, directory_bytes);
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    const gf_buffer& buffer = buffers_[i];
+    if (buffer.offset % GF_BUFFER_ALIGNMENT != 0 || buffer.offset < header_.header_bytes ||
+        buffer.offset > header_.checksum_offset || buffer.bytes > header_.checksum_offset - buffer.offset)
+      return fail(static_cast<int64_t>(header_.directory_offset + 16 * i), "a buffer lies outside the data");
+  }
+  if (buffers_.empty() || buffers_[0].bytes != header_.rows * 8)
+    return fail(static_cast<int64_t>(header_.directory_offset), "the key hashes have the wrong size");
+  hashes_ = reinterpret_cast<const uint64_t*>(file.data() + buffers_[0].offset);
+  Layout layout(file, buffers_, header_.directory_offset);
+  columns_.resize(schema_.columns.size());
+  for (size_t i = 0; i < columns_.size(); ++i)
+    GF_RETURN_IF_ERROR(layout.Build(schema_.columns[i].type, rows(), &columns_[i]));
+  if (layout.used() != buffers_.size())
+    return fail(static_cast<int64_t>(header_.directory_offset), "too many buffers for the schema");
+  return Status::Ok();
+}
+
+int Segment::FindColumn(uint32_t column_id) const {
+  for (size_t i = 0; i < schema_.columns.size(); ++i)
+    if (schema_.columns[i].id == column_id) return static_cast<int>(i);
+  return -1;
+}
+
+int64_t Segment::LowerBound(uint64_t hash) const {
+  int64_t low = 0, high = rows();  // the answer is in [low, high]
+  uint64_t low_hash = 0, high_hash = ~0ull;
+  // Hashes are uniform, so a few interpolations land next to the row; a bisection ends it whatever the data.
+  for (int probes = 0; probes < 5 && high - low > 16 && low_hash <= hash && hash <= high_hash; ++probes) {
+    const unsigned __int128 span = static_cast<unsigned __int128>(high - low - 1) * (hash - low_hash);
+    const uint64_t width = high_hash - low_hash;
+    const int64_t middle = low + (width == 0 ? 0 : static_cast<int64_t>(span / width));
+    if (hashes_[middle] < hash) {
+      low = middle + 1;
+      low_hash = hashes_[middle];
+    } else {
+      high = middle;
+      high_hash = hashes_[middle];
+    }
+    // One more probe a little further on usually brackets the row from the other side.
+    const int64_t reach = 8 + (high - low) / 64;
+    if (hashes_[middle] < hash && middle + reach < high) {
+      if (hashes_[middle + reach] >= hash) {
+        high = middle + reach;
+        high_hash = hashes_[high];
+      }
+    } else if (hashes_[middle] >= hash && middle - reach > low) {
+      if (hashes_[middle - reach] < hash) {
+        low = middle - reach + 1;
+        low_hash = hashes_[middle - reach];
+      }
+    }
+  }
+  return std::lower_bound(hashes_ + low, hashes_ + high, hash) - hashes_;
+}
+
+void Segment::PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const {
+  bool past_end;
+  const uint64_t low = PartitionStart(first, partitions, &past_end);
+  *begin = past_end ? rows() : LowerBound(low);
+  const uint64_t high = PartitionStart(last, partitions, &past_end);
+  *end = past_end ? rows() : LowerBound(high);
+  *end = std::max(*begin, *end);
+}
+
+int64_t Segment::Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const {
+  for (int64_t row = LowerBound(hash); row < rows() && hashes_[row] == hash; ++row)
+    if (KeyEquals(schema_, columns_, row, key, key_bytes)) return row;
+  return -1;
+}
+
+Status Deletions::Open(const std::string& path, std::shared_ptr<const Deletions>* out) {
+  std::shared_ptr<Deletions> deletions(new Deletions);
+  GF_RETURN_IF_ERROR(Mapping::Open(path, &deletions->mapping_));
+  const Mapping& file = *deletions->mapping_;
+  gf_deletions_header header;
+  if (file.size() < sizeof(header)) return Status::Corrupt(path, static_cast<int64_t>(file.size()), "the header is cut off");
+  std::memcpy(&header, file.data(), sizeof(header));
+  if (header.magic != GF_DELETIONS_MAGIC) return Status::Corrupt(path, 0, "this is not a deletion bitmap");
+  if (header.version != GF_DELETIONS_VERSION) return Status::Version(path, header.version, GF_DELETIONS_VERSION);
+  gf_deletions_header blank = header;
+  blank.header_crc = 0;
+  if (Crc32c(0, &blank, sizeof(blank)) != header.header_crc)
+    return Status::Corrupt(path, 12, "the header's checksum does not match");
+  if (header.rows > GF_MAX_SEGMENT_ROWS || file.size() != sizeof(header) + (header.rows + 7) / 8)
+    return Status::Corrupt(path, static_cast<int64_t>(file.size()), "the bitmap has the wrong size");
+  deletions->bits_ = file.data() + sizeof(header);
+  if (BlockChecksum(deletions->bits_, (header.rows + 7) / 8) != header.bitmap_crc)
+    return Status::Corrupt(path, sizeof(header), "the bitmap's checksum does not match");
+  deletions->rows_ = static_cast<int64_t>(header.rows);
+  deletions->deleted_ = static_cast<int64_t>(header.deleted);
+  deletions->segment_id_ = header.segment_id;
+  *out = std::move(deletions);
+  return Status::Ok();
+}
+
+Status Deletions::Write(const std::string& path, uint64_t segment_id, const std::vector<uint8_t>& bits, uint64_t rows,
+                        uint64_t deleted, bool durable) {
+  gf_deletions_header header = {};
+  header.magic = GF_DELETIONS_MAGIC;
+  header.version = GF_DELETIONS_VERSION;
+  header.rows = rows;
+  header.deleted = deleted;
+  header.segment_id = segment_id;
+  header.bitmap_crc = BlockChecksum(bits.data(), bits.size());
+  header.header_crc = Crc32c(0, &header, sizeof(header));
+  std::string bytes(reinterpret_cast<const char*>(&header), sizeof(header));
+  bytes.append(reinterpret_cast<const char*>(bits.data()), bits.size());
+  return ReplaceFile(path, bytes.data(), bytes.size(), durable);
+}
+
+}  // namespace gridflow

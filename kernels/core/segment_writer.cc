@@ -1,0 +1,449 @@
+#include "core/segment_writer.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "core/checksum.h"
+#include "core/key_hash.h"
+#include "core/mapping.h"
+#include "core/row_codec.h"
+#include "gridflow/segment_format.h"
+
+namespace gridflow {
+namespace {
+
+using Order = std::vector<RowRef>;
+
+// One buffer to be written: how many bytes, and how to produce any range of them. Ranges are asked for in parallel.
+struct Output {
+  uint64_t bytes = 0;
+  std::function<void(uint64_t begin, uint64_t end, uint8_t* out)> fill;
+};
+
+// What is kept alive until all buffers are written.
+struct Plan {
+  std::vector<Output> outputs;
+  std::vector<std::unique_ptr<Order>> orders;
+  std::vector<std::unique_ptr<std::vector<int64_t>>> offsets;
+  std::vector<std::unique_ptr<std::vector<uint8_t>>> bits;
+  std::vector<std::unique_ptr<std::vector<const ColumnView*>>> views;
+};
+
+Output Bytes(const uint8_t* data, uint64_t bytes) {
+  return {bytes, [data](uint64_t begin, uint64_t end, uint8_t* out) { std::memcpy(out, data + begin, end - begin); }};
+}
+
+constexpr int64_t kMaxItems = 0xFFFFFFFF;  // RowRef counts items, too
+
+bool IsNullAt(const std::vector<const ColumnView*>& views, RowRef ref) {
+  return views[ref.source]->missing() || views[ref.source]->IsNull(ref.row);
+}
+
+Status Damaged(const ColumnView& view) {
+  return {Code::kCorrupt, "column " + view.type->name + " has impossible offsets", "", -1};
+}
+
+// Plans the buffers of a column: `views` are its sources' views, `order` the rows to take.
+class Planner {
+ public:
+  explicit Planner(Plan* plan) : plan_(plan) {}
+
+  Status Column(const Type& type, const std::vector<const ColumnView*>& given, const Order& order) {
+    plan_->views.push_back(std::make_unique<std::vector<const ColumnView*>>(given));
+    const std::vector<const ColumnView*>& views = *plan_->views.back();
+    GF_RETURN_IF_ERROR(Validity(type, views, order));
+    switch (type.kind) {
+      case GF_BOOL:
+        return Bits(views, order);
+      case GF_STRING:
+      case GF_BINARY:
+        return Variable(views, order);
+      case GF_LIST:
+      case GF_MAP:
+        return Items(type, views, order);
+      case GF_STRUCT:
+        for (size_t i = 0; i < type.children.size(); ++i)
+          GF_RETURN_IF_ERROR(Column(type.children[i], Children(views, i), order));
+        return Status::Ok();
+      default:
+        Fixed(static_cast<uint64_t>(type.width), views, order);
+        return Status::Ok();
+    }
+  }
+
+ private:
+  static const ColumnView& Missing() {
+    static const ColumnView* missing = new ColumnView;
+    return *missing;
+  }
+
+  static std::vector<const ColumnView*> Children(const std::vector<const ColumnView*>& views, size_t i) {
+    std::vector<const ColumnView*> children;
+    for (const ColumnView* view : views) children.push_back(view->missing() ? &Missing() : &view->children[i]);
+    return children;
+  }
+
+  Status Validity(const Type& type, const std::vector<const ColumnView*>& views, const Order& order) {
+    bool nulls = false;
+    if (type.nullable)
+      for (const ColumnView* view : views) nulls |= view->missing() || view->validity != nullptr;
+    if (!nulls) {
+      plan_->outputs.push_back({0, nullptr});
+      return Status::Ok();
+    }
+    auto bits = std::make_unique<std::vector<uint8_t>>((order.size() + 7) / 8);
+    nulls = false;
+    for (size_t i = 0; i < order.size(); ++i) {
+      if (IsNullAt(views, order[i]))
+        nulls = true;
+      else
+        (*bits)[i / 8] |= static_cast<uint8_t>(1 << (i % 8));
+    }
+    plan_->outputs.push_back(nulls ? Bytes(bits->data(), bits->size()) : Output{0, nullptr});
+    plan_->bits.push_back(std::move(bits));
+    return Status::Ok();
+  }
+
+  Status Bits(const std::vector<const ColumnView*>& views, const Order& order) {
+    auto bits = std::make_unique<std::vector<uint8_t>>((order.size() + 7) / 8);
+    for (size_t i = 0; i < order.size(); ++i)
+      if (!IsNullAt(views, order[i]) && views[order[i].source]->Bit(order[i].row))
+        (*bits)[i / 8] |= static_cast<uint8_t>(1 << (i % 8));
+    plan_->outputs.push_back(Bytes(bits->data(), bits->size()));
+    plan_->bits.push_back(std::move(bits));
+    return Status::Ok();
+  }
+
+  void Fixed(uint64_t width, const std::vector<const ColumnView*>& views, const Order& order) {
+    const Order* rows = &order;
+    const auto* sources = &views;
+    auto fill = [=](uint64_t begin, uint64_t end, uint8_t* out) {
+      for (uint64_t i = begin / width; begin < end; ++i) {
+        const uint64_t skip = begin - i * width;
+        const uint64_t bytes = std::min(width - skip, end - begin);
+        const RowRef ref = (*rows)[i];
+        if (IsNullAt(*sources, ref))
+          std::memset(out, 0, bytes);  // so that equal rows give equal files
+        else
+          std::memcpy(out, (*sources)[ref.source]->Value(ref.row) + skip, bytes);
+        out += bytes;
+        begin += bytes;
+      }
+    };
+    auto narrow = [=](uint64_t begin, uint64_t end, uint8_t* out) {  // whole 8-byte values, the common case
+      for (uint64_t i = begin / 8; i < end / 8; ++i, out += 8) {
+        const RowRef ref = (*rows)[i];
+        if (IsNullAt(*sources, ref))
+          std::memset(out, 0, 8);
+        else
+          std::memcpy(out, (*sources)[ref.source]->data + ((*sources)[ref.source]->offset + ref.row) * 8, 8);
+      }
+    };
+    if (width == 8)  // block borders are multiples of 8 from the buffer's start
+      plan_->outputs.push_back({order.size() * width, narrow});
+    else
+      plan_->outputs.push_back({order.size() * width, fill});
+  }
+
+  Status Variable(const std::vector<const ColumnView*>& views, const Order& order) {
+    auto owned = std::make_unique<std::vector<int64_t>>(order.size() + 1);
+    std::vector<int64_t>& offsets = *owned;
+    for (size_t i = 0; i < order.size(); ++i) {
+      int64_t start = 0, end = 0;
+      if (!IsNullAt(views, order[i]) && !CheckedRange(*views[order[i].source], order[i].row, &start, &end))
+        return Damaged(*views[order[i].source]);
+      offsets[i + 1] = offsets[i] + (end - start);
+    }
+    plan_->outputs.push_back(Bytes(reinterpret_cast<const uint8_t*>(offsets.data()), offsets.size() * 8));
+    const Order* rows = &order;
+    const auto* sources = &views;
+    const std::vector<int64_t>* ends = owned.get();
+    plan_->offsets.push_back(std::move(owned));
+    plan_->outputs.push_back({static_cast<uint64_t>(ends->back()), [=](uint64_t begin, uint64_t end, uint8_t* out) {
+      size_t i = static_cast<size_t>(
+          std::upper_bound(ends->begin(), ends->end(), static_cast<int64_t>(begin)) - ends->begin() - 1);
+      for (; begin < end; ++i) {
+        const auto from = static_cast<uint64_t>((*ends)[i]), to = static_cast<uint64_t>((*ends)[i + 1]);
+        if (from == to) continue;
+        const uint64_t skip = begin - from, bytes = std::min(to, end) - begin;
+        const ColumnView& view = *(*sources)[(*rows)[i].source];
+        std::memcpy(out, view.data + view.Offset((*rows)[i].row) + skip, bytes);
+        out += bytes;
+        begin += bytes;
+      }
+    }});
+    return Status::Ok();
+  }
+
+  Status Items(const Type& type, const std::vector<const ColumnView*>& views, const Order& order) {
+    auto owned = std::make_unique<std::vector<int64_t>>(order.size() + 1);
+    auto items = std::make_unique<Order>();
+    std::vector<int64_t>& offsets = *owned;
+    for (size_t i = 0; i < order.size(); ++i) {
+      int64_t start = 0, end = 0;
+      if (!IsNullAt(views, order[i]) && !CheckedRange(*views[order[i].source], order[i].row, &start, &end))
+        return Damaged(*views[order[i].source]);
+      offsets[i + 1] = offsets[i] + (end - start);
+      if (end > kMaxItems) return Status::Invalid("a list column of 4 G items: load it in parts");
+      for (int64_t item = start; item < end; ++item)
+        items->push_back({order[i].source, static_cast<uint32_t>(item)});
+    }
+    if (type.kind == GF_MAP) {
+      if (offsets.back() > 0x7FFFFFFF) return Status::Invalid("a map column of 2 G entries: load it in parts");
+      auto bits = std::make_unique<std::vector<uint8_t>>(offsets.size() * 4);
+      for (size_t i = 0; i < offsets.size(); ++i) {
+        const auto narrow = static_cast<int32_t>(offsets[i]);
+        std::memcpy(bits->data() + i * 4, &narrow, 4);
+      }
+      plan_->outputs.push_back(Bytes(bits->data(), bits->size()));
+      plan_->bits.push_back(std::move(bits));
+    } else {
+      plan_->outputs.push_back(Bytes(reinterpret_cast<const uint8_t*>(offsets.data()), offsets.size() * 8));
+      plan_->offsets.push_back(std::move(owned));
+    }
+    const Order& rows = *items;
+    plan_->orders.push_back(std::move(items));
+    for (size_t i = 0; i < type.children.size(); ++i)
+      GF_RETURN_IF_ERROR(Column(type.children[i], Children(views, i), rows));
+    return Status::Ok();
+  }
+
+  Plan* plan_;
+};
+
+// Writes the data region block by block: fills a block in cache, sums it, hands it to the kernel.
+class DataWriter {
+ public:
+  DataWriter(int fd, const std::string& path, uint64_t begin, uint64_t end, const std::vector<gf_buffer>& buffers,
+             const std::vector<Output>& outputs)
+      : fd_(fd), path_(path), begin_(begin), end_(end), buffers_(buffers), outputs_(outputs) {
+    checksums_.resize((end - begin + GF_BLOCK_BYTES - 1) / GF_BLOCK_BYTES);
+  }
+
+  Status Run(int threads) {
+    threads = std::max(1, std::min<int>(threads, static_cast<int>(checksums_.size() / 4)));
+    std::vector<std::thread> others;
+    for (int i = 1; i < threads; ++i) others.emplace_back([this] { Work(); });
+    Work();
+    for (std::thread& thread : others) thread.join();
+    return status_;
+  }
+
+  const std::vector<uint32_t>& checksums() const { return checksums_; }
+
+ private:
+  void Work() {
+    // Not zeroed: a thread that fills it touches it first.
+    std::unique_ptr<uint8_t[]> block(new (std::nothrow) uint8_t[GF_BLOCK_BYTES]);
+    if (block == nullptr) return Fail(Status::Internal("out of memory"));
+    while (!failed_.load(std::memory_order_relaxed)) {
+      const size_t i = next_.fetch_add(1);
+      if (i >= checksums_.size()) return;
+      const uint64_t from = begin_ + uint64_t{i} * GF_BLOCK_BYTES;
+      const uint64_t to = std::min<uint64_t>(from + GF_BLOCK_BYTES, end_);
+      Fill(from, to, block.get());
+      checksums_[i] = BlockChecksum(block.get(), to - from);
+      Status status = WriteAll(fd_, path_, block.get(), to - from, from);
+      if (!status.ok()) return Fail(status);
+    }
+  }
+
+  void Fail(const Status& status) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (status_.ok()) status_ = status;
+    failed_ = true;
+  }
+
+  void Fill(uint64_t from, uint64_t to, uint8_t* out) const {
+    // The last buffer that starts at or before `from`; zeros lie between buffers.
+    auto it = std::upper_bound(buffers_.begin(), buffers_.end(), from,
+                               [](uint64_t at, const gf_buffer& buffer) { return at < buffer.offset; });
+    size_t i = static_cast<size_t>(it - buffers_.begin());
+    if (i > 0) --i;
+    uint64_t at = from;
+    for (; i < buffers_.size() && buffers_[i].offset < to; ++i) {
+      const gf_buffer& buffer = buffers_[i];
+      const uint64_t first = std::max(at, buffer.offset), last = std::min(to, buffer.offset + buffer.bytes);
+      if (buffer.bytes == 0 || first >= last) continue;
+      std::memset(out + (at - from), 0, first - at);
+      outputs_[i].fill(first - buffer.offset, last - buffer.offset, out + (first - from));
+      at = last;
+    }
+    std::memset(out + (at - from), 0, to - at);
+  }
+
+  const int fd_;
+  const std::string& path_;
+  const uint64_t begin_, end_;
+  const std::vector<gf_buffer>& buffers_;
+  const std::vector<Output>& outputs_;
+  std::vector<uint32_t> checksums_;
+  std::atomic<size_t> next_{0};
+  std::atomic<bool> failed_{false};
+  std::mutex mutex_;
+  Status status_;  // guarded by mutex_ while threads run
+};
+
+uint64_t Align(uint64_t offset) { return (offset + GF_BUFFER_ALIGNMENT - 1) / GF_BUFFER_ALIGNMENT * GF_BUFFER_ALIGNMENT; }
+
+Status WriteFile(int fd, const std::string& path, const SegmentSpec& spec, const Plan& plan, uint64_t rows) {
+  const std::string schema = spec.schema->Serialize();
+  gf_segment_header header = {};
+  header.magic = GF_SEGMENT_MAGIC;
+  header.version = GF_SEGMENT_VERSION;
+  header.rows = rows;
+  header.segment_id = spec.segment_id;
+  header.table_id = spec.table_id;
+  header.buffer_count = static_cast<uint32_t>(plan.outputs.size());
+  header.schema_offset = sizeof(header);
+  header.schema_bytes = schema.size();
+  header.directory_offset = Align(sizeof(header) + schema.size());
+  header.header_bytes = Align(header.directory_offset + plan.outputs.size() * sizeof(gf_buffer));
+  std::vector<gf_buffer> buffers;
+  uint64_t at = header.header_bytes;
+  for (const Output& output : plan.outputs) {
+    buffers.push_back({Align(at), output.bytes});
+    at = Align(at) + output.bytes;
+  }
+  header.checksum_offset = Align(at);
+
+  DataWriter writer(fd, path, header.header_bytes, header.checksum_offset, buffers, plan.outputs);
+  GF_RETURN_IF_ERROR(writer.Run(spec.threads));
+  std::vector<uint32_t> sums = writer.checksums();
+  sums.push_back(Crc32c(0, sums.data(), sums.size() * 4));
+  GF_RETURN_IF_ERROR(WriteAll(fd, path, sums.data(), sums.size() * 4, header.checksum_offset));
+  header.file_bytes = header.checksum_offset + sums.size() * 4;
+
+  std::string head(header.header_bytes, '\0');
+  std::memcpy(&head[header.schema_offset], schema.data(), schema.size());
+  std::memcpy(&head[header.directory_offset], buffers.data(), buffers.size() * sizeof(gf_buffer));
+  std::memcpy(&head[0], &header, sizeof(header));
+  header.header_crc = Crc32c(0, head.data(), head.size());
+  std::memcpy(&head[0], &header, sizeof(header));
+  GF_RETURN_IF_ERROR(WriteAll(fd, path, head.data(), head.size(), 0));
+  if (spec.durable && ::fsync(fd) != 0) return Status::System(errno, "sync", path);
+  return Status::Ok();
+}
+
+// Sorts by hash, least significant digit first; equal hashes keep their order. Digits that all rows share are skipped.
+void RadixSort(std::vector<uint64_t>* hashes, std::vector<RowRef>* order) {
+  constexpr int kBits = 11, kDigits = 6;
+  const size_t n = hashes->size();
+  if (n < 2048) {
+    std::vector<uint32_t> index(n);
+    for (size_t i = 0; i < n; ++i) index[i] = static_cast<uint32_t>(i);
+    std::stable_sort(index.begin(), index.end(), [&](uint32_t a, uint32_t b) { return (*hashes)[a] < (*hashes)[b]; });
+    std::vector<uint64_t> h(n);
+    std::vector<RowRef> o(n);
+    for (size_t i = 0; i < n; ++i) h[i] = (*hashes)[index[i]], o[i] = (*order)[index[i]];
+    hashes->swap(h);
+    order->swap(o);
+    return;
+  }
+  std::vector<std::vector<size_t>> counts(kDigits, std::vector<size_t>(1 << kBits));
+  for (uint64_t hash : *hashes)
+    for (int d = 0; d < kDigits; ++d) ++counts[d][(hash >> (d * kBits)) & ((1 << kBits) - 1)];
+  std::vector<uint64_t> other_hashes(n);
+  std::vector<RowRef> other_order(n);
+  for (int d = 0; d < kDigits; ++d) {
+    std::vector<size_t>& count = counts[d];
+    if (std::find(count.begin(), count.end(), n) != count.end()) continue;
+    size_t sum = 0;
+    for (size_t& c : count) {
+      const size_t here = c;
+      c = sum;
+      sum += here;
+    }
+    for (size_t i = 0; i < n; ++i) {
+      const size_t to = count[((*hashes)[i] >> (d * kBits)) & ((1 << kBits) - 1)]++;
+      other_hashes[to] = (*hashes)[i];
+      other_order[to] = (*order)[i];
+    }
+    hashes->swap(other_hashes);
+    order->swap(other_order);
+  }
+}
+
+}  // namespace
+
+Status WriteSegment(const SegmentSpec& spec, const std::vector<Source>& sources, const std::vector<RowRef>& order,
+                    const std::vector<uint64_t>& hashes) {
+  if (order.empty() || order.size() > GF_MAX_SEGMENT_ROWS) return Status::Internal("a segment of no or too many rows");
+  Plan plan;
+  plan.outputs.push_back(Bytes(reinterpret_cast<const uint8_t*>(hashes.data()), hashes.size() * 8));
+  Planner planner(&plan);
+  for (size_t i = 0; i < spec.schema->columns.size(); ++i) {
+    std::vector<const ColumnView*> views;
+    for (const Source& source : sources) views.push_back(&source[i]);
+    GF_RETURN_IF_ERROR(planner.Column(spec.schema->columns[i].type, views, order));
+  }
+  const std::string temporary = spec.path + ".tmp";
+  const int fd = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return Status::System(errno, "create", temporary);
+  Status status = WriteFile(fd, temporary, spec, plan, order.size());
+  if (::close(fd) != 0 && status.ok()) status = Status::System(errno, "close", temporary);
+  if (status.ok() && ::rename(temporary.c_str(), spec.path.c_str()) != 0)
+    status = Status::System(errno, "rename", temporary);
+  if (status.ok() && spec.durable) status = SyncFolderOf(spec.path);
+  if (!status.ok()) ::unlink(temporary.c_str());
+  return status;
+}
+
+Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, KeyOrder* out, int64_t* duplicate_source,
+                  int64_t* duplicate_row) {
+  *duplicate_source = -1;
+  size_t rows = 0;
+  for (const Source& source : sources) rows += static_cast<size_t>(source[schema.key[0]].length);
+  if (rows > GF_MAX_SEGMENT_ROWS) return Status::Invalid("too many rows for one segment");
+  std::vector<uint64_t> hashes(rows);
+  std::vector<RowRef> order(rows);
+  std::string key;
+  size_t at = 0;
+  for (size_t s = 0; s < sources.size(); ++s) {
+    const int64_t length = sources[s][schema.key[0]].length;
+    for (int64_t row = 0; row < length; ++row, ++at) {
+      key.clear();
+      GF_RETURN_IF_ERROR(EncodeKey(schema, sources[s], row, &key));
+      hashes[at] = KeyHash(key.data(), key.size());
+      order[at] = {static_cast<uint32_t>(s), static_cast<uint32_t>(row)};
+    }
+  }
+  RadixSort(&hashes, &order);
+  // Rows with the same hash lie side by side, in their original order: keep the last of each key.
+  size_t kept = 0;
+  std::string mine, later;
+  for (size_t i = 0; i < rows; ++i) {
+    bool superseded = false;
+    for (size_t j = i + 1; j < rows && hashes[j] == hashes[i] && !superseded; ++j) {
+      mine.clear();
+      later.clear();
+      GF_RETURN_IF_ERROR(EncodeKey(schema, sources[order[i].source], order[i].row, &mine));
+      GF_RETURN_IF_ERROR(EncodeKey(schema, sources[order[j].source], order[j].row, &later));
+      superseded = mine == later;
+    }
+    if (superseded) {
+      *duplicate_source = order[i].source;
+      *duplicate_row = order[i].row;
+      continue;
+    }
+    hashes[kept] = hashes[i];
+    order[kept++] = order[i];
+  }
+  hashes.resize(kept);
+  order.resize(kept);
+  out->hashes.swap(hashes);
+  out->order.swap(order);
+  return Status::Ok();
+}
+
+}  // namespace gridflow

@@ -1,0 +1,85 @@
+#include "core/snapshot.h"
+
+namespace gridflow {
+namespace {
+
+constexpr int kTries = 100;  // a compaction would have to win a race this often in a row
+
+}  // namespace
+
+Status TableSnapshot::Open(const std::string& grid, uint32_t table_id, std::shared_ptr<const TableSnapshot>* out) {
+  const std::string folder = TableFolder(grid, table_id);
+  Status status;
+  uint64_t failed_version = 0;
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    Manifest manifest;
+    GF_RETURN_IF_ERROR(Manifest::Read(folder + "/manifest", &manifest));
+    if (manifest.table_id != table_id)
+      return Status::Corrupt(folder + "/manifest", sizeof(gf_frame_header), "it belongs to another table");
+    status = Make(folder, manifest, nullptr, out);
+    if (status.code != Code::kNotFound) return status;
+    // Files go only after a newer manifest stands; if the same one still names a file that is not there, it is lost.
+    if (attempt > 0 && manifest.version == failed_version)
+      return Status::Corrupt(status.file, 0, "the file is missing");
+    failed_version = manifest.version;
+  }
+  return status;
+}
+
+Status TableSnapshot::Make(const std::string& folder, const Manifest& manifest, const TableSnapshot* old,
+                           std::shared_ptr<const TableSnapshot>* out) {
+  std::shared_ptr<TableSnapshot> snapshot(new TableSnapshot);
+  snapshot->manifest_ = manifest;
+  for (const gf_manifest_segment& named : manifest.segments) {
+    SegmentRef ref;
+    if (old != nullptr) {  // what is open already is not opened again
+      for (size_t i = 0; i < old->segments_.size(); ++i) {
+        if (old->manifest_.segments[i].segment_id != named.segment_id) continue;
+        ref.segment = old->segments_[i].segment;
+        if (old->manifest_.segments[i].deletions_id == named.deletions_id) ref.deletions = old->segments_[i].deletions;
+      }
+    }
+    const std::string path = folder + "/" + FileName(named.segment_id, ".seg");
+    if (ref.segment == nullptr) GF_RETURN_IF_ERROR(Segment::Open(path, &ref.segment));
+    if (ref.segment->id() != named.segment_id || static_cast<uint64_t>(ref.segment->rows()) != named.rows ||
+        ref.segment->table_id() != manifest.table_id)
+      return Status::Corrupt(path, 32, "it is not the segment that the manifest names");
+    if (named.deletions_id != 0 && ref.deletions == nullptr) {
+      const std::string bitmap = folder + "/" + FileName(named.deletions_id, ".del");
+      GF_RETURN_IF_ERROR(Deletions::Open(bitmap, &ref.deletions));
+      if (ref.deletions->segment_id() != named.segment_id || ref.deletions->rows() != ref.segment->rows() ||
+          static_cast<uint64_t>(ref.deletions->deleted()) != named.deleted)
+        return Status::Corrupt(bitmap, 16, "it is not the bitmap that the manifest names");
+    }
+    std::vector<ColumnView> columns;
+    for (const Column& column : snapshot->manifest_.schema.columns) {
+      const int position = ref.segment->FindColumn(column.id);
+      columns.push_back(position >= 0 ? ref.segment->column(position) : ColumnView());
+      if (position < 0) columns.back().type = &column.type;
+    }
+    snapshot->columns_.push_back(std::move(columns));
+    snapshot->segments_.push_back(std::move(ref));
+  }
+  *out = std::move(snapshot);
+  return Status::Ok();
+}
+
+int64_t TableSnapshot::live_rows() const {
+  int64_t rows = 0;
+  for (const SegmentRef& ref : segments_) rows += ref.live_rows();
+  return rows;
+}
+
+bool TableSnapshot::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment, int64_t* row) const {
+  for (size_t i = segments_.size(); i-- > 0;) {  // the newest first: recent keys are asked for most
+    const int64_t found = segments_[i].segment->Find(hash, key, key_bytes);
+    if (found >= 0 && segments_[i].Live(found)) {
+      *segment = static_cast<int>(i);
+      *row = found;
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace gridflow

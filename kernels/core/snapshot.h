@@ -1,0 +1,53 @@
+// TableSnapshot: one version of a table, mapped.
+#ifndef GRIDFLOW_CORE_SNAPSHOT_H_
+#define GRIDFLOW_CORE_SNAPSHOT_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/manifest.h"
+#include "core/segment.h"
+#include "core/status.h"
+
+namespace gridflow {
+
+struct SegmentRef {
+  std::shared_ptr<const Segment> segment;
+  std::shared_ptr<const Deletions> deletions;  // null: no row is deleted
+  bool Live(int64_t row) const { return deletions == nullptr || !deletions->Test(row); }
+  int64_t live_rows() const { return segment->rows() - (deletions ? deletions->deleted() : 0); }
+};
+
+// A manifest with all its segments and bitmaps open. Immutable; any thread may read it; it stays readable when the
+// files are gone. At most one row of a key is live in it.
+class TableSnapshot {
+ public:
+  // Opens the current version in <grid>/tables/<table_id>. If a file that the manifest names has gone (compaction won
+  // the race), reads the manifest again. kNotFound: there is no such table.
+  static Status Open(const std::string& grid, uint32_t table_id, std::shared_ptr<const TableSnapshot>* out);
+
+  const Manifest& manifest() const { return manifest_; }
+  const Schema& schema() const { return manifest_.schema; }
+  const std::vector<SegmentRef>& segments() const { return segments_; }
+  // A segment's columns in the order of schema(); missing() where the segment is older than the column.
+  const std::vector<ColumnView>& columns(int segment) const { return columns_[segment]; }
+  int64_t live_rows() const;
+  // The live row of a key: its segment's index and row; false if there is none.
+  bool Find(uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment, int64_t* row) const;
+
+  // A snapshot of the same table after a flush: for the owner, which knows the files it has just written.
+  static Status Make(const std::string& folder, const Manifest& manifest, const TableSnapshot* old,
+                     std::shared_ptr<const TableSnapshot>* out);
+
+ private:
+  TableSnapshot() = default;
+  Manifest manifest_;
+  std::vector<SegmentRef> segments_;
+  std::vector<std::vector<ColumnView>> columns_;
+};
+
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_CORE_SNAPSHOT_H_

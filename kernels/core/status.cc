@@ -1,0 +1,27 @@
+#include "core/status.h"
+
+#include <cerrno>
+#include <cstring>
+
+namespace gridflow {
+
+Status Status::Corrupt(const std::string& file, int64_t offset, const std::string& what) {
+  return {Code::kCorrupt, file + " is damaged at byte " + std::to_string(offset) + ": " + what, file, offset};
+}
+
+Status Status::Version(const std::string& file, uint32_t found, uint32_t known) {
+  return {Code::kVersion,
+          file + " has format version " + std::to_string(found) + ", this Gridflow reads up to version " +
+              std::to_string(known) + ": upgrade gridflow to open it",
+          file, -1};
+}
+
+Status Status::System(int error, const char* operation, const std::string& file) {
+  Code code = Code::kInternal;
+  if (error == ENOENT || error == ENOTDIR) code = Code::kNotFound;
+  if (error == ENOSPC || error == EDQUOT) code = Code::kFull;
+  if (error == EACCES || error == EPERM || error == EROFS) code = Code::kAccess;
+  return {code, std::string("cannot ") + operation + " " + file + ": " + std::strerror(error), file, -1};
+}
+
+}  // namespace gridflow

@@ -1,0 +1,72 @@
+/* The bytes of a table's manifest and of the grid's catalog.
+ *
+ * DO NOT CHANGE: this is part of the persistent format.
+ *
+ * Files of a grid:
+ *
+ *   <grid>/LOCK                           locked by the owner as long as it lives
+ *   <grid>/catalog                        names of the tables, replaced by rename
+ *   <grid>/control                        gf_control, mapped by everyone, written by the owner
+ *   <grid>/log/<16 hex digits>.log        log_format.h
+ *   <grid>/tables/<table id>/manifest     the current version, replaced by rename
+ *   <grid>/tables/<table id>/<id>.seg     segment_format.h
+ *   <grid>/tables/<table id>/<id>.del     a deletion bitmap
+ *
+ * Manifest and catalog share one frame:
+ *
+ *   0    +--------------------------------------+
+ *        | gf_frame_header             32 bytes |
+ *   32   | body                                 |  covered by body_crc
+ *        +--------------------------------------+
+ *
+ *   manifest body := uint32 table_id, uint32 partitions, uint64 version, uint64 flushed_lsn, uint64 next_file_id,
+ *                    uint32 schema_bytes, schema, uint32 segment_count, gf_manifest_segment*
+ *   catalog body  := uint32 next_table_id, uint64 version, uint32 table_count, entry*
+ *   entry         := uint32 table_id, uint32 name_bytes, name, uint32 options_bytes, options (JSON text)
+ *
+ * flushed_lsn: every write of the log up to this one is in the segments; later ones are not.
+ */
+#ifndef GRIDFLOW_MANIFEST_FORMAT_H_
+#define GRIDFLOW_MANIFEST_FORMAT_H_
+
+#include <stdint.h>
+
+#define GF_MANIFEST_MAGIC 0x0A1A0D4E414D4647ull /* "GFMAN\r\x1a\n" */
+#define GF_CATALOG_MAGIC 0x0A1A0D5441434647ull  /* "GFCAT\r\x1a\n" */
+#define GF_FRAME_VERSION 1u
+
+typedef struct gf_frame_header {
+  uint64_t magic;
+  uint32_t version;
+  uint32_t header_crc; /* of this header with this field 0 */
+  uint64_t body_bytes;
+  uint32_t body_crc;
+  uint32_t reserved;
+} gf_frame_header;
+
+typedef struct gf_manifest_segment {
+  uint64_t segment_id;   /* <segment_id as 16 hex digits>.seg */
+  uint64_t deletions_id; /* <deletions_id as 16 hex digits>.del, 0 for none */
+  uint64_t rows;         /* of the segment, deleted ones too */
+  uint64_t deleted;
+} gf_manifest_segment;
+
+/* The one page that changes in place. Readers watch it to learn that there is something new; nothing in it is
+ * needed to recover a grid. Fields are read and written as 8-byte atomics.
+ */
+#define GF_CONTROL_MAGIC 0x0A1A0D4C54434647ull /* "GFCTL\r\x1a\n" */
+#define GF_CONTROL_BYTES 4096u
+
+typedef struct gf_control {
+  uint64_t magic;
+  uint64_t owner_pid;
+  uint64_t generation;    /* +1 after every new manifest, catalog or log file */
+  uint64_t committed_lsn; /* the last record of the log */
+} gf_control;
+
+#ifdef __cplusplus
+static_assert(sizeof(gf_frame_header) == 32, "persistent format");
+static_assert(sizeof(gf_manifest_segment) == 32, "persistent format");
+#endif
+
+#endif /* GRIDFLOW_MANIFEST_FORMAT_H_ */
