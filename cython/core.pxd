@@ -280,3 +280,8 @@ cdef extern from "core/arrow_c.h" namespace "gridflow" nogil:
 
 cdef extern from "core/mapping.h" namespace "gridflow" nogil:
     Status ReplaceFile(const string&, const void*, size_t, cbool)
+
+
+cdef extern from "core/failpoint.h" namespace "gridflow" nogil:
+    Status SetFailpoints(const string&)
+    Status HitFailpoint(const char*)

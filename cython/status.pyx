@@ -10,12 +10,14 @@ cdef int check(const Status& status) except -1:
     message = status.message.decode("utf-8", "replace")
     if status.code == Code.kFull:
         raise errors.GridFullError(
-            f"no room left in the grid: {message}; what was there stays readable, and writes work again once there is room"
+            f"no room left in the grid: {message}; what was there stays readable, and writes work again once there is "
+            "room"
         )
     if status.code == Code.kAccess:
         raise errors.GridAccessError(message)
     if status.code == Code.kCorrupt:
-        raise errors.GridCorruptError(message, status.file.decode() or None, status.offset if status.offset >= 0 else None)
+        offset = status.offset if status.offset >= 0 else None
+        raise errors.GridCorruptError(message, status.file.decode() or None, offset)
     if status.code == Code.kVersion:
         raise errors.GridVersionError(message)
     if status.code == Code.kInvalid:

@@ -24,6 +24,7 @@ cdef class Store:
     cdef LogReplay* replay
     cdef cmap[uint32_t, ReplayTarget] targets
     cdef uint64_t generation
+    cdef uint64_t followed
     cdef int append(self, string& payload, const uint8_t** at) except -1
     cdef int rotate(self, uint64_t payload) except -1
     cdef int follow(self) except -1

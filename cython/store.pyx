@@ -1,8 +1,9 @@
 """The store: the log, the newest writes in memory, and key look-up, of one grid.
 
 Who may do what: the GIL guards everything here that changes. A commit (encode, look up, append, enter in the memory
-table) never lets go of it in between, so it is atomic among the threads of the owner. What runs without the GIL works on
-frozen memory tables and sealed files only. ``TableStore.lock`` orders what makes a new version (flush, load, compaction).
+table) never lets go of it in between, so it is atomic among the threads of the owner. What runs without the GIL works
+on frozen memory tables and sealed files only. ``TableStore.lock`` orders what makes a new version (flush, load,
+compaction).
 """
 import os
 import threading
@@ -35,6 +36,11 @@ cdef enum:
 cdef uint64_t ALL_RECORDS = 0xFFFFFFFFFFFFFFFF
 #: Bytes of log after which the background flush is woken; a writer that gets 8 times as far ahead flushes itself.
 DEFAULT_FLUSH_BYTES = 32 << 20
+
+
+def set_failpoints(str specification):
+    """For tests: arms failpoints of this process's store, as ``kernels/core/failpoint.h`` says; "" disarms them."""
+    check(SetFailpoints(specification.encode()))
 
 
 def check_log(str home):
@@ -73,6 +79,7 @@ cdef class Store:
         self.since_wake = 0
         self.next_lsn = 1
         self.generation = ALL_RECORDS
+        self.followed = ALL_RECORDS
         self.wake = threading.Event()
         self.threads = min(4, os.cpu_count() or 1)
         cdef string page = self.home + <string>b"/control"
@@ -186,25 +193,21 @@ cdef class Store:
         """Reader: makes every write that is acknowledged now visible here."""
         cdef uint64_t committed, generation
         cdef Status status
-        for attempt in range(1000):
+        for _ in range(1000):
             generation = self.control.get().generation()
             if generation != self.generation:
                 self.reload()
                 continue
             committed = self.control.get().committed_lsn()
-            if self.replay == NULL or self.replay.next_lsn() > committed:
-                return 0
-            if self.replay.next_lsn() == 0 and committed == 0:
+            if committed == self.followed:
                 return 0
             status = self.replay.Run(committed, False, &self.targets)
             if status.code != Code.kNotFound:
                 check(status)
-            if self.replay.next_lsn() > committed:
+            # If nothing moved meanwhile, what could not be found in the log is in segments, or was torn with its owner.
+            if self.replay.next_lsn() > committed or generation == self.control.get().generation():
+                self.followed = committed
                 return 0
-            if self.replay.next_lsn() == 0 and generation == self.control.get().generation():
-                return 0  # there is no log: everything is in segments
-            if generation == self.control.get().generation() and attempt > 100:
-                return 0  # a dead owner's last record was torn
         raise InternalError("the grid changes faster than it can be followed")
 
     cdef int reload(self) except -1:
@@ -216,6 +219,7 @@ cdef class Store:
         cdef uint64_t generation
         for _ in range(1000):
             generation = self.control.get().generation()
+            self.followed = ALL_RECORDS
             del self.replay
             self.replay = NULL
             self.targets.clear()
@@ -626,6 +630,7 @@ cdef class TableStore:
         self.frozen.reset()
         self.frozen_lsn = 0
         self.store.control.get().Bump()
+        check(HitFailpoint("version.published"))
         for i in range(edit.obsolete().size()):
             path = os.fsdecode(edit.obsolete()[i])
             try:
@@ -774,7 +779,8 @@ cdef class Edit:
         """Publishes the new version."""
         cdef Status status
         cdef shared_ptr[const TableSnapshot] fresh
-        # Not the last lsn of the log: other tables' writes have come since, but none of this table's.
+        # Memory was flushed when the edit began and writers of this table are kept out since: whatever the log holds up
+        # to here is in segments, or another table's.
         cdef uint64_t lsn = self.table.store.next_lsn - 1
         with nogil:
             status = self.it.Commit(lsn, &fresh)

@@ -69,8 +69,8 @@ def structure_of(value: Any, path: str = "value") -> Type:
 class Cache:
     """A cache of nested values; made by ``Grid.cache``. It is a table with key column ``_KEY``.
 
-    The first ``put`` decides: a dict's items become the columns, nested dicts STRUCTs; any other value becomes the column
-    ``_VAL``. Later values must have the same structure; parts of them may be None.
+    The first ``put`` decides: a dict's items become the columns, nested dicts STRUCTs; any other value becomes the
+    column ``_VAL``. Later values must have the same structure; parts of them may be None.
     """
 
     def __init__(self, grid: Any, name: str):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from ._native.store import Store
 from .cache import Cache
 from .catalog import Catalog, TableEntry
+from .catalog.catalog import sync_folder
 from .config import DEFAULT_PARTITIONS, resolve_home
 from .errors import GridAccessError, GridClosedError, GridOwnedError, TableExists, TableNotFound, UsageError
 from .schema import Schema
@@ -24,22 +24,23 @@ from .table import Table
 #: What a grid's directory may hold before there is a catalog: a crash while it was made.
 _OWN_FILES = {"LOCK", "catalog", "catalog.tmp", "control", "control.tmp", "log", "tables", "serve.sock"}
 
-_open_grids: weakref.WeakValueDictionary[str, Grid] = weakref.WeakValueDictionary()  # owners, by real path
+_open_grids: dict[str, Grid] = {}  # owners, by real path, until they are closed
 _registry_lock = threading.RLock()
 
 
 def connect(path: str | os.PathLike[str] | None = None, *, read_only: bool = False, durability: str = "process") -> Any:
     """Open a grid, making it if it is not there.
 
-    The first process to come owns the grid. If a ``gridflow serve`` owns it, a client of that server is returned, with the
-    same methods: it reads the mapped grid itself and sends its writes. A process that owns a grid and connects again gets
-    the same Grid; it closes with its last user.
+    The first process to come owns the grid. If a ``gridflow serve`` owns it, a client of that server is returned, with
+    the same methods: it reads the mapped grid itself and sends its writes. A process that owns a grid and connects
+    again gets the same Grid; it closes with its last user, or when the process ends.
 
     Args:
-        path: the grid's directory; the default grid (``$GRIDFLOW_HOME``, else ``/dev/shm/gridflow-<uid>/default``) without.
+        path: the grid's directory; without it the default grid, ``$GRIDFLOW_HOME``, else
+            ``/dev/shm/gridflow-<uid>/default``.
         read_only: only read, whoever owns the grid; every acknowledged write is seen.
-        durability: ``process``: an acknowledged write survives the death of this process; ``fsync``: and a power cut, on a
-            disk. It counts for the owner.
+        durability: ``process``: an acknowledged write survives the death of this process; ``fsync``: and a power cut,
+            on a disk. It counts for the owner.
 
     Returns:
         A Grid, or a RemoteGrid of the same face; both are context managers.
@@ -95,8 +96,8 @@ def _join(home: Path) -> Any:
         return connect_unix(home)
     pid = holder(home)
     raise GridOwnedError(
-        f"grid {home} is owned by process {pid}, which does not serve it: close it there, run `gridflow serve` instead of "
-        "it so that others can join, or connect with read_only=True"
+        f"grid {home} is owned by process {pid}, which does not serve it: close it there, run `gridflow serve` "
+        "instead of it so that others can join, or connect with read_only=True"
     )
 
 
@@ -153,6 +154,8 @@ class Grid:
     def _prepare(self) -> None:
         for folder in ("log", "tables"):
             (self.home / folder).mkdir(mode=0o700, exist_ok=True)
+        if self._durable:
+            sync_folder(self.home)
         if not (self.home / "catalog").exists():
             Catalog.create(self.home, self._durable)
 
@@ -323,8 +326,8 @@ class Grid:
         """Flush and give the grid back, if this is its last user. A second call does nothing.
 
         Raises:
-            GridFullError: there was no room to flush. The grid is closed all the same, and what was acknowledged is in the
-                log: it is there when the grid is opened next.
+            GridFullError: there was no room to flush. The grid is closed all the same, and what was acknowledged is in
+                the log: it is there when the grid is opened next.
         """
         with _registry_lock:
             if self.closed:

@@ -160,11 +160,11 @@ class Table(TableStore):
         """Write many rows at once, straight to segments: one commit and one copy of the data.
 
         Args:
-            data: a ``pyarrow`` Table, RecordBatch or RecordBatchReader; a pandas DataFrame; a dict of numpy arrays (rows
-                first: ``[rows, 28, 28]`` for ``UINT8[28,28]``) or lists; or an iterable of dicts of all columns. A
-                nullable column may be left out.
-            mode: ``replace`` overwrites rows of the same keys, and of several in the data the last one stays; ``insert``
-                refuses both.
+            data: a ``pyarrow`` Table, RecordBatch or RecordBatchReader; a pandas DataFrame; a dict of numpy arrays
+                (rows first: ``[rows, 28, 28]`` for ``UINT8[28,28]``) or lists; or an iterable of dicts of all columns.
+                A nullable column may be left out.
+            mode: ``replace`` overwrites rows of the same keys, and of several in the data the last one stays;
+                ``insert`` refuses both.
             progress: called with the number of rows written so far.
 
         Returns:
@@ -226,8 +226,8 @@ class Table(TableStore):
 
         Returns:
             A dict: ``rows`` (live, in segments), ``deleted`` (rows in segments that are gone), ``bytes`` (of segments),
-            ``segments``, ``memory_rows`` and ``memory_bytes`` (writes not yet in a segment), ``partitions``, ``version``,
-            ``flushed_lsn`` (the last commit that is in segments).
+            ``segments``, ``memory_rows`` and ``memory_bytes`` (writes not yet in a segment), ``partitions``,
+            ``version``, ``flushed_lsn`` (the last commit that is in segments).
         """
         snapshot = self.snapshot()
         segments = snapshot.segments()

@@ -21,6 +21,15 @@ from ..schema import Schema
 IGNITE_PREFIX = "SQL_PUBLIC_"
 
 
+def sync_folder(path: Path) -> None:
+    """Make new entries of a folder survive a power cut."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 @dataclass(frozen=True)
 class TableEntry:
     """A table as the catalog knows it; ``options`` are kept for the faces and mean nothing here."""
@@ -31,7 +40,10 @@ class TableEntry:
 
 
 class Catalog:
-    """The catalog of one grid. Owner: changes are on disk when a method returns. Not for use from several threads at once."""
+    """The catalog of one grid. Owner: changes are on disk when a method returns.
+
+    Not for use from several threads at once: ``Grid`` guards it.
+    """
 
     def __init__(self, home: Path, durable: bool = False):
         self._home = home
@@ -99,6 +111,8 @@ class Catalog:
         try:
             codec = RowCodec(schema, name)
             write_first_manifest(str(folder), entry.table_id, codec, partitions, last_lsn, self._durable)
+            if self._durable:  # the catalog must not outlive the folder that it names
+                sync_folder(folder.parent)
             self._write({**self._entries, name: entry}, self._next_id + 1)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

@@ -51,7 +51,9 @@ def export_batch(snapshot: Snapshot, segment: int, positions: list[int], begin: 
     return pa.RecordBatch.from_arrays(arrays, schema=user_schema(columns))
 
 
-def live_batches(snapshot: Snapshot, segment: int, positions: list[int], begin: int, end: int) -> Iterator[pa.RecordBatch]:
+def live_batches(
+    snapshot: Snapshot, segment: int, positions: list[int], begin: int, end: int
+) -> Iterator[pa.RecordBatch]:
     """The rows of [begin, end) that are not deleted: views, or one copy where there are many gaps."""
     if begin >= end:
         return
@@ -135,7 +137,9 @@ def _cast_tensor(array: pa.Array, t: Type) -> pa.Array:
         for size in shape:
             inner, offset, length = inner.values, offset * size, length * size
         values = inner.slice(offset, length).cast(target.value_type)
-        return pa.FixedSizeListArray.from_arrays(values, type=target, mask=array.is_null() if array.null_count else None)
+        return pa.FixedSizeListArray.from_arrays(
+            values, type=target, mask=array.is_null() if array.null_count else None
+        )
     if not shape and array.null_count < len(array) and _depth(array.type) != len(t.shape) and _depth(array.type) != 1:
         raise SchemaError(f"{array.type} is not a tensor of shape {list(t.shape)}")
     if _depth(array.type) > 1:
@@ -160,7 +164,9 @@ def _depth(arrow: pa.DataType) -> int:
 
 def _cast_uuid(array: pa.Array) -> pa.Array:
     values = array.to_pylist()
-    return pa.array([None if v is None else uuid.UUID(v).bytes if isinstance(v, str) else v for v in values], pa.binary(16))
+    return pa.array(
+        [None if v is None else uuid.UUID(v).bytes if isinstance(v, str) else v for v in values], pa.binary(16)
+    )
 
 
 def from_numpy(values: Any, t: Type | None, where: str) -> pa.Array:

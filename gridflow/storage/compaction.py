@@ -1,7 +1,7 @@
 """Which segments to merge: size tiers, as in log-structured stores.
 
-Segments are merged when ``FAN_IN`` of about the same size have come together, so a row is rewritten a number of times that
-is the logarithm of the table's size; and alone, when half of a segment's rows are deleted. A merge reads at most
+Segments are merged when ``FAN_IN`` of about the same size have come together, so a row is rewritten a number of times
+that is the logarithm of the table's size; and alone, when half of a segment's rows are deleted. A merge reads at most
 ``MOST_BYTES``. Source: P. O'Neil et al., "The log-structured merge-tree", 1996, in its tiered form.
 """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,15 +17,15 @@ _log = logging.getLogger("gridflow")
 
 
 class Maintenance:
-    """Runs until ``stop``. Holds its grid weakly, so that a forgotten grid can go.
+    """Runs until ``stop``.
 
     Args:
-        tables: a bound method that lists the tables to look after.
+        tables: lists the tables to look after.
         wake: an event that is set when there is much to flush.
     """
 
     def __init__(self, tables: Callable[[], Iterable[Any]], wake: threading.Event):
-        self._tables = weakref.WeakMethod(tables)
+        self._tables = tables
         self._wake = wake
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="gridflow-maintenance", daemon=True)
@@ -41,13 +40,10 @@ class Maintenance:
 
     def _run(self) -> None:
         complained: set[tuple[str, type]] = set()
-        while True:
+        while not self._stopping:
             self._wake.wait(FLUSH_SECONDS)
             self._wake.clear()
-            tables = self._tables()
-            if self._stopping or tables is None:
-                return
-            for table in tables():
+            for table in self._tables():
                 if self._stopping:
                     return
                 try:
@@ -60,7 +56,6 @@ class Maintenance:
                         _log.warning("background work on table %s: %s", table.name, error)
                 except Exception:
                     _log.exception("background work on table %s failed", table.name)
-            del tables
 
 
 def compact_some(table: Any) -> None:

@@ -30,8 +30,8 @@ class Problem:
 def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list[Problem]:
     """Everything that is wrong with the grid at ``home``; an empty list if it is sound.
 
-    Reads catalog, manifests, deletion bitmaps, the log, and every byte of every segment; checks that no key is live twice.
-    Writes that go on meanwhile do no harm.
+    Reads catalog, manifests, deletion bitmaps, the log, and every byte of every segment; checks that no key is live
+    twice. Writes that go on meanwhile do no harm.
 
     Args:
         progress: called with the name of each table before it is read.
@@ -42,7 +42,8 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
         try:
             return action()
         except (GridCorruptError, GridVersionError) as error:
-            problems.append(Problem(getattr(error, "file", None) or str(home), getattr(error, "offset", None), str(error)))
+            file, offset = getattr(error, "file", None), getattr(error, "offset", None)
+            problems.append(Problem(file or str(home), offset, str(error)))
         except FileNotFoundError as error:
             problems.append(Problem(str(home), None, str(error)))
         return None

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "core/checksum.h"
+#include "core/failpoint.h"
 #include "core/manifest.h"
 #include "core/mapping.h"
 
@@ -48,6 +49,7 @@ Status LogFile::Map(uint64_t bytes, bool writable) {
 
 Status LogFile::Create(const std::string& folder, uint64_t first_lsn, uint64_t payload, bool durable,
                        std::shared_ptr<LogFile>* out) {
+  GF_FAILPOINT("log.create");
   std::shared_ptr<LogFile> file(new LogFile);
   const std::string path = folder + "/" + FileName(first_lsn, ".log");
   const std::string temporary = path + ".tmp";
@@ -116,6 +118,7 @@ Status LogFile::Reserve(uint64_t payload, bool* fits) {
   const uint64_t need = tail_ + sizeof(gf_log_record) + Padded(payload) + sizeof(gf_log_record);
   *fits = need <= mapped_;
   if (!*fits || need <= size_) return Status::Ok();
+  GF_FAILPOINT("log.grow");
   const uint64_t growth = std::min(size_, kMostGrowth);
   uint64_t bytes = std::min(std::max(need, size_ + growth), mapped_);
   bytes = std::min((bytes + kPage - 1) / kPage * kPage, mapped_);
@@ -142,6 +145,7 @@ const uint8_t* LogFile::Append(uint64_t lsn, const void* head, uint64_t head_byt
   record.header_crc = RecordCrc(record);
   std::memcpy(at + sizeof(record.lsn), reinterpret_cast<const char*>(&record) + sizeof(record.lsn),
               sizeof(record) - sizeof(record.lsn));
+  GF_KILLPOINT("log.append");
   // The record counts from this store on: everything before it must be visible to whoever sees it.
   __atomic_store_n(reinterpret_cast<uint64_t*>(at), lsn, __ATOMIC_RELEASE);
   tail_ += sizeof(record) + Padded(record.bytes);

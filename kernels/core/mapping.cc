@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "core/failpoint.h"
+
 namespace gridflow {
 namespace {
 
@@ -75,6 +77,7 @@ Status ReplaceFile(const std::string& path, const void* data, size_t bytes, bool
     Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (file.fd < 0) return Status::System(errno, "create", temporary);
     status = WriteAll(file.fd, temporary, data, bytes, 0);
+    if (status.ok()) status = [] { GF_FAILPOINT("file.written"); return Status::Ok(); }();
     if (status.ok() && durable && ::fsync(file.fd) != 0) status = Status::System(errno, "sync", temporary);
   }
   if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) status = Status::System(errno, "rename", temporary);
@@ -82,6 +85,7 @@ Status ReplaceFile(const std::string& path, const void* data, size_t bytes, bool
     ::unlink(temporary.c_str());
     return status;
   }
+  GF_KILLPOINT("file.renamed");
   return durable ? SyncFolderOf(path) : Status::Ok();
 }
 

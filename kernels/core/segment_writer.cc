@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "core/checksum.h"
+#include "core/failpoint.h"
 #include "core/key_hash.h"
 #include "core/mapping.h"
 #include "core/row_codec.h"
@@ -319,6 +320,7 @@ Status WriteFile(int fd, const std::string& path, const SegmentSpec& spec, const
 
   DataWriter writer(fd, path, header.header_bytes, header.checksum_offset, buffers, plan.outputs);
   GF_RETURN_IF_ERROR(writer.Run(spec.threads));
+  GF_FAILPOINT("segment.data");
   std::vector<uint32_t> sums = writer.checksums();
   sums.push_back(Crc32c(0, sums.data(), sums.size() * 4));
   GF_RETURN_IF_ERROR(WriteAll(fd, path, sums.data(), sums.size() * 4, header.checksum_offset));
@@ -392,6 +394,7 @@ Status WriteSegment(const SegmentSpec& spec, const std::vector<Source>& sources,
   if (fd < 0) return Status::System(errno, "create", temporary);
   Status status = WriteFile(fd, temporary, spec, plan, order.size());
   if (::close(fd) != 0 && status.ok()) status = Status::System(errno, "close", temporary);
+  GF_KILLPOINT("segment.rename");
   if (status.ok() && ::rename(temporary.c_str(), spec.path.c_str()) != 0)
     status = Status::System(errno, "rename", temporary);
   if (status.ok() && spec.durable) status = SyncFolderOf(spec.path);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/failpoint.h"
 #include "core/key_hash.h"
 #include "core/row_codec.h"
 
@@ -172,12 +173,14 @@ Status TableEdit::Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapsh
   }
   std::shared_ptr<const TableSnapshot> next;
   GF_RETURN_IF_ERROR(TableSnapshot::Make(folder_, manifest_, base_.get(), &next));
+  GF_FAILPOINT("manifest.write");
   const Status status = manifest_.Write(folder_ + "/manifest", durable_);
   if (!status.ok()) {
     // The rename may have happened and only the sync after it failed: then the new version stands, and so must its files.
     Manifest stands;
     if (!Manifest::Read(folder_ + "/manifest", &stands).ok() || stands.version != manifest_.version) return status;
   }
+  GF_KILLPOINT("manifest.written");
   written_.clear();
   for (const gf_manifest_segment& old : base_->manifest().segments) {
     bool segment_stays = false, deletions_stay = false;
