@@ -49,7 +49,9 @@ def find_table(str home, str name):
     return None if entry == NULL else entry.table_id
 
 
-def write_first_manifest(str folder, uint32_t table_id, RowCodec codec, uint32_t partitions, uint64_t lsn, bint durable):
+def write_first_manifest(
+    str folder, uint32_t table_id, RowCodec codec, uint32_t partitions, uint64_t lsn, bint durable
+):
     """Writes version 1 of a new table, which has no rows; ``lsn`` is the log's last one."""
     cdef Manifest manifest
     manifest.table_id = table_id

@@ -94,17 +94,20 @@ cdef object type_from_native(const Type& t):
         utc=t.utc,
         element=KIND_NAMES[<int>t.element] if t.kind == GF_TENSOR else "",
         shape=tuple([t.dims[i] for i in range(t.dims.size())]),
-        children=tuple([(t.children[i].name.decode(), type_from_native(t.children[i])) for i in range(t.children.size())]),
+        children=tuple([
+            (t.children[i].name.decode(), type_from_native(t.children[i])) for i in range(t.children.size())
+        ]),
     )
 
 
 cdef object schema_from_native(const Schema& schema):
     cdef size_t i
-    columns = tuple([
-        _schema.Column(schema.columns[i].type.name.decode(), type_from_native(schema.columns[i].type), schema.columns[i].id)
-        for i in range(schema.columns.size())
-    ])
-    return _schema.Schema(columns, tuple([columns[schema.key[i]].name for i in range(schema.key.size())]))
+    cdef const Column* column
+    columns = []
+    for i in range(schema.columns.size()):
+        column = &schema.columns[i]
+        columns.append(_schema.Column(column.type.name.decode(), type_from_native(column.type), column.id))
+    return _schema.Schema(tuple(columns), tuple([columns[schema.key[i]].name for i in range(schema.key.size())]))
 
 
 # ---- values to bytes ----
@@ -150,7 +153,9 @@ cdef int encode_float(const Type* t, object value, string& out) except -1:
     cdef float f
     if PyFloat_Check(value):
         d = PyFloat_AS_DOUBLE(value)
-    elif isinstance(value, (bool, np.bool_, str, bytes)) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+    elif isinstance(value, (bool, np.bool_, str, bytes)) or not (
+        hasattr(value, "__float__") or hasattr(value, "__index__")
+    ):
         raise Mismatch(f"{short(value)} is not a number")
     else:
         d = float(value)
@@ -589,7 +594,9 @@ cdef class RowCodec:
             except Mismatch as error:
                 raise self.fail(position, error) from None
         if out.size() - start > <size_t>MAX_KEY_BYTES:
-            raise SchemaError(f"table {self.table}: a key has at most {MAX_KEY_BYTES} bytes, this one has {out.size() - start}")
+            raise SchemaError(
+                f"table {self.table}: a key has at most {MAX_KEY_BYTES} bytes, this one has {out.size() - start}"
+            )
         return 0
 
     cdef int encode_value(self, object value, string& out) except -1:

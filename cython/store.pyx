@@ -275,7 +275,9 @@ cdef class TableStore:
             raise GridAccessError(f"table {self.codec.table}: the grid is open to read only")
         while self.exclusive > 0:  # a load or a drop is under way in another thread
             if self.lock._is_owned():
-                raise UsageError(f"table {self.codec.table} is being loaded by this very thread: it cannot write meanwhile")
+                raise UsageError(
+                    f"table {self.codec.table} is being loaded by this very thread: it cannot write meanwhile"
+                )
             with self.lock:
                 pass
         return 0
@@ -315,7 +317,9 @@ cdef class TableStore:
         cdef gf_log_operation header
         cdef size_t value_bytes = out.size() - start - OPERATION_HEADER - key_bytes
         if value_bytes >= GF_LOG_REMOVE:
-            raise SchemaError(f"table {self.codec.table}: a row has at most 4 GiB - 2, this one has {value_bytes} bytes")
+            raise SchemaError(
+                f"table {self.codec.table}: a row has at most 4 GiB - 2, this one has {value_bytes} bytes"
+            )
         header.table_id = self.table_id
         header.key_bytes = <uint32_t>key_bytes
         header.value_bytes = GF_LOG_REMOVE if remove else <uint32_t>value_bytes
@@ -339,7 +343,9 @@ cdef class TableStore:
                     if self.active.get().size() == 0:
                         self.active_lsn = lsn
                     self.active.get().Put(KeyHash(at + OPERATION_HEADER, header.key_bytes), at, self.store.log)
-                    at += OPERATION_HEADER + header.key_bytes + (0 if header.value_bytes == GF_LOG_REMOVE else header.value_bytes)
+                    at += OPERATION_HEADER + header.key_bytes
+                    if header.value_bytes != GF_LOG_REMOVE:
+                        at += header.value_bytes
         if self.active.get().bytes() > 8 * self.store.flush_bytes and not self.store.durable:
             self.flush_store()
         return 0
@@ -471,7 +477,7 @@ cdef class TableStore:
     # ---- reads ----
 
     def get(self, key, default=None):
-        """The value under ``key``: a dict of the columns that are not in the key, or the plain value of a ``_VAL`` column.
+        """The value under ``key``: a dict of the columns not in the key, or the plain value of a ``_VAL`` column.
 
         Returns ``default`` if there is no row. Tensors come as fresh numpy arrays.
 
@@ -520,8 +526,8 @@ cdef class TableStore:
 
         Args:
             operations: one or more of what ``encode_put`` and ``encode_remove`` give.
-            mode: ``put``, ``put_if_absent``, ``replace`` or ``remove``: what ``operations`` must be, and on what condition
-                each is applied.
+            mode: ``put``, ``put_if_absent``, ``replace`` or ``remove``: what ``operations`` must be, and on what
+                condition each is applied.
 
         Returns:
             How many were applied. They are one commit.

@@ -200,7 +200,8 @@ Status ForEachOperation(const uint8_t* payload, uint64_t bytes, const std::strin
     const gf_log_operation header = OperationAt(payload);
     const uint64_t value = header.value_bytes == GF_LOG_REMOVE ? 0 : header.value_bytes;
     const uint64_t all = sizeof(header) + header.key_bytes + value;
-    if (all > static_cast<uint64_t>(end - payload)) return {Code::kCorrupt, file + ": an operation is cut off", file, -1};
+    if (all > static_cast<uint64_t>(end - payload))
+      return {Code::kCorrupt, file + ": an operation is cut off", file, -1};
     GF_RETURN_IF_ERROR(visit(payload, header));
     payload += all;
   }

@@ -52,7 +52,8 @@ Status LogReplay::Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarg
     GF_RETURN_IF_ERROR(LogFile::Open(following, &file));
     if (file->first_lsn() != next_lsn_) {
       if (strict)
-        return Status::Corrupt(file_->path(), static_cast<int64_t>(file_->tail()), "records up to the next file are missing");
+        return Status::Corrupt(file_->path(), static_cast<int64_t>(file_->tail()),
+                               "records up to the next file are missing");
       return Status::Ok();
     }
     file_ = std::move(file);

@@ -28,9 +28,9 @@ class LogReplay {
  public:
   explicit LogReplay(std::string folder) : folder_(std::move(folder)) {}
 
-  // Applies every record up to `until` (all there are, if it is the largest number) to `targets`, by table id; operations of
-  // tables that are not among them are passed over. Recovery (strict) demands that nothing is missing between the files
-  // and that only the end may be torn; a reader just stops where the owner has not come yet.
+  // Applies every record up to `until` (all there are, if it is the largest number) to `targets`, by table id;
+  // operations of tables that are not among them are passed over. Recovery (strict) demands that nothing is missing
+  // between the files and that only the end may be torn; a reader just stops where the owner has not come yet.
   Status Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarget>* targets);
 
   // The lsn of the next record; 0 if there is no log.

@@ -80,7 +80,8 @@ Status ReplaceFile(const std::string& path, const void* data, size_t bytes, bool
     if (status.ok()) status = [] { GF_FAILPOINT("file.written"); return Status::Ok(); }();
     if (status.ok() && durable && ::fsync(file.fd) != 0) status = Status::System(errno, "sync", temporary);
   }
-  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) status = Status::System(errno, "rename", temporary);
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0)
+    status = Status::System(errno, "rename", temporary);
   if (!status.ok()) {
     ::unlink(temporary.c_str());
     return status;

@@ -264,7 +264,8 @@ Status Deletions::Open(const std::string& path, std::shared_ptr<const Deletions>
   GF_RETURN_IF_ERROR(Mapping::Open(path, &deletions->mapping_));
   const Mapping& file = *deletions->mapping_;
   gf_deletions_header header;
-  if (file.size() < sizeof(header)) return Status::Corrupt(path, static_cast<int64_t>(file.size()), "the header is cut off");
+  if (file.size() < sizeof(header))
+    return Status::Corrupt(path, static_cast<int64_t>(file.size()), "the header is cut off");
   std::memcpy(&header, file.data(), sizeof(header));
   if (header.magic != GF_DELETIONS_MAGIC) return Status::Corrupt(path, 0, "this is not a deletion bitmap");
   if (header.version != GF_DELETIONS_VERSION) return Status::Version(path, header.version, GF_DELETIONS_VERSION);

@@ -295,7 +295,9 @@ class DataWriter {
   Status status_;  // guarded by mutex_ while threads run
 };
 
-uint64_t Align(uint64_t offset) { return (offset + GF_BUFFER_ALIGNMENT - 1) / GF_BUFFER_ALIGNMENT * GF_BUFFER_ALIGNMENT; }
+uint64_t Align(uint64_t offset) {
+  return (offset + GF_BUFFER_ALIGNMENT - 1) / GF_BUFFER_ALIGNMENT * GF_BUFFER_ALIGNMENT;
+}
 
 Status WriteFile(int fd, const std::string& path, const SegmentSpec& spec, const Plan& plan, uint64_t rows) {
   const std::string schema = spec.schema->Serialize();

@@ -176,7 +176,8 @@ Status TableEdit::Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapsh
   GF_FAILPOINT("manifest.write");
   const Status status = manifest_.Write(folder_ + "/manifest", durable_);
   if (!status.ok()) {
-    // The rename may have happened and only the sync after it failed: then the new version stands, and so must its files.
+    // The rename may have happened and only the sync after it failed: then the new version stands, and so must its
+    // files.
     Manifest stands;
     if (!Manifest::Read(folder_ + "/manifest", &stands).ok() || stands.version != manifest_.version) return status;
   }

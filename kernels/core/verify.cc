@@ -46,7 +46,8 @@ Status Segment::Verify() const {
     key.clear();
     GF_RETURN_IF_ERROR(EncodeKey(schema_, columns_, row, &key));
     if (KeyHash(key.data(), key.size()) != hashes_[row])
-      return Status::Corrupt(path(), static_cast<int64_t>(buffers_[0].offset + 8 * row), "a hash that is not its key's");
+      return Status::Corrupt(path(), static_cast<int64_t>(buffers_[0].offset + 8 * row),
+                             "a hash that is not its key's");
     if (row > 0 && hashes_[row] < hashes_[row - 1])
       return Status::Corrupt(path(), static_cast<int64_t>(buffers_[0].offset + 8 * row), "key hashes out of order");
   }
