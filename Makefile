@@ -65,27 +65,45 @@ bench: build  ## run every script of benchmarks/ whose name has no leading under
 	@set -e; for script in $(sort $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))); do \
 	  echo "== $$script"; $(PY) $$script; done
 
-# --- core under the sanitizers ---------------------------------------------------------------------
-# Each tests/native/NAME.cc is a program with a main(), linked with kernels/core. Asserts are on.
+# --- core by itself, plain and under the sanitizers --------------------------------------------------
+# Each tests/native/NAME.cc is a program with a main(), linked with kernels/core. Asserts are on. fuzz.cc goes on for
+# GRIDFLOW_FUZZ_SECONDS=n and says what seed it begins with; it wraps mmap to see reads past the end of a file.
 
-ASAN_FLAGS    := -std=c++17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
-                 -fno-sanitize-recover=all -pthread -Wall -Wextra -Ikernels -Ikernels/include
-ASAN_CORE     := $(patsubst %.cc,build/asan/%.o,$(sort $(wildcard kernels/core/*.cc)))
-ASAN_PROGRAMS := $(patsubst %.cc,build/asan/%,$(sort $(wildcard tests/native/*.cc)))
+NATIVE_FLAGS    := -std=c++17 -pthread -Wall -Wextra -Ikernels -Ikernels/include -Itests
+ASAN_FLAGS      := $(NATIVE_FLAGS) -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+NATIVE_SOURCES  := $(sort $(wildcard tests/native/*.cc))
+CORE_SOURCES    := $(sort $(wildcard kernels/core/*.cc))
+ASAN_PROGRAMS   := $(NATIVE_SOURCES:%.cc=build/asan/%)
+NATIVE_PROGRAMS := $(NATIVE_SOURCES:%.cc=build/native/%)
 
-.PHONY: asan
-asan: $(ASAN_PROGRAMS)  ## run tests/native with the address and undefined-behaviour sanitizers
-	@set -e; for program in $^; do echo "== $$program"; $$program; done
+.PHONY: asan asan-programs native native-programs
+asan: asan-programs  ## run tests/native with the address and undefined-behaviour sanitizers
+	@set -e; for program in $(ASAN_PROGRAMS); do echo "== $$program"; $$program; done
+asan-programs: $(ASAN_PROGRAMS)
+
+native: native-programs  ## run tests/native without them: quick to build
+	@set -e; for program in $(NATIVE_PROGRAMS); do echo "== $$program"; $$program; done
+native-programs: $(NATIVE_PROGRAMS)
 
 build/asan/%.o: %.cc Makefile
 	@mkdir -p $(@D)
 	$(CXX) $(ASAN_FLAGS) $(CXXFLAGS) -MMD -c $< -o $@
 
-$(ASAN_PROGRAMS): build/asan/%: build/asan/%.o $(ASAN_CORE)
+build/native/%.o: %.cc Makefile
+	@mkdir -p $(@D)
+	$(CXX) $(NATIVE_FLAGS) -g1 $(CXXFLAGS) -MMD -c $< -o $@
+
+build/asan/tests/native/fuzz: private LDFLAGS += -Wl,--wrap=mmap,--wrap=munmap
+build/native/tests/native/fuzz: private LDFLAGS += -Wl,--wrap=mmap,--wrap=munmap
+
+$(ASAN_PROGRAMS): build/asan/%: build/asan/%.o $(CORE_SOURCES:%.cc=build/asan/%.o)
 	$(CXX) $(ASAN_FLAGS) $(CXXFLAGS) $^ -o $@ $(LDFLAGS)
 
+$(NATIVE_PROGRAMS): build/native/%: build/native/%.o $(CORE_SOURCES:%.cc=build/native/%.o)
+	$(CXX) $(NATIVE_FLAGS) $(CXXFLAGS) $^ -o $@ $(LDFLAGS)
+
 .SECONDARY:
--include $(ASAN_CORE:.o=.d) $(ASAN_PROGRAMS:=.d)
+-include $(foreach flavour,asan native,$(patsubst %.cc,build/$(flavour)/%.d,$(NATIVE_SOURCES) $(CORE_SOURCES)))
 
 # ---------------------------------------------------------------------------------------------------
 

@@ -260,11 +260,12 @@ cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
         kInsert
 
     cdef cppclass TableEdit:
-        TableEdit(const string&, shared_ptr[const TableSnapshot], cbool, int)
+        TableEdit(string, shared_ptr[const TableSnapshot], cbool, int)
         Status AddMemory(const MemoryTable&)
         Status AddRows(const vector[vector[ColumnView]]&, LoadMode, int64_t*, string*)
         Status Merge(const vector[int]&)
         Status Commit(uint64_t, shared_ptr[const TableSnapshot]*)
+        Status Preview(shared_ptr[const TableSnapshot]*)
         const vector[string]& obsolete() const
 
 

@@ -11,6 +11,7 @@ from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.long cimport PyLong_Check
 from cpython.unicode cimport PyUnicode_Check, PyUnicode_DecodeUTF8
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.math cimport fabs, isinf
 from libc.string cimport memcpy
 from libcpp.string cimport string
 
@@ -40,8 +41,17 @@ UNIT_NAMES = ("s", "ms", "us", "ns")
 EPOCH = datetime.datetime(1970, 1, 1)
 EPOCH_UTC = EPOCH.replace(tzinfo=datetime.timezone.utc)
 EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
+TEN = 10  # a Python integer: a power of it in C would overflow
 MICROSECOND = datetime.timedelta(microseconds=1)
 cdef tuple UNITS_PER_SECOND = (1, 1000, 1000000, 1000000000)
+MAX_INT64 = int(np.iinfo(np.int64).max)
+MIN_INT64 = int(np.iinfo(np.int64).min)  # numpy's NaT: no time
+# Attoseconds in numpy's units of time.
+ATTO = TEN ** 18
+NUMPY_UNITS = {
+    "W": 604800 * ATTO, "D": 86400 * ATTO, "h": 3600 * ATTO, "m": 60 * ATTO, "s": ATTO, "ms": TEN ** 15, "us": TEN ** 12,
+    "ns": TEN ** 9, "ps": TEN ** 6, "fs": TEN ** 3, "as": 1,
+}
 
 
 class Mismatch(Exception):
@@ -131,7 +141,10 @@ cdef int encode_integer(const Type* t, object value, string& out) except -1:
     if not PyLong_Check(value) or value is True or value is False:
         if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
             raise Mismatch(f"{short(value)} is not an integer")
-        value = value.__index__()
+        try:
+            value = value.__index__()
+        except TypeError:  # an array, for one
+            raise Mismatch(f"{short(value)} is not an integer") from None
     try:
         if t.kind >= GF_UINT8:
             unsigned = PyLong_AsUnsignedLongLong(value)
@@ -158,15 +171,41 @@ cdef int encode_float(const Type* t, object value, string& out) except -1:
     ):
         raise Mismatch(f"{short(value)} is not a number")
     else:
-        d = float(value)
+        try:
+            d = float(value)
+        except OverflowError:
+            raise Mismatch(f"{short(value)} is out of its range") from None
+        except (TypeError, ValueError):  # an array, for one
+            raise Mismatch(f"{short(value)} is not a number") from None
     if t.kind == GF_FLOAT64:
         out.append(<const char*>&d, 8)
     elif t.kind == GF_FLOAT32:
         f = <float>d
+        if isinf(f) and not isinf(d):
+            raise Mismatch(f"{short(value)} is out of its range")
         out.append(<const char*>&f, 4)
     else:
+        if fabs(d) >= 65520.0 and not isinf(d):  # rounds to an infinity
+            raise Mismatch(f"{short(value)} is out of its range")
         encoded = np.float16(d).tobytes()
         out.append(PyBytes_AS_STRING(encoded), 2)
+    return 0
+
+
+cdef int canonical_float(const Type* t, string& out, size_t start) except -1:
+    """Of a key's float that was just encoded at ``start``: -0.0 becomes 0.0, so that both are one key, and NaN is none."""
+    cdef uint8_t* bytes = <uint8_t*>&out[start]
+    cdef size_t i, last = t.width - 1
+    cdef uint64_t bits = 0
+    memcpy(&bits, bytes, t.width)
+    cdef uint64_t sign = <uint64_t>1 << (8 * t.width - 1)
+    cdef uint64_t infinity = (
+        <uint64_t>0x7FF0000000000000 if t.kind == GF_FLOAT64 else 0x7F800000 if t.kind == GF_FLOAT32 else 0x7C00
+    )
+    if bits == sign:
+        bytes[last] = 0
+    elif (bits & ~sign) > infinity:
+        raise Mismatch("NaN is not allowed in a key")
     return 0
 
 
@@ -177,15 +216,18 @@ cdef int encode_decimal(const Type* t, object value, string& out) except -1:
     if not number.is_finite():
         raise Mismatch(f"{short(value)} is not finite")
     sign, digits, exponent = number.as_tuple()
+    if len(digits) > 1000:
+        raise Mismatch(f"{short(value)} has more than {t.precision} digits")
     unscaled = int("".join(map(str, digits)) or "0")
     shift = exponent + t.scale
     if shift >= 0:
-        unscaled *= 10 ** min(shift, 60)
+        unscaled *= TEN ** min(shift, 60)
     else:
-        unscaled, rest = divmod(unscaled, 10 ** -shift)
+        # A power above the number of digits leaves the same rest, and no exponent makes it a number of a million digits.
+        unscaled, rest = divmod(unscaled, TEN ** min(-shift, len(digits) + 1))
         if rest:
             raise Mismatch(f"{short(value)} has more than {t.scale} digits after the point")
-    if unscaled >= 10 ** t.precision:
+    if unscaled >= TEN ** <object>t.precision:
         raise Mismatch(f"{short(value)} has more than {t.precision} digits")
     encoded = (-unscaled if sign else unscaled).to_bytes(16, "little", signed=True)
     out.append(PyBytes_AS_STRING(encoded), 16)
@@ -198,10 +240,19 @@ cdef int64_t timestamp_units(const Type* t, object value) except? -1:
         if np.isnat(value):
             raise Mismatch("NaT is not a time; use None for a null")
         unit = UNIT_NAMES[<int>t.unit]
-        exact = value.astype(f"datetime64[{unit}]")
-        if exact != value:
+        # In Python's integers: numpy wraps around where a time is too far away for a finer unit.
+        name, count = np.datetime_data(value.dtype)
+        number = int(value.astype("int64"))
+        if name in ("Y", "M"):
+            if abs(number * count) > TEN ** 12:
+                raise Mismatch(f"{short(value)} is out of range")
+            number, name, count = int(value.astype("datetime64[D]").astype("int64")), "D", 1
+        units, rest = divmod(number * count * per_second * NUMPY_UNITS[name], ATTO)
+        if rest:
             raise Mismatch(f"{short(value)} does not fit a unit of {unit}")
-        return <int64_t>int(exact.astype("int64"))
+        if not MIN_INT64 < units <= MAX_INT64:
+            raise Mismatch(f"{short(value)} is out of range")
+        return <int64_t>units
     if not isinstance(value, datetime.datetime):
         raise Mismatch(f"{short(value)} is not a datetime.datetime")
     nanoseconds = getattr(value, "nanosecond", 0)  # pandas.Timestamp
@@ -221,7 +272,7 @@ cdef int64_t timestamp_units(const Type* t, object value) except? -1:
         rest = rest or nanoseconds
     if rest:
         raise Mismatch(f"{short(value)} does not fit a unit of {UNIT_NAMES[<int>t.unit]}")
-    if not -(1 << 63) <= units < 1 << 63:
+    if not MIN_INT64 < units <= MAX_INT64:
         raise Mismatch(f"{short(value)} is out of range")
     return <int64_t>units
 
@@ -402,10 +453,18 @@ cdef int encode_item(const Type* t, object value, string& out) except -1:
         return 0
     if t.kind == GF_DATE:
         if isinstance(value, np.datetime64):
-            value = value.astype("datetime64[D]").item()
-        if not isinstance(value, datetime.date) or isinstance(value, datetime.datetime):
+            if np.isnat(value) or np.datetime_data(value.dtype)[0] not in ("D", "s", "ms", "us", "ns"):
+                raise Mismatch(f"{short(value)} is not a date")
+            if value.astype("datetime64[D]") != value:
+                raise Mismatch(f"{short(value)} is not a whole day")
+            days = int(value.astype("datetime64[D]").astype("int64"))
+            if days != <int32_t>days:
+                raise Mismatch(f"{short(value)} is out of range")
+            i32 = days
+        elif not isinstance(value, datetime.date) or isinstance(value, datetime.datetime):
             raise Mismatch(f"{short(value)} is not a datetime.date")
-        i32 = value.toordinal() - EPOCH_ORDINAL
+        else:
+            i32 = value.toordinal() - EPOCH_ORDINAL
         out.append(<const char*>&i32, 4)
         return 0
     if t.kind == GF_TIME:
@@ -565,8 +624,7 @@ cdef class RowCodec:
         return SchemaError(f"table {self.table}, column {column.name}{path} {column.type}: {mismatch.message}")
 
     cdef int encode_key(self, object key, string& out) except -1:
-        cdef size_t start = out.size(), i, count = self.schema.key.size()
-        cdef double d = 0.0
+        cdef size_t start = out.size(), i, count = self.schema.key.size(), at
         if count == 1:
             parts = (key,)
         elif isinstance(key, Mapping):
@@ -585,12 +643,10 @@ cdef class RowCodec:
             try:
                 if value is None:
                     raise Mismatch("a null is not allowed in a key")
-                kind = self.schema.columns[position].type.kind
-                if GF_FLOAT16 <= kind <= GF_FLOAT64 and isinstance(value, (float, np.floating)):
-                    if value != value:
-                        raise Mismatch("NaN is not allowed in a key")
-                    value = value + 0.0  # -0.0 and 0.0 are one key
+                at = out.size()
                 encode_item(&self.schema.columns[position].type, value, out)
+                if GF_FLOAT16 <= self.schema.columns[position].type.kind <= GF_FLOAT64:
+                    canonical_float(&self.schema.columns[position].type, out, at)
             except Mismatch as error:
                 raise self.fail(position, error) from None
         if out.size() - start > <size_t>MAX_KEY_BYTES:
@@ -670,6 +726,12 @@ cdef class RowCodec:
                     continue
             result[self.value_names[i]] = decode_item(t, &p)
         return result
+
+    def check(self, object key, object value):
+        """Raises SchemaError or ColumnNotFound if a row with this key and value does not fit."""
+        cdef string encoded
+        self.encode_key(key, encoded)
+        self.encode_value(value, encoded)
 
     def partition_of(self, object key, int partitions):
         """The partition that a key lies in, of ``partitions``."""

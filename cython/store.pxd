@@ -11,6 +11,7 @@ cdef class Store:
     cdef string home
     cdef readonly bint owner
     cdef readonly bint durable
+    cdef readonly bint closing
     cdef readonly bint closed
     cdef readonly str closed_because
     cdef readonly object wake
@@ -45,6 +46,7 @@ cdef class TableStore:
     cdef bint dropped
     cdef int writable(self) except -1
     cdef int lookup(self, uint64_t hash, const string& key, const uint8_t** value, int* segment, int64_t* row) except -1
+    cdef object duplicate(self, object key, bint twice)
     cdef bint has(self, const string& key) except -1
     cdef int append_removal(self, string& out, const string& key) except -1
     cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh) except -1

@@ -23,8 +23,8 @@ from gridflow._native.snapshot cimport wrap as wrap_snapshot
 from gridflow._native.status cimport check
 
 from gridflow.errors import (
-    DuplicateKeyError, GridAccessError, GridClosedError, GridCorruptError, GridVersionError, InternalError, SchemaError,
-    TableNotFound, UsageError,
+    DuplicateKeyError, GridAccessError, GridClosedError, GridEnvironmentError, InternalError, SchemaError, TableNotFound,
+    UsageError,
 )
 
 cdef enum:
@@ -36,6 +36,8 @@ cdef enum:
 cdef uint64_t ALL_RECORDS = 0xFFFFFFFFFFFFFFFF
 #: Bytes of log after which the background flush is woken; a writer that gets 8 times as far ahead flushes itself.
 DEFAULT_FLUSH_BYTES = 32 << 20
+#: Bytes of log that are kept for the next commits when nothing in them is needed any more.
+LOG_BYTES_KEPT = 1 << 20
 
 
 def set_failpoints(str specification):
@@ -72,6 +74,7 @@ cdef class Store:
         self.home = os.fsencode(home)
         self.owner = owner
         self.durable = durable
+        self.closing = False
         self.closed = False
         self.closed_because = ""
         self.tables = {}
@@ -90,6 +93,11 @@ cdef class Store:
 
     def __dealloc__(self):
         del self.replay
+
+    def begin_close(self):
+        """Keeps new writes and loads out, so that none can come after the last flush."""
+        self.closing = True
+        self.closed_because = "the grid is closed"
 
     def close(self, str because="the grid is closed"):
         """Ends all use. Writes that are not flushed stay in the log."""
@@ -110,9 +118,6 @@ cdef class Store:
         self.next_lsn += 1
         self.control.get().Commit(self.next_lsn - 1)
         self.since_wake += payload.size()
-        if self.since_wake > self.flush_bytes:
-            self.since_wake = 0
-            self.wake.set()
         if self.durable:
             check(self.log.get().Sync(before))
         return 0
@@ -165,6 +170,9 @@ cdef class Store:
                 oldest = min(oldest, table.active_lsn)
             if table.frozen_lsn:
                 oldest = min(oldest, table.frozen_lsn)
+        # When all is in segments, a large file of the log is not worth its room: the next commit starts a new one.
+        if oldest == self.next_lsn and self.log.get() != NULL and self.log.get().tail() > LOG_BYTES_KEPT:
+            self.log.reset()
         check(ListLog(self.home + <string>b"/log", &paths))
         current = self.log.get().path() if self.log.get() != NULL else b""
         names = [os.fsdecode(paths[i]) for i in range(paths.size())]
@@ -267,8 +275,8 @@ cdef class TableStore:
         store.generation = ALL_RECORDS  # a reader starts over, with this table
 
     cdef int writable(self) except -1:
-        if self.store.closed or self.dropped or not self.store.owner:
-            if self.store.closed:
+        if self.store.closing or self.store.closed or self.dropped or not self.store.owner:
+            if self.store.closing or self.store.closed:
                 raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
             if self.dropped:
                 raise TableNotFound(f"table {self.codec.table} was dropped")
@@ -280,6 +288,8 @@ cdef class TableStore:
                 )
             with self.lock:
                 pass
+            if self.store.closing or self.dropped:  # meanwhile
+                return self.writable()
         return 0
 
     cdef int lookup(self, uint64_t hash, const string& key, const uint8_t** value, int* segment,
@@ -346,8 +356,15 @@ cdef class TableStore:
                     at += OPERATION_HEADER + header.key_bytes
                     if header.value_bytes != GF_LOG_REMOVE:
                         at += header.value_bytes
+        # Only now: this is Python, in which other threads may run, and the record and the memory table must agree.
+        if self.store.since_wake > self.store.flush_bytes:
+            self.store.since_wake = 0
+            self.store.wake.set()
         if self.active.get().bytes() > 8 * self.store.flush_bytes and not self.store.durable:
-            self.flush_store()
+            try:
+                self.flush_store()
+            except GridEnvironmentError:  # the write itself is done; background work says what is wrong
+                pass
         return 0
 
     # ---- writes ----
@@ -400,6 +417,45 @@ cdef class TableStore:
         self.writable()
         if out.size():
             self.commit(out)
+
+    def insert_all(self, rows):
+        """Writes many rows in one commit, or none if one of the keys is there already or twice among them.
+
+        Raises:
+            DuplicateKeyError: names the key; nothing is written.
+            SchemaError, ColumnNotFound, GridFullError: as ``put``; nothing is written.
+        """
+        cdef string out, encoded
+        cdef size_t start, key_bytes
+        cdef vector[string] keys
+        cdef size_t i
+        pairs = rows.items() if hasattr(rows, "items") else rows
+        names = []
+        for key, value in pairs:
+            start = out.size()
+            self.begin_operation(out)
+            self.codec.encode_key(key, out)
+            key_bytes = out.size() - start - OPERATION_HEADER
+            keys.push_back(out.substr(start + OPERATION_HEADER, key_bytes))
+            names.append(key)
+            self.codec.encode_value(value, out)
+            self.finish_operation(out, start, key_bytes, False)
+        self.writable()
+        seen = set()
+        for i in range(keys.size()):
+            encoded = keys[i]
+            if <bytes>encoded in seen:
+                raise self.duplicate(names[i], True)
+            if self.has(encoded):
+                raise self.duplicate(names[i], False)
+            seen.add(<bytes>encoded)
+        if out.size():
+            self.commit(out)
+
+    cdef object duplicate(self, object key, bint twice):
+        if twice:
+            return DuplicateKeyError(f"table {self.codec.table}: key {key!r} is given twice")
+        return DuplicateKeyError(f"table {self.codec.table} has a row under key {key!r} already")
 
     def put_if_absent(self, key, value):
         """Writes the row unless there is one under ``key``. Returns whether it wrote.
@@ -490,9 +546,13 @@ cdef class TableStore:
         cdef int64_t row = 0
         cdef int where
         self.codec.encode_key(key, encoded)
+        cdef shared_ptr[MemoryTable] active, frozen
         where = self.lookup(KeyHash(encoded.data(), encoded.size()), encoded, &value, &segment, &row)
         if where == ABSENT:
             return default
+        # Decoding runs Python, and so other threads: a flush may drop these tables meanwhile, and the log with them.
+        active = self.active
+        frozen = self.frozen
         return self.value_at(where, value, segment, row)
 
     def contains(self, key):
@@ -527,20 +587,21 @@ cdef class TableStore:
         Args:
             operations: one or more of what ``encode_put`` and ``encode_remove`` give.
             mode: ``put``, ``put_if_absent``, ``replace`` or ``remove``: what ``operations`` must be, and on what
-                condition each is applied.
+                condition each is applied; ``insert``: puts of which all are applied, or none.
 
         Returns:
             How many were applied. They are one commit.
 
         Raises:
             SchemaError: the bytes are not well-formed operations of this table; nothing is applied.
+            DuplicateKeyError: with ``insert``, a key is there already or twice; nothing is applied.
         """
         cdef const uint8_t* p = <const uint8_t*>PyBytes_AS_STRING(operations)
         cdef size_t left = PyBytes_GET_SIZE(operations), all_bytes
         cdef gf_log_operation header
         cdef string out, key
         cdef int applied = 0
-        if mode not in ("put", "put_if_absent", "replace", "remove"):
+        if mode not in ("put", "put_if_absent", "replace", "remove", "insert"):
             raise SchemaError(f"no mode {mode}")
         self.writable()
         seen = set()
@@ -559,9 +620,11 @@ cdef class TableStore:
             wanted = True
             if mode != "put":
                 exists = self.has(key) and (mode != "remove" or <bytes>key not in seen)
+                if mode == "insert" and (exists or <bytes>key in seen):
+                    raise self.duplicate(self.codec.decode_key(<const uint8_t*>key.data()), not exists)
                 if mode == "put_if_absent":
                     exists = exists or <bytes>key in seen
-                wanted = exists != (mode == "put_if_absent")
+                wanted = exists == (mode == "replace" or mode == "remove")
                 seen.add(<bytes>key)
             if wanted:
                 out.append(<const char*>p, all_bytes)
@@ -592,6 +655,26 @@ cdef class TableStore:
             raise TableNotFound(f"table {self.codec.table} was dropped")
         return wrap_snapshot(self.current, self.codec.python_schema)
 
+    def preview(self, str folder):
+        """Reader: a version of the table that holds every acknowledged write, flushed or not, as a ``Snapshot``.
+
+        ``folder`` is an empty one for files that nobody needs any more when this returns.
+        """
+        cdef TableEdit* edit = NULL
+        cdef Status status
+        cdef shared_ptr[const TableSnapshot] fresh = self.current
+        cdef shared_ptr[MemoryTable] memory
+        result = self.snapshot()
+        if self.active.get().size() == 0:
+            return result
+        edit = new TableEdit(os.fsencode(folder), self.current, False, self.store.threads)
+        try:
+            check(edit.AddMemory(self.active.get()[0]))  # with the GIL: what it reads may grow otherwise
+            check(edit.Preview(&fresh))
+        finally:
+            del edit
+        return wrap_snapshot(fresh, self.codec.python_schema)
+
     def flush_store(self):
         """Moves the writes in memory to a segment and publishes a new version. Returns the version.
 
@@ -613,7 +696,9 @@ cdef class TableStore:
             self.active_lsn = 0
             lsn = self.store.next_lsn - 1
             memory = self.frozen.get()
-            edit = new TableEdit(self.store.home, self.current, self.store.durable, self.store.threads)
+            edit = new TableEdit(
+                TableFolder(self.store.home, self.table_id), self.current, self.store.durable, self.store.threads
+            )
             try:
                 with nogil:
                     status = edit.AddMemory(memory[0])
@@ -689,10 +774,14 @@ cdef class Edit:
         self.table.exclusive += 1
         try:
             self.table.flush_store()
+            if self.table.store.closing:  # close() was faster; its flush of this table is the last version
+                raise GridClosedError(f"table {self.table.codec.table}: {self.table.store.closed_because}")
             if self.table.dropped:
                 raise TableNotFound(f"table {self.table.codec.table} was dropped")
-            self.it = new TableEdit(self.table.store.home, self.table.current, self.table.store.durable,
-                                    self.table.store.threads)
+            self.it = new TableEdit(
+                TableFolder(self.table.store.home, self.table.table_id), self.table.current,
+                self.table.store.durable, self.table.store.threads,
+            )
         except BaseException:
             self.table.exclusive -= 1
             self.table.lock.release()
@@ -768,7 +857,7 @@ cdef class Edit:
             status = self.it.AddRows(sources, load_mode, &rows, &duplicate)
         if duplicate.size():
             key = self.table.codec.decode_key(<const uint8_t*>duplicate.data())
-            raise DuplicateKeyError(f"table {self.table.codec.table} has a row under key {key!r} already")
+            raise self.table.duplicate(key, False)
         check(status)
         self.rows += rows
         return 0

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import SchemaError, StructureError, TableNotFound
+from ._native.rows import RowCodec
+from .errors import ColumnNotFound, SchemaError, StructureError, TableNotFound
 from .schema import Schema, Type, from_dtype
 
 _SCALARS = {
@@ -92,30 +93,58 @@ class Cache:
             self._known = self._grid.table(self.name)
         return self._known
 
-    def _table_for(self, key: Any, value: Any) -> Any:
-        try:
-            return self.table
-        except TableNotFound:
-            pass
+    def _make(self, rows: list[tuple[Any, Any]]) -> Any:
+        """Make the table with the structure of the first of these rows, unless one of them would not fit."""
+        key, value = rows[0]
         key_type = structure_of(key, "key")
         structure = structure_of(value)
         columns = [("_KEY", key_type)]
         if structure.kind == "STRUCT":
-            if "_KEY" in value:
-                raise SchemaError(f"cache {self.name}: a value cannot have a field _KEY") from None
+            for name in ("_KEY", "_VAL"):
+                if name in value:
+                    raise SchemaError(f"cache {self.name}: a value cannot have a field {name}")
             columns += structure.children
         else:
             columns.append(("_VAL", structure))
         schema = Schema.of(columns, key="_KEY")
+        self._check(RowCodec(schema, self.name), schema, rows)
         self._known = self._grid.create_table(self.name, schema, "_KEY", if_not_exists=True)
         return self._known
 
-    def _write(self, action: str, key: Any, value: Any) -> Any:
-        table = self._table_for(key, value)
-        try:
-            return getattr(table, action)(key, value)
-        except (SchemaError, KeyError) as error:
-            raise self._structure_error(table.schema, key, value, error) from None
+    def _check(self, codec: RowCodec, schema: Schema, rows: list[tuple[Any, Any]]) -> None:
+        for key, value in rows:
+            try:
+                codec.check(key, value)
+            except (SchemaError, ColumnNotFound) as error:
+                raise self._structure_error(schema, key, value, error) from None
+
+    def _write(self, action: str, rows: list[tuple[Any, Any]], *arguments: Any) -> Any:
+        """Write, making the table if need be; ``rows`` are what is written."""
+        for attempt in range(2):
+            try:
+                table = self.table
+            except TableNotFound:
+                table = self._make(rows)
+            try:
+                return getattr(table, action)(*arguments)
+            except TableNotFound:  # it was dropped since it was looked up: begin anew
+                self._known = None
+                if attempt == 1:
+                    raise
+            except (SchemaError, ColumnNotFound):
+                self._check(table.codec, table.schema, rows)
+                raise
+
+    def _read(self, action: str, default: Any, *arguments: Any) -> Any:
+        """Read or remove; ``default`` if there is no table."""
+        for attempt in range(2):
+            try:
+                return getattr(self.table, action)(*arguments)
+            except TableNotFound:  # there is none yet; or it was dropped since it was looked up, then once more
+                if self._known is None or attempt == 1:
+                    break
+                self._known = None
+        return default
 
     def _structure_error(self, schema: Schema, key: Any, value: Any, error: Exception) -> StructureError:
         try:
@@ -124,9 +153,10 @@ class Cache:
             given = str(no_structure)
         fields = tuple((c.name, c.type) for c in schema.value_columns)
         wanted = fields[0][1] if schema.plain_value else Type("STRUCT", children=fields)
+        keys = ", ".join(c.type.text() for c in schema.key_columns)
         return StructureError(
             f"cache {self.name}: the value under {key!r} does not have the cache's structure: {error}\n"
-            f"  the cache holds: {schema.key_columns[0].type.text()} -> {wanted.text()}\n"
+            f"  the cache holds: {keys} -> {wanted.text()}\n"
             f"  this value is:   {given}"
         )
 
@@ -144,49 +174,43 @@ class Cache:
         ...     images.get("kitten.png")["metadata"]
         {'width': 2}
         """
-        self._write("put", key, value)
+        self._write("put", [(key, value)], key, value)
 
-    def put_all(self, rows: Mapping[Any, Any]) -> None:
-        """Write several values in one commit."""
-        for key, value in rows.items():
-            table = self._table_for(key, value)
-            try:
-                table.put_all(rows)
-            except (SchemaError, KeyError) as error:
-                raise StructureError(f"cache {self.name}: {error}; the cache holds {table.schema}") from None
-            return
+    def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
+        """Write several values in one commit.
+
+        Raises:
+            StructureError, SchemaError: as ``put``; nothing is written.
+        """
+        pairs = list(rows.items() if isinstance(rows, Mapping) else rows)
+        if pairs:
+            self._write("put_all", pairs, pairs)
 
     def put_if_absent(self, key: Any, value: Any) -> bool:
         """Write the value unless there is one under ``key``; returns whether it wrote."""
-        return self._write("put_if_absent", key, value)
+        return self._write("put_if_absent", [(key, value)], key, value)
 
     def replace(self, key: Any, value: Any) -> bool:
         """Write the value only if there is one under ``key``; returns whether it wrote."""
-        return self._write("replace", key, value) if self._exists() else False
-
-    def _exists(self) -> bool:
-        try:
-            return self.table is not None
-        except TableNotFound:
-            return False
+        return self._write("replace", [(key, value)], key, value) if self._read("contains", False, key) else False
 
     def get(self, key: Any, default: Any = None) -> Any:
         """The value under ``key``, or ``default``."""
-        return self.table.get(key, default) if self._exists() else default
+        return self._read("get", default, key, default)
 
     def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
         """The values under these keys; keys without one are left out."""
-        return self.table.get_all(keys) if self._exists() else {}
+        return self._read("get_all", {}, list(keys))
 
     def remove(self, key: Any) -> bool:
         """Remove the value under ``key``; returns whether there was one."""
-        return self.table.remove(key) if self._exists() else False
+        return self._read("remove", False, key)
 
     def contains(self, key: Any) -> bool:
         """Whether there is a value under ``key``."""
-        return self._exists() and self.table.contains(key)
+        return self._read("contains", False, key)
 
     __contains__ = contains
 
     def __len__(self) -> int:
-        return len(self.table) if self._exists() else 0
+        return self._read("__len__", 0)

@@ -24,8 +24,12 @@ def default_home() -> Path:
     if home:
         return Path(home).expanduser().absolute()
     uid = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    root = Path("/dev/shm") if os.path.isdir("/dev/shm") else Path(tempfile.gettempdir())
-    return root / f"gridflow-{uid}" / "default"
+    return temporary_root() / f"gridflow-{uid}" / "default"
+
+
+def temporary_root() -> Path:
+    """Where grids and other files in memory go: ``/dev/shm``, or the temporary directory where there is none."""
+    return Path("/dev/shm") if os.path.isdir("/dev/shm") else Path(tempfile.gettempdir())
 
 
 def resolve_home(path: str | os.PathLike[str] | None) -> Path:

@@ -80,6 +80,12 @@ def connect(path: str | os.PathLike[str] | None = None, *, read_only: bool = Fal
         return grid
 
 
+def owned_grid(home: Path) -> Grid | None:
+    """The grid at ``home`` if this process owns it."""
+    grid = _open_grids.get(os.path.realpath(home))
+    return None if grid is None or grid.closed else grid
+
+
 def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
     """Open a grid that exists to read only, beside whoever owns it."""
     home = resolve_home(path)
@@ -128,7 +134,10 @@ class Grid:
     Attributes:
         home: the grid's directory.
         owner: whether this process owns the grid and may write.
+        default_partitions: of a new table that does not say how many it wants; may be set.
     """
+
+    default_partitions: int = DEFAULT_PARTITIONS
 
     def __init__(self, home: Path, lock: OwnerLock | None, durable: bool):
         self.home = home
@@ -218,7 +227,7 @@ class Grid:
         name: str,
         schema: Any,
         key: str | Iterable[str],
-        partitions: int = DEFAULT_PARTITIONS,
+        partitions: int | None = None,
         *,
         if_not_exists: bool = False,
         options: Mapping[str, Any] | None = None,
@@ -229,7 +238,8 @@ class Grid:
             name: as it is; SQL folds unquoted names to upper case before it asks.
             schema: columns and types, in any form that ``Schema.of`` takes.
             key: the key column, or several.
-            partitions: into how many ranges of key hashes its rows count; more cost nothing.
+            partitions: into how many ranges of key hashes its rows count; more cost nothing. Without it
+                ``default_partitions`` of the grid: 1024.
             if_not_exists: return the table that is there, whatever its columns.
             options: kept with the table.
 
@@ -246,6 +256,8 @@ class Grid:
         with self._names:
             self._check_writable()
             try:
+                if partitions is None:
+                    partitions = self.default_partitions
                 entry = self._catalog.add(name, checked, partitions, options or {}, self._store.last_lsn)
             except TableExists:
                 if not if_not_exists:
@@ -274,12 +286,20 @@ class Grid:
                     return
                 raise
             table = self._open(entry)
-            with table.lock:  # a flush or load under way ends first
-                self._catalog.remove(entry)
-                table.drop_store()
-                self._tables.pop(entry.table_id, None)
+        if table.lock._is_owned():
+            raise UsageError(f"table {entry.name} is being loaded by this very thread: it cannot be dropped meanwhile")
+        # A flush or load under way ends first. The lock of names comes last: the load's data may look up tables.
+        with table.lock, self._names:
+            self._check_open()
+            if entry.table_id not in self._tables:  # another thread was faster
+                if if_exists:
+                    return
+                raise TableNotFound(f"table {entry.name} was dropped")
+            self._catalog.remove(entry)
+            table.drop_store()
+            self._tables.pop(entry.table_id, None)
             self._store.bump()
-            self._catalog.sweep()
+            self._store.trim()
 
     def cache(self, name: str) -> Cache:
         """A cache of nested Python values; its table is made by the first put. See ``Cache``."""
@@ -340,6 +360,7 @@ class Grid:
                 self._maintenance.stop()
             try:
                 if self.owner:
+                    self._store.begin_close()
                     self.flush()
                     self._store.forget_log()
             finally:

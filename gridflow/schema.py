@@ -14,6 +14,7 @@ Ignite's and ANSI's names (LONG, VARCHAR, DOUBLE, ...) are read as well; see ``A
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -238,12 +239,19 @@ class Schema:
         elif isinstance(columns, Mapping):
             pairs = [(str(name), as_type(t)) for name, t in columns.items()]
         else:
-            pairs = [(str(name), as_type(t)) for name, t in columns]
+            try:
+                pairs = [(str(name), as_type(t)) for name, t in columns]
+            except (TypeError, ValueError) as error:
+                if isinstance(error, SchemaError):
+                    raise
+                raise SchemaError(f"{columns!r} does not name columns and types, as {{'ID': 'LONG'}} does") from None
+        if not isinstance(key, (str, Iterable)):
+            raise SchemaError(f"a key is the name of a column, or several, not {key!r}")
         keys = (key,) if isinstance(key, str) else tuple(key)
         names = [name for name, _ in pairs]
-        for name in names:
-            if not name or "\x00" in name or len(name.encode()) > 1024:
-                raise SchemaError(f"{name!r} cannot be a column name: it must have 1 to 1024 bytes, no NUL")
+        for name, t in pairs:
+            _check_name(name, "column")
+            _check_type(t, f"column {name} {t.kind}")
         if len(set(names)) != len(names):
             twice = next(n for n in names if names.count(n) > 1)
             raise SchemaError(f"column {twice} is named twice")
@@ -296,8 +304,60 @@ class Schema:
         return pa.schema([pa.field(c.name, c.type.arrow(), nullable=c.type.nullable) for c in self.columns])
 
 
-_PLAIN_NAME = re.compile(r"[A-Z_][A-Z0-9_]*\Z", re.IGNORECASE)
+#: Deeper nesting is refused, here and by kernels/core.
+MAX_DEPTH = 64
+#: numpy has 64; one is for the rows of a batch.
+MAX_DIMENSIONS = 63
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _TOKEN = re.compile(r'\s*(?:(?P<name>[A-Za-z_][\w$]*)|"(?P<quoted>(?:[^"]|"")+)"|(?P<num>\d+)|(?P<op>[<>\[\](),]))')
+
+
+def _check_name(name: str, what: str) -> None:
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise SchemaError(f"{name!r} cannot be a {what} name: it cannot be written as UTF-8") from None
+    if not 1 <= size <= 1024 or "\x00" in name:
+        raise SchemaError(f"{name!r} cannot be a {what} name: it must have 1 to 1024 bytes, no NUL")
+
+
+def _check_type(t: Type, where: str, depth: int = 0) -> None:
+    """Refuse what no segment can hold, wherever the Type came from: no file may ever be written with it."""
+
+    def fail(why: str) -> SchemaError:
+        return SchemaError(f"{where}: {why}")
+
+    if depth > MAX_DEPTH:
+        raise fail(f"types are nested at most {MAX_DEPTH} deep")
+    wanted = {"LIST": 1, "MAP": 2}.get(t.kind, 0)
+    if t.kind not in (*SCALARS, "TENSOR", "LIST", "STRUCT", "MAP"):
+        raise fail(f"there is no kind of type {t.kind!r}")
+    if t.kind == "STRUCT":
+        if not t.children:
+            raise fail("a STRUCT has one field at least")
+        names = [name for name, _ in t.children]
+        for name in names:
+            _check_name(name, "field")
+        if len(set(names)) != len(names):
+            raise fail(f"field {next(n for n in names if names.count(n) > 1)} is named twice")
+    elif len(t.children) != wanted:
+        raise fail(f"a {t.kind} has {wanted} types in it, not {len(t.children)}")
+    if t.kind == "MAP" and (t.children[0][1].nullable or t.children[0][1].kind not in SCALARS):
+        raise fail("the key of a MAP is a scalar that is not null")
+    if t.kind == "DECIMAL" and not (1 <= t.precision <= 38 and 0 <= t.scale <= t.precision):
+        raise fail(f"DECIMAL({t.precision},{t.scale}): precision is 1 to 38, scale 0 to that")
+    if t.kind == "TIMESTAMP" and (t.unit not in _UNIT_TO_NAME or t.utc and t.unit != "us"):
+        raise fail(f"a TIMESTAMP has the unit s, ms, us or ns, one in UTC has us, not {t.unit!r}")
+    if t.kind == "TENSOR":
+        if t.element not in TENSOR_ELEMENTS:
+            raise fail(f"a tensor holds numbers or booleans, not {t.element!r}")
+        if not 1 <= len(t.shape) <= MAX_DIMENSIONS or min(t.shape) < 1:
+            raise fail(f"a tensor has 1 to {MAX_DIMENSIONS} dimensions, each 1 at least, not {list(t.shape)}")
+        if math.prod(t.shape) * t.dtype.itemsize > 1 << 31:
+            raise fail(f"a tensor has at most 2 GiB, not {t.element}{list(t.shape)}")
+    for name, child in t.children:
+        _check_type(child, f"{where}.{name}", depth + 1)
 
 
 def quote_name(name: str) -> str:

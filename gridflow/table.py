@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,11 +13,11 @@ import pyarrow as pa
 from ._native.rows import RowCodec
 from ._native.store import TableStore
 from .catalog import TableEntry
-from .config import MAX_PARTITIONS
+from .config import MAX_PARTITIONS, temporary_root
 from .errors import KeyNotFound, SchemaError, UsageError
 from .schema import Schema
 from .storage.arrow import live_batches, to_columns, user_schema
-from .storage.load import in_groups, in_segments, record_batches
+from .storage.load import in_groups, in_segments, looked_at, record_batches
 
 if TYPE_CHECKING:
     from ._native.snapshot import Snapshot
@@ -93,8 +95,11 @@ class Table(TableStore):
 
     def _flushed(self) -> Snapshot:
         """The current version, which holds every write acknowledged before the call."""
-        self.flush()
-        return self.snapshot()
+        if self.store.owner:
+            self.flush()
+            return self.snapshot()
+        with tempfile.TemporaryDirectory(prefix="gridflow-", dir=temporary_root()) as folder:
+            return self.preview(folder)
 
     def _positions(self, columns: Iterable[str] | None) -> list[int]:
         if columns is None:
@@ -160,9 +165,9 @@ class Table(TableStore):
         """Write many rows at once, straight to segments: one commit and one copy of the data.
 
         Args:
-            data: a ``pyarrow`` Table, RecordBatch or RecordBatchReader; a pandas DataFrame; a dict of numpy arrays
-                (rows first: ``[rows, 28, 28]`` for ``UINT8[28,28]``) or lists; or an iterable of dicts of all columns.
-                A nullable column may be left out.
+            data: a ``pyarrow`` Table, RecordBatch or RecordBatchReader, or an iterable of batches; a pandas DataFrame;
+                a dict of numpy arrays (rows first: ``[rows, 28, 28]`` for ``UINT8[28,28]``) or lists; or an iterable of
+                dicts of all columns. A nullable column may be left out.
             mode: ``replace`` overwrites rows of the same keys, and of several in the data the last one stays;
                 ``insert`` refuses both.
             progress: called with the number of rows written so far.
@@ -183,6 +188,7 @@ class Table(TableStore):
         """
         if mode not in ("replace", "insert"):
             raise UsageError(f"mode is replace or insert, not {mode!r}")
+        data = looked_at(data)
         batches = record_batches(data, self.schema, self.name)
         with self.edit() as edit:
             if batches is None:
@@ -274,10 +280,11 @@ def partition_ranges(partitions: int | Iterable[int] | None, count: int, table: 
     """
     if partitions is None:
         return [(0, count)]
-    chosen = sorted({partitions} if isinstance(partitions, int) else set(partitions))
-    for partition in chosen:
-        if not isinstance(partition, int) or not 0 <= partition < count:
+    given = list(partitions) if isinstance(partitions, Iterable) else [partitions]
+    for partition in given:  # numpy's integers will do, booleans and floats not
+        if isinstance(partition, bool) or not hasattr(partition, "__index__") or not 0 <= partition < count:
             raise SchemaError(f"table {table} has partitions 0 to {count - 1}, not {partition!r}")
+    chosen = sorted(set(map(index, given)))
     ranges: list[tuple[int, int]] = []
     for partition in chosen:
         if ranges and ranges[-1][1] == partition:

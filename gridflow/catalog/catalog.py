@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import shutil
@@ -14,7 +16,15 @@ from .._native.catalog import read_catalog, write_catalog, write_first_manifest
 from .._native.rows import RowCodec
 from .._native.snapshot import Snapshot
 from ..config import MAX_PARTITIONS
-from ..errors import SchemaError, TableExists, TableNotFound, did_you_mean
+from ..errors import (
+    GridAccessError,
+    GridFullError,
+    SchemaError,
+    TableExists,
+    TableNotFound,
+    UsageError,
+    did_you_mean,
+)
 from ..schema import Schema
 
 #: Ignite calls the cache of table T in schema PUBLIC so.
@@ -98,7 +108,11 @@ class Catalog:
             TableExists: there is one of that name.
             SchemaError: the name or the number of partitions is impossible.
         """
-        if not name or "\x00" in name or len(name.encode()) > 255:
+        try:
+            size = len(name.encode())
+        except UnicodeEncodeError:
+            raise SchemaError(f"{name!r} cannot be a table name: it cannot be written as UTF-8") from None
+        if not 1 <= size <= 255 or "\x00" in name:
             raise SchemaError(f"{name!r} cannot be a table name: it must have 1 to 255 bytes, no NUL")
         if isinstance(partitions, bool) or not isinstance(partitions, int) or not 1 <= partitions <= MAX_PARTITIONS:
             raise SchemaError(f"table {name}: partitions is 1 to {MAX_PARTITIONS}, not {partitions!r}")
@@ -106,11 +120,21 @@ class Catalog:
             if taken and taken in self:
                 raise TableExists(f"table {self.find(taken).name} exists already in grid {self._home}")
         entry = TableEntry(self._next_id, name, dict(options))
+        try:
+            json.dumps(entry.options)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"table {name}: its options cannot be written as JSON: {error}") from None
         folder = self.folder(entry)
-        folder.mkdir(mode=0o700)
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise GridFullError(f"no room left in grid {self._home} for table {name}") from None
+            raise GridAccessError(f"cannot make {folder}: {error.strerror}") from None
         try:
             codec = RowCodec(schema, name)
             write_first_manifest(str(folder), entry.table_id, codec, partitions, last_lsn, self._durable)
+            Snapshot.open(str(self._home), entry.table_id)  # a table that cannot be read would keep the grid shut
             if self._durable:  # the catalog must not outlive the folder that it names
                 sync_folder(folder.parent)
             self._write({**self._entries, name: entry}, self._next_id + 1)
@@ -120,8 +144,12 @@ class Catalog:
         return entry
 
     def remove(self, entry: TableEntry) -> None:
-        """Forget a table; its files stay until ``sweep``."""
+        """Forget a table, then unlink its files."""
         self._write({n: e for n, e in self._entries.items() if n != entry.name}, self._next_id)
+        folder = self.folder(entry)
+        with contextlib.suppress(OSError):  # what stays is swept at the next start
+            (folder / "manifest").unlink()  # first: a reader sees a table that is gone, not one that lacks files
+        shutil.rmtree(folder, ignore_errors=True)
 
     def _write(self, entries: dict[str, TableEntry], next_id: int) -> None:
         rows = [(e.table_id, e.name, json.dumps(dict(e.options), sort_keys=True)) for e in entries.values()]
@@ -129,7 +157,10 @@ class Catalog:
         self._entries, self._next_id, self.version = entries, next_id, self.version + 1
 
     def sweep(self) -> None:
-        """Owner, at start: unlink what a crash left behind, files that no manifest and no catalog names."""
+        """Owner, at start: unlink what a crash left behind, files that no manifest and no catalog names.
+
+        Only at start: later, files that nothing names yet may belong to a flush or a load under way.
+        """
         known = {str(e.table_id): e for e in self._entries.values()}
         for folder in (self._home / "tables").iterdir():
             if folder.name not in known:

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .._native.snapshot import Snapshot
+from ..config import MAX_KEY_BYTES
 from ..errors import ColumnNotFound, SchemaError, did_you_mean
-from ..schema import Column, Schema, Type, from_dtype
+from ..schema import FLOATS, Column, Schema, Type, from_dtype
 
 _RUNS = 16  # a segment with more gaps than this is filtered (one copy) instead of sliced
 
@@ -87,12 +89,36 @@ def to_columns(batch: pa.RecordBatch, schema: Schema, table: str) -> list[pa.Arr
         if len(positions) > 1:
             raise SchemaError(f"table {table}: the data has column {column.name} {len(positions)} times")
         if positions:
-            arrays.append(cast_column(batch.column(positions[0]), column.type, f"table {table}, column {column}"))
+            where = f"table {table}, column {column}"
+            array = cast_column(batch.column(positions[0]), column.type, where)
+            arrays.append(_key_column(array, column.type, where) if column.name in schema.key else array)
         elif column.type.nullable:
             arrays.append(pa.nulls(batch.num_rows, column.type.arrow()))
         else:
             raise SchemaError(f"table {table}: the data has no column {column}; it has {', '.join(batch.schema.names)}")
+    _check_key_bytes([arrays[schema.names.index(name)] for name in schema.key], table)
     return arrays
+
+
+def _key_column(array: pa.Array, t: Type, where: str) -> pa.Array:
+    """A key column as keys are encoded: of floats, NaN is none, and -0.0 and 0.0 are one."""
+    if t.kind not in FLOATS or array.null_count:  # a null is refused where all columns are checked for them
+        return array
+    values = array.to_numpy()
+    if np.isnan(values).any():
+        raise SchemaError(f"{where}: NaN is not allowed in a key")
+    return pa.array(values + values.dtype.type(0)) if np.signbit(values[values == 0]).any() else array
+
+
+def _check_key_bytes(keys: list[pa.Array], table: str) -> None:
+    variable = [key for key in keys if pa.types.is_large_string(key.type) or pa.types.is_large_binary(key.type)]
+    if not variable or not len(variable[0]) or sum(key.nbytes for key in variable) <= MAX_KEY_BYTES // 2:
+        return
+    fixed = sum(key.type.byte_width if key.type.bit_width >= 8 else 1 for key in keys if key not in variable)
+    sizes = [pc.fill_null(pc.binary_length(key), 0).to_numpy() + 4 for key in variable]
+    longest = int(sum(sizes).max()) + fixed
+    if longest > MAX_KEY_BYTES:
+        raise SchemaError(f"table {table}: a key has at most {MAX_KEY_BYTES} bytes, one has {longest}")
 
 
 def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
@@ -106,13 +132,42 @@ def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
         if t.kind == "UUID" and array.type != target:
             return _cast_uuid(array)
         if array.type == target:
-            return array
-        return array.cast(target)
+            return _in_range(array, t)
+        return _in_range(_not_infinite(array.cast(target), array), t)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError, AttributeError) as error:
         raise SchemaError(f"{where}: got {array.type}: {error}") from None
 
 
+def _not_infinite(narrow: pa.Array, wide: pa.Array) -> pa.Array:
+    """Of a cast from a wider float: Arrow makes an infinity of what is out of range, we an error."""
+    if pa.types.is_floating(narrow.type) and pa.types.is_floating(wide.type):
+        before = np.isinf(wide.to_numpy(zero_copy_only=False))
+        if (np.isinf(narrow.to_numpy(zero_copy_only=False)) != before).any():
+            raise SchemaError(f"a number is out of the range of {narrow.type}")
+    return narrow
+
+
+def _in_range(array: pa.Array, t: Type) -> pa.Array:
+    """What an Arrow type allows and ours does not: a time of day outside of the day."""
+    if t.kind == "TIME" and len(array):
+        least, most = (bound.value for bound in pc.min_max(array).values())
+        if least is not None and not 0 <= least <= most < 86_400_000_000:
+            raise SchemaError("a time of day is from 00:00 to less than 24:00")
+    return array
+
+
 def _cast_tensor(array: pa.Array, t: Type) -> pa.Array:
+    """A column of tensors; none of their numbers may be missing."""
+    result = _stack(array, t)
+    numbers = result.flatten()  # of the rows that are not null
+    if numbers.null_count:
+        raise SchemaError("a number in a tensor is null")
+    if t.element == "BOOL" and len(numbers) and pc.max(numbers).as_py() > 1:
+        raise SchemaError("a number in a tensor of booleans is neither 0 nor 1")
+    return result
+
+
+def _stack(array: pa.Array, t: Type) -> pa.Array:
     target = t.arrow()
     if isinstance(array.type, pa.FixedShapeTensorType):
         if tuple(array.type.shape) != t.shape:
@@ -179,6 +234,8 @@ def from_numpy(values: Any, t: Type | None, where: str) -> pa.Array:
     """
     try:
         if t is not None and t.kind == "TENSOR" and not isinstance(values, (pa.Array, np.ndarray)):
+            if any(v is None for v in values):
+                return _tensors_and_nulls(values, t, where)
             values = np.stack([np.asarray(v) for v in values]) if len(values) else np.empty((0, *t.shape), t.dtype)
         if not isinstance(values, np.ndarray):
             return pa.array(values, t.arrow() if t is not None else None)
@@ -202,3 +259,11 @@ def from_numpy(values: Any, t: Type | None, where: str) -> pa.Array:
         return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=tensor.arrow())
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
         raise SchemaError(f"{where}: {error}") from None
+
+
+def _tensors_and_nulls(values: Any, t: Type, where: str) -> pa.Array:
+    blank = np.zeros(t.shape, t.dtype)
+    full = from_numpy([blank if v is None else v for v in values], t, where)
+    return pa.FixedSizeListArray.from_arrays(
+        full.values, type=full.type, mask=pa.array([v is None for v in values], pa.bool_())
+    )

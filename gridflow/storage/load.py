@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +19,28 @@ SEGMENT_BYTES = 1 << 30
 ROWS_AT_ONCE = 1 << 18
 
 
+class Batches:
+    """An iterable that is known to be one of record batches."""
+
+    def __init__(self, batches: Iterator[Any]):
+        self.batches = batches
+
+
+def looked_at(data: Any) -> Any:
+    """What was given to load; an iterable that begins with a record batch as ``Batches``, any other iterable whole."""
+    known = (pa.Table, pa.RecordBatch, pa.RecordBatchReader, Mapping, str, bytes)
+    if isinstance(data, known) or _is_frame(data) or not isinstance(data, Iterable):
+        return data
+    items = iter(data)
+    first = list(islice(items, 1))
+    everything = chain(first, items)
+    return Batches(everything) if first and isinstance(first[0], pa.RecordBatch) else everything
+
+
+def _is_frame(data: Any) -> bool:
+    return "pandas" in sys.modules and isinstance(data, sys.modules["pandas"].DataFrame)
+
+
 def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordBatch] | None:
     """The data as record batches; None if it is an iterable of dicts, which goes row by row.
 
@@ -29,7 +51,9 @@ def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordB
         return iter([data])
     if isinstance(data, (pa.Table, pa.RecordBatchReader)):
         return _with_types(data)
-    if "pandas" in sys.modules and isinstance(data, sys.modules["pandas"].DataFrame):
+    if isinstance(data, Batches):
+        return _only_batches(data.batches, table)
+    if _is_frame(data):
         return _with_types(_from_pandas(data, schema, table))
     if isinstance(data, Mapping):
         return iter([_from_mapping(data, schema, table)])
@@ -43,6 +67,13 @@ def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordB
 
 def _with_types(data: pa.Table | pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     yield from data.to_batches() if isinstance(data, pa.Table) else data
+
+
+def _only_batches(items: Iterator[Any], table: str) -> Iterator[pa.RecordBatch]:
+    for item in items:
+        if not isinstance(item, pa.RecordBatch):
+            raise SchemaError(f"table {table}: a {type(item).__name__} among record batches")
+        yield item
 
 
 def _from_mapping(data: Mapping[str, Any], schema: Schema, table: str) -> pa.RecordBatch:

@@ -53,10 +53,12 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
     for table_id, name, _ in catalog[2] if catalog else []:
         if progress:
             progress(name)
+        before = len(problems)
         snapshot = attempt(lambda table_id=table_id: Snapshot.open(str(home), table_id))
         if snapshot is None:
+            if table_id not in _table_ids(home):  # it was dropped meanwhile
+                del problems[before:]
             continue
-        before = len(problems)
         for segment in range(len(snapshot.segments())):
             attempt(lambda segment=segment, snapshot=snapshot: snapshot.verify(segment))
         if len(problems) == before:
@@ -64,13 +66,27 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
     return problems
 
 
+def _table_ids(home: Path) -> set[int]:
+    try:
+        return {table_id for table_id, _, _ in read_catalog(str(home))[2]}
+    except (GridCorruptError, GridVersionError, FileNotFoundError):
+        return set()
+
+
 def _check_log(home: Path) -> None:
-    for attempt in range(10):
+    """Raise what is wrong with the log: the same damage twice, as an owner at work moves its files and its end."""
+    before: tuple[str | None, int | None] | None = None
+    for attempt in range(100):
         try:
             return check_log(str(home))
         except FileNotFoundError:  # the owner dropped a file of the log just now
-            if attempt == 9:
+            if attempt == 99:
                 raise
+        except GridCorruptError as error:  # or it wrote on just behind the place that was looked at
+            found = (error.file, error.offset)
+            if found == before:
+                raise
+            before = found
 
 
 def _live_twice(snapshot: Snapshot, home: Path, name: str) -> list[Problem]:

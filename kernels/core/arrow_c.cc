@@ -47,31 +47,64 @@ Status NullIn(const Type& type, int64_t row) {
   return Status::Invalid("column " + type.name + " may not be null, and is in row " + std::to_string(row));
 }
 
-// Finds a null where the type allows none. Rows that are not `asked` for lie under a parent that is null.
-Status CheckNulls(const ColumnView& view, int64_t begin, int64_t end) {
+// The array of a type's child: a map's lie in a struct of key and value.
+const ArrowArray& Child(const Type& type, const ArrowArray& array, size_t i) {
+  return type.kind == GF_MAP ? *array.children[0]->children[i] : *array.children[i];
+}
+
+// A tensor's numbers are an array of their own, which may have nulls in Arrow and not here.
+Status CheckNumbers(const ColumnView& view, const ArrowArray& items, int64_t row) {
+  const int64_t size = view.type->width / ElementWidth(view.type->element);
+  const auto* validity = static_cast<const uint8_t*>(items.buffers[0]);
+  int64_t bit = items.offset + (view.offset + row) * size;
+  for (const int64_t end = bit + size; bit < end; ++bit)
+    if (!((validity[bit >> 3] >> (bit & 7)) & 1))
+      return Status::Invalid("column " + view.type->name + " has a null in the tensor of row " + std::to_string(row));
+  return Status::Ok();
+}
+
+bool HasNumbersToCheck(const ColumnView& view, const ArrowArray& array) {
+  return view.type->kind == GF_TENSOR && array.children[0]->null_count != 0 && array.children[0]->buffers[0] != nullptr;
+}
+
+// Finds a null where the type allows none. Rows that are not asked for lie under a parent that is null.
+Status CheckNulls(const ColumnView& view, const ArrowArray& array, int64_t begin, int64_t end) {
   const Type& type = *view.type;
   if (!type.nullable && view.validity != nullptr)
     for (int64_t row = begin; row < end; ++row)
       if (view.IsNull(row)) return NullIn(type, row);
+  if (HasNumbersToCheck(view, array))
+    for (int64_t row = begin; row < end; ++row)
+      if (!view.IsNull(row)) GF_RETURN_IF_ERROR(CheckNumbers(view, *array.children[0], row));
   if (view.children.empty() || begin == end) return Status::Ok();
   for (int64_t row = begin; row < end; ++row) {
     if (view.IsNull(row)) continue;
     int64_t first = row, last = row + 1;
     if (type.kind != GF_STRUCT && !CheckedRange(view, row, &first, &last))
       return Status::Invalid("column " + type.name + " has impossible offsets");
-    for (const ColumnView& child : view.children) GF_RETURN_IF_ERROR(CheckNulls(child, first, last));
+    for (size_t i = 0; i < view.children.size(); ++i)
+      GF_RETURN_IF_ERROR(CheckNulls(view.children[i], Child(type, array, i), first, last));
   }
   return Status::Ok();
 }
 
-bool NeedsCheck(const ColumnView& view) {
-  if (!view.type->nullable && view.validity != nullptr) return true;
-  for (const ColumnView& child : view.children)
-    if (NeedsCheck(child)) return true;
+bool NeedsCheck(const ColumnView& view, const ArrowArray& array) {
+  if ((!view.type->nullable && view.validity != nullptr) || HasNumbersToCheck(view, array)) return true;
+  for (size_t i = 0; i < view.children.size(); ++i)
+    if (NeedsCheck(view.children[i], Child(*view.type, array, i))) return true;
   return false;
 }
 
+// No row may reach past the end of what it is made of.
+Status CheckChildren(const Type& type, const ColumnView& view, int64_t wanted) {
+  for (const ColumnView& child : view.children)
+    if (child.length < wanted)
+      return Status::Invalid("column " + type.name + " has rows that reach past the end of their items");
+  return Status::Ok();
+}
+
 Status Import(const Type& type, const ArrowArray& array, int64_t parent_offset, ColumnView* view) {
+  *view = ColumnView();
   view->type = &type;
   view->offset = array.offset + parent_offset;
   view->length = array.length - parent_offset;
@@ -80,9 +113,9 @@ Status Import(const Type& type, const ArrowArray& array, int64_t parent_offset, 
   view->validity = array.null_count == 0 ? nullptr : buffer(0);
   const bool variable = type.kind == GF_STRING || type.kind == GF_BINARY || type.kind == GF_LIST || type.kind == GF_MAP;
   if (variable) {
-    static const int64_t kZero = 0;  // an empty array may come without offsets
+    static const int64_t kZero = 0;  // an empty array may come without offsets, or with none in the buffer
     view->offsets = buffer(1) != nullptr ? buffer(1) : reinterpret_cast<const uint8_t*>(&kZero);
-    view->limit = view->length > 0 || buffer(1) != nullptr ? view->Offset(view->length) : 0;
+    view->limit = view->length > 0 ? view->Offset(view->length) : 0;
   }
   static const uint8_t kNothing = 0;
   switch (type.kind) {
@@ -92,18 +125,19 @@ Status Import(const Type& type, const ArrowArray& array, int64_t parent_offset, 
       return Status::Ok();
     case GF_LIST:
       view->children.resize(1);
-      return Import(type.children[0], *array.children[0], 0, &view->children[0]);
+      GF_RETURN_IF_ERROR(Import(type.children[0], *array.children[0], 0, &view->children[0]));
+      return CheckChildren(type, *view, view->limit);
     case GF_MAP:
       view->children.resize(2);
-      for (int i = 0; i < 2; ++i)  // a map's child is a struct of key and value
-        GF_RETURN_IF_ERROR(Import(type.children[i], *array.children[0]->children[i], array.children[0]->offset,
-                                  &view->children[i]));
-      return Status::Ok();
+      for (size_t i = 0; i < 2; ++i)
+        GF_RETURN_IF_ERROR(
+            Import(type.children[i], Child(type, array, i), array.children[0]->offset, &view->children[i]));
+      return CheckChildren(type, *view, view->limit);
     case GF_STRUCT:
       view->children.resize(type.children.size());
       for (size_t i = 0; i < type.children.size(); ++i)
         GF_RETURN_IF_ERROR(Import(type.children[i], *array.children[i], view->offset, &view->children[i]));
-      return Status::Ok();
+      return CheckChildren(type, *view, view->length);
     case GF_TENSOR: {
       const ArrowArray& items = *array.children[0];
       const auto* data = static_cast<const uint8_t*>(items.buffers[1]);
@@ -120,7 +154,7 @@ Status Import(const Type& type, const ArrowArray& array, int64_t parent_offset, 
 
 Status ImportColumn(const Type& type, const ArrowArray& array, ColumnView* out) {
   GF_RETURN_IF_ERROR(Import(type, array, 0, out));
-  return NeedsCheck(*out) ? CheckNulls(*out, 0, out->length) : Status::Ok();
+  return NeedsCheck(*out, array) ? CheckNulls(*out, array, 0, out->length) : Status::Ok();
 }
 
 void ExportColumn(const ColumnView& column, int64_t begin, int64_t end, const std::shared_ptr<const void>& owner,
@@ -148,9 +182,12 @@ void ExportColumn(const ColumnView& column, int64_t begin, int64_t end, const st
       ExportColumn(column.children[i], 0, column.limit, owner, &entries->children[static_cast<size_t>(i)]);
     Seal(entries, &exported->children[0]);
   } else {
-    // A struct's fields start where the struct's buffers start: its offset applies to them, too.
+    // In Arrow a struct's offset applies to its fields, too; in a view theirs has it already (column.h).
     for (size_t i = 0; i < type.children.size(); ++i)
-      ExportColumn(column.children[i], 0, type.kind == GF_STRUCT ? end : column.limit, owner, &exported->children[i]);
+      if (type.kind == GF_STRUCT)
+        ExportColumn(column.children[i], -column.offset, end, owner, &exported->children[i]);
+      else
+        ExportColumn(column.children[i], 0, column.limit, owner, &exported->children[i]);
   }
   Seal(exported, out);
 }

@@ -24,6 +24,15 @@ constexpr uint64_t kFirstBytes = 64ull << 10;
 constexpr uint64_t kMostGrowth = 4ull << 20;
 constexpr uint64_t kPage = 4096;
 
+// posix_fallocate, which a signal may interrupt.
+int Allocate(int fd, uint64_t offset, uint64_t bytes) {
+  int error;
+  do {
+    error = ::posix_fallocate(fd, static_cast<off_t>(offset), static_cast<off_t>(bytes));
+  } while (error == EINTR);
+  return error;
+}
+
 uint64_t Padded(uint64_t bytes) { return (bytes + 7) & ~7ull; }
 
 uint32_t RecordCrc(const gf_log_record& record) {
@@ -59,7 +68,7 @@ Status LogFile::Create(const std::string& folder, uint64_t first_lsn, uint64_t p
   if (file->fd_ < 0) return Status::System(errno, "create", temporary);
   const uint64_t record = sizeof(gf_log_header) + sizeof(gf_log_record) + Padded(payload) + sizeof(gf_log_record);
   const uint64_t bytes = (std::max(record, kFirstBytes) + kPage - 1) / kPage * kPage;
-  int error = ::posix_fallocate(file->fd_, 0, static_cast<off_t>(bytes));
+  int error = Allocate(file->fd_, 0, bytes);
   Status status = error != 0 ? Status::System(error, "make room in", path)
                              : file->Map(std::max(bytes, kFileBytes), true);
   if (status.ok()) {
@@ -71,7 +80,10 @@ Status LogFile::Create(const std::string& folder, uint64_t first_lsn, uint64_t p
     header.header_crc = Crc32c(0, &header, sizeof(header));
     std::memcpy(file->base_, &header, sizeof(header));
     file->tail_ = sizeof(header);
-    if (::rename(temporary.c_str(), path.c_str()) != 0) status = Status::System(errno, "rename", temporary);
+    // The header must be there when the name is: a file without one would stop recovery after a power cut.
+    if (durable && ::fsync(file->fd_) != 0) status = Status::System(errno, "sync", temporary);
+    if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0)
+      status = Status::System(errno, "rename", temporary);
   }
   if (!status.ok()) {
     ::unlink(temporary.c_str());
@@ -122,10 +134,10 @@ Status LogFile::Reserve(uint64_t payload, bool* fits) {
   const uint64_t growth = std::min(size_, kMostGrowth);
   uint64_t bytes = std::min(std::max(need, size_ + growth), mapped_);
   bytes = std::min((bytes + kPage - 1) / kPage * kPage, mapped_);
-  int error = ::posix_fallocate(fd_, static_cast<off_t>(size_), static_cast<off_t>(bytes - size_));
+  int error = Allocate(fd_, size_, bytes - size_);
   if (error == ENOSPC && bytes > need) {  // what there is may do for this record
     bytes = (need + kPage - 1) / kPage * kPage;
-    error = ::posix_fallocate(fd_, static_cast<off_t>(size_), static_cast<off_t>(bytes - size_));
+    error = Allocate(fd_, size_, bytes - size_);
   }
   if (error != 0) return Status::System(error, "make room in", path_);
   size_ = bytes;
@@ -137,7 +149,7 @@ const uint8_t* LogFile::Append(uint64_t lsn, const void* head, uint64_t head_byt
   uint8_t* at = base_ + tail_;
   uint8_t* payload = at + sizeof(gf_log_record);
   std::memcpy(payload, head, head_bytes);
-  std::memcpy(payload + head_bytes, body, body_bytes);
+  if (body_bytes > 0) std::memcpy(payload + head_bytes, body, body_bytes);  // else `body` may be null
   gf_log_record record;
   record.lsn = lsn;
   record.bytes = head_bytes + body_bytes;
@@ -166,27 +178,34 @@ bool LogFile::Intact(uint64_t offset, gf_log_record* record) const {
          Crc32c(0, base_ + offset + sizeof(*record), record->bytes) == record->payload_crc;
 }
 
+uint64_t LogFile::LsnAt(uint64_t offset) const {
+  return __atomic_load_n(reinterpret_cast<const uint64_t*>(base_ + offset), __ATOMIC_ACQUIRE);
+}
+
+bool LogFile::Take(uint64_t lsn, const uint8_t** payload, uint64_t* bytes) {
+  gf_log_record record;
+  if (LsnAt(tail_) != lsn || !Intact(tail_, &record)) return false;
+  *payload = base_ + tail_ + sizeof(record);
+  *bytes = record.bytes;
+  tail_ += sizeof(record) + Padded(record.bytes);
+  return true;
+}
+
 Status LogFile::Next(uint64_t lsn, const uint8_t** payload, uint64_t* bytes) {
   *payload = nullptr;
   if (tail_ + sizeof(gf_log_record) > size_) GF_RETURN_IF_ERROR(Refresh());
   if (tail_ + sizeof(gf_log_record) > size_) return Status::Ok();
-  const uint64_t found = __atomic_load_n(reinterpret_cast<const uint64_t*>(base_ + tail_), __ATOMIC_ACQUIRE);
-  gf_log_record record;
-  if (found == lsn) {
-    if (!Intact(tail_, &record)) GF_RETURN_IF_ERROR(Refresh());  // the file may have grown since
-    if (Intact(tail_, &record)) {
-      *payload = base_ + tail_ + sizeof(record);
-      *bytes = record.bytes;
-      tail_ += sizeof(record) + Padded(record.bytes);
-      return Status::Ok();
-    }
-  }
+  if (Take(lsn, payload, bytes)) return Status::Ok();
+  GF_RETURN_IF_ERROR(Refresh());  // the file may have grown since
+  if (Take(lsn, payload, bytes)) return Status::Ok();
   // The end of the log, or damage. It is the end if no later commit can be found after it.
+  gf_log_record record;
   for (uint64_t at = tail_ + 8; at + sizeof(record) <= size_; at += 8) {
-    uint64_t later;
-    std::memcpy(&later, base_ + at, sizeof(later));
-    if (later > lsn && later - lsn < (1ull << 40) && Intact(at, &record))
-      return Status::Corrupt(path_, static_cast<int64_t>(tail_), "a record of the log, with more after it");
+    const uint64_t later = LsnAt(at);
+    if (later <= lsn || later - lsn >= (1ull << 40) || !Intact(at, &record)) continue;
+    // Whoever sees a record sees those before it: both may have come since we looked.
+    if (Take(lsn, payload, bytes)) return Status::Ok();
+    return Status::Corrupt(path_, static_cast<int64_t>(tail_), "a record of the log, with more after it");
   }
   return Status::Ok();
 }

@@ -48,6 +48,8 @@ class LogFile {
   Status Map(uint64_t bytes, bool writable);
   Status Refresh();
   bool Intact(uint64_t offset, gf_log_record* record) const;
+  uint64_t LsnAt(uint64_t offset) const;
+  bool Take(uint64_t lsn, const uint8_t** payload, uint64_t* bytes);
 
   std::string path_;
   int fd_ = -1;

@@ -51,6 +51,16 @@ Status LogReplay::Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarg
     std::shared_ptr<LogFile> file;
     GF_RETURN_IF_ERROR(LogFile::Open(following, &file));
     if (file->first_lsn() != next_lsn_) {
+      // The owner may have written on while we looked: then the rest of this file, which is complete now, tells.
+      GF_RETURN_IF_ERROR(file_->Next(next_lsn_, &payload, &bytes));
+      if (payload != nullptr) {
+        GF_RETURN_IF_ERROR(Apply(payload, bytes, targets));
+        ++next_lsn_;
+        continue;
+      }
+      // Or it has dropped files, this one before those that are missed.
+      if (strict && ::access(file_->path().c_str(), F_OK) != 0)
+        return {Code::kNotFound, file_->path() + " was dropped meanwhile", file_->path(), -1};
       if (strict)
         return Status::Corrupt(file_->path(), static_cast<int64_t>(file_->tail()),
                                "records up to the next file are missing");

@@ -117,7 +117,9 @@ Status Manifest::Read(const std::string& path, Manifest* out) {
   for (gf_manifest_segment& segment : out->segments) {
     GF_RETURN_IF_ERROR(reader.Get(&segment));
     if (segment.rows == 0 || segment.rows > GF_MAX_SEGMENT_ROWS || segment.deleted > segment.rows ||
-        (segment.deletions_id == 0) != (segment.deleted == 0) || !ids.insert(segment.segment_id).second)
+        (segment.deletions_id == 0) != (segment.deleted == 0) || !ids.insert(segment.segment_id).second ||
+        // A new file would take the name of one that is sealed.
+        segment.segment_id >= out->next_file_id || segment.deletions_id >= out->next_file_id)
       return reader.Fail("an impossible segment");
   }
   return Status::Ok();

@@ -32,6 +32,7 @@ Status Mapping::Open(const std::string& path, std::shared_ptr<const Mapping>* ou
   if (!S_ISREG(info.st_mode)) return Status::Corrupt(path, 0, "not a regular file");
   std::shared_ptr<Mapping> mapping(new Mapping);
   mapping->path_ = path;
+  mapping->identity_ = {info.st_dev, info.st_ino};
   mapping->size_ = static_cast<size_t>(info.st_size);
   if (mapping->size_ > 0) {
     void* data = ::mmap(nullptr, mapping->size_, PROT_READ, MAP_SHARED, file.fd, 0);

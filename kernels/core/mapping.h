@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "core/status.h"
 
@@ -23,12 +24,15 @@ class Mapping {
   const uint8_t* data() const { return data_; }
   size_t size() const { return size_; }
   const std::string& path() const { return path_; }
+  // Device and inode: no other file has them as long as this mapping lives.
+  const std::pair<uint64_t, uint64_t>& identity() const { return identity_; }
 
  private:
   Mapping() = default;
   const uint8_t* data_ = nullptr;
   size_t size_ = 0;
   std::string path_;
+  std::pair<uint64_t, uint64_t> identity_;
 };
 
 // Replaces `path` by `bytes` bytes at once: writes <path>.tmp, fsyncs it if `durable`, renames it over `path` and

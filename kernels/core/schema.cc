@@ -81,7 +81,9 @@ class Parser {
     uint32_t wanted = type->kind == GF_LIST ? 1 : type->kind == GF_MAP ? 2 : 0;
     if (type->kind == GF_STRUCT ? node.child_count == 0 : node.child_count != wanted)
       return Fail("wrong number of children");
-    if (node.child_count > static_cast<size_t>(end_ - at_) / sizeof(gf_type_node)) return Fail("children end early");
+    // All types together have no more nodes than there are bytes for: a short schema cannot ask for much memory.
+    nodes_ += node.child_count;
+    if (nodes_ > static_cast<size_t>(end_ - begin_) / sizeof(gf_type_node)) return Fail("children end early");
     type->children.resize(node.child_count);
     for (Type& child : type->children) GF_RETURN_IF_ERROR(ReadType(&child, depth + 1));
     if (type->kind == GF_MAP && (type->children[0].nullable || type->children[0].kind >= GF_TENSOR))
@@ -93,6 +95,7 @@ class Parser {
   const uint8_t *begin_, *at_, *end_;
   const std::string& file_;
   int64_t base_;
+  size_t nodes_ = 0;  // children that the types so far said they have
 };
 
 }  // namespace

@@ -148,7 +148,8 @@ Status Segment::Open(const std::string& path, std::shared_ptr<const Segment>* ou
   std::lock_guard<std::mutex> lock(Mutex());
   for (auto it = Opened().begin(); it != Opened().end();)
     it = it->second.expired() ? Opened().erase(it) : std::next(it);
-  Opened()[identity] = *out;
+  // Of what was mapped: the path may have got another file since it was asked for.
+  Opened()[segment->mapping_->identity()] = *out;
   return Status::Ok();
 }
 
@@ -278,6 +279,12 @@ Status Deletions::Open(const std::string& path, std::shared_ptr<const Deletions>
   deletions->bits_ = file.data() + sizeof(header);
   if (BlockChecksum(deletions->bits_, (header.rows + 7) / 8) != header.bitmap_crc)
     return Status::Corrupt(path, sizeof(header), "the bitmap's checksum does not match");
+  // Whoever makes room for the live rows believes this number.
+  uint64_t set = 0;
+  for (uint64_t i = 0; i < header.rows / 8; ++i) set += static_cast<uint64_t>(__builtin_popcount(deletions->bits_[i]));
+  for (uint64_t row = header.rows / 8 * 8; row < header.rows; ++row)
+    set += (deletions->bits_[row >> 3] >> (row & 7)) & 1;
+  if (set != header.deleted) return Status::Corrupt(path, 24, "the bitmap does not mark as many rows as it says");
   deletions->rows_ = static_cast<int64_t>(header.rows);
   deletions->deleted_ = static_cast<int64_t>(header.deleted);
   deletions->segment_id_ = header.segment_id;

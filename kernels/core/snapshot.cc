@@ -5,6 +5,16 @@ namespace {
 
 constexpr int kTries = 100;  // a compaction would have to win a race this often in a row
 
+// Whether values of both types lie in memory and in rows alike; names do not matter.
+bool SameLayout(const Type& a, const Type& b) {
+  if (a.kind != b.kind || a.nullable != b.nullable || a.unit != b.unit || a.scale != b.scale || a.dims != b.dims ||
+      a.children.size() != b.children.size() || (a.kind == GF_TENSOR && a.element != b.element))
+    return false;
+  for (size_t i = 0; i < a.children.size(); ++i)
+    if (!SameLayout(a.children[i], b.children[i])) return false;
+  return true;
+}
+
 }  // namespace
 
 Status TableSnapshot::Open(const std::string& grid, uint32_t table_id, std::shared_ptr<const TableSnapshot>* out) {
@@ -51,9 +61,18 @@ Status TableSnapshot::Make(const std::string& folder, const Manifest& manifest, 
           static_cast<uint64_t>(ref.deletions->deleted()) != named.deleted)
         return Status::Corrupt(bitmap, 16, "it is not the bitmap that the manifest names");
     }
+    std::vector<uint32_t> keys, wanted;
+    for (uint32_t position : ref.segment->schema().key) keys.push_back(ref.segment->schema().columns[position].id);
+    for (uint32_t position : manifest.schema.key) wanted.push_back(manifest.schema.columns[position].id);
+    if (keys != wanted)
+      return Status::Corrupt(path, static_cast<int64_t>(sizeof(gf_segment_header)),
+                             "its key is not the one that the manifest names");
     std::vector<ColumnView> columns;
     for (const Column& column : snapshot->manifest_.schema.columns) {
       const int position = ref.segment->FindColumn(column.id);
+      if (position >= 0 ? !SameLayout(ref.segment->schema().columns[position].type, column.type) : !column.type.nullable)
+        return Status::Corrupt(path, static_cast<int64_t>(sizeof(gf_segment_header)),
+                               "its column " + column.type.name + " is not the one that the manifest names");
       columns.push_back(position >= 0 ? ref.segment->column(position) : ColumnView());
       if (position < 0) columns.back().type = &column.type;
     }

@@ -10,8 +10,8 @@
 
 namespace gridflow {
 
-TableEdit::TableEdit(const std::string& grid, std::shared_ptr<const TableSnapshot> base, bool durable, int threads)
-    : folder_(TableFolder(grid, base->manifest().table_id)),
+TableEdit::TableEdit(std::string folder, std::shared_ptr<const TableSnapshot> base, bool durable, int threads)
+    : folder_(std::move(folder)),
       base_(std::move(base)),
       durable_(durable),
       threads_(threads),
@@ -155,9 +155,7 @@ Status TableEdit::Merge(const std::vector<int>& segments) {
   return keys.order.empty() ? Status::Ok() : AddSegment(sources, keys.order, keys.hashes);
 }
 
-Status TableEdit::Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapshot>* out) {
-  manifest_.flushed_lsn = flushed_lsn;
-  manifest_.version += 1;
+Status TableEdit::Seal(std::shared_ptr<const TableSnapshot>* out) {
   manifest_.segments.clear();
   for (Part& part : parts_) {
     const bool empty = part.deleted == part.named.rows;
@@ -171,8 +169,16 @@ Status TableEdit::Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapsh
     }
     if (!part.dropped && !empty) manifest_.segments.push_back(part.named);
   }
+  return TableSnapshot::Make(folder_, manifest_, base_.get(), out);
+}
+
+Status TableEdit::Preview(std::shared_ptr<const TableSnapshot>* out) { return Seal(out); }
+
+Status TableEdit::Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapshot>* out) {
+  manifest_.flushed_lsn = flushed_lsn;
+  manifest_.version += 1;
   std::shared_ptr<const TableSnapshot> next;
-  GF_RETURN_IF_ERROR(TableSnapshot::Make(folder_, manifest_, base_.get(), &next));
+  GF_RETURN_IF_ERROR(Seal(&next));
   GF_FAILPOINT("manifest.write");
   const Status status = manifest_.Write(folder_ + "/manifest", durable_);
   if (!status.ok()) {

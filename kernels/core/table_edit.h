@@ -21,7 +21,8 @@ enum class LoadMode { kReplace, kInsert };
 // one place at a time.
 class TableEdit {
  public:
-  TableEdit(const std::string& grid, std::shared_ptr<const TableSnapshot> base, bool durable, int threads);
+  // New files go to `folder`, the table's own for an edit that is to be committed.
+  TableEdit(std::string folder, std::shared_ptr<const TableSnapshot> base, bool durable, int threads);
   ~TableEdit();
   TableEdit(const TableEdit&) = delete;
   TableEdit& operator=(const TableEdit&) = delete;
@@ -36,6 +37,9 @@ class TableEdit {
   // Publishes; `flushed_lsn` as in the manifest. If *out is set the new version stands, also when an error says that it
   // could not be made durable.
   Status Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapshot>* out);
+  // What Commit() would publish, for this process only: a reader's way to see a memory table's rows among the others.
+  // `folder` can be any; nothing of it is needed once this object is gone.
+  Status Preview(std::shared_ptr<const TableSnapshot>* out);
   // Files of the old version that the new one does not name: to be unlinked, after Commit().
   const std::vector<std::string>& obsolete() const { return obsolete_; }
 
@@ -55,6 +59,8 @@ class TableEdit {
   // Marks the live row of the key, if there is one, in the first `parts` parts.
   bool MarkDeleted(size_t parts, uint64_t hash, const uint8_t* key, size_t key_bytes);
   bool Contains(size_t parts, uint64_t hash, const uint8_t* key, size_t key_bytes) const;
+  // Writes the deletion bitmaps and opens the version.
+  Status Seal(std::shared_ptr<const TableSnapshot>* out);
   Status AddSegment(const std::vector<Source>& sources, const std::vector<RowRef>& order,
                     const std::vector<uint64_t>& hashes);
   std::string Path(uint64_t id, const char* suffix) const;

@@ -1,0 +1,262 @@
+"""What every benchmark shares: rounds over all contenders in turn, a table, a JSON file and a plot.
+
+A script makes one ``Benchmark``, hands it contenders in groups and targets, and calls ``finish``. A contender is a function
+that does its work once, times it itself and returns what it measured, so set-up and clean-up stay out of the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+GIB = 1 << 30
+MIB = 1 << 20
+SHARED_MEMORY = Path("/dev/shm")
+
+#: What a contender returns: what it measured, by the name of the metric.
+Measured = Mapping[str, float]
+
+
+@dataclass
+class Result:
+    """All rounds of one metric of one contender. ``better`` is ``higher`` or ``lower``."""
+
+    group: str
+    metric: str
+    contender: str
+    unit: str
+    better: str
+    rounds: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.rounds)
+
+
+@dataclass
+class Target:
+    """A figure and what the project wants of it: at least or at most ``wanted``; None if it only informs."""
+
+    name: str
+    reached: float
+    wanted: float | None
+    unit: str
+    at_least: bool
+
+    @property
+    def met(self) -> bool | None:
+        if self.wanted is None:
+            return None
+        return self.reached >= self.wanted if self.at_least else self.reached <= self.wanted
+
+
+class Benchmark:
+    """One script's options, results and output.
+
+    Args:
+        name: what the files of results are called.
+        about: the script's docstring; its first line is the title.
+        packages: the distributions whose versions belong to the result.
+        rounds: how often each contender runs, after one run that does not count; ``--quick`` runs it twice.
+    """
+
+    def __init__(self, name: str, about: str, *, packages: list[str], rounds: int):
+        parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--quick", action="store_true", help="little data, two rounds: does it run at all?")
+        parser.add_argument("--rounds", type=int, help=f"how often each contender runs (default {rounds})")
+        parser.add_argument("--out", type=Path, help="folder of the results (default: results/, beside this script)")
+        options = parser.parse_args()
+        self.name = name
+        self.title = about.strip().splitlines()[0]
+        self.quick: bool = options.quick
+        self.rounds: int = options.rounds or (2 if self.quick else rounds)
+        self.out: Path = options.out or Path(__file__).parent / "results"
+        self.machine = describe_machine(packages)
+        self.settings: dict[str, object] = {"rounds": self.rounds, "warm-up rounds": 1}
+        self.results: list[Result] = []
+        self.targets: list[Target] = []
+        self.console = Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console = Console(highlight=False, width=130)
+        self._began = time.perf_counter()
+        # So that a stopped benchmark leaves its scratch folder on the way out, too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        self.console.print(f"[bold]{self.title}[/bold]")
+
+    @contextlib.contextmanager
+    def scratch(self, needed: int) -> Iterator[Path]:
+        """A folder in memory with room for ``needed`` bytes; it is gone afterwards."""
+        parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
+        room = shutil.disk_usage(parent).free
+        if parent == SHARED_MEMORY:
+            room = min(room, memory_available())
+        if room < needed:
+            sys.exit(f"{self.name}: needs {needed / GIB:.1f} GiB of memory, there are {room / GIB:.1f}")
+        self.settings.setdefault("scratch", "tmpfs" if parent == SHARED_MEMORY else "a disk")
+        with tempfile.TemporaryDirectory(prefix="gridflow-bench-", dir=parent) as folder:
+            yield Path(folder)
+
+    def measure(
+        self,
+        group: str,
+        contenders: Mapping[str, Callable[[], Measured]],
+        *,
+        unit: str | Mapping[str, str],
+        better: str = "higher",
+        rounds: int | None = None,
+    ) -> None:
+        """Run all contenders in turn, again and again, and print their medians. ``unit`` is one for all, or by metric.
+
+        Taking turns lets whatever else the machine does hit all of them alike; the one that begins changes every round.
+        """
+        found: dict[tuple[str, str], Result] = {}
+        names = list(contenders)
+        for number in range((rounds or self.rounds) + 1):
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                with self.console.status(f"{group}: round {number}, {name}"):
+                    measured = contenders[name]()
+                for metric, value in measured.items():
+                    its_unit = unit if isinstance(unit, str) else unit[metric]
+                    result = found.setdefault((metric, name), Result(group, metric, name, its_unit, better))
+                    if number > 0:
+                        result.rounds.append(value)
+        self.add([found[metric, name] for name in names for metric, other in found if other == name])
+
+    def add(self, results: list[Result]) -> None:
+        """Take results that were measured elsewhere, all of one group, and print them."""
+        self.results += results
+        metrics = list(dict.fromkeys(r.metric for r in results))
+        table = Table(title=results[0].group, title_justify="left", header_style="bold")
+        table.add_column("median and spread", no_wrap=True)
+        for metric in metrics:
+            unit = next(r.unit for r in results if r.metric == metric)
+            table.add_column(f"{metric}\n{unit}", justify="right")
+        for name in dict.fromkeys(r.contender for r in results):
+            mine = {r.metric: r for r in results if r.contender == name}
+            cells = [f"{short(mine[m].median)} [dim]{spread(mine[m].rounds)}[/dim]" if m in mine else "" for m in metrics]
+            table.add_row(f"[bold]{name}[/bold]" if is_ours(name) else name, *cells)
+        self.console.print(table)
+
+    def median(self, group: str, metric: str, contender: str) -> float:
+        """The median of what was measured."""
+        return next(
+            r.median for r in self.results if (r.group, r.metric, r.contender) == (group, metric, contender)
+        )
+
+    def best(self, group: str, metric: str, contenders: list[str]) -> float:
+        """The highest median of several contenders."""
+        return max(self.median(group, metric, name) for name in contenders)
+
+    def target(self, name: str, reached: float, wanted: float | None, unit: str, *, at_least: bool = True) -> None:
+        """State a target and what was reached of it; without ``wanted``, a figure worth knowing beside the targets."""
+        self.targets.append(Target(name, reached, wanted, unit, at_least))
+
+    def finish(self) -> None:
+        """Print the targets; write the JSON file and the plot."""
+        table = Table(title="targets", title_justify="left", header_style="bold")
+        for heading in ("what", "wanted", "reached", ""):
+            table.add_column(heading, justify="left" if heading == "what" else "right", no_wrap=True)
+        for t in self.targets:
+            wanted = "" if t.wanted is None else f"{'at least' if t.at_least else 'at most'} {short(t.wanted)} {t.unit}"
+            verdict = {None: "", True: "[green]met[/green]", False: "[red]missed[/red]"}[t.met]
+            table.add_row(t.name, wanted, f"{short(t.reached)} {t.unit}", verdict)
+        self.console.print(table)
+        seconds = time.perf_counter() - self._began
+        record = {
+            "benchmark": self.name,
+            "title": self.title,
+            "quick": self.quick,
+            "seconds": round(seconds, 1),
+            "machine": self.machine,
+            "settings": self.settings,
+            "results": [{**asdict(r), "median": r.median} for r in self.results],
+            "targets": [{**asdict(t), "met": t.met} for t in self.targets],
+        }
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / f"{self.name}.json").write_text(json.dumps(record, indent=1) + "\n")
+        from _plot import draw
+
+        draw(self.title, self.results, self.out / f"{self.name}.png")
+        self.console.print(f"[dim]{self.name}.json and {self.name}.png written; {seconds:.0f} s[/dim]\n")
+
+
+def repeated(work: Callable[[], object], amount: float, seconds: float) -> float:
+    """``amount`` per second of ``work``, done over and over until ``seconds`` have passed: short work, measured well."""
+    done = 0.0
+    began = time.perf_counter()
+    while True:
+        work()
+        done += amount
+        elapsed = time.perf_counter() - began
+        if elapsed >= seconds:
+            return done / elapsed
+
+
+def is_ours(contender: str) -> bool:
+    """Whether a contender is Gridflow itself: all of its variants are named after it."""
+    return contender.startswith("gridflow")
+
+
+def short(value: float) -> str:
+    """A number to read: 2.65 M, 871 k, 12.3, 0.0042."""
+    for power, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= power:
+            return f"{value / power:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def spread(rounds: list[float]) -> str:
+    """How far rounds lie from their median at most, such as ``±12 %``."""
+    median = statistics.median(rounds)
+    furthest = max(abs(value - median) for value in rounds)
+    return f"±{furthest / abs(median) * 100:.0f} %" if median else ""
+
+
+def memory_available() -> int:
+    """Bytes that can be used without swapping."""
+    found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    return int(found[1]) * 1024 if found else sys.maxsize
+
+
+def describe_machine(packages: list[str]) -> dict[str, object]:
+    """The machine and the versions, without anything that names this machine in particular."""
+    model = re.search(r"model name\s*:\s*(.+)", _read("/proc/cpuinfo"))
+    memory = re.search(r"MemTotal:\s+(\d+) kB", _read("/proc/meminfo"))
+    versions = {"python": platform.python_version()}
+    for name in ["gridflow", "numpy", *packages]:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "cpu": model[1] if model else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(int(memory[1]) / MIB, 1) if memory else None,
+        "system": f"{platform.system()} {re.match('[0-9.]*', platform.release())[0].rstrip('.')} {platform.machine()}",
+        "load_before": round(os.getloadavg()[0], 2),
+        "versions": versions,
+    }
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

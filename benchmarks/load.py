@@ -1,0 +1,196 @@
+"""Bulk loading of Arrow data into a table
+
+Arrow columns on the heap become a table in tmpfs: hashed, ordered by key hash, checksummed, written, published. Bytes per
+second for rows of 1 MiB, rows per second for narrow ones.
+
+Where memory is slow to touch for the first time, that bounds whoever writes to new pages, so the copies that the load is
+measured against come in two forms: into memory that was touched before, and into memory that is new each time, as a new
+file's is. Before the rounds, as much tmpfs as they need is filled once and freed again, so that nobody pays for pages that
+the machine itself gets for the first time (a virtual machine's host hands them out slowly).
+
+    python benchmarks/load.py [--quick]
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from threading import Thread
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+from _harness import GIB, MIB, Benchmark, Measured
+
+import gridflow
+
+CHUNK = 64 * MIB
+COLD, WARM, ALL_CORES = "memcpy to new memory", "memcpy to warm memory", "memcpy to warm memory, all cores"
+OURS = "gridflow"
+
+
+def main() -> None:
+    bench = Benchmark("load", __doc__, packages=["pyarrow", "duckdb"], rounds=5)
+    bench.settings |= {"bytes of an Arrow batch": CHUNK, "parquet": "uncompressed", "duckdb": "in memory"}
+    wide(bench, 64 * MIB if bench.quick else GIB)
+    narrow(bench, 50_000 if bench.quick else 5_000_000)
+    bench.finish()
+
+
+def wide(bench: Benchmark, total: int) -> None:
+    """Rows of 1 MiB: how near is a load to a plain copy of the bytes?"""
+    rows = total // MIB
+    group = f"{rows} rows of 1 MiB"
+    with bench.scratch(4 * total + GIB // 4) as folder:
+        warm_up(folder, 2 * total)
+        pixels = np.frombuffer(np.random.default_rng(1).bytes(MIB) * rows, np.uint8)
+        target = np.zeros_like(pixels)
+        ids = pa.array(np.arange(rows))
+        column = pa.FixedSizeListArray.from_arrays(pa.array(pixels), MIB)
+        table = chunked(pa.table({"ID": ids, "PIXELS": column}), CHUNK // MIB)
+        # The others hold such rows best as plain bytes: to them a list of numbers is one number after another.
+        blobs = pa.Array.from_buffers(pa.binary(MIB), rows, [None, column.values.buffers()[1]])
+        blob_table = chunked(pa.table({"ID": ids, "PIXELS": blobs}), CHUNK // MIB)
+        contenders = {
+            OURS: partial(load_grid, folder, table, {"ID": "LONG", "PIXELS": f"UINT8[{MIB}]"}),
+            WARM: partial(copy, pixels, lambda: target, 1),
+            ALL_CORES: partial(copy, pixels, lambda: target, bench.machine["cores"]),
+            COLD: partial(copy, pixels, lambda: np.empty_like(pixels), 1),
+            "os.write to a new file": partial(write_file, folder, pixels),
+            "feather": partial(write_feather, folder, blob_table),
+            "parquet": partial(write_parquet, folder, blob_table),
+            "DuckDB": partial(insert_duckdb, blob_table, "ID BIGINT, PIXELS BLOB"),
+        }
+        bench.measure(group, as_rate(contenders, total / GIB), unit="GiB/s")
+    ours = bench.median(group, "loaded", OURS)
+    for name in (COLD, WARM):
+        bench.target(f"{group}, against {name}", ours / bench.median(group, "loaded", name) * 100, 50, "%")
+    bench.target(f"{group}, against os.write", ours / bench.median(group, "loaded", "os.write to a new file") * 100, None, "%")
+
+
+def narrow(bench: Benchmark, rows: int) -> None:
+    """A key and four numbers: the cost of a row."""
+    group = f"{rows:,} rows of five numbers"
+    generator = np.random.default_rng(1)
+    table = chunked(
+        pa.table(
+            {
+                "ID": generator.permutation(rows),
+                "A": generator.integers(0, 1 << 40, rows),
+                "B": generator.random(rows),
+                "C": generator.random(rows, np.float32),
+                "D": generator.integers(0, 100, rows, np.int32),
+            }
+        ),
+        1 << 20,
+    )
+    with bench.scratch(rows * 500 + GIB // 4) as folder:
+        warm_up(folder, rows * 80)
+        types = {"ID": "LONG", "A": "LONG", "B": "DOUBLE", "C": "FLOAT", "D": "INT"}
+        columns = "A BIGINT, B DOUBLE, C FLOAT, D INTEGER"
+        contenders = {
+            OURS: partial(load_grid, folder, table, types),
+            "feather": partial(write_feather, folder, table),
+            "parquet": partial(write_parquet, folder, table),
+            "DuckDB": partial(insert_duckdb, table, f"ID BIGINT, {columns}"),
+            "DuckDB, primary key": partial(insert_duckdb, table, f"ID BIGINT PRIMARY KEY, {columns}"),
+        }
+        bench.measure(group, as_rate(contenders, rows), unit="rows/s")
+    bench.target(f"{group}", bench.median(group, "loaded", OURS), 1e6, "rows/s")
+
+
+def as_rate(contenders: dict[str, Callable[[], float]], amount: float) -> dict[str, Callable[[], Measured]]:
+    """Contenders that return their seconds, as contenders that return ``amount`` per second."""
+    return {name: lambda run=run: {"loaded": amount / run()} for name, run in contenders.items()}
+
+
+def chunked(table: pa.Table, rows: int) -> pa.Table:
+    """The same data in batches of so many rows, as a reader would give it. No copy."""
+    return pa.Table.from_batches(table.to_batches(max_chunksize=rows))
+
+
+def warm_up(folder: Path, total: int) -> None:
+    """Have the machine find the memory that the files will need."""
+    write_file(folder, np.zeros(min(total, CHUNK), np.uint8), -(-total // CHUNK))
+
+
+@contextmanager
+def timed_file(folder: Path, name: str) -> Iterator[Path]:
+    """A path for a file or folder that is removed afterwards."""
+    path = folder / name
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def load_grid(folder: Path, data: pa.Table, types: dict[str, str]) -> float:
+    with timed_file(folder, "grid") as path, gridflow.connect(path) as grid:
+        table = grid.create_table("ROWS", types, key="ID")
+        began = time.perf_counter()
+        loaded = table.load(data)
+        seconds = time.perf_counter() - began
+        assert loaded == data.num_rows
+        return seconds
+
+
+def copy(source: np.ndarray, make_target: Callable[[], np.ndarray], threads: int) -> float:
+    """numpy's copy is a memcpy, and lets go of the interpreter meanwhile."""
+    began = time.perf_counter()
+    target = make_target()
+    pieces = zip(np.array_split(target, threads), np.array_split(source, threads), strict=True)
+    workers = [Thread(target=np.copyto, args=piece) for piece in pieces]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return time.perf_counter() - began
+
+
+def write_file(folder: Path, data: np.ndarray, times: int = 1) -> float:
+    view = memoryview(data)
+    with timed_file(folder, "file") as path:
+        began = time.perf_counter()
+        file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        try:
+            for _ in range(times):
+                done = 0
+                while done < len(view):
+                    done += os.write(file, view[done : done + CHUNK])
+        finally:
+            os.close(file)
+        return time.perf_counter() - began
+
+
+def write_feather(folder: Path, data: pa.Table) -> float:
+    with timed_file(folder, "feather") as path:
+        began = time.perf_counter()
+        feather.write_feather(data, path, compression="uncompressed")
+        return time.perf_counter() - began
+
+
+def write_parquet(folder: Path, data: pa.Table) -> float:
+    with timed_file(folder, "parquet") as path:
+        began = time.perf_counter()
+        pq.write_table(data, path, compression="NONE", use_dictionary=False, write_statistics=False)
+        return time.perf_counter() - began
+
+
+def insert_duckdb(data: pa.Table, columns: str) -> float:
+    with duckdb.connect() as database:
+        database.execute(f"CREATE TABLE ROWS ({columns})")
+        database.register("data", data)
+        began = time.perf_counter()
+        database.execute("INSERT INTO ROWS SELECT * FROM data")
+        return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Memory of several processes that read the same table
+
+Each reader is a process of its own that reads every byte of the table through gridflow.Dataset and keeps its iterator. Once
+all have read everything, each one reports its proportional set size (PSS), in which a page that four processes share counts
+as a quarter for each, so that sums count every page once:
+
+    files    of the grid's mapped files: is the table there once, or once for each reader?
+    growth   of the whole process since its imports were done: the files, and whatever else reading it took
+
+The whole process without the second is TensorFlow itself, a few hundred MiB that each process has whatever it reads. Beside
+it, the usual way: each process loads the array and makes a from_tensor_slices dataset, with less data.
+
+    python benchmarks/memory.py [--quick]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from _harness import GIB, MIB, Benchmark, Result
+from _memory import mapped, whole_pss
+from open import make_grid
+
+READERS = [1, 4]
+
+
+def main() -> None:
+    bench = Benchmark("memory", __doc__, packages=["tensorflow"], rounds=3)
+    bench.settings |= {"row bytes": MIB, "batch": 32, "warm-up rounds": 0}
+    size, small = (64 * MIB, 16 * MIB) if bench.quick else (2 * GIB, GIB // 4)
+    with bench.scratch(size + 10 * small + 2 * GIB) as folder:
+        make_grid(folder / "grid", size // MIB)
+        np.save(folder / "rows.npy", np.random.default_rng(1).integers(0, 256, (small // MIB, MIB), np.uint8))
+        ours = compare(bench, f"gridflow.Dataset over {size / MIB:,.0f} MiB", "grid", folder / "grid", size)
+        compare(bench, f"from_tensor_slices over {small / MIB:,.0f} MiB", "array", folder / "rows.npy", small)
+    one, four = (f"{ours}, {readers_name(count)}" for count in READERS)
+    for metric in ("files", "growth"):
+        ratio = bench.median(ours, metric, four) / bench.median(ours, metric, one)
+        bench.target(f"{ours}: {metric}, four readers against one", ratio, 1.2, "x", at_least=False)
+    bench.finish()
+
+
+def readers_name(count: int) -> str:
+    return "1 reader" if count == 1 else f"{count} readers"
+
+
+def compare(bench: Benchmark, group: str, kind: str, path: Path, size: int) -> str:
+    """Total memory of one reader and of four, in turn; returns the group's name."""
+    results: dict[tuple[int, str], Result] = {}
+    for _ in range(bench.rounds):
+        for count in READERS:
+            with bench.console.status(f"{group}: {readers_name(count)}"):
+                totals = total_memory(kind, path, count)
+            for metric, value in totals.items():
+                name = f"{group}, {readers_name(count)}"
+                result = results.setdefault((count, metric), Result(group, metric, name, "MiB", "lower"))
+                result.rounds.append(value / MIB)
+    bench.add(list(results.values()))
+    return group
+
+
+def total_memory(kind: str, path: Path, count: int) -> dict[str, float]:
+    """The sums over ``count`` readers of what each reports, taken while all of them hold what they read."""
+    command = [sys.executable, __file__, "--read", kind, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    readers = [subprocess.Popen(command, **pipes) for _ in range(count)]
+    try:
+        # Each line is answered by all before the next one goes out: nobody measures while another still reads.
+        before = [ask(reader, "imported") for reader in readers]
+        before = [ask(reader, "measure") for reader in readers]
+        for reader in readers:
+            reader.stdin.write("read\n")
+            reader.stdin.flush()
+        for reader in readers:
+            answer(reader)
+        after = [ask(reader, "measure") for reader in readers]
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.communicate()
+    growth = sum(a["whole"] - b["whole"] for a, b in zip(after, before, strict=True))
+    totals = {"growth": growth, "whole processes": sum(a["whole"] for a in after)}
+    return {"files": sum(a["files"] for a in after)} | totals if kind == "grid" else totals
+
+
+def ask(reader: subprocess.Popen[str], question: str) -> dict[str, float]:
+    reader.stdin.write(question + "\n")
+    reader.stdin.flush()
+    return answer(reader)
+
+
+def answer(reader: subprocess.Popen[str]) -> dict[str, float]:
+    line = reader.stdout.readline()
+    if not line:
+        sys.exit("a reader died: run it by hand to see why")
+    return json.loads(line)
+
+
+def read(kind: str, path: Path) -> None:
+    """A reader: imports, then does what the lines of standard input say, until they end."""
+    import tensorflow as tf
+    from gridflow.tf import Dataset
+
+    tf.constant(0)  # so that TensorFlow's own memory is there before the first measurement
+    held = []
+    for line in sys.stdin:
+        if line == "read\n":
+            if kind == "grid":
+                dataset = Dataset("IMAGES", home=path, batch_size=32)
+                batches = (element["val"]["PIXELS"] for element in keep(dataset, held))
+            else:
+                dataset = tf.data.Dataset.from_tensor_slices(np.load(path)).batch(32)
+                batches = keep(dataset, held)
+            for batch in batches:
+                np.frombuffer(memoryview(batch), np.uint64).sum()
+        files = mapped(path)["pss"] if kind == "grid" else 0
+        print(json.dumps({"files": files, "whole": whole_pss()}), flush=True)
+
+
+def keep(dataset, held: list):
+    """All elements of a dataset but with its iterator kept: at the end of its data it lets go of its files."""
+    iterator = iter(dataset)
+    held += [dataset, iterator]
+    for _ in range(int(dataset.cardinality())):
+        yield next(iterator)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--read"]:
+        read(sys.argv[2], Path(sys.argv[3]))
+    else:
+        main()

@@ -1,0 +1,8 @@
+"""The command ``gridflow``: one file for each subcommand, loaded when it is called.
+
+Importing it imports nothing that takes long but gridflow itself, so that ``gridflow --help`` answers at once.
+"""
+
+from .main import main
+
+__all__ = ["main"]

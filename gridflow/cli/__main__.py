@@ -1,0 +1,5 @@
+"""``python -m gridflow.cli`` is the command ``gridflow``."""
+
+from . import main
+
+main()

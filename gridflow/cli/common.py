@@ -1,0 +1,111 @@
+"""What the commands share: their common options, and how they open the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..config import resolve_home
+from ..errors import GridAccessError, GridOwnedError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..client import RemoteGrid
+    from ..grid import Grid
+
+
+def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options every command takes: ``--home`` (passed on as ``home``) and ``--debug``."""
+
+    def remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.find_root().meta["gridflow.debug"] = True
+
+    function = click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=remember_debug,
+        help="Show the traceback of an error.",
+    )(function)
+    return click.option(
+        "--home",
+        metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="The grid's directory. Default: $GRIDFLOW_HOME, else /dev/shm/gridflow-<uid>/default.",
+    )(function)
+
+
+def open_for_writing(home: Path | None) -> Grid | RemoteGrid:
+    """The grid, to read and write: as its server's client or as its owner. It is made if it is not there."""
+    from ..grid import connect
+
+    return connect(home)
+
+
+def open_for_reading(home: Path | None) -> Grid | RemoteGrid:
+    """The grid, to read, whoever owns it. It must be there.
+
+    Raises:
+        UsageError: there is no grid in the directory.
+    """
+    from ..grid import connect
+
+    path = existing_home(home)
+    try:
+        return connect(path)  # a server's client, or the owner: both see the newest rows in segments
+    except (GridOwnedError, GridAccessError):
+        return connect(path, read_only=True)
+
+
+def existing_home(home: Path | None) -> Path:
+    """The directory of a grid that is there.
+
+    Raises:
+        UsageError: it is not.
+    """
+    path = resolve_home(home)
+    if not (path / "catalog").is_file():
+        raise UsageError(
+            f"no grid in {path}; make one with 'gridflow serve', 'gridflow sql' or 'gridflow load', "
+            "or name another with --home DIR"
+        )
+    return path
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console that writes plain text, as wide as it takes, where no terminal is."""
+    from rich.console import Console
+
+    result = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    if not result.is_terminal:
+        result = Console(stderr=stderr, highlight=False, width=100_000, no_color=True, legacy_windows=False)
+    return result
+
+
+def human_bytes(count: int) -> str:
+    """A size as people read it.
+
+    >>> human_bytes(1536), human_bytes(12), human_bytes(3 << 30)
+    ('1.5 KiB', '12 B', '3.0 GiB')
+    """
+    if count < 1024:
+        return f"{count} B"
+    size, units = float(count), iter(("KiB", "MiB", "GiB", "TiB", "PiB"))
+    unit = ""
+    while size >= 1024:
+        size, unit = size / 1024, next(units, "EiB")
+    return f"{size:.1f} {unit}"
+
+
+def counted(count: int, word: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "row"), counted(1797, "row")
+    ('1 row', '1,797 rows')
+    """
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

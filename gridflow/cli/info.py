@@ -1,0 +1,82 @@
+"""``gridflow info``: where the grid is, who owns it, and what it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .common import common_options, counted, existing_home, human_bytes, open_for_reading
+
+
+def gather(home: Path | None) -> dict[str, Any]:
+    """What ``info`` prints, as plain values."""
+    from ..client import RemoteGrid
+    from .version import versions
+
+    path = existing_home(home)
+    with open_for_reading(path) as grid:
+        if isinstance(grid, RemoteGrid):
+            owner = f"served by process {grid.owner_pid}"
+        else:
+            owner = "nobody" if grid.owner else "embedded in another process"
+        stats = [grid.table(name).stats() for name in grid.tables()]
+    files = [entry for entry in path.rglob("*") if entry.is_file()]
+    disk = shutil.disk_usage(path)
+    return {
+        "home": str(path),
+        "owner": owner,
+        "tables": len(stats),
+        "rows": sum(s["rows"] for s in stats),
+        "segment_bytes": sum(s["bytes"] for s in stats),
+        # Blocks, not lengths: the log is allocated ahead of its use.
+        "used_bytes": sum(_blocks(file) for file in files),
+        "free_bytes": disk.free,
+        "in_memory": _in_memory(path),
+        "versions": versions(),
+    }
+
+
+def _blocks(path: Path) -> int:
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # compaction took it
+        return 0
+    return getattr(status, "st_blocks", 0) * 512 or status.st_size
+
+
+def _in_memory(path: Path) -> bool:
+    """Whether the directory lies in a tmpfs, as far as the system tells."""
+    try:
+        with open("/proc/self/mounts") as file:
+            mounts = [line.split()[1:3] for line in file]
+    except OSError:
+        return False
+    real = os.path.realpath(path)
+    above = [(m, kind) for m, kind in mounts if real == m or real.startswith(m.rstrip("/") + "/")]
+    return bool(above) and max(above, key=lambda pair: len(pair[0]))[1] in ("tmpfs", "ramfs")
+
+
+@click.command("info")
+@common_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(home: Path | None, as_json: bool) -> None:
+    """Say where the grid is, who owns it, what it holds and takes, and all versions."""
+    facts = gather(home)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    where = "in memory" if facts["in_memory"] else "on disk"
+    for name, value in (
+        ("home", f"{facts['home']} ({where})"),
+        ("owner", facts["owner"]),
+        ("holds", f"{counted(facts['tables'], 'table')}, {counted(facts['rows'], 'row')}"),
+        ("segments", human_bytes(facts["segment_bytes"])),
+        ("takes", f"{human_bytes(facts['used_bytes'])}, {human_bytes(facts['free_bytes'])} are free"),
+        ("versions", ", ".join(f"{k} {v}" for k, v in facts["versions"].items())),
+    ):
+        click.echo(f"{name:<10}{value}")

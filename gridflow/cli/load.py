@@ -1,0 +1,252 @@
+"""``gridflow load``: a file becomes rows of a table, in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..config import MAX_PARTITIONS
+from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
+from .common import common_options, console, counted, human_bytes, open_for_writing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..client import RemoteGrid
+    from ..grid import Grid
+    from ..schema import Type
+    from ..table import Table
+    from .readers import Source
+
+
+def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+@click.command("load")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("table_name", metavar="TABLE")
+@common_options
+@click.option("--key", callback=_names, metavar="COL[,COL]", help="The primary key of a table to be made.")
+@click.option(
+    "--partitions", type=click.IntRange(1, MAX_PARTITIONS), help="Partitions of a table to be made."
+)
+@click.option("--columns", callback=_names, metavar="[NAME=]COL,...", help="Load these, under these names.")
+@click.option("--type", "type_texts", metavar="COL=TYPE", multiple=True, help="Type of a column to be made.")
+@click.option("--row-number", metavar="COL", help="Number the rows: a LONG key column that goes on counting.")
+@click.option(
+    "--insert", is_flag=True, help="Fail on a key that is there already; otherwise its row is replaced."
+)
+@click.option("--keep-case", is_flag=True, help="Take names as they are; otherwise they fold to upper case.")
+@click.option("--delimiter", help="Between the fields of a CSV file.")
+@click.option("--format", "form", type=click.Choice(["parquet", "csv", "arrow", "tfrecord", "npz"]))
+def command(
+    file: Path,
+    table_name: str,
+    home: Path | None,
+    key: tuple[str, ...],
+    partitions: int | None,
+    columns: tuple[str, ...],
+    type_texts: tuple[str, ...],
+    row_number: str | None,
+    insert: bool,
+    keep_case: bool,
+    delimiter: str | None,
+    form: str | None,
+) -> None:
+    """Load FILE into TABLE, which is made if it is not there.
+
+    \b
+    FILE is Parquet, CSV (.csv .tsv, also .gz; the first line names the columns), Arrow
+    or Feather, TFRecord of tf.train.Example, or NPZ (one array a column). Big files are
+    streamed. All rows come in one commit: if anything fails, nothing is kept.
+
+    \b
+    gridflow load trips.parquet TRIPS --key ID
+    gridflow load mnist.npz MNIST --columns PIXELS=x_train,LABEL=y_train --row-number ID
+    gridflow load faces.tfrecord FACES --row-number ID --type PIXELS=UINT8[64,64,3]
+    """
+    from .readers import Options, detect_format, open_source
+
+    form = form or detect_format(file)
+    renamed = dict(map(_renaming, columns))
+    with open_for_writing(home) as grid:
+        fold: Callable[[str], str] = (lambda text: text) if keep_case else str.upper
+        name = table_name if table_name in grid.tables() else fold(table_name)
+        table = grid.table(name) if name in grid.tables() else None
+        wanted = {fold(column): kind for column, kind in map(_typing, type_texts)}
+        key = tuple(map(fold, key))
+        if table is not None:
+            _check_existing(table, key, partitions, wanted)
+            wanted = {column.name: column.type for column in table.schema.columns}
+
+        def to_table(column: str) -> str:
+            """A column's name in the table, for its name in the file."""
+            target = renamed.get(column, column)
+            return target if target in wanted else fold(target)
+
+        options = Options(tuple(renamed), lambda column: wanted.get(to_table(column)), delimiter)
+        source = open_source(file, form, options)
+        types = _rename(source.types, to_table, file)
+        if row_number is not None:
+            row_number = fold(row_number)
+            _check_row_number(row_number, types, table)
+        made = table is None
+        if table is None:
+            table = _make_table(grid, name, types, key, row_number, partitions)
+        try:
+            rows = _load(table, source, list(types), row_number, "insert" if insert else "replace", file)
+        except BaseException:
+            if made:
+                grid.drop_table(name)  # half a load leaves nothing, no empty table either
+            raise
+        total = counted(len(table), "row")
+        console().print(f"{name}: {counted(rows, 'row')} loaded, {total} in all", markup=False)
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    """``NAME=COL`` of --columns as (the file's name, the table's); a plain COL is both."""
+    name, sign, column = text.partition("=")
+    return (column.strip(), name.strip()) if sign else (text, text)
+
+
+def _typing(text: str) -> tuple[str, Type]:
+    """``COL=TYPE`` of --type."""
+    from ..schema import parse_type
+
+    name, _, kind = text.partition("=")
+    if not name.strip() or not kind.strip():
+        raise UsageError(f"--type {text}: write COLUMN=TYPE, for example PIXELS=UINT8[28,28]")
+    return name.strip(), parse_type(kind.strip())
+
+
+def _check_existing(
+    table: Table, key: tuple[str, ...], partitions: int | None, types: dict[str, Type]
+) -> None:
+    """What is for a table to be made may be said again of one that is there, if it is the same."""
+    schema = table.schema
+    if key and key != schema.key:
+        raise UsageError(
+            f"table {table.name} is there with key {', '.join(schema.key)}, not {', '.join(key)}"
+        )
+    if partitions is not None and partitions != table.partitions_count:
+        raise UsageError(
+            f"table {table.name} is there with {table.partitions_count} partitions, not {partitions}"
+        )
+    for name, kind in types.items():
+        if schema[name].type.text() != kind.text():
+            raise UsageError(f"table {table.name} is there with column {schema[name]}, not {kind.text()}")
+
+
+def _rename(types: dict[str, Type], to_table: Callable[[str], str], file: Path) -> dict[str, Type]:
+    result: dict[str, Type] = {}
+    for name, kind in types.items():
+        target = to_table(name)
+        if target in result:
+            raise SchemaError(
+                f"{file}: two columns would be called {target}; --keep-case keeps them apart, "
+                "or --columns NAME=COL,... chooses and renames them"
+            )
+        result[target] = kind
+    return result
+
+
+def _check_row_number(name: str, types: dict[str, Type], table: Table | None) -> None:
+    if name in types:
+        raise UsageError(f"the file has a column {name} already; give --row-number another name")
+    if table is not None and table.schema[name].type.kind != "INT64":
+        raise SchemaError(f"column {name} {table.schema[name].type} cannot hold row numbers; they are LONG")
+
+
+def _make_table(
+    grid: Grid | RemoteGrid,
+    name: str,
+    types: dict[str, Type],
+    key: tuple[str, ...],
+    row_number: str | None,
+    partitions: int | None,
+) -> Table:
+    """Create the table for the columns of a file."""
+    from ..schema import parse_type
+
+    if row_number is not None:
+        types = {row_number: parse_type("LONG"), **types}
+    key = key or ((row_number,) if row_number else ())
+    if not key:
+        raise UsageError(
+            f"table {name} is not there yet, and to make it takes a primary key: say which column it is "
+            f"with --key COL (there are {', '.join(types)}), or number the rows with --row-number ID"
+        )
+    for column in key:
+        if column not in types:
+            raise ColumnNotFound(f"no column {column} for the primary key; {did_you_mean(column, types)}")
+    count = {} if partitions is None else {"partitions": partitions}
+    return grid.create_table(name, types, key=key, **count)  # type: ignore[return-value]
+
+
+def _load(
+    table: Table, source: Source, names: list[str], row_number: str | None, mode: str, file: Path
+) -> int:
+    import numpy as np
+    import pyarrow as pa
+
+    fields = [pa.field(n, f.type, f.nullable) for n, f in zip(names, source.schema, strict=True)]
+    start = 0
+    if row_number is not None:
+        start = _next_number(table, row_number)
+        fields.insert(0, pa.field(row_number, pa.int64(), nullable=False))
+    schema = pa.schema(fields)
+    with _progress(source, file) as advance:
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            number = start
+            for batch in source.batches:
+                columns = list(batch.columns)
+                if row_number is not None:
+                    columns.insert(0, pa.array(np.arange(number, number + batch.num_rows)))
+                number += batch.num_rows
+                yield pa.record_batch(columns, schema=schema)
+                advance(batch.num_rows, batch.nbytes)
+
+        return table.load(pa.RecordBatchReader.from_batches(schema, batches()), mode=mode)
+
+
+def _next_number(table: Table, column: str) -> int:
+    import pyarrow.compute as pc
+
+    largest = pc.max(table.to_arrow([column])[column]).as_py()
+    return 0 if largest is None else largest + 1
+
+
+@contextmanager
+def _progress(source: Source, file: Path) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the terminal, with rows, bytes and the rate; nothing where no terminal is."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    out = console(stderr=True)
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TextColumn("{task.fields[size]}"),
+        TimeElapsedColumn(),
+        console=out,
+        disable=not out.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(file.name, total=source.size or 1, rows=0, size="0 B")
+        rows = size = 0
+
+        def advance(more_rows: int, more_bytes: int) -> None:
+            nonlocal rows, size
+            rows, size = rows + more_rows, size + more_bytes
+            bar.update(task, completed=source.position(), rows=rows, size=human_bytes(size))
+
+        yield advance
+        bar.update(task, completed=source.size or 1)

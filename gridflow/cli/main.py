@@ -1,0 +1,72 @@
+"""The command group: finds a subcommand's file by its name, and prints errors as people read them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..errors import GridflowError
+
+#: Subcommand -> what it does. Its file is ``cli/<name>.py``, whose ``command`` is the click command. The
+#: words are here so that the list of commands can be shown without importing any of them.
+COMMANDS = {
+    "serve": "Own a grid and serve it to other processes.",
+    "sql": "Run SQL: a shell, a text, a file or standard input.",
+    "load": "Load a file into a table.",
+    "tables": "List the tables with their rows and bytes.",
+    "info": "Say where the grid is, who owns it and what it takes.",
+    "check": "Verify every file of a grid.",
+    "version": "Print the version.",
+}
+
+
+class Commands(click.Group):
+    """Loads a subcommand when it is called, and turns a GridflowError into one line and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"{__package__}.{name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            ctx.fail(f"no command {args[0]}; {hint}there are {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GridflowError as error:
+            if ctx.find_root().meta.get("gridflow.debug"):
+                raise
+            click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="The grid is --home DIR, else $GRIDFLOW_HOME, else /dev/shm/gridflow-<uid>/default.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(__version__, prog_name="gridflow", message="%(prog)s %(version)s")
+@click.pass_context
+def main(ctx: click.Context, debug: bool) -> None:
+    """An embedded in-memory partitioned data grid for TensorFlow."""
+    if debug:
+        ctx.meta["gridflow.debug"] = True

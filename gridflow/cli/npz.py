@@ -1,0 +1,72 @@
+"""NPZ files: each array is a column, its first dimension the rows, the others a tensor's shape."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import GridCorruptError, SchemaError, UsageError
+from ..schema import from_dtype
+from .readers import BATCH_BYTES, BATCH_ROWS, Options, Source, chosen_columns
+
+
+def open_npz(path: Path, options: Options) -> Source:
+    """Start to read a file. An NPZ file cannot be mapped: its arrays are in memory until it is read.
+
+    Raises:
+        UsageError: it holds Python objects, or arrays of different lengths.
+        GridCorruptError: it is damaged.
+    """
+    try:
+        # Never pickled objects: they run code.
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise UsageError(f"{path} is a single array (NPY); save it with numpy.savez(file, NAME=array)")
+        arrays = {name: file[name] for name in chosen_columns(list(file.files), options, path)}
+    except zipfile.BadZipFile as error:
+        raise GridCorruptError(f"{path}: {error}", str(path)) from None
+    except (ValueError, EOFError) as error:
+        raise UsageError(f"{path} cannot be read as npz: {error}") from None
+    if not arrays:
+        raise UsageError(f"{path} has no arrays")
+    lengths = {name: (len(a) if a.ndim else None) for name, a in arrays.items()}
+    if len(set(lengths.values())) > 1 or None in lengths.values():
+        listed = ", ".join(f"{name} {list(a.shape)}" for name, a in arrays.items())
+        raise UsageError(
+            f"{path}: the arrays are not columns of one table, their first dimensions differ: {listed}; "
+            "choose those that belong together with --columns NAME,NAME"
+        )
+    types = {}
+    for name, array in arrays.items():
+        try:
+            types[name] = options.wanted(name) or from_dtype(array.dtype, array.shape[1:])
+        except SchemaError as error:
+            raise SchemaError(f"{path}, array {name}: {error}") from None
+    rows = next(iter(lengths.values())) or 0
+    schema = pa.schema([(name, array_to_arrow(a[:0]).type) for name, a in arrays.items()])
+    size = sum(a.nbytes for a in arrays.values())
+    step = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, size // max(1, rows))))
+    done = [0]
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for start in range(0, rows, step):
+            parts = [array_to_arrow(a[start : start + step]) for a in arrays.values()]
+            done[0] = min(rows, start + step)
+            yield pa.record_batch(parts, schema=schema)
+
+    total = path.stat().st_size
+    return Source(types, schema, batches(), rows, total, lambda: total * done[0] // max(1, rows))
+
+
+def array_to_arrow(array: np.ndarray) -> pa.Array:
+    """A numpy array as a column: its first dimension is the rows, the others a tensor's shape."""
+    if array.ndim == 1:
+        return pa.array(array)
+    # A tensor's booleans are bytes.
+    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = flat.view(np.uint8) if flat.dtype == bool else flat
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), int(np.prod(array.shape[1:])))

@@ -1,0 +1,107 @@
+"""``gridflow serve``: own a grid and serve it until a signal says stop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import __version__
+from ..config import DEFAULT_PARTITIONS, MAX_PARTITIONS
+from .common import common_options, console, counted, human_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..server import Node
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@click.command("serve")
+@common_options
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, MAX_PARTITIONS),
+    default=DEFAULT_PARTITIONS,
+    show_default=True,
+    help="Partitions of a table that is created without a count of its own.",
+)
+@click.option(
+    "--durability",
+    type=click.Choice(["process", "fsync"]),
+    default="process",
+    show_default=True,
+    help="What an acknowledged write survives: the death of the process, or a loss of power too (slower).",
+)
+def command(home: Path | None, partitions: int, durability: str) -> None:
+    """Own a grid and serve it to the other processes of this machine.
+
+    They find it by themselves: `gridflow.connect()`, `gridflow sql` and the rest become its clients. SIGINT
+    (Ctrl-C) or SIGTERM stops it: running requests end, everything is flushed, exit code 0.
+    """
+    from ..server import Node
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    # Before the grid is opened: no signal cuts a recovery or a flush, and a second one changes nothing.
+    signalled = _signal_pipe()
+    node = Node(home, partitions=partitions, durability=durability)
+    out = console()
+    try:
+        _announce(out, node)
+        os.read(signalled, 1)
+        _say(out, "stopping")
+    finally:
+        cut = node.stop()
+    for number in SIGNALS:  # all is flushed; from here on one more signal could only spoil the exit code
+        signal.signal(number, signal.SIG_IGN)
+    if cut:
+        _say(out, f"stopped; {counted(cut, 'request')} did not end in time and were not acknowledged")
+        os._exit(0)  # their threads still run, and would be called after the interpreter's end
+    _say(out, "stopped; everything is flushed")
+
+
+def _say(out: Console, text: str) -> None:
+    """Print, if anybody still listens: the terminal may be what has just gone."""
+    with contextlib.suppress(OSError):
+        out.print(text)
+        out.file.flush()
+
+
+def _signal_pipe() -> int:
+    """A file descriptor from which a byte can be read once one of SIGNALS has come.
+
+    The byte is written where the signal arrives, in whichever thread that is. Anything that waits for a
+    handler in Python (an Event, a queue) can sleep on when the signal comes to another thread or just
+    before the wait.
+    """
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    for number in SIGNALS:
+        signal.signal(number, lambda number, frame: None)
+    return read_end
+
+
+def _announce(out: Console, node: Node) -> None:
+    from .shell.rendering import table_overview
+
+    rows = [(t.name, t.stats()) for t in map(node.grid.table, node.grid.tables())]
+    row_count = sum(stats["rows"] for _, stats in rows)
+    size = human_bytes(sum(stats["bytes"] for _, stats in rows))
+    out.print(f"Gridflow {__version__}, process {os.getpid()}", style="bold")
+    for name, value in (
+        ("home", str(node.home)),
+        ("listens on", node.location),
+        ("holds", f"{counted(len(rows), 'table')}, {counted(row_count, 'row')}, {size}"),
+    ):
+        out.print(f"{name:<12}{value}", markup=False, soft_wrap=True)
+    if rows:
+        out.print(table_overview(node.grid))
+    out.print("ready; Ctrl-C stops it")
+    out.file.flush()

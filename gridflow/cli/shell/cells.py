@@ -1,0 +1,192 @@
+"""One value of a result: as text short enough for a terminal, or as what JSON can hold."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import decimal
+import math
+import uuid
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ...errors import SchemaError
+from ...schema import Type, from_arrow, quote_name
+
+#: Characters of a value in a table; longer ones are cut, with a mark.
+MAX_WIDTH = 60
+#: A tensor of at most this many numbers is written out.
+_SMALL_TENSOR = 8
+_ELLIPSIS = "…"
+
+
+def column_type(field: pa.Field) -> Type | None:
+    """Gridflow's type of a result's column; None where no column could have it (an untyped NULL)."""
+    try:
+        return from_arrow(field.type)
+    except SchemaError:
+        return None
+
+
+def values_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """The Python values of a column; a tensor is a numpy array of its shape, a map a list of pairs."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    result: list[Any] = []
+    for chunk in chunks:
+        kind = column_type(pa.field("", chunk.type))
+        if kind is not None and kind.kind == "TENSOR" and len(chunk):
+            result += _tensors(chunk, kind)
+        else:
+            result += _without_padding(chunk).to_pylist()
+    return result
+
+
+def _tensors(chunk: pa.Array, kind: Type) -> list[Any]:
+    valid = chunk.is_valid().to_numpy(zero_copy_only=False)
+    flat = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
+    while pa.types.is_fixed_size_list(flat.type):
+        size = flat.type.list_size
+        # Not flatten(): it leaves out what lies under a null, and rows would move.
+        flat = flat.values.slice(flat.offset * size, len(flat) * size)
+    numbers = flat.to_numpy(zero_copy_only=False)
+    rows = numbers.reshape((len(chunk), *kind.shape))
+    return [row if ok else None for row, ok in zip(rows, valid, strict=True)]
+
+
+def _without_padding(chunk: pa.Array) -> pa.Array:
+    """Timestamps in nanoseconds as microseconds: Python has no finer ones (and pandas is not needed)."""
+    if pa.types.is_timestamp(chunk.type) and chunk.type.unit == "ns":
+        return chunk.cast(pa.timestamp("us", tz=chunk.type.tz), safe=False)
+    return chunk
+
+
+def short(value: Any, kind: Type | None = None, width: int = MAX_WIDTH) -> str:
+    """A value on one line of at most ``width`` characters.
+
+    >>> short(np.arange(784, dtype="uint8").reshape(28, 28))
+    'UINT8[28,28] min 0 max 255'
+    >>> short(b"\\x00\\xff")
+    "x'00ff'"
+    >>> short("x" * 100, width=10)
+    'xxxxxxxxx…'
+    """
+    if value is None:
+        return "NULL"
+    if isinstance(value, np.ndarray):
+        return _short_tensor(value, kind, width)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _float(value, kind)
+    if isinstance(value, bytes):
+        if 2 * len(value) + 3 <= width:
+            return f"x'{value.hex()}'"
+        note = f"{_ELLIPSIS}' ({len(value):,} bytes)"
+        return f"x'{value[: max(0, (width - len(note) - 2) // 2)].hex()}{note}"
+    if isinstance(value, dict):
+        return _cut("{" + ", ".join(f"{quote_name(k)}: {_inner(v)}" for k, v in value.items()) + "}", width)
+    if isinstance(value, list):
+        return _short_list(value, kind, width)
+    if isinstance(value, dt.datetime):
+        return value.isoformat(sep=" ")
+    return _cut(_visible(str(value)), width)
+
+
+def _inner(value: Any) -> str:
+    """A value inside another: text is quoted there."""
+    if isinstance(value, str):
+        return "'" + short(value).replace("'", "''") + "'"
+    if isinstance(value, tuple):
+        return f"{_inner(value[0])}: {_inner(value[1])}"
+    return short(value)
+
+
+def _short_list(value: list[Any], kind: Type | None, width: int) -> str:
+    opening, closing = "{}" if kind is not None and kind.kind == "MAP" else "[]"
+    parts: list[str] = []
+    used = 0
+    for i, item in enumerate(value):
+        part = _inner(item)
+        note = f"{_ELLIPSIS} {len(value):,} items"
+        rest = len(note) + 2 if i + 1 < len(value) else 0
+        if parts and used + len(part) + 2 + rest > width:
+            return f"{opening}{', '.join(parts)}, {note}{closing}"
+        parts.append(part)
+        used += len(part) + 2
+    return _cut(f"{opening}{', '.join(parts)}{closing}", width)
+
+
+def _short_tensor(value: np.ndarray, kind: Type | None, width: int) -> str:
+    if value.size <= _SMALL_TENSOR and len(text := str(value.tolist())) <= width:
+        return text
+    name = kind.text() if kind is not None and kind.kind == "TENSOR" else _dtype_text(value)
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        finite = value[np.isfinite(value)]
+        note = f"{value.size - finite.size:,} not finite"
+        return f"{name} {note}" if not finite.size else f"{name} {_range(finite)}, {note}"
+    return f"{name} {_range(value)}"
+
+
+def _range(value: np.ndarray) -> str:
+    return (
+        f"min {value.min():.4g} max {value.max():.4g}"
+        if value.dtype.kind == "f"
+        else (f"min {int(value.min())} max {int(value.max())}")
+    )
+
+
+def _dtype_text(value: np.ndarray) -> str:
+    return f"{value.dtype.name.upper()}[{','.join(map(str, value.shape))}]"
+
+
+def _float(value: float, kind: Type | None) -> str:
+    if not math.isfinite(value):
+        return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
+    if kind is not None and kind.kind == "FLOAT32":
+        return str(np.float32(value))
+    if kind is not None and kind.kind == "FLOAT16":
+        return str(np.float16(value))
+    return repr(value)
+
+
+def _visible(text: str) -> str:
+    """Text that stays on its line and cannot steer the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + _ELLIPSIS
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it, the same in every release.
+
+    Bytes are base64, a DECIMAL is text, times are ISO 8601, a tensor is nested lists, a MAP a list of
+    pairs, a float that JSON does not have is "NaN", "Infinity" or "-Infinity".
+
+    >>> plain({"A": b"abc", "B": decimal.Decimal("1.50"), "C": math.nan})
+    {'A': 'YWJj', 'B': '1.50', 'C': 'NaN'}
+    """
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _float(value, None)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (dt.date, dt.time)):  # a datetime is a date too
+        return value.isoformat()
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    if isinstance(value, (decimal.Decimal, uuid.UUID)):
+        return str(value)
+    return str(value)

@@ -1,0 +1,32 @@
+"""``gridflow tables``: the tables of a grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import common_options, console, open_for_reading
+
+
+@click.command("tables")
+@common_options
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "csv", "json", "markdown"]),
+    default="table",
+    show_default=True,
+    help="How to print them.",
+)
+def command(home: Path | None, style: str) -> None:
+    """List the tables with their rows, bytes, partitions and columns."""
+    from .shell.rendering import render, table_list, table_overview
+
+    with open_for_reading(home) as grid:
+        if style != "table":
+            click.echo(render(table_list(grid), style), nl=False)
+        elif grid.tables():
+            console().print(table_overview(grid))
+        else:
+            click.echo(f"no tables in {grid.home} yet; CREATE TABLE or 'gridflow load' makes one")

@@ -1,0 +1,246 @@
+"""The wire between a client and the node that owns the grid: Arrow Flight over the grid's Unix socket."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.flight as flight
+
+from ..errors import GridClosedError, GridConnectionError, GridflowError, InternalError
+from ..protocols import flight_messages as messages
+from ..protocols.address import SocketAddress
+from ..protocols.flight_messages import M, Message
+
+#: Seconds for the first answer; a node that is there answers at once.
+HELLO_TIMEOUT = 10.0
+#: Seconds for a single write: it may wait for a bulk load of the same table.
+COMMIT_TIMEOUT = 300.0
+
+_Channel = tuple[flight.FlightClient, flight.FlightCallOptions]
+_OPTIONS = [
+    # A channel of our own, so that a node that was started again is found at once and not after the back-off
+    # that gRPC shares among all channels to one address.
+    ("grpc.use_local_subchannel_pool", 1),
+    # An error travels in the trailer, of which gRPC takes 8 KiB unless told otherwise.
+    ("grpc.max_metadata_size", 1 << 20),
+    ("grpc.absolute_max_metadata_size", 1 << 20),
+]
+
+
+class Connection:
+    """A client's way to one node. Any thread may call it, several at a time.
+
+    The channel is made at the first call and again after it broke, so a node that was started again is found
+    by the next call. It is closed before a fork: gRPC's threads do not live on in the child.
+
+    Args:
+        home: the grid's directory.
+    """
+
+    def __init__(self, home: Path):
+        self.home = home
+        self.pid: int | None = None
+        self.answered = False  # whether a node has ever answered, if only to refuse us
+        self._lock = threading.Lock()  # guards _client and _closed; never held during a call
+        self._client: flight.FlightClient | None = None
+        self._address: SocketAddress | None = SocketAddress(home)
+        _connections.add(self)
+
+    def call(self, message: Message, *replies: type[M], timeout: float | None = None) -> M:
+        """Send one message and return the answer, which must be one of the classes ``replies``.
+
+        Args:
+            timeout: seconds to wait; None for as long as it takes.
+
+        Raises:
+            GridflowError: what the node raised, of the same class.
+            GridConnectionError: the node went away or did not answer in time.
+        """
+        with self._channel(timeout) as (client, options):
+            action = flight.Action(message.kind, messages.encode(message))
+            results = list(client.do_action(action, options))
+        self.answered = True
+        if len(results) != 1:
+            raise InternalError(f"the node answered {message.kind} with {len(results)} messages")
+        return messages.decode(results[0].body.to_pybytes(), *replies)
+
+    def hello(self) -> messages.Welcome:
+        """Ask who serves the grid."""
+        welcome = self.call(messages.Hello(), messages.Welcome, timeout=HELLO_TIMEOUT)
+        self.pid = welcome.pid
+        return welcome
+
+    def load(
+        self,
+        message: messages.Load,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        progress: Callable[[int], object] | None = None,
+    ) -> int:
+        """Stream batches to the node as one commit and return how many rows it took.
+
+        An error of ``batches`` itself passes through as it is, and nothing of the load is kept.
+        """
+        failure: BaseException | None = None
+        answer = None
+        with self._channel(None) as (client, options):
+            descriptor = flight.FlightDescriptor.for_command(messages.encode(message))
+            writer, answers = client.do_put(descriptor, schema, options)
+            try:
+                failure = _send(writer, batches, progress)
+                if failure is None:
+                    writer.done_writing()
+                    answer = answers.read()
+            finally:
+                # After a failed write it is close() that raises what the node said. Without LoadEnd the node
+                # keeps nothing and complains; then our own failure is the one to show.
+                with _ignored(*((flight.FlightError, OSError) if failure is not None else ())):
+                    writer.close()
+        if failure is not None:
+            raise failure
+        if answer is None:
+            raise GridConnectionError(self._gone("it ended the load without an answer"))
+        return messages.decode(answer.to_pybytes(), messages.Done).count
+
+    def query(self, message: messages.Sql) -> tuple[messages.SqlDone, pa.Table]:
+        """Run SQL on the node and return what it says, and the rows."""
+        with self._channel(None) as (client, options):
+            stream = client.do_get(flight.Ticket(messages.encode(message)), options)
+            table = stream.read_all()
+        metadata = dict(table.schema.metadata or {})
+        done = messages.decode(metadata.pop(messages.SQL_DONE, b""), messages.SqlDone)
+        return done, table.replace_schema_metadata(metadata or None)
+
+    def close(self) -> None:
+        """Let go of the node. May be called again."""
+        with self._lock:
+            self._client = None
+            address, self._address = self._address, None
+        if address is not None:
+            address.close()
+
+    def drop_channel(self) -> None:
+        """Close the channel; the next call makes a new one."""
+        # Not FlightClient.close(): a call of another thread may still use it, and ends it with its reference.
+        self._client = None
+
+    @contextmanager
+    def _channel(
+        self, timeout: float | None
+    ) -> Iterator[tuple[flight.FlightClient, flight.FlightCallOptions]]:
+        with self._lock:
+            if self._address is None:
+                raise GridClosedError(f"grid {self.home} is closed; call gridflow.connect() again")
+            if self._client is None:
+                self._client = flight.FlightClient(self._address.uri, generic_options=_OPTIONS)
+            client = self._client
+        try:
+            yield client, flight.FlightCallOptions(timeout=timeout)
+        except flight.FlightTimedOutError:
+            self.drop_channel()
+            raise GridConnectionError(
+                f"the node that serves {self.home} (pid {self.pid}) did not answer within {timeout:g} s; "
+                "whether it did what was asked is not known: read it back"
+            ) from None
+        except flight.FlightError as error:
+            if error.extra_info:
+                self.answered = True
+                raise messages.decode_error(error.extra_info) from None
+            self.drop_channel()
+            raise GridConnectionError(self._gone(_first_line(error))) from None
+        except GridflowError:
+            raise
+        except OSError as error:
+            self.drop_channel()
+            raise GridConnectionError(self._gone(_first_line(error))) from None
+
+    def _gone(self, why: str) -> str:
+        who = f" (pid {self.pid})" if self.pid else ""
+        return (
+            f"the node that serves {self.home}{who} cannot be reached: {why}; start it with "
+            f"'gridflow serve --home {self.home}' and try again"
+        )
+
+
+def _send(
+    writer: flight.FlightStreamWriter,
+    batches: Iterator[pa.RecordBatch],
+    progress: Callable[[int], object] | None,
+) -> BaseException | None:
+    """Send all batches and LoadEnd; what went wrong on our side, as opposed to the wire, is returned."""
+    sent, source = 0, iter(batches)
+    while True:
+        try:
+            batch = next(source, None)
+        except BaseException as error:
+            return error
+        if batch is None:
+            writer.write_metadata(messages.encode(messages.LoadEnd(sent)))
+            return None
+        writer.write_batch(batch)
+        sent += batch.num_rows
+        if progress is not None:
+            progress(sent)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text.split(". gRPC client debug context")[0].split(". Detail:")[0].removeprefix("Flight ")[:300]
+
+
+@contextmanager
+def _ignored(*errors: type[BaseException]) -> Iterator[None]:
+    try:
+        yield
+    except errors:
+        pass
+
+
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+_GRPC_THREADS = ("grpc_", "event_engine", "resolver-exec", "default-exec", "lifeguard")
+
+
+def _before_fork() -> None:
+    """Close all channels and wait until gRPC has ended its threads.
+
+    A child that is forked while they run inherits locks that nobody will ever open: its first call to a node
+    would hang. Once the last channel is closed gRPC shuts down by itself within milliseconds.
+    """
+    open_ones = [c for c in _connections if c._client is not None]
+    for connection in open_ones:
+        connection.drop_channel()
+    give_up = time.monotonic() + 1.0
+    while open_ones and time.monotonic() < give_up and _grpc_is_running():
+        time.sleep(0.001)
+
+
+def _grpc_is_running() -> bool:
+    try:
+        tasks = os.listdir("/proc/self/task")
+    except OSError:
+        return False
+    for task in tasks:
+        try:
+            with open(f"/proc/self/task/{task}/comm") as file:
+                if file.read().startswith(_GRPC_THREADS):
+                    return True
+        except OSError:  # the thread has just ended
+            continue
+    return False
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held them; in the child there is only this one.
+    for connection in list(_connections):
+        connection._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

@@ -1,0 +1,136 @@
+"""RemoteGrid: a grid that another process of this machine serves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .._native.snapshot import Snapshot
+from ..catalog import TableEntry
+from ..config import resolve_home
+from ..errors import GridConnectionError, GridOwnedError
+from ..grid import Grid
+from ..protocols import flight_messages as messages
+from ..protocols.values import encode_values
+from ..schema import Schema
+from ..storage.lock import holder
+from .connection import Connection
+from .table import RemoteTable
+
+
+def connect_unix(home: str | os.PathLike[str] | None = None) -> RemoteGrid:
+    """Become a client of the node that serves a grid on this machine.
+
+    Raises:
+        GridOwnedError: the grid's owner does not answer on its socket: it does not serve, or not yet.
+        GridConnectionError: nobody owns the grid any more, or the node speaks another version.
+    """
+    path = resolve_home(home)
+    connection = Connection(path)
+    try:
+        try:
+            welcome = connection.hello()
+        except GridConnectionError as error:
+            pid = holder(path)
+            if pid is None or connection.answered:
+                raise
+            raise GridOwnedError(
+                f"grid {path} is owned by process {pid}, which does not answer on its socket ({error}); "
+                "if it has just started, try again, else connect with read_only=True"
+            ) from None
+        return RemoteGrid(path, connection, welcome)
+    except BaseException:
+        connection.close()
+        raise
+
+
+class RemoteGrid(Grid):
+    """A grid that another process owns, with the face of :class:`gridflow.Grid`; ``connect`` makes it.
+
+    Reads map the grid's files and ask nobody; those that need all rows in segments (``scan``, ``to_arrow``,
+    queries, datasets) ask the owner to flush first, so they see every write that was acknowledged before.
+    Writes are sent and return once the owner has acknowledged them. Any thread may call it. After a fork
+    the child may go on using it.
+    """
+
+    def __init__(self, home: Path, connection: Connection, welcome: messages.Welcome):
+        super().__init__(home, None, False)
+        self._connection = connection
+        self._welcome = welcome
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"served by process {self.owner_pid}"
+        return f"<gridflow.RemoteGrid {self.home} ({state})>"
+
+    @property
+    def owner_pid(self) -> int:
+        """The process that serves the grid, as of the last time it said so."""
+        return self._welcome.pid
+
+    @property
+    def default_partitions(self) -> int:
+        """Partitions of a table created without a count: what ``gridflow serve --partitions`` said."""
+        return self._welcome.partitions
+
+    def _open(self, entry: TableEntry) -> RemoteTable:
+        table = self._tables.get(entry.table_id)
+        if table is None:
+            schema = Snapshot.open(str(self.home), entry.table_id).schema
+            table = RemoteTable(self, entry, schema, self._connection)
+            self._tables[entry.table_id] = table
+        return table  # type: ignore[return-value]
+
+    def create_table(
+        self,
+        name: str,
+        schema: Any,
+        key: str | Iterable[str],
+        partitions: int | None = None,
+        *,
+        if_not_exists: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> RemoteTable:
+        """Make a table; see :meth:`gridflow.Grid.create_table`. ``partitions`` None: the node's default."""
+        schema = Schema.of(schema, key)
+        columns = [[column.name, str(column.type)] for column in schema.columns]
+        options = dict(options or {})
+        self._call(messages.CreateTable(name, columns, list(schema.key), partitions, if_not_exists, options))
+        return self.table(name)  # type: ignore[return-value]
+
+    def drop_table(self, name: str, *, if_exists: bool = False) -> None:
+        """Drop a table and its rows; see :meth:`gridflow.Grid.drop_table`."""
+        self._call(messages.DropTable(name, if_exists))
+
+    def sql(self, text: str, params: Any = None) -> Any:
+        """Run SQL: queries here, over the mapped columns; anything else where the owner is.
+
+        Args:
+            text: one statement or several with ``;`` between them. If any of them changes something, all run
+                at the owner.
+            params: a sequence for ``?``, a dict for ``:name``.
+
+        Returns:
+            The last statement's Result, as of :meth:`gridflow.Grid.sql`.
+        """
+        from ..sql import Result, is_query, split_statements
+
+        if all(is_query(statement.text) for statement in split_statements(text)):
+            return super().sql(text, params)
+        self._check_open()
+        done, rows = self._connection.query(messages.Sql(text, *encode_values(params)))
+        return Result(rows if rows.num_columns else None, rowcount=done.count, statement=done.statement)
+
+    def flush(self) -> None:
+        """Have the owner move all writes in memory to segments."""
+        self._call(messages.Flush(None))
+
+    def close(self) -> None:
+        """Let go of the grid; its owner goes on. A second call does nothing."""
+        super().close()
+        self._connection.close()
+
+    def _call(self, message: messages.Message) -> int:
+        self._check_open()
+        return self._connection.call(message, messages.Done).count

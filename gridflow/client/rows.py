@@ -1,0 +1,74 @@
+"""Rows that are dicts, as Arrow batches to be sent."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import ColumnNotFound, SchemaError, did_you_mean
+from ..schema import Schema, Type
+from ..storage.load import in_groups
+
+
+def batches_of_rows(rows: Iterable[Any], schema: Schema, table: str) -> Iterator[pa.RecordBatch]:
+    """Rows given as dicts of all columns, as batches in the layout of segments.
+
+    Raises:
+        ColumnNotFound: a row names a column that the table has not.
+        SchemaError: a value does not fit its column.
+    """
+    known = set(schema.names)
+    for group in in_groups(rows):
+        for row in group:
+            if not isinstance(row, Mapping):
+                raise SchemaError(f"table {table}: a row is a dict of columns, got {type(row).__name__}")
+            for name in row.keys() - known:
+                raise ColumnNotFound(f"table {table} has no column {name}; {did_you_mean(str(name), known)}")
+        arrays = []
+        for column in schema.columns:
+            values = [row.get(column.name) for row in group]
+            where = f"table {table}, column {column}"
+            if not column.type.nullable and any(value is None for value in values):
+                raise SchemaError(f"{where}: a null is not allowed")
+            try:
+                arrays.append(pa.array([_plain(v, column.type) for v in values], column.type.arrow()))
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+                raise SchemaError(f"{where}: {error}") from None
+        yield pa.record_batch(arrays, schema=schema.arrow())
+
+
+def _plain(value: Any, kind: Type) -> Any:
+    """A value as ``pa.array`` takes it for a column of this type."""
+    if value is None:
+        return None
+    if kind.kind == "TENSOR":
+        array = np.asarray(value)
+        if array.shape != kind.shape:
+            raise SchemaError(f"shape {list(array.shape)} is not {list(kind.shape)}")
+        if array.dtype != kind.dtype:
+            if not np.can_cast(array.dtype, kind.dtype, "safe") and isinstance(value, np.ndarray):
+                raise SchemaError(f"dtype {array.dtype} does not fit {kind.dtype}")
+            if (array.astype(kind.dtype) != array).any():
+                raise SchemaError(f"a number does not fit {kind.dtype}")
+            array = array.astype(kind.dtype)
+        return array.reshape(-1).view(np.uint8) if kind.element == "BOOL" else array.reshape(-1)
+    if kind.kind == "UUID":
+        if isinstance(value, (str, uuid.UUID)):
+            return uuid.UUID(str(value)).bytes
+        return value
+    if kind.kind == "LIST":
+        return [_plain(v, kind.children[0][1]) for v in value]
+    if kind.kind == "MAP":
+        pairs = value.items() if isinstance(value, Mapping) else value
+        (_, key), (_, item) = kind.children
+        return [(_plain(k, key), _plain(v, item)) for k, v in pairs]
+    if kind.kind == "STRUCT":
+        names = [name for name, _ in kind.children]
+        for name in value.keys() - set(names):
+            raise SchemaError(f"no field {name}; {did_you_mean(str(name), names)}")
+        return {name: _plain(value.get(name), t) for name, t in kind.children}
+    return value

@@ -1,0 +1,136 @@
+"""RemoteTable: a table of a grid that another process owns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ..catalog import TableEntry
+from ..errors import SchemaError, UsageError
+from ..protocols import flight_messages as messages
+from ..schema import Schema
+from ..storage.load import looked_at, record_batches
+from ..table import Table
+from .connection import COMMIT_TIMEOUT, Connection
+from .rows import batches_of_rows
+
+if TYPE_CHECKING:
+    from .._native.snapshot import Snapshot
+    from .grid import RemoteGrid
+
+
+class RemoteTable(Table):
+    """The face of :class:`gridflow.Table` on a grid that another process serves.
+
+    ``get``, ``get_all`` and ``contains`` read the mapped segments and log and see every acknowledged write.
+    What reads all rows asks the owner to flush first, unless nothing is waiting for it. Writes are encoded
+    here, by the table's own codec: what does not fit is found before anything is sent.
+    """
+
+    def __init__(self, grid: RemoteGrid, entry: TableEntry, schema: Schema, connection: Connection):
+        super().__init__(grid, entry, schema)
+        self._connection = connection
+
+    def __repr__(self) -> str:
+        return f"<gridflow.RemoteTable {self.name} ({self.schema})>"
+
+    def put(self, key: Any, value: Any) -> None:
+        """Write the row under ``key``; see :meth:`gridflow.Table.put`."""
+        self._commit("put", self.encode_put(key, value))
+
+    def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
+        """Write several rows in one commit; see :meth:`gridflow.Table.put_all`.
+
+        Raises:
+            UsageError: together they have more than 1 GiB; ``load`` takes any amount.
+        """
+        pairs = rows.items() if isinstance(rows, Mapping) else rows
+        operations = b"".join(self.encode_put(key, value) for key, value in pairs)
+        if operations:
+            self._commit("put", operations)
+
+    def insert_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
+        """Write several rows in one commit, or none if a key is there; see :meth:`gridflow.Table.insert_all`."""
+        pairs = rows.items() if isinstance(rows, Mapping) else rows
+        operations = b"".join(self.encode_put(key, value) for key, value in pairs)
+        if operations:
+            self._commit("insert", operations)
+
+    def put_if_absent(self, key: Any, value: Any) -> bool:
+        """Write the row unless there is one under ``key``; returns whether it wrote."""
+        return self._commit("put_if_absent", self.encode_put(key, value)) == 1
+
+    def replace(self, key: Any, value: Any) -> bool:
+        """Write the row only if there is one under ``key``; returns whether it wrote."""
+        return self._commit("replace", self.encode_put(key, value)) == 1
+
+    def remove(self, key: Any) -> bool:
+        """Remove the row under ``key``; returns whether there was one."""
+        return self._commit("remove", self.encode_remove(key)) == 1
+
+    def remove_all(self, keys: Iterable[Any]) -> int:
+        """Remove the rows under these keys in one commit; returns how many there were."""
+        operations = b"".join(map(self.encode_remove, keys))
+        return self._commit("remove", operations) if operations else 0
+
+    def load(self, data: Any, *, mode: str = "replace", progress: Callable[[int], Any] | None = None) -> int:
+        """Write many rows at once, in one commit; see :meth:`gridflow.Table.load`.
+
+        The rows are streamed to the owner; ``progress`` is called with how many have been sent.
+        """
+        if mode not in messages.LOAD_MODES:
+            raise UsageError(f"mode is replace or insert, not {mode!r}")
+        self._check_usable()
+        data = looked_at(data)
+        batches = record_batches(data, self.schema, self.name)
+        if batches is None:
+            batches = batches_of_rows(data, self.schema, self.name)
+        first = next(batches, None)
+        if first is None:
+            return 0
+        same = _of_one_schema(chain([first], batches), first.schema, self.name)
+        return self._connection.load(messages.Load(self.name, mode), first.schema, same, progress)
+
+    def flush(self) -> int:
+        """Have the owner move the writes in memory to a segment. Returns the version that holds them."""
+        version = self.snapshot().version  # sees every acknowledged write
+        rows, _ = self.memory
+        if rows == 0:
+            return version  # all of them are in segments: nobody need be asked, or even be there
+        self._connection.call(messages.Flush(self.name), messages.Done)
+        return self.snapshot().version
+
+    def compact(self) -> None:
+        """Have the owner merge all segments into one and drop deleted rows."""
+        self._check_usable()
+        self._connection.call(messages.Compact(self.name), messages.Done)
+
+    def _commit(self, mode: str, operations: bytes) -> int:
+        if len(operations) > messages.MAX_OPERATIONS_BYTES:
+            raise UsageError(
+                f"table {self.name}: one commit of {len(operations):,} bytes cannot be sent, "
+                f"{messages.MAX_OPERATIONS_BYTES:,} can; use load"
+            )
+        self._check_usable()
+        message = messages.Commit(self.name, self.table_id, mode, operations)
+        return self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT).count
+
+    def _flushed(self) -> Snapshot:
+        self.flush()
+        return self.snapshot()
+
+    def _check_usable(self) -> None:
+        self._grid._check_open()
+
+
+def _of_one_schema(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, table: str
+) -> Iterator[pa.RecordBatch]:
+    """The batches as they are; a stream has one schema."""
+    for batch in batches:
+        if not batch.schema.equals(schema):
+            raise SchemaError(f"table {table}: a batch has columns {batch.schema}, the first one {schema}")
+        yield batch

@@ -1,0 +1,265 @@
+"""What a client and a node of a grid say to each other, as bytes.
+
+Every message, in either direction, is
+
+    0   uint32, little endian: length of the header
+    4   header: JSON, {"version": 1, "kind": "commit", ...the fields of its class}
+    +   body: bytes of the one field that is not JSON, if its class has one
+
+Arrow Flight carries them:
+
+    Hello, CreateTable, DropTable, Flush, Compact, Commit   an action of their kind; the result is one message
+    Sql                  a ticket of DoGet; the result's rows stream back, SqlDone in the schema's metadata
+    Load                 the descriptor of DoPut; batches follow, then LoadEnd as metadata; the answer is Done
+    an error             ``extra_info`` of the Flight error, as ``encode_error`` writes it
+
+A version that one side does not know is refused with a clear error, never guessed at.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+from .. import errors
+from ..errors import GridConnectionError, GridCorruptError, GridflowError, InternalError
+
+PROTOCOL_VERSION = 1
+#: A header is small: what is big travels in the body or as Arrow batches. A table has columns, though.
+MAX_HEADER_BYTES = 64 << 20
+#: One Commit is one gRPC message, which cannot pass 2 GiB.
+MAX_OPERATIONS_BYTES = 1 << 30
+#: The key of the schema's metadata under which SqlDone stands.
+SQL_DONE = b"gridflow.sql"
+#: What a Commit may do with its operations.
+COMMIT_MODES = ("put", "put_if_absent", "replace", "remove", "insert")
+LOAD_MODES = ("replace", "insert")
+
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class Message:
+    """Base of all messages; a subclass names its ``kind``. A field of bytes travels as the body."""
+
+    kind: ClassVar[str] = ""
+
+
+@dataclass(frozen=True)
+class Hello(Message):
+    """The first words of a client: who are you, and do we speak the same version?"""
+
+    kind: ClassVar[str] = "hello"
+
+
+@dataclass(frozen=True)
+class Welcome(Message):
+    """A node's answer to Hello. ``partitions`` is what a table gets that is created without a count."""
+
+    kind: ClassVar[str] = "welcome"
+    pid: int
+    home: str
+    release: str
+    partitions: int
+    durability: str
+
+
+@dataclass(frozen=True)
+class CreateTable(Message):
+    """``columns``: [name, type text] of each column, in order; ``partitions`` None: the node's default."""
+
+    kind: ClassVar[str] = "create_table"
+    name: str
+    columns: list
+    key: list
+    partitions: int | None
+    if_not_exists: bool
+    options: dict
+
+
+@dataclass(frozen=True)
+class DropTable(Message):
+    """Drop a table and its rows."""
+
+    kind: ClassVar[str] = "drop_table"
+    name: str
+    if_exists: bool
+
+
+@dataclass(frozen=True)
+class Flush(Message):
+    """Make every acknowledged write part of the segments; ``table`` None: of all tables."""
+
+    kind: ClassVar[str] = "flush"
+    table: str | None
+
+
+@dataclass(frozen=True)
+class Compact(Message):
+    """Merge the segments of one table and drop deleted rows."""
+
+    kind: ClassVar[str] = "compact"
+    table: str
+
+
+@dataclass(frozen=True)
+class Commit(Message):
+    """Apply log operations (``log_format.h``) to one table, as one commit.
+
+    ``table_id`` guards against a table that was dropped and made anew since the client encoded the rows.
+    """
+
+    kind: ClassVar[str] = "commit"
+    table: str
+    table_id: int
+    mode: str
+    operations: bytes
+
+
+@dataclass(frozen=True)
+class Done(Message):
+    """It is done; ``count`` rows were concerned."""
+
+    kind: ClassVar[str] = "done"
+    count: int
+
+
+@dataclass(frozen=True)
+class Load(Message):
+    """Batches for ``table`` follow; ``mode`` is "replace" or "insert"."""
+
+    kind: ClassVar[str] = "load"
+    table: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class LoadEnd(Message):
+    """All ``count`` rows were sent. Without it the stream was cut, and nothing of it may be kept."""
+
+    kind: ClassVar[str] = "load_end"
+    count: int
+
+
+@dataclass(frozen=True)
+class Sql(Message):
+    """Run ``text`` on the node; ``params`` and ``body`` are of ``values.encode_values``."""
+
+    kind: ClassVar[str] = "sql"
+    text: str
+    params: Any
+    body: bytes
+
+
+@dataclass(frozen=True)
+class SqlDone(Message):
+    """What a Result says besides its rows."""
+
+    kind: ClassVar[str] = "sql_done"
+    statement: str
+    count: int
+
+
+_KINDS: dict[str, type[Message]] = {c.kind: c for c in Message.__subclasses__()}
+_CHECKS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+    "str | None": (str, type(None)),
+    "int | None": (int, type(None)),
+    "Any": (object,),
+}
+M = TypeVar("M", bound=Message)
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of a message.
+
+    >>> decode(encode(Flush("IMAGES")), Flush)
+    Flush(table='IMAGES')
+    """
+    header: dict[str, Any] = {"version": PROTOCOL_VERSION, "kind": message.kind}
+    body = b""
+    for field in fields(message):
+        value = getattr(message, field.name)
+        if field.type == "bytes":
+            body = value
+        else:
+            header[field.name] = value
+    head = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
+    return b"".join((_LENGTH.pack(len(head)), head, body))
+
+
+def decode(data: bytes | memoryview, *expected: type[M]) -> M:
+    """Read a message that must be of one of the ``expected`` classes.
+
+    Raises:
+        GridConnectionError: the other side speaks another version, or the bytes are no such message.
+    """
+    view = memoryview(data)
+    if len(view) < _LENGTH.size:
+        raise GridConnectionError(f"a message of {len(view)} bytes is cut short")
+    (size,) = _LENGTH.unpack_from(view)
+    if size > min(MAX_HEADER_BYTES, len(view) - _LENGTH.size):
+        raise GridConnectionError(f"a message says its header has {size} bytes; it has {len(view)} in all")
+    try:
+        header = json.loads(bytes(view[_LENGTH.size : _LENGTH.size + size]))
+    except (ValueError, RecursionError) as error:
+        raise GridConnectionError(f"a message's header cannot be read: {error}") from None
+    if not isinstance(header, dict):
+        raise GridConnectionError("a message's header is not an object")
+    version, kind = header.pop("version", None), header.pop("kind", None)
+    if version != PROTOCOL_VERSION:
+        raise GridConnectionError(
+            f"the other side speaks version {version!r} of the protocol, this Gridflow speaks "
+            f"{PROTOCOL_VERSION}; install the same release on both"
+        )
+    names = [c.kind for c in expected]
+    cls = _KINDS.get(kind) if isinstance(kind, str) else None
+    if cls is None or cls not in expected:
+        raise GridConnectionError(f"expected a message {' or '.join(names)}, found {kind!r}")
+    values: dict[str, Any] = {}
+    for field in fields(cls):
+        if field.type == "bytes":
+            values[field.name] = bytes(view[_LENGTH.size + size :])
+            continue
+        if field.name not in header:
+            raise GridConnectionError(f"message {kind} has no {field.name}")
+        value = header.pop(field.name)
+        allowed = _CHECKS[str(field.type)]
+        if not isinstance(value, allowed) or (isinstance(value, bool) and allowed == (int,)):
+            found = type(value).__name__
+            raise GridConnectionError(f"message {kind}: {field.name} is a {found}, not {field.type}")
+        values[field.name] = value
+    return cls(**values)  # type: ignore[return-value]
+
+
+def encode_error(error: BaseException) -> bytes:
+    """An error as bytes. One that is not Gridflow's becomes an InternalError that names it."""
+    if isinstance(error, GridflowError):
+        name, message = type(error).__name__, str(error)
+    else:
+        name, message = "InternalError", f"the node failed: {type(error).__name__}: {error}"
+    body = {"error": name, "message": message}
+    if isinstance(error, GridCorruptError):
+        body |= {"file": error.file, "offset": error.offset}
+    return json.dumps(body).encode()
+
+
+def decode_error(data: bytes) -> GridflowError:
+    """The error that ``encode_error`` wrote, of the same class; anything else is an InternalError."""
+    try:
+        body = json.loads(data)
+        name, message = body["error"], str(body["message"])
+    except (ValueError, TypeError, KeyError):
+        return InternalError(f"the node sent an error that cannot be read: {data[:200]!r}")
+    cls = getattr(errors, name, None) if isinstance(name, str) else None
+    if not (isinstance(cls, type) and issubclass(cls, GridflowError)):
+        return InternalError(f"{name}: {message}")  # a newer node may have errors that we do not know
+    if issubclass(cls, GridCorruptError):
+        return cls(message, body.get("file"), body.get("offset"))
+    return cls(message)

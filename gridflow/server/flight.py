@@ -1,0 +1,173 @@
+"""The Arrow Flight face of a grid: each message of ``protocols`` becomes one call of the grid."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow.flight as flight
+
+from .. import __version__
+from ..errors import GridConnectionError, GridflowError, TableNotFound, UsageError
+from ..grid import Grid
+from ..protocols import flight_messages as messages
+from ..protocols.flight_messages import Done, Message
+from ..protocols.values import decode_values
+from ..schema import Schema
+from .loading import StreamLoad
+
+_log = logging.getLogger("gridflow.server")
+
+
+class FlightService(flight.FlightServerBase):
+    """Serves one grid at one location. It starts to accept in the constructor and ends with ``shutdown``.
+
+    Flight calls the methods from its own threads, several at a time; the grid itself orders its writers.
+
+    Args:
+        location: a URI such as ``grpc+unix:///dev/shm/gridflow-0/default/serve.sock``.
+        grid: the grid, open as its owner; the caller closes it after ``shutdown``.
+    """
+
+    def __init__(self, location: str, grid: Grid, durability: str):
+        self.grid = grid
+        self.durability = durability
+        self._lock = threading.Lock()  # guards _running
+        self._running = 0
+        self._stopping = False
+        self._actions: dict[str, tuple[type[Message], Callable[[Any], Message]]] = {
+            m.kind: (m, handler)
+            for m, handler in (
+                (messages.Hello, self._hello),
+                (messages.CreateTable, self._create_table),
+                (messages.DropTable, self._drop_table),
+                (messages.Flush, self._flush),
+                (messages.Compact, self._compact),
+                (messages.Commit, self._commit),
+            )
+        }
+        super().__init__(location)
+
+    @property
+    def running(self) -> int:
+        """How many requests are being worked on."""
+        return self._running
+
+    def stop_accepting(self) -> None:
+        """Refuse requests from now on; those that run go on, but for a load that waits for its client."""
+        self._stopping = True
+
+    # What Flight calls.
+
+    def list_actions(self, context: flight.ServerCallContext) -> list[flight.ActionType]:
+        return [
+            flight.ActionType(kind, (message.__doc__ or "").splitlines()[0])
+            for kind, (message, _) in self._actions.items()
+        ]
+
+    def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> Iterator[bytes]:
+        with self._request():
+            if action.type not in self._actions:
+                raise UsageError(f"no action {action.type}; there are {', '.join(self._actions)}")
+            message, handler = self._actions[action.type]
+            body = action.body.to_pybytes() if action.body is not None else b""
+            reply = handler(messages.decode(body, message))
+        return iter([messages.encode(reply)])
+
+    def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
+        with self._request():
+            request = messages.decode(ticket.ticket, messages.Sql)
+            result = self.grid.sql(request.text, decode_values(request.params, request.body))
+            rows = result.arrow()
+            done = messages.encode(messages.SqlDone(result.statement, result.rowcount))
+            metadata = {**(rows.schema.metadata or {}), messages.SQL_DONE: done}
+            return flight.RecordBatchStream(rows.replace_schema_metadata(metadata))
+
+    def do_put(
+        self,
+        context: flight.ServerCallContext,
+        descriptor: flight.FlightDescriptor,
+        reader: flight.MetadataRecordBatchReader,
+        writer: flight.FlightMetadataWriter,
+    ) -> None:
+        with self._request():
+            request = messages.decode(descriptor.command or b"", messages.Load)
+            if request.mode not in messages.LOAD_MODES:
+                raise UsageError(f"no load mode {request.mode}; there are {', '.join(messages.LOAD_MODES)}")
+            table = self.grid.table(request.table)
+            count = StreamLoad(table, request.mode, lambda: self._stopping).run(reader)
+            writer.write(messages.encode(Done(count)))
+
+    # One method for each message.
+
+    def _hello(self, _: messages.Hello) -> Message:
+        return messages.Welcome(
+            os.getpid(), str(self.grid.home), __version__, self.grid.default_partitions, self.durability
+        )
+
+    def _create_table(self, m: messages.CreateTable) -> Message:
+        schema = Schema.of([(name, text) for name, text in m.columns], m.key)
+        self.grid.create_table(
+            m.name,
+            schema,
+            schema.key,
+            m.partitions,
+            if_not_exists=m.if_not_exists,
+            options=m.options,
+        )
+        return Done(0)
+
+    def _drop_table(self, m: messages.DropTable) -> Message:
+        self.grid.drop_table(m.name, if_exists=m.if_exists)
+        return Done(0)
+
+    def _flush(self, m: messages.Flush) -> Message:
+        if m.table is None:
+            self.grid.flush()
+        else:
+            self.grid.table(m.table).flush()
+        return Done(0)
+
+    def _compact(self, m: messages.Compact) -> Message:
+        self.grid.table(m.table).compact()
+        return Done(0)
+
+    def _commit(self, m: messages.Commit) -> Message:
+        if m.mode not in messages.COMMIT_MODES:
+            raise UsageError(f"no commit mode {m.mode}; there are {', '.join(messages.COMMIT_MODES)}")
+        table = self.grid.table(m.table)
+        if table.table_id != m.table_id:
+            raise TableNotFound(
+                f"table {m.table} was dropped and created again since it was opened; "
+                f"get it anew with grid.table({m.table!r})"
+            )
+        return Done(table.commit_encoded(m.operations, m.mode))
+
+    @contextmanager
+    def _request(self) -> Iterator[None]:
+        """Count a request, and send its error to the client in a form that keeps its class."""
+        with self._lock:
+            self._running += 1
+        try:
+            if self._stopping:
+                raise GridConnectionError("the node is stopping")
+            yield
+        except GridflowError as error:
+            raise _for_flight(error) from None
+        except flight.FlightError:
+            raise
+        except Exception as error:
+            _log.exception("a request failed")
+            raise _for_flight(error) from None
+        finally:
+            with self._lock:
+                self._running -= 1
+
+
+def _for_flight(error: Exception) -> flight.FlightError:
+    # Only the class goes into the text: all of it is in extra_info, and gRPC takes little of both.
+    return flight.FlightServerError(type(error).__name__, extra_info=messages.encode_error(error))

@@ -1,0 +1,111 @@
+"""A bulk load that comes in as a stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from queue import Empty, Full, Queue
+
+import pyarrow as pa
+import pyarrow.flight as flight
+
+from ..errors import GridClosedError, GridConnectionError
+from ..protocols import flight_messages as messages
+from ..table import Table
+
+#: Batches that have come in and are not yet in the table: the next one arrives while one is written.
+_WAITING_BATCHES = 2
+#: Seconds after which a side that waits for the other looks whether there still is a reason to.
+_LOOK_AGAIN = 0.1
+
+
+class StreamLoad:
+    """Loads what a client streams into a table, as one commit.
+
+    ::
+
+        Flight's thread: client -> run() -> queue -> writer thread: table.load()
+
+    Two threads, because reading from a client cannot be interrupted, and a load holds the table's lock:
+    when the node stops, the writer gives up at once and the lock is free, even if the client never sends
+    another byte.
+
+    Args:
+        table: a table of the owner's grid.
+        mode: "replace" or "insert".
+        stopping: whether the node is about to stop.
+    """
+
+    def __init__(self, table: Table, mode: str, stopping: Callable[[], bool]):
+        self._table = table
+        self._mode = mode
+        self._stopping = stopping
+        self._queue: Queue[pa.RecordBatch | BaseException | None] = Queue(_WAITING_BATCHES)
+        self._count = 0  # these two are the writer's, until it has ended
+        self._failure: BaseException | None = None
+
+    def run(self, reader: flight.MetadataRecordBatchReader) -> int:
+        """Read the client's stream to its end and return how many rows were loaded.
+
+        Raises:
+            GridConnectionError: the stream was cut; nothing of it is kept.
+            GridflowError: the table's reason not to take it; nothing of it is kept.
+        """
+        writer = threading.Thread(
+            target=self._write, args=(reader.schema,), name="gridflow-load", daemon=True
+        )
+        writer.start()
+        try:
+            self._read(reader, writer)
+        except BaseException as error:
+            self._offer(error, writer)
+        writer.join()
+        if self._failure is not None:
+            raise self._failure
+        return self._count
+
+    def _read(self, reader: flight.MetadataRecordBatchReader, writer: threading.Thread) -> None:
+        count = 0
+        for chunk in reader:
+            if chunk.data is not None:
+                count += chunk.data.num_rows
+                self._offer(chunk.data, writer)
+            if chunk.app_metadata is not None:
+                end = messages.decode(chunk.app_metadata.to_pybytes(), messages.LoadEnd)
+                if end.count == count:
+                    self._offer(None, writer)
+                    return
+                break
+            if not writer.is_alive():
+                return
+        # A client that dies looks like one that has sent everything.
+        name = self._table.name
+        raise GridConnectionError(f"the load of {name} was cut after {count} rows; nothing of it was kept")
+
+    def _offer(self, item: pa.RecordBatch | BaseException | None, writer: threading.Thread) -> None:
+        while writer.is_alive():
+            try:
+                return self._queue.put(item, timeout=_LOOK_AGAIN)
+            except Full:
+                continue
+
+    def _write(self, schema: pa.Schema) -> None:
+        try:
+            batches = pa.RecordBatchReader.from_batches(schema, self._batches())
+            self._count = self._table.load(batches, mode=self._mode)
+        except BaseException as error:
+            self._failure = error
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        while True:
+            try:
+                item = self._queue.get(timeout=_LOOK_AGAIN)
+            except Empty:
+                if self._stopping():
+                    raise GridClosedError("the node is stopping; nothing of the load was kept") from None
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item

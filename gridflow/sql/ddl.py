@@ -1,0 +1,328 @@
+"""CREATE TABLE and DROP TABLE: their grammar is ours, since the types are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlglot import exp
+from sqlglot.tokens import Token, TokenType
+
+from ..errors import SchemaError, SqlError
+from ..schema import Schema, Type, parse_type
+from .names import SCHEMA
+from .options import parse_options
+from .text import point, syntax_error
+
+# Words that end a column's type.
+_AFTER_TYPE = {"NOT", "NULL", "DEFAULT", "PRIMARY"}
+_NOT_THERE = {
+    "UNIQUE",
+    "CHECK",
+    "REFERENCES",
+    "FOREIGN",
+    "AUTO_INCREMENT",
+    "IDENTITY",
+    "GENERATED",
+    "COLLATE",
+}
+
+
+@dataclass(frozen=True)
+class CreateTable:
+    """A parsed CREATE TABLE.
+
+    Attributes:
+        name: the table's, folded.
+        if_not_exists: whether an existing table is left as it is.
+        columns, key: names and types, and the primary key's columns.
+        with_texts: what stands in quotes after WITH.
+        defaults: column -> the literal of its DEFAULT as written.
+    """
+
+    name: str
+    if_not_exists: bool
+    columns: tuple[tuple[str, Type], ...]
+    key: tuple[str, ...]
+    with_texts: tuple[str, ...]
+    defaults: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class DropTable:
+    """A parsed DROP TABLE."""
+
+    table: exp.Table
+    if_exists: bool
+
+
+def create_table(grid: Any, node: CreateTable) -> None:
+    """Make the table.
+
+    Raises:
+        TableExists: there is one of that name.
+        SqlError, SchemaError, ColumnNotFound: an option, a type or the key is wrong.
+    """
+    schema = Schema.of(node.columns, node.key)
+    partitions, options = parse_options(node.with_texts, node.key)
+    if node.defaults:
+        options.setdefault("sql", {})["defaults"] = dict(node.defaults)
+    json.dumps(options)  # options are written as JSON
+    grid.create_table(
+        node.name,
+        schema,
+        node.key if len(node.key) > 1 else node.key[0],
+        partitions,
+        if_not_exists=node.if_not_exists,
+        options=options or None,
+    )
+
+
+class _Tokens:
+    """A statement's tokens, read one by one."""
+
+    def __init__(self, tokens: list[Token], text: str):
+        self.tokens, self.text, self.at = tokens, text, 0
+
+    @property
+    def now(self) -> Token | None:
+        return self.tokens[self.at] if self.at < len(self.tokens) else None
+
+    def word(self, ahead: int = 0) -> str:
+        """The token as a keyword or sign: upper case; nothing for quoted ones."""
+        at = self.at + ahead
+        if at >= len(self.tokens) or self.tokens[at].token_type in (TokenType.IDENTIFIER, TokenType.STRING):
+            return ""
+        return self.tokens[at].text.upper()
+
+    def accept(self, *words: str) -> bool:
+        """Whether these come next; then they are read. ``PRIMARY KEY`` may be one token or two."""
+        at, left = self.at, " ".join(words)
+        while left:
+            found = self.word(at - self.at)
+            if not found or not (left + " ").startswith(found + " "):
+                return False
+            left, at = left[len(found) :].strip(), at + 1
+        self.at = at
+        return True
+
+    def expect(self, *words: str) -> None:
+        if not self.accept(*words):
+            raise self.fail(f"expected {' '.join(words)}")
+
+    def fail(self, message: str) -> SqlError:
+        token = self.now
+        if token is None:
+            last = self.tokens[-1]
+            return syntax_error(self.text, last.end + 1, f"{message}, found the end")
+        return syntax_error(self.text, token.start, f"{message}, found {token.text}", len(token.text))
+
+    def name(self, what: str) -> str:
+        """An identifier: a quoted one as it is, another in upper case."""
+        token = self.now
+        if token is None or not (token.token_type is TokenType.IDENTIFIER or _is_plain(token.text)):
+            raise self.fail(f"expected {what}")
+        self.at += 1
+        return token.text if token.token_type is TokenType.IDENTIFIER else token.text.upper()
+
+    def table(self) -> exp.Table:
+        """``[schema.]name``"""
+        first = self.now
+        name = self.name("a table's name")
+        db = None
+        if self.accept("."):
+            db, first = _identifier(name, first), self.now
+            name = self.name("a table's name")
+        return exp.Table(this=_identifier(name, first), db=db)
+
+
+def _is_plain(text: str) -> bool:
+    return bool(text) and (text[0].isalpha() or text[0] == "_") and text.replace("$", "_").isidentifier()
+
+
+def _identifier(name: str, token: Token | None) -> exp.Identifier:
+    assert token is not None  # name() has read it
+    found = exp.Identifier(this=name, quoted=token.token_type is TokenType.IDENTIFIER)
+    found.meta.update(start=token.start, end=token.end, line=token.line)
+    return found
+
+
+def parse_table_name(tokens: list[Token], text: str) -> exp.Table:
+    """Tokens that are a table's name and nothing else."""
+    reader = _Tokens(tokens, text)
+    table = reader.table()
+    if reader.now is not None:
+        raise reader.fail("expected the end")
+    return table
+
+
+def parse_drop(tokens: list[Token], text: str) -> DropTable:
+    """``DROP TABLE [IF EXISTS] name``"""
+    reader = _Tokens(tokens, text)
+    reader.expect("DROP", "TABLE")
+    if_exists = reader.accept("IF", "EXISTS")
+    table = reader.table()
+    if reader.now is not None:
+        raise reader.fail("expected the end")
+    return DropTable(table, if_exists)
+
+
+def parse_create(tokens: list[Token], text: str) -> CreateTable:
+    """``CREATE TABLE [IF NOT EXISTS] name (columns, PRIMARY KEY (...)) [WITH "..."]``
+
+    Raises:
+        SqlError: where the text is wrong, or there is no primary key.
+        SchemaError: a type is not known; names the column.
+    """
+    reader = _Tokens(tokens, text)
+    reader.expect("CREATE", "TABLE")
+    if_not_exists = reader.accept("IF", "NOT", "EXISTS")
+    table = reader.table()
+    if table.db and table.db.upper() != SCHEMA:
+        start = table.args["db"].meta["start"]
+        raise syntax_error(text, start, f"no schema {table.db}; there is {SCHEMA}", len(table.db))
+    if reader.word() == "AS":
+        raise reader.fail("CREATE TABLE AS is not there: a table needs a primary key; INSERT ... SELECT fills it")
+    reader.expect("(")
+    columns: list[tuple[str, Type]] = []
+    defaults: list[tuple[str, str]] = []
+    key: tuple[str, ...] = ()
+    while True:
+        in_key: tuple[str, ...] = ()
+        if reader.accept("CONSTRAINT"):
+            reader.name("a constraint's name")
+            in_key = _key_clause(reader)
+        elif reader.word() in ("PRIMARY", "PRIMARY KEY") and reader.accept("PRIMARY", "KEY"):
+            in_key = _key_list(reader)
+        elif reader.word() in _NOT_THERE:
+            raise reader.fail(f"{reader.word()} is not there yet")
+        else:
+            in_key = _column(reader, columns, defaults)
+        if in_key and key:
+            raise reader.fail("the primary key is given twice")
+        key = key or in_key
+        if not reader.accept(","):
+            break
+    reader.expect(")")
+    if not key:
+        raise SqlError(
+            point(
+                text,
+                table.this.meta["start"],
+                f"table {table.name} has no primary key; write PRIMARY KEY after one column, or "
+                f"PRIMARY KEY ({columns[0][0]}) after the last",
+                len(table.name),
+            )
+        )
+    texts = _with(reader)
+    if reader.now is not None:
+        raise reader.fail("expected the end")
+    return CreateTable(table.name, if_not_exists, tuple(columns), key, texts, tuple(defaults))
+
+
+def _key_clause(reader: _Tokens) -> tuple[str, ...]:
+    reader.expect("PRIMARY", "KEY")
+    return _key_list(reader)
+
+
+def _key_list(reader: _Tokens) -> tuple[str, ...]:
+    reader.expect("(")
+    names = [reader.name("a column's name")]
+    while reader.accept(","):
+        names.append(reader.name("a column's name"))
+    reader.expect(")")
+    return tuple(names)
+
+
+def _column(reader: _Tokens, columns: list[tuple[str, Type]], defaults: list[tuple[str, str]]) -> tuple[str, ...]:
+    """Read ``name type [NOT NULL] [DEFAULT x] [PRIMARY KEY]``; gives the key if it is this column."""
+    name = reader.name("a column's name")
+    dtype = _type(reader, name)
+    key: tuple[str, ...] = ()
+    while True:
+        if reader.accept("NOT", "NULL"):
+            dtype = dtype.not_null()
+        elif reader.accept("NULL"):
+            pass
+        elif reader.accept("PRIMARY", "KEY"):
+            key = (name,)
+        elif reader.accept("DEFAULT"):
+            defaults.append((name, _literal(reader)))
+        elif reader.word() in _NOT_THERE:
+            raise reader.fail(f"{reader.word()} is not there yet")
+        else:
+            break
+    columns.append((name, dtype))
+    return key
+
+
+def _type(reader: _Tokens, column: str) -> Type:
+    """The tokens of a type, given to the one parser of types."""
+    first = reader.now
+    depth = 0
+    while reader.now is not None:
+        word = reader.word()
+        if depth <= 0 and (word in (",", ")") or word in _AFTER_TYPE or word.startswith("PRIMARY")):
+            break
+        if depth <= 0 and word in _NOT_THERE:
+            break
+        depth += sum(word.count(sign) for sign in "<([") - sum(word.count(sign) for sign in ">)]")
+        reader.at += 1
+    if first is None or first is reader.now:
+        raise reader.fail(f"expected the type of column {column}")
+    begin, end = first.start, reader.tokens[reader.at - 1].end + 1
+    # A name without quotes is upper case everywhere, so also that of a STRUCT's field.
+    parts = reader.text[begin:end].split('"')
+    folded = '"'.join(part if i % 2 else part.upper() for i, part in enumerate(parts))
+    try:
+        return parse_type(folded)
+    except SchemaError as error:
+        raise SchemaError(point(reader.text, begin, f"column {column}: {error}", end - begin)) from None
+
+
+def _literal(reader: _Tokens) -> str:
+    """A DEFAULT's literal, as written."""
+    from .constants import constant
+    from .dialect import parse
+
+    begin = reader.at
+    depth = 0
+    while reader.now is not None:
+        word = reader.word()
+        if depth == 0 and reader.at > begin and (word in (",", ")") or word in _AFTER_TYPE):
+            break
+        if depth == 0 and word.startswith("PRIMARY"):
+            break
+        depth += (word in ("(", "[", "{")) - (word in (")", "]", "}"))
+        reader.at += 1
+    if reader.at == begin:
+        raise reader.fail("expected a literal after DEFAULT")
+    tokens = reader.tokens[begin : reader.at]
+    found = constant(parse(tokens, reader.text))
+    written = reader.text[tokens[0].start : tokens[-1].end + 1]
+    if found is None or not found.fixed:
+        raise syntax_error(reader.text, tokens[0].start, f"DEFAULT {written}: a default is a literal", len(written))
+    return written
+
+
+def _with(reader: _Tokens) -> tuple[str, ...]:
+    """``WITH "a=1,b=2"``, quoted either way, or ``WITH a=1, b=2``."""
+    texts: list[str] = []
+    if not reader.accept("WITH"):
+        return ()
+    while True:
+        token = reader.now
+        if token is not None and token.token_type in (TokenType.IDENTIFIER, TokenType.STRING):
+            reader.at += 1
+            texts.append(token.text)
+        else:
+            name = reader.name("an option")
+            reader.expect("=")
+            value = reader.now
+            if value is None:
+                raise reader.fail(f"expected the value of {name}")
+            reader.at += 1
+            texts.append(f"{name}={value.text}")
+        if not reader.accept(","):
+            return tuple(texts)

@@ -1,0 +1,96 @@
+"""DuckDB: one in-memory database a process, one connection a thread, and no way out of it.
+
+The database never holds data. A statement registers the Arrow tables it needs under names of its own,
+runs, and takes them away again; DuckDB reads the mapped columns where they lie. Files, other
+databases, extensions and Python variables are out of its reach, and its settings are locked.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+# GLOBAL, because each thread's connection starts from the global settings.
+_SETTINGS = (
+    "SET GLOBAL python_enable_replacements = false",
+    "SET GLOBAL integer_division = true",  # 5 / 2 is 2, as in Ignite
+    "SET GLOBAL arrow_large_buffer_size = true",  # 64-bit offsets: a column may hold more than 2 GiB
+    "SET GLOBAL arrow_lossless_conversion = true",  # UUID stays UUID
+    "SET GLOBAL TimeZone = 'UTC'",
+    "SET GLOBAL enable_external_access = false",
+    "SET GLOBAL lock_configuration = true",
+)
+_CONFIG = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "temp_directory": "",  # nothing of a grid is written elsewhere
+}
+# Types whose Arrow form only DuckDB knows: they leave as text.
+_AS_TEXT = ("TIME WITH TIME ZONE", "BIT", "BIGNUM", "UHUGEINT", "VARINT", "VARIANT", "GEOMETRY")
+
+_lock = threading.Lock()  # guards the three below
+_database: duckdb.DuckDBPyConnection | None = None
+_database_pid = 0
+_abandoned: list[Any] = []  # a forked child must neither use nor destroy its parent's database
+_local = threading.local()  # .connection, .pid: of this thread
+
+
+def connection() -> duckdb.DuckDBPyConnection:
+    """This thread's connection. Only this thread may use it."""
+    global _database, _database_pid
+    pid = os.getpid()
+    if getattr(_local, "pid", 0) == pid:
+        return _local.connection
+    with _lock:
+        if _database is None or _database_pid != pid:
+            _abandoned.extend([_database, getattr(_local, "connection", None)])
+            _database = duckdb.connect(":memory:", config=_CONFIG)
+            for setting in _SETTINGS:
+                _database.execute(setting)
+            _database_pid = pid
+        _local.connection, _local.pid = _database.cursor(), pid
+    return _local.connection
+
+
+def run(sql: str, tables: Mapping[str, pa.Table], params: Mapping[str, Any] | None = None) -> pa.Table:
+    """Run one query over Arrow tables.
+
+    Args:
+        sql: one statement in DuckDB's dialect.
+        tables: what the names in it mean.
+        params: values of its ``$name`` marks, exactly those.
+
+    Returns:
+        The whole result, in DuckDB's Arrow types.
+
+    Raises:
+        duckdb.Error: as DuckDB says it; ``problems.translate`` makes it ours.
+    """
+    con = connection()
+    registered = []
+    try:
+        for name, table in tables.items():
+            con.register(name, table)
+            registered.append(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            relation = con.sql(sql, params=dict(params)) if params else con.sql(sql)
+            if relation is None:  # a statement without rows
+                return pa.table({})
+            if any(str(t) in _AS_TEXT for t in relation.types):
+                relation = relation.project(", ".join(map(_readable, relation.columns, relation.types)))
+            return relation.to_arrow_table()
+    finally:
+        for name in registered:
+            con.unregister(name)
+
+
+def _readable(name: str, dtype: Any) -> str:
+    quoted = '"' + name.replace('"', '""') + '"'
+    return f"CAST({quoted} AS VARCHAR) AS {quoted}" if str(dtype) in _AS_TEXT else quoted

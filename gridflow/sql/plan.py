@@ -1,0 +1,322 @@
+"""How a query is run: which columns of which tables are read, and what need not go through DuckDB.
+
+Three shortcuts, none of which changes a result:
+
+    key lookup   a WHERE that fixes the primary key reads those rows by key, without a flush or a scan
+    direct       SELECT of plain columns and nothing else: the answer is the mapping itself
+    late         a tensor that only passes through is not given to DuckDB: it answers with row numbers,
+                 and the tensors of those rows are then taken from the mapping in one copy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sqlglot import exp
+
+from ..schema import Schema
+from .bound import Bound, Source
+from .constants import Constant, constant
+from .dialect import to_duckdb, to_ignite
+from .keys import KeyLookup, NotExact, find_lookup
+from .names import bind
+from .statements import Prepared
+from .to_engine import arrow_of_rows, for_duckdb
+
+#: Column of row numbers that DuckDB sees where tensors come late.
+ROW = "gridflow row"
+
+
+@dataclass
+class Plan:
+    """A query made ready for the tables it names.
+
+    Attributes:
+        bound: the statement with its tables found.
+        sql: for DuckDB.
+        lookup: the keys that its only table is read by.
+        direct: (column, label) of each result column where DuckDB is not needed; with a lookup only if its
+            parameters allow it.
+        limit, offset: of a direct plan.
+        late: result column -> column of the only table.
+        columns: of each result column the column of the only table that it is, where that can be told.
+        labels: of all result columns, where some come late.
+    """
+
+    bound: Bound
+    sql: str
+    lookup: KeyLookup | None = None
+    direct: list[tuple[str, str]] | None = None
+    limit: Constant | None = None
+    offset: Constant | None = None
+    late: dict[int, str] = field(default_factory=dict)
+    columns: list[str | None] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+
+def plan_for(prepared: Prepared, grid: Any) -> tuple[Plan, list[Any]]:
+    """The plan of a query and its tables; the statement's last plan where it still holds.
+
+    Raises:
+        TableNotFound, ColumnNotFound, SqlError: a name means nothing.
+    """
+    plan = prepared.plan
+    if plan is not None:
+        tables = _same_tables(plan, grid)
+        if tables is not None:
+            return plan, tables
+    bound = bind(prepared.node, grid, prepared.text)
+    _name_projections(bound, prepared.labels)
+    plan = Plan(bound, "")
+    _take_shortcuts(plan)
+    plan.sql = to_duckdb(bound.tree)
+    if bound.exact:
+        prepared.plan = plan
+    return plan, [grid.table(source.name) for source in bound.sources]
+
+
+def _same_tables(plan: Plan, grid: Any) -> list[Any] | None:
+    """The tables that a plan names, if they have the schemas it was made for."""
+    tables = []
+    for source in plan.bound.sources:
+        try:
+            table = grid.table(source.name)
+        except KeyError:
+            return None
+        if table.name != source.name or (table.schema is not source.schema and table.schema != source.schema):
+            return None
+        tables.append(table)
+    return tables
+
+
+def _leftmost(tree: exp.Expression) -> exp.Select | None:
+    """The SELECT whose column names a query has."""
+    while isinstance(tree, (exp.SetOperation, exp.Subquery)):
+        tree = tree.this
+    return tree if isinstance(tree, exp.Select) else None
+
+
+def _name_projections(bound: Bound, labels: tuple[str, ...]) -> None:
+    """Name the columns of the result as the text has them, or as the table has them."""
+    select = _leftmost(bound.tree)
+    if select is None:
+        return
+    known = {name.upper(): name for name in bound.column_names()}
+    written = labels if len(labels) == len(select.expressions) else ()
+    for i, node in enumerate(select.expressions):
+        if isinstance(node, (exp.Alias, exp.Star, exp.Columns)) or node.is_star:
+            continue
+        if isinstance(node, exp.Column):
+            label = node.name
+            if label not in bound.originals and not node.this.args.get("quoted"):
+                label = known.get(label.upper(), label)
+            if label == node.name:
+                continue
+        else:
+            label = written[i] if written else to_ignite(node)
+        select.expressions[i].replace(exp.alias_(node.copy(), label, quoted=True))
+
+
+def _take_shortcuts(plan: Plan) -> None:
+    tree, bound = plan.bound.tree, plan.bound
+    if not isinstance(tree, exp.Select) or len(bound.sources) != 1 or bound.originals:
+        return
+    source = bound.sources[0]
+    tables = list(tree.find_all(exp.Table))
+    from_ = tree.args.get("from_")
+    if len(tables) != 1 or from_ is None or from_.this is not tables[0] or tree.args.get("joins"):
+        return
+    table = tables[0]
+    alias = table.args.get("alias")
+    if set(_given(table)) - {"this", "alias"} or (alias and alias.args.get("columns")):
+        return
+    labels = {table.alias.upper()}
+    plan.lookup = find_lookup(tree.args.get("where"), source.schema, labels)
+    columns = _plain_projections(tree, source.schema, labels)
+    if columns is None:
+        return
+    plan.columns = [name for name, _, _ in columns]
+    given = set(_given(tree)) - {"kind", "expressions", "from_", "limit", "offset"}
+    limits = _limits(tree)
+    by_key_only = given == {"where"} and plan.lookup is not None and plan.lookup.whole
+    pairs = [(name, label) for name, label, _ in columns if name is not None]
+    if limits is not None and len(pairs) == len(columns) and (not given or by_key_only):
+        plan.direct = pairs
+        plan.limit, plan.offset = limits
+        return
+    if given <= {"where", "order"} and not tree.find(exp.AggFunc, exp.Window):
+        _defer(plan, tree, columns)
+
+
+def _given(node: exp.Expression) -> list[str]:
+    return [key for key, value in node.args.items() if value]
+
+
+def _plain_projections(
+    tree: exp.Select, schema: Schema, labels: set[str]
+) -> list[tuple[str | None, str, exp.Expression]] | None:
+    """(column or None for an expression, label, node) of each result column; None if that is not clear."""
+    upper = {name.upper(): name for name in schema.names}
+    if len(upper) != len(schema.names):
+        return None
+    result: list[tuple[str | None, str, exp.Expression]] = []
+    for node in tree.expressions:
+        inner = node.this if isinstance(node, exp.Alias) else node
+        if node.is_star:
+            star = node.this if isinstance(node, exp.Column) else node
+            if not isinstance(star, exp.Star) or _given(star):
+                return None
+            if isinstance(node, exp.Column) and node.table.upper() not in labels:
+                return None
+            result += [(name, name, exp.column(name, quoted=True)) for name in schema.names]
+        elif isinstance(node, exp.Columns):
+            return None
+        elif isinstance(inner, exp.Column) and inner.name.upper() in upper and not inner.args.get("db"):
+            if inner.table and inner.table.upper() not in labels:
+                return None
+            result.append((upper[inner.name.upper()], node.alias_or_name, node))
+        else:
+            result.append((None, node.alias_or_name, node))
+    return result
+
+
+def _limits(tree: exp.Select) -> tuple[Constant | None, Constant | None] | None:
+    """LIMIT and OFFSET of a query if they are constants (or not there), else None."""
+    limit, offset = tree.args.get("limit"), tree.args.get("offset")
+    if limit is not None and (type(limit) is not exp.Limit or set(_given(limit)) != {"expression"}):
+        return None
+    if offset is not None and set(_given(offset)) != {"expression"}:
+        return None
+    first = constant(limit.args["expression"]) if limit is not None else None
+    second = constant(offset.args["expression"]) if offset is not None else None
+    if (limit is not None and first is None) or (offset is not None and second is None):
+        return None
+    return first, second
+
+
+def _defer(plan: Plan, tree: exp.Select, columns: list[tuple[str | None, str, exp.Expression]]) -> None:
+    """Leave tensors that are only passed through out of DuckDB's query."""
+    source = plan.bound.sources[0]
+    schema = source.schema
+    wide = {n for n, _, _ in columns if n is not None and _is_wide(schema, n)}
+    # A tensor that is looked at anywhere else is DuckDB's to read, under its own name or another.
+    rest = [
+        tree.args.get("where"),
+        tree.args.get("order"),
+        *(node for name, _, node in columns if name is None),
+    ]
+    seen = {i.name.upper() for part in rest if part is not None for i in part.find_all(exp.Identifier)}
+    shown = {label.upper() for name, label, _ in columns if name in wide}
+    wide = {name for name in wide if name.upper() not in seen}
+    if not wide or shown & seen:
+        return
+    # ORDER BY 2 counts the columns that it sees.
+    order = tree.args.get("order")
+    if order is not None and any(isinstance(o.this, exp.Literal) for o in order.expressions):
+        return
+    kept: list[exp.Expression] = [exp.column(ROW, table=tree.args["from_"].this.alias, quoted=True)]
+    for i, (name, _, node) in enumerate(columns):
+        if name in wide:
+            plan.late[i] = name
+        else:
+            kept.append(node.copy())
+    plan.labels = [label for _, label, _ in columns]
+    tree.set("expressions", kept)
+    source.columns = [name for name in source.columns if name not in wide]
+
+
+def _is_wide(schema: Schema, name: str) -> bool:
+    dtype = schema[name].type
+    return dtype.kind == "TENSOR" or dtype.kind == "FLOAT16"
+
+
+def read(plan: Plan, tables: list[Any], params: Mapping[str, Any]) -> tuple[dict[str, pa.Table], pa.Table | None, bool]:
+    """The rows of the plan's tables.
+
+    Each table is read once, so a statement sees one version of it.
+
+    Returns:
+        What DuckDB gets; the only table's rows for a direct or late plan; whether they are the result already.
+    """
+    direct = plan.direct is not None
+    if plan.lookup is not None:
+        try:
+            rows = look_up(tables[0], plan.lookup.keys(params))
+            return ({}, rows, True) if direct else (_register(plan, [rows]), rows, False)
+        except NotExact:
+            direct = False
+    needed = [list(source.columns) for source in plan.bound.sources]
+    if direct and plan.direct is not None:
+        needed = [list(dict.fromkeys(name for name, _ in plan.direct))]
+    elif plan.late:
+        needed = [list(dict.fromkeys([*needed[0], *plan.late.values()]))]
+    rows_of = [table.to_arrow(columns) for table, columns in zip(tables, needed, strict=True)]
+    whole = rows_of[0] if rows_of else None
+    return ({}, whole, True) if direct else (_register(plan, rows_of), whole, False)
+
+
+def look_up(table: Any, keys: list[Any]) -> pa.Table:
+    """The rows under these keys, of all columns."""
+    schema = table.schema
+    single = len(schema.key) == 1
+    rows = []
+    for key, value in table.get_all(keys).items():
+        parts = dict(zip(schema.key, (key,) if single else key, strict=True))
+        parts.update({"_VAL": value} if schema.plain_value else value)
+        rows.append([parts.get(name) for name in schema.names])
+    return arrow_of_rows(schema, rows)
+
+
+def _register(plan: Plan, tables: list[pa.Table]) -> dict[str, pa.Table]:
+    return {
+        source.registered: register(table, source, plan.bound, numbered=bool(plan.late))
+        for source, table in zip(plan.bound.sources, tables, strict=True)
+    }
+
+
+def register(table: pa.Table, source: Source, bound: Bound, *, numbered: bool) -> pa.Table:
+    """A table's rows as DuckDB gets them: the columns that the statement needs, perhaps with row numbers."""
+    replaced = {name: other for other, name in bound.originals.items()}
+    shown = for_duckdb(table.select(source.columns), source.schema)
+    shown = shown.rename_columns([replaced.get(name, name) for name in shown.column_names])
+    if numbered:
+        shown = shown.append_column(ROW, pa.array(np.arange(table.num_rows, dtype=np.int64)))
+    return shown
+
+
+def take_rows(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
+    """Rows of a column by number, in one copy, without joining its chunks."""
+    starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
+    if column.num_chunks <= 1 or not len(rows):
+        chunks = [chunk.take(pa.array(rows)) for chunk in column.chunks[:1]]
+        return pa.chunked_array(chunks, column.type)
+    owner = np.searchsorted(starts, rows, side="right") - 1
+    if np.all(owner[:-1] <= owner[1:]):  # in the table's order: chunk after chunk
+        chunks = [column.chunk(int(i)).take(pa.array(rows[owner == i] - starts[i])) for i in np.unique(owner)]
+        return pa.chunked_array(chunks, column.type)
+    if not isinstance(column.type, pa.FixedShapeTensorType) or column.null_count:
+        order = np.argsort(rows, kind="stable")
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return pa.chunked_array([take_rows(column, rows[order]).combine_chunks()]).take(pa.array(back))
+    return _scatter_tensors(column, rows, owner, starts)
+
+
+def _scatter_tensors(
+    column: pa.ChunkedArray, rows: np.ndarray, owner: np.ndarray, starts: np.ndarray
+) -> pa.ChunkedArray:
+    dtype = column.type
+    size = int(np.prod(dtype.shape, dtype=np.int64))
+    out = np.empty((len(rows), size), dtype.value_type.to_pandas_dtype())
+    for i in np.unique(owner):
+        storage = column.chunk(int(i)).storage
+        flat = storage.values.slice(storage.offset * size, len(storage) * size)
+        mine = owner == i
+        out[mine] = flat.to_numpy(zero_copy_only=True).reshape(-1, size)[rows[mine] - starts[i]]
+    values = pa.array(out.reshape(-1), dtype.value_type)
+    storage = pa.FixedSizeListArray.from_arrays(values, type=dtype.storage_type)
+    return pa.chunked_array([pa.ExtensionArray.from_storage(dtype, storage)], dtype)

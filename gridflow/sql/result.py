@@ -1,0 +1,197 @@
+"""What a statement gives back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..schema import Type
+
+_SHOWN_ROWS = 20
+_SHOWN_WIDTH = 40
+
+
+class Result:
+    """The rows of a query, or how many rows a statement changed.
+
+    Rows are held as Arrow, often as views of the grid's mapping, and become Python values when they are
+    fetched: a tensor a numpy array of its shape, a UUID a ``uuid.UUID``, a DECIMAL a ``decimal.Decimal``, a
+    DATE or TIMESTAMP a ``datetime``. A result is immutable; any thread may read it.
+
+    Attributes:
+        columns: names of the result's columns, in order; none for a statement without rows.
+        rowcount: rows of a query; rows that were inserted, updated, merged or deleted.
+        statement: what was executed: ``SELECT``, ``INSERT``, ``CREATE TABLE``, ...
+
+    >>> import pyarrow as pa
+    >>> Result(pa.table({"ID": [1, 2], "NAME": ["WARM", None]}), statement="SELECT")
+    ID | NAME
+    ---+-----
+     1 | WARM
+     2 | NULL
+    (2 rows)
+    """
+
+    def __init__(
+        self,
+        rows: pa.Table | None = None,
+        *,
+        rowcount: int | None = None,
+        statement: str = "",
+        types: Sequence[Type | None] = (),
+    ):
+        self._rows = rows
+        # Arrow does not say all about a value: what is known of each column's type beyond it.
+        self._types = tuple(types) if rows is not None and len(types) == rows.num_columns else ()
+        self.columns: list[str] = [] if rows is None else list(rows.column_names)
+        self.rowcount = rowcount if rowcount is not None else (0 if rows is None else rows.num_rows)
+        self.statement = statement
+
+    def arrow(self) -> pa.Table:
+        """All rows as an Arrow table; one without columns where the statement gives no rows."""
+        return pa.table({}) if self._rows is None else self._rows
+
+    def df(self) -> Any:
+        """All rows as a pandas DataFrame; a tensor is a numpy array in its cell.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd
+
+        series = {}
+        for i, column in enumerate(self.arrow().columns):
+            if isinstance(column.type, (pa.FixedShapeTensorType, pa.UuidType)):
+                series[i] = pd.Series(python_values(column, self._type(i)), dtype=object)
+            else:
+                series[i] = column.to_pandas()
+        frame = pd.DataFrame(series)
+        frame.columns = self.columns
+        return frame
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows as tuples of Python values."""
+        table = self.arrow()
+        if table.num_columns == 0:
+            return []
+        return list(zip(*self._values(table.columns), strict=True))
+
+    def _type(self, i: int) -> Type | None:
+        return self._types[i] if self._types else None
+
+    def _values(self, columns: Sequence[pa.Array | pa.ChunkedArray]) -> list[list[Any]]:
+        return [python_values(column, self._type(i)) for i, column in enumerate(columns)]
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for batch in self.arrow().to_batches(max_chunksize=4096):
+            if batch.num_columns:
+                yield from zip(*self._values(batch.columns), strict=True)
+
+    def __len__(self) -> int:
+        return self.arrow().num_rows
+
+    def __repr__(self) -> str:
+        if self._rows is None:
+            noun = "row" if self.rowcount == 1 else "rows"
+            changed = self.statement in ("INSERT", "UPDATE", "MERGE", "DELETE")
+            return f"{self.statement}: {self.rowcount} {noun}" if changed else self.statement or "nothing"
+        return self.render()
+
+    def render(self, rows: int = _SHOWN_ROWS) -> str:
+        """The result as text: at most so many rows, each cell cut to fit a line."""
+        table = self.arrow()
+        return _render(table, self._values(table.slice(0, rows).columns))
+
+
+def python_values(column: pa.Array | pa.ChunkedArray, dtype: Type | None = None) -> list[Any]:
+    """A column's Python values; with the column's type also what is inside lists, maps and structs."""
+    if dtype is not None and _says_more(dtype):
+        return [_typed(value, dtype) for value in python_values(column)]
+    if isinstance(column, pa.ChunkedArray):
+        return [value for chunk in column.chunks for value in python_values(chunk)]
+    if not isinstance(column.type, pa.FixedShapeTensorType):
+        return column.to_pylist(maps_as_pydicts="lossy") if _has_map(column.type) else column.to_pylist()
+    storage, shape = column.storage, tuple(column.type.shape)
+    size = int(np.prod(shape, dtype=np.int64))
+    flat = storage.values.slice(storage.offset * size, len(storage) * size)
+    if flat.null_count:  # only rows that are null themselves have any
+        flat = flat.fill_null(0)
+    numbers = flat.to_numpy(zero_copy_only=False).reshape(len(storage), *shape)
+    if not storage.null_count:
+        return list(numbers)
+    return [row if ok else None for row, ok in zip(numbers, storage.is_valid().to_pylist(), strict=True)]
+
+
+def _says_more(dtype: Type) -> bool:
+    """Whether values come out of Arrow in another form than they go into a table."""
+    if dtype.element == "BOOL":
+        return True
+    return any(child.kind in ("TENSOR", "UUID") or _says_more(child) for _, child in dtype.children)
+
+
+def _typed(value: Any, dtype: Type) -> Any:
+    if value is None:
+        return None
+    if dtype.kind == "TENSOR":
+        return np.asarray(value).astype(dtype.dtype).reshape(dtype.shape)
+    if dtype.kind == "UUID":
+        return value if isinstance(value, uuid.UUID) else uuid.UUID(bytes=value)
+    if dtype.kind == "LIST":
+        return [_typed(item, dtype.children[0][1]) for item in value]
+    if dtype.kind == "STRUCT":
+        return {name: _typed(value[name], child) for name, child in dtype.children}
+    if dtype.kind == "MAP":
+        (_, key), (_, item) = dtype.children
+        return {_typed(k, key): _typed(v, item) for k, v in value.items()}
+    return value
+
+
+def _has_map(dtype: pa.DataType) -> bool:
+    if pa.types.is_map(dtype):
+        return True
+    return any(_has_map(dtype.field(i).type) for i in range(dtype.num_fields))
+
+
+def _render(table: pa.Table, values: list[list[Any]]) -> str:
+    cells = [[_cell(value) for value in column] for column in values]
+    names = [_cut(name) for name in table.column_names]
+    right = [_is_number(column.type) for column in table.columns]
+    widths = [max([len(name), *map(len, column)]) for name, column in zip(names, cells, strict=True)]
+    lines = [_line(names, widths, [False] * len(names)), "-+-".join("-" * width for width in widths)]
+    lines += [_line(row, widths, right) for row in zip(*cells, strict=True)]
+    shown = len(cells[0]) if cells else 0
+    if table.num_rows > shown:
+        lines.append(f"... {table.num_rows - shown} more")
+    lines.append(f"({table.num_rows} row{'' if table.num_rows == 1 else 's'})")
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    parts = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True))
+    return " | ".join(parts).rstrip()
+
+
+def _is_number(dtype: pa.DataType) -> bool:
+    return pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, np.ndarray):
+        head = ", ".join(map(str, value.reshape(-1)[:4].tolist()))
+        more = ", ..." if value.size > 4 else ""
+        return f"{value.dtype.name}{list(value.shape)} [{head}{more}]"
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, bytes):
+        return _cut(f"X'{value.hex()}'")
+    return _cut(str(value).replace("\n", "\\n"))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_WIDTH else text[: _SHOWN_WIDTH - 3] + "..."

@@ -1,0 +1,167 @@
+"""For tests of code that keeps its data in a grid: grids of their own, verified when the test is done with them.
+
+Every test that uses a grid takes it from here, so each is also a test of consistency (bbolt's habit, where closing a
+test's database checks it). ``verified`` opens a grid and, when the block ends well, shows that
+
+* what a crash at that moment would leave comes back complete (a copy of the directory is opened and compared),
+* ``gridflow check`` finds nothing,
+* the directory holds the files of the current versions and no others,
+* the closed grid, opened again, holds the same rows as before.
+
+``set_failpoints`` makes the store fail or the process die at a named place; see ``kernels/core/failpoint.h``.
+
+    import gridflow.testing
+
+    def test_kittens(tmp_path):
+        with gridflow.testing.verified(tmp_path / "grid") as grid:
+            grid.cache("KITTENS").put("tom", {"age": 3})
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ._native.snapshot import Snapshot
+from ._native.store import set_failpoints
+from .catalog import Catalog
+from .grid import Grid, connect, open_reader
+from .storage.verify import check_home
+
+__all__ = ["contents", "set_failpoints", "stray_files", "temporary_home", "verified", "verify"]
+
+#: A grid with more bytes than this is not copied to see what a crash would leave.
+MOST_COPIED = 64 << 20
+
+
+@contextmanager
+def temporary_home() -> Iterator[Path]:
+    """A fresh directory in memory (``/dev/shm``, else the temporary directory), removed when the block ends.
+
+    >>> with temporary_home() as home:
+    ...     list(home.iterdir())
+    []
+    """
+    shared = Path("/dev/shm")
+    folder = shared if shared.is_dir() and os.access(shared, os.W_OK) else None
+    home = Path(tempfile.mkdtemp(prefix="gridflow-test-", dir=folder))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def contents(grid: Grid) -> dict[str, tuple[str, list[str]]]:
+    """All that a grid holds: for each table its schema and its rows, as text and in an order of their own.
+
+    >>> with temporary_home() as home, verified(home) as grid:
+    ...     grid.create_table("T", {"ID": "LONG", "V": "DOUBLE"}, key="ID").put(1, {"V": 0.5})
+    ...     contents(grid)
+    {'T': ('ID INT64 NOT NULL, V FLOAT64, PRIMARY KEY (ID)', ["{'ID': 1, 'V': 0.5}"])}
+    """
+    result = {}
+    for name in grid.tables():
+        table = grid.table(name)
+        rows = [repr(row) for batch in table.scan() for row in _plain(batch).to_pylist()]
+        assert len(rows) == len(table), f"table {name}: a scan gives {len(rows)} rows, len is {len(table)}"
+        result[name] = (str(table.schema), sorted(rows))
+    return result
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Times of 1 ns and maps as numbers and lists: Python has none, or would need pandas to show them."""
+    arrays = []
+    for array in batch.columns:
+        if pa.types.is_timestamp(array.type):
+            array = array.cast(pa.int64())
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def stray_files(home: Path) -> list[str]:
+    """Files in a grid's directory that neither its catalog nor a manifest accounts for; the grid must not be in use."""
+    expected = {"LOCK", "catalog", "control"}
+    catalog = Catalog(home)
+    for entry in catalog.entries:
+        folder = catalog.folder(entry).relative_to(home)
+        expected.add(str(folder / "manifest"))
+        expected |= {str(folder / name) for name in Snapshot.open(str(home), entry.table_id).files()}
+    found = {str(path.relative_to(home)) for path in home.rglob("*") if not path.is_dir()}
+    return sorted(name for name in found - expected if not name.endswith(".log"))
+
+
+def verify(home: Path, expected: dict[str, Any] | None = None) -> None:
+    """Assert that a grid that nobody has open is sound, and holds ``expected`` (of ``contents``) if that is given."""
+    problems = check_home(home)
+    assert not problems, f"grid {home} is damaged:\n" + "\n".join(map(str, problems))
+    with connect(home) as grid:
+        assert grid.owner, f"grid {home} is still open elsewhere"
+        found = contents(grid)
+    strays = stray_files(home)
+    assert not strays, f"grid {home} keeps files that nothing names: {strays}"
+    assert expected is None or found == expected, _difference(found, expected)
+    with open_reader(home) as reader:
+        assert contents(reader) == found, "a reader sees something else"
+    problems = check_home(home)
+    assert not problems, f"grid {home} is damaged:\n" + "\n".join(map(str, problems))
+
+
+def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    lines = ["the grid does not hold what it should:"]
+    for name in sorted(found.keys() | expected.keys()):
+        if name not in found or name not in expected:
+            lines.append(f"  table {name} is {'missing' if name not in found else 'too much'}")
+        elif found[name] != expected[name]:
+            have, want = (set(rows[name][1]) for rows in (found, expected))
+            lines.append(f"  table {name}: {len(found[name][1])} rows, not {len(expected[name][1])}")
+            lines += [f"    missing  {row}" for row in sorted(want - have)[:5]]
+            lines += [f"    too much {row}" for row in sorted(have - want)[:5]]
+    return "\n".join(lines)
+
+
+@contextmanager
+def verified(home: Path, **options: Any) -> Iterator[Grid]:
+    """Open a grid as its owner; when the block ends without an error, verify it as this module's text says.
+
+    Args:
+        home: the grid's directory.
+        options: as ``connect`` takes them.
+
+    Raises:
+        AssertionError: the grid is not as it should be.
+    """
+    grid = connect(home, **options)
+    try:
+        assert grid.owner, f"grid {home} is open elsewhere"
+        yield grid
+    except BaseException:
+        grid.close()
+        raise
+    if grid.closed:  # the test's own doing
+        return verify(home)
+    with temporary_home() as crashed:
+        copied = _copy(grid, crashed / "grid")
+        expected = contents(grid)
+        grid.close()
+        assert grid.closed, f"somebody else in this process still uses grid {home}"
+        if copied:
+            verify(crashed / "grid", expected)
+    verify(home, expected)
+
+
+def _copy(grid: Grid, to: Path) -> bool:
+    """Copy a grid's files as they lie there, as a crash would leave them. Returns whether it was small enough."""
+    with ExitStack() as locks:
+        for table in grid._open_tables():  # no flush and no load between two files
+            locks.enter_context(table.lock)
+        if sum(path.stat().st_size for path in grid.home.rglob("*") if path.is_file()) > MOST_COPIED:
+            return False
+        shutil.copytree(grid.home, to, ignore=lambda _, names: {"serve.sock"} & set(names))
+    return True

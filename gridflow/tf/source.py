@@ -1,0 +1,163 @@
+"""Which table a dataset reads, and having its newest rows flushed before it does.
+
+A dataset reads files and never owns a grid. Whenever an iterator is made, kernels/ops calls `_refresh` here, once, so
+that whoever writes the table flushes it first: this process, or the node that serves the grid.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from ..config import resolve_home
+from ..errors import (
+    GridClosedError,
+    GridConnectionError,
+    GridEnvironmentError,
+    GridflowError,
+    GridFullError,
+    TableNotFound,
+)
+from ..grid import open_reader, owned_grid
+from ..protocols.address import SOCKET_NAME, SocketAddress
+from ..schema import Schema
+from . import ops
+
+if TYPE_CHECKING:
+    from ..client.connection import Connection
+    from ..table import Table
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table as the op wants to know it. ``directory`` is the grid's, as an absolute path."""
+
+    directory: str
+    table_id: int
+    name: str
+    schema: Schema
+    partitions: int
+
+
+def resolve(table: str | Table, grid: Any = None, home: str | os.PathLike[str] | None = None) -> Source:
+    """Find a table and have it flushed.
+
+    Args:
+        table: a name, also ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
+        grid: the open grid, embedded or remote, that has the table. It need not stay open.
+        home: the grid's directory if there is no ``grid``; None for the default grid.
+
+    Raises:
+        TableNotFound: the grid has no such table.
+        GridAccessError: there is no grid in the directory.
+        GridFullError: the newest rows could not be flushed.
+        GridConnectionError: the node that serves the grid does not answer.
+    """
+    if not isinstance(table, str):
+        source = _describe(table)
+    elif grid is not None:
+        source = _describe(grid.table(table))
+    else:
+        path = resolve_home(home)
+        owner = owned_grid(path)
+        if owner is not None:
+            source = _describe(owner.table(table))
+        else:
+            with open_reader(path) as reader:
+                source = _describe(reader.table(table))
+    _install()
+    flush(source.directory, source.name)
+    return source
+
+
+def _describe(table: Table) -> Source:
+    directory = Path(table.folder).absolute().parent.parent
+    return Source(str(directory), table.table_id, table.name, table.schema, table.partitions_count)
+
+
+def flush(directory: str, table: str) -> None:
+    """Have every write acknowledged so far moved to segments, where it can be.
+
+    If nobody owns the grid there is nothing newer. If a process owns it that does not serve it, that process cannot be
+    asked: what it has not flushed by itself is not seen.
+
+    Raises:
+        GridFullError: there was no room to flush.
+        GridConnectionError: the node that serves the grid does not answer.
+    """
+    home = Path(directory)
+    owner = owned_grid(home)
+    try:
+        if owner is not None:
+            found = owner.table(table)
+            # Not to wait where there is nothing to flush: a load, for instance, that reads what it loads from a
+            # dataset over the same table holds what flush() waits for.
+            if found.stats()["memory_rows"]:
+                found.flush()
+        elif (home / SOCKET_NAME).exists():
+            _flush_remote(home, table)
+    except (GridClosedError, TableNotFound):
+        pass  # closing flushes; a table that is gone is for the op to report
+
+
+_connections: dict[str, Connection] = {}  # by real path of the grid
+_lock = threading.Lock()  # guards _connections and _installed
+_installed = False
+
+
+def _flush_remote(home: Path, table: str) -> None:
+    from ..client.connection import Connection
+    from ..protocols import flight_messages as messages
+
+    with _lock:
+        connection = _connections.setdefault(os.path.realpath(home), Connection(home))
+    try:
+        connection.call(messages.Flush(table), messages.Done)
+    except GridConnectionError:
+        if _is_served(home):
+            raise
+
+
+def _is_served(home: Path) -> bool:
+    """Whether a process listens there; the socket of one that was killed stays behind."""
+    address = SocketAddress(home)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(address.short_path)
+        return True
+    except OSError:
+        return False
+    finally:
+        address.close()
+
+
+def _refresh(directory: str, table: str) -> tuple[int, str]:
+    """`flush` for kernels/ops: what it raises as a code and a message."""
+    try:
+        flush(directory, table)
+    except GridflowError as error:
+        codes = [(GridFullError, tf.errors.RESOURCE_EXHAUSTED), (GridConnectionError, tf.errors.UNAVAILABLE)]
+        codes += [(GridEnvironmentError, tf.errors.FAILED_PRECONDITION), (GridflowError, tf.errors.INTERNAL)]
+        code = next(code for kind, code in codes if isinstance(error, kind))
+        return code, f"table {table} cannot be flushed before it is read: {error}"
+    except Exception as error:  # nothing may pass through C++
+        return tf.errors.INTERNAL, f"table {table} cannot be flushed before it is read: {error!r}"
+    return 0, ""
+
+
+def _install() -> None:
+    global _installed
+    with _lock:
+        if _installed:
+            return
+        ops.set_refresh(_refresh)
+        # TensorFlow's threads may make iterators to the very end, when there is no interpreter to call any more.
+        atexit.register(ops.set_refresh, None)
+        _installed = True

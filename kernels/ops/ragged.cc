@@ -1,0 +1,19 @@
+#include "ops/ragged.h"
+
+#include <utility>
+#include <vector>
+
+#include "tensorflow/core/kernels/ragged_tensor_variant.h"
+
+namespace gridflow {
+namespace ops {
+
+tensorflow::Tensor RaggedVariant(tensorflow::Tensor values, tensorflow::Tensor splits) {
+  tensorflow::Tensor variant(tensorflow::DT_VARIANT, tensorflow::TensorShape({}));
+  variant.scalar<tensorflow::Variant>()() =
+      tensorflow::RaggedTensorVariant(std::move(values), std::vector<tensorflow::Tensor>{std::move(splits)});
+  return variant;
+}
+
+}  // namespace ops
+}  // namespace gridflow

@@ -1,0 +1,61 @@
+// RowPlan: which rows of a snapshot are read, and in which order.
+#ifndef GRIDFLOW_OPS_ROW_PLAN_H_
+#define GRIDFLOW_OPS_ROW_PLAN_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "core/snapshot.h"
+#include "core/status.h"
+
+namespace gridflow {
+namespace ops {
+
+// Rows that lie one after the other in a segment, none of them deleted.
+struct Run {
+  int segment;  // index in TableSnapshot::segments()
+  int64_t begin;
+  int64_t count;
+};
+
+// Segment after segment, in each one the wanted partitions, in each one the live rows. A row's place in this order is
+// its ordinal. Immutable; any thread may read it. Points into the snapshot it was made of.
+class RowPlan {
+ public:
+  // Where the next row is read. A default one stands at the first row.
+  struct Cursor {
+    int64_t ordinal = 0;
+    size_t span = 0;
+    int64_t offset = 0;  // of the row in its span, deleted rows counted
+  };
+
+  // `ranges` are pairs of partitions, begin and end (exclusive), in any order; rows that several of them name are read
+  // once. No ranges: all rows.
+  static Status Make(const TableSnapshot& snapshot, const std::vector<int64_t>& ranges, RowPlan* out);
+
+  int64_t rows() const { return rows_; }
+  // The cursor at that ordinal, or at the end.
+  Cursor Seek(int64_t ordinal) const;
+  // Appends the next `count` rows to `runs` and moves on; returns how many there were.
+  int64_t Take(int64_t count, Cursor* cursor, std::vector<Run>* runs) const;
+
+ private:
+  struct Span {
+    int segment;
+    int64_t begin;            // row of the segment
+    int64_t length;           // deleted rows counted
+    int64_t first;            // ordinal of the first live row
+    const uint8_t* deletions = nullptr;  // of the segment; null: none in this span
+    std::vector<int64_t> ranks;          // live rows before every kRankStep-th row, if any are deleted
+  };
+
+  void Add(const SegmentRef& ref, int segment, int64_t begin, int64_t end);
+
+  std::vector<Span> spans_;
+  int64_t rows_ = 0;
+};
+
+}  // namespace ops
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_OPS_ROW_PLAN_H_

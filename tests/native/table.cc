@@ -1,0 +1,535 @@
+// Versions of a table: edits against a map, crashes at every step, manifests and the catalog.
+#include "core/table_edit.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "core/failpoint.h"
+#include "core/key_hash.h"
+#include "core/log.h"
+#include "native/files.h"
+#include "native/random_rows.h"
+#include "native/reseal.h"
+#include "native/test.h"
+
+namespace {
+
+using gridflow::Catalog;
+using gridflow::KeyHash;
+using gridflow::LoadMode;
+using gridflow::LogFile;
+using gridflow::Manifest;
+using gridflow::MemoryTable;
+using gridflow::RowsBuilder;
+using gridflow::Schema;
+using gridflow::Status;
+using gridflow::TableEdit;
+using gridflow::TableSnapshot;
+using test::Bytes;
+using test::Random;
+using test::Rows;
+
+constexpr uint32_t kTable = 1;
+using Version = std::shared_ptr<const TableSnapshot>;
+
+// Everything live in a version; no key twice, each found where it is.
+Rows Contents(const TableSnapshot& version) {
+  Rows rows;
+  int64_t live = 0;
+  for (size_t s = 0; s < version.segments().size(); ++s) {
+    const gridflow::SegmentRef& ref = version.segments()[s];
+    for (int64_t row = 0; row < ref.segment->rows(); ++row) {
+      if (!ref.Live(row)) continue;
+      ++live;
+      std::string key, value;
+      CHECK_OK(EncodeKey(version.schema(), version.columns(static_cast<int>(s)), row, &key));
+      CHECK_OK(EncodeValue(version.schema(), version.columns(static_cast<int>(s)), row, &value));
+      CHECK(rows.emplace(key, value).second);
+      int segment;
+      int64_t found;
+      CHECK(version.Find(KeyHash(key.data(), key.size()), Bytes(key), key.size(), &segment, &found));
+      CHECK(segment == static_cast<int>(s) && found == row);
+    }
+  }
+  CHECK_EQ(live, version.live_rows());
+  return rows;
+}
+
+// A grid of one table, with what must be in it.
+struct Grid {
+  test::Folder folder;
+  std::string table, logs;
+  Schema schema;
+  Version version;
+  Rows rows;
+  uint64_t lsn = 0;
+
+  explicit Grid(const Schema& given) : logs(folder.Make("log")), schema(given) {
+    table = folder.Make("tables/" + std::to_string(kTable));
+    Manifest manifest;
+    manifest.table_id = kTable;
+    manifest.partitions = 1024;
+    manifest.version = 1;
+    manifest.schema = schema;
+    CHECK_OK(manifest.Write(table + "/manifest", false));
+    CHECK_OK(TableSnapshot::Open(folder.path(), kTable, &version));
+    CHECK(Contents(*version).empty());
+  }
+
+  // Puts and removals, some of a key more than once; into `rows` as well, if it is given.
+  std::unique_ptr<MemoryTable> Changes(Random* random, size_t count, Rows* into) {
+    auto memory = std::make_unique<MemoryTable>();
+    std::shared_ptr<LogFile> log;
+    CHECK_OK(LogFile::Create(logs, lsn + 1, 0, false, &log));
+    for (size_t i = 0; i < count; ++i) {
+      const test::Cells cells = test::RandomCells(random, schema);
+      const std::string key = test::KeyOf(schema, cells), value = test::ValueOf(schema, cells);
+      const bool remove = random->Chance(35);
+      std::string payload;
+      test::Put(&payload, gf_log_operation{kTable, static_cast<uint32_t>(key.size()),
+                                           remove ? GF_LOG_REMOVE : static_cast<uint32_t>(value.size())});
+      payload += key + (remove ? "" : value);
+      bool fits;
+      CHECK_OK(log->Reserve(payload.size(), &fits));
+      CHECK(fits);
+      memory->Put(KeyHash(key.data(), key.size()), log->Append(++lsn, payload.data(), payload.size(), nullptr, 0), log);
+      if (into == nullptr) continue;
+      into->erase(key);
+      if (!remove) (*into)[key] = value;
+    }
+    std::filesystem::remove(log->path());  // the memory table holds what it points into
+    return memory;
+  }
+
+  // What stands on the disk is `version`, holds `rows`, and no other file lies about.
+  void Check(bool verify = true) {
+    CHECK(Contents(*version) == rows);
+    Version again;
+    CHECK_OK(TableSnapshot::Open(folder.path(), kTable, &again));
+    CHECK(Contents(*again) == rows);
+    CHECK_EQ(again->manifest().version, version->manifest().version);
+    std::set<std::string> names = {"manifest"};
+    for (const gf_manifest_segment& named : again->manifest().segments) {
+      CHECK(named.segment_id < again->manifest().next_file_id && named.deletions_id < again->manifest().next_file_id);
+      names.insert(gridflow::FileName(named.segment_id, ".seg"));
+      if (named.deletions_id != 0) names.insert(gridflow::FileName(named.deletions_id, ".del"));
+    }
+    CHECK(test::Names(table) == names);
+    for (const gridflow::SegmentRef& ref : again->segments())
+      if (verify) CHECK_OK(ref.segment->Verify());
+  }
+
+  Status Commit(TableEdit* edit) {
+    Version next;
+    const Status status = edit->Commit(lsn, &next);
+    CHECK_EQ(status.ok(), next != nullptr);
+    if (next == nullptr) return status;
+    version = next;
+    for (const std::string& path : edit->obsolete()) CHECK(std::filesystem::remove(path));
+    return status;
+  }
+};
+
+std::vector<gridflow::ColumnView> RandomBatch(Random* random, const Schema& schema, RowsBuilder* builder, size_t rows,
+                                              std::vector<std::pair<std::string, std::string>>* out) {
+  for (size_t i = 0; i < rows; ++i) {
+    const test::Cells cells = test::RandomCells(random, schema);
+    out->emplace_back(test::KeyOf(schema, cells), test::ValueOf(schema, cells));
+    test::AppendRow(builder, out->back().first, out->back().second);
+  }
+  return builder->Views();
+}
+
+TEST(edits_do_to_a_table_what_they_do_to_a_map) {
+  Random random(1);
+  for (int round = 0; round < 25; ++round) {
+    Grid grid(test::RandomSchema(&random, 4, 2));
+    for (int step = 0; step < 25; ++step) {
+      const Version before = grid.version;
+      const Rows rows_before = grid.rows;
+      TableEdit edit(grid.table, grid.version, round % 8 == 0, 1 + round % 2);
+      Rows rows = grid.rows;
+      bool good = true;
+      for (uint64_t parts = 1 + random.Below(2); parts > 0 && good; --parts) {  // one edit may hold several
+        const uint64_t what = random.Below(10);
+        if (what < 4) {
+          const auto memory = grid.Changes(&random, random.Below(60), &rows);
+          CHECK_OK(edit.AddMemory(*memory));
+        } else if (what < 8) {
+          RowsBuilder builder(grid.schema);
+          std::vector<std::pair<std::string, std::string>> batch;
+          const auto views = RandomBatch(&random, grid.schema, &builder, random.Below(what == 7 ? 4 : 60), &batch);
+          std::set<std::string> keys;
+          bool fresh = true;
+          for (const auto& [key, value] : batch) fresh &= keys.insert(key).second && rows.count(key) == 0;
+          int64_t loaded;
+          std::string duplicate = "before";
+          const Status status =
+              edit.AddRows({views}, what < 6 ? LoadMode::kReplace : LoadMode::kInsert, &loaded, &duplicate);
+          good = what < 6 || fresh;
+          if (!good) {
+            CHECK_CODE(status, kInvalid);
+            CHECK(keys.count(duplicate) == 1);
+            break;
+          }
+          CHECK_OK(status);
+          CHECK(duplicate.empty());
+          CHECK_EQ(loaded, static_cast<int64_t>(keys.size()));
+          for (const auto& [key, value] : batch) rows[key] = value;
+        } else if (parts == 1 && rows == grid.rows) {
+          std::vector<int> chosen;
+          for (size_t s = 0; s < grid.version->segments().size(); ++s)
+            if (random.Chance(60)) chosen.push_back(static_cast<int>(s));
+          CHECK_OK(edit.Merge(chosen));
+        }
+      }
+      if (good && random.Chance(90)) {
+        CHECK_OK(grid.Commit(&edit));
+        CHECK_EQ(grid.version->manifest().version, before->manifest().version + 1);
+        CHECK_EQ(grid.version->manifest().flushed_lsn, grid.lsn);
+        grid.rows = rows;
+      } else {
+        continue;  // without a commit its files go when it does
+      }
+      CHECK(Contents(*before) == rows_before);  // whoever holds the old version still reads it
+      if (step % 5 == 4) {
+        TableEdit all(grid.table, grid.version, false, 1);
+        std::vector<int> every;
+        for (size_t s = 0; s < grid.version->segments().size(); ++s) every.push_back(static_cast<int>(s));
+        CHECK_OK(all.Merge(every));
+        CHECK_OK(grid.Commit(&all));
+        CHECK(grid.version->segments().size() == (grid.rows.empty() ? 0u : 1u));
+      }
+      grid.Check();
+    }
+  }
+}
+
+TEST(an_edit_that_is_not_committed_leaves_nothing) {
+  Random random(2);
+  Grid grid(test::PlainSchema());
+  for (int i = 0; i < 10; ++i) {
+    TableEdit edit(grid.table, grid.version, false, 1);
+    CHECK_OK(edit.AddMemory(*grid.Changes(&random, 50, i % 2 == 0 ? &grid.rows : nullptr)));
+    if (i % 2 == 0) CHECK_OK(grid.Commit(&edit));
+  }
+  grid.Check();
+}
+
+TEST(a_preview_shows_what_is_not_published_and_leaves_nothing) {
+  Random random(11);
+  Grid grid(test::PlainSchema());
+  const std::string elsewhere = grid.folder.Make("elsewhere");
+  for (int round = 0; round < 8; ++round) {
+    Rows rows = grid.rows;
+    const auto memory = grid.Changes(&random, 60, &rows);
+    Version preview;
+    {
+      TableEdit edit(elsewhere, grid.version, false, 1);
+      CHECK_OK(edit.AddMemory(*memory));
+      CHECK_OK(edit.Preview(&preview));
+    }
+    CHECK(test::Names(elsewhere).empty());
+    CHECK(Contents(*preview) == rows);
+    grid.Check();
+    TableEdit edit(grid.table, grid.version, false, 1);
+    CHECK_OK(edit.AddMemory(*memory));
+    CHECK_OK(grid.Commit(&edit));
+    CHECK(Contents(*preview) == rows);
+    grid.rows = rows;
+  }
+}
+
+TEST(removing_every_row_leaves_a_table_of_no_segments) {
+  Random random(3);
+  Grid grid(test::PlainSchema());
+  RowsBuilder builder(grid.schema);
+  for (int64_t id = 0; id < 100; ++id) test::AppendRow(&builder, test::PlainKey(id), test::PlainValue("text"));
+  for (int round = 0; round < 3; ++round) {
+    TableEdit load(grid.table, grid.version, false, 1);
+    int64_t rows;
+    std::string duplicate;
+    CHECK_OK(load.AddRows({builder.Views()}, LoadMode::kInsert, &rows, &duplicate));
+    CHECK_OK(grid.Commit(&load));
+    CHECK_EQ(grid.version->live_rows(), 100);
+    MemoryTable memory;
+    std::shared_ptr<LogFile> log;
+    CHECK_OK(LogFile::Create(grid.logs, grid.lsn + 1, 0, false, &log));
+    for (int64_t id = 0; id < 200; ++id) {  // keys that are not there, too
+      std::string payload;
+      test::Put(&payload, gf_log_operation{kTable, 8, GF_LOG_REMOVE});
+      payload += test::PlainKey(id);
+      bool fits;
+      CHECK_OK(log->Reserve(payload.size(), &fits));
+      const uint8_t* at = log->Append(++grid.lsn, payload.data(), payload.size(), nullptr, 0);
+      memory.Put(KeyHash(at + 12, 8), at, log);
+    }
+    TableEdit flush(grid.table, grid.version, false, 1);
+    CHECK_OK(flush.AddMemory(memory));
+    CHECK_OK(grid.Commit(&flush));
+    CHECK(grid.version->segments().empty());
+    grid.Check();
+  }
+}
+
+TEST(a_call_that_fails_leaves_the_old_version) {
+  Random random(4);
+  for (const char* point : {"segment.data=full", "file.written=full", "file.written=io@2", "manifest.write=full"}) {
+    Grid grid(test::PlainSchema());
+    for (int round = 0; round < 4; ++round) {
+      Rows rows = grid.rows;
+      const auto memory = grid.Changes(&random, 80, &rows);
+      if (round > 0) {
+        TableEdit fails(grid.table, grid.version, false, 1);
+        CHECK_OK(gridflow::SetFailpoints(point));
+        Status status = fails.AddMemory(*memory);
+        Version next;
+        if (status.ok()) status = fails.Commit(grid.lsn, &next);
+        CHECK_OK(gridflow::SetFailpoints(""));
+        CHECK(!status.ok() && next == nullptr);
+      }
+      grid.Check();
+      TableEdit works(grid.table, grid.version, false, 1);
+      CHECK_OK(works.AddMemory(*memory));
+      CHECK_OK(grid.Commit(&works));
+      grid.rows = rows;
+      grid.Check();
+    }
+  }
+}
+
+TEST(a_crash_anywhere_leaves_the_old_or_the_new_version_and_the_next_owner_goes_on) {
+  Random random(5);
+  for (const char* point : {"segment.data", "segment.rename", "file.written", "file.written=@2", "file.renamed", "file.renamed=@2",
+                            "manifest.write", "manifest.written"}) {
+    std::string armed = std::string(point) + "=kill";
+    if (const char* at = std::strstr(point, "=@")) armed = std::string(point, at) + "=kill" + (at + 1);
+    Grid grid(test::PlainSchema());
+    for (int round = 0; round < 6; ++round) {
+      Rows rows = grid.rows;
+      const auto memory = grid.Changes(&random, 80, &rows);
+      // Twice: once killed, and then by the next owner, who finds what the first left behind.
+      const pid_t child = round == 0 ? 0 : ::fork();
+      if (child == 0) {
+        if (round > 0) CHECK_OK(gridflow::SetFailpoints(armed));
+        TableEdit edit(grid.table, grid.version, false, 1);
+        CHECK_OK(edit.AddMemory(*memory));
+        CHECK_OK(grid.Commit(&edit));
+        if (round > 0) std::_Exit(0);
+        grid.rows = rows;
+        continue;
+      }
+      int state = 0;
+      CHECK(::waitpid(child, &state, 0) == child);
+      CHECK(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL);
+      const uint64_t before = grid.version->manifest().version;
+      CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, &grid.version));
+      const bool committed = grid.version->manifest().version == before + 1;
+      CHECK(committed || grid.version->manifest().version == before);
+      CHECK(Contents(*grid.version) == (committed ? rows : grid.rows));
+      CHECK_EQ(committed, std::strstr(point, "manifest.written") != nullptr || std::strstr(point, "file.renamed=@2") != nullptr);
+      if (!committed) {  // the log is replayed
+        TableEdit edit(grid.table, grid.version, false, 1);
+        CHECK_OK(edit.AddMemory(*memory));
+        CHECK_OK(grid.Commit(&edit));
+      }
+      grid.rows = rows;
+      CHECK(Contents(*grid.version) == rows);
+      // Orphans may lie about until the owner sweeps, but never under a name that the manifest gives to another file.
+      for (const gridflow::SegmentRef& ref : grid.version->segments()) CHECK_OK(ref.segment->Verify());
+    }
+    Version again;
+    CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, &again));
+    CHECK(Contents(*again) == grid.rows);
+  }
+}
+
+TEST(a_commit_whose_manifest_cannot_be_read_again_keeps_its_files) {
+  Random random(6);
+  Grid grid(test::PlainSchema());
+  TableEdit edit(grid.table, grid.version, true, 1);
+  CHECK_OK(edit.AddMemory(*grid.Changes(&random, 80, &grid.rows)));
+  CHECK_OK(grid.Commit(&edit));
+  {
+    TableEdit lost(grid.table, grid.version, true, 1);
+    CHECK_OK(lost.AddMemory(*grid.Changes(&random, 80, nullptr)));
+    const std::set<std::string> files = test::Names(grid.table);
+    // The manifest is in nobody's power to read: it may name the new files.
+    std::filesystem::remove(grid.table + "/manifest");
+    CHECK_OK(gridflow::SetFailpoints("file.written=io@2"));
+    Version next;
+    CHECK(!lost.Commit(grid.lsn, &next).ok());
+    CHECK_OK(gridflow::SetFailpoints(""));
+    CHECK(next == nullptr && files.size() > 2);
+  }
+  CHECK(test::Names(grid.table).size() >= 3);
+}
+
+TEST(a_reader_that_loses_the_race_with_a_merge_reads_again) {
+  Random random(7);
+  Grid grid(test::PlainSchema());
+  CHECK_CODE(TableSnapshot::Open(grid.folder.path(), 99, &grid.version), kNotFound);
+  for (int i = 0; i < 3; ++i) {
+    TableEdit edit(grid.table, grid.version, false, 1);
+    CHECK_OK(edit.AddMemory(*grid.Changes(&random, 80, &grid.rows)));
+    CHECK_OK(grid.Commit(&edit));
+  }
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (int i = 0; i < 150; ++i) {
+      TableEdit edit(grid.table, grid.version, false, 1);
+      const size_t segments = grid.version->segments().size();
+      if (segments > 1) {
+        std::vector<int> all;
+        for (size_t s = 0; s < segments; ++s) all.push_back(static_cast<int>(s));
+        CHECK_OK(edit.Merge(all));
+      } else {
+        CHECK_OK(edit.AddMemory(*grid.Changes(&random, 40, nullptr)));
+      }
+      CHECK_OK(grid.Commit(&edit));
+    }
+    std::_Exit(0);
+  }
+  int state = 0;
+  while (::waitpid(child, &state, WNOHANG) == 0) {
+    Version version;
+    CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, &version));
+    Contents(*version);
+  }
+  CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 0);
+  CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, &grid.version));
+  std::filesystem::remove(grid.version->segments()[0].segment->path());
+  Version version;
+  CHECK_CODE(TableSnapshot::Open(grid.folder.path(), kTable, &version), kCorrupt);  // it is missing for good
+}
+
+TEST(a_segment_of_other_columns_than_the_manifest_names_is_corrupt) {
+  Random random(8);
+  Grid grid(test::PlainSchema());
+  TableEdit edit(grid.table, grid.version, false, 1);
+  CHECK_OK(edit.AddMemory(*grid.Changes(&random, 20, nullptr)));
+  CHECK_OK(grid.Commit(&edit));
+  const Manifest good = grid.version->manifest();
+  auto opened = [&](const Schema& schema) {
+    Manifest manifest = good;
+    manifest.schema = schema;
+    CHECK_OK(manifest.Write(grid.table + "/manifest", false));
+    Version version;
+    const Status status = TableSnapshot::Open(grid.folder.path(), kTable, &version);
+    if (status.ok()) Contents(*version);
+    return status;
+  };
+  Schema schema = grid.schema;
+  schema.columns[1].type.name = "RENAMED";
+  CHECK_OK(opened(schema));
+  schema.columns.push_back({3, schema.columns[1].type});  // a column that is younger than the segment
+  schema.Finish();
+  CHECK_OK(opened(schema));
+  schema.columns[2].type.nullable = false;
+  CHECK_CODE(opened(schema), kCorrupt);
+  schema = grid.schema;
+  schema.columns[1].type.nullable = false;
+  CHECK_CODE(opened(schema), kCorrupt);
+  schema = grid.schema;
+  schema.columns[1].type.kind = GF_INT64;
+  schema.Finish();
+  CHECK_CODE(opened(schema), kCorrupt);
+  schema = grid.schema;
+  std::swap(schema.columns[0].id, schema.columns[1].id);
+  CHECK_CODE(opened(schema), kCorrupt);
+}
+
+TEST(a_manifest_there_and_back) {
+  const test::Folder folder;
+  Random random(9);
+  for (int i = 0; i < 200; ++i) {
+    Manifest manifest, again;
+    manifest.table_id = static_cast<uint32_t>(random.Next());
+    manifest.partitions = 1 + static_cast<uint32_t>(random.Below(0xFFFFFFFF));
+    manifest.version = random.Next();
+    manifest.flushed_lsn = random.Next();
+    manifest.schema = test::RandomSchema(&random);
+    for (uint64_t n = random.Below(5); n > 0; --n) {
+      gf_manifest_segment segment = {manifest.next_file_id++, 0, 1 + random.Below(1000), 0};
+      if (random.Chance(50)) segment.deletions_id = manifest.next_file_id++, segment.deleted = 1 + random.Below(segment.rows);
+      manifest.segments.push_back(segment);
+    }
+    CHECK_OK(manifest.Write(folder / "manifest", i % 10 == 0));
+    CHECK_OK(Manifest::Read(folder / "manifest", &again));
+    CHECK_EQ(again.table_id, manifest.table_id);
+    CHECK_EQ(again.partitions, manifest.partitions);
+    CHECK_EQ(again.version, manifest.version);
+    CHECK_EQ(again.flushed_lsn, manifest.flushed_lsn);
+    CHECK_EQ(again.next_file_id, manifest.next_file_id);
+    CHECK_EQ(again.schema.Serialize(), manifest.schema.Serialize());
+    CHECK_EQ(again.segments.size(), manifest.segments.size());
+    if (!again.segments.empty())
+      CHECK(std::memcmp(again.segments.data(), manifest.segments.data(), again.segments.size() * 32) == 0);
+    const std::string bytes = test::ReadFile(folder / "manifest");
+    const size_t at = random.Below(bytes.size());
+    for (const std::string& bad : {bytes.substr(0, at), bytes + '\0'}) {
+      test::WriteFile(folder / "bad", bad);
+      CHECK_CODE(Manifest::Read(folder / "bad", &again), kCorrupt);
+    }
+    std::string flipped = bytes;
+    flipped[at] = static_cast<char>(flipped[at] ^ 4);
+    test::WriteFile(folder / "bad", flipped);
+    CHECK(!Manifest::Read(folder / "bad", &again).ok());
+  }
+  Catalog catalog;
+  CHECK_CODE(Catalog::Read(folder / "manifest", &catalog), kCorrupt);
+}
+
+TEST(a_manifest_that_would_let_a_sealed_file_be_replaced_is_corrupt) {
+  const test::Folder folder;
+  Manifest manifest, again;
+  manifest.partitions = 1;
+  manifest.schema = test::PlainSchema();
+  manifest.next_file_id = 5;
+  const gf_manifest_segment good = {4, 3, 10, 2};
+  for (const gf_manifest_segment& bad : {gf_manifest_segment{5, 3, 10, 2}, {4, 5, 10, 2}, {4, 3, 0, 0}, {4, 3, 10, 11},
+                                         {4, 0, 10, 2}, {4, 3, 10, 0}, {4, 3, GF_MAX_SEGMENT_ROWS + 1, 2}}) {
+    manifest.segments = {bad};
+    CHECK_OK(manifest.Write(folder / "manifest", false));
+    CHECK_CODE(Manifest::Read(folder / "manifest", &again), kCorrupt);
+  }
+  manifest.segments = {good, good};
+  CHECK_OK(manifest.Write(folder / "manifest", false));
+  CHECK_CODE(Manifest::Read(folder / "manifest", &again), kCorrupt);
+  manifest.segments = {good};
+  CHECK_OK(manifest.Write(folder / "manifest", false));
+  CHECK_OK(Manifest::Read(folder / "manifest", &again));
+}
+
+TEST(a_catalog_there_and_back) {
+  const test::Folder folder;
+  Random random(10);
+  for (int i = 0; i < 100; ++i) {
+    Catalog catalog, again;
+    catalog.version = random.Next();
+    for (uint64_t n = random.Below(6); n > 0; --n)
+      catalog.tables.push_back({catalog.next_table_id++, "T" + std::to_string(n), test::RandomText(&random)});
+    CHECK_OK(catalog.Write(folder / "catalog", false));
+    CHECK_OK(Catalog::Read(folder / "catalog", &again));
+    CHECK_EQ(again.next_table_id, catalog.next_table_id);
+    CHECK_EQ(again.version, catalog.version);
+    CHECK_EQ(again.tables.size(), catalog.tables.size());
+    for (const gridflow::CatalogEntry& entry : catalog.tables) {
+      for (const std::string& name : {entry.name, "SQL_PUBLIC_" + entry.name}) {
+        const gridflow::CatalogEntry* found = again.Find(name);
+        CHECK(found != nullptr && found->table_id == entry.table_id && found->options == entry.options);
+      }
+      CHECK(again.Find("SQL_PUBLIC_" + entry.name + "x") == nullptr && again.Find("") == nullptr);
+    }
+  }
+  Catalog catalog;
+  catalog.next_table_id = 3;
+  for (const std::vector<gridflow::CatalogEntry>& bad :
+       {std::vector<gridflow::CatalogEntry>{{3, "A", ""}}, {{1, "A", ""}, {2, "A", ""}}, {{1, "A", ""}, {1, "B", ""}}}) {
+    catalog.tables = bad;
+    CHECK_OK(catalog.Write(folder / "catalog", false));
+    CHECK_CODE(Catalog::Read(folder / "catalog", &catalog), kCorrupt);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,390 @@
+"""What the text files cannot say: parameters, the values and types of results, what is read and what is not."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import os
+import threading
+import uuid
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import gridflow
+from gridflow import ColumnNotFound, DuplicateKeyError, SchemaError, SqlError, Table
+from gridflow.sql import engine, statements
+from gridflow.sql.plan import take_rows
+
+IMAGES = "CREATE TABLE IMAGES (ID LONG PRIMARY KEY, LABEL INT, NAME VARCHAR, PIXELS UINT8[4,3])"
+
+
+@pytest.fixture
+def grid(tmp_path):
+    with gridflow.connect(tmp_path / "grid") as grid:
+        yield grid
+        assert grid.check() == []
+
+
+@pytest.fixture
+def images(grid):
+    """100 images in two segments and the log."""
+    grid.sql(IMAGES)
+    table = grid.table("IMAGES")
+    pixels = np.arange(100 * 12, dtype="uint8").reshape(100, 4, 3)
+    for part in (range(0, 50), range(50, 90)):
+        ids = np.array(part)
+        table.load({"ID": ids, "LABEL": ids % 10, "NAME": [f"n{i}" for i in ids], "PIXELS": pixels[ids]})
+    for i in range(90, 100):
+        grid.sql("INSERT INTO IMAGES VALUES (?, ?, ?, ?)", [i, i % 10, f"n{i}", pixels[i]])
+    return table
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The columns of each to_arrow call."""
+    seen = []
+    original = Table.to_arrow
+
+    def to_arrow(self, columns=None):
+        seen.append(None if columns is None else list(columns))
+        return original(self, columns)
+
+    monkeypatch.setattr(Table, "to_arrow", to_arrow)
+    return seen
+
+
+# ---- parameters ----
+
+
+def test_positional_parameters_keep_the_text_order(grid, images):
+    rows = grid.sql("SELECT ?, ID FROM IMAGES WHERE LABEL = ? ORDER BY ID LIMIT ? OFFSET ?", ("x", 3, 2, 1))
+    assert rows.fetchall() == [("x", 13), ("x", 23)]
+
+
+def test_named_parameters_may_be_used_twice(grid, images):
+    rows = grid.sql("SELECT ID FROM IMAGES WHERE ID IN (:a, :a + 1) AND LABEL < :b ORDER BY ID", {"a": 5, "b": 9})
+    assert rows.fetchall() == [(5,), (6,)]
+
+
+def test_a_function_that_doubles_its_argument_still_has_one_parameter(grid):
+    assert grid.sql("SELECT LOCATE(?, ?, ?)", ["b", "abcb", 3]).fetchall() == [(4,)]
+
+
+def test_statements_of_one_text_share_the_parameters(grid):
+    text = "CREATE TABLE T (ID INT PRIMARY KEY); INSERT INTO T VALUES (?), (?); SELECT ID + ? FROM T ORDER BY ID"
+    assert grid.sql(text, [1, 2, 10]).fetchall() == [(11,), (12,)]
+    assert grid.sql("INSERT INTO T VALUES (:x); DELETE FROM T WHERE ID < :y", {"x": 3, "y": 3}).rowcount == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "params", "message"),
+    [
+        ("SELECT ?", None, r"the statement has 1 parameter \?, 0 given"),
+        ("SELECT ?, ?", [1], r"the statement has 2 parameters \?, 1 given"),
+        ("SELECT 1", [1], "the statement has no parameters, 1 given"),
+        ("SELECT ?", {"a": 1}, "give a list of values, not a mapping"),
+        ("SELECT :a", [1], "the statement has :a; give its parameters as a mapping"),
+        ("SELECT :a", None, "no value for parameter :a; given: nothing"),
+        ("SELECT :a", {"b": 1}, "no value for parameter :a; given: b"),
+        ("SELECT :a", {"a": 1, "b": 1}, "no parameter :b in the statement; it has :a"),
+        ("SELECT 1", {"a": 1}, "no parameter :a in the statement; it has none"),
+        ("SELECT ?, :a", [1], r"either \? or :name parameters, not both"),
+        ("SELECT ?", "x", "params is a str; give a list or tuple"),
+        ("SELECT ?", 5, "params is a int; give a list or tuple"),
+    ],
+)
+def test_wrong_parameters_are_told(grid, text, params, message):
+    with pytest.raises(SqlError, match=message):
+        grid.sql(text, params)
+
+
+VALUES = {
+    "INT8": -5,
+    "UINT64": 2**64 - 1,
+    "FLOAT32": 1.5,
+    "DOUBLE": 1e-300,
+    "BOOL": True,
+    "DECIMAL(10,3)": decimal.Decimal("12.345"),
+    "VARCHAR": "ünï\x00'\"",
+    "BINARY": b"\x00\xff",
+    "DATE": dt.date(1969, 12, 31),
+    "TIME": dt.time(23, 59, 59, 999999),
+    "TIMESTAMP": dt.datetime(2020, 1, 2, 3, 4, 5, 6),
+    "TIMESTAMP_TZ": dt.datetime(2020, 1, 2, tzinfo=dt.timezone.utc),
+    "UUID": uuid.UUID(int=2**127 + 5),
+    "LIST<INT>": [1, None, 3],
+    "STRUCT<A INT, B LIST<VARCHAR>>": {"A": 1, "B": ["x"]},
+    "MAP<VARCHAR, INT>": {"k": 1},
+    "LIST<UUID>": [uuid.UUID(int=1)],
+}
+
+
+@pytest.mark.parametrize("dtype", VALUES)
+def test_a_value_survives_parameters_and_results(grid, dtype):
+    value = VALUES[dtype]
+    grid.sql(f"CREATE TABLE T (ID INT PRIMARY KEY, V {dtype})")
+    grid.sql("INSERT INTO T VALUES (1, ?), (2, NULL)", [value])
+    by_scan = grid.sql("SELECT V FROM T WHERE ID + 0 > 0 ORDER BY ID")
+    assert by_scan.fetchall() == [(value,), (None,)]
+    assert grid.sql("SELECT V FROM T WHERE ID = 1").fetchall() == [(value,)]
+    assert list(by_scan) == by_scan.fetchall()
+    assert by_scan.arrow().schema.field("V").type == grid.table("T").to_arrow(["V"]).schema.field("V").type
+    grid.sql("INSERT INTO T SELECT ID + 10, V FROM T")
+    assert grid.table("T").get(11) == grid.table("T").get(1)
+    grid.sql("UPDATE T SET V = (SELECT V FROM T WHERE ID = 1) WHERE ID = 2")
+    assert grid.table("T").get(2) == {"V": value}
+
+
+def test_numpy_values_are_parameters(grid, images):
+    rows = grid.sql("SELECT ID + ?, NAME FROM IMAGES WHERE ID = ?", [np.float32(0.5), np.int64(7)])
+    assert rows.fetchall() == [(7.5, "n7")]
+    assert grid.sql("SELECT ID FROM IMAGES WHERE PIXELS = ?", [images.get(42)["PIXELS"]]).fetchall() == [(42,)]
+
+
+# ---- results ----
+
+
+def test_a_result_knows_its_columns_rows_and_statement(grid, images):
+    result = grid.sql("SELECT id, label AS l, COUNT(*) OVER () FROM images WHERE id < 2 ORDER BY id")
+    assert (result.columns, result.rowcount, result.statement) == (["ID", "L", "COUNT(*) OVER ()"], 2, "SELECT")
+    assert result.fetchall() == [(0, 0, 2), (1, 1, 2)]
+    assert result.df().to_dict("list") == {"ID": [0, 1], "L": [0, 1], "COUNT(*) OVER ()": [2, 2]}
+    changed = grid.sql("DELETE FROM IMAGES WHERE ID < 3")
+    assert (changed.columns, changed.rowcount, changed.statement) == ([], 3, "DELETE")
+    assert (changed.fetchall(), changed.arrow().num_columns, repr(changed)) == ([], 0, "DELETE: 3 rows")
+
+
+def test_a_result_shows_itself(grid, images):
+    shown = repr(grid.sql("SELECT ID, NAME, PIXELS, NULL AS N FROM IMAGES WHERE ID IN (1, 2) ORDER BY ID"))
+    assert shown == (
+        "ID | NAME | PIXELS                            | N\n"
+        "---+------+-----------------------------------+-----\n"
+        " 1 | n1   | uint8[4, 3] [12, 13, 14, 15, ...] | NULL\n"
+        " 2 | n2   | uint8[4, 3] [24, 25, 26, 27, ...] | NULL\n"
+        "(2 rows)"
+    )
+    assert repr(grid.sql("SELECT ID FROM IMAGES")).endswith("... 80 more\n(100 rows)")
+
+
+def test_tensors_come_as_arrays_of_their_shape(grid, images):
+    for text in ("SELECT PIXELS FROM IMAGES WHERE ID = 5", "SELECT PIXELS FROM IMAGES WHERE ID + 0 = 5"):
+        ((pixels,),) = grid.sql(text).fetchall()
+        assert pixels.dtype == np.uint8
+        assert np.array_equal(pixels, np.arange(60, 72).reshape(4, 3))
+    frame = grid.sql("SELECT PIXELS FROM IMAGES WHERE ID < 3 ORDER BY ID").df()
+    assert [p.shape for p in frame["PIXELS"]] == [(4, 3)] * 3
+
+
+def test_two_result_columns_may_have_one_name(grid, images):
+    result = grid.sql("SELECT A.ID, B.ID FROM IMAGES A JOIN IMAGES B ON A.ID + 1 = B.ID WHERE A.ID = 3")
+    assert result.columns == ["ID", "ID"]
+    assert result.fetchall() == [(3, 4)]
+    assert result.df().shape == (1, 2)
+
+
+# ---- what is read ----
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("SELECT COUNT(*) FROM IMAGES", ["ID"]),
+        ("SELECT AVG(LABEL) FROM IMAGES", ["LABEL"]),
+        ("SELECT NAME FROM IMAGES WHERE LABEL = 1", ["LABEL", "NAME"]),
+        ("SELECT COUNT(*) FROM (SELECT LABEL FROM IMAGES) X", ["LABEL"]),
+        ("SELECT I.* FROM IMAGES I WHERE LABEL < 0", ["ID", "LABEL", "NAME", "PIXELS"]),
+        ("UPDATE IMAGES SET LABEL = 3 WHERE ID = 1", None),
+        ("SELECT NAME FROM IMAGES WHERE ID = 1", None),
+        ("SELECT UPPER(NAME) FROM IMAGES WHERE ID IN (1, 2) AND LABEL = 1", None),
+        ("DELETE FROM IMAGES WHERE ID = 1", None),
+        ("DELETE FROM IMAGES WHERE LABEL = 1", ["ID", "LABEL"]),
+    ],
+)
+def test_only_needed_columns_are_read_and_none_by_key(grid, images, reads, text, columns):
+    grid.sql(text)
+    assert reads == ([columns] if columns else [])
+
+
+def test_a_table_is_read_once_per_statement(grid, images, reads):
+    text = "SELECT (SELECT COUNT(*) FROM IMAGES), A.ID FROM IMAGES A JOIN IMAGES B ON A.ID = B.ID WHERE B.LABEL = 1"
+    assert len(grid.sql(text)) == 10
+    assert reads == [["ID", "LABEL"]]
+
+
+def test_plain_columns_of_a_table_are_views_of_its_files(grid, images):
+    images.flush()
+    chunk = grid.sql("SELECT PIXELS AS P FROM IMAGES LIMIT 50").arrow().column("P").chunk(0)
+    same = images.to_arrow(["PIXELS"]).column("PIXELS").chunk(0)
+    assert chunk.storage.values.buffers()[1].address == same.storage.values.buffers()[1].address
+
+
+@pytest.mark.parametrize("order", ["", "ORDER BY ID", "ORDER BY LABEL DESC, ID"])
+def test_tensors_that_only_pass_through_come_late_and_right(grid, images, order):
+    grid.sql("DELETE FROM IMAGES WHERE ID IN (3, 13, 63, 93)")
+    grid.sql("INSERT INTO IMAGES (ID, LABEL) VALUES (1000, 3)")
+    found = grid.sql(f"SELECT PIXELS, ID, UPPER(NAME), PIXELS AS AGAIN FROM IMAGES WHERE LABEL IN (3, 4) {order}")
+    assert found.columns == ["PIXELS", "ID", "UPPER(NAME)", "AGAIN"]
+    rows = found.fetchall()
+    assert len(rows) == 17
+    if order == "ORDER BY ID":
+        assert [row[1] for row in rows] == sorted(row[1] for row in rows)
+    for pixels, key, name, again in rows:
+        stored = images.get(key)
+        assert name == (stored["NAME"] and stored["NAME"].upper())
+        for tensor in (pixels, again):
+            assert (tensor is None) if key == 1000 else np.array_equal(tensor, stored["PIXELS"])
+
+
+def test_rows_are_taken_across_chunks():
+    flat = np.arange(10 * 6, dtype="int32")
+    kind = pa.fixed_shape_tensor(pa.int32(), [2, 3])
+    whole = pa.ExtensionArray.from_storage(kind, pa.FixedSizeListArray.from_arrays(pa.array(flat), 6))
+    column = pa.chunked_array([whole.slice(0, 4), whole.slice(4, 1), whole.slice(5)])
+    for rows in ([], [9, 0, 4, 4, 5], [0, 3, 4, 9], [2]):
+        taken = take_rows(column, np.array(rows, dtype=np.int64)).combine_chunks()
+        assert taken.to_pylist() == whole.take(pa.array(rows, pa.int64())).to_pylist()
+
+
+# ---- plans and caches ----
+
+
+def test_a_cached_statement_follows_its_table(grid):
+    for dtype, value in (("INT", 5), ("VARCHAR", "five")):
+        grid.sql(f"CREATE TABLE T (ID INT PRIMARY KEY, V {dtype} DEFAULT {value!r})")
+        grid.sql("INSERT INTO T VALUES (1, DEFAULT)")
+        grid.sql("INSERT INTO T (ID) VALUES (2)")
+        assert grid.sql("SELECT V FROM T WHERE ID > 0").fetchall() == [(value,), (value,)]
+        assert grid.sql("SELECT V FROM T WHERE ID = 1").fetchall() == [(value,)]
+        assert grid.sql("SELECT V FROM T").fetchall() == [(value,), (value,)]
+        grid.sql("DROP TABLE T")
+
+
+def test_a_cached_statement_works_on_another_grid(grid, tmp_path):
+    with gridflow.connect(tmp_path / "other") as other:
+        for one, name in ((grid, "a"), (other, "b"), (grid, "a")):
+            one.sql("CREATE TABLE IF NOT EXISTS T (ID INT PRIMARY KEY, NAME VARCHAR)")
+            one.sql("MERGE INTO T VALUES (1, ?)", [name])
+            assert one.sql("SELECT NAME || '' FROM T").fetchall() == [(name,)]
+
+
+def test_a_text_is_parsed_once(grid, monkeypatch):
+    grid.sql("SELECT 1 AS ONCE")
+    monkeypatch.setattr(statements, "parse", None)
+    assert grid.sql("SELECT 1 AS ONCE").fetchall() == [(1,)]
+
+
+def test_a_key_parameter_of_another_type_gives_what_a_scan_gives(grid, images):
+    text = "SELECT NAME FROM IMAGES WHERE ID = ?"
+    assert [grid.sql(text, [key]).fetchall() for key in (7, "7", 7.0)] == [[("n7",)]] * 3
+    assert [grid.sql(text, [key]).fetchall() for key in (7.5, None, 2**70, decimal.Decimal("7.1"))] == [[]] * 4
+    assert grid.sql("UPDATE IMAGES SET NAME = 'x' WHERE ID = ?", ["7"]).rowcount == 1
+    assert grid.sql("DELETE FROM IMAGES WHERE ID = ?", [7.5]).rowcount == 0
+
+
+# ---- changes ----
+
+
+def test_a_statement_that_fails_leaves_nothing(grid, images):
+    before = images.to_arrow().sort_by("ID")
+    for text, error in (
+        ("INSERT INTO IMAGES (ID) SELECT ID + 95 FROM IMAGES", DuplicateKeyError),
+        ("INSERT INTO IMAGES (ID, LABEL) SELECT ID + 1000, 1.5 || NAME FROM IMAGES", SchemaError),
+        ("UPDATE IMAGES SET LABEL = LABEL * CAST(1000000000 AS LONG)", SchemaError),
+        ("UPDATE IMAGES SET LABEL = 9 / (LABEL - 5)", SqlError),
+        ("UPDATE IMAGES SET LABEL = NOPE", ColumnNotFound),
+        ("INSERT INTO IMAGES (ID, NAME) VALUES (500, 'a'), (501, X'00')", SchemaError),
+    ):
+        with pytest.raises(error):
+            grid.sql(text)
+    assert images.to_arrow().sort_by("ID").equals(before)
+
+
+def test_a_large_insert_and_a_large_update_are_one_version_each(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, N INT)")
+    table = grid.table("T")
+    version = table.version()
+    assert grid.sql("INSERT INTO T SELECT RANGE, 0 FROM RANGE(50000)").rowcount == 50000
+    assert table.version() == version + 1
+    assert grid.sql("UPDATE T SET N = ID * 2").rowcount == 50000
+    assert table.version() == version + 2
+    assert grid.sql("SELECT SUM(N), COUNT(*) FROM T").fetchall() == [(50000 * 49999, 50000)]
+    values = ", ".join(f"({i}, 1)" for i in range(50000, 55000))
+    assert grid.sql(f"INSERT INTO T VALUES {values}").rowcount == 5000
+    with pytest.raises(DuplicateKeyError, match="row under key 5"):
+        grid.sql(f"INSERT INTO T VALUES {values}")
+
+
+def test_concurrent_updates_all_count(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, N INT); INSERT INTO T VALUES (1, 0), (2, 0)")
+
+    def work():
+        for _ in range(25):
+            grid.sql("UPDATE T SET N = N + 1")
+            grid.sql("SELECT SUM(N) FROM T").fetchall()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert grid.sql("SELECT N FROM T").fetchall() == [(100,), (100,)]
+
+
+def test_options_without_effect_are_kept_and_told(grid):
+    with pytest.warns(UserWarning, match="without effect here: BACKUPS=2, DATA_REGION=big") as caught:
+        grid.sql(
+            'CREATE TABLE T (ID INT PRIMARY KEY) WITH "template=partitioned,backups=2,data_region=big,partitions=5"'
+        )
+    assert len(caught) == 1
+    table = grid.table("T")
+    assert table.partitions_count == 5
+    assert table.options["sql"]["backups"] == "2"
+
+
+def test_a_grid_open_to_read_only_is_queried_but_not_changed(grid, images):
+    images.flush()
+    with gridflow.connect(grid.home, read_only=True) as reader:
+        assert reader.sql("SELECT COUNT(*), SUM(LABEL) FROM IMAGES").fetchall() == [(100, 450)]
+        for text in ("INSERT INTO IMAGES (ID) VALUES (1000)", "DROP TABLE IMAGES", "DELETE FROM IMAGES"):
+            with pytest.raises(gridflow.GridAccessError, match="read only"):
+                reader.sql(text)
+
+
+# ---- the engine is shut in ----
+
+
+def test_the_engine_sees_no_files_and_no_variables(grid, tmp_path):
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a\n1\n")
+    local = pa.table({"a": [1]})
+    connection = engine.connection()
+    for sql in (
+        f"SELECT * FROM '{secret}'",
+        f"SELECT * FROM read_csv('{secret}')",
+        f"COPY (SELECT 1) TO '{tmp_path}/out.csv'",
+        f"ATTACH '{tmp_path}/x.db'",
+        "INSTALL httpfs",
+        "SET enable_external_access = true",
+        "SELECT * FROM local",
+    ):
+        with pytest.raises(duckdb.Error):
+            connection.sql(sql).fetchall()
+    assert local.num_rows == 1
+    assert sorted(os.listdir(tmp_path)) == ["grid", "secret.csv"]
+
+
+def test_a_forked_child_has_an_engine_of_its_own(grid, images):
+    assert grid.sql("SELECT SUM(LABEL) FROM IMAGES").fetchall() == [(450,)]
+    home = grid.home
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            with gridflow.connect(home, read_only=True) as reader:
+                code = 0 if reader.sql("SELECT SUM(LABEL) FROM IMAGES").fetchall() == [(450,)] else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,0 +1,166 @@
+"""The real shell on a real terminal, driven as a person would."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+
+import pexpect
+import pytest
+
+import gridflow
+from gridflow.server import ServerProcess
+
+ENTER, CTRL_C, CTRL_D, UP, TAB = "\r", "\x03", "\x04", "\x1b[A", "\t"
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()=>].?|\r")
+# prompt_toolkit switches bracketed paste on while it reads, and shows the cursor once it is ready for keys.
+_READS, _READY, _RUNS = r"\x1b\[\?2004h", r"\x1b\[\?25h", r"\x1b\[\?2004l"
+
+
+class Shell:
+    """A `gridflow sql` on a pseudo-terminal."""
+
+    def __init__(self, home, state):
+        environment = {
+            **os.environ,
+            "TERM": "xterm-256color",
+            "XDG_STATE_HOME": str(state),
+            "PROMPT_TOOLKIT_NO_CPR": "1",  # nobody here answers where the cursor is
+        }
+        command = ["-m", "gridflow.cli", "sql", "--home", str(home)]
+        self.child = pexpect.spawn(
+            sys.executable, command, env=environment, encoding="utf-8", dimensions=(50, 200), timeout=30
+        )
+        self.greeting = self.ready()
+
+    def ready(self) -> str:
+        """Wait for a prompt; what was printed before it, without colours."""
+        self.child.expect(_READS)
+        printed = _ESCAPES.sub("", self.child.before)
+        self.child.expect(_READY)
+        return printed
+
+    def ask(self, text: str) -> str:
+        """Type something, and return what is printed until the next prompt."""
+        self.child.send(text)
+        self.child.expect(_RUNS)
+        return self.ready()
+
+    def leave(self, text: str) -> int:
+        """Type something that ends the shell, and return its exit code."""
+        self.child.send(text)
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+        return self.child.exitstatus
+
+
+@pytest.fixture
+def home(tmp_path):
+    home = tmp_path / "grid"
+    yield home
+    with gridflow.connect(home) as grid:
+        assert grid.owner
+        assert grid.check() == []
+
+
+@pytest.fixture
+def shell(home, tmp_path):
+    shells = []
+
+    def start() -> Shell:
+        shells.append(Shell(home, tmp_path / "state"))
+        return shells[-1]
+
+    yield start
+    for shell in shells:
+        shell.child.close(force=True)
+
+
+def test_a_session(shell, home):
+    sql = shell()
+    assert str(home) in sql.greeting and "!help" in sql.greeting
+    assert "CREATE TABLE" in sql.ask("create table kittens (id long primary key, name varchar, p uint8[2,2]);" + ENTER)
+    assert "2 rows" in sql.ask("insert into kittens (id, name) values (1, 'WARM'), (2, 'SOFT');" + ENTER)
+    shown = sql.ask(f"select id, name{ENTER}from kittens{ENTER}order by id;{ENTER}")
+    assert "│  1 │ WARM │" in shown and "│  2 │ SOFT │" in shown and "2 rows in 0." in shown
+    assert "KITTENS" in sql.ask("!tables" + ENTER)
+    assert "UINT8[2,2]" in sql.ask("\\d kittens" + ENTER)
+    assert sql.leave(CTRL_D) == 0
+
+
+def test_an_error_is_one_message_and_the_session_goes_on(shell):
+    sql = shell()
+    shown = sql.ask("selct 1;" + ENTER)
+    assert "error: " in shown and "did you mean SELECT" in shown and "^" in shown
+    assert "Traceback" not in shown
+    assert "did you mean !tables" in sql.ask("!tabels" + ENTER)
+    assert "│   2 │" in sql.ask("select 1 + 1 as two;" + ENTER)
+    assert sql.leave("\\q" + ENTER) == 0
+
+
+def test_control_c_clears_the_line(shell):
+    sql = shell()
+    assert sql.ask("select 'a line that is never run" + CTRL_C) == ""
+    assert "│   1 │" in sql.ask("select 1 as one;" + ENTER)
+    assert sql.leave("!quit" + ENTER) == 0
+
+
+def test_control_c_cancels_a_query_and_keeps_the_session(shell):
+    sql = shell()
+    sql.child.send("select count(*) from range(1000000) a, range(1000000) b where (a.range * b.range) % 7 = 3;")
+    sql.child.send(ENTER)
+    sql.child.expect(_RUNS)
+    while True:  # once it runs, and not before: a signal to a shell that is about to run would be lost
+        sql.child.kill(signal.SIGINT)
+        if sql.child.expect([_READS, pexpect.TIMEOUT], timeout=0.5) == 0:
+            break
+    assert "cancelled" in _ESCAPES.sub("", sql.child.before)
+    sql.child.expect(_READY)
+    assert "│   1 │" in sql.ask("select 1 as one;" + ENTER)
+    assert sql.leave(CTRL_D) == 0
+
+
+def test_tab_completes_a_table(shell):
+    sql = shell()
+    sql.ask("create table kittens (id long primary key);" + ENTER)
+    sql.child.send("select count(*) as n from kit")
+    sql.child.expect("KITTENS")  # the menu
+    assert "│ 0 │" in sql.ask(TAB + ";" + ENTER)
+    assert sql.leave(CTRL_D) == 0
+
+
+def test_history_outlives_the_session(shell, tmp_path):
+    first = shell()
+    first.ask("select 41 + 1 as answer;" + ENTER)
+    assert first.leave(CTRL_D) == 0
+    history = tmp_path / "state" / "gridflow" / "history"
+    assert history.stat().st_mode & 0o777 == 0o600
+    second = shell()
+    assert "42" in second.ask(UP + ENTER)
+    assert second.leave(CTRL_D) == 0
+
+
+def test_a_shell_on_a_served_grid_outlives_the_server(shell, home):
+    with ServerProcess(home) as server:
+        sql = shell()
+        sql.ask("create table t (id long primary key);" + ENTER)
+        assert "1 row" in sql.ask("insert into t values (1);" + ENTER)
+        server.kill()
+        shown = sql.ask("insert into t values (2);" + ENTER)
+        assert "error: " in shown and "gridflow serve" in shown and "Traceback" not in shown
+        with ServerProcess(home):
+            assert "1 row" in sql.ask("insert into t values (3);" + ENTER)
+            assert "│ 2 │" in sql.ask("select count(*) as n from t;" + ENTER)
+            assert sql.leave(CTRL_D) == 0
+
+
+def test_load_draws_a_progress_bar_on_a_terminal(home, tmp_path):
+    (tmp_path / "people.csv").write_text("id,name\n" + "".join(f"{i},n{i}\n" for i in range(1000)))
+    command = ["-m", "gridflow.cli", "load", str(tmp_path / "people.csv"), "PEOPLE", "--key", "id"]
+    child = pexpect.spawn(sys.executable, [*command, "--home", str(home)], encoding="utf-8", dimensions=(50, 200))
+    child.expect(pexpect.EOF, timeout=30)
+    shown = _ESCAPES.sub("", child.before)
+    assert "people.csv" in shown and "100%" in shown and "1,000 rows" in shown
+    assert "PEOPLE: 1,000 rows loaded" in shown
