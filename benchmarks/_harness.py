@@ -1,7 +1,8 @@
 """What every benchmark shares: rounds over all contenders in turn, a table, a JSON file and a plot.
 
-A script makes one ``Benchmark``, hands it contenders in groups and targets, and calls ``finish``. A contender is a function
-that does its work once, times it itself and returns what it measured, so set-up and clean-up stay out of the clock.
+A script makes one ``Benchmark``, hands it contenders in groups and targets, and calls ``finish``. A contender is a
+function that does its work once, times it itself and returns what it measured, so set-up and clean-up stay out of
+the clock.
 """
 
 from __future__ import annotations
@@ -9,9 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import platform
-import re
 import shutil
 import signal
 import statistics
@@ -20,9 +18,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from _machine import describe_machine, memory_available
 from rich.console import Console
 from rich.table import Table
 
@@ -74,19 +72,20 @@ class Benchmark:
         name: what the files of results are called.
         about: the script's docstring; its first line is the title.
         packages: the distributions whose versions belong to the result.
-        rounds: how often each contender runs, after one run that does not count; ``--quick`` runs it twice.
+        rounds: how often each contender runs, after one run that does not count.
+        quick_rounds: the same with ``--quick``.
     """
 
-    def __init__(self, name: str, about: str, *, packages: list[str], rounds: int):
+    def __init__(self, name: str, about: str, *, packages: list[str], rounds: int, quick_rounds: int = 2):
         parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("--quick", action="store_true", help="little data, two rounds: does it run at all?")
+        parser.add_argument("--quick", action="store_true", help="little data, few rounds: does it run at all?")
         parser.add_argument("--rounds", type=int, help=f"how often each contender runs (default {rounds})")
         parser.add_argument("--out", type=Path, help="folder of the results (default: results/, beside this script)")
         options = parser.parse_args()
         self.name = name
         self.title = about.strip().splitlines()[0]
         self.quick: bool = options.quick
-        self.rounds: int = options.rounds or (2 if self.quick else rounds)
+        self.rounds: int = options.rounds or (quick_rounds if self.quick else rounds)
         self.out: Path = options.out or Path(__file__).parent / "results"
         self.machine = describe_machine(packages)
         self.settings: dict[str, object] = {"rounds": self.rounds, "warm-up rounds": 1}
@@ -121,6 +120,7 @@ class Benchmark:
         unit: str | Mapping[str, str],
         better: str = "higher",
         rounds: int | None = None,
+        warm_up: bool = True,
     ) -> None:
         """Run all contenders in turn, again and again, and print their medians. ``unit`` is one for all, or by metric.
 
@@ -128,7 +128,7 @@ class Benchmark:
         """
         found: dict[tuple[str, str], Result] = {}
         names = list(contenders)
-        for number in range((rounds or self.rounds) + 1):
+        for number in range(0 if warm_up else 1, (rounds or self.rounds) + 1):
             for name in names[number % len(names) :] + names[: number % len(names)]:
                 with self.console.status(f"{group}: round {number}, {name}"):
                     measured = contenders[name]()
@@ -150,15 +150,13 @@ class Benchmark:
             table.add_column(f"{metric}\n{unit}", justify="right")
         for name in dict.fromkeys(r.contender for r in results):
             mine = {r.metric: r for r in results if r.contender == name}
-            cells = [f"{short(mine[m].median)} [dim]{spread(mine[m].rounds)}[/dim]" if m in mine else "" for m in metrics]
+            cells = [cell(mine[metric].rounds) if metric in mine else "" for metric in metrics]
             table.add_row(f"[bold]{name}[/bold]" if is_ours(name) else name, *cells)
         self.console.print(table)
 
     def median(self, group: str, metric: str, contender: str) -> float:
         """The median of what was measured."""
-        return next(
-            r.median for r in self.results if (r.group, r.metric, r.contender) == (group, metric, contender)
-        )
+        return next(r.median for r in self.results if (r.group, r.metric, r.contender) == (group, metric, contender))
 
     def best(self, group: str, metric: str, contenders: list[str]) -> float:
         """The highest median of several contenders."""
@@ -198,7 +196,7 @@ class Benchmark:
 
 
 def repeated(work: Callable[[], object], amount: float, seconds: float) -> float:
-    """``amount`` per second of ``work``, done over and over until ``seconds`` have passed: short work, measured well."""
+    """``amount`` per second of ``work``, which is done over and over until ``seconds`` have passed."""
     done = 0.0
     began = time.perf_counter()
     while True:
@@ -222,41 +220,8 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def spread(rounds: list[float]) -> str:
-    """How far rounds lie from their median at most, such as ``±12 %``."""
+def cell(rounds: list[float]) -> str:
+    """A median, and how far the rounds lie from it at most, such as ``2.65 M ±12 %``."""
     median = statistics.median(rounds)
     furthest = max(abs(value - median) for value in rounds)
-    return f"±{furthest / abs(median) * 100:.0f} %" if median else ""
-
-
-def memory_available() -> int:
-    """Bytes that can be used without swapping."""
-    found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    return int(found[1]) * 1024 if found else sys.maxsize
-
-
-def describe_machine(packages: list[str]) -> dict[str, object]:
-    """The machine and the versions, without anything that names this machine in particular."""
-    model = re.search(r"model name\s*:\s*(.+)", _read("/proc/cpuinfo"))
-    memory = re.search(r"MemTotal:\s+(\d+) kB", _read("/proc/meminfo"))
-    versions = {"python": platform.python_version()}
-    for name in ["gridflow", "numpy", *packages]:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "cpu": model[1] if model else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(int(memory[1]) / MIB, 1) if memory else None,
-        "system": f"{platform.system()} {re.match('[0-9.]*', platform.release())[0].rstrip('.')} {platform.machine()}",
-        "load_before": round(os.getloadavg()[0], 2),
-        "versions": versions,
-    }
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""
+    return f"{short(median)} [dim]±{furthest / abs(median) * 100:.0f} %[/dim]" if median else short(median)

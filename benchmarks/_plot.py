@@ -44,17 +44,16 @@ def draw(title: str, results: list[Result], path: Path) -> None:
             axis.barh(row, result.median - left, left=left, color=colour, height=0.7)
             axis.plot(result.rounds, [row] * len(result.rounds), ".", color=ROUNDS, markersize=3, alpha=0.6)
             end = max(max(result.rounds), result.median)
-            axis.annotate(
-                short(result.median), (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8
-            )
+            axis.annotate(short(result.median), (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8)
         if spread:
             axis.set_xscale("log")
-        axis.set_xlim(left=left if spread else 0)
+        furthest = max(max(r.rounds) for r in panel)
+        axis.set_xlim(left, furthest * (furthest / left) ** 0.12 if spread else furthest * 1.12)  # room for the numbers
         axis.set_yticks(range(len(panel)), [r.contender for r in panel], fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
-        better = "" if spread is False else ", logarithmic"
-        axis.set_title(f"{group}: {metric} ({panel[0].unit}, {panel[0].better} is better{better})", fontsize=9, loc="left")
+        scale = ", logarithmic" if spread else ""
+        heading = f"{group}: {metric} ({panel[0].unit}, {panel[0].better} is better{scale})"
+        axis.set_title(heading, fontsize=9, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
-        axis.margins(x=0.12)
     figure.savefig(path, dpi=110)
     plt.close(figure)

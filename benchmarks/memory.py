@@ -1,14 +1,15 @@
 """Memory of several processes that read the same table
 
-Each reader is a process of its own that reads every byte of the table through gridflow.Dataset and keeps its iterator. Once
-all have read everything, each one reports its proportional set size (PSS), in which a page that four processes share counts
-as a quarter for each, so that sums count every page once:
+Each reader is a process of its own that reads every byte of the table through gridflow.Dataset and keeps its
+iterator. Once all have read everything, each one reports its proportional set size (PSS), in which a page that four
+processes share counts as a quarter for each, so that sums count every page once:
 
     files    of the grid's mapped files: is the table there once, or once for each reader?
     growth   of the whole process since its imports were done: the files, and whatever else reading it took
 
-The whole process without the second is TensorFlow itself, a few hundred MiB that each process has whatever it reads. Beside
-it, the usual way: each process loads the array and makes a from_tensor_slices dataset, with less data.
+The whole process without the second is TensorFlow itself, a few hundred MiB that each process has whatever it
+reads. Beside it, the usual way: each process loads the array and makes a from_tensor_slices dataset, with less
+data.
 
     python benchmarks/memory.py [--quick]
 """
@@ -19,25 +20,29 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from _grid import ROW_BYTES, make_grid
 from _harness import GIB, MIB, Benchmark, Result
 from _memory import mapped, whole_pss
-from open import make_grid
 
 READERS = [1, 4]
+BATCH = 32
 
 
 def main() -> None:
-    bench = Benchmark("memory", __doc__, packages=["tensorflow"], rounds=3)
-    bench.settings |= {"row bytes": MIB, "batch": 32, "warm-up rounds": 0}
+    bench = Benchmark("memory", __doc__, packages=["tensorflow"], rounds=3, quick_rounds=1)
+    bench.settings |= {"row bytes": ROW_BYTES, "batch": BATCH, "warm-up rounds": 0}
     size, small = (64 * MIB, 16 * MIB) if bench.quick else (2 * GIB, GIB // 4)
     with bench.scratch(size + 10 * small + 2 * GIB) as folder:
-        make_grid(folder / "grid", size // MIB)
-        np.save(folder / "rows.npy", np.random.default_rng(1).integers(0, 256, (small // MIB, MIB), np.uint8))
+        make_grid(folder / "grid", size // ROW_BYTES)
+        rows = np.random.default_rng(1).integers(0, 256, (small // ROW_BYTES, ROW_BYTES), np.uint8)
+        np.save(folder / "rows.npy", rows)
         ours = compare(bench, f"gridflow.Dataset over {size / MIB:,.0f} MiB", "grid", folder / "grid", size)
         compare(bench, f"from_tensor_slices over {small / MIB:,.0f} MiB", "array", folder / "rows.npy", small)
     one, four = (f"{ours}, {readers_name(count)}" for count in READERS)
@@ -69,18 +74,14 @@ def compare(bench: Benchmark, group: str, kind: str, path: Path, size: int) -> s
 def total_memory(kind: str, path: Path, count: int) -> dict[str, float]:
     """The sums over ``count`` readers of what each reports, taken while all of them hold what they read."""
     command = [sys.executable, __file__, "--read", kind, str(path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    readers = [subprocess.Popen(command, **pipes) for _ in range(count)]
+    pipes = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
+    readers = [subprocess.Popen(command, text=True, **pipes) for _ in range(count)]
     try:
         # Each line is answered by all before the next one goes out: nobody measures while another still reads.
-        before = [ask(reader, "imported") for reader in readers]
-        before = [ask(reader, "measure") for reader in readers]
-        for reader in readers:
-            reader.stdin.write("read\n")
-            reader.stdin.flush()
-        for reader in readers:
-            answer(reader)
-        after = [ask(reader, "measure") for reader in readers]
+        ask(readers, "are you there")
+        before = ask(readers, "measure")
+        ask(readers, "read")
+        after = ask(readers, "measure")
     finally:
         for reader in readers:
             reader.kill()
@@ -90,33 +91,35 @@ def total_memory(kind: str, path: Path, count: int) -> dict[str, float]:
     return {"files": sum(a["files"] for a in after)} | totals if kind == "grid" else totals
 
 
-def ask(reader: subprocess.Popen[str], question: str) -> dict[str, float]:
-    reader.stdin.write(question + "\n")
-    reader.stdin.flush()
-    return answer(reader)
-
-
-def answer(reader: subprocess.Popen[str]) -> dict[str, float]:
-    line = reader.stdout.readline()
-    if not line:
-        sys.exit("a reader died: run it by hand to see why")
-    return json.loads(line)
+def ask(readers: list[subprocess.Popen[str]], question: str) -> list[dict[str, float]]:
+    """Put the same question to all, then wait for all answers."""
+    for reader in readers:
+        reader.stdin.write(question + "\n")
+        reader.stdin.flush()
+    answers = []
+    for reader in readers:
+        line = reader.stdout.readline()
+        if not line:
+            sys.exit(f"a reader died:\n{reader.stderr.read()}")
+        answers.append(json.loads(line))
+    return answers
 
 
 def read(kind: str, path: Path) -> None:
     """A reader: imports, then does what the lines of standard input say, until they end."""
     import tensorflow as tf
+
     from gridflow.tf import Dataset
 
     tf.constant(0)  # so that TensorFlow's own memory is there before the first measurement
-    held = []
+    held: list[Any] = []
     for line in sys.stdin:
         if line == "read\n":
             if kind == "grid":
-                dataset = Dataset("IMAGES", home=path, batch_size=32)
+                dataset = Dataset("IMAGES", home=path, batch_size=BATCH)
                 batches = (element["val"]["PIXELS"] for element in keep(dataset, held))
             else:
-                dataset = tf.data.Dataset.from_tensor_slices(np.load(path)).batch(32)
+                dataset = tf.data.Dataset.from_tensor_slices(np.load(path)).batch(BATCH)
                 batches = keep(dataset, held)
             for batch in batches:
                 np.frombuffer(memoryview(batch), np.uint64).sum()
@@ -124,8 +127,8 @@ def read(kind: str, path: Path) -> None:
         print(json.dumps({"files": files, "whole": whole_pss()}), flush=True)
 
 
-def keep(dataset, held: list):
-    """All elements of a dataset but with its iterator kept: at the end of its data it lets go of its files."""
+def keep(dataset: Any, held: list[Any]) -> Iterator[Any]:
+    """All elements of a dataset, while ``held`` keeps its iterator and with it what is mapped."""
     iterator = iter(dataset)
     held += [dataset, iterator]
     for _ in range(int(dataset.cardinality())):

@@ -1,8 +1,8 @@
 """From nothing to the first batch of a large grid
 
-A fresh process makes a gridflow.Dataset over a grid that nobody has open, takes its first batch of 32 rows of 1 MiB and adds
-up its bytes. If opening read the data, the time would grow with the grid; so a smaller grid is opened beside it, and the
-kernel is asked which of the files' pages the process has touched by then.
+A fresh process makes a gridflow.Dataset over a grid that nobody has open, takes its first batch of 32 rows of 1 MiB
+and adds up its bytes. If opening read the data, the time would grow with the grid; so a smaller grid is opened
+beside it, and the kernel is asked which of the files' pages the process has touched by then.
 
     python benchmarks/open.py [--quick]
 """
@@ -14,18 +14,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import pyarrow as pa
+from _grid import ROW_BYTES, make_grid
 from _harness import GIB, MIB, Benchmark, Measured
 from _memory import mapped, page_faults
-
-import gridflow
 
 BATCH = 32
 DATASET, PROCESS, TOUCHED, FAULTS = "Dataset() to batch", "process to batch", "of its files touched", "page faults"
@@ -33,49 +30,31 @@ UNITS = {DATASET: "s", PROCESS: "s", TOUCHED: "MiB", FAULTS: "faults"}
 
 
 def main() -> None:
-    bench = Benchmark("open", __doc__, packages=["tensorflow", "pyarrow"], rounds=5)
-    bench.settings |= {"row bytes": MIB, "batch": BATCH}
+    bench = Benchmark("open", __doc__, packages=["tensorflow", "pyarrow"], rounds=5, quick_rounds=1)
+    bench.settings |= {"row bytes": ROW_BYTES, "batch": BATCH}
     sizes = [128 * MIB, 64 * MIB] if bench.quick else [4 * GIB, GIB // 4]
     with bench.scratch(sum(sizes) + GIB) as folder:
         homes = {f"gridflow, a grid of {size / MIB:,.0f} MiB": folder / str(size) for size in sizes}
         for home, size in zip(homes.values(), sizes, strict=True):
-            make_grid(home, size // MIB)
+            make_grid(home, size // ROW_BYTES)
         group = "opening a grid and reading its first batch"
         contenders = {name: partial(in_fresh_process, home) for name, home in homes.items()}
         contenders["for scale: read() of all its files"] = partial(read_files, next(iter(homes.values())))
-        bench.measure(group, contenders, unit=UNITS, better="lower")
+        bench.measure(group, contenders, unit=UNITS, better="lower", warm_up=not bench.quick)
     large, small = homes
     bench.target(f"{large}: {DATASET}", bench.median(group, DATASET, large), 1.0, "s", at_least=False)
     bench.target(f"{large}: {PROCESS}, with its imports", bench.median(group, PROCESS, large), None, "s")
     times = bench.median(group, DATASET, large) / bench.median(group, DATASET, small)
     bench.target(f"{DATASET}: {sizes[0] / MIB:,.0f} MiB against {sizes[1] / MIB:,.0f} MiB", times, None, "x")
-    # The batch itself, and what else is looked at: headers, and a batch's worth of slack for pages mapped around a fault.
+    # The batch itself and as much again for what else is looked at: headers, and pages mapped around a fault.
     bench.target(f"{large}: {TOUCHED}", bench.median(group, TOUCHED, large), 2.0 * BATCH, "MiB", at_least=False)
     bench.finish()
-
-
-def make_grid(home: Path, rows: int) -> None:
-    """A table of ``rows`` rows of 1 MiB, at no more memory than its files take and a little."""
-    piece = min(rows, 64)
-    pixels = pa.array(np.frombuffer(np.random.default_rng(1).bytes(piece * MIB), np.uint8))
-    column = pa.FixedSizeListArray.from_arrays(pixels, MIB)
-    schema = pa.schema([("ID", pa.int64()), ("PIXELS", column.type), ("LABEL", pa.int64())])
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for first in range(0, rows, piece):
-            ids = pa.array(np.arange(first, first + piece))
-            yield pa.record_batch([ids, column, ids], schema=schema)
-
-    with gridflow.connect(home) as grid:
-        columns = {"ID": "LONG", "PIXELS": f"UINT8[{MIB}]", "LABEL": "LONG"}
-        loaded = grid.create_table("IMAGES", columns, key="ID").load(pa.RecordBatchReader.from_batches(schema, batches()))
-        assert loaded == rows
 
 
 def in_fresh_process(home: Path) -> Measured:
     """What ``first_batch`` measures, in a process of its own."""
     command = [sys.executable, __file__, "--first-batch", str(home), repr(time.monotonic())]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"the process that opens the grid failed:\n{done.stderr}")
     return json.loads(done.stdout)

@@ -13,7 +13,7 @@ def read_catalog(str home):
     """The catalog of a grid: (version, next table id, [(table id, name, options as JSON text)]).
 
     Raises:
-        FileNotFoundError: there is no catalog.
+        GridNotFound: there is no catalog.
         GridCorruptError, GridVersionError: it is damaged, or of a newer format.
     """
     cdef Catalog catalog

@@ -19,7 +19,8 @@ from gridflow._native.core cimport *
 
 from gridflow import schema as _schema
 from gridflow.config import MAX_KEY_BYTES
-from gridflow.errors import SchemaError
+from gridflow import errors as _errors
+from gridflow.errors import ColumnNotFound, SchemaError
 
 
 cdef extern from "Python.h":
@@ -44,6 +45,7 @@ EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
 TEN = 10  # a Python integer: a power of it in C would overflow
 MICROSECOND = datetime.timedelta(microseconds=1)
 cdef tuple UNITS_PER_SECOND = (1, 1000, 1000000, 1000000000)
+MAX_INT32 = int(np.iinfo(np.int32).max)
 MAX_INT64 = int(np.iinfo(np.int64).max)
 MIN_INT64 = int(np.iinfo(np.int64).min)  # numpy's NaT: no time
 # Attoseconds in numpy's units of time.
@@ -458,7 +460,7 @@ cdef int encode_item(const Type* t, object value, string& out) except -1:
             if value.astype("datetime64[D]") != value:
                 raise Mismatch(f"{short(value)} is not a whole day")
             days = int(value.astype("datetime64[D]").astype("int64"))
-            if days != <int32_t>days:
+            if abs(days) > MAX_INT32:
                 raise Mismatch(f"{short(value)} is out of range")
             i32 = days
         elif not isinstance(value, datetime.date) or isinstance(value, datetime.datetime):
@@ -693,8 +695,8 @@ cdef class RowCodec:
             extra = next(name for name in value if name not in self.value_names)
             if extra in self.python_schema.key:
                 raise SchemaError(f"table {self.table}: {extra} is in the key, it cannot be in the value")
-            self.python_schema[str(extra)]  # raises ColumnNotFound, with what there is
-            raise SchemaError(f"table {self.table}: {extra!r} is not a column name")
+            known = _errors.did_you_mean(str(extra), self.python_schema.names)
+            raise ColumnNotFound(f"table {self.table} has no column {extra}; {known}")
         return 0
 
     cdef object decode_key(self, const uint8_t* p):
@@ -732,6 +734,21 @@ cdef class RowCodec:
         cdef string encoded
         self.encode_key(key, encoded)
         self.encode_value(value, encoded)
+
+    def check_column(self, str name, list values):
+        """Raises SchemaError if one of these values of a column does not fit it."""
+        cdef string encoded
+        cdef uint32_t position = self.python_schema.names.index(name)
+        cdef const Type* t = &self.schema.columns[position].type
+        for value in values:
+            try:
+                if value is not None:
+                    encoded.clear()
+                    encode_item(t, value, encoded)
+                elif not t.nullable:
+                    raise Mismatch("a null is not allowed")
+            except Mismatch as error:
+                raise self.fail(position, error) from None
 
     def partition_of(self, object key, int partitions):
         """The partition that a key lies in, of ``partitions``."""

@@ -23,5 +23,5 @@ cdef int check(const Status& status) except -1:
     if status.code == Code.kInvalid:
         raise errors.SchemaError(message)
     if status.code == Code.kNotFound:
-        raise FileNotFoundError(message)
+        raise errors.GridNotFound(message)
     raise errors.InternalError(message)

@@ -180,7 +180,12 @@ cdef class Store:
         for i, name in enumerate(names):
             if firsts[i + 1] > oldest or os.fsencode(name) == current:
                 break
-            os.unlink(name)
+            try:
+                os.unlink(name)
+            except FileNotFoundError:  # a flush of another table was faster
+                pass
+            except OSError:  # oldest first, without a gap: recovery demands that what is left is whole
+                break
 
     def forget_log(self):
         """Owner, before it closes, when all is flushed: starts a new file of the log so that trim can drop the old."""
@@ -656,24 +661,24 @@ cdef class TableStore:
         return wrap_snapshot(self.current, self.codec.python_schema)
 
     def preview(self, str folder):
-        """Reader: a version of the table that holds every acknowledged write, flushed or not, as a ``Snapshot``.
+        """A version of the table that holds every acknowledged write, flushed or not, as a ``Snapshot``.
 
         ``folder`` is an empty one for files that nobody needs any more when this returns.
         """
         cdef TableEdit* edit = NULL
         cdef Status status
-        cdef shared_ptr[const TableSnapshot] fresh = self.current
-        cdef shared_ptr[MemoryTable] memory
-        result = self.snapshot()
-        if self.active.get().size() == 0:
-            return result
-        edit = new TableEdit(os.fsencode(folder), self.current, False, self.store.threads)
-        try:
-            check(edit.AddMemory(self.active.get()[0]))  # with the GIL: what it reads may grow otherwise
-            check(edit.Preview(&fresh))
-        finally:
-            del edit
-        return wrap_snapshot(fresh, self.codec.python_schema)
+        cdef shared_ptr[const TableSnapshot] fresh
+        with self.lock:  # no flush is under way: all that is in memory is in the active table
+            result = self.snapshot()
+            if self.active.get().size() == 0:
+                return result
+            edit = new TableEdit(os.fsencode(folder), self.current, False, self.store.threads)
+            try:
+                check(edit.AddMemory(self.active.get()[0]))  # with the GIL: what it reads may grow otherwise
+                check(edit.Preview(&fresh))
+            finally:
+                del edit
+            return wrap_snapshot(fresh, self.codec.python_schema)
 
     def flush_store(self):
         """Moves the writes in memory to a segment and publishes a new version. Returns the version.
@@ -723,10 +728,9 @@ cdef class TableStore:
         self.store.control.get().Bump()
         check(HitFailpoint("version.published"))
         for i in range(edit.obsolete().size()):
-            path = os.fsdecode(edit.obsolete()[i])
             try:
-                os.unlink(path)
-            except FileNotFoundError:
+                os.unlink(os.fsdecode(edit.obsolete()[i]))
+            except OSError:  # the version stands; what is left behind goes when the grid is opened next
                 pass
         self.store.trim()
         return 0

@@ -85,9 +85,7 @@ def load(grid: gridflow.Grid) -> np.ndarray:
             photo = imread(path)
             height, width = photo.shape[:2]
             grid.table("PHOTOS").put(name, {"HEIGHT": height, "WIDTH": width, "FILE": path.read_bytes()})
-            tiles = np.lib.stride_tricks.sliding_window_view(photo, (64, 64, 3))[
-                ::TILE_STRIDE, ::TILE_STRIDE, 0
-            ]
+            tiles = np.lib.stride_tricks.sliding_window_view(photo, (64, 64, 3))[::TILE_STRIDE, ::TILE_STRIDE, 0]
             y, x = (index.ravel().astype(np.int32) * TILE_STRIDE for index in np.indices(tiles.shape[:2]))
             columns = {"PHOTO": np.full(len(y), name), "Y": y, "X": x, "PIXELS": tiles.reshape(-1, 64, 64, 3)}
             grid.table("TILES").load(columns)
@@ -131,7 +129,7 @@ def train(grid: gridflow.Grid, truth: np.ndarray) -> Any:
             command = [
                 sys.executable,
                 "-m",
-                "gridflow.cli",
+                "gridflow",
                 "sql",
                 "--home",
                 str(grid.home),
@@ -185,9 +183,7 @@ def share(grid: gridflow.Grid, server: int) -> None:
     command = [sys.executable, __file__, "--read-tiles", str(grid.home)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
         second = int(reader.stdout.readline() or -1)
-        out.print(
-            f"  a second process sums them to   {second:,}, {time.perf_counter() - start:.1f} s after its start"
-        )
+        out.print(f"  a second process sums them to   {second:,}, {time.perf_counter() - start:.1f} s after its start")
         if total != second:
             raise SystemExit("the two processes do not see the same pixels")
         out.print("\n  MB                        all of it: RSS    PSS    of it the grid's files: RSS    PSS")
@@ -198,9 +194,7 @@ def share(grid: gridflow.Grid, server: int) -> None:
         ):
             rss, pss, grid_rss, grid_pss = memory(pid, grid.home)
             out.print(f"  {name:<26}{rss:>14}{pss:>7}{grid_rss:>31}{grid_pss:>7}")
-    out.print(
-        "  RSS counts a shared page in full, PSS divides it among its users: there is one copy of the tiles."
-    )
+    out.print("  RSS counts a shared page in full, PSS divides it among its users: there is one copy of the tiles.")
 
 
 def run(home: Path, pictures: Path) -> bool:
@@ -221,9 +215,7 @@ def run(home: Path, pictures: Path) -> bool:
         model = train(grid, truth)
         pixels, labels, predicted = predict(grid, model)
         accuracy = float((labels == predicted).mean())
-        out.print(
-            f"  [bold]accuracy on the {len(labels)} digits of partitions 80 to 99: {accuracy:.1%}[/bold]"
-        )
+        out.print(f"  [bold]accuracy on the {len(labels)} digits of partitions 80 to 99: {accuracy:.1%}[/bold]")
         step("5. A second process maps the same memory")
         share(grid, server.pid)
         step("6. Pictures")
@@ -249,9 +241,7 @@ def main() -> int:
     out.print("TensorFlow is loaded ...", style="dim")
     with without_chatter():
         import tensorflow  # noqa: F401
-    folder = Path(
-        tempfile.mkdtemp(prefix="gridflow-demo-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    )
+    folder = Path(tempfile.mkdtemp(prefix="gridflow-demo-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
     try:
         well = run(folder / "grid", Path("demo-output"))
     finally:

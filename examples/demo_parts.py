@@ -19,7 +19,7 @@ import gridflow
 @contextlib.contextmanager
 def served(home: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """`gridflow serve` as a process of its own, until the block ends; gives it and the lines it began with."""
-    command = [sys.executable, "-m", "gridflow.cli", "serve", "--home", str(home), "--partitions", "1024"]
+    command = [sys.executable, "-m", "gridflow", "serve", "--home", str(home), "--partitions", "1024"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     lines: list[str] = []
     try:
@@ -111,9 +111,7 @@ def draw_partitions(grid: gridflow.Grid, train: range, path: Path) -> None:
             colors = ["tab:blue" if p in train else "tab:orange" for p in range(len(rows))]
             note = " (blue: training, orange: held out)"
         axis.bar(range(len(rows)), rows, width=1, color=colors)
-        axis.set_title(
-            f"{name}: {rows.sum():,} rows in {len(rows)} partitions, {rows.mean():.1f} in each on average"
-        )
+        axis.set_title(f"{name}: {rows.sum():,} rows in {len(rows)} partitions, {rows.mean():.1f} in each on average")
         axis.set(xlabel="partition" + note, ylabel="rows")
         axis.margins(x=0)
     figure.savefig(path, dpi=120)

@@ -24,7 +24,7 @@ def child(home: str) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "-m", "gridflow.cli", "serve", "--home", home]
+        command = [sys.executable, "-m", "gridflow", "serve", "--home", home]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
                 while not server.stdout.readline().startswith("ready"):

@@ -13,6 +13,7 @@
 from typing import Any
 
 from .cache import Cache
+from .config import VERSION
 from .errors import (
     ColumnNotFound,
     DuplicateKeyError,
@@ -23,6 +24,7 @@ from .errors import (
     GridEnvironmentError,
     GridflowError,
     GridFullError,
+    GridNotFound,
     GridOwnedError,
     GridVersionError,
     InternalError,
@@ -34,11 +36,12 @@ from .errors import (
     TableNotFound,
     UsageError,
 )
-from .grid import Grid, connect
+from .grid import Grid
+from .open import connect
 from .schema import Schema
 from .table import Table
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Cache",
@@ -52,6 +55,7 @@ __all__ = [
     "GridCorruptError",
     "GridEnvironmentError",
     "GridFullError",
+    "GridNotFound",
     "GridOwnedError",
     "GridVersionError",
     "GridflowError",

@@ -67,11 +67,34 @@ def structure_of(value: Any, path: str = "value") -> Type:
     raise SchemaError(f"{path} is a {type(value).__name__}, which has no column type")
 
 
+def missing_field(value: Any, t: Type, path: str = "value") -> str | None:
+    """The path of a field that a structure has and a value leaves out; None if there is none. A None is not left out.
+
+    >>> missing_field({"size": {"width": 1}}, structure_of({"size": {"width": 1, "height": 2}}))
+    'value.size.height'
+    """
+    if value is None:
+        return None
+    if t.kind == "STRUCT" and isinstance(value, Mapping):
+        for name, child in t.children:
+            if name not in value:
+                return f"{path}.{name}"
+            missing = missing_field(value[name], child, f"{path}.{name}")
+            if missing:
+                return missing
+    elif t.kind == "LIST" and t.children[0][1].kind == "STRUCT" and isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            missing = missing_field(item, t.children[0][1], f"{path}[{i}]")
+            if missing:
+                return missing
+    return None
+
+
 class Cache:
     """A cache of nested values; made by ``Grid.cache``. It is a table with key column ``_KEY``.
 
     The first ``put`` decides: a dict's items become the columns, nested dicts STRUCTs; any other value becomes the
-    column ``_VAL``. Later values must have the same structure; parts of them may be None.
+    column ``_VAL``. Later values must have the same structure, with every field in it; a field may be None.
     """
 
     def __init__(self, grid: Any, name: str):
@@ -125,6 +148,7 @@ class Cache:
                 table = self.table
             except TableNotFound:
                 table = self._make(rows)
+            self._check_fields(table.schema, rows)
             try:
                 return getattr(table, action)(*arguments)
             except TableNotFound:  # it was dropped since it was looked up: begin anew
@@ -146,13 +170,25 @@ class Cache:
                 self._known = None
         return default
 
+    @staticmethod
+    def _structure(schema: Schema) -> Type:
+        fields = tuple((c.name, c.type) for c in schema.value_columns)
+        return fields[0][1] if schema.plain_value else Type("STRUCT", children=fields)
+
+    def _check_fields(self, schema: Schema, rows: list[tuple[Any, Any]]) -> None:
+        structure = self._structure(schema)
+        for key, value in rows:
+            missing = missing_field(value, structure)
+            if missing:
+                error = SchemaError(f"{missing} is left out; write None where there is nothing")
+                raise self._structure_error(schema, key, value, error)
+
     def _structure_error(self, schema: Schema, key: Any, value: Any, error: Exception) -> StructureError:
         try:
             given = f"{structure_of(key, 'key')} -> {structure_of(value).text()}"
         except SchemaError as no_structure:
             given = str(no_structure)
-        fields = tuple((c.name, c.type) for c in schema.value_columns)
-        wanted = fields[0][1] if schema.plain_value else Type("STRUCT", children=fields)
+        wanted = self._structure(schema)
         keys = ", ".join(c.type.text() for c in schema.key_columns)
         return StructureError(
             f"cache {self.name}: the value under {key!r} does not have the cache's structure: {error}\n"

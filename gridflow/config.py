@@ -6,10 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
+VERSION = "0.1.0"
+
 #: A table's partitions when nothing else is asked for.
 DEFAULT_PARTITIONS = 1024
 #: More partitions than this cannot be asked for; the count has no other cost than its listing.
 MAX_PARTITIONS = 1 << 20
+#: The Unix socket of the node that serves a grid, in the grid's directory.
+SOCKET_NAME = "serve.sock"
 #: A key may have this many bytes once encoded.
 MAX_KEY_BYTES = 1 << 20
 

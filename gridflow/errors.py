@@ -14,6 +14,7 @@
     |-- GridEnvironmentError          the data or the machine is not as it should be
     |   |-- GridOwnedError            (BlockingIOError): another process owns the grid
     |   |-- GridFullError             (OSError, errno ENOSPC)
+    |   |-- GridNotFound              (FileNotFoundError)
     |   |-- GridAccessError           (PermissionError)
     |   |-- GridCorruptError          (ValueError): has .file and .offset
     |   |-- GridVersionError          (ValueError): written by a newer Gridflow
@@ -91,6 +92,10 @@ class GridFullError(GridEnvironmentError, OSError):
     def __init__(self, message: str = ""):
         super().__init__(message)
         self.errno = errno.ENOSPC
+
+
+class GridNotFound(GridEnvironmentError, FileNotFoundError):
+    """There is no grid, or a file of it that must be there is not."""
 
 
 class GridAccessError(GridEnvironmentError, PermissionError):

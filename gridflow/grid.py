@@ -1,8 +1,9 @@
-"""Grid: an open grid directory, and ``connect``, the way to one."""
+"""Grid: an open grid directory, owned by this process or only read."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -13,66 +14,42 @@ from ._native.store import Store
 from .cache import Cache
 from .catalog import Catalog, TableEntry
 from .catalog.catalog import sync_folder
-from .config import DEFAULT_PARTITIONS, resolve_home
-from .errors import GridAccessError, GridClosedError, GridOwnedError, TableExists, TableNotFound, UsageError
+from .config import DEFAULT_PARTITIONS, SOCKET_NAME, resolve_home
+from .errors import GridAccessError, GridClosedError, GridNotFound, TableExists, TableNotFound, UsageError
 from .schema import Schema
 from .storage import verify
-from .storage.lock import OwnerLock, holder
+from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
 from .table import Table
 
 #: What a grid's directory may hold before there is a catalog: a crash while it was made.
-_OWN_FILES = {"LOCK", "catalog", "catalog.tmp", "control", "control.tmp", "log", "tables", "serve.sock"}
+_OWN_FILES = {"LOCK", "catalog", "catalog.tmp", "control", "control.tmp", "log", "tables", SOCKET_NAME}
 
 _open_grids: dict[str, Grid] = {}  # owners, by real path, until they are closed
 _registry_lock = threading.RLock()
 
 
-def connect(path: str | os.PathLike[str] | None = None, *, read_only: bool = False, durability: str = "process") -> Any:
-    """Open a grid, making it if it is not there.
-
-    The first process to come owns the grid. If a ``gridflow serve`` owns it, a client of that server is returned, with
-    the same methods: it reads the mapped grid itself and sends its writes. A process that owns a grid and connects
-    again gets the same Grid; it closes with its last user, or when the process ends.
+def open_owner(home: Path, durable: bool, *, default: bool = False) -> Grid:
+    """Open a grid as its owner, or share the one that this process owns already.
 
     Args:
-        path: the grid's directory; without it the default grid, ``$GRIDFLOW_HOME``, else
-            ``/dev/shm/gridflow-<uid>/default``.
-        read_only: only read, whoever owns the grid; every acknowledged write is seen.
-        durability: ``process``: an acknowledged write survives the death of this process; ``fsync``: and a power cut,
-            on a disk. It counts for the owner.
-
-    Returns:
-        A Grid, or a RemoteGrid of the same face; both are context managers.
+        home: the grid's directory; made if it is not there.
+        durable: whether a commit waits for the disk.
+        default: whether nobody named the directory, so that it must be this user's own.
 
     Raises:
-        GridOwnedError: a process that does not serve owns the grid; the message names its pid.
-        GridAccessError: the directory cannot be read or written.
-        GridCorruptError, GridVersionError: a file is damaged, or of a newer format.
-        UsageError: the directory holds something else.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as home, connect(home) as grid:
-    ...     grid.tables()
-    []
+        BlockingIOError: another process owns it.
+        GridAccessError, GridCorruptError, GridVersionError, UsageError: as ``connect``.
     """
-    if durability not in ("process", "fsync"):
-        raise UsageError(f"durability is process or fsync, not {durability!r}")
-    home = resolve_home(path)
-    if read_only:
-        return open_reader(home)
     with _registry_lock:
-        shared = _open_grids.get(os.path.realpath(home))
-        if shared is not None and not shared.closed:
+        shared = owned_grid(home)
+        if shared is not None:
             shared._uses += 1
             return shared
-        _make_home(home, default=path is None)
+        _make_home(home, default)
+        lock = OwnerLock(home)
         try:
-            lock = OwnerLock(home)
-        except BlockingIOError:
-            return _join(home)
-        try:
-            grid = Grid(home, lock, durability == "fsync")
+            grid = Grid(home, lock, durable)
         except BaseException:
             lock.release()
             raise
@@ -87,24 +64,15 @@ def owned_grid(home: Path) -> Grid | None:
 
 
 def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
-    """Open a grid that exists to read only, beside whoever owns it."""
+    """Open a grid that exists to read only, beside whoever owns it.
+
+    Raises:
+        GridNotFound: there is none.
+    """
     home = resolve_home(path)
     if not (home / "catalog").exists():
-        raise GridAccessError(f"there is no grid at {home}: connect to it without read_only to make one")
+        raise GridNotFound(f"there is no grid at {home}; gridflow.connect({str(home)!r}) or `gridflow serve` makes one")
     return Grid(home, None, False)
-
-
-def _join(home: Path) -> Any:
-    """What a process gets that comes second."""
-    if (home / "serve.sock").exists():
-        from .client import connect_unix
-
-        return connect_unix(home)
-    pid = holder(home)
-    raise GridOwnedError(
-        f"grid {home} is owned by process {pid}, which does not serve it: close it there, run `gridflow serve` "
-        "instead of it so that others can join, or connect with read_only=True"
-    )
 
 
 def _make_home(home: Path, default: bool) -> None:
@@ -161,6 +129,8 @@ class Grid:
             self._maintenance = Maintenance(self._open_tables, self._store.wake)
 
     def _prepare(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.home / SOCKET_NAME)  # of a node that was killed: the lock says that none lives
         for folder in ("log", "tables"):
             (self.home / folder).mkdir(mode=0o700, exist_ok=True)
         if self._durable:
@@ -212,6 +182,9 @@ class Grid:
             if not self.owner:
                 self._catalog.refresh()
             return [entry.name for entry in self._catalog.entries]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tables()
 
     def table(self, name: str) -> Table:
         """The table called ``name``; Ignite's ``SQL_PUBLIC_<NAME>`` and a CACHE_NAME are understood, too.

@@ -304,8 +304,8 @@ class Schema:
         return pa.schema([pa.field(c.name, c.type.arrow(), nullable=c.type.nullable) for c in self.columns])
 
 
-#: Deeper nesting is refused, here and by kernels/core.
-MAX_DEPTH = 64
+#: Deeper nesting is refused: Arrow takes 64 levels, and a MAP makes two of them.
+MAX_DEPTH = 30
 #: numpy has 64; one is for the rows of a batch.
 MAX_DIMENSIONS = 63
 
@@ -509,8 +509,10 @@ class _Parser:
             return Type("TIMESTAMP", unit=_UNIT_NAMES[word])
         if word not in SCALARS:
             known = {*SCALARS, *ALIASES, *_UNIT_NAMES, "LIST", "MAP", "STRUCT", "TIMESTAMP_TZ"}
-            self.at -= 1
-            raise SchemaError(f"no type {word}; {did_you_mean(word, known, most=60)}")
+            near = did_you_mean(word, known).partition("there are")[0]
+            raise SchemaError(
+                f"no type {word}; {near}there are {', '.join(SCALARS)}, LIST, MAP, STRUCT and tensors as UINT8[28,28]"
+            )
         if self.accept("["):
             shape = [self.number()]
             while self.accept(","):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import index
@@ -14,7 +15,7 @@ from ._native.rows import RowCodec
 from ._native.store import TableStore
 from .catalog import TableEntry
 from .config import MAX_PARTITIONS, temporary_root
-from .errors import KeyNotFound, SchemaError, UsageError
+from .errors import GridFullError, KeyNotFound, SchemaError, UsageError
 from .schema import Schema
 from .storage.arrow import live_batches, to_columns, user_schema
 from .storage.load import in_groups, in_segments, looked_at, record_batches
@@ -80,6 +81,19 @@ class Table(TableStore):
             raise KeyNotFound(f"table {self.name} has no row under key {key!r}")
         return value
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.put(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        if not self.remove(key):
+            raise KeyNotFound(f"table {self.name} has no row under key {key!r}")
+
+    def __iter__(self) -> Iterator[Any]:
+        """The keys, in the order in which they are stored: as good as random."""
+        for batch in self.scan(self.schema.key):
+            columns = [column.to_pylist() for column in batch.columns]
+            yield from columns[0] if len(columns) == 1 else zip(*columns, strict=True)
+
     def __len__(self) -> int:
         return self._flushed().rows
 
@@ -94,11 +108,20 @@ class Table(TableStore):
         return {key: value for key, value in found if value is not missing}
 
     def _flushed(self) -> Snapshot:
-        """The current version, which holds every write acknowledged before the call."""
+        """A version that holds every write acknowledged before the call."""
         if self.store.owner:
-            self.flush()
-            return self.snapshot()
-        with tempfile.TemporaryDirectory(prefix="gridflow-", dir=temporary_root()) as folder:
+            try:
+                self.flush()
+                return self.snapshot()
+            except GridFullError:  # a full grid stays readable
+                pass
+        try:
+            with tempfile.TemporaryDirectory(prefix="gridflow-", dir=temporary_root()) as folder:
+                return self.preview(folder)
+        except (GridFullError, OSError) as error:
+            if error.errno != errno.ENOSPC:
+                raise
+        with tempfile.TemporaryDirectory(prefix="gridflow-") as folder:
             return self.preview(folder)
 
     def _positions(self, columns: Iterable[str] | None) -> list[int]:
@@ -142,9 +165,10 @@ class Table(TableStore):
         self, snapshot: Snapshot, positions: list[int], ranges: list[tuple[int, int]], batch_size: int
     ) -> Iterator[pa.RecordBatch]:
         for segment in range(len(snapshot.segments())):
+            live = snapshot.live(segment)
             for first, last in ranges:
                 begin, end = snapshot.partition_rows(segment, first, last)
-                for batch in live_batches(snapshot, segment, positions, begin, end):
+                for batch in live_batches(snapshot, segment, live, positions, begin, end):
                     for start in range(0, batch.num_rows, batch_size):
                         yield batch.slice(start, batch_size)
 
@@ -257,9 +281,10 @@ class Table(TableStore):
         rows, sizes = [0] * count, [0] * count
         positions = self._positions(None)
         for segment in range(len(snapshot.segments())):
+            live = snapshot.live(segment)
             for partition in range(count):
                 begin, end = snapshot.partition_rows(segment, partition, partition + 1)
-                for batch in live_batches(snapshot, segment, positions, begin, end):
+                for batch in live_batches(snapshot, segment, live, positions, begin, end):
                     rows[partition] += batch.num_rows
                     sizes[partition] += batch.nbytes
         return [PartitionInfo(p, rows[p], sizes[p]) for p in range(count)]

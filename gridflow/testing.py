@@ -32,7 +32,8 @@ import pyarrow as pa
 from ._native.snapshot import Snapshot
 from ._native.store import set_failpoints
 from .catalog import Catalog
-from .grid import Grid, connect, open_reader
+from .grid import Grid, open_reader
+from .open import connect
 from .storage.verify import check_home
 
 __all__ = ["contents", "set_failpoints", "stray_files", "temporary_home", "verified", "verify"]
@@ -76,13 +77,22 @@ def contents(grid: Grid) -> dict[str, tuple[str, list[str]]]:
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Times of 1 ns and maps as numbers and lists: Python has none, or would need pandas to show them."""
-    arrays = []
-    for array in batch.columns:
-        if pa.types.is_timestamp(array.type):
-            array = array.cast(pa.int64())
-        arrays.append(array)
+    """Times and dates as numbers: Arrow has more of them than Python."""
+    arrays = [getattr(array, "storage", array) for array in batch.columns]
+    arrays = [array.cast(_plain_type(array.type)) for array in arrays]
     return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def _plain_type(arrow: pa.DataType) -> pa.DataType:
+    if pa.types.is_temporal(arrow):
+        return pa.int32() if arrow.bit_width == 32 else pa.int64()
+    if pa.types.is_large_list(arrow):
+        return pa.large_list(_plain_type(arrow.value_type))
+    if pa.types.is_map(arrow):
+        return pa.map_(_plain_type(arrow.key_type), _plain_type(arrow.item_type))
+    if pa.types.is_struct(arrow):
+        return pa.struct([field.with_type(_plain_type(field.type)) for field in arrow])
+    return arrow
 
 
 def stray_files(home: Path) -> list[str]:
@@ -138,18 +148,16 @@ def verified(home: Path, **options: Any) -> Iterator[Grid]:
         AssertionError: the grid is not as it should be.
     """
     grid = connect(home, **options)
-    try:
-        assert grid.owner, f"grid {home} is open elsewhere"
-        yield grid
-    except BaseException:
-        grid.close()
-        raise
-    if grid.closed:  # the test's own doing
-        return verify(home)
     with temporary_home() as crashed:
-        copied = _copy(grid, crashed / "grid")
-        expected = contents(grid)
-        grid.close()
+        copied, expected = False, None
+        try:
+            assert grid.owner, f"grid {home} is open elsewhere"
+            yield grid
+            if not grid.closed:  # else that was the test's own doing
+                copied = _copy(grid, crashed / "grid")
+                expected = contents(grid)
+        finally:
+            grid.close()
         assert grid.closed, f"somebody else in this process still uses grid {home}"
         if copied:
             verify(crashed / "grid", expected)

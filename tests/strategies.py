@@ -102,7 +102,7 @@ _PLAIN = {
     "STRING": st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     "BINARY": st.binary(max_size=8),
     "DATE": st.dates(),
-    "TIME": st.times(),
+    "TIME": st.times().map(lambda t: t.replace(fold=0)),
     "UUID": st.uuids(),
 }
 
@@ -111,9 +111,9 @@ def _timestamps(t: Type) -> st.SearchStrategy[Any]:
     if t.unit == "ns":
         return st.integers(-(2**63) + 1, 2**63 - 1).map(lambda i: np.datetime64(i, "ns"))
     if t.utc:
-        return st.datetimes(timezones=st.just(datetime.timezone.utc))
+        return st.datetimes(timezones=st.just(datetime.timezone.utc)).map(lambda d: d.replace(fold=0))
     step = {"s": 1_000_000, "ms": 1_000, "us": 1}[t.unit]
-    return st.datetimes().map(lambda d: d.replace(microsecond=d.microsecond // step * step))
+    return st.datetimes().map(lambda d: d.replace(microsecond=d.microsecond // step * step, fold=0))
 
 
 def _arrays(t: Type) -> st.SearchStrategy[np.ndarray]:

@@ -23,7 +23,7 @@ PUBLIC_NAMES = """
     GridflowError
         UsageError TableNotFound TableExists ColumnNotFound KeyNotFound DuplicateKeyError SchemaError
             StructureError SqlError GridClosedError
-        GridEnvironmentError GridOwnedError GridFullError GridAccessError GridCorruptError GridVersionError
+        GridEnvironmentError GridOwnedError GridFullError GridNotFound GridAccessError GridCorruptError GridVersionError
             GridConnectionError
         InternalError
 """.split()
@@ -35,8 +35,9 @@ LAYERS = [
     ["storage"],
     ["catalog"],
     ["sql", "files"],
-    ["grid", "table"],
+    ["grid", "table", "cache"],
     ["protocols", "client"],
+    ["open"],
     ["server", "cluster", "tf"],
     ["cli"],
 ]

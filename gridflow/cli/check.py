@@ -16,7 +16,7 @@ def command(home: Path | None) -> None:
 
     Prints each problem with its file and offset. Exit code 1 if there is one.
     """
-    from ..grid import connect
+    from ..open import connect
 
     path = existing_home(home)
     # Read-only: a damaged grid must be looked at as it is, not recovered first.

@@ -42,7 +42,7 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_for_writing(home: Path | None) -> Grid | RemoteGrid:
     """The grid, to read and write: as its server's client or as its owner. It is made if it is not there."""
-    from ..grid import connect
+    from ..open import connect
 
     return connect(home)
 
@@ -53,7 +53,7 @@ def open_for_reading(home: Path | None) -> Grid | RemoteGrid:
     Raises:
         UsageError: there is no grid in the directory.
     """
-    from ..grid import connect
+    from ..open import connect
 
     path = existing_home(home)
     try:

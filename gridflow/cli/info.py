@@ -24,15 +24,17 @@ def gather(home: Path | None) -> dict[str, Any]:
             owner = f"served by process {grid.owner_pid}"
         else:
             owner = "nobody" if grid.owner else "embedded in another process"
-        stats = [grid.table(name).stats() for name in grid.tables()]
+        tables = [grid.table(name) for name in grid.tables()]
+        rows = sum(map(len, tables))  # first: it flushes
+        segment_bytes = sum(table.stats()["bytes"] for table in tables)
     files = [entry for entry in path.rglob("*") if entry.is_file()]
     disk = shutil.disk_usage(path)
     return {
         "home": str(path),
         "owner": owner,
-        "tables": len(stats),
-        "rows": sum(s["rows"] for s in stats),
-        "segment_bytes": sum(s["bytes"] for s in stats),
+        "tables": len(tables),
+        "rows": rows,
+        "segment_bytes": segment_bytes,
         # Blocks, not lengths: the log is allocated ahead of its use.
         "used_bytes": sum(_blocks(file) for file in files),
         "free_bytes": disk.free,

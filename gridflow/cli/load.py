@@ -32,15 +32,11 @@ def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
 @click.argument("table_name", metavar="TABLE")
 @common_options
 @click.option("--key", callback=_names, metavar="COL[,COL]", help="The primary key of a table to be made.")
-@click.option(
-    "--partitions", type=click.IntRange(1, MAX_PARTITIONS), help="Partitions of a table to be made."
-)
+@click.option("--partitions", type=click.IntRange(1, MAX_PARTITIONS), help="Partitions of a table to be made.")
 @click.option("--columns", callback=_names, metavar="[NAME=]COL,...", help="Load these, under these names.")
 @click.option("--type", "type_texts", metavar="COL=TYPE", multiple=True, help="Type of a column to be made.")
 @click.option("--row-number", metavar="COL", help="Number the rows: a LONG key column that goes on counting.")
-@click.option(
-    "--insert", is_flag=True, help="Fail on a key that is there already; otherwise its row is replaced."
-)
+@click.option("--insert", is_flag=True, help="Fail on a key that is there already; otherwise its row is replaced.")
 @click.option("--keep-case", is_flag=True, help="Take names as they are; otherwise they fold to upper case.")
 @click.option("--delimiter", help="Between the fields of a CSV file.")
 @click.option("--format", "form", type=click.Choice(["parquet", "csv", "arrow", "tfrecord", "npz"]))
@@ -124,19 +120,13 @@ def _typing(text: str) -> tuple[str, Type]:
     return name.strip(), parse_type(kind.strip())
 
 
-def _check_existing(
-    table: Table, key: tuple[str, ...], partitions: int | None, types: dict[str, Type]
-) -> None:
+def _check_existing(table: Table, key: tuple[str, ...], partitions: int | None, types: dict[str, Type]) -> None:
     """What is for a table to be made may be said again of one that is there, if it is the same."""
     schema = table.schema
     if key and key != schema.key:
-        raise UsageError(
-            f"table {table.name} is there with key {', '.join(schema.key)}, not {', '.join(key)}"
-        )
+        raise UsageError(f"table {table.name} is there with key {', '.join(schema.key)}, not {', '.join(key)}")
     if partitions is not None and partitions != table.partitions_count:
-        raise UsageError(
-            f"table {table.name} is there with {table.partitions_count} partitions, not {partitions}"
-        )
+        raise UsageError(f"table {table.name} is there with {table.partitions_count} partitions, not {partitions}")
     for name, kind in types.items():
         if schema[name].type.text() != kind.text():
             raise UsageError(f"table {table.name} is there with column {schema[name]}, not {kind.text()}")
@@ -188,9 +178,7 @@ def _make_table(
     return grid.create_table(name, types, key=key, **count)  # type: ignore[return-value]
 
 
-def _load(
-    table: Table, source: Source, names: list[str], row_number: str | None, mode: str, file: Path
-) -> int:
+def _load(table: Table, source: Source, names: list[str], row_number: str | None, mode: str, file: Path) -> int:
     import numpy as np
     import pyarrow as pa
 

@@ -89,19 +89,18 @@ def _signal_pipe() -> int:
 
 
 def _announce(out: Console, node: Node) -> None:
-    from .shell.rendering import table_overview
+    from .shell.rendering import table_list, table_overview
 
-    rows = [(t.name, t.stats()) for t in map(node.grid.table, node.grid.tables())]
-    row_count = sum(stats["rows"] for _, stats in rows)
-    size = human_bytes(sum(stats["bytes"] for _, stats in rows))
+    tables = table_list(node.grid)
+    rows, size = (sum(tables[name].to_pylist()) for name in ("ROWS", "BYTES"))
     out.print(f"Gridflow {__version__}, process {os.getpid()}", style="bold")
     for name, value in (
         ("home", str(node.home)),
         ("listens on", node.location),
-        ("holds", f"{counted(len(rows), 'table')}, {counted(row_count, 'row')}, {size}"),
+        ("holds", f"{counted(len(tables), 'table')}, {counted(rows, 'row')}, {human_bytes(size)}"),
     ):
         out.print(f"{name:<12}{value}", markup=False, soft_wrap=True)
-    if rows:
-        out.print(table_overview(node.grid))
+    if tables:
+        out.print(table_overview(tables))
     out.print("ready; Ctrl-C stops it")
     out.file.flush()

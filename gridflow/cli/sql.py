@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     help="How to print rows. json and csv print all of a value, and bytes as base64.",
 )
 @click.pass_context
-def command(
-    ctx: click.Context, home: Path | None, texts: tuple[str, ...], file: Path | None, style: str
-) -> None:
+def command(ctx: click.Context, home: Path | None, texts: tuple[str, ...], file: Path | None, style: str) -> None:
     """Run SQL on a grid: at its server if one runs, else as its owner.
 
     Without -e and -f it is a shell; with its standard input piped it runs that. Statements end with ;
@@ -49,9 +47,7 @@ def command(
     interactive = not (texts or file or piped)
     with _open(home, interactive) as grid:
         debug = bool(ctx.find_root().meta.get("gridflow.debug"))
-        session = Session(
-            grid, console(), console(stderr=True), style=style, interactive=interactive, debug=debug
-        )
+        session = Session(grid, console(), console(stderr=True), style=style, interactive=interactive, debug=debug)
         if interactive:
             from .shell import repl
 
@@ -84,7 +80,7 @@ def _open(home: Path | None, interactive: bool) -> Grid | RemoteGrid:
     try:
         return open_for_writing(home)
     except (GridOwnedError, GridAccessError) as error:
-        from ..grid import connect
+        from ..open import connect
 
         grid = connect(home, read_only=True)  # queries still work; a change says why it does not
         if interactive:

@@ -24,9 +24,10 @@ def command(home: Path | None, style: str) -> None:
     from .shell.rendering import render, table_list, table_overview
 
     with open_for_reading(home) as grid:
+        tables = table_list(grid)
         if style != "table":
-            click.echo(render(table_list(grid), style), nl=False)
-        elif grid.tables():
-            console().print(table_overview(grid))
+            click.echo(render(tables, style), nl=False)
+        elif tables:
+            console().print(table_overview(tables))
         else:
             click.echo(f"no tables in {grid.home} yet; CREATE TABLE or 'gridflow load' makes one")

@@ -93,9 +93,7 @@ def _look_at(path: Path, records: np.ndarray) -> tuple[dict[str, str], dict[str,
             if kind is None:
                 continue  # an empty feature: missing
             if kinds.setdefault(name, kind) != kind:
-                raise SchemaError(
-                    f"{path}, record {number}: feature {name} is a {kind}, before a {kinds[name]}"
-                )
+                raise SchemaError(f"{path}, record {number}: feature {name} is a {kind}, before a {kinds[name]}")
             lengths.setdefault(name, set()).add(len(getattr(feature, kind).value))
         for name in kinds:
             if name not in features or features[name].WhichOneof("kind") is None:
@@ -154,9 +152,7 @@ def _column(values: np.ndarray, splits: np.ndarray, kind: Type) -> pa.Array:
     lengths = np.diff(splits)
     if kind.kind == "LIST":
         item = kind.children[0][1].arrow()
-        return pa.LargeListArray.from_arrays(
-            pa.array(splits), _numbers(values, item, splits), type=kind.arrow()
-        )
+        return pa.LargeListArray.from_arrays(pa.array(splits), _numbers(values, item, splits), type=kind.arrow())
     if kind.kind == "TENSOR":
         if values.dtype == object:  # the tensor's bytes as one string
             _expect(lengths, 1)

@@ -132,9 +132,7 @@ class Connection:
         self._client = None
 
     @contextmanager
-    def _channel(
-        self, timeout: float | None
-    ) -> Iterator[tuple[flight.FlightClient, flight.FlightCallOptions]]:
+    def _channel(self, timeout: float | None) -> Iterator[tuple[flight.FlightClient, flight.FlightCallOptions]]:
         with self._lock:
             if self._address is None:
                 raise GridClosedError(f"grid {self.home} is closed; call gridflow.connect() again")

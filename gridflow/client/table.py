@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ..catalog import TableEntry
-from ..errors import SchemaError, UsageError
+from ..errors import GridConnectionError, SchemaError, UsageError
 from ..protocols import flight_messages as messages
 from ..schema import Schema
 from ..storage.load import looked_at, record_batches
@@ -20,6 +20,10 @@ from .rows import batches_of_rows
 if TYPE_CHECKING:
     from .._native.snapshot import Snapshot
     from .grid import RemoteGrid
+
+
+#: Rows are sent in pieces of about this size: gRPC copies a message several times, and small ones stay in the cache.
+PIECE_BYTES = 2 << 20
 
 
 class RemoteTable(Table):
@@ -119,18 +123,21 @@ class RemoteTable(Table):
         return self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT).count
 
     def _flushed(self) -> Snapshot:
-        self.flush()
+        try:
+            self.flush()
+        except GridConnectionError:
+            return super()._flushed()  # as any reader does that has no owner to ask
         return self.snapshot()
 
     def _check_usable(self) -> None:
         self._grid._check_open()
 
 
-def _of_one_schema(
-    batches: Iterator[pa.RecordBatch], schema: pa.Schema, table: str
-) -> Iterator[pa.RecordBatch]:
-    """The batches as they are; a stream has one schema."""
+def _of_one_schema(batches: Iterator[pa.RecordBatch], schema: pa.Schema, table: str) -> Iterator[pa.RecordBatch]:
+    """The batches, which must have one schema, cut into pieces of a size that travels well."""
     for batch in batches:
         if not batch.schema.equals(schema):
             raise SchemaError(f"table {table}: a batch has columns {batch.schema}, the first one {schema}")
-        yield batch
+        rows = max(1, batch.num_rows * PIECE_BYTES // max(1, batch.nbytes))
+        for start in range(0, batch.num_rows, rows):
+            yield batch.slice(start, rows)

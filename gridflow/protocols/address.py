@@ -8,7 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-SOCKET_NAME = "serve.sock"
+from ..config import SOCKET_NAME
+
 #: sun_path has 108 bytes with its NUL on Linux, and 104 on other systems.
 _MAX_PATH_BYTES = 103
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._~/+,=@-]+\Z")
@@ -28,6 +29,7 @@ class SocketAddress:
     def __init__(self, home: Path):
         self.path = home / SOCKET_NAME
         self._folder: str | None = None
+        self._pid = os.getpid()  # a forked child must not take the link away from its parent
         short = str(self.path)
         if len(os.fsencode(short)) > _MAX_PATH_BYTES or not _PLAIN_PATH.match(short):
             self._folder = tempfile.mkdtemp(prefix="gridflow-")
@@ -40,5 +42,5 @@ class SocketAddress:
     def close(self) -> None:
         """Remove the link, if there is one. May be called again."""
         folder, self._folder = self._folder, None
-        if folder:
+        if folder and self._pid == os.getpid():
             shutil.rmtree(folder, ignore_errors=True)

@@ -106,9 +106,7 @@ def _encode(value: Any, body: bytearray) -> Any:
         return {"m": [[_encode(k, body), _encode(v, body)] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
         return {"l": [_encode(v, body) for v in value]}
-    raise SchemaError(
-        f"a parameter of type {type(value).__name__} cannot be sent: no column holds such values"
-    )
+    raise SchemaError(f"a parameter of type {type(value).__name__} cannot be sent: no column holds such values")
 
 
 def _slice(body: memoryview, offset: Any, length: Any) -> bytes:

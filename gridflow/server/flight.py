@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.flight as flight
 
-from .. import __version__
+from ..config import VERSION
 from ..errors import GridConnectionError, GridflowError, TableNotFound, UsageError
 from ..grid import Grid
 from ..protocols import flight_messages as messages
@@ -106,7 +106,7 @@ class FlightService(flight.FlightServerBase):
 
     def _hello(self, _: messages.Hello) -> Message:
         return messages.Welcome(
-            os.getpid(), str(self.grid.home), __version__, self.grid.default_partitions, self.durability
+            os.getpid(), str(self.grid.home), VERSION, self.grid.default_partitions, self.durability
         )
 
     def _create_table(self, m: messages.CreateTable) -> Message:

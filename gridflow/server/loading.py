@@ -13,8 +13,8 @@ from ..errors import GridClosedError, GridConnectionError
 from ..protocols import flight_messages as messages
 from ..table import Table
 
-#: Batches that have come in and are not yet in the table: the next one arrives while one is written.
-_WAITING_BATCHES = 2
+#: Batches that have come in and are not yet in the table: the next ones arrive while some are written.
+_WAITING_BATCHES = 8
 #: Seconds after which a side that waits for the other looks whether there still is a reason to.
 _LOOK_AGAIN = 0.1
 
@@ -51,9 +51,7 @@ class StreamLoad:
             GridConnectionError: the stream was cut; nothing of it is kept.
             GridflowError: the table's reason not to take it; nothing of it is kept.
         """
-        writer = threading.Thread(
-            target=self._write, args=(reader.schema,), name="gridflow-load", daemon=True
-        )
+        writer = threading.Thread(target=self._write, args=(reader.schema,), name="gridflow-load", daemon=True)
         writer.start()
         try:
             self._read(reader, writer)

@@ -11,7 +11,8 @@ from types import TracebackType
 from ..client import RemoteGrid
 from ..config import DEFAULT_PARTITIONS, MAX_PARTITIONS
 from ..errors import GridOwnedError, UsageError
-from ..grid import Grid, connect
+from ..grid import Grid
+from ..open import connect
 from ..protocols.address import SocketAddress
 from .flight import FlightService
 
@@ -54,8 +55,7 @@ class Node:
             pid = grid.owner_pid
             grid.close()
             raise GridOwnedError(
-                f"grid {grid.home} is served by process {pid} already; "
-                f"use that one, or stop it with 'kill {pid}'"
+                f"grid {grid.home} is served by process {pid} already; use that one, or stop it with 'kill {pid}'"
             )
         grid.default_partitions = partitions
         self.grid: Grid = grid

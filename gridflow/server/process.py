@@ -34,7 +34,7 @@ class ServerProcess:
 
     def __init__(self, home: str | os.PathLike[str], *arguments: str):
         self.home = Path(home)
-        command = [sys.executable, "-m", "gridflow.cli", "serve", "--home", str(home), *arguments]
+        command = [sys.executable, "-m", "gridflow", "serve", "--home", str(home), *arguments]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

@@ -54,13 +54,19 @@ def export_batch(snapshot: Snapshot, segment: int, positions: list[int], begin: 
 
 
 def live_batches(
-    snapshot: Snapshot, segment: int, positions: list[int], begin: int, end: int
+    snapshot: Snapshot, segment: int, live: np.ndarray | None, positions: list[int], begin: int, end: int
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of [begin, end) that are not deleted: views, or one copy where there are many gaps."""
+    """The rows of [begin, end) that are not deleted: views, or one copy where there are many gaps.
+
+    ``live`` is ``snapshot.live(segment)``.
+    """
     if begin >= end:
         return
+    if not positions:  # rows of no columns: they still count
+        for batch in live_batches(snapshot, segment, live, [0], begin, end):
+            yield batch.select([])
+        return
     batch = export_batch(snapshot, segment, positions, begin, end)
-    live = snapshot.live(segment)
     if live is None:
         yield batch
         return
@@ -122,52 +128,105 @@ def _check_key_bytes(keys: list[pa.Array], table: str) -> None:
 
 
 def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
-    """An array in the layout of a column type; ``where`` begins the message if it does not fit."""
+    """An array in the layout of a column type, without loss; ``where`` begins the message if it does not fit."""
     target = t.arrow()
+    given = array.type
     try:
+        if _has_views(given):  # Arrow's casts of these lose items
+            array = pa.array(array.to_pylist(), _without_views(given))
+        if pa.types.is_run_end_encoded(given):
+            array = pc.run_end_decode(array)
         if t.kind == "TENSOR":
-            return _cast_tensor(array, t)
-        if isinstance(array, pa.ExtensionArray):
-            array = array.storage
-        if t.kind == "UUID" and array.type != target:
-            return _cast_uuid(array)
-        if array.type == target:
-            return _in_range(array, t)
-        return _in_range(_not_infinite(array.cast(target), array), t)
+            array = _stack(array, t)
+        else:
+            if isinstance(array, pa.ExtensionArray):
+                array = array.storage
+            if t.kind == "UUID" and array.type != target:
+                array = _cast_uuid(array)
+            elif array.type != target:
+                _check_fields(array.type, t)
+                array = _without_loss(array.cast(target), array)
+        if _has_limits(t):
+            _check_limits(array, t)
+        return array
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError, AttributeError) as error:
-        raise SchemaError(f"{where}: got {array.type}: {error}") from None
+        raise SchemaError(f"{where}: got {given}: {error}") from None
 
 
-def _not_infinite(narrow: pa.Array, wide: pa.Array) -> pa.Array:
-    """Of a cast from a wider float: Arrow makes an infinity of what is out of range, we an error."""
-    if pa.types.is_floating(narrow.type) and pa.types.is_floating(wide.type):
-        before = np.isinf(wide.to_numpy(zero_copy_only=False))
-        if (np.isinf(narrow.to_numpy(zero_copy_only=False)) != before).any():
-            raise SchemaError(f"a number is out of the range of {narrow.type}")
-    return narrow
+def _has_views(arrow: pa.DataType) -> bool:
+    if pa.types.is_list_view(arrow) or pa.types.is_large_list_view(arrow):
+        return True
+    return any(_has_views(arrow.field(i).type) for i in range(arrow.num_fields))
 
 
-def _in_range(array: pa.Array, t: Type) -> pa.Array:
-    """What an Arrow type allows and ours does not: a time of day outside of the day."""
-    if t.kind == "TIME" and len(array):
+def _without_views(arrow: pa.DataType) -> pa.DataType:
+    if pa.types.is_map(arrow):
+        return pa.map_(arrow.key_type, _without_views(arrow.item_type))
+    if pa.types.is_struct(arrow):
+        return pa.struct([field.with_type(_without_views(field.type)) for field in arrow])
+    if pa.types.is_fixed_size_list(arrow):
+        return pa.list_(_without_views(arrow.value_type), arrow.list_size)
+    return pa.large_list(_without_views(arrow.value_type)) if arrow.num_fields else arrow
+
+
+def _check_fields(arrow: pa.DataType, t: Type) -> None:
+    """Arrow's casts drop the fields of a struct that the target has not."""
+    parts = [arrow.field(i) for i in range(arrow.num_fields)]
+    if t.kind == "STRUCT" and pa.types.is_struct(arrow):
+        fields = dict(t.children)
+        for part in parts:
+            if part.name not in fields:
+                raise SchemaError(f"no field {part.name}; {did_you_mean(part.name, fields)}")
+            _check_fields(part.type, fields[part.name])
+    elif t.kind == "MAP" and pa.types.is_map(arrow):
+        _check_fields(arrow.item_type, t.children[1][1])
+    elif t.kind == "LIST" and len(parts) == 1:
+        _check_fields(parts[0].type, t.children[0][1])
+
+
+def _without_loss(cast: pa.Array, array: pa.Array) -> pa.Array:
+    """The result of a cast, where it says the same: Arrow rounds, cuts hours off or makes an infinity without a word."""
+    given, got = array.type, cast.type
+    if pa.types.is_floating(got) and pa.types.is_floating(given):
+        before = np.isinf(array.to_numpy(zero_copy_only=False))
+        if (np.isinf(cast.to_numpy(zero_copy_only=False)) != before).any():
+            raise SchemaError(f"a number is out of the range of {got}")
+    elif pa.types.is_decimal(got) and pa.types.is_floating(given) or pa.types.is_date(got) and not pa.types.is_date(given):
+        if not pa.types.is_string(given) and not cast.cast(given).equals(array):
+            raise SchemaError(f"a value is none of {got} without loss")
+    return cast
+
+
+def _has_limits(t: Type) -> bool:
+    return t.kind in ("TIME", "TENSOR") or any(_has_limits(child) for _, child in t.children)
+
+
+def _check_limits(array: pa.Array, t: Type) -> None:
+    """What Arrow's types allow and ours do not: a null in a tensor, a boolean of 2, a time of day outside of the day."""
+    if t.kind == "TENSOR":
+        numbers = array.flatten()  # of the rows that are not null
+        if numbers.null_count:
+            raise SchemaError("a number in a tensor is null")
+        if t.element == "BOOL" and len(numbers) and pc.max(numbers).as_py() > 1:
+            raise SchemaError("a number in a tensor of booleans is neither 0 nor 1")
+    elif t.kind == "TIME":
         least, most = (bound.value for bound in pc.min_max(array).values())
         if least is not None and not 0 <= least <= most < 86_400_000_000:
             raise SchemaError("a time of day is from 00:00 to less than 24:00")
-    return array
-
-
-def _cast_tensor(array: pa.Array, t: Type) -> pa.Array:
-    """A column of tensors; none of their numbers may be missing."""
-    result = _stack(array, t)
-    numbers = result.flatten()  # of the rows that are not null
-    if numbers.null_count:
-        raise SchemaError("a number in a tensor is null")
-    if t.element == "BOOL" and len(numbers) and pc.max(numbers).as_py() > 1:
-        raise SchemaError("a number in a tensor of booleans is neither 0 nor 1")
-    return result
+    elif t.kind == "LIST":
+        _check_limits(array.flatten(), t.children[0][1])
+    elif t.kind in ("STRUCT", "MAP"):
+        if t.kind == "STRUCT":
+            parts = array.flatten()
+        else:
+            parts = [pa.ListArray.from_arrays(array.offsets, part).flatten() for part in (array.keys, array.items)]
+        for part, (_, child) in zip(parts, t.children, strict=True):
+            if _has_limits(child):
+                _check_limits(part, child)
 
 
 def _stack(array: pa.Array, t: Type) -> pa.Array:
+    """A column of tensors."""
     target = t.arrow()
     if isinstance(array.type, pa.FixedShapeTensorType):
         if tuple(array.type.shape) != t.shape:
@@ -240,10 +299,7 @@ def from_numpy(values: Any, t: Type | None, where: str) -> pa.Array:
         if not isinstance(values, np.ndarray):
             return pa.array(values, t.arrow() if t is not None else None)
         if values.dtype.kind == "O" or values.ndim == 1 and values.dtype.kind in "SU":
-            items = values.tolist()
-            if t is not None and t.kind == "TENSOR":
-                return from_numpy(items, t, where)
-            return pa.array(items, t.arrow() if t is not None else None)
+            return from_numpy(values.tolist(), t, where)
         if values.ndim == 1:
             return pa.array(values)
         if t is not None and t.kind == "LIST":

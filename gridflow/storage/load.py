@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from .._native.rows import RowCodec
 from ..errors import ColumnNotFound, SchemaError, did_you_mean
 from ..schema import Schema
 from .arrow import from_numpy
@@ -78,9 +80,15 @@ def _only_batches(items: Iterator[Any], table: str) -> Iterator[pa.RecordBatch]:
 
 def _from_mapping(data: Mapping[str, Any], schema: Schema, table: str) -> pa.RecordBatch:
     arrays = {}
+    codec = RowCodec(schema, table)
     for name, values in data.items():
         if name not in schema:
-            raise ColumnNotFound(f"table {table} has no column {name}; {did_you_mean(name, schema.names)}")
+            raise ColumnNotFound(f"table {table} has no column {name}; {did_you_mean(str(name), schema.names)}")
+        if isinstance(values, np.ndarray) and values.dtype.kind in "OSU":
+            values = values.tolist()
+        if not isinstance(values, (np.ndarray, pa.Array, pa.ChunkedArray)):
+            values = list(values)
+            codec.check_column(name, values)  # Arrow takes 1.5 for an integer, and more of the kind
         arrays[name] = from_numpy(values, schema[name].type, f"table {table}, column {schema[name]}")
     lengths = {name: len(a) for name, a in arrays.items()}
     if len(set(lengths.values())) > 1:

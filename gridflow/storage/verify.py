@@ -12,7 +12,7 @@ import numpy as np
 from .._native.catalog import read_catalog
 from .._native.snapshot import Snapshot
 from .._native.store import check_log
-from ..errors import GridCorruptError, GridVersionError
+from ..errors import GridCorruptError, GridNotFound, GridVersionError
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
         except (GridCorruptError, GridVersionError) as error:
             file, offset = getattr(error, "file", None), getattr(error, "offset", None)
             problems.append(Problem(file or str(home), offset, str(error)))
-        except FileNotFoundError as error:
+        except GridNotFound as error:
             problems.append(Problem(str(home), None, str(error)))
         return None
 
@@ -69,7 +69,7 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
 def _table_ids(home: Path) -> set[int]:
     try:
         return {table_id for table_id, _, _ in read_catalog(str(home))[2]}
-    except (GridCorruptError, GridVersionError, FileNotFoundError):
+    except (GridCorruptError, GridVersionError, GridNotFound):
         return set()
 
 
@@ -79,7 +79,7 @@ def _check_log(home: Path) -> None:
     for attempt in range(100):
         try:
             return check_log(str(home))
-        except FileNotFoundError:  # the owner dropped a file of the log just now
+        except GridNotFound:  # the owner dropped a file of the log just now
             if attempt == 99:
                 raise
         except GridCorruptError as error:  # or it wrote on just behind the place that was looked at

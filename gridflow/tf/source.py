@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from ..config import resolve_home
+from ..config import SOCKET_NAME, resolve_home
 from ..errors import (
     GridClosedError,
     GridConnectionError,
@@ -26,7 +26,7 @@ from ..errors import (
     TableNotFound,
 )
 from ..grid import open_reader, owned_grid
-from ..protocols.address import SOCKET_NAME, SocketAddress
+from ..protocols.address import SocketAddress
 from ..schema import Schema
 from . import ops
 

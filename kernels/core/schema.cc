@@ -67,9 +67,9 @@ class Parser {
     if (tensor != (node.dim_count > 0)) return Fail("dimensions do not fit the type");
     int64_t bytes = 1;
     if (tensor) {
+      if (node.element < GF_BOOL || node.element > GF_FLOAT64) return Fail("unknown element type of a tensor");
       type->element = static_cast<gf_kind>(node.element);
       bytes = ElementWidth(type->element);
-      if (bytes == 0) return Fail("unknown element type of a tensor");
     }
     for (int i = 0; i < node.dim_count; ++i) {
       uint64_t dim = 0;

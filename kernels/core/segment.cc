@@ -39,6 +39,8 @@ class Layout {
     view->type = &type;
     view->length = length;
     GF_RETURN_IF_ERROR(Take(0, Bits(length), &view->validity));
+    // Nobody looks for nulls where the type has none, and so everybody must agree that there are none.
+    if (!type.nullable && view->validity != nullptr && length > 0) return Fail("nulls in a column that has none");
     switch (type.kind) {
       case GF_BOOL:
         return Take(Bits(length), Bits(length), &view->data);
@@ -187,6 +189,7 @@ Status Segment::Check() {
 
   GF_RETURN_IF_ERROR(Schema::Parse(file.data() + header_.schema_offset, header_.schema_bytes, file.path(),
                                    static_cast<int64_t>(header_.schema_offset), &schema_));
+  if (header_.buffer_count == 0) return fail(52, "there are no buffers");
   buffers_.resize(header_.buffer_count);
   std::memcpy(buffers_.data(), file.data() + header_.directory_offset, directory_bytes);
   for (size_t i = 0; i < buffers_.size(); ++i) {
@@ -195,7 +198,7 @@ Status Segment::Check() {
         buffer.offset > header_.checksum_offset || buffer.bytes > header_.checksum_offset - buffer.offset)
       return fail(static_cast<int64_t>(header_.directory_offset + 16 * i), "a buffer lies outside the data");
   }
-  if (buffers_.empty() || buffers_[0].bytes != header_.rows * 8)
+  if (buffers_[0].bytes != header_.rows * 8)
     return fail(static_cast<int64_t>(header_.directory_offset), "the key hashes have the wrong size");
   hashes_ = reinterpret_cast<const uint64_t*>(file.data() + buffers_[0].offset);
   Layout layout(file, buffers_, header_.directory_offset);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 #include "core/failpoint.h"
 #include "core/key_hash.h"
@@ -185,9 +186,21 @@ Status TableEdit::Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapsh
     // The rename may have happened and only the sync after it failed: then the new version stands, and so must its
     // files.
     Manifest stands;
-    if (!Manifest::Read(folder_ + "/manifest", &stands).ok() || stands.version != manifest_.version) return status;
+    if (!Manifest::Read(folder_ + "/manifest", &stands).ok()) {
+      written_.clear();  // nobody knows: files that nothing names are swept some day, named ones are needed
+      return status;
+    }
+    if (stands.version != manifest_.version) return status;
   }
   GF_KILLPOINT("manifest.written");
+  // What this edit wrote and then did without: a segment of which no row stayed, a bitmap of a preview.
+  std::set<std::string> named;
+  for (const gf_manifest_segment& now : manifest_.segments) {
+    named.insert(Path(now.segment_id, ".seg"));
+    named.insert(Path(now.deletions_id, ".del"));
+  }
+  for (const std::string& path : written_)
+    if (named.count(path) == 0) obsolete_.push_back(path);
   written_.clear();
   for (const gf_manifest_segment& old : base_->manifest().segments) {
     bool segment_stays = false, deletions_stay = false;

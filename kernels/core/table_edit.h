@@ -40,7 +40,7 @@ class TableEdit {
   // What Commit() would publish, for this process only: a reader's way to see a memory table's rows among the others.
   // `folder` can be any; nothing of it is needed once this object is gone.
   Status Preview(std::shared_ptr<const TableSnapshot>* out);
-  // Files of the old version that the new one does not name: to be unlinked, after Commit().
+  // Files of the old version, or written for the new one, that this does not name: to be unlinked, after Commit().
   const std::vector<std::string>& obsolete() const { return obsolete_; }
 
  private:

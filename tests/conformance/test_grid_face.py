@@ -141,6 +141,13 @@ def test_many_keys_at_once(table):
     assert len(table) == 98
 
 
+def test_insert_all_writes_all_rows_or_none(table):
+    table.insert_all({1: {"NAME": "a"}, 2: {"NAME": "b"}})
+    with pytest.raises(gridflow.DuplicateKeyError, match="key 2"):
+        table.insert_all([(3, {"NAME": "c"}), (2, {"NAME": "d"})])
+    assert len(table) == 2 and table.get(2)["NAME"] == "b"
+
+
 def test_one_bad_row_keeps_all_of_a_commit_out(table):
     with pytest.raises(gridflow.SchemaError, match="NAME"):
         table.put_all([(1, {"NAME": "good"}), (2, {"NAME": 3})])

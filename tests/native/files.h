@@ -2,6 +2,8 @@
 #ifndef GRIDFLOW_TESTS_NATIVE_FILES_H_
 #define GRIDFLOW_TESTS_NATIVE_FILES_H_
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -49,6 +51,23 @@ inline void WriteFile(const std::string& path, const std::string& bytes) {
   std::filesystem::remove(path);
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
+
+// As long as it lives no file can grow beyond so many bytes: writes fail as they do on a full disk.
+class NoRoom {
+ public:
+  explicit NoRoom(uint64_t bytes) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const struct rlimit less = {bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &less);
+  }
+  ~NoRoom() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+  NoRoom(const NoRoom&) = delete;
+  NoRoom& operator=(const NoRoom&) = delete;
+
+ private:
+  struct rlimit before_;
+};
 
 inline std::set<std::string> Names(const std::string& folder) {
   std::set<std::string> names;

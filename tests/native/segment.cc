@@ -258,6 +258,41 @@ TEST(one_and_two_threads_write_the_same_bytes_of_rows_wider_than_a_block) {
   }
 }
 
+TEST(where_there_is_no_room_nothing_is_left) {
+  const test::Folder folder;
+  const Schema schema = test::PlainSchema();
+  RowsBuilder builder(schema);
+  for (int64_t id = 0; id < 40; ++id) test::AppendRow(&builder, test::PlainKey(id), test::PlainValue(std::string(100000, 'x')));
+  for (int threads : {1, 2}) {
+    for (uint64_t room : {0u, 1000u, 1u << 20, 4000000u}) {
+      const test::NoRoom full(room);
+      CHECK(!Write(folder / "a.seg", schema, {builder.Views()}, threads).ok());
+      CHECK(test::Names(folder.path()).empty());
+    }
+    CHECK_OK(Write(folder / "a.seg", schema, {builder.Views()}, threads));
+    std::filesystem::remove(folder / "a.seg");
+  }
+}
+
+TEST(rows_out_of_order_are_seen) {
+  const test::Folder folder;
+  const Schema schema = test::PlainSchema();
+  RowsBuilder builder(schema);
+  for (int64_t id = 0; id < 20; ++id) test::AppendRow(&builder, test::PlainKey(id), test::PlainValue("text"));
+  KeyOrder keys;
+  int64_t source, row;
+  CHECK_OK(OrderByKey(schema, {builder.Views()}, &keys, &source, &row));
+  std::swap(keys.order[3], keys.order[4]);
+  std::swap(keys.hashes[3], keys.hashes[4]);
+  SegmentSpec spec;
+  spec.path = folder / "a.seg";
+  spec.schema = &schema;
+  CHECK_OK(WriteSegment(spec, {builder.Views()}, keys.order, keys.hashes));
+  Opened segment;
+  CHECK_OK(Segment::Open(spec.path, &segment));
+  CHECK_CODE(segment->Verify(), kCorrupt);
+}
+
 TEST(many_rows_are_ordered_by_hash_and_the_last_of_a_key_stays) {
   const Schema schema = test::PlainSchema();
   for (int64_t keys : {1, 7, 2500, 20000}) {

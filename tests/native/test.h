@@ -28,8 +28,14 @@ struct Register {
   Register(const char* name, void (*run)()) { Cases().push_back({name, run}); }
 };
 
+// What a failure is said to have happened in, as "seed 7".
+inline std::string& Context() {
+  static auto* context = new std::string;
+  return *context;
+}
+
 [[noreturn]] inline void Fail(const char* file, int line, const std::string& what) {
-  std::fprintf(stderr, "%s:%d: %s\n", file, line, what.c_str());
+  std::fprintf(stderr, "\n%s:%d: %s\n%s\n", file, line, what.c_str(), Context().c_str());
   std::_Exit(1);
 }
 

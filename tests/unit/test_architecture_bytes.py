@@ -41,9 +41,7 @@ def test_segment_of_three_rows(tmp_path):
         assert [table.partition_of(key) for key in (3, 1, 2)] == [542, 636, 939]
     segment = (tmp_path / "grid" / "tables" / "1" / "0000000000000001.seg").read_bytes()
     assert "this segment of 648 bytes" in TEXT and len(segment) == 648
-    drawn = re.findall(
-        r"^ +(\d+) +(\d+)  (?:buffer (\d)|header|schema|directory|checksums)", TEXT, re.MULTILINE
-    )
+    drawn = re.findall(r"^ +(\d+) +(\d+)  (?:buffer (\d)|header|schema|directory|checksums)", TEXT, re.MULTILINE)
     assert len(drawn) == 10
     buffers = [(int(offset), int(size)) for offset, size, number in drawn if number]
     directory = struct.unpack_from("<12Q", segment, 256)

@@ -114,9 +114,7 @@ def test_info_and_tables_name_an_owner_that_is_running(run, kittens, home):
         assert "KITTENS" in run("tables").output
         assert "no problems" in run("check").output
     code = "import gridflow, sys; g = gridflow.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
-    embedding = subprocess.Popen(
-        [sys.executable, "-c", code, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    embedding = subprocess.Popen([sys.executable, "-c", code, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert embedding.stdout.readline() == b"open\n"
     assert "another process" in run("info").output
     assert "KITTENS" in run("tables").output
@@ -158,9 +156,7 @@ def test_sql_takes_texts_files_and_standard_input(run, kittens, tmp_path):
     assert run("sql", "--format", "csv", "-f", str(script)).stdout == "N\n3\n"
     assert run("sql", "--format", "csv", input="SELECT MAX(ID) AS M FROM KITTENS").stdout == "M\n3\n"
     assert run("sql", "--format", "csv", "-f", "-", input="SELECT 1 AS A;").stdout == "A\n1\n"
-    assert (
-        run("sql", "--format", "csv", "-e", "SELECT 1 AS A", "-e", "SELECT 2 AS B").stdout == "A\n1\nB\n2\n"
-    )
+    assert run("sql", "--format", "csv", "-e", "SELECT 1 AS A", "-e", "SELECT 2 AS B").stdout == "A\n1\nB\n2\n"
 
 
 def test_sql_stops_at_the_first_error_and_points_at_it(run, kittens, tmp_path):
@@ -174,9 +170,9 @@ def test_sql_stops_at_the_first_error_and_points_at_it(run, kittens, tmp_path):
 
 def test_debug_shows_the_traceback(run):
     result = CliRunner().invoke(main, ["--debug", "sql", "--home", "/dev/null/x", "-e", "SELECT 1"])
-    assert isinstance(result.exception, gridflow.GridAccessError)
+    assert isinstance(result.exception, gridflow.GridNotFound)
     result = CliRunner().invoke(main, ["sql", "--debug", "--home", "/dev/null/x", "-e", "SELECT 1"])
-    assert isinstance(result.exception, gridflow.GridAccessError)
+    assert isinstance(result.exception, gridflow.GridNotFound)
 
 
 def test_a_script_that_is_not_utf8_says_where(run, tmp_path):

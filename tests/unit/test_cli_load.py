@@ -97,10 +97,7 @@ def test_a_table_that_is_there_decides_the_types(load, rows, home, people):
 
 def test_columns_are_chosen_renamed_and_typed(load, home, people):
     chosen = ("--columns", "KEY=id,name", "--key", "KEY", "--type", "key=VARCHAR")
-    assert (
-        "cannot fill column name UINT8[2]"
-        in load(people, "P", *chosen, "--type", "name=UINT8[2]", code=1).output
-    )
+    assert "cannot fill column name UINT8[2]" in load(people, "P", *chosen, "--type", "name=UINT8[2]", code=1).output
     load(people, "P", *chosen)
     with gridflow.connect(home) as grid:
         assert str(grid.table("P").schema) == "KEY STRING NOT NULL, NAME STRING, PRIMARY KEY (KEY)"

@@ -110,9 +110,7 @@ def test_a_file_of_nothing_or_of_something_else_is_a_clear_error(tmp_path, name)
 def test_npz_arrays_become_scalars_and_tensors(tmp_path):
     pixels = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
     flags = pixels % 2 == 0
-    np.savez(
-        tmp_path / "a.npz", pixels=pixels, label=np.arange(5, dtype=np.int32), flags=flags, s=list("abcde")
-    )
+    np.savez(tmp_path / "a.npz", pixels=pixels, label=np.arange(5, dtype=np.int32), flags=flags, s=list("abcde"))
     assert types(tmp_path / "a.npz") == {
         "pixels": "UINT8[4,3]",
         "label": "INT32",

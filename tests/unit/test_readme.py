@@ -36,7 +36,7 @@ def environment(tmp_path_factory):
     """A default grid of our own, and `gridflow` as a command even where the package is not installed."""
     folder = tmp_path_factory.mktemp("readme")
     command = folder / "gridflow"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gridflow.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gridflow "$@"\n')
     command.chmod(0o755)
     return folder, {
         **os.environ,
@@ -82,9 +82,7 @@ def test_files_that_are_named_exist(document):
 
 def test_functions_that_the_architecture_names_exist():
     """`Class::Method`, `Class.method` and `module.function` are to be found in the sources."""
-    named = re.findall(
-        r"`(?:\w+(?:::|\.))+(\w+)(?:\([^`]*\))?`", (ROOT / "docs/architecture.md").read_text("utf-8")
-    )
+    named = re.findall(r"`(?:\w+(?:::|\.))+(\w+)(?:\([^`]*\))?`", (ROOT / "docs/architecture.md").read_text("utf-8"))
     folders = ["gridflow", "cython", "kernels"]
     kinds = (".py", ".pyx", ".h", ".cc")
     paths = (path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in kinds)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from gridflow import errors
 from gridflow.protocols import flight_messages as messages
-from gridflow.protocols.address import SOCKET_NAME, SocketAddress
+from gridflow.config import SOCKET_NAME
+from gridflow.protocols.address import SocketAddress
 from gridflow.protocols.values import decode_values, encode_values
 
 EXAMPLES = [

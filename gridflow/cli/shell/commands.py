@@ -70,10 +70,11 @@ def run(session: Session, text: str) -> None:
 def _tables(session: Session, words: list[str]) -> None:
     """List the tables with their rows and bytes."""
     _none(words, "!tables")
+    tables = rendering.table_list(session.grid)
     if session.style != "table":
-        rendering.show(rendering.table_list(session.grid), session.style, session.out)
-    elif session.grid.tables():
-        session.out.print(rendering.table_overview(session.grid))
+        rendering.show(tables, session.style, session.out)
+    elif tables:
+        session.out.print(rendering.table_overview(tables))
     else:
         session.note("no tables yet; CREATE TABLE makes one")
 

@@ -137,12 +137,11 @@ def table_list(grid: Grid | RemoteGrid) -> pa.Table:
     rows = []
     for name in grid.tables():
         table = grid.table(name)
-        stats = table.stats()
         rows.append(
             {
                 "TABLE": name,
-                "ROWS": stats["rows"],
-                "BYTES": stats["bytes"],
+                "ROWS": len(table),  # first: it flushes
+                "BYTES": table.stats()["bytes"],
                 "PARTITIONS": table.partitions_count,
                 "KEY": ", ".join(table.schema.key),
                 "COLUMNS": ", ".join(map(str, table.schema.columns)),
@@ -153,8 +152,8 @@ def table_list(grid: Grid | RemoteGrid) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema(list(zip(names, types, strict=True))))
 
 
-def table_overview(grid: Grid | RemoteGrid) -> Table:
-    """The tables of a grid, for people."""
+def table_overview(tables: pa.Table) -> Table:
+    """What ``table_list`` gives, for people."""
     result = Table(box=box.ROUNDED, header_style="bold")
     for name, justify in (
         ("TABLE", "left"),
@@ -165,7 +164,7 @@ def table_overview(grid: Grid | RemoteGrid) -> Table:
         ("COLUMNS", "left"),
     ):
         result.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in table_list(grid).to_pylist():
+    for row in tables.to_pylist():
         result.add_row(
             Text(row["TABLE"]),
             f"{row['ROWS']:,}",

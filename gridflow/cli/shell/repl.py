@@ -80,7 +80,7 @@ def _read_and_run(prompt: PromptSession[str], session: Session) -> bool:
     try:
         session.run(text)
     except KeyboardInterrupt:
-        session.fail("cancelled")
+        session.cancelled()
     except Leave:
         return False
     return True

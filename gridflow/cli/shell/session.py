@@ -91,6 +91,11 @@ class Session:
         """Print an error."""
         self.err.print(Text("error: ", style="bold red").append(message, style="red not bold"))
 
+    def cancelled(self) -> None:
+        """Say that Ctrl-C has ended a statement."""
+        owner = self.grid.owner
+        self.fail("cancelled" if owner else "cancelled; if it was a change, its server may have made it: look")
+
     def note(self, message: str) -> None:
         """Print a remark, for people only."""
         if self.interactive:

@@ -1,5 +1,0 @@
-"""``python -m gridflow.cli`` is the command ``gridflow``."""
-
-from . import main
-
-main()

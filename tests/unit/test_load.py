@@ -1,0 +1,289 @@
+"""Bulk load: every kind of input, both modes, one commit whatever happens on the way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import uuid
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gridflow.storage.load
+from gridflow import DuplicateKeyError, GridflowError, SchemaError, UsageError
+from gridflow.testing import contents, temporary_home, verified
+
+COLUMNS = {
+    "ID": "LONG",
+    "N": "VARCHAR",
+    "X": "DOUBLE",
+    "P": "UINT8[2,3]",
+    "B": "BOOL[2]",
+    "U": "UUID",
+    "D": "DECIMAL(8,2)",
+    "T": "TIMESTAMP",
+    "L": "LIST<STRUCT<A INT, S VARCHAR>>",
+    "M": "MAP<VARCHAR, INT>",
+}
+COUNT = 6
+IDS = np.arange(COUNT)
+PIXELS = np.arange(COUNT * 6, dtype=np.uint8).reshape(COUNT, 2, 3)
+FLAGS = np.arange(COUNT * 2).reshape(COUNT, 2) % 3 == 0
+UUIDS = [uuid.UUID(int=i) for i in range(COUNT)]
+TIMES = [dt.datetime(2024, 1, 1, i) for i in range(COUNT)]
+LISTS = [[{"A": i, "S": None}] * (i % 3) if i != 4 else None for i in range(COUNT)]
+MAPS = [{"a": i, "b": None} if i % 2 else {} for i in range(COUNT)]
+NAMES = [None if i == 3 else f"row {i}" for i in range(COUNT)]
+ROWS = [
+    {"ID": i, "N": NAMES[i], "X": i / 2, "P": PIXELS[i], "B": FLAGS[i], "U": UUIDS[i], "D": decimal.Decimal(i), "T": TIMES[i]}
+    | {"L": LISTS[i], "M": MAPS[i]}
+    for i in range(COUNT)
+]
+COLUMN_LISTS = {name: [row[name] for row in ROWS] for name in COLUMNS}
+COLUMN_ARRAYS = {**COLUMN_LISTS, "ID": IDS, "X": IDS / 2, "P": PIXELS, "B": FLAGS, "T": np.array(TIMES, "M8[us]")}
+
+
+def arrow(kind: str) -> pa.Table:
+    """The rows as Arrow: as the store lays them out, as other programs do, and in rarer layouts."""
+    fixed = lambda a, t: pa.FixedSizeListArray.from_arrays(a, t)  # noqa: E731
+    item = pa.struct([("A", pa.int32()), ("S", pa.string())])
+    columns = {
+        "ID": pa.array(IDS),
+        "N": pa.array(NAMES),
+        "X": pa.array(IDS / 2),
+        "P": fixed(fixed(pa.array(PIXELS.reshape(-1)), 3), 2),
+        "B": pa.array(FLAGS.tolist(), pa.list_(pa.bool_())),
+        "U": pa.array([str(u) for u in UUIDS]),
+        "D": pa.array(IDS.tolist(), pa.decimal128(20, 4)),
+        "T": pa.array(TIMES, pa.timestamp("ns")),
+        "L": pa.array(LISTS, pa.list_(item)),
+        "M": pa.array([list(m.items()) for m in MAPS], pa.map_(pa.string(), pa.int64())),
+    }
+    if kind == "own":
+        columns |= {
+            "N": pa.array(NAMES, pa.large_string()),
+            "P": pa.FixedShapeTensorArray.from_numpy_ndarray(PIXELS),
+            "U": pa.array(UUIDS, pa.uuid()),
+            "L": pa.array(LISTS, pa.large_list(item)),
+        }
+    if kind == "rare":
+        columns |= {
+            "ID": pa.array(IDS, pa.int8()),
+            "N": pa.array(NAMES).dictionary_encode(),
+            "X": pa.array(IDS / 2, pa.float16()),
+            "P": pa.array(PIXELS.reshape(COUNT, 6).tolist(), pa.large_list(pa.int64())),
+            "B": pa.array(FLAGS.astype("u1").tolist(), pa.list_(pa.uint8(), 2)),
+            "U": pa.array([u.bytes for u in UUIDS], pa.binary()),
+            "D": pa.array(IDS.tolist(), pa.int32()),
+            "T": pa.array(TIMES, pa.timestamp("s")),
+            "L": pa.array(LISTS, pa.list_view(pa.struct([("S", pa.string_view()), ("A", pa.uint8())]))),
+        }
+    if kind == "views":
+        columns |= {
+            "N": pa.array(NAMES, pa.string_view()),
+            "X": pa.array(IDS / 2, pa.float32()),
+            "P": pa.array(PIXELS.tolist(), pa.list_(pa.list_(pa.uint8()))),
+            "B": pa.array(FLAGS.tolist(), pa.list_(pa.bool_(), 2)),
+            "U": pa.array([u.bytes for u in UUIDS], pa.binary(16)),
+            "T": pa.array(TIMES, pa.timestamp("ms")),
+        }
+    return pa.table(columns)
+
+
+def sliced(table: pa.Table) -> pa.Table:
+    """The same rows as slices of something larger, in chunks of uneven size."""
+    more = pa.concat_tables([table.slice(3, 2), table, table.slice(0, 3)]).combine_chunks()
+    whole = more.slice(2, COUNT)
+    return pa.concat_tables([whole.slice(0, 1), whole.slice(1, 3), whole.slice(4)])
+
+
+INPUTS = {
+    "rows": lambda: ROWS,
+    "generator of rows": lambda: (row for row in ROWS),
+    "columns of lists": lambda: COLUMN_LISTS,
+    "columns of arrays": lambda: COLUMN_ARRAYS,
+    "columns of objects": lambda: {n: np.array([*v, None], object)[:-1] for n, v in COLUMN_LISTS.items() if n not in "PB"}
+    | {"P": PIXELS[::-1][::-1], "B": list(FLAGS)},
+    "pandas": lambda: pd.DataFrame({name: list(values) for name, values in COLUMN_ARRAYS.items()}),
+    "batches": lambda: arrow("plain").to_batches(max_chunksize=2),
+    "generator of batches": lambda: iter(arrow("plain").to_batches(max_chunksize=4)),
+    "reader": lambda: arrow("plain").to_reader(max_chunksize=4),
+    "batch": lambda: arrow("plain").to_batches()[0],
+    "columns backwards": lambda: arrow("plain").select(list(COLUMNS)[::-1]),
+    **{kind: lambda kind=kind: arrow(kind) for kind in ("plain", "own", "rare", "views")},
+    **{f"{kind} in slices": lambda kind=kind: sliced(arrow(kind)) for kind in ("plain", "own", "rare", "views")},
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_every_kind_of_input(grid, kind):
+    expected = grid.create_table("EXPECTED", COLUMNS, key="ID")
+    for row in ROWS:
+        expected.put(row["ID"], {name: value for name, value in row.items() if name != "ID"})
+    table = grid.create_table("T", COLUMNS, key="ID")
+    told: list[int] = []
+    assert table.load(INPUTS[kind](), progress=told.append) == COUNT and told[-1] == COUNT
+    assert contents(grid)["T"] == contents(grid)["EXPECTED"]
+    assert table.load(expected.scan(batch_size=2), mode="replace") == COUNT
+    assert contents(grid)["T"] == contents(grid)["EXPECTED"]
+
+
+@pytest.mark.parametrize("empty", [[], {}, {"ID": []}, iter(()), pa.table({"ID": pa.array([], pa.int64())}), pd.DataFrame()])
+def test_nothing_is_no_commit(grid, empty):
+    table = grid.create_table("T", COLUMNS, key="ID")
+    version = table.version()
+    assert table.load(empty) == 0 and table.version() == version and len(table) == 0
+
+
+def test_columns_left_out_are_null(grid):
+    table = grid.create_table("T", {**COLUMNS, "W": "INT NOT NULL"}, key="ID")
+    for data in ({"ID": [1], "W": [5]}, pa.table({"ID": [2], "W": [5]}), [{"ID": 3, "W": 5}], pd.DataFrame({"ID": [4], "W": [5]})):
+        assert table.load(data) == 1
+    for key in range(1, 5):
+        assert table.get(key) == {**{name: None for name in COLUMNS if name != "ID"}, "W": 5}
+    with pytest.raises(SchemaError, match="the data has no column W INT32 NOT NULL; it has ID"):
+        table.load({"ID": [5]})
+
+
+def test_pandas_has_its_own_nulls(grid):
+    table = grid.create_table("T", {"ID": "LONG", "I": "INT", "X": "DOUBLE", "S": "VARCHAR", "T": "TIMESTAMP"}, key="ID")
+    frame = pd.DataFrame({"ID": [1, 2], "I": [1, None], "X": [0.5, float("nan")], "S": ["a", None]})
+    frame["T"] = pd.to_datetime(["2024-01-01", None])
+    frame["I"] = frame["I"].astype("Int64")
+    table.load(frame)
+    assert table.get(1) == {"I": 1, "X": 0.5, "S": "a", "T": dt.datetime(2024, 1, 1)}
+    assert table.get(2) == {"I": None, "X": None, "S": None, "T": None}
+
+
+@pytest.mark.parametrize("as_rows", [True, False])
+def test_replace_takes_the_last_of_a_key_and_insert_refuses_two(grid, monkeypatch, as_rows):
+    """In one chunk and in several."""
+    table = grid.create_table("T", {"ID": "LONG", "V": "INT"}, key="ID")
+    keys = [1, 2, 1, 3, 2, 1] * 5
+    data = [{"ID": k, "V": i} for i, k in enumerate(keys)] if as_rows else {"ID": keys, "V": list(range(30))}
+    for size in (1 << 30, 64):
+        monkeypatch.setattr(gridflow.storage.load, "SEGMENT_BYTES", size)
+        monkeypatch.setattr(gridflow.storage.load, "ROWS_AT_ONCE", size)
+        table.load(data)
+        assert table.get_all([1, 2, 3]) == {1: {"V": 29}, 2: {"V": 28}, 3: {"V": 27}} and len(table) == 3
+        before, version = contents(grid), table.version()
+        fresh = [{"ID": 10, "V": 0}, {"ID": 11, "V": 0}]
+        for bad in ([*fresh, {"ID": 2, "V": 0}], [*fresh, {"ID": 12}, *fresh], [*fresh * 100]):
+            given = bad if as_rows else pa.Table.from_pylist(bad)
+            with pytest.raises(DuplicateKeyError, match=r"table T has a row under key (2|10|11) already"):
+                table.load(given, mode="insert")
+            assert contents(grid) == before and table.version() == version
+        assert table.load(fresh, mode="insert") == 2
+        table.remove_all([10, 11])
+        assert table.load(fresh, mode="insert") == 2, "a key that was removed is free again"
+        table.remove_all([10, 11])
+
+
+def failing_inputs():
+    def rows():
+        yield from ({"ID": i, "V": i} for i in range(50))
+        yield {"ID": 50, "V": "x"}
+
+    def raising():
+        yield from ({"ID": i, "V": i} for i in range(50))
+        raise RuntimeError("the source broke")
+
+    batches = [pa.record_batch({"ID": pa.array(range(i, i + 10)), "V": pa.array(range(10))}) for i in range(0, 50, 10)]
+    wrong = pa.record_batch({"ID": pa.array([60]), "V": pa.array(["x"])})
+    null = pa.record_batch({"ID": pa.array([None], pa.int64()), "V": pa.array([1])})
+
+    def broken_reader():
+        yield from batches
+        raise RuntimeError("the source broke")
+
+    return {
+        "row": (rows, SchemaError),
+        "source of rows": (raising, RuntimeError),
+        "batch": (lambda: iter([*batches, wrong]), SchemaError),
+        "null": (lambda: iter([*batches, null]), SchemaError),
+        "no batch": (lambda: iter([*batches, 7]), SchemaError),
+        "source of batches": (broken_reader, RuntimeError),
+        "reader": (lambda: pa.RecordBatchReader.from_batches(batches[0].schema, broken_reader()), RuntimeError),
+    }
+
+
+@pytest.mark.parametrize("kind", failing_inputs())
+def test_an_error_in_a_later_chunk_keeps_nothing(grid, monkeypatch, kind):
+    monkeypatch.setattr(gridflow.storage.load, "SEGMENT_BYTES", 100)
+    monkeypatch.setattr(gridflow.storage.load, "ROWS_AT_ONCE", 10)
+    table = grid.create_table("T", {"ID": "LONG", "V": "INT"}, key="ID")
+    table.put(1, {"V": 1000})
+    table.flush()
+    before, files = contents(grid), sorted(table.folder.iterdir())
+    make, error = failing_inputs()[kind]
+    told: list[int] = []
+    with pytest.raises(error):
+        table.load(make(), progress=told.append)
+    assert told and told[-1] > 10, "it failed before there was something to keep"
+    assert contents(grid) == before and sorted(table.folder.iterdir()) == files
+    assert table.load({"ID": [1], "V": [2]}) == 1, "the table is free again"
+
+
+def test_rows_that_are_all_superseded_leave_no_file(grid, monkeypatch):
+    monkeypatch.setattr(gridflow.storage.load, "ROWS_AT_ONCE", 10)
+    table = grid.create_table("T", {"ID": "LONG"}, key="ID")
+    table.load([{"ID": i % 10} for i in range(50)])
+    assert len(table) == 10 and len(list(table.folder.glob("*.seg"))) == table.stats()["segments"]
+
+
+@pytest.mark.parametrize("action", ["put", "load", "compact", "drop", "remove", "put_if_absent"])
+def test_data_that_changes_the_table_it_is_loaded_to(grid, action):
+    table = grid.create_table("T", {"ID": "LONG"}, key="ID")
+    other = grid.create_table("OTHER", {"ID": "LONG"}, key="ID")
+    table.put(1, {})
+
+    def rows():
+        yield {"ID": 2}
+        other.put(len(table), {})  # reading, and writing elsewhere, is fine
+        {
+            "put": lambda: table.put(3, {}),
+            "load": lambda: table.load([{"ID": 3}]),
+            "compact": table.compact,
+            "drop": lambda: grid.drop_table("T"),
+            "remove": lambda: table.remove(1),
+            "put_if_absent": lambda: table.put_if_absent(3, {}),
+        }[action]()
+
+    with pytest.raises(UsageError, match="table T is being loaded by this very thread"):
+        table.load(rows())
+    assert len(table) == 1 and 1 in other and "T" in grid.tables()
+    assert table.load(iter([{"ID": i} for i in range(5)])) == 5
+
+
+def test_a_table_is_loaded_from_itself(grid):
+    table = grid.create_table("T", {"ID": "LONG", "V": "INT"}, key="ID")
+    table.put_all((i, {"V": i}) for i in range(100))
+    table.flush()
+    table.remove_all(range(0, 100, 2))
+    before = contents(grid)
+    assert table.load(table.scan(batch_size=7)) == 50
+    assert table.load(table.to_arrow()) == 50
+    assert contents(grid) == before
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 1000)), max_size=80), st.integers(1, 500), st.booleans())
+def test_loads_of_any_size_in_any_chunks(pairs, size, as_rows):
+    with pytest.MonkeyPatch.context() as patch, temporary_home() as home, verified(home) as grid:
+        patch.setattr(gridflow.storage.load, "SEGMENT_BYTES", size)
+        patch.setattr(gridflow.storage.load, "ROWS_AT_ONCE", size)
+        table = grid.create_table("T", {"ID": "LONG", "V": "INT"}, key="ID")
+        table.put_all((i, {"V": -1}) for i in range(10))
+        data = [{"ID": k, "V": v} for k, v in pairs]
+        expected = {**dict.fromkeys(range(10), -1), **dict(pairs)}
+        table.load(data if as_rows else {"ID": [k for k, _ in pairs], "V": [v for _, v in pairs]})
+        assert {k: v["V"] for k, v in table.get_all(range(40)).items()} == expected
+        try:
+            table.load(data, mode="insert")
+            assert not data
+        except GridflowError as error:
+            assert isinstance(error, DuplicateKeyError)

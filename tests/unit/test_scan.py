@@ -1,0 +1,174 @@
+"""Scans, Arrow views and partitions: every row exactly once, and nothing copied."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gridflow import ColumnNotFound, SchemaError
+from gridflow.table import partition_ranges
+from gridflow.testing import temporary_home, verified
+
+COLUMNS = {"ID": "LONG", "N": "VARCHAR", "P": "UINT8[2,2]"}
+
+
+def rows(ids) -> dict:
+    ids = np.asarray(ids)
+    pixels = np.broadcast_to((ids % 251).astype(np.uint8)[:, None, None], (len(ids), 2, 2))
+    return {"ID": ids, "N": [f"row {i}" for i in ids], "P": np.ascontiguousarray(pixels)}
+
+
+@pytest.fixture
+def table(grid):
+    """10,000 rows with a prime number of partitions, in several segments, with gaps of every size, and in memory."""
+    table = grid.create_table("T", COLUMNS, key="ID", partitions=97)
+    for start in range(0, 8000, 2000):
+        table.load(rows(range(start, start + 2000)))
+    table.load(rows(range(500, 1500)))
+    table.remove_all(range(100, 200))
+    table.remove_all(range(3000, 5000, 2))
+    table.flush()
+    table.put_all((i, {"N": f"row {i}", "P": np.full((2, 2), i % 251, np.uint8)}) for i in range(8000, 10000))
+    return table
+
+
+EXPECTED = sorted({*range(10_000)} - {*range(100, 200)} - {*range(3000, 5000, 2)})
+
+
+def ids(batches) -> list[int]:
+    return sorted(i for batch in batches for i in batch["ID"].to_pylist())
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000, 65536, 1 << 40])
+def test_every_row_once_in_batches_of_any_size(table, batch_size):
+    batches = list(table.scan(batch_size=batch_size))
+    assert ids(batches) == EXPECTED and max(batch.num_rows for batch in batches) <= batch_size
+    for batch in batches:
+        batch.validate(full=True)
+        numbers = np.asarray(batch["ID"])
+        assert batch["N"].to_pylist() == [f"row {i}" for i in numbers]
+        assert (batch["P"].to_numpy_ndarray() == (numbers % 251)[:, None, None]).all()
+
+
+def test_columns_come_in_the_order_asked_for(table):
+    assert table.to_arrow().schema.names == ["ID", "N", "P"]
+    assert next(table.scan(["P", "ID"])).schema.names == ["P", "ID"]
+    assert table.to_arrow("N").schema.names == ["N"]
+    none = table.to_arrow([])
+    assert none.num_columns == 0 and sum(batch.num_rows for batch in table.scan([])) == len(EXPECTED)
+    for action in (lambda: table.to_arrow(["ID", "M"]), lambda: table.scan("M")):
+        with pytest.raises(ColumnNotFound, match="no column M; there are ID, N, P"):
+            action()
+    with pytest.raises(SchemaError, match="batch_size is at least 1"):
+        table.scan(batch_size=0)
+
+
+def test_a_scan_of_partitions_holds_their_rows_and_no_others(table):
+    by_partition: dict[int, list[int]] = {p: [] for p in range(97)}
+    for i in EXPECTED:
+        by_partition[table.partition_of(i)].append(i)
+    for partition in range(97):
+        assert ids(table.scan(partitions=partition)) == by_partition[partition]
+    chosen = [5, 96, 0, 1, 2, 6, 5]
+    assert ids(table.scan(partitions=chosen)) == sorted(i for p in set(chosen) for i in by_partition[p])
+    assert ids(table.scan(partitions=np.arange(97))) == EXPECTED
+    assert list(table.scan(partitions=[])) == []
+    info = table.partitions()
+    assert [p for p, _, _ in info] == list(range(97))
+    assert [found.rows for found in info] == [len(by_partition[p]) for p in range(97)]
+    assert all(found.bytes >= found.rows * 12 for found in info)
+    assert sum(found.rows for found in info) == len(table)
+
+
+@pytest.mark.parametrize("bad", [-1, 97, [0, 97], 0.5, True, "0", [None]])
+def test_partitions_that_are_not_there(table, bad):
+    with pytest.raises(SchemaError, match="table T has partitions 0 to 96, not"):
+        list(table.scan(partitions=bad))
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 1 << 20), st.lists(st.integers(), max_size=30, unique=True), st.data())
+def test_any_count_of_partitions_splits_the_rows(count, numbers, data):
+    numbers = [i % (1 << 62) for i in numbers]
+    with temporary_home() as home, verified(home) as grid:
+        table = grid.create_table("T", {"ID": "LONG"}, key="ID", partitions=count)
+        table.put_all((i, {}) for i in numbers)
+        where = {i: table.partition_of(i) for i in numbers}
+        assert all(0 <= p < count for p in where.values())
+        cut = data.draw(st.integers(0, count))
+        for begin, end in ((0, cut), (cut, count)):
+            found = ids(table.scan(partitions=range(begin, end))) if end - begin < 2000 else None
+            assert found is None or found == sorted(i for i, p in where.items() if begin <= p < end)
+        for i in numbers[:5]:
+            assert i in ids(table.scan(partitions=where[i]))
+
+
+@given(st.lists(st.integers(0, 40), max_size=30))
+def test_ranges_hold_what_was_chosen(chosen):
+    ranges = partition_ranges(chosen, 41, "T")
+    assert [p for first, last in ranges for p in range(first, last)] == sorted(set(chosen))
+    assert all(a[1] < b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+
+
+# ---- views ----
+
+
+def buffers(array: pa.Array) -> list[pa.Buffer]:
+    found = [b for b in array.buffers() if b is not None and b.size]
+    return found
+
+
+def mapped(folder) -> list[tuple[int, int]]:
+    with open("/proc/self/maps") as maps:
+        spans = [line.split()[0].split("-") for line in maps if str(folder) in line and ".seg" in line]
+    return [(int(first, 16), int(last, 16)) for first, last in spans]
+
+
+def test_arrow_columns_are_views_of_the_mapped_segments(grid):
+    columns = {**COLUMNS, "B": "BOOL", "L": "LIST<STRUCT<A INT, M MAP<STRING, UUID>>>", "D": "DECIMAL(5,2)"}
+    table = grid.create_table("V", columns, key="ID")
+    table.load(rows(range(5000)))
+    table.put(1, {"N": "new", "L": [{"A": 1, "M": None}]})
+    whole, again = table.to_arrow(), table.to_arrow()
+    spans = mapped(table.folder)
+    for name in columns:
+        for chunk, second in zip(whole[name].chunks, again[name].chunks, strict=True):
+            here, there = ([b.address for b in buffers(getattr(c, "storage", c))] for c in (chunk, second))
+            assert here and here == there, f"column {name} was copied"
+            for buffer in buffers(getattr(chunk, "storage", chunk)):
+                inside = any(first <= buffer.address and buffer.address + buffer.size <= last for first, last in spans)
+                assert inside, f"column {name} has a buffer outside of the segments"
+                assert not buffer.is_mutable
+
+
+def test_views_stay_what_they_were(grid):
+    """Whatever happens to the table, to its files and to the grid."""
+    table = grid.create_table("V", COLUMNS, key="ID")
+    table.load(rows(range(5000)))
+    view, scan = table.to_arrow(), table.scan(batch_size=100)
+    first = next(scan)
+    table.load(rows(range(2500)))
+    table.remove_all(range(4000))
+    table.compact()
+    assert len(table) == 1000
+    seen = [first, *scan]
+    assert ids(seen) == list(range(5000)), "a scan is of one version"
+    grid.drop_table("V")
+    grid.close()
+    assert sorted(view["ID"].to_pylist()) == list(range(5000))
+    numbers = np.asarray(view["ID"])
+    assert (view["P"].combine_chunks().to_numpy_ndarray() == (numbers % 251)[:, None, None]).all()
+
+
+def test_an_empty_table_has_the_schema_of_a_full_one(grid):
+    table = grid.create_table("V", {**COLUMNS, "U": "UUID", "L": "LIST<STRING NOT NULL> NOT NULL"}, key="ID")
+    empty = table.to_arrow()
+    assert list(table.scan()) == [] and empty.num_rows == len(table) == 0
+    assert empty.schema.field("P").type == pa.fixed_shape_tensor(pa.uint8(), [2, 2])
+    assert empty.schema.field("U").type == pa.uuid() and not empty.schema.field("ID").nullable
+    table.put(1, {"L": []})
+    assert table.to_arrow().schema == next(table.scan()).schema == empty.schema
+    assert sum(found.rows for found in table.partitions()) == 1
