@@ -95,26 +95,31 @@ cdef extern from "core/column.h" namespace "gridflow" nogil:
     cdef cppclass ColumnView:
         const Type* type
         int64_t length
-        cbool missing()
-        cbool IsNull(int64_t)
+        const uint8_t* data
+        cbool missing() const
+        cbool IsNull(int64_t) const
+        cbool Bit(int64_t) const
+        const uint8_t* Value(int64_t) const
+
+    cbool CheckedRange(const ColumnView&, int64_t, int64_t*, int64_t*)
 
 
 cdef extern from "core/row_codec.h" namespace "gridflow" nogil:
-    Status EncodeKey(const Schema&, const vector[ColumnView]&, int64_t, string*)
-    Status EncodeValue(const Schema&, const vector[ColumnView]&, int64_t, string*)
-    Status CheckKey(const Schema&, const uint8_t*, size_t)
-    Status CheckValue(const Schema&, const uint8_t*, size_t)
+    Status EncodeKey(const Schema&, const vector[ColumnView]&, int64_t, string*) except +
+    Status EncodeCell(const ColumnView&, int64_t, string*) except +
+    Status CheckKey(const Schema&, const uint8_t*, size_t) except +
+    Status CheckValue(const Schema&, const uint8_t*, size_t) except +
     cdef cppclass RowsBuilder:
-        RowsBuilder(const Schema&)
-        void Append(const uint8_t*, const uint8_t*)
-        vector[ColumnView] Views()
+        RowsBuilder(const Schema&) except +
+        void Append(const uint8_t*, const uint8_t*) except +
+        vector[ColumnView] Views() except +
         int64_t rows()
 
 
 cdef extern from "core/segment.h" namespace "gridflow" nogil:
     cdef cppclass Segment:
         @staticmethod
-        Status Open(const string&, shared_ptr[const Segment]*)
+        Status Open(const string&, shared_ptr[const Segment]*) except +
         const Schema& schema() const
         int64_t rows() const
         const uint64_t* hashes() const
@@ -124,6 +129,7 @@ cdef extern from "core/segment.h" namespace "gridflow" nogil:
         const ColumnView& column(int) const
         int FindColumn(uint32_t) const
         void PartitionRows(uint32_t, uint32_t, uint32_t, int64_t*, int64_t*) const
+        Status CheckOffsets(int) const
         Status Verify() const
 
     cdef cppclass Deletions:
@@ -141,7 +147,7 @@ cdef extern from "core/snapshot.h" namespace "gridflow" nogil:
 
     cdef cppclass TableSnapshot:
         @staticmethod
-        Status Open(const string&, uint32_t, shared_ptr[const TableSnapshot]*)
+        Status Open(const string&, uint32_t, shared_ptr[const TableSnapshot]*) except +
         const Manifest& manifest() const
         const Schema& schema() const
         const vector[SegmentRef]& segments() const
@@ -168,8 +174,8 @@ cdef extern from "core/manifest.h" namespace "gridflow" nogil:
         Schema schema
         vector[gf_manifest_segment] segments
         @staticmethod
-        Status Read(const string&, Manifest*)
-        Status Write(const string&, cbool)
+        Status Read(const string&, Manifest*) except +
+        Status Write(const string&, cbool) except +
 
     cdef cppclass CatalogEntry:
         uint32_t table_id
@@ -181,7 +187,7 @@ cdef extern from "core/manifest.h" namespace "gridflow" nogil:
         uint64_t version
         vector[CatalogEntry] tables
         @staticmethod
-        Status Read(const string&, Catalog*)
+        Status Read(const string&, Catalog*) except +
         Status Write(const string&, cbool)
         const CatalogEntry* Find(const string&) const
 
@@ -200,7 +206,7 @@ cdef extern from "gridflow/log_format.h" nogil:
 cdef extern from "core/log.h" namespace "gridflow" nogil:
     cdef cppclass LogFile:
         @staticmethod
-        Status Create(const string&, uint64_t, uint64_t, cbool, shared_ptr[LogFile]*)
+        Status Create(const string&, uint64_t, uint64_t, cbool, shared_ptr[LogFile]*) except +
         const string& path() const
         uint64_t first_lsn() const
         uint64_t tail() const
@@ -208,7 +214,7 @@ cdef extern from "core/log.h" namespace "gridflow" nogil:
         const uint8_t* Append(uint64_t, const void*, uint64_t, const void*, uint64_t)
         Status Sync(uint64_t) const
 
-    Status ListLog(const string&, vector[string]*)
+    Status ListLog(const string&, vector[string]*) except +
     gf_log_operation OperationAt(const uint8_t*)
 
 
@@ -221,9 +227,9 @@ cdef extern from "core/memory_table.h" namespace "gridflow" nogil:
         const uint8_t* value() const
 
     cdef cppclass MemoryTable:
-        MemoryTable()
-        void Put(uint64_t, const uint8_t*, const shared_ptr[LogFile]&)
-        void Absorb(const MemoryTable&)
+        MemoryTable() except +
+        void Put(uint64_t, const uint8_t*, const shared_ptr[LogFile]&) except +
+        void Absorb(const MemoryTable&) except +
         const MemoryEntry* Find(uint64_t, const uint8_t*, size_t) const
         size_t size() const
         uint64_t bytes() const
@@ -238,7 +244,7 @@ cdef extern from "core/log_replay.h" namespace "gridflow" nogil:
 
     cdef cppclass LogReplay:
         LogReplay(string)
-        Status Run(uint64_t, cbool, cmap[uint32_t, ReplayTarget]*)
+        Status Run(uint64_t, cbool, cmap[uint32_t, ReplayTarget]*) except +
         uint64_t next_lsn() const
 
 
@@ -260,12 +266,12 @@ cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
         kInsert
 
     cdef cppclass TableEdit:
-        TableEdit(string, shared_ptr[const TableSnapshot], cbool, int)
-        Status AddMemory(const MemoryTable&)
-        Status AddRows(const vector[vector[ColumnView]]&, LoadMode, int64_t*, string*)
-        Status Merge(const vector[int]&)
-        Status Commit(uint64_t, shared_ptr[const TableSnapshot]*)
-        Status Preview(shared_ptr[const TableSnapshot]*)
+        TableEdit(string, shared_ptr[const TableSnapshot], cbool, int) except +
+        Status AddMemory(const MemoryTable&) except +
+        Status AddRows(const vector[vector[ColumnView]]&, LoadMode, int64_t*, string*) except +
+        Status Merge(const vector[int]&) except +
+        Status Commit(uint64_t, shared_ptr[const TableSnapshot]*) except +
+        Status Preview(shared_ptr[const TableSnapshot]*) except +
         const vector[string]& obsolete() const
 
 
@@ -275,8 +281,8 @@ cdef extern from "core/arrow_c.h" namespace "gridflow" nogil:
         int64_t null_count
         void (*release)(ArrowArray*) noexcept nogil
 
-    Status ImportColumn(const Type&, const ArrowArray&, ColumnView*)
-    void ExportColumn(const ColumnView&, int64_t, int64_t, const shared_ptr[const Segment]&, ArrowArray*)
+    Status ImportColumn(const Type&, const ArrowArray&, ColumnView*) except +
+    void ExportColumn(const ColumnView&, int64_t, int64_t, const shared_ptr[const Segment]&, ArrowArray*) except +
 
 
 cdef extern from "core/mapping.h" namespace "gridflow" nogil:

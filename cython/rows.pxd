@@ -1,7 +1,8 @@
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libcpp.string cimport string
+from libcpp.vector cimport vector
 
-from gridflow._native.core cimport Schema
+from gridflow._native.core cimport ColumnView, Schema
 
 
 cdef class RowCodec:
@@ -15,6 +16,7 @@ cdef class RowCodec:
     cdef int encode_value(self, object value, string& out) except -1
     cdef object decode_key(self, const uint8_t* p)
     cdef object decode_value(self, const uint8_t* p)
+    cdef object decode_row(self, const vector[ColumnView]& columns, int64_t row)
 
 
 cdef object schema_from_native(const Schema& schema)

@@ -14,8 +14,10 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.math cimport fabs, isinf
 from libc.string cimport memcpy
 from libcpp.string cimport string
+from libcpp.vector cimport vector
 
 from gridflow._native.core cimport *
+from gridflow._native.status cimport check
 
 from gridflow import schema as _schema
 from gridflow.config import MAX_KEY_BYTES
@@ -558,6 +560,30 @@ cdef object decode_item(const Type* t, const uint8_t** at):
     return array
 
 
+cdef object decode_cell(const ColumnView& column, int64_t row):
+    """The value of a cell where it lies; nested ones go by way of their encoding."""
+    cdef const Type* t = column.type
+    cdef int64_t start, end
+    cdef string encoded
+    cdef const uint8_t* p
+    if column.missing() or column.IsNull(row):
+        return None
+    if t.kind == GF_BOOL:
+        return column.Bit(row)
+    if t.kind == GF_BINARY or t.kind == GF_STRING:
+        if not CheckedRange(column, row, &start, &end):
+            raise _errors.GridCorruptError(f"column {t.name.decode()} has impossible offsets")
+        if t.kind == GF_BINARY:
+            return PyBytes_FromStringAndSize(<const char*>column.data + start, end - start)
+        return PyUnicode_DecodeUTF8(<const char*>column.data + start, end - start, NULL)
+    if t.width > 0:
+        p = column.Value(row)
+    else:
+        check(EncodeCell(column, row, &encoded))
+        p = <const uint8_t*>encoded.data()
+    return decode_item(t, &p)
+
+
 cdef object decode_nested(const Type* t, const uint8_t** at):
     cdef uint32_t count, i
     cdef size_t field, nullable = 0, bit = 0
@@ -628,7 +654,7 @@ cdef class RowCodec:
     cdef int encode_key(self, object key, string& out) except -1:
         cdef size_t start = out.size(), i, count = self.schema.key.size(), at
         if count == 1:
-            parts = (key,)
+            parts = None
         elif isinstance(key, Mapping):
             names = self.python_schema.key
             if set(key) != set(names):
@@ -640,7 +666,7 @@ cdef class RowCodec:
             names = ", ".join(self.python_schema.key)
             raise SchemaError(f"table {self.table}: a key is a tuple ({names}), got {short(key)}")
         for i in range(count):
-            value = parts[i]
+            value = key if parts is None else parts[i]
             position = self.schema.key[i]
             try:
                 if value is None:
@@ -749,6 +775,16 @@ cdef class RowCodec:
                     raise Mismatch("a null is not allowed")
             except Mismatch as error:
                 raise self.fail(position, error) from None
+
+    cdef object decode_row(self, const vector[ColumnView]& columns, int64_t row):
+        """The value of a row of a segment; ``columns`` are in the order of the schema."""
+        cdef size_t i
+        if self.plain_value:
+            return decode_cell(columns[self.schema.value[0]], row)
+        result = {}
+        for i in range(self.schema.value.size()):
+            result[self.value_names[i]] = decode_cell(columns[self.schema.value[i]], row)
+        return result
 
     def partition_of(self, object key, int partitions):
         """The partition that a key lies in, of ``partitions``."""

@@ -1,4 +1,6 @@
 """One version of a table, mapped, and its columns as Arrow arrays without a copy."""
+import os
+
 import numpy as np
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
@@ -28,7 +30,7 @@ cdef class Snapshot:
         """Opens the current version of a table, without asking its owner."""
         cdef shared_ptr[const TableSnapshot] snapshot
         cdef Status status
-        cdef string folder = home.encode()
+        cdef string folder = os.fsencode(home)
         with nogil:
             status = TableSnapshot.Open(folder, table_id, &snapshot)
         check(status)
@@ -114,6 +116,9 @@ cdef class Snapshot:
             raise IndexError(f"rows {begin} to {end}")
         if view.missing():
             return False
+        check(self.it.get().segments()[segment].segment.get().CheckOffsets(
+            self.it.get().segments()[segment].segment.get().FindColumn(
+                self.it.get().schema().columns[column].id)))
         ExportColumn(view[0], begin, end, self.it.get().segments()[segment].segment, out)
         return True
 

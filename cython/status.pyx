@@ -1,4 +1,6 @@
 """The one place where a native status becomes a Python error."""
+import os
+
 from gridflow import errors
 from gridflow._native.core cimport Code, Status
 
@@ -17,9 +19,9 @@ cdef int check(const Status& status) except -1:
         raise errors.GridAccessError(message)
     if status.code == Code.kCorrupt:
         offset = status.offset if status.offset >= 0 else None
-        raise errors.GridCorruptError(message, status.file.decode() or None, offset)
+        raise errors.GridCorruptError(message, os.fsdecode(status.file) or None, offset)
     if status.code == Code.kVersion:
-        raise errors.GridVersionError(message)
+        raise errors.GridVersionError(message, os.fsdecode(status.file) or None)
     if status.code == Code.kInvalid:
         raise errors.SchemaError(message)
     if status.code == Code.kNotFound:

@@ -133,6 +133,10 @@ cdef class Store:
         """Owner: brings every write of the log that is not in a segment back to memory.
 
         Call it once, after all tables are there. Raises GridCorruptError if an acknowledged record is damaged.
+
+        Returns:
+            Whether the log ends before what segments hold already, as it may after a power cut. Then flush all tables
+            and call ``forget_log`` before anything is written: a new record must not follow a gap.
         """
         cdef TableStore table
         cdef ReplayTarget target
@@ -154,10 +158,12 @@ cdef class Store:
             for table in self.tables.values():
                 table.active_lsn = targets[table.table_id].first_lsn
             self.next_lsn = max(last + 1, replay.next_lsn())
+            cut_short = replay.next_lsn() != 0 and replay.next_lsn() <= last
         finally:
             del replay
         self.control.get().Commit(self.next_lsn - 1)
         self.control.get().Bump()
+        return cut_short
 
     def trim(self):
         """Owner: unlinks the files of the log whose writes are all in segments."""
@@ -307,6 +313,8 @@ cdef class TableStore:
             raise TableNotFound(f"table {self.codec.table} was dropped")
         if not self.store.owner:
             self.store.follow()
+            if self.dropped:
+                raise TableNotFound(f"table {self.codec.table} was dropped")
         entry = self.active.get().Find(hash, bytes, key.size())
         if entry == NULL and self.frozen.get() != NULL:
             entry = self.frozen.get().Find(hash, bytes, key.size())
@@ -318,10 +326,14 @@ cdef class TableStore:
         return IN_SEGMENT if self.current.get().Find(hash, bytes, key.size(), segment, row) else ABSENT
 
     cdef object value_at(self, int where, const uint8_t* value, int segment, int64_t row):
-        cdef string encoded
+        # Decoding runs Python, and so other threads: a flush may drop what is read meanwhile, and the log with it.
+        cdef shared_ptr[const TableSnapshot] snapshot
+        cdef shared_ptr[MemoryTable] active, frozen
         if where == IN_SEGMENT:
-            check(EncodeValue(self.codec.schema, self.current.get().columns(segment), row, &encoded))
-            value = <const uint8_t*>encoded.data()
+            snapshot = self.current
+            return self.codec.decode_row(snapshot.get().columns(segment), row)
+        active = self.active
+        frozen = self.frozen
         return self.codec.decode_value(value)
 
     cdef int begin_operation(self, string& out) except -1:
@@ -551,13 +563,9 @@ cdef class TableStore:
         cdef int64_t row = 0
         cdef int where
         self.codec.encode_key(key, encoded)
-        cdef shared_ptr[MemoryTable] active, frozen
         where = self.lookup(KeyHash(encoded.data(), encoded.size()), encoded, &value, &segment, &row)
         if where == ABSENT:
             return default
-        # Decoding runs Python, and so other threads: a flush may drop these tables meanwhile, and the log with them.
-        active = self.active
-        frozen = self.frozen
         return self.value_at(where, value, segment, row)
 
     def contains(self, key):

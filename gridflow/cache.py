@@ -45,6 +45,8 @@ def structure_of(value: Any, path: str = "value") -> Type:
     if isinstance(value, datetime.datetime):
         return Type("TIMESTAMP", unit="us", utc=value.tzinfo is not None)
     if isinstance(value, decimal.Decimal):
+        if not value.is_finite():
+            raise SchemaError(f"{path} is {value}, which is no number")
         return Type("DECIMAL", precision=38, scale=max(0, -int(value.as_tuple().exponent)))
     for python, kind in _SCALARS.items():
         if type(value) is python:
@@ -148,16 +150,25 @@ class Cache:
                 table = self.table
             except TableNotFound:
                 table = self._make(rows)
-            self._check_fields(table.schema, rows)
             try:
+                self._check_fields(table.schema, rows)
                 return getattr(table, action)(*arguments)
-            except TableNotFound:  # it was dropped since it was looked up: begin anew
-                self._known = None
+            except TableNotFound:
                 if attempt == 1:
                     raise
-            except (SchemaError, ColumnNotFound):
-                self._check(table.codec, table.schema, rows)
-                raise
+            except (SchemaError, ColumnNotFound) as error:
+                if attempt == 1 or not self._was_dropped():
+                    if not isinstance(error, StructureError):
+                        self._check(table.codec, table.schema, rows)
+                    raise
+            self._known = None  # the table was dropped since it was looked up: begin anew
+
+    def _was_dropped(self) -> bool:
+        try:
+            self._known.snapshot()
+        except TableNotFound:
+            return True
+        return False
 
     def _read(self, action: str, default: Any, *arguments: Any) -> Any:
         """Read or remove; ``default`` if there is no table."""

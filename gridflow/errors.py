@@ -17,7 +17,7 @@
     |   |-- GridNotFound              (FileNotFoundError)
     |   |-- GridAccessError           (PermissionError)
     |   |-- GridCorruptError          (ValueError): has .file and .offset
-    |   |-- GridVersionError          (ValueError): written by a newer Gridflow
+    |   |-- GridVersionError          (ValueError): written by a newer Gridflow; has .file
     |   `-- GridConnectionError       (ConnectionError)
     `-- InternalError                 (RuntimeError): a bug of ours, please report it
 
@@ -112,7 +112,11 @@ class GridCorruptError(GridEnvironmentError, ValueError):
 
 
 class GridVersionError(GridEnvironmentError, ValueError):
-    """The grid was written in a format that this version of Gridflow does not know."""
+    """A file of the grid was written in a format that this version of Gridflow does not know. ``file`` says which."""
+
+    def __init__(self, message: str = "", file: str | None = None):
+        super().__init__(message)
+        self.file = file
 
 
 class GridConnectionError(GridEnvironmentError, ConnectionError):
@@ -121,6 +125,13 @@ class GridConnectionError(GridEnvironmentError, ConnectionError):
 
 class InternalError(GridflowError, RuntimeError):
     """A bug in Gridflow: please report it with the message."""
+
+
+def os_failure(error: OSError, what: str) -> GridEnvironmentError:
+    """The error to raise for a call of the operating system that failed; ``what`` begins the message."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return GridFullError(f"{what}: no room left")
+    return GridAccessError(f"{what}: {error.strerror}")
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 20) -> str:

@@ -15,7 +15,16 @@ from .cache import Cache
 from .catalog import Catalog, TableEntry
 from .catalog.catalog import sync_folder
 from .config import DEFAULT_PARTITIONS, SOCKET_NAME, resolve_home
-from .errors import GridAccessError, GridClosedError, GridNotFound, TableExists, TableNotFound, UsageError
+from .errors import (
+    GridAccessError,
+    GridClosedError,
+    GridCorruptError,
+    GridNotFound,
+    TableExists,
+    TableNotFound,
+    UsageError,
+    os_failure,
+)
 from .schema import Schema
 from .storage import verify
 from .storage.lock import OwnerLock
@@ -90,10 +99,12 @@ def _make_home(home: Path, default: bool) -> None:
             raise UsageError(f"{home} is not a grid and not empty (it holds {other}): name an empty or a new directory")
     except FileExistsError:
         raise GridAccessError(f"{home} is a file, not a directory") from None
-    except PermissionError as error:
-        raise GridAccessError(f"cannot use {home} as a grid: {error.strerror}") from None
     except NotADirectoryError:
         raise GridAccessError(f"cannot use {home} as a grid: a part of the path is a file") from None
+    except GridAccessError:
+        raise
+    except OSError as error:
+        raise os_failure(error, f"cannot use {home} as a grid") from None
 
 
 class Grid:
@@ -125,17 +136,25 @@ class Grid:
         if lock is not None:
             for entry in self._catalog.entries:
                 self._open(entry)
-            self._store.recover()
+            if self._store.recover():
+                self.flush()
+                self._store.forget_log()
             self._maintenance = Maintenance(self._open_tables, self._store.wake)
 
     def _prepare(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.home / SOCKET_NAME)  # of a node that was killed: the lock says that none lives
-        for folder in ("log", "tables"):
-            (self.home / folder).mkdir(mode=0o700, exist_ok=True)
+        try:
+            for folder in ("log", "tables"):
+                (self.home / folder).mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise os_failure(error, f"cannot make {self.home / folder}") from None
         if self._durable:
             sync_folder(self.home)
-        if not (self.home / "catalog").exists():
+        catalog = self.home / "catalog"
+        if not catalog.exists():
+            if any((self.home / "tables").iterdir()):  # an empty catalog would make them garbage
+                raise GridCorruptError(f"{catalog} is missing, and there are tables", str(catalog), 0)
             Catalog.create(self.home, self._durable)
 
     def __repr__(self) -> str:
@@ -160,9 +179,7 @@ class Grid:
     def _open(self, entry: TableEntry) -> Table:
         table = self._tables.get(entry.table_id)
         if table is None:
-            from ._native.snapshot import Snapshot
-
-            table = Table(self, entry, Snapshot.open(str(self.home), entry.table_id).schema)
+            table = Table(self, entry, self._catalog.snapshot(entry).schema)
             self._tables[entry.table_id] = table
         return table
 
@@ -193,7 +210,13 @@ class Grid:
             TableNotFound: there is none; the message lists what there is.
         """
         with self._names:
-            return self._open(self._look_up(name))
+            entry = self._look_up(name)
+            try:
+                return self._open(entry)
+            except GridCorruptError:
+                if self._look_up(name) == entry:
+                    raise
+            return self._open(self._look_up(name))  # the owner dropped it just now, and made another
 
     def create_table(
         self,

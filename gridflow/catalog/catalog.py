@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -17,13 +16,15 @@ from .._native.rows import RowCodec
 from .._native.snapshot import Snapshot
 from ..config import MAX_PARTITIONS
 from ..errors import (
-    GridAccessError,
-    GridFullError,
+    GridCorruptError,
+    GridflowError,
+    GridNotFound,
     SchemaError,
     TableExists,
     TableNotFound,
     UsageError,
     did_you_mean,
+    os_failure,
 )
 from ..schema import Schema
 
@@ -101,6 +102,18 @@ class Catalog:
         """Where a table's files are."""
         return self._home / "tables" / str(entry.table_id)
 
+    def snapshot(self, entry: TableEntry) -> Snapshot:
+        """The current version of a table that the catalog names.
+
+        Raises:
+            GridCorruptError, GridVersionError: a file of it is damaged, missing, or of a newer format.
+        """
+        try:
+            return Snapshot.open(str(self._home), entry.table_id)
+        except GridNotFound:
+            manifest = self.folder(entry) / "manifest"
+            raise GridCorruptError(f"{manifest} is missing: table {entry.name} has none", str(manifest), 0) from None
+
     def add(self, name: str, schema: Schema, partitions: int, options: Mapping[str, Any], last_lsn: int) -> TableEntry:
         """Make a table without rows.
 
@@ -128,9 +141,7 @@ class Catalog:
         try:
             folder.mkdir(mode=0o700)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise GridFullError(f"no room left in grid {self._home} for table {name}") from None
-            raise GridAccessError(f"cannot make {folder}: {error.strerror}") from None
+            raise os_failure(error, f"cannot make {folder}") from None
         try:
             codec = RowCodec(schema, name)
             write_first_manifest(str(folder), entry.table_id, codec, partitions, last_lsn, self._durable)
@@ -139,9 +150,17 @@ class Catalog:
                 sync_folder(folder.parent)
             self._write({**self._entries, name: entry}, self._next_id + 1)
         except BaseException:
+            if self._stands(entry):  # only the sync after the rename failed
+                raise
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return entry
+
+    def _stands(self, entry: TableEntry) -> bool:
+        try:
+            return any(table_id == entry.table_id for table_id, _, _ in read_catalog(str(self._home))[2])
+        except GridflowError:
+            return True  # whether it does cannot be known: keep its files
 
     def remove(self, entry: TableEntry) -> None:
         """Forget a table, then unlink its files."""
@@ -166,7 +185,7 @@ class Catalog:
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
-            kept = Snapshot.open(str(self._home), int(folder.name)).files() | {"manifest"}
+            kept = self.snapshot(known[folder.name]).files() | {"manifest"}
             for file in folder.iterdir():
                 if file.name not in kept:
                     file.unlink()

@@ -9,7 +9,7 @@ from queue import Empty, Full, Queue
 import pyarrow as pa
 import pyarrow.flight as flight
 
-from ..errors import GridClosedError, GridConnectionError
+from ..errors import GridClosedError, GridConnectionError, SchemaError
 from ..protocols import flight_messages as messages
 from ..table import Table
 
@@ -106,4 +106,8 @@ class StreamLoad:
                 return
             if isinstance(item, BaseException):
                 raise item
+            try:
+                item.validate(full=True)  # a client's offsets and texts are not to be trusted
+            except pa.ArrowInvalid as error:
+                raise SchemaError(f"table {self._table.name}: the client sent damaged data: {error}") from None
             yield item

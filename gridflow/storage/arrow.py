@@ -145,6 +145,8 @@ def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
                 array = _cast_uuid(array)
             elif array.type != target:
                 _check_fields(array.type, t)
+                if t.kind == "DECIMAL" and pa.types.is_integer(array.type):  # else Arrow asks for room it may not need
+                    array = array.cast(pa.decimal128(20, 0))
                 array = _without_loss(array.cast(target), array)
         if _has_limits(t):
             _check_limits(array, t)
@@ -185,15 +187,17 @@ def _check_fields(arrow: pa.DataType, t: Type) -> None:
 
 
 def _without_loss(cast: pa.Array, array: pa.Array) -> pa.Array:
-    """The result of a cast, where it says the same: Arrow rounds, cuts hours off or makes an infinity without a word."""
+    """The result of a cast, if it says the same: Arrow rounds, cuts hours off or makes an infinity without a word."""
     given, got = array.type, cast.type
     if pa.types.is_floating(got) and pa.types.is_floating(given):
         before = np.isinf(array.to_numpy(zero_copy_only=False))
         if (np.isinf(cast.to_numpy(zero_copy_only=False)) != before).any():
             raise SchemaError(f"a number is out of the range of {got}")
-    elif pa.types.is_decimal(got) and pa.types.is_floating(given) or pa.types.is_date(got) and not pa.types.is_date(given):
-        if not pa.types.is_string(given) and not cast.cast(given).equals(array):
-            raise SchemaError(f"a value is none of {got} without loss")
+        return cast
+    rounded = pa.types.is_decimal(got) and pa.types.is_floating(given)
+    cut = pa.types.is_date(got) and pa.types.is_timestamp(given)
+    if (rounded or cut) and not cast.cast(given).equals(array):
+        raise SchemaError(f"a value is none of {got} without loss")
     return cast
 
 
@@ -202,7 +206,7 @@ def _has_limits(t: Type) -> bool:
 
 
 def _check_limits(array: pa.Array, t: Type) -> None:
-    """What Arrow's types allow and ours do not: a null in a tensor, a boolean of 2, a time of day outside of the day."""
+    """What Arrow's types allow and ours do not: a null in a tensor, a boolean of 2, a time that no day has."""
     if t.kind == "TENSOR":
         numbers = array.flatten()  # of the rows that are not null
         if numbers.null_count:

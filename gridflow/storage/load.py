@@ -79,17 +79,8 @@ def _only_batches(items: Iterator[Any], table: str) -> Iterator[pa.RecordBatch]:
 
 
 def _from_mapping(data: Mapping[str, Any], schema: Schema, table: str) -> pa.RecordBatch:
-    arrays = {}
     codec = RowCodec(schema, table)
-    for name, values in data.items():
-        if name not in schema:
-            raise ColumnNotFound(f"table {table} has no column {name}; {did_you_mean(str(name), schema.names)}")
-        if isinstance(values, np.ndarray) and values.dtype.kind in "OSU":
-            values = values.tolist()
-        if not isinstance(values, (np.ndarray, pa.Array, pa.ChunkedArray)):
-            values = list(values)
-            codec.check_column(name, values)  # Arrow takes 1.5 for an integer, and more of the kind
-        arrays[name] = from_numpy(values, schema[name].type, f"table {table}, column {schema[name]}")
+    arrays = {name: _column(values, name, schema, codec) for name, values in data.items()}
     lengths = {name: len(a) for name, a in arrays.items()}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} {n}" for name, n in lengths.items())
@@ -97,17 +88,39 @@ def _from_mapping(data: Mapping[str, Any], schema: Schema, table: str) -> pa.Rec
     return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
 
 
+def _column(values: Any, name: Any, schema: Schema, codec: RowCodec) -> pa.Array:
+    if name not in schema:
+        raise ColumnNotFound(f"table {codec.table} has no column {name}; {did_you_mean(str(name), schema.names)}")
+    if isinstance(values, pa.ChunkedArray):
+        return values.combine_chunks()
+    if isinstance(values, np.ndarray) and values.dtype.kind in "OSU":
+        values = values.tolist()
+    if not isinstance(values, (np.ndarray, pa.Array)):
+        values = list(values)
+        codec.check_column(name, values)  # Arrow takes 1.5 for an integer, and more of the kind
+    return from_numpy(values, schema[name].type, f"table {codec.table}, column {schema[name]}")
+
+
 def _from_pandas(frame: Any, schema: Schema, table: str) -> pa.Table:
+    codec = RowCodec(schema, table)
     arrays = []
     for name in frame.columns:
         series = frame[name]
-        if str(name) in schema and schema[str(name)].type.kind in ("TENSOR", "UUID") and series.dtype == object:
-            t = schema[str(name)].type
-            items = [getattr(v, "bytes", v) for v in series] if t.kind == "UUID" else list(series)
-            arrays.append(from_numpy(items, t, f"table {table}, column {name}"))
+        if series.dtype == object:
+            values = [None if missing else value for value, missing in zip(series, _missing(series), strict=True)]
+            arrays.append(_column(values, str(name), schema, codec))
         else:
             arrays.append(pa.array(series, from_pandas=True))
     return pa.table(arrays, names=[str(name) for name in frame.columns])
+
+
+def _missing(series: Any) -> list[bool]:
+    """Pandas' nulls: None, NaN, NaT and NA. Not ``isna``, which looks into arrays."""
+    return [value is None or type(value).__name__ in ("NaTType", "NAType") or _is_nan(value) for value in series]
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and value != value
 
 
 def in_segments(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:

@@ -13,7 +13,7 @@ import os
 import struct
 from pathlib import Path
 
-from ..errors import GridAccessError
+from ..errors import os_failure
 
 _FLOCK = "hhqqi"  # struct flock: l_type, l_whence, l_start, l_len, l_pid
 
@@ -26,13 +26,13 @@ class OwnerLock:
 
         Raises:
             BlockingIOError: another process holds it; ``holder(home)`` says which.
-            GridAccessError: the file cannot be opened.
+            GridAccessError, GridFullError: the file cannot be opened or made.
         """
         path = home / "LOCK"
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except PermissionError as error:
-            raise GridAccessError(f"cannot write {path}: {error.strerror}") from error
+        except OSError as error:
+            raise os_failure(error, f"cannot write {path}") from None
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -42,18 +42,20 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
         try:
             return action()
         except (GridCorruptError, GridVersionError) as error:
-            file, offset = getattr(error, "file", None), getattr(error, "offset", None)
-            problems.append(Problem(file or str(home), offset, str(error)))
+            problems.append(Problem(error.file or str(home), getattr(error, "offset", None), str(error)))
         except GridNotFound as error:
-            problems.append(Problem(str(home), None, str(error)))
+            problems.append(Problem(file, None, str(error)))
         return None
 
+    file = str(home / "catalog")  # that is meant if it is missing
     catalog = attempt(lambda: read_catalog(str(home)))
+    file = str(home / "log")
     attempt(lambda: _check_log(home))
     for table_id, name, _ in catalog[2] if catalog else []:
         if progress:
             progress(name)
         before = len(problems)
+        file = str(home / "tables" / str(table_id) / "manifest")
         snapshot = attempt(lambda table_id=table_id: Snapshot.open(str(home), table_id))
         if snapshot is None:
             if table_id not in _table_ids(home):  # it was dropped meanwhile

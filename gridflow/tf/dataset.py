@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from ..errors import UsageError
 from ..table import Table, partition_ranges
-from . import ops, specs
+from . import iterator, ops, specs
 from .source import flush, resolve
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class Dataset(tf.data.Dataset):
     as much as a whole batch does.
 
     Tensors may be views of the grid's files, which never change: they stay valid when rows are overwritten, the table
-    is dropped or the grid is closed. An iterator can be saved with ``tf.train.Checkpoint`` and restored as long as
+    is dropped or the grid is closed. The version that was read last stays mapped for the next epoch as long as this
+    dataset, or one made of it, is there; files that were replaced since take up their room until then. An iterator can be saved with ``tf.train.Checkpoint`` and restored as long as
     the table has not changed.
 
     Args:
@@ -104,6 +105,7 @@ class Dataset(tf.data.Dataset):
             "batch_size": batch_size or 0,
             "drop_remainder": drop_remainder,
         }
+        self._untuned: iterator.Untuned | None = None  # made when it is first needed
         super().__init__(self._variant())
 
     def _variant(self) -> tf.Tensor:
@@ -111,6 +113,13 @@ class Dataset(tf.data.Dataset):
 
     def _inputs(self) -> list[tf.data.Dataset]:
         return []
+
+    def __iter__(self) -> tf.data.Iterator:
+        if not iterator.suits(self):
+            return super().__iter__()
+        if self._untuned is None:
+            self._untuned = iterator.Untuned(self)
+        return iterator.Iterator(self._untuned)
 
     @property
     def element_spec(self) -> dict[str, Any]:

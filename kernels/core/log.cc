@@ -10,7 +10,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
+#include <random>
 
 #include "core/checksum.h"
 #include "core/failpoint.h"
@@ -41,9 +43,15 @@ int Allocate(int fd, uint64_t offset, uint64_t bytes) {
 
 uint64_t Padded(uint64_t bytes) { return (bytes + 7) & ~7ull; }
 
-uint32_t RecordCrc(const gf_log_record& record) {
-  uint32_t crc = Crc32c(0, &record.lsn, sizeof(record.lsn) + sizeof(record.bytes));
-  return Crc32c(crc, &record.payload_crc, sizeof(record.payload_crc));
+uint32_t RecordCrc(const gf_log_record& record, uint64_t seed, uint64_t offset) {
+  const uint64_t place[2] = {seed, offset};
+  const uint32_t crc = Crc32c(0, &record, offsetof(gf_log_record, header_crc));
+  return Crc32c(crc, place, sizeof(place));
+}
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
 }
 
 }  // namespace
@@ -83,6 +91,7 @@ Status LogFile::Create(const std::string& folder, uint64_t first_lsn, uint64_t p
     header.magic = GF_LOG_MAGIC;
     header.version = GF_LOG_VERSION;
     header.first_lsn = first_lsn;
+    header.seed = file->seed_ = RandomSeed();
     header.header_crc = Crc32c(0, &header, sizeof(header));
     std::memcpy(file->base_, &header, sizeof(header));
     file->tail_ = sizeof(header);
@@ -118,6 +127,7 @@ Status LogFile::Open(const std::string& path, std::shared_ptr<LogFile>* out) {
   if (Crc32c(0, &blank, sizeof(blank)) != header.header_crc)
     return Status::Corrupt(path, 12, "the header's checksum does not match");
   file->first_lsn_ = header.first_lsn;
+  file->seed_ = header.seed;
   file->tail_ = sizeof(header);
   *out = std::move(file);
   return Status::Ok();
@@ -160,7 +170,7 @@ const uint8_t* LogFile::Append(uint64_t lsn, const void* head, uint64_t head_byt
   record.lsn = lsn;
   record.bytes = head_bytes + body_bytes;
   record.payload_crc = Crc32c(0, payload, record.bytes);
-  record.header_crc = RecordCrc(record);
+  record.header_crc = RecordCrc(record, seed_, tail_);
   std::memcpy(at + sizeof(record.lsn), reinterpret_cast<const char*>(&record) + sizeof(record.lsn),
               sizeof(record) - sizeof(record.lsn));
   GF_KILLPOINT("log.append");
@@ -180,7 +190,7 @@ bool LogFile::Intact(uint64_t offset, gf_log_record* record) const {
   if (offset + sizeof(*record) > size_) return false;
   std::memcpy(record, base_ + offset, sizeof(*record));
   if (record->lsn == 0 || record->bytes == 0 || record->bytes > size_ - offset - sizeof(*record)) return false;
-  return RecordCrc(*record) == record->header_crc &&
+  return RecordCrc(*record, seed_, offset) == record->header_crc &&
          Crc32c(0, base_ + offset + sizeof(*record), record->bytes) == record->payload_crc;
 }
 

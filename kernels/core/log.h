@@ -58,6 +58,7 @@ class LogFile {
   uint64_t size_ = 0;     // bytes that the file really has: no byte beyond is ever touched
   uint64_t tail_ = 0;     // where the next record goes
   uint64_t first_lsn_ = 0;
+  uint64_t seed_ = 0;
 };
 
 // Walks the operations of a payload that has passed its checksum. Stops and returns kCorrupt at impossible bytes.

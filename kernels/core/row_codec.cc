@@ -219,6 +219,8 @@ bool IsUtf8(const uint8_t* p, size_t bytes) {
   return true;
 }
 
+Status EncodeCell(const ColumnView& column, int64_t row, std::string* out) { return EncodeItem(column, row, out); }
+
 Status EncodeKey(const Schema& schema, const std::vector<ColumnView>& columns, int64_t row, std::string* out) {
   for (uint32_t position : schema.key) GF_RETURN_IF_ERROR(EncodeItem(columns[position], row, out));
   return Status::Ok();

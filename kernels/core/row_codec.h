@@ -17,6 +17,9 @@ namespace gridflow {
 Status EncodeKey(const Schema& schema, const std::vector<ColumnView>& columns, int64_t row, std::string* out);
 Status EncodeValue(const Schema& schema, const std::vector<ColumnView>& columns, int64_t row, std::string* out);
 
+// Appends the encoding of one cell that is not null.
+Status EncodeCell(const ColumnView& column, int64_t row, std::string* out);
+
 // Checks that the bytes are a well-formed key or value of the schema (texts are UTF-8, counts fit, nothing is left
 // over): what came over a wire is never trusted.
 Status CheckKey(const Schema& schema, const uint8_t* key, size_t bytes);

@@ -203,6 +203,7 @@ Status Segment::Check() {
   hashes_ = reinterpret_cast<const uint64_t*>(file.data() + buffers_[0].offset);
   Layout layout(file, buffers_, header_.directory_offset);
   columns_.resize(schema_.columns.size());
+  offsets_checked_.reset(new std::atomic<bool>[columns_.size()]());
   for (size_t i = 0; i < columns_.size(); ++i)
     GF_RETURN_IF_ERROR(layout.Build(schema_.columns[i].type, rows(), &columns_[i]));
   if (layout.used() != buffers_.size())
@@ -216,37 +217,40 @@ int Segment::FindColumn(uint32_t column_id) const {
   return -1;
 }
 
-int64_t Segment::LowerBound(uint64_t hash) const {
-  int64_t low = 0, high = rows();  // the answer is in [low, high]
-  uint64_t low_hash = 0, high_hash = ~0ull;
-  // Hashes are uniform, so a few interpolations land next to the row; a bisection ends it whatever the data.
-  for (int probes = 0; probes < 5 && high - low > 16 && low_hash <= hash && hash <= high_hash; ++probes) {
-    const unsigned __int128 span = static_cast<unsigned __int128>(high - low - 1) * (hash - low_hash);
-    const uint64_t width = high_hash - low_hash;
-    const int64_t middle = low + (width == 0 ? 0 : static_cast<int64_t>(span / width));
-    if (hashes_[middle] < hash) {
-      low = middle + 1;
-      low_hash = hashes_[middle];
-    } else {
-      high = middle;
-      high_hash = hashes_[middle];
+int64_t Segment::Refine(int64_t at, uint64_t hash) const {
+  // Hashes are uniform: a row lies as far from here as the hash is, in the measure of all rows.
+  const uint64_t here = hashes_[at];
+  const auto far = static_cast<int64_t>(
+      (static_cast<unsigned __int128>(here < hash ? hash - here : here - hash) * header_.rows) >> 64);
+  return here < hash ? std::min(at + far, rows() - 1) : std::max<int64_t>(at - far, 0);
+}
+
+int64_t Segment::LowerBoundNear(int64_t at, uint64_t hash) const {
+  // Strides that double until the row is bracketed, then a bisection: right whatever the data, quick where `at` is close.
+  int64_t low = 0, high = rows();
+  if (hashes_[at] < hash) {
+    low = at + 1;
+    for (int64_t stride = 1; low + stride <= high; stride *= 2) {
+      if (hashes_[low + stride - 1] >= hash) {
+        high = low + stride - 1;
+        break;
+      }
+      low += stride;
     }
-    // One more probe a little further on usually brackets the row from the other side.
-    const int64_t reach = 8 + (high - low) / 64;
-    if (hashes_[middle] < hash && middle + reach < high) {
-      if (hashes_[middle + reach] >= hash) {
-        high = middle + reach;
-        high_hash = hashes_[high];
+  } else {
+    high = at;
+    for (int64_t stride = 1; high - stride >= low; stride *= 2) {
+      if (hashes_[high - stride] < hash) {
+        low = high - stride + 1;
+        break;
       }
-    } else if (hashes_[middle] >= hash && middle - reach > low) {
-      if (hashes_[middle - reach] < hash) {
-        low = middle - reach + 1;
-        low_hash = hashes_[middle - reach];
-      }
+      high -= stride;
     }
   }
   return std::lower_bound(hashes_ + low, hashes_ + high, hash) - hashes_;
 }
+
+int64_t Segment::LowerBound(uint64_t hash) const { return LowerBoundNear(Refine(Refine(Guess(hash), hash), hash), hash); }
 
 void Segment::PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const {
   bool past_end;
@@ -257,10 +261,18 @@ void Segment::PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, 
   *end = std::max(*begin, *end);
 }
 
-int64_t Segment::Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const {
-  for (int64_t row = LowerBound(hash); row < rows() && hashes_[row] == hash; ++row)
+int64_t Segment::FindNear(int64_t at, uint64_t hash, const uint8_t* key, size_t key_bytes) const {
+  for (int64_t row = LowerBoundNear(at, hash); row < rows() && hashes_[row] == hash; ++row) {
+    // Most likely it is the row, and its cells are read next: have them fetched while the key is compared.
+    for (const ColumnView& column : columns_)
+      __builtin_prefetch(column.offsets != nullptr ? column.offsets + row * 8 : column.data + row * column.type->width);
     if (KeyEquals(schema_, columns_, row, key, key_bytes)) return row;
+  }
   return -1;
+}
+
+int64_t Segment::Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const {
+  return FindNear(Refine(Refine(Guess(hash), hash), hash), hash, key, key_bytes);
 }
 
 Status Deletions::Open(const std::string& path, std::shared_ptr<const Deletions>* out) {

@@ -2,6 +2,7 @@
 #ifndef GRIDFLOW_CORE_SEGMENT_H_
 #define GRIDFLOW_CORE_SEGMENT_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -39,11 +40,21 @@ class Segment {
 
   // The first row whose hash is >= `hash`, by interpolation search.
   int64_t LowerBound(uint64_t hash) const;
+  // Its steps, for who looks into several segments and has their cache misses overlap: where the hash should lie, a
+  // better place after a look at the hash there, and the exact row from a place near it.
+  int64_t Guess(uint64_t hash) const {
+    return static_cast<int64_t>((static_cast<unsigned __int128>(hash) * header_.rows) >> 64);
+  }
+  int64_t Refine(int64_t at, uint64_t hash) const;
+  int64_t LowerBoundNear(int64_t at, uint64_t hash) const;
+  int64_t FindNear(int64_t at, uint64_t hash, const uint8_t* key, size_t key_bytes) const;
   // The rows of partitions [first, last) of `partitions`: rows *begin to *end, exclusive.
   void PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const;
   // A key's row, deleted or not; -1 if there is none. `key` is encoded as in the log.
   int64_t Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const;
 
+  // Checks once that a column's offsets rise, for who hands the column to code that does not check them.
+  Status CheckOffsets(int position) const;
   // Reads every byte: block checksums, sorted hashes, offsets in bounds, hashes that match their keys.
   Status Verify() const;
 
@@ -57,6 +68,7 @@ class Segment {
   std::vector<gf_buffer> buffers_;
   std::vector<ColumnView> columns_;
   const uint64_t* hashes_ = nullptr;
+  std::unique_ptr<std::atomic<bool>[]> offsets_checked_;  // by column; only ever set
 };
 
 // A sealed deletion bitmap. Immutable; any thread may read it.

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "core/checksum.h"
@@ -234,7 +235,11 @@ class DataWriter {
   Status Run(int threads) {
     threads = std::max(1, std::min<int>(threads, static_cast<int>(checksums_.size() / 4)));
     std::vector<std::thread> others;
-    for (int i = 1; i < threads; ++i) others.emplace_back([this] { Work(); });
+    try {
+      for (int i = 1; i < threads; ++i) others.emplace_back([this] { Work(); });
+    } catch (const std::system_error&) {
+      // No more threads are to be had: those there are do the work.
+    }
     Work();
     for (std::thread& thread : others) thread.join();
     return status_;

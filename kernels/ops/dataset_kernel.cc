@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "ops/kept_snapshot.h"
 #include "ops/refresh.h"
 #include "ops/table_reader.h"
 #include "tensorflow/core/data/global_shuffle_utils.h"
@@ -43,7 +44,9 @@ Workers WorkersOf(data::AnyContext context) {
 class GridflowDataset : public data::DatasetBase {
  public:
   GridflowDataset(OpKernelContext* ctx, ReaderOptions options)
-      : DatasetBase(data::DatasetContext(ctx)), options_(std::move(options)) {}
+      : DatasetBase(data::DatasetContext(ctx)),
+        options_(std::move(options)),
+        kept_(KeptSnapshot::Of(options_.directory, options_.table_id)) {}
 
   const tensorflow::DataTypeVector& output_dtypes() const override { return options_.dtypes; }
   const std::vector<PartialTensorShape>& output_shapes() const override { return options_.shapes; }
@@ -54,7 +57,7 @@ class GridflowDataset : public data::DatasetBase {
   // Of the version that is current now; an iterator may find a newer one.
   int64_t CardinalityInternal(data::CardinalityOptions) const override {
     int64_t elements;
-    return TableReader::Count(options_, &elements).ok() ? elements : data::kUnknownCardinality;
+    return TableReader::Count(options_, kept_.get(), &elements).ok() ? elements : data::kUnknownCardinality;
   }
 
   absl::Status RandomIndexingCompatible() const override { return absl::OkStatus(); }
@@ -77,7 +80,7 @@ class GridflowDataset : public data::DatasetBase {
   // The version that random access reads from its first use on, so that an index keeps its meaning.
   absl::Status PinnedReader(std::shared_ptr<const TableReader>* out) const {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (pinned_ == nullptr) TF_RETURN_IF_ERROR(TableReader::Open(options_, &pinned_));
+    if (pinned_ == nullptr) TF_RETURN_IF_ERROR(TableReader::Open(options_, kept_.get(), &pinned_));
     *out = pinned_;
     return absl::OkStatus();
   }
@@ -102,6 +105,7 @@ class GridflowDataset : public data::DatasetBase {
   class Iterator;
 
   const ReaderOptions options_;
+  const std::shared_ptr<KeptSnapshot> kept_;
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const TableReader> pinned_;  // guarded by mutex_
 };
@@ -119,7 +123,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
     const ReaderOptions& options = dataset()->options_;
     // A restored iterator needs the version it was saved in, not a newer one.
     if (!ctx->is_restoring()) TF_RETURN_IF_ERROR(RefreshTable(options.directory, options.table));
-    return TableReader::Open(options, &reader_);
+    return TableReader::Open(options, dataset()->kept_.get(), &reader_);
   }
 
  protected:

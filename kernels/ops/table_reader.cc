@@ -1,7 +1,6 @@
 #include "ops/table_reader.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,10 +10,9 @@ namespace gridflow {
 namespace ops {
 namespace {
 
-absl::Status OpenSnapshot(const ReaderOptions& options, std::shared_ptr<const TableSnapshot>* out) {
-  if (options.table_id < 0 || options.table_id > std::numeric_limits<uint32_t>::max())
-    return absl::InvalidArgumentError(absl::StrCat("impossible table_id ", options.table_id));
-  const Status status = TableSnapshot::Open(options.directory, static_cast<uint32_t>(options.table_id), out);
+absl::Status OpenSnapshot(const ReaderOptions& options, KeptSnapshot* kept,
+                          std::shared_ptr<const TableSnapshot>* out) {
+  const Status status = kept->Open(out);
   if (status.code == Code::kNotFound)
     return absl::NotFoundError(absl::StrCat("no table ", options.table, " in the grid ", options.directory,
                                             ": it was dropped after the dataset was made, or the grid is gone (",
@@ -40,10 +38,11 @@ absl::Status CheckComponent(const Component& component, const ReaderOptions& opt
 
 }  // namespace
 
-absl::Status TableReader::Open(const ReaderOptions& options, std::shared_ptr<const TableReader>* out) {
+absl::Status TableReader::Open(const ReaderOptions& options, KeptSnapshot* kept,
+                               std::shared_ptr<const TableReader>* out) {
   std::shared_ptr<TableReader> reader(new TableReader);
   reader->options_ = options;
-  TF_RETURN_IF_ERROR(OpenSnapshot(options, &reader->snapshot_));
+  TF_RETURN_IF_ERROR(OpenSnapshot(options, kept, &reader->snapshot_));
   TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*reader->snapshot_, options.partitions, &reader->plan_)));
   reader->components_.resize(options.columns.size());
   for (size_t i = 0; i < options.columns.size(); ++i) {
@@ -55,9 +54,9 @@ absl::Status TableReader::Open(const ReaderOptions& options, std::shared_ptr<con
   return absl::OkStatus();
 }
 
-absl::Status TableReader::Count(const ReaderOptions& options, int64_t* out) {
+absl::Status TableReader::Count(const ReaderOptions& options, KeptSnapshot* kept, int64_t* out) {
   std::shared_ptr<const TableSnapshot> snapshot;
-  TF_RETURN_IF_ERROR(OpenSnapshot(options, &snapshot));
+  TF_RETURN_IF_ERROR(OpenSnapshot(options, kept, &snapshot));
   RowPlan plan;
   TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*snapshot, options.partitions, &plan)));
   *out = ElementsOf(options, plan.rows());

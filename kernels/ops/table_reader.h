@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "core/snapshot.h"
 #include "ops/component.h"
+#include "ops/kept_snapshot.h"
 #include "ops/row_plan.h"
 #include "ops/workers.h"
 #include "tensorflow/core/framework/tensor.h"
@@ -35,10 +36,11 @@ class TableReader {
  public:
   using Cursor = RowPlan::Cursor;
 
-  // NotFound: there is no such table, or no such column. InvalidArgument: columns and dtypes do not fit each other.
-  static absl::Status Open(const ReaderOptions& options, std::shared_ptr<const TableReader>* out);
+  // `kept` is the one of the table. NotFound: there is no such table, or no such column. InvalidArgument: columns and
+  // dtypes do not fit each other.
+  static absl::Status Open(const ReaderOptions& options, KeptSnapshot* kept, std::shared_ptr<const TableReader>* out);
   // How many elements a reader opened now would have.
-  static absl::Status Count(const ReaderOptions& options, int64_t* out);
+  static absl::Status Count(const ReaderOptions& options, KeptSnapshot* kept, int64_t* out);
 
   uint64_t version() const { return snapshot_->manifest().version; }
   int64_t elements() const { return ElementsOf(options_, plan_.rows()); }

@@ -140,3 +140,31 @@ def test_failed_at(home: Path, point: str, passes: int, action: str) -> None:
             grid.table("A").put(99999, {"V": b"after"})
             grid.table("A").flush()
             assert grid.table("A").get(99999) == {"V": b"after"}
+
+
+def test_a_log_kept_as_a_value_is_no_log(home: Path) -> None:
+    """A torn record may hold a whole log in its value: its records must not be taken for commits after the tear."""
+    with gridflow.connect(home / "one") as grid:
+        table = grid.create_table("A", {"ID": "LONG", "V": "BINARY"}, key="ID")
+        with table.lock:  # keeps the background flush away
+            table.put_all((i, {"V": b"x"}) for i in range(10))
+            table.put(100, {"V": b"y"})
+            log = next((home / "one" / "log").iterdir()).read_bytes()[:4096]
+    for shift in range(8):
+        folder = home / f"two{shift}"
+
+        def write(folder: Path = folder, shift: int = shift) -> None:
+            with gridflow.connect(folder) as grid:
+                set_failpoints("log.append=kill")
+                grid.create_table("A", {"ID": "LONG", "V": "BINARY"}, key="ID").put(1, {"V": b" " * shift + log})
+
+        pid = os.fork()
+        if pid == 0:
+            try:
+                write()
+            finally:
+                os._exit(1)
+        assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+        with gridflow.connect(folder) as grid:
+            assert len(grid.table("A")) == 0
+            assert grid.check() == []

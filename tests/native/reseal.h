@@ -60,7 +60,9 @@ inline void ResealRecord(std::string* file, size_t at) {
   if (at + sizeof(record) > file->size() || record.bytes > file->size() - at - sizeof(record)) return;
   record.payload_crc = gridflow::Crc32c(0, file->data() + at + sizeof(record), record.bytes);
   StoreAt(file, at, record);
-  StoreAt(file, at + offsetof(gf_log_record, header_crc), gridflow::Crc32c(0, file->data() + at, 20));
+  const uint64_t place[2] = {LoadAt<uint64_t>(*file, offsetof(gf_log_header, seed)), at};
+  const uint32_t crc = gridflow::Crc32c(0, file->data() + at, offsetof(gf_log_record, header_crc));
+  StoreAt(file, at + offsetof(gf_log_record, header_crc), gridflow::Crc32c(crc, place, sizeof(place)));
 }
 
 inline size_t RecordEnd(const std::string& file, size_t at) {

@@ -237,8 +237,8 @@ LOADS = [
 
 @pytest.mark.parametrize(("data", "error", "message"), LOADS)
 def test_data_that_does_not_fit(grid, data, error, message):
-    columns = {"ID": "LONG", "V": "INT", "P": "UINT8[2]", "B": "BOOL[2]", "F": "FLOAT", "T": "TIME", "U": "UUID", "S": "TEXT"}
-    columns["F"] = "FLOAT32"
+    columns = {"ID": "LONG", "V": "INT", "P": "UINT8[2]", "B": "BOOL[2]", "F": "REAL", "T": "TIME"}
+    columns |= {"U": "UUID", "S": "TEXT"}
     table = grid.create_table("T", columns, key="ID")
     table.put(5, {"V": 5})
     with pytest.raises(error, match=message) as caught:

@@ -39,8 +39,8 @@ LISTS = [[{"A": i, "S": None}] * (i % 3) if i != 4 else None for i in range(COUN
 MAPS = [{"a": i, "b": None} if i % 2 else {} for i in range(COUNT)]
 NAMES = [None if i == 3 else f"row {i}" for i in range(COUNT)]
 ROWS = [
-    {"ID": i, "N": NAMES[i], "X": i / 2, "P": PIXELS[i], "B": FLAGS[i], "U": UUIDS[i], "D": decimal.Decimal(i), "T": TIMES[i]}
-    | {"L": LISTS[i], "M": MAPS[i]}
+    {"ID": i, "N": NAMES[i], "X": i / 2, "P": PIXELS[i], "B": FLAGS[i], "U": UUIDS[i], "D": decimal.Decimal(i)}
+    | {"T": TIMES[i], "L": LISTS[i], "M": MAPS[i]}
     for i in range(COUNT)
 ]
 COLUMN_LISTS = {name: [row[name] for row in ROWS] for name in COLUMNS}
@@ -106,8 +106,11 @@ INPUTS = {
     "generator of rows": lambda: (row for row in ROWS),
     "columns of lists": lambda: COLUMN_LISTS,
     "columns of arrays": lambda: COLUMN_ARRAYS,
-    "columns of objects": lambda: {n: np.array([*v, None], object)[:-1] for n, v in COLUMN_LISTS.items() if n not in "PB"}
-    | {"P": PIXELS[::-1][::-1], "B": list(FLAGS)},
+    "columns of objects": lambda: {
+        **{n: np.array([*v, None], object)[:-1] for n, v in COLUMN_LISTS.items() if n not in "PB"},
+        "P": PIXELS[::-1][::-1],
+        "B": list(FLAGS),
+    },
     "pandas": lambda: pd.DataFrame({name: list(values) for name, values in COLUMN_ARRAYS.items()}),
     "batches": lambda: arrow("plain").to_batches(max_chunksize=2),
     "generator of batches": lambda: iter(arrow("plain").to_batches(max_chunksize=4)),
@@ -132,7 +135,10 @@ def test_every_kind_of_input(grid, kind):
     assert contents(grid)["T"] == contents(grid)["EXPECTED"]
 
 
-@pytest.mark.parametrize("empty", [[], {}, {"ID": []}, iter(()), pa.table({"ID": pa.array([], pa.int64())}), pd.DataFrame()])
+EMPTY = [[], {}, {"ID": []}, iter(()), pa.table({"ID": pa.array([], pa.int64())}), pd.DataFrame()]
+
+
+@pytest.mark.parametrize("empty", EMPTY)
 def test_nothing_is_no_commit(grid, empty):
     table = grid.create_table("T", COLUMNS, key="ID")
     version = table.version()
@@ -141,8 +147,9 @@ def test_nothing_is_no_commit(grid, empty):
 
 def test_columns_left_out_are_null(grid):
     table = grid.create_table("T", {**COLUMNS, "W": "INT NOT NULL"}, key="ID")
-    for data in ({"ID": [1], "W": [5]}, pa.table({"ID": [2], "W": [5]}), [{"ID": 3, "W": 5}], pd.DataFrame({"ID": [4], "W": [5]})):
-        assert table.load(data) == 1
+    inputs = [dict, pa.table, lambda columns: [{"ID": columns["ID"][0], "W": 5}], pd.DataFrame]
+    for key, kind in enumerate(inputs, 1):
+        assert table.load(kind({"ID": [key], "W": [5]})) == 1
     for key in range(1, 5):
         assert table.get(key) == {**{name: None for name in COLUMNS if name != "ID"}, "W": 5}
     with pytest.raises(SchemaError, match="the data has no column W INT32 NOT NULL; it has ID"):
@@ -150,7 +157,8 @@ def test_columns_left_out_are_null(grid):
 
 
 def test_pandas_has_its_own_nulls(grid):
-    table = grid.create_table("T", {"ID": "LONG", "I": "INT", "X": "DOUBLE", "S": "VARCHAR", "T": "TIMESTAMP"}, key="ID")
+    columns = {"ID": "LONG", "I": "INT", "X": "DOUBLE", "S": "VARCHAR", "T": "TIMESTAMP"}
+    table = grid.create_table("T", columns, key="ID")
     frame = pd.DataFrame({"ID": [1, 2], "I": [1, None], "X": [0.5, float("nan")], "S": ["a", None]})
     frame["T"] = pd.to_datetime(["2024-01-01", None])
     frame["I"] = frame["I"].astype("Int64")

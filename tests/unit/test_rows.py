@@ -52,7 +52,8 @@ def check_rows(table: gridflow.Table, expected: list) -> None:
     for key, value in expected:
         assert same(table.get(key), value), (key, table.get(key), value)
     schema = table.schema
-    found = {name: plain(table.to_arrow([name])[name]) for name in schema.names if not has_nanoseconds(schema[name].type)}
+    names = [name for name in schema.names if not has_nanoseconds(schema[name].type)]
+    found = {name: plain(table.to_arrow([name])[name]) for name in names}
     wanted = [as_row(schema, key, value) for key, value in expected]
     for name, column in found.items():
         want = [arrow_form(schema[name].type, row[name]) for row in wanted]
@@ -63,9 +64,7 @@ def check_rows(table: gridflow.Table, expected: list) -> None:
 @given(st.data())
 def test_any_row_of_any_schema_comes_back(data):
     schema = data.draw(schemas())
-    pairs = data.draw(
-        st.lists(st.tuples(keys(schema), rows(schema)), max_size=5, unique_by=lambda pair: repr(pair[0]))
-    )
+    pairs = data.draw(st.lists(st.tuples(keys(schema), rows(schema)), max_size=5, unique_by=lambda pair: repr(pair[0])))
     later = data.draw(st.lists(rows(schema), min_size=len(pairs), max_size=len(pairs)))
     with temporary_home() as home, verified(home) as grid:
         table = grid.create_table("T", schema, schema.key)
@@ -92,7 +91,7 @@ def test_any_row_of_any_schema_comes_back(data):
 TENSOR = np.arange(6, dtype=np.int16).reshape(2, 3)
 ACCEPTED = [
     *[(k, int(b)) for k in INTEGERS for b in (np.iinfo(k.lower()).min, np.iinfo(k.lower()).max)],
-    *[(k, float(b)) for k in FLOATS for f in [np.finfo(k.lower())] for b in (f.max, f.min, f.tiny, f.smallest_subnormal)],
+    *[(k, float(b)) for k in FLOATS for f in [np.finfo(k.lower())] for b in (f.max, f.min, f.smallest_subnormal)],
     *[(k, b) for k in FLOATS for b in (float("inf"), float("-inf"), float("nan"), -0.0)],
     ("BOOL", True),
     ("DECIMAL(38,0)", D(10**38 - 1)),

@@ -13,7 +13,8 @@
  *   operation := uint32 table_id, uint32 key_bytes, uint32 value_bytes (GF_LOG_REMOVE for a removal), key, value
  *
  * A record is one commit: all of it counts or none. Its fields and operations are written first and its lsn last,
- * so a record whose lsn is 0 was never acknowledged. lsn grows by one with every record, across files.
+ * so a record whose lsn is 0 was never acknowledged. lsn grows by one with every record, across files. A record's
+ * checksum holds only where it was written: the bytes of a log that somebody keeps as a value are no records.
  *
  * Keys and values, column after column: a key's columns in the key's order; a value's are the others, after a
  * bitmap with one bit for each nullable one (1 for a value, as in Arrow; bit i % 8 of byte i / 8).
@@ -39,14 +40,15 @@ typedef struct gf_log_header {
   uint32_t version;
   uint32_t header_crc; /* of this header with this field 0 */
   uint64_t first_lsn;  /* of the first record this file may hold */
-  uint64_t reserved[5];
+  uint64_t seed;       /* random; see gf_log_record */
+  uint64_t reserved[4];
 } gf_log_header;
 
 typedef struct gf_log_record {
   uint64_t lsn;   /* written last, with release order */
   uint64_t bytes; /* of the operations, without padding */
   uint32_t payload_crc;
-  uint32_t header_crc; /* of lsn, bytes and payload_crc */
+  uint32_t header_crc; /* of lsn, bytes, payload_crc, then the file's seed and the record's offset in it (uint64) */
 } gf_log_record;
 
 typedef struct gf_log_operation {

@@ -1,0 +1,50 @@
+// KeptSnapshot: the version of a table that was read last, which stays mapped from one epoch to the next.
+#ifndef GRIDFLOW_OPS_KEPT_SNAPSHOT_H_
+#define GRIDFLOW_OPS_KEPT_SNAPSHOT_H_
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "core/snapshot.h"
+#include "core/status.h"
+
+namespace gridflow {
+namespace ops {
+
+// core maps a file once for all who hold it, and no longer than somebody does. If that were iterators alone, every epoch
+// would map all files anew and take a page fault for all their pages again, which costs more than to read them.
+//
+//     Python's Dataset ──> its variant tensor ──> GridflowDataset ─┐
+//     datasets made of it ──> their input ──> GridflowDataset ─────┼──> KeptSnapshot ──> TableSnapshot ──> mappings
+//     iterators ──> the optimized copy ──> GridflowDataset ────────┘
+//
+// All datasets of a table share one, so the files go with the last of them, or when an iterator finds a newer version.
+// Tensors hold what they need of the files themselves. Any thread may use it.
+class KeptSnapshot {
+ public:
+  // The one of that table; made if nobody holds it.
+  static std::shared_ptr<KeptSnapshot> Of(const std::string& directory, int64_t table_id);
+  ~KeptSnapshot();
+  KeptSnapshot(const KeptSnapshot&) = delete;
+  KeptSnapshot& operator=(const KeptSnapshot&) = delete;
+
+  // Opens the table's current version and keeps it instead of the one kept before; on an error it keeps none.
+  Status Open(std::shared_ptr<const TableSnapshot>* out);
+
+ private:
+  KeptSnapshot(std::string directory, int64_t table_id);
+
+  const std::string directory_;
+  const int64_t table_id_;
+  std::mutex mutex_;                             // guards what follows; files are opened and closed without it
+  uint64_t opened_ = 0;                          // calls of Open() that have begun
+  uint64_t kept_by_ = 0;                         // which of them kept_ is from
+  std::shared_ptr<const TableSnapshot> kept_;  // null: none was opened, or the last one could not be
+};
+
+}  // namespace ops
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_OPS_KEPT_SNAPSHOT_H_
