@@ -206,11 +206,14 @@ cdef extern from "gridflow/log_format.h" nogil:
 cdef extern from "core/log.h" namespace "gridflow" nogil:
     cdef cppclass LogFile:
         @staticmethod
-        Status Create(const string&, uint64_t, uint64_t, cbool, shared_ptr[LogFile]*) except +
+        Status Create(const string&, uint64_t, uint64_t, cbool, shared_ptr[LogFile]*, uint64_t) except +
+        @staticmethod
+        uint64_t FirstBytes(uint64_t)
         const string& path() const
         uint64_t first_lsn() const
         uint64_t tail() const
-        Status Reserve(uint64_t, cbool*)
+        Status Reserve(uint64_t, cbool*, uint64_t)
+        uint64_t Missing(uint64_t, cbool*) const
         const uint8_t* Append(uint64_t, const void*, uint64_t, const void*, uint64_t)
         Status Sync(uint64_t) const
 
@@ -287,6 +290,7 @@ cdef extern from "core/arrow_c.h" namespace "gridflow" nogil:
 
 cdef extern from "core/mapping.h" namespace "gridflow" nogil:
     Status ReplaceFile(const string&, const void*, size_t, cbool)
+    Status CheckRoom(const string&, uint64_t)
 
 
 cdef extern from "core/failpoint.h" namespace "gridflow" nogil:

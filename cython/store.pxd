@@ -26,8 +26,10 @@ cdef class Store:
     cdef cmap[uint32_t, ReplayTarget] targets
     cdef uint64_t generation
     cdef uint64_t followed
-    cdef int append(self, string& payload, const uint8_t** at) except -1
-    cdef int rotate(self, uint64_t payload) except -1
+    cdef uint64_t spare(self)
+    cdef int make_room(self, uint64_t payload, bint frees) except -1
+    cdef int append(self, string& payload, const uint8_t** at, bint frees) except -1
+    cdef int rotate(self, uint64_t payload, uint64_t spare) except -1
     cdef int follow(self) except -1
     cdef int reload(self) except -1
 
@@ -44,7 +46,9 @@ cdef class TableStore:
     cdef uint64_t frozen_lsn
     cdef int exclusive
     cdef bint dropped
-    cdef int writable(self) except -1
+    cdef uint64_t row_bytes
+    cdef uint64_t flush_needs(self)
+    cdef int writable(self, uint64_t payload=*, bint frees=*) except -1
     cdef int lookup(self, uint64_t hash, const string& key, const uint8_t** value, int* segment, int64_t* row) except -1
     cdef object duplicate(self, object key, bint twice)
     cdef bint has(self, const string& key) except -1
@@ -52,6 +56,6 @@ cdef class TableStore:
     cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh) except -1
     cdef int begin_operation(self, string& out) except -1
     cdef int finish_operation(self, string& out, size_t start, size_t key_bytes, bint remove) except -1
-    cdef int commit(self, string& payload) except -1
+    cdef int commit(self, string& payload, bint frees=*) except -1
     cdef object value_at(self, int where, const uint8_t* value, int segment, int64_t row)
     cdef int thaw(self) except -1

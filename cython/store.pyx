@@ -38,6 +38,10 @@ cdef uint64_t ALL_RECORDS = 0xFFFFFFFFFFFFFFFF
 DEFAULT_FLUSH_BYTES = 32 << 20
 #: Bytes of log that are kept for the next commits when nothing in them is needed any more.
 LOG_BYTES_KEPT = 1 << 20
+#: Bytes of a flush that are not rows: the header of a segment, a manifest, and what of their last pages is not used.
+cdef uint64_t FLUSH_BYTES = 32 << 10
+#: Bytes that writes leave free, so that rows can be removed and tables dropped where there is room for nothing else.
+cdef uint64_t SPARE_BYTES = 256 << 10
 
 
 def set_failpoints(str specification):
@@ -105,14 +109,62 @@ cdef class Store:
         self.closed_because = because
         self.log.reset()
 
-    cdef int append(self, string& payload, const uint8_t** at) except -1:
-        """Writes one record of the log. Once it returns, the record survives this process."""
+    cdef uint64_t spare(self):
+        """Bytes that must stay free on the file system: what a flush of all that is in memory takes."""
+        cdef TableStore table
+        cdef uint64_t bytes = 0
+        for table in self.tables.values():
+            bytes += table.flush_needs()
+        return bytes
+
+    cdef int make_room(self, uint64_t payload, bint frees) except -1:
+        """Before a commit: flushes, if the log has to grow and there is no room for that.
+
+        This may run Python and let other threads in: nothing that the commit relies on may be known yet.
+        """
+        cdef TableStore table
         cdef cbool fits = False
-        cdef uint64_t before
+        cdef uint64_t missing = 0
         if self.log.get() != NULL:
-            check(self.log.get().Reserve(payload.size(), &fits))
+            missing = self.log.get().Missing(payload, &fits)
+        if fits and missing == 0:
+            return 0
         if not fits:
-            self.rotate(payload.size())
+            missing = LogFile.FirstBytes(payload)
+        if CheckRoom(self.home, 2 * (missing + payload) + self.spare() + (FLUSH_BYTES if frees else SPARE_BYTES)).ok():
+            return 0
+        for table in list(self.tables.values()):
+            if table.exclusive == 0 and table.lock.acquire(False):
+                try:
+                    table.flush_store()
+                except GridEnvironmentError:  # the commit itself will say that there is no room
+                    pass
+                finally:
+                    table.lock.release()
+        if not self.closed and self.spare() == 0:
+            self.forget_log()
+        return 0
+
+    def check_room(self, uint64_t bytes):
+        """Raises GridFullError if that many bytes cannot be written without what must stay free."""
+        check(CheckRoom(self.home, bytes + self.spare() + SPARE_BYTES))
+
+    cdef int append(self, string& payload, const uint8_t** at, bint frees) except -1:
+        """Writes one record of the log. Once it returns, the record survives this process.
+
+        There stays room to flush it, and SPARE_BYTES unless it ``frees``: a full grid must be able to get rid of rows.
+        """
+        cdef cbool fits = False
+        cdef uint64_t before, spare = 0
+        cdef uint64_t missing = 0
+        if self.log.get() != NULL:
+            missing = self.log.get().Missing(payload.size(), &fits)
+        if missing or not fits:
+            spare = self.spare() + (FLUSH_BYTES if frees else SPARE_BYTES)
+        if fits:
+            check(self.log.get().Reserve(payload.size(), &fits, spare))
+        else:
+            self.rotate(payload.size(), spare)
         before = self.log.get().tail()
         at[0] = self.log.get().Append(self.next_lsn, payload.data(), payload.size(), NULL, 0)
         self.next_lsn += 1
@@ -122,9 +174,9 @@ cdef class Store:
             check(self.log.get().Sync(before))
         return 0
 
-    cdef int rotate(self, uint64_t payload) except -1:
+    cdef int rotate(self, uint64_t payload, uint64_t spare) except -1:
         cdef shared_ptr[LogFile] fresh
-        check(LogFile.Create(self.home + <string>b"/log", self.next_lsn, payload, self.durable, &fresh))
+        check(LogFile.Create(self.home + <string>b"/log", self.next_lsn, payload, self.durable, &fresh, spare))
         self.log = fresh
         self.control.get().Bump()
         return 0
@@ -269,6 +321,16 @@ cdef class Store:
             self.follow()
 
 
+cdef uint64_t row_bytes(const Type& t) noexcept:
+    """Bytes that a row takes in the buffers of a column, its items and its text not counted."""
+    cdef uint64_t bytes = 1 + (t.width if t.width > 0 else 1 if t.kind == GF_BOOL else 0 if t.kind == GF_STRUCT else 8)
+    cdef size_t i
+    if t.kind == GF_STRUCT:
+        for i in range(t.children.size()):
+            bytes += row_bytes(t.children[i])
+    return bytes
+
+
 cdef class TableStore:
     """The rows of one table: key look-up and writes. ``gridflow.Table`` is built on it."""
 
@@ -279,13 +341,19 @@ cdef class TableStore:
         self.table_id = table_id
         self.lock = threading.RLock()
         self.active = make_shared[MemoryTable]()
+        self.row_bytes = 8
+        for i in range(codec.schema.columns.size()):
+            self.row_bytes += row_bytes(codec.schema.columns[i].type)
         with nogil:
             status = TableSnapshot.Open(store.home, table_id, &self.current)
         check(status)
         store.tables[table_id] = self
         store.generation = ALL_RECORDS  # a reader starts over, with this table
 
-    cdef int writable(self) except -1:
+    cdef int writable(self, uint64_t payload=0, bint frees=False) except -1:
+        """Raises if the table cannot be written; when it returns, nothing has changed since it was found to be writable."""
+        if payload and self.store.owner and not self.store.closing and not self.store.closed and not self.dropped:
+            self.store.make_room(payload, frees)
         if self.store.closing or self.store.closed or self.dropped or not self.store.owner:
             if self.store.closing or self.store.closed:
                 raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
@@ -353,14 +421,28 @@ cdef class TableStore:
         memcpy(&out[start], &header, sizeof(header))
         return 0
 
-    cdef int commit(self, string& payload) except -1:
+    cdef uint64_t flush_needs(self):
+        """At least the bytes that flushing what is in memory takes."""
+        cdef uint64_t rows = self.active.get().size(), bytes = self.active.get().bytes()
+        cdef size_t i
+        if self.frozen.get() != NULL:
+            rows += self.frozen.get().size()
+            bytes += self.frozen.get().bytes()
+        if rows == 0:
+            return 0
+        bytes += FLUSH_BYTES + rows * self.row_bytes
+        for i in range(self.current.get().segments().size()):  # each may get a new deletion bitmap
+            bytes += self.current.get().segments()[i].segment.get().rows() // 8 + 4160
+        return bytes
+
+    cdef int commit(self, string& payload, bint frees=False) except -1:
         """Makes operations of this table durable and visible: one commit."""
         cdef const uint8_t* at
         cdef const uint8_t* end
         cdef gf_log_operation header
         cdef uint64_t lsn = self.store.next_lsn
         try:
-            self.store.append(payload, &at)
+            self.store.append(payload, &at, frees)
         finally:
             # Also when only the wait for the disk failed: the record is in the log, so it must be in memory, too.
             if self.store.next_lsn > lsn:
@@ -412,7 +494,7 @@ cdef class TableStore:
         key_bytes = out.size() - OPERATION_HEADER
         self.codec.encode_value(value, out)
         self.finish_operation(out, 0, key_bytes, False)
-        self.writable()
+        self.writable(out.size())
         self.commit(out)
 
     def put_all(self, rows):
@@ -431,7 +513,7 @@ cdef class TableStore:
             key_bytes = out.size() - start - OPERATION_HEADER
             self.codec.encode_value(value, out)
             self.finish_operation(out, start, key_bytes, False)
-        self.writable()
+        self.writable(out.size())
         if out.size():
             self.commit(out)
 
@@ -457,7 +539,7 @@ cdef class TableStore:
             names.append(key)
             self.codec.encode_value(value, out)
             self.finish_operation(out, start, key_bytes, False)
-        self.writable()
+        self.writable(out.size())
         seen = set()
         for i in range(keys.size()):
             encoded = keys[i]
@@ -498,7 +580,7 @@ cdef class TableStore:
         key_bytes = out.size() - OPERATION_HEADER
         self.codec.encode_value(value, out)
         self.finish_operation(out, 0, key_bytes, False)
-        self.writable()
+        self.writable(out.size())
         if self.has(out.substr(OPERATION_HEADER, key_bytes)) != wanted:
             return False
         self.commit(out)
@@ -523,7 +605,7 @@ cdef class TableStore:
         """Removes the rows under these keys in one commit. Returns how many there were."""
         cdef string out, encoded
         cdef vector[string] found
-        cdef size_t i
+        cdef size_t i, size = 0
         seen = set()
         for key in keys:
             encoded.clear()
@@ -531,14 +613,15 @@ cdef class TableStore:
             if <bytes>encoded not in seen:
                 seen.add(<bytes>encoded)
                 found.push_back(encoded)
-        self.writable()
+                size += OPERATION_HEADER + encoded.size()
+        self.writable(size, True)
         count = 0
         for i in range(found.size()):
             if self.has(found[i]):
                 self.append_removal(out, found[i])
                 count += 1
         if count:
-            self.commit(out)
+            self.commit(out, True)
         return count
 
     cdef int append_removal(self, string& out, const string& key) except -1:
@@ -616,7 +699,7 @@ cdef class TableStore:
         cdef int applied = 0
         if mode not in ("put", "put_if_absent", "replace", "remove", "insert"):
             raise SchemaError(f"no mode {mode}")
-        self.writable()
+        self.writable(left, mode == "remove")
         seen = set()
         while left > 0:
             if left < OPERATION_HEADER:
@@ -645,7 +728,7 @@ cdef class TableStore:
             p += all_bytes
             left -= all_bytes
         if applied:
-            self.commit(out)
+            self.commit(out, mode == "remove")
         return applied
 
     # ---- versions ----
@@ -889,6 +972,8 @@ cdef class Edit:
         # Memory was flushed when the edit began and writers of this table are kept out since: whatever the log holds up
         # to here is in segments, or another table's.
         cdef uint64_t lsn = self.table.store.next_lsn - 1
+        if self.rows:
+            self.table.store.check_room(0)
         with nogil:
             status = self.it.Commit(lsn, &fresh)
         self.table.publish(self.it, fresh)

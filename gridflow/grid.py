@@ -210,13 +210,13 @@ class Grid:
             TableNotFound: there is none; the message lists what there is.
         """
         with self._names:
-            entry = self._look_up(name)
-            try:
-                return self._open(entry)
-            except GridCorruptError:
-                if self._look_up(name) == entry:
-                    raise
-            return self._open(self._look_up(name))  # the owner dropped it just now, and made another
+            while True:
+                entry = self._look_up(name)
+                try:
+                    return self._open(entry)
+                except (GridCorruptError, GridNotFound):
+                    if self._look_up(name) == entry:
+                        raise  # else the owner has dropped it just now, and made another
 
     def create_table(
         self,
@@ -254,6 +254,7 @@ class Grid:
             try:
                 if partitions is None:
                     partitions = self.default_partitions
+                self._store.check_room(16 << 10)  # else tables could be made until none can be dropped
                 entry = self._catalog.add(name, checked, partitions, options or {}, self._store.last_lsn)
             except TableExists:
                 if not if_not_exists:
@@ -351,7 +352,8 @@ class Grid:
             self._uses -= 1
             if self._uses > 0:
                 return
-            _open_grids.pop(os.path.realpath(self.home), None)
+            if owned_grid(self.home) is self:
+                del _open_grids[os.path.realpath(self.home)]
             if self._maintenance is not None:
                 self._maintenance.stop()
             try:

@@ -58,6 +58,6 @@ def _join(home: Path) -> Any:
     if (home / SOCKET_NAME).exists():
         return connect_unix(home)
     raise GridOwnedError(
-        f"grid {home} is owned by process {holder(home)}, which does not serve it: close it there, run `gridflow serve` "
-        "instead of it so that others can join, or connect with read_only=True"
+        f"grid {home} is owned by process {holder(home)}, which does not serve it: close it there, run "
+        "`gridflow serve` instead of it so that others can join, or connect with read_only=True"
     )

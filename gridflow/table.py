@@ -240,11 +240,28 @@ class Table(TableStore):
         return self.flush_store() if self.store.owner else self.snapshot().version
 
     def compact(self) -> None:
-        """Merge all segments into one and drop deleted rows. Readers keep what they have mapped."""
+        """Merge all segments into one and drop deleted rows. Readers keep what they have mapped.
+
+        Raises:
+            GridFullError: there is no room for a second copy of the rows. The deleted ones of each segment for which
+                there is are dropped all the same.
+        """
+        try:
+            self._merge(None)
+        except GridFullError:  # one after the other they take less room, and each gives some back
+            segments = self.snapshot().segments()
+            for segment_id, rows, deleted, _ in sorted(segments, key=lambda found: found[1] - found[2]):
+                if 0 < deleted < rows:
+                    self._merge(segment_id)
+            self._merge(None)
+
+    def _merge(self, segment_id: int | None) -> None:
+        """Rewrite one segment, or all as one."""
         with self.edit() as edit:
             segments = self.snapshot().segments()
-            if len(segments) > 1 or any(deleted for _, _, deleted, _ in segments):
-                edit.merge(range(len(segments)))
+            chosen = [i for i, found in enumerate(segments) if segment_id in (None, found[0])]
+            if len(chosen) > 1 or any(segments[i][2] for i in chosen):
+                edit.merge(chosen)
                 edit.commit()
 
     def version(self) -> int:

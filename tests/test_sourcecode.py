@@ -104,9 +104,7 @@ def resolve(package: list[str], base: str, names: list[str]) -> list[str]:
     name = base.lstrip(".")
     dots = len(base) - len(name)
     parts = (package[: len(package) - dots + 1] if dots else []) + (name.split(".") if name else [])
-    return (
-        [".".join([*parts, imported]) for imported in names] if parts == ["gridflow"] else [".".join(parts)]
-    )
+    return [".".join([*parts, imported]) for imported in names] if parts == ["gridflow"] else [".".join(parts)]
 
 
 def python_imports(path: Path) -> Iterator[Import]:
@@ -229,9 +227,7 @@ def test_cython_uses_only_core():
     wrong = []
     for path in files("cython/*.pyx", "cython/*.pxd"):
         for header in CYTHON_EXTERN.findall(read(path)):
-            if KERNEL_RANK.get(header.split("/")[0], 0) > KERNEL_RANK["core"] or TENSORFLOW_HEADER.match(
-                header
-            ):
+            if KERNEL_RANK.get(header.split("/")[0], 0) > KERNEL_RANK["core"] or TENSORFLOW_HEADER.match(header):
                 wrong.append(f"{path} includes {header}")
     assert not wrong, "\n".join(wrong)
 

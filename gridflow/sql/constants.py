@@ -15,6 +15,7 @@ from sqlglot import exp
 from ..errors import SchemaError
 from ..schema import INTEGERS, Column, Type
 from .dialect import even_hex
+from .moments import read_date, read_moment, read_time
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,11 @@ def _number(text: str) -> int | float | decimal.Decimal:
     return float(text) if "e" in text.lower() else decimal.Decimal(text)
 
 
-def _moment(text: str) -> Any:
-    fraction = text.rpartition(".")[2] if "." in text else ""
-    if len(fraction) > 6 and fraction.isdigit():
-        return np.datetime64(text.replace(" ", "T"), "ns")
-    return dt.datetime.fromisoformat(text)
-
-
 _CASTS: dict[Any, Callable[[str], Any]] = {
-    exp.DType.DATE: dt.date.fromisoformat,
-    exp.DType.TIME: dt.time.fromisoformat,
-    exp.DType.TIMESTAMP: _moment,
-    exp.DType.TIMESTAMPNTZ: _moment,
+    exp.DType.DATE: read_date,
+    exp.DType.TIME: read_time,
+    exp.DType.TIMESTAMP: read_moment,
+    exp.DType.TIMESTAMPNTZ: read_moment,
     exp.DType.UUID: uuid.UUID,
 }
 
@@ -157,18 +151,18 @@ def _to_text(value: Any) -> Any:
 
 def _to_date(value: Any) -> Any:
     if isinstance(value, str):
-        return dt.date.fromisoformat(value)
+        return read_date(value)
     raise ValueError
 
 
 def _to_time(value: Any) -> Any:
-    return dt.time.fromisoformat(value)
+    return read_time(value)
 
 
 def _to_moment(value: Any) -> Any:
     if isinstance(value, dt.date):
         return dt.datetime(value.year, value.month, value.day)
-    return _moment(value)
+    return read_moment(value)
 
 
 def _to_uuid(value: Any) -> Any:

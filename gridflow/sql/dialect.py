@@ -19,6 +19,7 @@ from sqlglot.tokens import Token, TokenType
 
 from ..errors import SqlError
 from ..schema import quote_name
+from .division import DIVISIONS, guard_divisors
 from .functions import FUNCTIONS
 from .text import open_quote, syntax_error
 
@@ -230,6 +231,9 @@ def _parse_error(error: ParseError, text: str, at_end: bool) -> SqlError:
 
 def to_duckdb(tree: exp.Expression) -> str:
     """The statement for DuckDB, every name quoted."""
+    if tree.find(*DIVISIONS):
+        tree = tree.copy()
+        guard_divisors(tree, to_ignite)
     return tree.sql(dialect=_TARGET, identify=True, comments=False)
 
 

@@ -90,6 +90,7 @@ FUNCTIONS: dict[str, Callable[[list], exp.Expression]] = {
     "DAY_OF_WEEK": _template("DAYOFWEEK(_1) + 1"),
     "DAYOFWEEK": _template("DAYOFWEEK(_1) + 1"),
     "DAY_OF_YEAR": _renamed("DAYOFYEAR"),
+    "DIVIDE": _template("_1 // _2"),
     "INSTR": _renamed("STRPOS"),
     "LOCATE": _locate,
     "LPAD": _pad("LPAD"),

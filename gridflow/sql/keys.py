@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from ..schema import INTEGERS, Column, Schema, Type
 from .constants import Constant, constant
+from .moments import read_date
 
 #: A WHERE that fixes more keys than this is a scan: looking each up would cost more.
 MOST_KEYS = 1000
@@ -149,7 +150,7 @@ def exact(value: Any, column: Column) -> Any:
             raise NotExact from None
     if dtype.kind == "DATE" and isinstance(value, str):
         try:
-            return dt.date.fromisoformat(value)
+            return read_date(value)
         except ValueError:
             raise NotExact from None
     if dtype.kind == "DECIMAL" and isinstance(value, (int, decimal.Decimal)) and type(value) is not bool:

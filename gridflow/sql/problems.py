@@ -24,6 +24,7 @@ _NO_TABLE = (
 )
 _NO_FUNCTION = re.compile(r"(?:Scalar |Table |Aggregate |Macro )?Function with name (?P<name>\S+) does not exist")
 _KINDS = re.compile(r"^[A-Z][A-Za-z -]* Error: ")
+_BY_ZERO = re.compile(r"'(?P<text>Division by zero(?:: .* is zero)?)' to INT32")  # what division.py writes
 _AMBIGUOUS = re.compile(r'Ambiguous reference to column name "(?P<name>[^"]+)"')
 
 
@@ -63,7 +64,8 @@ def translate(error: Exception, bound: Bound) -> GridflowError:
 
 def clean(message: str, bound: Bound | None = None) -> str:
     """DuckDB's message without its own positions, hints about itself and made-up names."""
-    message = _KINDS.sub("", message.strip())
+    by_zero = _BY_ZERO.search(message)
+    message = by_zero["text"] if by_zero else _KINDS.sub("", message.strip())
     message = re.split(r"\n\s*\n?LINE \d+:|\n\nLINE|\n\tCandidate functions", message)[0].strip()
     message = re.sub(r" when casting from source column \w+$", "", message)
     message = re.sub(r" ?Use TRY\(.*", "", message, flags=re.DOTALL)

@@ -40,7 +40,8 @@ def looked_at(data: Any) -> Any:
 
 
 def _is_frame(data: Any) -> bool:
-    return "pandas" in sys.modules and isinstance(data, sys.modules["pandas"].DataFrame)
+    frame = getattr(sys.modules.get("pandas"), "DataFrame", None)  # another thread may be importing it just now
+    return frame is not None and isinstance(data, frame)
 
 
 def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordBatch] | None:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import GridflowError
+from ..errors import GridflowError, TableNotFound
 from . import compaction
 
 #: Seconds after which writes that nobody asked for go to a segment by themselves.
@@ -49,6 +49,8 @@ class Maintenance:
                 try:
                     table.flush()
                     compact_some(table)
+                except TableNotFound:  # it was dropped meanwhile
+                    pass
                 except GridflowError as error:
                     # Nothing is lost: the writes are in the log. Whoever waits for a flush gets the error itself.
                     if (table.name, type(error)) not in complained and not self._stopping:

@@ -51,8 +51,8 @@ class Dataset(tf.data.Dataset):
 
     Tensors may be views of the grid's files, which never change: they stay valid when rows are overwritten, the table
     is dropped or the grid is closed. The version that was read last stays mapped for the next epoch as long as this
-    dataset, or one made of it, is there; files that were replaced since take up their room until then. An iterator can be saved with ``tf.train.Checkpoint`` and restored as long as
-    the table has not changed.
+    dataset, or one made of it, is there; files that were replaced since take up their room until then. An iterator can
+    be saved with ``tf.train.Checkpoint`` and restored as long as the table has not changed.
 
     Args:
         table: the name of a table, also as ``SQL_PUBLIC_<NAME>``, or a table of an open grid.

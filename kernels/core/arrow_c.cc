@@ -164,7 +164,9 @@ void ExportColumn(const ColumnView& column, int64_t begin, int64_t end, const st
   const size_t children = type.kind == GF_TENSOR || type.kind == GF_MAP ? 1 : type.children.size();
   Exported* exported = Start(owner, end - begin, begin + column.offset, children, out);
   exported->buffers.push_back(column.validity);
-  if (column.validity == nullptr) out->null_count = 0;
+  // Also of no rows, whose bitmap is a pointer to no bytes: a count left to find out (-1) would read as "may have
+  // nulls", and pyarrow before 26 ends the process over a map whose keys may have some.
+  if (column.validity == nullptr || begin == end) out->null_count = 0;
   if (variable) exported->buffers.push_back(column.offsets);
   if (type.kind != GF_STRUCT && type.kind != GF_LIST && type.kind != GF_MAP && type.kind != GF_TENSOR)
     exported->buffers.push_back(column.data);

@@ -27,9 +27,12 @@ constexpr uint64_t kFirstBytes = 64ull << 10;
 constexpr uint64_t kMostGrowth = 4ull << 20;
 constexpr uint64_t kPage = 4096;
 
+uint64_t Pages(uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+
 // posix_fallocate, which a signal may interrupt; in memory it then gives back what it had, so that a timer that is faster
-// would never let it end.
-int Allocate(int fd, uint64_t offset, uint64_t bytes) {
+// would never let it end. ENOSPC also where less than `spare` bytes would stay free on the file's file system.
+int Allocate(int fd, const std::string& path, uint64_t offset, uint64_t bytes, uint64_t spare) {
+  if (spare > 0 && !CheckRoom(path, bytes + spare).ok()) return ENOSPC;
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -71,7 +74,7 @@ Status LogFile::Map(uint64_t bytes, bool writable) {
 }
 
 Status LogFile::Create(const std::string& folder, uint64_t first_lsn, uint64_t payload, bool durable,
-                       std::shared_ptr<LogFile>* out) {
+                       std::shared_ptr<LogFile>* out, uint64_t spare) {
   GF_FAILPOINT("log.create");
   std::shared_ptr<LogFile> file(new LogFile);
   const std::string path = folder + "/" + FileName(first_lsn, ".log");
@@ -80,9 +83,13 @@ Status LogFile::Create(const std::string& folder, uint64_t first_lsn, uint64_t p
   file->first_lsn_ = first_lsn;
   file->fd_ = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (file->fd_ < 0) return Status::System(errno, "create", temporary);
-  const uint64_t record = sizeof(gf_log_header) + sizeof(gf_log_record) + Padded(payload) + sizeof(gf_log_record);
-  const uint64_t bytes = (std::max(record, kFirstBytes) + kPage - 1) / kPage * kPage;
-  int error = Allocate(file->fd_, 0, bytes);
+  uint64_t bytes = std::max(FirstBytes(payload), kFirstBytes);
+  // All that fits in the file will be flushed one day: that room is spared, too.
+  int error = Allocate(file->fd_, temporary, 0, bytes, spare == 0 ? 0 : spare + bytes);
+  if (error == ENOSPC && bytes > FirstBytes(payload)) {  // what there is may do for this record
+    bytes = FirstBytes(payload);
+    error = Allocate(file->fd_, temporary, 0, bytes, spare == 0 ? 0 : spare + bytes);
+  }
   Status status = error != 0 ? Status::System(error, "make room in", path)
                              : file->Map(std::max(bytes, kFileBytes), true);
   if (status.ok()) {
@@ -141,19 +148,27 @@ Status LogFile::Refresh() {
   return Status::Ok();
 }
 
-Status LogFile::Reserve(uint64_t payload, bool* fits) {
-  // The header of the record after this one must lie in the file too: zeros there end the log.
+// The header of the record after the one asked for must lie in the file too: zeros there end the log.
+uint64_t LogFile::FirstBytes(uint64_t payload) {
+  return Pages(sizeof(gf_log_header) + sizeof(gf_log_record) + Padded(payload) + sizeof(gf_log_record));
+}
+
+uint64_t LogFile::Missing(uint64_t payload, bool* fits) const {
   const uint64_t need = tail_ + sizeof(gf_log_record) + Padded(payload) + sizeof(gf_log_record);
   *fits = need <= mapped_;
-  if (!*fits || need <= size_) return Status::Ok();
+  return !*fits || need <= size_ ? 0 : std::min(Pages(need), mapped_) - size_;
+}
+
+Status LogFile::Reserve(uint64_t payload, bool* fits, uint64_t spare) {
+  const uint64_t missing = Missing(payload, fits);
+  if (missing == 0) return Status::Ok();
   GF_FAILPOINT("log.grow");
-  const uint64_t growth = std::min(size_, kMostGrowth);
-  uint64_t bytes = std::min(std::max(need, size_ + growth), mapped_);
-  bytes = std::min((bytes + kPage - 1) / kPage * kPage, mapped_);
-  int error = Allocate(fd_, size_, bytes - size_);
-  if (error == ENOSPC && bytes > need) {  // what there is may do for this record
-    bytes = (need + kPage - 1) / kPage * kPage;
-    error = Allocate(fd_, size_, bytes - size_);
+  const uint64_t growth = std::max(missing, std::min(size_, kMostGrowth));
+  uint64_t bytes = std::min(Pages(size_ + growth), mapped_);
+  int error = Allocate(fd_, path_, size_, bytes - size_, spare == 0 ? 0 : spare + bytes - tail_);
+  if (error == ENOSPC && bytes > size_ + missing) {  // what there is may do for this record
+    bytes = size_ + missing;
+    error = Allocate(fd_, path_, size_, bytes - size_, spare == 0 ? 0 : spare + bytes - tail_);
   }
   if (error != 0) return Status::System(error, "make room in", path_);
   size_ = bytes;

@@ -19,8 +19,11 @@ namespace gridflow {
 class LogFile {
  public:
   // Creates <folder>/<first_lsn>.log with room for one record of `payload` bytes at least. kFull: nothing was kept.
+  // `spare` bytes stay free on the file system, and as many as the file may hold; 0: whatever there is may be taken.
   static Status Create(const std::string& folder, uint64_t first_lsn, uint64_t payload, bool durable,
-                       std::shared_ptr<LogFile>* out);
+                       std::shared_ptr<LogFile>* out, uint64_t spare = 0);
+  // How many bytes Create asks for at the least.
+  static uint64_t FirstBytes(uint64_t payload);
   // Opens an existing file to read.
   static Status Open(const std::string& path, std::shared_ptr<LogFile>* out);
   ~LogFile();
@@ -31,8 +34,11 @@ class LogFile {
   uint64_t first_lsn() const { return first_lsn_; }
   uint64_t tail() const { return tail_; }
 
-  // Owner: makes room for a record of `payload` bytes; *fits is false if this file may not grow so far.
-  Status Reserve(uint64_t payload, bool* fits);
+  // Owner: makes room for a record of `payload` bytes; *fits is false if this file may not grow so far. `spare` is as for
+  // Create and counts if the file has to grow.
+  Status Reserve(uint64_t payload, bool* fits, uint64_t spare = 0);
+  // By how many bytes the file must grow at the least to take such a record; *fits as for Reserve.
+  uint64_t Missing(uint64_t payload, bool* fits) const;
   // Owner: writes a record whose payload is the two pieces one after the other and returns where it lies.
   // Reserve(sum of both) must have said that it fits.
   const uint8_t* Append(uint64_t lsn, const void* head, uint64_t head_bytes, const void* body, uint64_t body_bytes);

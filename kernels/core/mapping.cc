@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -60,6 +61,14 @@ Status WriteAll(int fd, const std::string& path, const void* data, size_t bytes,
     bytes -= static_cast<size_t>(wrote);
   }
   return Status::Ok();
+}
+
+Status CheckRoom(const std::string& path, uint64_t bytes) {
+  struct statvfs info;
+  if (::statvfs(path.c_str(), &info) != 0) return Status::System(errno, "look for room at", path);
+  if (info.f_blocks == 0) return Status::Ok();  // it has no limit of its own
+  if (static_cast<uint64_t>(info.f_bavail) * info.f_frsize >= bytes) return Status::Ok();
+  return Status::System(ENOSPC, "make room in", path);
 }
 
 Status SyncFolderOf(const std::string& path) {

@@ -42,6 +42,9 @@ Status ReplaceFile(const std::string& path, const void* data, size_t bytes, bool
 // Writes all of it at `offset`, or says why not.
 Status WriteAll(int fd, const std::string& path, const void* data, size_t bytes, uint64_t offset);
 
+// kFull if the file system that holds `path` has less room than that for this user.
+Status CheckRoom(const std::string& path, uint64_t bytes);
+
 // Makes renames and new files in the folder of `path` survive power loss.
 Status SyncFolderOf(const std::string& path);
 

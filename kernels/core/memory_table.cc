@@ -10,9 +10,10 @@ size_t MemoryTable::Slot(uint64_t hash, const uint8_t* key, size_t key_bytes) co
   size_t at = static_cast<size_t>(hash) & mask;
   for (; slots_[at].operation != nullptr; at = (at + 1) & mask) {
     const MemoryEntry& entry = slots_[at];
-    if (entry.hash == hash && OperationAt(entry.operation).key_bytes == key_bytes &&
-        std::memcmp(entry.key(), key, key_bytes) == 0)
-      break;
+    if (entry.hash != hash) continue;
+    __builtin_prefetch(entry.operation + 64);  // most likely it is the one, and its value is read next
+    __builtin_prefetch(entry.operation + 128);
+    if (OperationAt(entry.operation).key_bytes == key_bytes && std::memcmp(entry.key(), key, key_bytes) == 0) break;
   }
   return at;
 }

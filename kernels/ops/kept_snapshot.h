@@ -13,7 +13,7 @@
 namespace gridflow {
 namespace ops {
 
-// core maps a file once for all who hold it, and no longer than somebody does. If that were iterators alone, every epoch
+// core maps a file once for all who hold it, and no longer than somebody does. If that were iterators alone, an epoch
 // would map all files anew and take a page fault for all their pages again, which costs more than to read them.
 //
 //     Python's Dataset ──> its variant tensor ──> GridflowDataset ─┐
@@ -38,9 +38,9 @@ class KeptSnapshot {
 
   const std::string directory_;
   const int64_t table_id_;
-  std::mutex mutex_;                             // guards what follows; files are opened and closed without it
-  uint64_t opened_ = 0;                          // calls of Open() that have begun
-  uint64_t kept_by_ = 0;                         // which of them kept_ is from
+  std::mutex mutex_;                           // guards what follows; files are opened and closed without it
+  uint64_t opened_ = 0;                        // calls of Open() that have begun
+  uint64_t kept_by_ = 0;                       // which of them kept_ is from
   std::shared_ptr<const TableSnapshot> kept_;  // null: none was opened, or the last one could not be
 };
 

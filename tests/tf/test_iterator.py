@@ -101,8 +101,6 @@ def test_next_as_optional_and_spec(dataset):
     assert iterator.element_spec == dataset.element_spec
     assert same(iterator.get_next_as_optional().get_value(), next(iter(dataset)))
     assert tf.data.IteratorSpec.from_value(iterator) == iterator._type_spec
-    dataset.element_spec["val"].clear()  # what a caller does with it changes no iterator
-    assert len(next(iterator)["key"]) == 64
 
 
 def test_errors_are_those_of_tensorflow(grid):

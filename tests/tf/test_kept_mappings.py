@@ -17,10 +17,14 @@ pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="n
 @pytest.fixture
 def home(tmp_path):
     """A grid that this process only reads: so nobody but datasets maps its segments."""
-    with gridflow.connect(tmp_path / "grid") as grid:
-        table = grid.create_table("T", {"ID": "LONG", "V": "INT64[8]"}, key="ID")
-        table.load({"ID": np.arange(256), "V": np.ones((256, 8), np.int64)})
+    create(tmp_path / "grid", 1)
     return tmp_path / "grid"
+
+
+def create(home, value):
+    with gridflow.connect(home) as grid:
+        table = grid.create_table("T", {"ID": "LONG", "V": "INT64[8]"}, key="ID")
+        table.load({"ID": np.arange(256), "V": np.full((256, 8), value)})
 
 
 def mapped(home):
@@ -135,9 +139,7 @@ def test_a_grid_made_again_in_the_same_place(home, tmp_path):
         write(home, value)
     assert values(dataset) == {4}
     home.rename(tmp_path / "away")
-    with gridflow.connect(home) as grid:  # its versions begin anew
-        table = grid.create_table("T", {"ID": "LONG", "V": "INT64[8]"}, key="ID")
-        table.load({"ID": np.arange(256), "V": np.full((256, 8), 5)})
+    create(home, 5)  # its versions begin anew
     assert values(dataset) == {5}
     assert len(mapped(tmp_path)) == 1
     del dataset
@@ -145,18 +147,17 @@ def test_a_grid_made_again_in_the_same_place(home, tmp_path):
 
 
 def test_kept_while_a_function_holds_the_dataset(home):
-    dataset = gridflow.Dataset("T", home=home, batch_size=64)
+    def sum_of(dataset):
+        start = tf.constant(0, tf.int64)
+        return tf.function(lambda: dataset.reduce(start, lambda n, e: n + tf.reduce_sum(e["val"]["V"])))
 
-    @tf.function
-    def total():
-        return dataset.reduce(tf.constant(0, tf.int64), lambda n, e: n + tf.reduce_sum(e["val"]["V"]))
-
+    total = sum_of(gridflow.Dataset("T", home=home, batch_size=64))
     assert int(total()) == 256 * 8
     kept = mapped(home)
     assert kept
     assert int(total()) == 256 * 8
     assert mapped(home) == kept
-    del total, dataset
+    del total
     assert not mapped(home)
 
 
@@ -165,16 +166,16 @@ def test_many_threads_and_new_versions(home):
     shared = gridflow.Dataset("T", home=home, batch_size=32)
     failures = []
 
-    def read(own):
+    def read(shared):
         try:
             while not stop.is_set():
-                dataset = gridflow.Dataset("T", home=home, batch_size=16) if own else shared
+                dataset = gridflow.Dataset("T", home=home, batch_size=16) if shared is None else shared
                 assert len(values(dataset)) == 1
         except Exception as error:
             failures.append(error)
             stop.set()
 
-    threads = [threading.Thread(target=read, args=(i % 2 == 0,)) for i in range(4)]
+    threads = [threading.Thread(target=read, args=(shared if i % 2 else None,)) for i in range(4)]
     for thread in threads:
         thread.start()
     for value in range(2, 8):

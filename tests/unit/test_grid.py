@@ -459,3 +459,12 @@ def test_a_child_owns_a_grid_of_its_own(grid, home):
     assert in_child(work) == "[1]"
     gridflow.testing.verify(home / "other")
     shutil.rmtree(home / "other")
+
+
+def test_a_reader_that_closes_leaves_the_owner_alone(home):
+    """It made the process forget its grid, and the next connect a second owner of it."""
+    with gridflow.connect(home) as owner:
+        owner.create_table("T", {"ID": "LONG"}, key="ID")
+        gridflow.connect(home, read_only=True).close()
+        with gridflow.connect(home) as again:
+            assert again is owner

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridflow import errors
-from gridflow.protocols import flight_messages as messages
 from gridflow.config import SOCKET_NAME
+from gridflow.protocols import flight_messages as messages
 from gridflow.protocols.address import SocketAddress
 from gridflow.protocols.values import decode_values, encode_values
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from ...errors import GridflowError, SqlError
 from ...sql import split_statements
+from ...sql.engine import connection
 from ..common import counted
 from . import commands
 from .rendering import MAX_ROWS, show
@@ -104,8 +109,9 @@ class Session:
     def _statement(self, text: str) -> None:
         start = time.perf_counter()
         try:
-            result = self.grid.sql(text)
-            rows = result.arrow() if result.columns else None
+            with _cancellable():
+                result = self.grid.sql(text)
+                rows = result.arrow() if result.columns else None
         except RuntimeError as error:
             if "interrupt" in str(error).lower() and not isinstance(error, GridflowError):
                 raise KeyboardInterrupt from None  # the engine's word for Ctrl-C
@@ -117,6 +123,28 @@ class Session:
             self.note(f"{counted(rows.num_rows, 'row')}{took}")
         elif self.style in ("table", "vertical"):
             self.out.print(Text(f"{result!r}{took}", style="dim" if self.interactive else ""))
+
+
+@contextmanager
+def _cancellable() -> Iterator[None]:
+    """Let Ctrl-C reach the query engine while it works.
+
+    Python's own handler makes DuckDB stop waiting for its threads, but not the threads, for which it then waits.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    engine = connection()
+
+    def cancel(number: int, frame: object) -> None:
+        engine.interrupt()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, cancel)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def check_complete(text: str) -> bool:
