@@ -1,4 +1,4 @@
-"""Readers in other processes while owners write, flush, merge and die: commits are whole and in order, and no errors."""
+"""Readers in other processes while owners write, flush, merge and die: commits are whole, in order, without errors."""
 
 from __future__ import annotations
 

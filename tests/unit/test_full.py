@@ -1,148 +1,20 @@
-"""A grid on a file system that is full: errors before anything is acknowledged, all of it readable, and a way out."""
+"""A grid on a file system that is full: errors before anything is acknowledged, and all of it stays readable."""
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import numpy as np
 import pytest
+from small_room import COLUMNS, WRITES, Writer, compare, fill, room, value
 
 import gridflow
 import gridflow.storage.load
 import gridflow.testing
 from gridflow import GridFullError
 from gridflow.grid import open_reader
-
-COLUMNS = {"ID": "LONG", "B": "BINARY"}
-SIZE = 16 << 20
-
-
-@pytest.fixture
-def small() -> Iterator[Path]:
-    """A directory with room for 16 MiB."""
-    folder = tempfile.mkdtemp(prefix="gridflow-full-")
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "tmpfs", folder]
-    mounted = None
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True)
-    except OSError as error:
-        reason = str(error)
-    else:
-        reason = mounted.stderr.strip()
-    if mounted is None or mounted.returncode:
-        os.rmdir(folder)
-        pytest.skip(f"cannot mount a small tmpfs: {reason}")
-    try:
-        yield Path(folder)
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-        os.rmdir(folder)
-
-
-def room(folder: Path) -> int:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
-
-
-def fill(folder: Path, leave: int = 0) -> Path:
-    """A file that takes all of the room but ``leave`` bytes."""
-    ballast = folder / "ballast"
-    with open(ballast, "ab", buffering=0) as file:
-        try:
-            while room(folder) > leave:
-                file.write(bytes(min(1 << 20, max(4096, room(folder) - leave))))
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
-    return ballast
-
-
-def value(i: int, size: int = 20_000) -> dict:
-    return {"B": i.to_bytes(8, "little") * (size // 8)}
-
-
-class Writer:
-    """Writes to a table and knows what was acknowledged."""
-
-    def __init__(self, table: gridflow.Table):
-        self.table = table
-        self.rows: dict[int, dict] = {}
-        self.next = 0
-
-    def put(self, size: int = 20_000) -> None:
-        self.table.put(self.next, value(self.next, size))
-        self.done(1, size)
-
-    def put_all(self, count: int = 20) -> None:
-        self.table.put_all((self.next + i, value(self.next + i)) for i in range(count))
-        self.done(count)
-
-    def load(self, count: int = 20) -> None:
-        ids = np.arange(self.next, self.next + count)
-        self.table.load({"ID": ids, "B": [value(i)["B"] for i in ids.tolist()]})
-        self.done(count)
-
-    def done(self, count: int, size: int = 20_000) -> None:
-        for _ in range(count):
-            self.rows[self.next] = value(self.next, size)
-            self.next += 1
-
-    def until_full(self, write: Callable[[], None]) -> int:
-        """Write until there is no room; returns how often that went well."""
-        for count in range(100_000):
-            try:
-                write()
-            except GridFullError as error:
-                assert error.errno == errno.ENOSPC and isinstance(error, OSError)
-                assert "no room left" in str(error)
-                return count
-        raise AssertionError("it is never full")
-
-    def check(self) -> None:
-        """All that was acknowledged is there, by key and in scans, and nothing else."""
-        compare(self.table, self.rows)
-
-
-def compare(table: gridflow.Table, rows: dict[int, dict]) -> None:
-    assert table.get_all(range(max(rows, default=0) + 100)) == rows
-    assert len(table) == len(rows)
-    whole = table.to_arrow()
-    found = dict(zip(whole["ID"].to_pylist(), whole["B"].to_pylist(), strict=True))
-    assert found == {key: row["B"] for key, row in rows.items()}
-    assert sum(batch.num_rows for batch in table.scan(batch_size=7)) == len(rows)
-
-
-@pytest.fixture
-def full(small: Path) -> Iterator[tuple[gridflow.Grid, Writer]]:
-    """A grid in a small file system and a writer; what was acknowledged is there after it is opened again."""
-    grid = gridflow.connect(small / "grid")
-    writer = Writer(grid.create_table("T", COLUMNS, key="ID"))
-    try:
-        yield grid, writer
-        assert grid.check() == []
-        if not grid.closed:
-            writer.check()
-    finally:
-        try:
-            grid.close()
-        except GridFullError:
-            pass
-        assert grid.closed
-    expected = writer.rows
-    (small / "ballast").unlink(missing_ok=True)
-    assert gridflow.storage.verify.check_home(small / "grid") == []
-    with gridflow.connect(small / "grid") as again:
-        if "T" in again:
-            compare(again.table("T"), expected)
-
-
-WRITES = ["put", "put_all", "load"]
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -296,54 +168,3 @@ def test_a_log_that_was_copied_with_holes(small, home):
     code = "import gridflow, sys; print(gridflow.connect(sys.argv[1], read_only=True).check())"
     done = subprocess.run([sys.executable, "-c", code, str(small / "grid")], capture_output=True, text=True)
     assert done.returncode == 0, f"{done.returncode} {done.stderr}"
-
-
-# ---- ways out ----
-
-
-def test_removing_all_makes_room(full):
-    grid, writer = full
-    writer.until_full(writer.put_all)
-    assert writer.table.remove_all(writer.rows) == len(writer.rows)
-    writer.rows.clear()
-    grid.flush()
-    for _ in range(10):
-        writer.put_all()
-
-
-def test_removing_some_makes_room(full):
-    grid, writer = full
-    writer.until_full(writer.put)
-    for key in range(0, writer.next, 2):
-        assert writer.table.remove(key)
-        del writer.rows[key]
-    try:
-        writer.table.compact()
-    except GridFullError:  # for one segment of all; the old ones have shrunk
-        pass
-    assert writer.table.stats()["deleted"] == 0
-    for _ in range(5):
-        writer.put_all()
-
-
-@pytest.mark.parametrize("write", WRITES)
-def test_dropping_a_table_makes_room(full, write):
-    grid, writer = full
-    other = Writer(grid.create_table("OTHER", COLUMNS, key="ID"))
-    other.put()
-    writer.until_full(getattr(writer, write))
-    grid.drop_table("T")
-    writer.rows.clear()
-    writer.table = grid.create_table("T", COLUMNS, key="ID")
-    for _ in range(10):
-        other.put_all()
-    other.check()
-    writer.put()
-
-
-def test_the_room_is_used_before_it_is_called_full(full):
-    """The log is no second copy of the data: rows in segments are in no log."""
-    grid, writer = full
-    writer.until_full(writer.put)
-    assert len(writer.rows) * 20_000 > 0.7 * SIZE
-    grid.flush()
