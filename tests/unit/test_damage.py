@@ -1,4 +1,4 @@
-"""Every file of a grid cut off, with a bit flipped, of a newer version, or gone: the error says which and where."""
+"""Flipped bits and garbage: found when they are needed or by ``check``, named with the place, never a crash."""
 
 from __future__ import annotations
 
