@@ -56,7 +56,7 @@ def resolve(table: str | Table, grid: Any = None, home: str | os.PathLike[str] |
 
     Raises:
         TableNotFound: the grid has no such table.
-        GridAccessError: there is no grid in the directory.
+        GridNotFound: there is no grid in the directory.
         GridFullError: the newest rows could not be flushed.
         GridConnectionError: the node that serves the grid does not answer.
     """

@@ -101,7 +101,7 @@ def test_a_node_that_does_not_answer_is_told(home, monkeypatch):
 
 
 def test_no_grid(tmp_path):
-    with pytest.raises(gridflow.GridAccessError, match="no grid at"):
+    with pytest.raises(gridflow.GridNotFound, match="no grid at"):
         gridflow.Dataset("T", home=tmp_path / "nothing")
     with gridflow.connect(tmp_path / "grid"):
         with pytest.raises(gridflow.TableNotFound):
