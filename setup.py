@@ -181,7 +181,7 @@ def tensorflow_flags() -> tuple[list[str], list[str], str]:
     Asking takes seconds, so the answer is kept until another TensorFlow is installed."""
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or not spec.submodule_search_locations:
-        raise BuildError("gridflow needs TensorFlow to build: run `pip install 'tensorflow~=2.21'` first")
+        raise BuildError("gridflow needs TensorFlow to build: run `pip install 'tensorflow~=2.21.0'` first")
     package = Path(next(iter(spec.submodule_search_locations)))
     library = (package / "libtensorflow_framework.so.2").stat()
     key = f"{package} {library.st_size} {library.st_mtime_ns}"

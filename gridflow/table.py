@@ -19,6 +19,7 @@ from .errors import GridFullError, KeyNotFound, SchemaError, UsageError
 from .schema import Schema
 from .storage.arrow import live_batches, to_columns, user_schema
 from .storage.load import in_groups, in_segments, looked_at, record_batches
+from .storage.values import to_python
 
 if TYPE_CHECKING:
     from ._native.snapshot import Snapshot
@@ -91,7 +92,7 @@ class Table(TableStore):
     def __iter__(self) -> Iterator[Any]:
         """The keys, in the order in which they are stored: as good as random."""
         for batch in self.scan(self.schema.key):
-            columns = [column.to_pylist() for column in batch.columns]
+            columns = [to_python(column) for column in batch.columns]
             yield from columns[0] if len(columns) == 1 else zip(*columns, strict=True)
 
     def __len__(self) -> int:

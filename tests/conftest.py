@@ -13,6 +13,7 @@ import gridflow
 import gridflow.testing
 
 sys.path.insert(0, str(Path(__file__).parent))  # for strategies.py and the like, which tests of several folders share
+pytest.register_assert_rewrite("strategies", "damage", "small_room", "crash.workload")
 
 # No deadline: how long an example takes says nothing about whether it is right.
 settings.register_profile("gridflow", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

@@ -10,6 +10,7 @@ table as one commit (``changes``). ``problems`` turns the engine's errors into o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import TableNotFound
@@ -55,32 +56,38 @@ def execute(grid: Any, text: str, params: Any = None) -> Result:
     assigned = assign([statement.marks for statement in statements], params)
     result = Result()
     for statement, values in zip(statements, assigned, strict=True):
-        result = _execute_one(grid, statement, values)
+        result = _EXECUTORS[statement.kind](grid, statement, values)
     return result
 
 
-def _execute_one(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
-    kind = statement.kind
-    if kind == "SELECT":
-        return query.execute_query(grid, statement, params)
-    if kind in ("INSERT", "MERGE", "UPDATE", "DELETE"):
-        return Result(rowcount=dml.execute_change(grid, statement, params), statement=kind)
-    if kind == "EXPLAIN":
-        return query.explain(grid, statement, params)
-    if kind in ("SHOW", "DESCRIBE"):
-        return query.show(grid, statement)
-    if kind == "CREATE TABLE":
-        ddl.create_table(grid, statement.node)
-    else:
-        _drop(grid, statement)
-    return Result(statement=kind)
+def _change(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    return Result(rowcount=dml.execute_change(grid, statement, params), statement=statement.kind)
 
 
-def _drop(grid: Any, statement: Prepared) -> None:
+def _show(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    return query.show(grid, statement)
+
+
+def _create_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    ddl.create_table(grid, statement.node)
+    return Result(statement=statement.kind)
+
+
+def _drop_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
     try:
         table = find_table(grid, statement.node.table, statement.text)
+        grid.drop_table(table.name)
     except TableNotFound:
-        if statement.node.if_exists:
-            return
-        raise
-    grid.drop_table(table.name)
+        if not statement.node.if_exists:
+            raise
+    return Result(statement=statement.kind)
+
+
+_EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
+    "SELECT": query.execute_query,
+    "EXPLAIN": query.explain,
+    **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
+    **dict.fromkeys(("SHOW", "DESCRIBE", "DESC"), _show),
+    "CREATE TABLE": _create_table,
+    "DROP TABLE": _drop_table,
+}

@@ -14,6 +14,7 @@ from ..schema import Schema, Type, parse_type
 from .names import SCHEMA
 from .options import parse_options
 from .text import point, syntax_error
+from .tokens import Tokens
 
 # Words that end a column's type.
 _AFTER_TYPE = {"NOT", "NULL", "DEFAULT", "PRIMARY"}
@@ -79,92 +80,13 @@ def create_table(grid: Any, node: CreateTable) -> None:
     )
 
 
-class _Tokens:
-    """A statement's tokens, read one by one."""
-
-    def __init__(self, tokens: list[Token], text: str):
-        self.tokens, self.text, self.at = tokens, text, 0
-
-    @property
-    def now(self) -> Token | None:
-        return self.tokens[self.at] if self.at < len(self.tokens) else None
-
-    def word(self, ahead: int = 0) -> str:
-        """The token as a keyword or sign: upper case; nothing for quoted ones."""
-        at = self.at + ahead
-        if at >= len(self.tokens) or self.tokens[at].token_type in (TokenType.IDENTIFIER, TokenType.STRING):
-            return ""
-        return self.tokens[at].text.upper()
-
-    def accept(self, *words: str) -> bool:
-        """Whether these come next; then they are read. ``PRIMARY KEY`` may be one token or two."""
-        at, left = self.at, " ".join(words)
-        while left:
-            found = self.word(at - self.at)
-            if not found or not (left + " ").startswith(found + " "):
-                return False
-            left, at = left[len(found) :].strip(), at + 1
-        self.at = at
-        return True
-
-    def expect(self, *words: str) -> None:
-        if not self.accept(*words):
-            raise self.fail(f"expected {' '.join(words)}")
-
-    def fail(self, message: str) -> SqlError:
-        token = self.now
-        if token is None:
-            last = self.tokens[-1]
-            return syntax_error(self.text, last.end + 1, f"{message}, found the end")
-        return syntax_error(self.text, token.start, f"{message}, found {token.text}", len(token.text))
-
-    def name(self, what: str) -> str:
-        """An identifier: a quoted one as it is, another in upper case."""
-        token = self.now
-        if token is None or not (token.token_type is TokenType.IDENTIFIER or _is_plain(token.text)):
-            raise self.fail(f"expected {what}")
-        self.at += 1
-        return token.text if token.token_type is TokenType.IDENTIFIER else token.text.upper()
-
-    def table(self) -> exp.Table:
-        """``[schema.]name``"""
-        first = self.now
-        name = self.name("a table's name")
-        db = None
-        if self.accept("."):
-            db, first = _identifier(name, first), self.now
-            name = self.name("a table's name")
-        return exp.Table(this=_identifier(name, first), db=db)
-
-
-def _is_plain(text: str) -> bool:
-    return bool(text) and (text[0].isalpha() or text[0] == "_") and text.replace("$", "_").isidentifier()
-
-
-def _identifier(name: str, token: Token | None) -> exp.Identifier:
-    assert token is not None  # name() has read it
-    found = exp.Identifier(this=name, quoted=token.token_type is TokenType.IDENTIFIER)
-    found.meta.update(start=token.start, end=token.end, line=token.line)
-    return found
-
-
-def parse_table_name(tokens: list[Token], text: str) -> exp.Table:
-    """Tokens that are a table's name and nothing else."""
-    reader = _Tokens(tokens, text)
-    table = reader.table()
-    if reader.now is not None:
-        raise reader.fail("expected the end")
-    return table
-
-
 def parse_drop(tokens: list[Token], text: str) -> DropTable:
     """``DROP TABLE [IF EXISTS] name``"""
-    reader = _Tokens(tokens, text)
+    reader = Tokens(tokens, text)
     reader.expect("DROP", "TABLE")
     if_exists = reader.accept("IF", "EXISTS")
     table = reader.table()
-    if reader.now is not None:
-        raise reader.fail("expected the end")
+    reader.end()
     return DropTable(table, if_exists)
 
 
@@ -175,7 +97,7 @@ def parse_create(tokens: list[Token], text: str) -> CreateTable:
         SqlError: where the text is wrong, or there is no primary key.
         SchemaError: a type is not known; names the column.
     """
-    reader = _Tokens(tokens, text)
+    reader = Tokens(tokens, text)
     reader.expect("CREATE", "TABLE")
     if_not_exists = reader.accept("IF", "NOT", "EXISTS")
     table = reader.table()
@@ -216,17 +138,16 @@ def parse_create(tokens: list[Token], text: str) -> CreateTable:
             )
         )
     texts = _with(reader)
-    if reader.now is not None:
-        raise reader.fail("expected the end")
+    reader.end()
     return CreateTable(table.name, if_not_exists, tuple(columns), key, texts, tuple(defaults))
 
 
-def _key_clause(reader: _Tokens) -> tuple[str, ...]:
+def _key_clause(reader: Tokens) -> tuple[str, ...]:
     reader.expect("PRIMARY", "KEY")
     return _key_list(reader)
 
 
-def _key_list(reader: _Tokens) -> tuple[str, ...]:
+def _key_list(reader: Tokens) -> tuple[str, ...]:
     reader.expect("(")
     names = [reader.name("a column's name")]
     while reader.accept(","):
@@ -235,7 +156,7 @@ def _key_list(reader: _Tokens) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _column(reader: _Tokens, columns: list[tuple[str, Type]], defaults: list[tuple[str, str]]) -> tuple[str, ...]:
+def _column(reader: Tokens, columns: list[tuple[str, Type]], defaults: list[tuple[str, str]]) -> tuple[str, ...]:
     """Read ``name type [NOT NULL] [DEFAULT x] [PRIMARY KEY]``; gives the key if it is this column."""
     name = reader.name("a column's name")
     dtype = _type(reader, name)
@@ -257,7 +178,7 @@ def _column(reader: _Tokens, columns: list[tuple[str, Type]], defaults: list[tup
     return key
 
 
-def _type(reader: _Tokens, column: str) -> Type:
+def _type(reader: Tokens, column: str) -> Type:
     """The tokens of a type, given to the one parser of types."""
     first = reader.now
     depth = 0
@@ -281,7 +202,7 @@ def _type(reader: _Tokens, column: str) -> Type:
         raise SchemaError(point(reader.text, begin, f"column {column}: {error}", end - begin)) from None
 
 
-def _literal(reader: _Tokens) -> str:
+def _literal(reader: Tokens) -> str:
     """A DEFAULT's literal, as written."""
     from .constants import constant
     from .dialect import parse
@@ -306,7 +227,7 @@ def _literal(reader: _Tokens) -> str:
     return written
 
 
-def _with(reader: _Tokens) -> tuple[str, ...]:
+def _with(reader: Tokens) -> tuple[str, ...]:
     """``WITH "a=1,b=2"``, quoted either way, or ``WITH a=1, b=2``."""
     texts: list[str] = []
     if not reader.accept("WITH"):

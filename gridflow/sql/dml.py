@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from ..errors import ColumnNotFound, SqlError
 from ..schema import Column, Schema
+from ..storage.values import to_python
 from .bound import span
 from .changes import changing, replace_arrow
 from .constants import Constant, constant, convert
@@ -103,7 +104,7 @@ def _delete(grid: Any, table: Any, prepared: Prepared, params: Mapping[str, Any]
 
 
 def _key_values(rows: pa.Table, schema: Schema) -> list[Any]:
-    columns = [rows.column(i).to_pylist() for i in range(len(schema.key))]
+    columns = [to_python(rows.column(i)) for i in range(len(schema.key))]
     return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
 
 

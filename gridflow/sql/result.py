@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..schema import Type
+from ..storage.values import to_python
 
 _SHOWN_ROWS = 20
 _SHOWN_WIDTH = 40
@@ -20,7 +21,8 @@ class Result:
 
     Rows are held as Arrow, often as views of the grid's mapping, and become Python values when they are
     fetched: a tensor a numpy array of its shape, a UUID a ``uuid.UUID``, a DECIMAL a ``decimal.Decimal``, a
-    DATE or TIMESTAMP a ``datetime``. A result is immutable; any thread may read it.
+    DATE or TIMESTAMP a ``datetime`` (but in nanoseconds, or after the year 9999, a ``numpy.datetime64``). A
+    result is immutable; any thread may read it.
 
     Attributes:
         columns: names of the result's columns, in order; none for a statement without rows.
@@ -114,7 +116,7 @@ def python_values(column: pa.Array | pa.ChunkedArray, dtype: Type | None = None)
     if isinstance(column, pa.ChunkedArray):
         return [value for chunk in column.chunks for value in python_values(chunk)]
     if not isinstance(column.type, pa.FixedShapeTensorType):
-        return column.to_pylist(maps_as_pydicts="lossy") if _has_map(column.type) else column.to_pylist()
+        return to_python(column)
     storage, shape = column.storage, tuple(column.type.shape)
     size = int(np.prod(shape, dtype=np.int64))
     flat = storage.values.slice(storage.offset * size, len(storage) * size)
@@ -148,12 +150,6 @@ def _typed(value: Any, dtype: Type) -> Any:
         (_, key), (_, item) = dtype.children
         return {_typed(k, key): _typed(v, item) for k, v in value.items()}
     return value
-
-
-def _has_map(dtype: pa.DataType) -> bool:
-    if pa.types.is_map(dtype):
-        return True
-    return any(_has_map(dtype.field(i).type) for i in range(dtype.num_fields))
 
 
 def _render(table: pa.Table, values: list[list[Any]]) -> str:
@@ -190,6 +186,8 @@ def _cell(value: Any) -> str:
         return "TRUE" if value else "FALSE"
     if isinstance(value, bytes):
         return _cut(f"X'{value.hex()}'")
+    if isinstance(value, np.datetime64):
+        return str(value).replace("T", " ")
     return _cut(str(value).replace("\n", "\\n"))
 
 

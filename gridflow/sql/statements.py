@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from . import ddl
 from .dialect import parse, tokenize
 from .params import Marks
 from .text import point, syntax_error
+from .tokens import parse_table_name
 
 #: Longer texts are not kept: they hold data, and are not sent twice.
 _CACHED_LENGTH = 16384
@@ -101,31 +102,39 @@ def _prepare_one(tokens: list[Token], text: str) -> Prepared:
     second = tokens[1].text.upper() if len(tokens) > 1 else ""
     if tokens[0].token_type in (TokenType.IDENTIFIER, TokenType.STRING):
         raise syntax_error(text, tokens[0].start, "expected a statement", len(word))
-    if word in ("SELECT", "WITH", "VALUES", "FROM", "(", "SUMMARIZE"):
-        return _query("SELECT", tokens, tokens, text)
-    if word == "EXPLAIN":
-        rest = tokens[3:] if second == "PLAN" else tokens[1:]  # EXPLAIN PLAN FOR
-        if not rest or rest[0].text.upper() not in ("SELECT", "WITH", "VALUES", "FROM", "("):
-            raise syntax_error(text, tokens[0].start, "EXPLAIN takes a query", len(word))
-        return _query("EXPLAIN", rest, rest, text)
-    if word in ("SHOW", "DESCRIBE", "DESC"):
-        return Prepared("SHOW" if word == "SHOW" else "DESCRIBE", _show(tokens, text), Marks(), text)
-    if word in ("INSERT", "MERGE", "UPDATE", "DELETE"):
-        tree = parse(tokens, text)
-        if word == "DELETE" and not tree.this and len(tree.args.get("tables") or ()) == 1:
-            tree.set("this", tree.args["tables"][0])  # DELETE t WHERE ..., as H2 has it
-            tree.set("tables", None)
-        return Prepared(word, tree, _marks(tree, tokens, text), text)
-    if word == "CREATE" and second == "TABLE":
-        return Prepared("CREATE TABLE", ddl.parse_create(tokens, text), Marks(), text)
-    if word == "DROP" and second == "TABLE":
-        return Prepared("DROP TABLE", ddl.parse_drop(tokens, text), Marks(), text)
+    for kind in (f"{word} {second}", word):
+        if kind in _OWN_GRAMMAR:
+            return Prepared(kind, _OWN_GRAMMAR[kind](tokens, text), Marks(), text)
+        if kind in _SQLGLOT_GRAMMAR:
+            return _SQLGLOT_GRAMMAR[kind](tokens, text)
     if word in ("CREATE", "DROP"):
         what = f"{word} {second}".strip()
         raise syntax_error(text, tokens[0].start, f"{what} is not there; there is {word} TABLE", len(word))
     if word in _REFUSED:
         raise syntax_error(text, tokens[0].start, _REFUSED[word], len(word))
     raise syntax_error(text, tokens[0].start, f"no statement {word}; {did_you_mean(word, _KNOWN)}", len(word))
+
+
+def _select(tokens: list[Token], text: str) -> Prepared:
+    return _query("SELECT", tokens, tokens, text)
+
+
+def _explain(tokens: list[Token], text: str) -> Prepared:
+    rest = tokens[1:]
+    if rest and rest[0].text.upper() == "PLAN":  # EXPLAIN PLAN FOR
+        rest = rest[2:]
+    if not rest or rest[0].text.upper() not in ("SELECT", "WITH", "VALUES", "FROM", "("):
+        raise syntax_error(text, tokens[0].start, "EXPLAIN takes a query", len("EXPLAIN"))
+    return _query("EXPLAIN", rest, rest, text)
+
+
+def _change(tokens: list[Token], text: str) -> Prepared:
+    word = tokens[0].text.upper()
+    tree = parse(tokens, text)
+    if word == "DELETE" and not tree.this and len(tree.args.get("tables") or ()) == 1:
+        tree.set("this", tree.args["tables"][0])  # DELETE t WHERE ..., as H2 has it
+        tree.set("tables", None)
+    return Prepared(word, tree, _marks(tree, tokens, text), text)
 
 
 def _query(kind: str, tokens: list[Token], rest: list[Token], text: str) -> Prepared:
@@ -241,4 +250,20 @@ def _show(tokens: list[Token], text: str) -> Show:
         rest = tokens[2:] if words[1:2] == ["TABLE"] else tokens[1:]
     if not rest:
         raise SqlError(point(text, tokens[-1].start, f"a table's name is missing after {tokens[-1].text}"))
-    return Show(ddl.parse_table_name(rest, text))
+    return Show(parse_table_name(rest, text))
+
+
+# What sqlglot parses, by a statement's first word or two.
+_SQLGLOT_GRAMMAR: dict[str, Callable[[list[Token], str], Prepared]] = {
+    **dict.fromkeys(("SELECT", "WITH", "VALUES", "FROM", "(", "SUMMARIZE"), _select),
+    **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
+    "EXPLAIN": _explain,
+}
+# What is parsed here; it takes no parameters.
+_OWN_GRAMMAR: dict[str, Callable[[list[Token], str], Any]] = {
+    "CREATE TABLE": ddl.parse_create,
+    "DROP TABLE": ddl.parse_drop,
+    "SHOW": _show,
+    "DESCRIBE": _show,
+    "DESC": _show,
+}

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ...errors import SchemaError
 from ...schema import Type, from_arrow, quote_name
+from ...storage.values import to_python
 
 #: Characters of a value in a table; longer ones are cut, with a mark.
 MAX_WIDTH = 60
@@ -39,7 +40,7 @@ def values_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:
         if kind is not None and kind.kind == "TENSOR" and len(chunk):
             result += _tensors(chunk, kind)
         else:
-            result += _without_padding(chunk).to_pylist()
+            result += to_python(_without_padding(chunk), pairs=True)
     return result
 
 
