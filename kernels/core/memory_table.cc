@@ -41,7 +41,7 @@ const MemoryEntry* MemoryTable::Find(uint64_t hash, const uint8_t* key, size_t k
 }
 
 void MemoryTable::Grow() {
-  std::vector<MemoryEntry> old(slots_.size() * 2);
+  Slots old(slots_.size() * 2);
   old.swap(slots_);
   const size_t mask = slots_.size() - 1;
   for (const MemoryEntry& entry : old) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/huge_pages.h"
 #include "core/log.h"
 
 namespace gridflow {
@@ -42,7 +43,8 @@ class MemoryTable {
   size_t Slot(uint64_t hash, const uint8_t* key, size_t key_bytes) const;
   void Grow();
 
-  std::vector<MemoryEntry> slots_;
+  using Slots = std::vector<MemoryEntry, HugePages<MemoryEntry>>;
+  Slots slots_;
   std::vector<std::shared_ptr<LogFile>> files_;
   size_t size_ = 0;
   uint64_t bytes_ = 0;

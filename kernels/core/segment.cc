@@ -9,6 +9,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <new>
 #include <utility>
 
 #include "core/checksum.h"
@@ -104,6 +105,37 @@ class Layout {
   const uint64_t directory_offset_;
   size_t next_ = 1;  // buffer 0 holds the hashes
 };
+
+// Of so many rows the one that is as far along as the hash is among all hashes.
+int64_t ScaleTo(int64_t rows, uint64_t hash) {
+  return static_cast<int64_t>((static_cast<unsigned __int128>(hash) * static_cast<uint64_t>(rows)) >> 64);
+}
+
+// The first of sorted values that is >= `value`, near `at`: strides that double until it is bracketed, then a
+// bisection: right whatever the data, quick where `at` is close.
+int64_t LowerBoundIn(const uint64_t* values, int64_t count, int64_t at, uint64_t value) {
+  int64_t low = 0, high = count;
+  if (values[at] < value) {
+    low = at + 1;
+    for (int64_t stride = 1; low + stride <= high; stride *= 2) {
+      if (values[low + stride - 1] >= value) {
+        high = low + stride - 1;
+        break;
+      }
+      low += stride;
+    }
+  } else {
+    high = at;
+    for (int64_t stride = 1; high - stride >= low; stride *= 2) {
+      if (values[high - stride] < value) {
+        low = high - stride + 1;
+        break;
+      }
+      high -= stride;
+    }
+  }
+  return std::lower_bound(values + low, values + high, value) - values;
+}
 
 bool KeyEquals(const Schema& schema, const std::vector<ColumnView>& columns, int64_t row, const uint8_t* key,
                size_t key_bytes) {
@@ -208,6 +240,8 @@ Status Segment::Check() {
     GF_RETURN_IF_ERROR(layout.Build(schema_.columns[i].type, rows(), &columns_[i]));
   if (layout.used() != buffers_.size())
     return fail(static_cast<int64_t>(header_.directory_offset), "too many buffers for the schema");
+  // XXH64 of eight bytes is a bijection: every step of it can be undone.
+  hash_is_key_ = schema_.key.size() == 1 && schema_.columns[schema_.key[0]].type.encoded_width() == 8;
   return Status::Ok();
 }
 
@@ -217,40 +251,47 @@ int Segment::FindColumn(uint32_t column_id) const {
   return -1;
 }
 
-int64_t Segment::Refine(int64_t at, uint64_t hash) const {
-  // Hashes are uniform: a row lies as far from here as the hash is, in the measure of all rows.
-  const uint64_t here = hashes_[at];
-  const auto far = static_cast<int64_t>(
-      (static_cast<unsigned __int128>(here < hash ? hash - here : here - hash) * header_.rows) >> 64);
-  return here < hash ? std::min(at + far, rows() - 1) : std::max<int64_t>(at - far, 0);
-}
-
-int64_t Segment::LowerBoundNear(int64_t at, uint64_t hash) const {
-  // Strides that double until the row is bracketed, then a bisection: right whatever the data, quick where `at` is close.
-  int64_t low = 0, high = rows();
-  if (hashes_[at] < hash) {
-    low = at + 1;
-    for (int64_t stride = 1; low + stride <= high; stride *= 2) {
-      if (hashes_[low + stride - 1] >= hash) {
-        high = low + stride - 1;
-        break;
-      }
-      low += stride;
+int64_t Segment::Near(uint64_t hash) const {
+  const uint64_t* fence = fence_.load(std::memory_order_acquire);
+  if (fence == nullptr && (fence = MakeFence()) == nullptr) {
+    // Hashes are uniform: a row lies as far from another as its hash does, in the measure of all rows. Each look at
+    // the hash where a row should be brings its place from n rows off to about the root of n.
+    int64_t at = ScaleTo(rows(), hash);
+    for (int look = 0; look < 2; ++look) {
+      const uint64_t here = hashes_[at];
+      const int64_t far = ScaleTo(rows(), here < hash ? hash - here : here - hash);
+      at = here < hash ? std::min(at + far, rows() - 1) : std::max<int64_t>(at - far, 0);
     }
-  } else {
-    high = at;
-    for (int64_t stride = 1; high - stride >= low; stride *= 2) {
-      if (hashes_[high - stride] < hash) {
-        low = high - stride + 1;
-        break;
-      }
-      high -= stride;
-    }
+    return at;
   }
-  return std::lower_bound(hashes_ + low, hashes_ + high, hash) - hashes_;
+  return NearByFence(fence, hash);
 }
 
-int64_t Segment::LowerBound(uint64_t hash) const { return LowerBoundNear(Refine(Refine(Guess(hash), hash), hash), hash); }
+int64_t Segment::NearByFence(const uint64_t* fence, uint64_t hash) const {
+  const int64_t blocks = (rows() + kFenceStride - 1) / kFenceStride;
+  const int64_t after = LowerBoundIn(fence, blocks, ScaleTo(blocks, hash), hash);  // the first block from this hash on
+  if (after == 0) return 0;
+  const int64_t first = (after - 1) * kFenceStride;
+  const uint64_t low = fence[after - 1], high = after < blocks ? fence[after] : ~uint64_t{0};
+  const int64_t size = std::min(kFenceStride, rows() - first);
+  // In 32 bits, for a division that is quick: the ends are at least a block of rows apart, if hashes are uniform.
+  const auto part = static_cast<uint32_t>((hash - low) >> 32), whole = static_cast<uint32_t>((high - low) >> 32);
+  return first + std::min<int64_t>(size - 1, static_cast<uint64_t>(part) * static_cast<uint64_t>(size) / (uint64_t{whole} + 1));
+}
+
+const uint64_t* Segment::MakeFence() const {
+  const int64_t worth = std::max<int64_t>(rows() / 512, 64);
+  if (rows() < 16 * kFenceStride || searches_.fetch_add(1, std::memory_order_relaxed) != worth) return nullptr;
+  const int64_t blocks = (rows() + kFenceStride - 1) / kFenceStride;
+  std::unique_ptr<uint64_t[]> fence(new (std::nothrow) uint64_t[blocks]);
+  if (fence == nullptr) return nullptr;
+  for (int64_t block = 0; block < blocks; ++block) fence[block] = hashes_[block * kFenceStride];
+  fence_owner_ = std::move(fence);
+  fence_.store(fence_owner_.get(), std::memory_order_release);
+  return fence_owner_.get();
+}
+
+int64_t Segment::LowerBoundNear(int64_t at, uint64_t hash) const { return LowerBoundIn(hashes_, rows(), at, hash); }
 
 void Segment::PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const {
   bool past_end;
@@ -261,18 +302,20 @@ void Segment::PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, 
   *end = std::max(*begin, *end);
 }
 
-int64_t Segment::FindNear(int64_t at, uint64_t hash, const uint8_t* key, size_t key_bytes) const {
-  for (int64_t row = LowerBoundNear(at, hash); row < rows() && hashes_[row] == hash; ++row) {
-    // Most likely it is the row, and its cells are read next: have them fetched while the key is compared.
-    for (const ColumnView& column : columns_)
-      __builtin_prefetch(column.offsets != nullptr ? column.offsets + row * 8 : column.data + row * column.type->width);
-    if (KeyEquals(schema_, columns_, row, key, key_bytes)) return row;
+void Segment::PrefetchCells(int64_t row) const {
+  for (const ColumnView& column : columns_) {
+    if (column.offsets != nullptr) {
+      __builtin_prefetch(column.offsets + row * 8);
+    } else if (column.data != nullptr) {
+      __builtin_prefetch(column.data + row * column.type->width);
+    }
   }
-  return -1;
 }
 
-int64_t Segment::Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const {
-  return FindNear(Refine(Refine(Guess(hash), hash), hash), hash, key, key_bytes);
+int64_t Segment::FindNear(int64_t near, uint64_t hash, const uint8_t* key, size_t key_bytes) const {
+  for (int64_t row = LowerBoundNear(near, hash); row < rows() && hashes_[row] == hash; ++row)
+    if ((hash_is_key_ && key_bytes == 8) || KeyEquals(schema_, columns_, row, key, key_bytes)) return row;
+  return -1;
 }
 
 Status Deletions::Open(const std::string& path, std::shared_ptr<const Deletions>* out) {

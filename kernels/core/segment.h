@@ -39,19 +39,18 @@ class Segment {
   const std::vector<gf_buffer>& buffers() const { return buffers_; }
 
   // The first row whose hash is >= `hash`, by interpolation search.
-  int64_t LowerBound(uint64_t hash) const;
-  // Its steps, for who looks into several segments and has their cache misses overlap: where the hash should lie, a
-  // better place after a look at the hash there, and the exact row from a place near it.
-  int64_t Guess(uint64_t hash) const {
-    return static_cast<int64_t>((static_cast<unsigned __int128>(hash) * header_.rows) >> 64);
-  }
-  int64_t Refine(int64_t at, uint64_t hash) const;
-  int64_t LowerBoundNear(int64_t at, uint64_t hash) const;
-  int64_t FindNear(int64_t at, uint64_t hash, const uint8_t* key, size_t key_bytes) const;
+  int64_t LowerBound(uint64_t hash) const { return LowerBoundNear(Near(hash), hash); }
+  // A search in steps, for who looks into several segments and has their cache misses overlap: a row near the hash,
+  // what will be read there fetched ahead, and the key's row from there.
+  int64_t Near(uint64_t hash) const;
+  void PrefetchCells(int64_t row) const;
+  int64_t FindNear(int64_t near, uint64_t hash, const uint8_t* key, size_t key_bytes) const;
   // The rows of partitions [first, last) of `partitions`: rows *begin to *end, exclusive.
   void PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const;
   // A key's row, deleted or not; -1 if there is none. `key` is encoded as in the log.
-  int64_t Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const;
+  int64_t Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const {
+    return FindNear(Near(hash), hash, key, key_bytes);
+  }
 
   // Checks once that a column's offsets rise, for who hands the column to code that does not check them.
   Status CheckOffsets(int position) const;
@@ -59,8 +58,14 @@ class Segment {
   Status Verify() const;
 
  private:
+  // Every so many hashes one goes into the fence: as many as a page holds eight times.
+  static constexpr int64_t kFenceStride = 64;
+
   Segment() = default;
   Status Check();
+  int64_t LowerBoundNear(int64_t at, uint64_t hash) const;
+  int64_t NearByFence(const uint64_t* fence, uint64_t hash) const;
+  const uint64_t* MakeFence() const;
 
   std::shared_ptr<const Mapping> mapping_;
   gf_segment_header header_;
@@ -68,7 +73,14 @@ class Segment {
   std::vector<gf_buffer> buffers_;
   std::vector<ColumnView> columns_;
   const uint64_t* hashes_ = nullptr;
+  bool hash_is_key_ = false;  // whether keys of the same hash are the same key
   std::unique_ptr<std::atomic<bool>[]> offsets_checked_;  // by column; only ever set
+  // A copy of every kFenceStride-th hash, which stays in the cache and saves a search the misses on its way. It is made
+  // after so many searches that it pays, for it reads what opening a segment does not: null until then, and for good
+  // where a segment is small.
+  mutable std::atomic<const uint64_t*> fence_{nullptr};
+  mutable std::unique_ptr<const uint64_t[]> fence_owner_;  // whoever gets searches_ to the number makes it
+  mutable std::atomic<int64_t> searches_{0};
 };
 
 // A sealed deletion bitmap. Immutable; any thread may read it.

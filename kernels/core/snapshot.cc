@@ -92,23 +92,17 @@ int64_t TableSnapshot::live_rows() const {
 }
 
 bool TableSnapshot::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment, int64_t* row) const {
-  // The newest first, as recent keys are asked for most; several at a time, step by step, so that the memory that
-  // each step needs is fetched for all of them at once.
+  // The newest first, as recent keys are asked for most; several at a time, so that what is read of each is fetched
+  // for all of them at once.
   constexpr int kTogether = 8;
   int64_t at[kTogether];
   for (int end = static_cast<int>(segments_.size()); end > 0; end -= kTogether) {
     const int begin = std::max(0, end - kTogether);
     for (int i = begin; i < end; ++i) {
       const Segment& it = *segments_[i].segment;
-      at[i - begin] = it.Guess(hash);
+      at[i - begin] = it.Near(hash);
       __builtin_prefetch(it.hashes() + at[i - begin]);
-    }
-    for (int step = 0; step < 2; ++step) {
-      for (int i = begin; i < end; ++i) {
-        const Segment& it = *segments_[i].segment;
-        at[i - begin] = it.Refine(at[i - begin], hash);
-        __builtin_prefetch(it.hashes() + at[i - begin]);
-      }
+      it.PrefetchCells(at[i - begin]);
     }
     for (int i = end - 1; i >= begin; --i) {
       const int64_t found = segments_[i].segment->FindNear(at[i - begin], hash, key, key_bytes);
