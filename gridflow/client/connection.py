@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import time
@@ -138,6 +139,7 @@ class Connection:
                 raise GridClosedError(f"grid {self.home} is closed; call gridflow.connect() again")
             if self._client is None:
                 self._client = flight.FlightClient(self._address.uri, generic_options=_OPTIONS)
+                _clients.add(self._client)
             client = self._client
         try:
             yield client, flight.FlightCallOptions(timeout=timeout)
@@ -202,6 +204,7 @@ def _ignored(*errors: type[BaseException]) -> Iterator[None]:
 
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+_clients: weakref.WeakSet[flight.FlightClient] = weakref.WeakSet()
 _GRPC_THREADS = ("grpc_", "event_engine", "resolver-exec", "default-exec", "lifeguard")
 
 
@@ -238,6 +241,10 @@ def _after_fork_in_child() -> None:
     # Another thread of the parent may have held them; in the child there is only this one.
     for connection in list(_connections):
         connection._lock = threading.Lock()
+    # Something may still refer to a client, a traceback perhaps. Here its end would wait for a thread that is not.
+    for client in list(_clients):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
+    _clients.clear()
 
 
 if hasattr(os, "register_at_fork"):

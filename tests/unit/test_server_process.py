@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import stat
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -216,6 +218,38 @@ def test_a_stop_does_not_wait_for_a_client_that_never_ends_its_load(home):
     assert node.stop(grace=0.2) == 1
     address.close()
     assert not (home / "serve.sock").exists()
+
+
+def test_a_forked_child_can_collect_what_its_parent_left(server, home):
+    """A channel that only garbage refers to: to destroy it in the child would wait for a thread of the parent's."""
+    grid = gridflow.connect(home)
+    grid.create_table("T", {"ID": "LONG"}, key="ID").put(1, {})
+    garbage = [grid._connection._client]
+    garbage.append(garbage)
+    gc.disable()
+    try:
+        del garbage
+        pid = os.fork()
+        if pid == 0:
+            try:
+                event = threading.Event()
+                threads = [threading.Thread(target=event.wait, daemon=True) for _ in range(20)]
+                for thread in threads:  # in the place of the parent's
+                    thread.start()
+                gc.collect()
+                os._exit(0 if grid.table("T").get(1) == {} else 3)
+            finally:
+                os._exit(1)
+    finally:
+        gc.enable()
+    give_up = time.monotonic() + 30
+    while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    if ended[0] == 0:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert ended == (pid, 0)
+    grid.close()
 
 
 def test_many_threads_of_a_client_write_at_once(server, home):
