@@ -107,6 +107,8 @@ cdef extern from "core/column.h" namespace "gridflow" nogil:
 cdef extern from "core/row_codec.h" namespace "gridflow" nogil:
     Status EncodeKey(const Schema&, const vector[ColumnView]&, int64_t, string*) except +
     Status EncodeCell(const ColumnView&, int64_t, string*) except +
+    Status EncodeKey(const Schema&, const vector[ColumnView]&, int64_t, string*) except +
+    Status EncodeValue(const Schema&, const vector[ColumnView]&, int64_t, string*) except +
     Status CheckKey(const Schema&, const uint8_t*, size_t) except +
     Status CheckValue(const Schema&, const uint8_t*, size_t) except +
     cdef cppclass RowsBuilder:
@@ -231,11 +233,14 @@ cdef extern from "core/memory_table.h" namespace "gridflow" nogil:
 
     cdef cppclass MemoryTable:
         MemoryTable() except +
-        void Put(uint64_t, const uint8_t*, const shared_ptr[LogFile]&) except +
+        void Put(uint64_t, const uint8_t*) except +
+        void Keep(const shared_ptr[LogFile]&) except +
+        void KeepText "Keep"(const shared_ptr[const string]&) except +
         void Absorb(const MemoryTable&) except +
         const MemoryEntry* Find(uint64_t, const uint8_t*, size_t) const
         size_t size() const
         uint64_t bytes() const
+        vector[MemoryEntry] Sorted() const
 
 
 cdef extern from "core/log_replay.h" namespace "gridflow" nogil:
@@ -276,6 +281,15 @@ cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
         Status Commit(uint64_t, shared_ptr[const TableSnapshot]*) except +
         Status Preview(shared_ptr[const TableSnapshot]*) except +
         const vector[string]& obsolete() const
+
+
+cdef extern from "core/table_cut.h" namespace "gridflow" nogil:
+    cdef cppclass TableCut:
+        shared_ptr[const TableSnapshot] snapshot
+        vector[shared_ptr[const MemoryTable]] memory
+        cbool Find(uint64_t, const uint8_t*, size_t, const uint8_t**, int*, int64_t*) const
+        Status Digest(const uint8_t*, size_t, uint64_t*) except +
+        Status Preview(const string&, int, shared_ptr[const TableSnapshot]*) except +
 
 
 cdef extern from "core/arrow_c.h" namespace "gridflow" nogil:

@@ -7,6 +7,9 @@ from gridflow._native.core cimport *
 from gridflow._native.rows cimport RowCodec
 
 
+cdef class TableStore
+
+
 cdef class Store:
     cdef string home
     cdef readonly bint owner
@@ -29,6 +32,7 @@ cdef class Store:
     cdef uint64_t spare(self)
     cdef int make_room(self, uint64_t payload, bint frees) except -1
     cdef int append(self, string& payload, const uint8_t** at, bint frees) except -1
+    cdef int commit(self, string& payload, bint frees, TableStore table) except -1
     cdef int rotate(self, uint64_t payload, uint64_t spare) except -1
     cdef int follow(self) except -1
     cdef int reload(self) except -1
@@ -45,9 +49,11 @@ cdef class TableStore:
     cdef uint64_t active_lsn
     cdef uint64_t frozen_lsn
     cdef int exclusive
+    cdef int held
     cdef bint dropped
     cdef uint64_t row_bytes
     cdef uint64_t flush_needs(self)
+    cdef int check_readable(self) except -1
     cdef int writable(self, uint64_t payload=*, bint frees=*) except -1
     cdef int lookup(self, uint64_t hash, const string& key, const uint8_t** value, int* segment, int64_t* row) except -1
     cdef object duplicate(self, object key, bint twice)
@@ -57,5 +63,8 @@ cdef class TableStore:
     cdef int begin_operation(self, string& out) except -1
     cdef int finish_operation(self, string& out, size_t start, size_t key_bytes, bint remove) except -1
     cdef int commit(self, string& payload, bint frees=*) except -1
+    cdef int flush_if_behind(self) except -1
+    cdef int cut(self, TableCut* out) except -1
+    cdef int now(self, TableCut* out) except -1
     cdef object value_at(self, int where, const uint8_t* value, int segment, int64_t row)
     cdef int thaw(self) except -1

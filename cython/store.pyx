@@ -24,7 +24,7 @@ from gridflow._native.status cimport check
 
 from gridflow.errors import (
     DuplicateKeyError, GridAccessError, GridClosedError, GridEnvironmentError, InternalError, SchemaError, TableNotFound,
-    UsageError,
+    TransactionConflictError, UsageError,
 )
 
 cdef enum:
@@ -173,6 +173,118 @@ cdef class Store:
         if self.durable:
             check(self.log.get().Sync(before))
         return 0
+
+    cdef int commit(self, string& payload, bint frees, TableStore table) except -1:
+        """Makes operations durable and visible: one commit. They begin with those of ``table``, if it is not None."""
+        cdef const uint8_t* at
+        cdef const uint8_t* end
+        cdef gf_log_operation header
+        cdef uint64_t lsn = self.next_lsn
+        try:
+            self.append(payload, &at, frees)
+        finally:
+            # Also when only the wait for the disk failed: the record is in the log, so it must be in memory, too.
+            if self.next_lsn > lsn:
+                end = at + payload.size()
+                if table is not None:
+                    table.active.get().Keep(self.log)
+                while at < end:
+                    header = OperationAt(at)
+                    if table is None or table.table_id != header.table_id:
+                        table = self.tables[header.table_id]
+                        table.active.get().Keep(self.log)
+                    if table.active.get().size() == 0:
+                        table.active_lsn = lsn
+                    table.active.get().Put(KeyHash(at + OPERATION_HEADER, header.key_bytes), at)
+                    at += OPERATION_HEADER + header.key_bytes
+                    if header.value_bytes != GF_LOG_REMOVE:
+                        at += header.value_bytes
+        # Only now: this is Python, in which other threads may run, and the record and the memory table must agree.
+        if self.since_wake > self.flush_bytes:
+            self.since_wake = 0
+            self.wake.set()
+        return 0
+
+    def commit_checked(self, bytes operations, bytes digests):
+        """Commits what a transaction has written, if every row that it writes is still what the transaction has seen.
+
+        Args:
+            operations: of tables of this store, as ``Changes.operations`` gives them; every byte of them is checked.
+            digests: of each operation's key, uint64, what ``TableCut`` had under it.
+
+        Raises:
+            TransactionConflictError: names the first key whose row is another one now; nothing is applied.
+            SchemaError: the bytes are not well-formed operations; nothing is applied.
+            TableNotFound, GridFullError: a table was dropped, there is no room; nothing is applied.
+        """
+        cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(operations)
+        cdef const uint8_t* end = start + PyBytes_GET_SIZE(operations)
+        cdef const uint8_t* p = start
+        cdef const uint64_t* seen = <const uint64_t*>PyBytes_AS_STRING(digests)
+        cdef gf_log_operation header
+        cdef TableStore table = None
+        cdef TableCut now
+        cdef uint64_t digest
+        cdef size_t count = 0, all_bytes
+        cdef string payload
+        cdef bint frees = True, quiet = False
+        cdef list tables = []
+        while p < end:
+            if end - p < OPERATION_HEADER:
+                raise SchemaError("a malformed operation: it ends early")
+            header = OperationAt(p)
+            all_bytes = <size_t>OPERATION_HEADER + header.key_bytes
+            if header.value_bytes != GF_LOG_REMOVE:
+                all_bytes += header.value_bytes
+                frees = False
+            if all_bytes > <size_t>(end - p):
+                raise SchemaError("a malformed operation: it ends early")
+            if table is None or table.table_id != header.table_id:
+                table = self.tables.get(header.table_id)
+                if table is None:
+                    raise TableNotFound("a table that the transaction has written was dropped meanwhile")
+                if table not in tables:
+                    tables.append(table)
+            check(CheckKey(table.codec.schema, p + OPERATION_HEADER, header.key_bytes))
+            if header.value_bytes != GF_LOG_REMOVE:
+                check(CheckValue(table.codec.schema, p + OPERATION_HEADER + header.key_bytes, header.value_bytes))
+            p += all_bytes
+            count += 1
+        if <size_t>PyBytes_GET_SIZE(digests) != 8 * count:
+            raise SchemaError(f"{count} operations need as many digests, not {PyBytes_GET_SIZE(digests) / 8}")
+        payload.assign(<const char*>start, end - start)
+        # What may wait or run Python comes first. From the last round on nothing does, until all is committed.
+        while not quiet:
+            for table in tables:
+                table.writable(payload.size(), frees)
+            quiet = True
+            for table in tables:
+                mine = table.held and table.held == table.exclusive and table.lock._is_owned()
+                quiet = quiet and (mine or table.exclusive == 0) and not table.dropped
+            quiet = quiet and not self.closing
+        p = start
+        table = None
+        while p < end:
+            header = OperationAt(p)
+            if table is None or table.table_id != header.table_id:
+                table = self.tables[header.table_id]
+                table.now(&now)
+            check(now.Digest(p + OPERATION_HEADER, header.key_bytes, &digest))
+            if digest != seen[0]:
+                key = table.codec.decode_key(p + OPERATION_HEADER)
+                raise TransactionConflictError(
+                    f"table {table.codec.table}: the row under key {key!r} was changed by somebody else since the "
+                    "transaction began; nothing of the transaction was applied, run it again"
+                )
+            seen += 1
+            p += OPERATION_HEADER + header.key_bytes
+            if header.value_bytes != GF_LOG_REMOVE:
+                p += header.value_bytes
+        if payload.size():
+            self.commit(payload, frees, None)
+        now.memory.clear()
+        for table in tables:
+            table.flush_if_behind()
 
     cdef int rotate(self, uint64_t payload, uint64_t spare) except -1:
         cdef shared_ptr[LogFile] fresh
@@ -362,6 +474,8 @@ cdef class TableStore:
             raise GridAccessError(f"table {self.codec.table}: the grid is open to read only")
         while self.exclusive > 0:  # a load or a drop is under way in another thread
             if self.lock._is_owned():
+                if self.held == self.exclusive:
+                    break
                 raise UsageError(
                     f"table {self.codec.table} is being loaded by this very thread: it cannot write meanwhile"
                 )
@@ -371,18 +485,21 @@ cdef class TableStore:
                 return self.writable()
         return 0
 
+    cdef inline int check_readable(self) except -1:
+        """Raises if the table cannot be read; a reader sees every acknowledged write afterwards."""
+        if self.store.closed:
+            raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+        if not self.store.owner and not self.dropped:
+            self.store.follow()
+        if self.dropped:
+            raise TableNotFound(f"table {self.codec.table} was dropped")
+        return 0
+
     cdef int lookup(self, uint64_t hash, const string& key, const uint8_t** value, int* segment,
                     int64_t* row) except -1:
         cdef const MemoryEntry* entry
         cdef const uint8_t* bytes = <const uint8_t*>key.data()
-        if self.store.closed or self.dropped:
-            if self.store.closed:
-                raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
-            raise TableNotFound(f"table {self.codec.table} was dropped")
-        if not self.store.owner:
-            self.store.follow()
-            if self.dropped:
-                raise TableNotFound(f"table {self.codec.table} was dropped")
+        self.check_readable()
         entry = self.active.get().Find(hash, bytes, key.size())
         if entry == NULL and self.frozen.get() != NULL:
             entry = self.frozen.get().Find(hash, bytes, key.size())
@@ -437,33 +554,39 @@ cdef class TableStore:
 
     cdef int commit(self, string& payload, bint frees=False) except -1:
         """Makes operations of this table durable and visible: one commit."""
-        cdef const uint8_t* at
-        cdef const uint8_t* end
-        cdef gf_log_operation header
-        cdef uint64_t lsn = self.store.next_lsn
-        try:
-            self.store.append(payload, &at, frees)
-        finally:
-            # Also when only the wait for the disk failed: the record is in the log, so it must be in memory, too.
-            if self.store.next_lsn > lsn:
-                end = at + payload.size()
-                while at < end:
-                    header = OperationAt(at)
-                    if self.active.get().size() == 0:
-                        self.active_lsn = lsn
-                    self.active.get().Put(KeyHash(at + OPERATION_HEADER, header.key_bytes), at, self.store.log)
-                    at += OPERATION_HEADER + header.key_bytes
-                    if header.value_bytes != GF_LOG_REMOVE:
-                        at += header.value_bytes
-        # Only now: this is Python, in which other threads may run, and the record and the memory table must agree.
-        if self.store.since_wake > self.store.flush_bytes:
-            self.store.since_wake = 0
-            self.store.wake.set()
+        self.store.commit(payload, frees, self)
+        return self.flush_if_behind()
+
+    cdef int flush_if_behind(self) except -1:
+        """After a commit: flushes, if the background work is too far behind. This may run Python."""
         if self.active.get().bytes() > 8 * self.store.flush_bytes and not self.store.durable:
             try:
                 self.flush_store()
             except GridEnvironmentError:  # the write itself is done; background work says what is wrong
                 pass
+        return 0
+
+    cdef int now(self, TableCut* out) except -1:
+        """Where the table's rows lie: good until anything else runs."""
+        self.check_readable()
+        out.snapshot = self.current
+        out.memory.clear()
+        out.memory.push_back(<shared_ptr[const MemoryTable]>self.active)
+        if self.frozen.get() != NULL:
+            out.memory.push_back(<shared_ptr[const MemoryTable]>self.frozen)
+        return 0
+
+    cdef int cut(self, TableCut* out) except -1:
+        """What the table holds now: shares what does not change any more. Runs no Python, so cuts are of one moment."""
+        cdef shared_ptr[MemoryTable] copy
+        out.snapshot = self.current
+        out.memory.clear()
+        if self.active.get().size():
+            copy = make_shared[MemoryTable]()
+            copy.get()[0] = self.active.get()[0]
+            out.memory.push_back(<shared_ptr[const MemoryTable]>copy)
+        if self.frozen.get() != NULL:
+            out.memory.push_back(<shared_ptr[const MemoryTable]>self.frozen)
         return 0
 
     # ---- writes ----
@@ -743,12 +866,7 @@ cdef class TableStore:
 
     def snapshot(self):
         """The current version of the segments, as a ``Snapshot``."""
-        if self.store.closed:
-            raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
-        if not self.store.owner:
-            self.store.follow()
-        if self.dropped:
-            raise TableNotFound(f"table {self.codec.table} was dropped")
+        self.check_readable()
         return wrap_snapshot(self.current, self.codec.python_schema)
 
     def preview(self, str folder):
@@ -756,20 +874,18 @@ cdef class TableStore:
 
         ``folder`` is an empty one for files that nobody needs any more when this returns.
         """
-        cdef TableEdit* edit = NULL
+        cdef TableCut now
         cdef Status status
         cdef shared_ptr[const TableSnapshot] fresh
-        with self.lock:  # no flush is under way: all that is in memory is in the active table
-            result = self.snapshot()
-            if self.active.get().size() == 0:
-                return result
-            edit = new TableEdit(os.fsencode(folder), self.current, False, self.store.threads)
-            try:
-                check(edit.AddMemory(self.active.get()[0]))  # with the GIL: what it reads may grow otherwise
-                check(edit.Preview(&fresh))
-            finally:
-                del edit
-            return wrap_snapshot(fresh, self.codec.python_schema)
+        cdef string path = os.fsencode(folder)
+        result = self.snapshot()
+        self.cut(&now)
+        if now.memory.empty():
+            return result
+        with nogil:
+            status = now.Preview(path, self.store.threads, &fresh)
+        check(status)
+        return wrap_snapshot(fresh, self.codec.python_schema)
 
     def flush_store(self):
         """Moves the writes in memory to a segment and publishes a new version. Returns the version.
@@ -838,6 +954,21 @@ cdef class TableStore:
     def edit(self):
         """Starts a new version in the making: a context manager that keeps writers of this table out meanwhile."""
         return Edit(self)
+
+    def hold(self, double timeout):
+        """Keeps all other writers of the table out until ``release``. Returns whether it could, within some seconds."""
+        self.writable()
+        if not self.lock.acquire(True, timeout):
+            return False
+        self.exclusive += 1
+        self.held += 1
+        return True
+
+    def release(self):
+        """Ends ``hold``, in the same thread."""
+        self.held -= 1
+        self.exclusive -= 1
+        self.lock.release()
 
     def drop_store(self):
         """Owner: ends the table; its files are unlinked, mapped ones live on with their readers."""

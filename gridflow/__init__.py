@@ -34,12 +34,14 @@ from .errors import (
     StructureError,
     TableExists,
     TableNotFound,
+    TransactionConflictError,
     UsageError,
 )
 from .grid import Grid
 from .open import connect
 from .schema import Schema
 from .table import Table
+from .transaction import Transaction
 
 __version__ = VERSION
 
@@ -68,6 +70,8 @@ __all__ = [
     "Table",
     "TableExists",
     "TableNotFound",
+    "Transaction",
+    "TransactionConflictError",
     "UsageError",
     "connect",
 ]

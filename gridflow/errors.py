@@ -10,6 +10,7 @@
     |   |-- SchemaError               (TypeError, ValueError): wrong type, shape or null
     |   |   `-- StructureError        a cache value differs from the cache's structure
     |   |-- SqlError                  (ValueError)
+    |   |-- TransactionConflictError  (RuntimeError): another writer was faster; run the transaction again
     |   `-- GridClosedError           (ValueError)
     |-- GridEnvironmentError          the data or the machine is not as it should be
     |   |-- GridOwnedError            (BlockingIOError): another process owns the grid
@@ -72,6 +73,10 @@ class StructureError(SchemaError):
 
 class SqlError(UsageError, ValueError):
     """An SQL statement does not parse, or names or compares what it cannot."""
+
+
+class TransactionConflictError(UsageError, RuntimeError):
+    """A row that a transaction has written is not the one any more that it has seen: nothing of it was applied."""
 
 
 class GridClosedError(UsageError, ValueError):

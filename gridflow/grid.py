@@ -30,6 +30,7 @@ from .storage import verify
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
 from .table import Table
+from .transaction import Transaction
 
 #: What a grid's directory may hold before there is a catalog: a crash while it was made.
 _OWN_FILES = {"LOCK", "catalog", "catalog.tmp", "control", "control.tmp", "log", "tables", SOCKET_NAME}
@@ -126,6 +127,7 @@ class Grid:
         self._uses = 1
         self._names = threading.RLock()  # guards the catalog and _tables
         self._tables: dict[int, Table] = {}
+        self._session = threading.local()  # .it: the SQL session of each thread
         self._maintenance: Maintenance | None = None
         if lock is not None:
             self._prepare()
@@ -303,8 +305,33 @@ class Grid:
         self._check_open()
         return Cache(self, name)
 
+    def transaction(self, *, of_statement: bool = False, alone: bool = False) -> Transaction:
+        """Begin a transaction; see ``Transaction``."""
+        self._check_open()
+        return Transaction(self, of_statement=of_statement, alone=alone and self.owner)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread has opened a transaction with ``sql("BEGIN")`` and not ended it."""
+        session = getattr(self._session, "it", None)
+        return session is not None and session.in_transaction
+
+    def together(self, tables: list[Any]) -> list[Any]:
+        """The same tables as they all are at one moment, to be read.
+
+        Reading one after the other could show the half of a transaction that was committed in between.
+        """
+        seen = Transaction(self, of_statement=True)
+        return seen.together([seen.table(table.name) for table in tables])
+
+    def _commit_checked(self, operations: bytes, digests: bytes) -> None:
+        self._check_writable()
+        self._store.commit_checked(operations, digests)
+
     def sql(self, text: str, params: Any = None) -> Any:
         """Run one or more SQL statements, in the dialect of Apache Ignite 2.x.
+
+        Each is atomic and commits by itself, but between BEGIN and COMMIT, which belong to the thread that calls.
 
         Args:
             text: the statements, separated by ``;``.
@@ -324,10 +351,13 @@ class Grid:
         ...     grid.sql("SELECT NAME FROM T WHERE ID = 1").fetchall()
         [('one',)]
         """
-        from .sql import execute
+        from .sql import Session
 
         self._check_open()
-        return execute(self, text, params)
+        session = getattr(self._session, "it", None)
+        if session is None:
+            session = self._session.it = Session(self)
+        return session.execute(text, params)
 
     def flush(self) -> None:
         """Move all writes in memory to segments."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import index
 from pathlib import Path
@@ -14,11 +12,11 @@ import pyarrow as pa
 from ._native.rows import RowCodec
 from ._native.store import TableStore
 from .catalog import TableEntry
-from .config import MAX_PARTITIONS, temporary_root
-from .errors import GridFullError, KeyNotFound, SchemaError, UsageError
+from .errors import GridFullError, KeyNotFound, SchemaError, TransactionConflictError, UsageError
 from .schema import Schema
-from .storage.arrow import live_batches, to_columns, user_schema
+from .storage.arrow import live_batches, to_columns
 from .storage.load import in_groups, in_segments, looked_at, record_batches
+from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .storage.values import to_python
 
 if TYPE_CHECKING:
@@ -116,22 +114,7 @@ class Table(TableStore):
                 return self.snapshot()
             except GridFullError:  # a full grid stays readable
                 pass
-        try:
-            with tempfile.TemporaryDirectory(prefix="gridflow-", dir=temporary_root()) as folder:
-                return self.preview(folder)
-        except (GridFullError, OSError) as error:
-            if error.errno != errno.ENOSPC:
-                raise
-        with tempfile.TemporaryDirectory(prefix="gridflow-") as folder:
-            return self.preview(folder)
-
-    def _positions(self, columns: Iterable[str] | None) -> list[int]:
-        if columns is None:
-            return list(range(len(self.schema.columns)))
-        if isinstance(columns, str):
-            columns = [columns]
-        order = {c.name: i for i, c in enumerate(self.schema.columns)}
-        return [order[self.schema[name].name] for name in columns]
+        return in_scratch(self.preview)
 
     def scan(
         self,
@@ -158,20 +141,9 @@ class Table(TableStore):
         """
         if batch_size < 1:
             raise SchemaError(f"batch_size is at least 1, not {batch_size}")
-        positions = self._positions(columns)
+        positions = positions_of(self.schema, columns)
         ranges = partition_ranges(partitions, self.partitions_count, self.name)
-        return self._scan(self._flushed(), positions, ranges, batch_size)
-
-    def _scan(
-        self, snapshot: Snapshot, positions: list[int], ranges: list[tuple[int, int]], batch_size: int
-    ) -> Iterator[pa.RecordBatch]:
-        for segment in range(len(snapshot.segments())):
-            live = snapshot.live(segment)
-            for first, last in ranges:
-                begin, end = snapshot.partition_rows(segment, first, last)
-                for batch in live_batches(snapshot, segment, live, positions, begin, end):
-                    for start in range(0, batch.num_rows, batch_size):
-                        yield batch.slice(start, batch_size)
+        return scan_batches(self._flushed(), positions, ranges, batch_size)
 
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """The whole table as a ``pyarrow.Table`` whose columns view the mapped segments: nothing is copied.
@@ -181,10 +153,7 @@ class Table(TableStore):
         Raises:
             ColumnNotFound: there is no such column.
         """
-        positions = self._positions(columns)
-        schema = user_schema([self.schema.columns[i] for i in positions])
-        batches = self._scan(self._flushed(), positions, [(0, MAX_PARTITIONS + 1)], 1 << 62)
-        return pa.Table.from_batches(batches, schema=schema)
+        return whole_table(self._flushed(), self.schema, columns)
 
     def load(self, data: Any, *, mode: str = "replace", progress: Callable[[int], Any] | None = None) -> int:
         """Write many rows at once, straight to segments: one commit and one copy of the data.
@@ -211,11 +180,17 @@ class Table(TableStore):
         ...     table.load({"ID": np.arange(100), "PIXELS": np.zeros((100, 28, 28), "uint8")})
         100
         """
+        return self._load(data, mode, progress)
+
+    def _load(self, data: Any, mode: str, progress: Callable[[int], Any] | None, version: int | None = None) -> int:
+        """With ``version``: only if that is still the table's; else somebody has written since."""
         if mode not in ("replace", "insert"):
             raise UsageError(f"mode is replace or insert, not {mode!r}")
         data = looked_at(data)
         batches = record_batches(data, self.schema, self.name)
         with self.edit() as edit:
+            if version is not None and self.version() != version:
+                raise TransactionConflictError(f"table {self.name} was written since the statement read it")
             if batches is None:
                 for rows in in_groups(data):
                     self._check_rows(rows)
@@ -297,7 +272,7 @@ class Table(TableStore):
         snapshot = self._flushed()
         count = snapshot.partitions
         rows, sizes = [0] * count, [0] * count
-        positions = self._positions(None)
+        positions = positions_of(self.schema, None)
         for segment in range(len(snapshot.segments())):
             live = snapshot.live(segment)
             for partition in range(count):

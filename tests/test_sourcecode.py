@@ -35,7 +35,7 @@ LAYERS = [
     ["storage"],
     ["catalog"],
     ["sql", "files"],
-    ["grid", "table", "cache"],
+    ["grid", "table", "transaction", "cache"],
     ["protocols", "client"],
     ["open"],
     ["server", "cluster", "tf"],

@@ -10,13 +10,13 @@ from typing import Any
 from .._native.snapshot import Snapshot
 from ..catalog import TableEntry
 from ..config import resolve_home
-from ..errors import GridConnectionError, GridOwnedError
+from ..errors import GridConnectionError, GridOwnedError, UsageError
 from ..grid import Grid
 from ..protocols import flight_messages as messages
 from ..protocols.values import encode_values
 from ..schema import Schema
 from ..storage.lock import holder
-from .connection import Connection
+from .connection import COMMIT_TIMEOUT, Connection
 from .table import RemoteTable
 
 
@@ -104,23 +104,32 @@ class RemoteGrid(Grid):
         self._call(messages.DropTable(name, if_exists))
 
     def sql(self, text: str, params: Any = None) -> Any:
-        """Run SQL: queries here, over the mapped columns; anything else where the owner is.
+        """Run SQL: queries and transactions here, over the mapped columns; anything else where the owner is.
 
         Args:
             text: one statement or several with ``;`` between them. If any of them changes something, all run
-                at the owner.
+                at the owner; but between BEGIN and COMMIT here, and COMMIT sends what they have written.
             params: a sequence for ``?``, a dict for ``:name``.
 
         Returns:
             The last statement's Result, as of :meth:`gridflow.Grid.sql`.
         """
-        from ..sql import Result, is_query, split_statements
+        from ..sql import Result, begins_transaction, is_query, split_statements
 
-        if all(is_query(statement.text) for statement in split_statements(text)):
+        statements = [statement.text for statement in split_statements(text)]
+        if self.in_transaction or all(map(is_query, statements)) or any(map(begins_transaction, statements)):
             return super().sql(text, params)
         self._check_open()
         done, rows = self._connection.query(messages.Sql(text, *encode_values(params)))
         return Result(rows if rows.num_columns else None, rowcount=done.count, statement=done.statement)
+
+    def _commit_checked(self, operations: bytes, digests: bytes) -> None:
+        if len(operations) + len(digests) > messages.MAX_OPERATIONS_BYTES:
+            raise UsageError(
+                f"a transaction of {len(operations):,} bytes cannot be sent, {messages.MAX_OPERATIONS_BYTES:,} can"
+            )
+        message = messages.CommitTransaction(len(digests), digests + operations)
+        self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT)
 
     def flush(self) -> None:
         """Have the owner move all writes in memory to segments."""

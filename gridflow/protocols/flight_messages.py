@@ -8,7 +8,8 @@ Every message, in either direction, is
 
 Arrow Flight carries them:
 
-    Hello, CreateTable, DropTable, Flush, Compact, Commit   an action of their kind; the result is one message
+    Hello, CreateTable, DropTable, Flush, Compact, Commit, CommitTransaction
+                         an action of their kind; the result is one message
     Sql                  a ticket of DoGet; the result's rows stream back, SqlDone in the schema's metadata
     Load                 the descriptor of DoPut; batches follow, then LoadEnd as metadata; the answer is Done
     an error             ``extra_info`` of the Flight error, as ``encode_error`` writes it
@@ -116,6 +117,18 @@ class Commit(Message):
     table_id: int
     mode: str
     operations: bytes
+
+
+@dataclass(frozen=True)
+class CommitTransaction(Message):
+    """Apply log operations of any tables, as one commit, unless a row has changed since the transaction began.
+
+    ``body`` is ``digests`` bytes of digests, then the operations (``Changes.operations``).
+    """
+
+    kind: ClassVar[str] = "commit_transaction"
+    digests: int
+    body: bytes
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ..protocols import flight_messages as messages
 from ..protocols.flight_messages import Done, Message
 from ..protocols.values import decode_values
 from ..schema import Schema
+from ..sql import Session
 from .loading import StreamLoad
 
 _log = logging.getLogger("gridflow.server")
@@ -48,6 +49,7 @@ class FlightService(flight.FlightServerBase):
                 (messages.Flush, self._flush),
                 (messages.Compact, self._compact),
                 (messages.Commit, self._commit),
+                (messages.CommitTransaction, self._commit_transaction),
             )
         }
         super().__init__(location)
@@ -81,7 +83,10 @@ class FlightService(flight.FlightServerBase):
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         with self._request():
             request = messages.decode(ticket.ticket, messages.Sql)
-            result = self.grid.sql(request.text, decode_values(request.params, request.body))
+            session = Session(self.grid)
+            result = session.execute(request.text, decode_values(request.params, request.body))
+            if session.in_transaction:
+                raise UsageError("a transaction is its client's: it sends its writes when it commits")
             rows = result.arrow()
             done = messages.encode(messages.SqlDone(result.statement, result.rowcount))
             metadata = {**(rows.schema.metadata or {}), messages.SQL_DONE: done}
@@ -146,6 +151,10 @@ class FlightService(flight.FlightServerBase):
                 f"get it anew with grid.table({m.table!r})"
             )
         return Done(table.commit_encoded(m.operations, m.mode))
+
+    def _commit_transaction(self, m: messages.CommitTransaction) -> Message:
+        self.grid._commit_checked(m.body[m.digests :], m.body[: m.digests])
+        return Done(0)
 
     @contextmanager
     def _request(self) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """SQL over a grid, in Apache Ignite's dialect.
 
-A text is cut into statements and parsed once (``statements``; the grammar is sqlglot's with our ``dialect``,
-and our own for tables, in ``ddl``). A query (``query``) finds its tables (``names``), decides what to read
+A ``Session`` executes texts and knows whether a transaction is open. A text is cut into statements and parsed
+once (``statements``; the grammar is sqlglot's with our ``dialect``, and our own for tables, in ``ddl``), and
+``executors`` says what carries out which. A query (``query``) finds its tables (``names``), decides what to read
 (``plan``) and lets DuckDB (``engine``) compute over the mapped columns, without copying them; ``to_engine``
 and ``from_engine`` carry types across. A change (``dml``, ``insert``) works out keys and new values the same
 way, or without the engine where literals say everything (``constants``, ``keys``), and hands them to the
@@ -10,18 +11,13 @@ table as one commit (``changes``). ``problems`` turns the engine's errors into o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from ..errors import TableNotFound
-from . import ddl, dml, query
-from .names import find_table
-from .params import assign
 from .result import Result
-from .statements import Prepared, prepare
-from .text import Statement, is_query, split_statements
+from .session import Session
+from .text import Statement, begins_transaction, is_query, split_statements
 
-__all__ = ["Result", "Statement", "execute", "is_query", "split_statements"]
+__all__ = ["Result", "Session", "Statement", "begins_transaction", "execute", "is_query", "split_statements"]
 
 
 def execute(grid: Any, text: str, params: Any = None) -> Result:
@@ -52,42 +48,4 @@ def execute(grid: Any, text: str, params: Any = None) -> Result:
         [('SOFT KITTY',)]
         >>> grid.close()
     """
-    statements = prepare(text)
-    assigned = assign([statement.marks for statement in statements], params)
-    result = Result()
-    for statement, values in zip(statements, assigned, strict=True):
-        result = _EXECUTORS[statement.kind](grid, statement, values)
-    return result
-
-
-def _change(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
-    return Result(rowcount=dml.execute_change(grid, statement, params), statement=statement.kind)
-
-
-def _show(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
-    return query.show(grid, statement)
-
-
-def _create_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
-    ddl.create_table(grid, statement.node)
-    return Result(statement=statement.kind)
-
-
-def _drop_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
-    try:
-        table = find_table(grid, statement.node.table, statement.text)
-        grid.drop_table(table.name)
-    except TableNotFound:
-        if not statement.node.if_exists:
-            raise
-    return Result(statement=statement.kind)
-
-
-_EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
-    "SELECT": query.execute_query,
-    "EXPLAIN": query.explain,
-    **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
-    **dict.fromkeys(("SHOW", "DESCRIBE", "DESC"), _show),
-    "CREATE TABLE": _create_table,
-    "DROP TABLE": _drop_table,
-}
+    return Session(grid).execute(text, params)

@@ -52,11 +52,14 @@ def evaluate(
         SqlError, ColumnNotFound: as for any query.
     """
     tables: dict[str, pa.Table] = {}
+    others = [source for source in bound.sources if rows is None or source.name != target]
+    seen = [grid.table(source.name) for source in others]
+    for source, table in zip(others, grid.together(seen) if len(seen) > 1 else seen, strict=True):
+        tables[source.registered] = register(table.to_arrow(source.columns), source, bound, numbered=False)
     for source in bound.sources:
-        own = rows is not None and source.name == target
-        read = rows if own else grid.table(source.name).to_arrow(source.columns)
-        assert read is not None  # `own` says so
-        tables[source.registered] = register(read, source, bound, numbered=own and numbered)
+        if source not in others:
+            assert rows is not None  # it is the target
+            tables[source.registered] = register(rows, source, bound, numbered=numbered)
     values = {mark: plain(value) for mark, value in params.items()}
     with translated(bound):
         inner = to_duckdb(bound.tree)

@@ -27,6 +27,8 @@ def execute_query(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> R
         SqlError: whatever else DuckDB finds wrong, in its words.
     """
     plan, tables = plan_for(prepared, grid)
+    if len(tables) > 1:
+        tables = grid.together(tables)
     read_rows, whole, direct = read(plan, tables, params)
     if direct:
         assert whole is not None  # a direct plan has a table

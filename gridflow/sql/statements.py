@@ -15,17 +15,13 @@ from . import ddl
 from .dialect import parse, tokenize
 from .params import Marks
 from .text import point, syntax_error
-from .tokens import parse_table_name
+from .tokens import Tokens, parse_table_name
 
 #: Longer texts are not kept: they hold data, and are not sent twice.
 _CACHED_LENGTH = 16384
 
 _REFUSED = {
-    "BEGIN": "transactions are not there: each statement is atomic and commits by itself",
-    "START": "transactions are not there: each statement is atomic and commits by itself",
-    "COMMIT": "transactions are not there: each statement is atomic and commits by itself",
-    "ROLLBACK": "transactions are not there: each statement is atomic and commits by itself",
-    "SAVEPOINT": "transactions are not there: each statement is atomic and commits by itself",
+    "SAVEPOINT": "savepoints are not there; a statement that fails inside a transaction changes nothing",
     "ALTER": "ALTER is not there yet",
     "TRUNCATE": "TRUNCATE is not there yet; write DELETE FROM t",
     "COPY": "COPY is not there yet; Table.load takes Arrow tables, which pyarrow reads from files",
@@ -39,7 +35,7 @@ _REFUSED = {
     "REPLACE": "REPLACE is not there; write MERGE INTO t (columns) VALUES (...)",
 }
 _KNOWN = ("SELECT", "WITH", "VALUES", "FROM", "EXPLAIN", "SHOW", "DESCRIBE", "SUMMARIZE", "CREATE TABLE")
-_KNOWN += ("DROP TABLE", "INSERT", "MERGE", "UPDATE", "DELETE")
+_KNOWN += ("DROP TABLE", "INSERT", "MERGE", "UPDATE", "DELETE", "BEGIN", "COMMIT", "ROLLBACK")
 
 
 @dataclass(eq=False)
@@ -228,6 +224,24 @@ def _upper(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class Control:
+    """BEGIN, COMMIT or ROLLBACK, and where it stands in the text."""
+
+    start: int
+
+
+def _control(tokens: list[Token], text: str) -> Control:
+    reader = Tokens(tokens, text)
+    if reader.accept("START"):
+        reader.expect("TRANSACTION")
+    else:
+        reader.at += 1
+        reader.accept("TRANSACTION") or reader.accept("WORK")
+    reader.end()
+    return Control(tokens[0].start)
+
+
+@dataclass(frozen=True)
 class Show:
     """SHOW TABLES, or the columns of ``table``."""
 
@@ -263,6 +277,7 @@ _SQLGLOT_GRAMMAR: dict[str, Callable[[list[Token], str], Prepared]] = {
 _OWN_GRAMMAR: dict[str, Callable[[list[Token], str], Any]] = {
     "CREATE TABLE": ddl.parse_create,
     "DROP TABLE": ddl.parse_drop,
+    **dict.fromkeys(("BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"), _control),
     "SHOW": _show,
     "DESCRIBE": _show,
     "DESC": _show,

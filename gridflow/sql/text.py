@@ -128,6 +128,11 @@ def is_query(text: str) -> bool:
     return first_word(text) in _QUERY_WORDS
 
 
+def begins_transaction(text: str) -> bool:
+    """Whether a statement is BEGIN or START TRANSACTION."""
+    return first_word(text) in ("BEGIN", "START")
+
+
 def position(text: str, offset: int) -> tuple[int, int]:
     """Line and column, both from 1, of an offset in characters."""
     before = text[:offset]

@@ -19,7 +19,8 @@ Status LogReplay::Apply(const uint8_t* payload, uint64_t bytes, std::map<uint32_
     if (status.ok() && op.value_bytes != GF_LOG_REMOVE)
       status = CheckValue(*target.schema, key + op.key_bytes, op.value_bytes);
     if (!status.ok()) return Status::Corrupt(file_->path(), static_cast<int64_t>(file_->tail()), status.message);
-    target.memory->Put(KeyHash(key, op.key_bytes), at, file_);
+    target.memory->Keep(file_);
+    target.memory->Put(KeyHash(key, op.key_bytes), at);
     if (target.first_lsn == 0) target.first_lsn = lsn;
     return Status::Ok();
   });

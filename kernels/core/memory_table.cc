@@ -18,8 +18,7 @@ size_t MemoryTable::Slot(uint64_t hash, const uint8_t* key, size_t key_bytes) co
   return at;
 }
 
-void MemoryTable::Put(uint64_t hash, const uint8_t* operation, const std::shared_ptr<LogFile>& file) {
-  if (files_.empty() || files_.back() != file) files_.push_back(file);
+void MemoryTable::Put(uint64_t hash, const uint8_t* operation) {
   if ((size_ + 1) * 4 > slots_.size() * 3) Grow();
   const gf_log_operation header = OperationAt(operation);
   MemoryEntry& entry = slots_[Slot(hash, operation + sizeof(header), header.key_bytes)];
@@ -29,9 +28,9 @@ void MemoryTable::Put(uint64_t hash, const uint8_t* operation, const std::shared
 }
 
 void MemoryTable::Absorb(const MemoryTable& newer) {
+  kept_.insert(kept_.end(), newer.kept_.begin(), newer.kept_.end());
   for (const MemoryEntry& entry : newer.slots_)
-    if (entry.operation != nullptr) Put(entry.hash, entry.operation, files_.empty() ? nullptr : files_.back());
-  files_.insert(files_.end(), newer.files_.begin(), newer.files_.end());
+    if (entry.operation != nullptr) Put(entry.hash, entry.operation);
 }
 
 const MemoryEntry* MemoryTable::Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const {

@@ -26,8 +26,12 @@ class MemoryTable {
  public:
   MemoryTable() : slots_(kFirstSlots) {}
 
-  // `operation` lies in `file`, which the table keeps from now on.
-  void Put(uint64_t hash, const uint8_t* operation, const std::shared_ptr<LogFile>& file);
+  // `operation` must lie in a buffer that the table keeps.
+  void Put(uint64_t hash, const uint8_t* operation);
+  // Keeps a buffer, as a file of the log, for as long as the table lives.
+  void Keep(const std::shared_ptr<const void>& buffer) {
+    if (kept_.empty() || kept_.back() != buffer) kept_.push_back(buffer);
+  }
   // Takes over what a newer table holds: its entries replace this one's.
   void Absorb(const MemoryTable& newer);
   const MemoryEntry* Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const;
@@ -45,7 +49,7 @@ class MemoryTable {
 
   using Slots = std::vector<MemoryEntry, HugePages<MemoryEntry>>;
   Slots slots_;
-  std::vector<std::shared_ptr<LogFile>> files_;
+  std::vector<std::shared_ptr<const void>> kept_;
   size_t size_ = 0;
   uint64_t bytes_ = 0;
 };

@@ -12,26 +12,8 @@ import pyarrow as pa
 import pytest
 
 import gridflow
-from gridflow.server import ServerProcess
 
 KITTENS = {"ID": "LONG", "NAME": "VARCHAR", "PIXELS": "UINT8[2,3]"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with ServerProcess(tmp_path_factory.mktemp("served") / "grid") as server:
-        yield server
-
-
-@pytest.fixture(params=["embedded", "remote"])
-def grid(request, tmp_path):
-    home = tmp_path / "grid" if request.param == "embedded" else request.getfixturevalue("server").home
-    with gridflow.connect(home) as grid:
-        assert grid.owner == (request.param == "embedded")
-        yield grid
-        assert grid.check() == []
-        for name in grid.tables():
-            grid.drop_table(name)
 
 
 @pytest.fixture

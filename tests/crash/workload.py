@@ -31,12 +31,16 @@ State = dict[str, Rows]  # by name of table; a table that is not there is missin
 
 @dataclass
 class Operation:
-    """One call: ``rows`` are written, ``keys`` removed; what else it does follows from ``kind``."""
+    """One call: ``rows`` are written, ``keys`` removed; what else it does follows from ``kind``.
+
+    A transaction is made of ``parts``, each of which puts or removes.
+    """
 
     kind: str
     table: str = ""
     rows: Rows | None = None
     keys: tuple[int, ...] = ()
+    parts: tuple[Operation, ...] = ()
 
     def apply(self, state: State) -> None:
         """Do to ``state`` what the call does to the grid."""
@@ -50,14 +54,21 @@ class Operation:
             rows.update({k: v for k, v in self.rows.items() if wanted is None or (k in rows) == wanted})
         for key in self.keys:
             state[self.table].pop(key, None)
+        for part in self.parts:
+            part.apply(state)
 
-    def run(self, grid: gridflow.Grid) -> None:
+    def run(self, grid: gridflow.Grid | gridflow.Transaction) -> None:
         """The call itself."""
         if self.kind == "create":
             grid.create_table(self.table, COLUMNS, key="ID", partitions=8)
             return
         if self.kind == "drop":
             grid.drop_table(self.table)
+            return
+        if self.kind == "transaction":
+            with grid.transaction() as transaction:
+                for part in self.parts:
+                    part.run(transaction)
             return
         table = grid.table(self.table)
         values = {key: {"N": n, "B": b} for key, (n, b) in (self.rows or {}).items()}
@@ -97,6 +108,9 @@ def operations(seed: str, tables: list[str], state: State) -> Iterator[Operation
             there.remove(table)
             yield Operation("drop", table)
             continue
+        if there.issuperset(tables) and len(tables) > 1 and chance.random() < 0.2:
+            yield Operation("transaction", parts=tuple(_parts(chance, tables, number)))
+            continue
         kind = chance.choice(WRITES)
         keys = tuple(chance.sample(range(KEYS), chance.choice([1, 3, 40]) if "_all" in kind or "load" in kind else 1))
         if kind in ("remove", "remove_all"):
@@ -106,6 +120,15 @@ def operations(seed: str, tables: list[str], state: State) -> Iterator[Operation
         else:
             size = chance.choice([0, 10, 100, 2000])
             yield Operation(kind, table, {key: (number, bytes([number % 251]) * size) for key in keys})
+
+
+def _parts(chance: random.Random, tables: list[str], number: int) -> Iterator[Operation]:
+    for table in tables * 2:
+        keys = tuple(chance.sample(range(KEYS), chance.choice([1, 3, 40])))
+        if chance.random() < 0.3:
+            yield Operation("remove_all", table, keys=keys)
+        else:
+            yield Operation("put_all", table, {key: (number, bytes([number % 251]) * 10) for key in keys})
 
 
 THREADS = [["A"], ["B", "C"], ["TEMPORARY", "D"]]
@@ -166,22 +189,18 @@ def run_and_kill(home: Path, seed: str, state: State, durability: str, acknowled
     return done
 
 
-def candidates(seed: str, state: State, done: list[int]) -> dict[str, list[Rows | None]]:
-    """For each table what may be in it: as acknowledged, and with the operation that was under way."""
-    before = {name: dict(rows) for name, rows in state.items()}
-    after: State = {}
-    gone: set[str] = set()
+def candidates(seed: str, state: State, done: list[int]) -> list[tuple[list[str], list[State]]]:
+    """For each thread its tables, and what may be in them: as acknowledged, or with the operation under way done."""
+    result = []
     for number, tables in enumerate(THREADS):
+        before = {name: dict(state[name]) for name in tables if name in state}
         stream = operations(f"{seed} {number}", tables, state)
         for _ in range(done[number]):
             next(stream).apply(before)
-        last = next(stream)
-        further = {name: dict(before[name]) for name in tables if name in before}
-        last.apply(further)
-        after |= further
-        gone |= {name for name in tables if name not in further}
-    names = {name for tables in THREADS for name in tables}
-    return {name: [before.get(name), None if name in gone else after.get(name)] for name in names}
+        after = {name: dict(rows) for name, rows in before.items()}
+        next(stream).apply(after)
+        result.append((tables, [before, after]))
+    return result
 
 
 def found(grid: gridflow.Grid) -> State:

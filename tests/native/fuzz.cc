@@ -286,7 +286,8 @@ Sample MakeSample(Random* random) {
       bool fits;
       CHECK_OK(log->Reserve(payload.size(), &fits));
       CHECK(fits);
-      memory.Put(KeyHash(key.data(), key.size()), log->Append(++lsn, payload.data(), payload.size(), nullptr, 0), log);
+      memory.Keep(log);
+      memory.Put(KeyHash(key.data(), key.size()), log->Append(++lsn, payload.data(), payload.size(), nullptr, 0));
     }
     TableEdit edit(folder, version, false, 1);
     CHECK_OK(edit.AddMemory(memory));

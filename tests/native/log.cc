@@ -421,7 +421,8 @@ TEST(a_memory_table_holds_what_a_map_holds) {
         CHECK_OK(log->Reserve(payload.size(), &fits));
         CHECK(fits);
         const uint8_t* at = log->Append(lsn++, payload.data(), 3, payload.data() + 3, payload.size() - 3);
-        tables[which].Put(hash_of(key), at, log);
+        tables[which].Keep(log);
+        tables[which].Put(hash_of(key), at);
         maps[which][key] = value;
       }
     }

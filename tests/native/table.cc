@@ -92,7 +92,8 @@ struct Grid {
       bool fits;
       CHECK_OK(log->Reserve(payload.size(), &fits));
       CHECK(fits);
-      memory->Put(KeyHash(key.data(), key.size()), log->Append(++lsn, payload.data(), payload.size(), nullptr, 0), log);
+      memory->Keep(log);
+      memory->Put(KeyHash(key.data(), key.size()), log->Append(++lsn, payload.data(), payload.size(), nullptr, 0));
       if (into == nullptr) continue;
       into->erase(key);
       if (!remove) (*into)[key] = value;
@@ -262,7 +263,8 @@ TEST(removing_every_row_leaves_a_table_of_no_segments) {
       bool fits;
       CHECK_OK(log->Reserve(payload.size(), &fits));
       const uint8_t* at = log->Append(++grid.lsn, payload.data(), payload.size(), nullptr, 0);
-      memory.Put(KeyHash(at + 12, 8), at, log);
+      memory.Keep(log);
+      memory.Put(KeyHash(at + 12, 8), at);
     }
     TableEdit flush(grid.table, grid.version, false, 1);
     CHECK_OK(flush.AddMemory(memory));

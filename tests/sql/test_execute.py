@@ -17,6 +17,7 @@ import gridflow
 from gridflow import ColumnNotFound, DuplicateKeyError, SchemaError, SqlError, Table
 from gridflow.sql import engine, statements
 from gridflow.sql.plan import take_rows
+from gridflow.transaction import TransactionTable
 
 IMAGES = "CREATE TABLE IMAGES (ID LONG PRIMARY KEY, LABEL INT, NAME VARCHAR, PIXELS UINT8[4,3])"
 
@@ -46,13 +47,13 @@ def images(grid):
 def reads(monkeypatch):
     """The columns of each to_arrow call."""
     seen = []
-    original = Table.to_arrow
+    for cls in (Table, TransactionTable):
 
-    def to_arrow(self, columns=None):
-        seen.append(None if columns is None else list(columns))
-        return original(self, columns)
+        def to_arrow(self, columns=None, original=cls.to_arrow):
+            seen.append(None if columns is None else list(columns))
+            return original(self, columns)
 
-    monkeypatch.setattr(Table, "to_arrow", to_arrow)
+        monkeypatch.setattr(cls, "to_arrow", to_arrow)
     return seen
 
 

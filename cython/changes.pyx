@@ -1,0 +1,278 @@
+"""What a transaction sees of a table, and what it has written to it and not committed."""
+import os
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libcpp cimport bool as cbool
+from libcpp.memory cimport make_shared, shared_ptr
+from libcpp.string cimport string
+from libcpp.utility cimport pair
+from libcpp.vector cimport vector
+
+from gridflow._native.core cimport *
+from gridflow._native.rows cimport RowCodec
+from gridflow._native.snapshot cimport wrap as wrap_snapshot
+from gridflow._native.status cimport check
+from gridflow._native.store cimport TableStore
+
+from gridflow.errors import SchemaError, TableNotFound
+
+cdef enum:
+    OPERATION_HEADER = 12
+
+
+def cut(list changes):
+    """Has several ``Changes``, in which nothing is changed yet, see what their tables hold at one moment: now."""
+    cdef Changes one
+    if changes:
+        (<Changes>changes[0]).table.store.catch_up()
+    for one in changes:  # no Python runs here, so no write and no flush comes between two tables
+        one.table.cut(&one.base)
+        one.codec = one.table.codec
+        one.live = False
+        one.stale = True
+    for one in changes:
+        if one.table.dropped:
+            raise TableNotFound(f"table {one.table.codec.table} was dropped")
+
+
+cdef class Changes:
+    """A table with a transaction's own writes on top. One thread uses it at a time.
+
+    At first it is live: it shows the row of a key as it is when it is first asked for. From ``cut`` on it shows the
+    table as it was then. Either way it remembers what it has shown, and nothing of it is in the log until
+    ``Store.commit_checked`` gets its ``operations`` and ``digests``.
+    """
+
+    def __init__(self, TableStore table):
+        self.table = table
+        self.codec = table.codec
+        self.own = make_shared[MemoryTable]()
+        self.stale = True
+        self.live = True
+
+    @property
+    def changed(self):
+        """How many keys have been written or removed."""
+        return self.own.get().size()
+
+    @property
+    def current(self):
+        """Whether the table has still the columns that it had when this was made."""
+        return self.codec is self.table.codec
+
+    cdef bint find(self, const string& key, const uint8_t** value, int* segment, int64_t* row,
+                   cbool* mine) except -1:
+        cdef uint64_t hash = KeyHash(key.data(), key.size())
+        cdef const MemoryEntry* entry = self.own.get().Find(hash, <const uint8_t*>key.data(), key.size())
+        cdef uint64_t digest
+        mine[0] = entry != NULL
+        if entry != NULL:
+            value[0] = entry.value()
+            return not entry.removed()
+        if self.live:
+            self.table.now(&self.base)
+            check(self.base.Digest(<const uint8_t*>key.data(), key.size(), &digest))
+            self.seen.insert(pair[string, uint64_t](key, digest))  # what it has seen first counts
+        return self.base.Find(hash, <const uint8_t*>key.data(), key.size(), value, segment, row)
+
+    def get(self, key, default=None):
+        """The value under ``key``, as ``TableStore.get`` gives it."""
+        cdef string encoded
+        cdef const uint8_t* value = NULL
+        cdef int segment = 0
+        cdef int64_t row = 0
+        cdef cbool mine = False
+        cdef RowCodec codec = self.codec
+        codec.encode_key(key, encoded)
+        if not self.find(encoded, &value, &segment, &row, &mine):
+            return default
+        if value != NULL:
+            return codec.decode_value(value)
+        return codec.decode_row(self.base.snapshot.get().columns(segment), row)
+
+    cdef int take(self, shared_ptr[string]& operations) except -1:
+        """Takes over operations, all of them."""
+        cdef const uint8_t* at = <const uint8_t*>operations.get().data()
+        cdef const uint8_t* end = at + operations.get().size()
+        cdef gf_log_operation header
+        if at == end:
+            return 0
+        self.stale = True
+        self.own.get().KeepText(<shared_ptr[const string]>operations)
+        while at < end:
+            header = OperationAt(at)
+            self.own.get().Put(KeyHash(at + OPERATION_HEADER, header.key_bytes), at)
+            at += OPERATION_HEADER + header.key_bytes
+            if header.value_bytes != GF_LOG_REMOVE:
+                at += header.value_bytes
+        return 0
+
+    def put_all(self, rows, bint insert=False):
+        """Writes (key, value) pairs; with ``insert`` none of them if a key is there already or twice among them.
+
+        Returns how many there were. Raises as ``TableStore.put_all`` and ``insert_all``; then nothing has changed.
+        """
+        cdef shared_ptr[string] out = make_shared[string]()
+        cdef size_t start, key_bytes
+        cdef string encoded
+        cdef RowCodec codec = self.codec
+        cdef int count = 0
+        seen = set()
+        for key, value in rows:
+            start = out.get().size()
+            self.table.begin_operation(out.get()[0])
+            codec.encode_key(key, out.get()[0])
+            key_bytes = out.get().size() - start - OPERATION_HEADER
+            if insert:
+                encoded = out.get().substr(start + OPERATION_HEADER, key_bytes)
+                self.absent(encoded, seen)
+            codec.encode_value(value, out.get()[0])
+            self.table.finish_operation(out.get()[0], start, key_bytes, False)
+            count += 1
+        self.take(out)
+        return count
+
+    cdef int absent(self, const string& encoded, set seen) except -1:
+        cdef const uint8_t* value = NULL
+        cdef int segment = 0
+        cdef int64_t row = 0
+        cdef cbool mine = False
+        cdef bytes key = encoded
+        cdef bint twice = key in seen
+        if twice or self.find(encoded, &value, &segment, &row, &mine):
+            raise self.table.duplicate((<RowCodec>self.codec).decode_key(<const uint8_t*>encoded.data()), twice)
+        seen.add(key)
+        return 0
+
+    def remove_all(self, keys):
+        """Removes the rows under these keys. Returns how many there were."""
+        cdef shared_ptr[string] out = make_shared[string]()
+        cdef string encoded
+        cdef const uint8_t* value = NULL
+        cdef int segment = 0
+        cdef int64_t row = 0
+        cdef cbool mine = False
+        cdef int count = 0
+        seen = set()
+        for key in keys:
+            encoded.clear()
+            (<RowCodec>self.codec).encode_key(key, encoded)
+            if <bytes>encoded not in seen and self.find(encoded, &value, &segment, &row, &mine):
+                seen.add(<bytes>encoded)
+                self.table.append_removal(out.get()[0], encoded)
+                count += 1
+        self.take(out)
+        return count
+
+    def put_batches(self, list batches, bint insert=False):
+        """As ``put_all``, with rows as ``Edit.add_batches`` takes them."""
+        cdef shared_ptr[string] out = make_shared[string]()
+        cdef RowCodec codec = self.codec
+        cdef vector[ColumnView] views
+        cdef vector[ArrowArray] arrays
+        cdef size_t start, key_bytes, done, i, columns = codec.schema.columns.size()
+        cdef int64_t row, rows, count = 0
+        cdef string encoded
+        seen = set()
+        for batch in batches:
+            done = 0
+            views.clear()
+            views.resize(columns)
+            arrays.clear()
+            arrays.resize(columns)
+            rows = len(batch[0])
+            try:
+                for i in range(columns):
+                    batch[i]._export_to_c(<uintptr_t>&arrays[i])
+                    done += 1
+                    try:
+                        check(ImportColumn(codec.schema.columns[i].type, arrays[i], &views[i]))
+                    except SchemaError as error:
+                        raise SchemaError(f"table {codec.table}, {error}") from None
+                for row in range(rows):
+                    start = out.get().size()
+                    self.table.begin_operation(out.get()[0])
+                    check(EncodeKey(codec.schema, views, row, out.get()))
+                    key_bytes = out.get().size() - start - OPERATION_HEADER
+                    if insert:
+                        encoded = out.get().substr(start + OPERATION_HEADER, key_bytes)
+                        self.absent(encoded, seen)
+                    check(EncodeValue(codec.schema, views, row, out.get()))
+                    self.table.finish_operation(out.get()[0], start, key_bytes, False)
+                    count += 1
+            finally:
+                for i in range(done):
+                    if arrays[i].release != NULL:
+                        arrays[i].release(&arrays[i])
+        self.take(out)
+        return count
+
+    def snapshot(self, str folder):
+        """A version of the table that holds all that the transaction sees, its own writes too, as a ``Snapshot``.
+
+        ``folder`` is an empty one for files that nobody needs any more when this returns.
+        """
+        cdef shared_ptr[const TableSnapshot] fresh
+        cdef Status status
+        cdef TableCut all
+        cdef string path = os.fsencode(folder)
+        cdef int threads = self.table.store.threads
+        if self.stale:
+            if not self.base.memory.empty():  # once: later it lies in the version
+                with nogil:
+                    status = self.base.Preview(path, threads, &fresh)
+                check(status)
+                self.base.snapshot = fresh
+                self.base.memory.clear()
+            all.snapshot = self.base.snapshot
+            if self.own.get().size():
+                all.memory.push_back(<shared_ptr[const MemoryTable]>self.own)
+            with nogil:
+                status = all.Preview(path, threads, &fresh)
+            check(status)
+            self.shown = fresh
+            self.stale = False
+        return wrap_snapshot(self.shown, (<RowCodec>self.codec).python_schema)
+
+    @property
+    def version(self):
+        """The version of the table that it shows, if that is all it shows; else 0."""
+        if self.live or not self.base.memory.empty() or self.own.get().size():
+            return 0
+        return self.base.snapshot.get().manifest().version
+
+    @property
+    def plain(self):
+        """Whether all that the transaction sees is in segments already, so that ``snapshot`` writes no files."""
+        return not self.stale or (self.base.memory.empty() and self.own.get().size() == 0)
+
+    def operations(self):
+        """What was written, in the log's bytes, and a digest for each operation of what had been there before."""
+        cdef string out
+        cdef vector[uint64_t] digests
+        cdef vector[MemoryEntry] entries = self.own.get().Sorted()
+        cdef uint64_t digest
+        cdef size_t i, bytes
+        cdef gf_log_operation header
+        cdef string key
+        if self.live:
+            self.table.now(&self.base)
+        for i in range(entries.size()):
+            header = OperationAt(entries[i].operation)
+            key.assign(<const char*>entries[i].key(), header.key_bytes)
+            if self.seen.count(key):
+                digest = self.seen[key]
+            else:
+                check(self.base.Digest(entries[i].key(), header.key_bytes, &digest))
+            if digest == 0 and entries[i].removed():
+                continue  # its own row, removed again
+            bytes = <size_t>OPERATION_HEADER + header.key_bytes
+            if not entries[i].removed():
+                bytes += header.value_bytes
+            out.append(<const char*>entries[i].operation, bytes)
+            digests.push_back(digest)
+        return (
+            PyBytes_FromStringAndSize(out.data(), out.size()),
+            PyBytes_FromStringAndSize(<const char*>digests.data(), 8 * digests.size()),
+        )

@@ -1,0 +1,322 @@
+"""Transaction: several writes to several tables that happen together or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ._native.changes import Changes, cut
+from .errors import ColumnNotFound, GridFullError, KeyNotFound, TransactionConflictError, UsageError, did_you_mean
+from .storage.arrow import to_columns
+from .storage.load import in_groups, looked_at, record_batches
+from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
+from .table import partition_ranges
+
+if TYPE_CHECKING:
+    from ._native.snapshot import Snapshot
+    from .grid import Grid
+    from .table import Table
+
+#: Seconds that a transaction which keeps other writers out waits for one that has begun.
+HOLD_SECONDS = 30.0
+
+
+class Transaction:
+    """Several reads and writes as one; made by ``Grid.transaction``, a context manager.
+
+    It sees all tables as they were when it began, and its own writes. These are kept in memory, and are nobody else's
+    to see until ``commit`` makes them one record of the log: then everybody sees all of them, and a crash loses all or
+    none. Nothing is locked meanwhile. If somebody else has written one of the same rows since the transaction began,
+    ``commit`` raises and nothing of it has happened: the first committer wins, as snapshot isolation has it
+    (H. Berenson et al., "A Critique of ANSI SQL Isolation Levels", SIGMOD 1995).
+
+    Not for use from several threads at once.
+
+    Args:
+        grid: an open grid.
+        of_statement: whether it is for a single statement: then it sees of each table what is there when it first
+            looks, and need not remember the others.
+        alone: whether other writers of the tables that it looks at wait until it ends, so that none can be faster.
+
+    >>> import gridflow, tempfile
+    >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+    ...     accounts = grid.create_table("ACCOUNTS", {"ID": "LONG", "CENTS": "LONG"}, key="ID")
+    ...     accounts.put_all({1: {"CENTS": 100}, 2: {"CENTS": 0}})
+    ...     with grid.transaction() as t:
+    ...         t.table("ACCOUNTS").put(1, {"CENTS": 50})
+    ...         t.table("ACCOUNTS").put(2, {"CENTS": 50})
+    ...     accounts.get_all([1, 2])
+    {1: {'CENTS': 50}, 2: {'CENTS': 50}}
+    """
+
+    def __init__(self, grid: Grid, *, of_statement: bool = False, alone: bool = False):
+        self._grid = grid
+        self._alone = alone
+        self._held: list[Table] = []
+        self._tables: dict[int, TransactionTable] = {}
+        self._of_statement = of_statement
+        self.active = True
+        if not of_statement:
+            cut([self._take(grid.table(name)).changes for name in grid.tables()])
+
+    def _take(self, table: Table) -> TransactionTable:
+        if self._alone:
+            if not table.hold(HOLD_SECONDS):
+                raise TransactionConflictError(f"table {table.name} is being written all the time")
+            self._held.append(table)
+        found = TransactionTable(self, table, Changes(table))
+        self._tables[table.table_id] = found
+        return found
+
+    def __repr__(self) -> str:
+        return f"<gridflow.Transaction on {self._grid.home} ({'open' if self.active else 'ended'})>"
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None and self.active:
+            self.commit()
+        self.rollback()
+
+    @property
+    def home(self) -> Any:
+        """The grid's directory."""
+        return self._grid.home
+
+    @property
+    def owner(self) -> bool:
+        """Whether this process owns the grid."""
+        return self._grid.owner
+
+    def tables(self) -> list[str]:
+        """The names of all tables, sorted."""
+        return self._grid.tables()
+
+    def table(self, name: str) -> TransactionTable:
+        """A table as the transaction sees it.
+
+        Raises:
+            TableNotFound: there is none.
+            UsageError: the transaction has ended.
+        """
+        self._check_active()
+        table = self._grid.table(name)
+        found = self._tables.get(table.table_id)
+        if found is None:
+            found = self._take(table)
+            if not self._of_statement:  # made since the transaction began
+                cut([found.changes])
+        return found
+
+    def together(self, tables: list[Any]) -> list[Any]:
+        """The same tables at one moment: that at which the transaction began, or for a single statement this one."""
+        live = [table for table in tables if table.changes.live]
+        for table in live:
+            if len(self._held) < 2:  # else two that hold tables could wait for each other
+                table.flush()
+        cut([table.changes for table in live])
+        return tables
+
+    def create_table(self, *args: Any, **options: Any) -> Any:
+        """Not inside a transaction."""
+        raise UsageError("a transaction cannot make or drop tables: commit or roll back first")
+
+    drop_table = create_table
+
+    def sql(self, text: str, params: Any = None) -> Any:
+        """Run SQL inside the transaction; see ``Grid.sql``."""
+        from .sql import execute
+
+        self._check_active()
+        return execute(self, text, params)
+
+    def commit(self) -> None:
+        """Make all writes durable and visible, or none.
+
+        Raises:
+            TransactionConflictError: somebody else has written one of the rows. Nothing has happened; run the
+                transaction again.
+            GridFullError, TableNotFound: there is no room, or a table is gone. Nothing has happened.
+        """
+        self._check_active()
+        try:
+            self._commit([table for table in self._tables.values() if table.changes.changed])
+        finally:
+            self.rollback()
+
+    def _commit(self, changed: list[TransactionTable]) -> None:
+        for table in changed:
+            if not table.changes.current:
+                raise TransactionConflictError(
+                    f"table {table.name} has got other columns since the transaction began; nothing of it was applied"
+                )
+        pieces = [table.changes.operations() for table in changed]
+        operations, digests = (b"".join(part) for part in zip(*pieces, strict=True)) if pieces else (b"", b"")
+        if operations:
+            self._grid._commit_checked(operations, digests)
+
+    def rollback(self) -> None:
+        """Forget all writes. Does nothing if the transaction has ended already."""
+        self.active = False
+        self._tables.clear()
+        while self._held:
+            self._held.pop().release()
+
+    def _check_active(self) -> None:
+        self._grid._check_open()
+        if not self.active:
+            raise UsageError("the transaction has ended; grid.transaction() begins another")
+
+
+class TransactionTable:
+    """A table as a transaction sees it. Its methods are those of ``Table``, and raise the same errors.
+
+    Attributes:
+        name, schema, options, table_id: as of the table.
+        changes: what was written and not committed.
+    """
+
+    def __init__(self, transaction: Transaction, table: Table, changes: Changes):
+        self._transaction = transaction
+        self._table = table
+        self.changes = changes
+        self.name = table.name
+        self.schema = table.schema
+        self.options = table.options
+        self.table_id = table.table_id
+
+    def __repr__(self) -> str:
+        return f"<gridflow.TransactionTable {self.name} ({self.schema})>"
+
+    @property
+    def partitions_count(self) -> int:
+        """How many partitions the table has."""
+        return self._table.partitions_count
+
+    def _check(self) -> None:
+        self._transaction._check_active()
+
+    def flush(self) -> None:
+        """Move the table's writes in memory to a segment, if there is room; not those of the transaction."""
+        with contextlib.suppress(GridFullError):  # then they are copied where a version of them is needed
+            self._table.flush()
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value under ``key``, or ``default``."""
+        self._check()
+        return self.changes.get(key, default)
+
+    def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """The values under these keys; keys without a row are left out."""
+        missing = object()
+        found = ((key, self.get(key, missing)) for key in keys)
+        return {key: value for key, value in found if value is not missing}
+
+    def contains(self, key: Any) -> bool:
+        """Whether there is a row under ``key``."""
+        missing = object()
+        return self.get(key, missing) is not missing
+
+    __contains__ = contains
+
+    def __getitem__(self, key: Any) -> Any:
+        missing = object()
+        value = self.get(key, missing)
+        if value is missing:
+            raise KeyNotFound(f"table {self.name} has no row under key {key!r}")
+        return value
+
+    def __len__(self) -> int:
+        return self.snapshot().rows
+
+    def snapshot(self) -> Snapshot:
+        """A version of the table that holds what the transaction sees."""
+        self._check()
+        self._transaction.together([self])
+        return self.changes.snapshot("") if self.changes.plain else in_scratch(self.changes.snapshot)
+
+    def scan(
+        self,
+        columns: Iterable[str] | None = None,
+        partitions: int | Iterable[int] | None = None,
+        batch_size: int = 65536,
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows of some partitions, as ``Table.scan`` gives them."""
+        ranges = partition_ranges(partitions, self.partitions_count, self.name)
+        return scan_batches(self.snapshot(), positions_of(self.schema, columns), ranges, batch_size)
+
+    def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
+        """The whole table, as ``Table.to_arrow`` gives it."""
+        return whole_table(self.snapshot(), self.schema, columns)
+
+    def put(self, key: Any, value: Any) -> None:
+        """Write the row under ``key``."""
+        self.put_all([(key, value)])
+
+    def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
+        """Write many rows."""
+        self._check()
+        self.changes.put_all(rows.items() if isinstance(rows, Mapping) else rows)
+
+    def insert_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
+        """Write many rows, or none if one of the keys is there already or twice among them."""
+        self._check()
+        self.changes.put_all(rows.items() if isinstance(rows, Mapping) else rows, True)
+
+    def put_if_absent(self, key: Any, value: Any) -> bool:
+        """Write the row unless there is one under ``key``; returns whether it wrote."""
+        absent = not self.contains(key)
+        if absent:
+            self.put(key, value)
+        return absent
+
+    def replace(self, key: Any, value: Any) -> bool:
+        """Write the row only if there is one under ``key``; returns whether it wrote."""
+        there = self.contains(key)
+        if there:
+            self.put(key, value)
+        return there
+
+    def remove(self, key: Any) -> bool:
+        """Remove the row under ``key``; returns whether there was one."""
+        return self.remove_all([key]) == 1
+
+    def remove_all(self, keys: Iterable[Any]) -> int:
+        """Remove the rows under these keys; returns how many there were."""
+        self._check()
+        return self.changes.remove_all(keys)
+
+    def load(self, data: Any, *, mode: str = "replace", progress: Callable[[int], Any] | None = None) -> int:
+        """Write many rows, given as ``Table.load`` takes them. Until the commit they are kept in memory."""
+        if mode not in ("replace", "insert"):
+            raise UsageError(f"mode is replace or insert, not {mode!r}")
+        self._check()
+        version = self.changes.version
+        if version and self._transaction._of_statement and self._transaction.owner:  # it need not be kept in memory
+            return self._table._load(data, mode, progress, version)
+        data = looked_at(data)
+        batches = record_batches(data, self.schema, self.name)
+        if batches is not None:
+            columns = [to_columns(batch, self.schema, self.name) for batch in batches]
+            count = self.changes.put_batches(columns, mode == "insert")
+        else:
+            rows = [self._pair(row) for group in in_groups(data) for row in group]
+            count = self.changes.put_all(rows, mode == "insert")
+        if progress:
+            progress(count)
+        return count
+
+    def _pair(self, row: Any) -> tuple[Any, Any]:
+        if not isinstance(row, Mapping):
+            raise UsageError(f"table {self.name}: a row is a dict of columns, got {type(row).__name__}")
+        for name in row.keys() - set(self.schema.names):
+            raise ColumnNotFound(
+                f"table {self.name} has no column {name}; {did_you_mean(str(name), self.schema.names)}"
+            )
+        key = tuple(row.get(name) for name in self.schema.key)
+        value = {name: item for name, item in row.items() if name not in self.schema.key}
+        return key if len(key) > 1 else key[0], value.get("_VAL") if self.schema.plain_value else value
