@@ -57,9 +57,14 @@ cdef class Changes:
         return self.own.get().size()
 
     @property
-    def current(self):
-        """Whether the table has still the columns that it had when this was made."""
-        return self.codec is self.table.codec
+    def columns(self):
+        """The digest of the columns that it shows and writes: ``RowCodec.digest``."""
+        return self.codec.digest
+
+    @property
+    def schema(self):
+        """The columns that it shows and writes, as a ``Schema``."""
+        return (<RowCodec>self.codec).python_schema
 
     cdef bint find(self, const string& key, const uint8_t** value, int* segment, int64_t* row,
                    cbool* mine) except -1:

@@ -77,6 +77,7 @@ cdef extern from "core/schema.h" namespace "gridflow" nogil:
     cdef cppclass Column:
         uint32_t id
         Type type
+        string fill
 
     cdef cppclass Schema:
         vector[Column] columns
@@ -84,6 +85,7 @@ cdef extern from "core/schema.h" namespace "gridflow" nogil:
         vector[uint32_t] value
         void Finish()
         int Find(const string&)
+        string Serialize() const
 
 
 cdef extern from "core/key_hash.h" namespace "gridflow" nogil:
@@ -278,6 +280,7 @@ cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
         Status AddMemory(const MemoryTable&) except +
         Status AddRows(const vector[vector[ColumnView]]&, LoadMode, int64_t*, string*) except +
         Status Merge(const vector[int]&) except +
+        void SetSchema(const Schema&) except +
         Status Commit(uint64_t, shared_ptr[const TableSnapshot]*) except +
         Status Preview(shared_ptr[const TableSnapshot]*) except +
         const vector[string]& obsolete() const

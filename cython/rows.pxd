@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
@@ -11,6 +11,7 @@ cdef class RowCodec:
     cdef readonly str table
     cdef readonly bint plain_value
     cdef readonly tuple value_names
+    cdef readonly uint64_t digest
     cdef object fail(self, uint32_t position, object mismatch)
     cdef int encode_key(self, object key, string& out) except -1
     cdef int encode_value(self, object value, string& out) except -1

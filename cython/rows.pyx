@@ -120,7 +120,9 @@ cdef object schema_from_native(const Schema& schema):
     columns = []
     for i in range(schema.columns.size()):
         column = &schema.columns[i]
-        columns.append(_schema.Column(column.type.name.decode(), type_from_native(column.type), column.id))
+        columns.append(
+            _schema.Column(column.type.name.decode(), type_from_native(column.type), column.id, column.fill)
+        )
     return _schema.Schema(tuple(columns), tuple([columns[schema.key[i]].name for i in range(schema.key.size())]))
 
 
@@ -633,6 +635,7 @@ cdef class RowCodec:
 
     def __init__(self, object schema, str table):
         cdef size_t i
+        cdef string bytes
         self.python_schema = schema
         self.table = table
         self.plain_value = schema.plain_value
@@ -640,11 +643,24 @@ cdef class RowCodec:
         self.schema.columns.resize(len(schema.columns))
         for i, column in enumerate(schema.columns):
             self.schema.columns[i].id = column.id
+            self.schema.columns[i].fill = column.fill
             type_to_native(column.name, column.type, &self.schema.columns[i].type)
         for name in schema.key:
             self.schema.key.push_back(names.index(name))
         self.schema.Finish()
         self.value_names = tuple(c.name for c in schema.value_columns)
+        bytes = self.schema.Serialize()
+        self.digest = KeyHash(bytes.data(), bytes.size())  # of all that the bytes of a row depend on
+
+    def encode_cell(self, str name, value):
+        """The log's encoding of one value of a column, as ``Column.fill`` takes it."""
+        cdef string encoded
+        cdef uint32_t position = self.python_schema.names.index(name)
+        try:
+            encode_item(&self.schema.columns[position].type, value, encoded)
+        except Mismatch as mismatch:
+            raise self.fail(position, mismatch) from None
+        return <bytes>encoded
 
     cdef object fail(self, uint32_t position, object mismatch):
         column = self.python_schema.columns[position]

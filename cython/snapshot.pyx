@@ -112,13 +112,15 @@ cdef class Snapshot:
         """
         cdef const ColumnView* view = &self.it.get().columns(segment)[column]
         cdef ArrowArray* out = <ArrowArray*>array
+        cdef int position
         if not 0 <= begin <= end <= self.it.get().segments()[segment].segment.get().rows():
             raise IndexError(f"rows {begin} to {end}")
         if view.missing():
             return False
-        check(self.it.get().segments()[segment].segment.get().CheckOffsets(
-            self.it.get().segments()[segment].segment.get().FindColumn(
-                self.it.get().schema().columns[column].id)))
+        position = self.it.get().segments()[segment].segment.get().FindColumn(
+            self.it.get().schema().columns[column].id)
+        if position >= 0:
+            check(self.it.get().segments()[segment].segment.get().CheckOffsets(position))
         ExportColumn(view[0], begin, end, self.it.get().segments()[segment].segment, out)
         return True
 

@@ -41,6 +41,7 @@ cdef class Store:
 cdef class TableStore:
     cdef readonly Store store
     cdef readonly RowCodec codec
+    cdef RowCodec next_codec
     cdef readonly uint32_t table_id
     cdef readonly object lock
     cdef shared_ptr[const TableSnapshot] current
@@ -52,6 +53,8 @@ cdef class TableStore:
     cdef int held
     cdef bint dropped
     cdef uint64_t row_bytes
+    cdef int take_codec(self, RowCodec codec) except -1
+    cdef int same_columns(self, RowCodec codec) except -1
     cdef uint64_t flush_needs(self)
     cdef int check_readable(self) except -1
     cdef int writable(self, uint64_t payload=*, bint frees=*) except -1

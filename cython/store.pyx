@@ -18,7 +18,7 @@ from libcpp.utility cimport pair
 from libcpp.vector cimport vector
 
 from gridflow._native.core cimport *
-from gridflow._native.rows cimport RowCodec
+from gridflow._native.rows cimport RowCodec, schema_from_native
 from gridflow._native.snapshot cimport wrap as wrap_snapshot
 from gridflow._native.status cimport check
 
@@ -205,12 +205,13 @@ cdef class Store:
             self.wake.set()
         return 0
 
-    def commit_checked(self, bytes operations, bytes digests):
+    def commit_checked(self, bytes operations, bytes digests, dict columns):
         """Commits what a transaction has written, if every row that it writes is still what the transaction has seen.
 
         Args:
             operations: of tables of this store, as ``Changes.operations`` gives them; every byte of them is checked.
             digests: of each operation's key, uint64, what ``TableCut`` had under it.
+            columns: of each table, by its id, the digest of the columns that its operations were encoded for.
 
         Raises:
             TransactionConflictError: names the first key whose row is another one now; nothing is applied.
@@ -262,6 +263,11 @@ cdef class Store:
                 mine = table.held and table.held == table.exclusive and table.lock._is_owned()
                 quiet = quiet and (mine or table.exclusive == 0) and not table.dropped
             quiet = quiet and not self.closing
+        for table in tables:
+            if columns.get(table.table_id) != table.codec.digest:
+                raise TransactionConflictError(
+                    f"table {table.codec.table} has got other columns since the transaction began; nothing of it was applied"
+                )
         p = start
         table = None
         while p < end:
@@ -413,6 +419,8 @@ cdef class Store:
                     continue
                 check(status)
                 table.current = snapshot
+                if snapshot.get().schema().Serialize() != table.codec.schema.Serialize():
+                    table.take_codec(RowCodec(schema_from_native(snapshot.get().schema()), table.codec.table))
                 table.active = make_shared[MemoryTable]()
                 target.flushed_lsn = snapshot.get().manifest().flushed_lsn
                 target.schema = &table.codec.schema
@@ -428,8 +436,8 @@ cdef class Store:
         raise InternalError("the grid changes faster than it can be read")
 
     def catch_up(self):
-        """Reader: makes every acknowledged write visible; a no-op in the owner."""
-        if not self.owner:
+        """Reader: makes every acknowledged write visible; a no-op in the owner, and when the grid is closed."""
+        if not self.owner and not self.closed:
             self.follow()
 
 
@@ -453,14 +461,29 @@ cdef class TableStore:
         self.table_id = table_id
         self.lock = threading.RLock()
         self.active = make_shared[MemoryTable]()
-        self.row_bytes = 8
-        for i in range(codec.schema.columns.size()):
-            self.row_bytes += row_bytes(codec.schema.columns[i].type)
+        self.take_codec(codec)
         with nogil:
             status = TableSnapshot.Open(store.home, table_id, &self.current)
         check(status)
         store.tables[table_id] = self
         store.generation = ALL_RECORDS  # a reader starts over, with this table
+
+    cdef int take_codec(self, RowCodec codec) except -1:
+        cdef size_t i
+        self.codec = codec
+        self.row_bytes = 8
+        for i in range(codec.schema.columns.size()):
+            self.row_bytes += row_bytes(codec.schema.columns[i].type)
+        return 0
+
+    cdef int same_columns(self, RowCodec codec) except -1:
+        """Raises if what was encoded by ``codec`` is not of this table's columns any more."""
+        if codec is not self.codec:
+            raise SchemaError(
+                f"table {self.codec.table} has got other columns while the rows were on their way: nothing was written, "
+                "try again"
+            )
+        return 0
 
     cdef int writable(self, uint64_t payload=0, bint frees=False) except -1:
         """Raises if the table cannot be written; when it returns, nothing has changed since it was found to be writable."""
@@ -612,12 +635,14 @@ cdef class TableStore:
         """
         cdef string out
         cdef size_t key_bytes
+        cdef RowCodec codec = self.codec
         self.begin_operation(out)
-        self.codec.encode_key(key, out)
+        codec.encode_key(key, out)
         key_bytes = out.size() - OPERATION_HEADER
-        self.codec.encode_value(value, out)
+        codec.encode_value(value, out)
         self.finish_operation(out, 0, key_bytes, False)
         self.writable(out.size())
+        self.same_columns(codec)
         self.commit(out)
 
     def put_all(self, rows):
@@ -628,15 +653,17 @@ cdef class TableStore:
         """
         cdef string out
         cdef size_t start, key_bytes
+        cdef RowCodec codec = self.codec
         pairs = rows.items() if hasattr(rows, "items") else rows
         for key, value in pairs:
             start = out.size()
             self.begin_operation(out)
-            self.codec.encode_key(key, out)
+            codec.encode_key(key, out)
             key_bytes = out.size() - start - OPERATION_HEADER
-            self.codec.encode_value(value, out)
+            codec.encode_value(value, out)
             self.finish_operation(out, start, key_bytes, False)
         self.writable(out.size())
+        self.same_columns(codec)
         if out.size():
             self.commit(out)
 
@@ -651,18 +678,20 @@ cdef class TableStore:
         cdef size_t start, key_bytes
         cdef vector[string] keys
         cdef size_t i
+        cdef RowCodec codec = self.codec
         pairs = rows.items() if hasattr(rows, "items") else rows
         names = []
         for key, value in pairs:
             start = out.size()
             self.begin_operation(out)
-            self.codec.encode_key(key, out)
+            codec.encode_key(key, out)
             key_bytes = out.size() - start - OPERATION_HEADER
             keys.push_back(out.substr(start + OPERATION_HEADER, key_bytes))
             names.append(key)
-            self.codec.encode_value(value, out)
+            codec.encode_value(value, out)
             self.finish_operation(out, start, key_bytes, False)
         self.writable(out.size())
+        self.same_columns(codec)
         seen = set()
         for i in range(keys.size()):
             encoded = keys[i]
@@ -698,12 +727,14 @@ cdef class TableStore:
     def _conditional(self, key, value, bint wanted):
         cdef string out
         cdef size_t key_bytes
+        cdef RowCodec codec = self.codec
         self.begin_operation(out)
-        self.codec.encode_key(key, out)
+        codec.encode_key(key, out)
         key_bytes = out.size() - OPERATION_HEADER
-        self.codec.encode_value(value, out)
+        codec.encode_value(value, out)
         self.finish_operation(out, 0, key_bytes, False)
         self.writable(out.size())
+        self.same_columns(codec)
         if self.has(out.substr(OPERATION_HEADER, key_bytes)) != wanted:
             return False
         self.commit(out)
@@ -786,10 +817,11 @@ cdef class TableStore:
         """The log's operation that puts this row, as bytes, for ``commit_encoded`` in the owner."""
         cdef string out
         cdef size_t key_bytes
+        cdef RowCodec codec = self.codec
         self.begin_operation(out)
-        self.codec.encode_key(key, out)
+        codec.encode_key(key, out)
         key_bytes = out.size() - OPERATION_HEADER
-        self.codec.encode_value(value, out)
+        codec.encode_value(value, out)
         self.finish_operation(out, 0, key_bytes, False)
         return PyBytes_FromStringAndSize(out.data(), out.size())
 
@@ -800,10 +832,11 @@ cdef class TableStore:
         self.append_removal(out, encoded)
         return PyBytes_FromStringAndSize(out.data(), out.size())
 
-    def commit_encoded(self, bytes operations, str mode):
+    def commit_encoded(self, bytes operations, str mode, uint64_t digest):
         """Commits operations that another process has encoded; every byte of them is checked first.
 
         Args:
+            digest: of the columns that they were encoded for (``RowCodec.digest``).
             operations: one or more of what ``encode_put`` and ``encode_remove`` give.
             mode: ``put``, ``put_if_absent``, ``replace`` or ``remove``: what ``operations`` must be, and on what
                 condition each is applied; ``insert``: puts of which all are applied, or none.
@@ -823,6 +856,7 @@ cdef class TableStore:
         if mode not in ("put", "put_if_absent", "replace", "remove", "insert"):
             raise SchemaError(f"no mode {mode}")
         self.writable(left, mode == "remove")
+        self.same_columns(self.codec if digest == self.codec.digest else None)
         seen = set()
         while left > 0:
             if left < OPERATION_HEADER:
@@ -930,6 +964,8 @@ cdef class TableStore:
         if fresh.get() == NULL:
             return 0
         self.current = fresh
+        if self.next_codec is not None:
+            self.take_codec(self.next_codec)
         self.frozen.reset()
         self.frozen_lsn = 0
         self.store.control.get().Bump()
@@ -1017,6 +1053,7 @@ cdef class Edit:
     def __exit__(self, *exc_info):
         del self.it
         self.it = NULL
+        self.table.next_codec = None
         self.table.exclusive -= 1
         self.table.lock.release()
 
@@ -1095,6 +1132,11 @@ cdef class Edit:
         with nogil:
             status = self.it.Merge(indexes)
         check(status)
+
+    def alter(self, RowCodec codec):
+        """Gives the table the columns of ``codec``, which must be made for it; see ``TableEdit::SetSchema``."""
+        self.it.SetSchema(codec.schema)
+        self.table.next_codec = codec
 
     def commit(self):
         """Publishes the new version."""

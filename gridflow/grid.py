@@ -27,6 +27,7 @@ from .errors import (
 )
 from .schema import Schema
 from .storage import verify
+from .storage.alter import altered, filled
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
 from .table import Table
@@ -270,6 +271,44 @@ class Grid:
         if not self.owner:
             raise GridAccessError(f"grid {self.home} is open to read only")
 
+    def alter_table(
+        self,
+        name: str,
+        *,
+        add: Mapping[str, Any] | None = None,
+        drop: Iterable[str] = (),
+        rename: Mapping[str, str] | None = None,
+        fill: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change a table's columns. Segments stay as they are: rows that are there already have nulls in new columns.
+
+        Args:
+            name: the table.
+            add: new columns and their types, as ``Schema.of`` takes them; they come after those that are there.
+            drop: columns that go, with what is in them.
+            rename: old name -> new name.
+            fill: of new columns, what the rows have that are there already, instead of a null.
+
+        Raises:
+            TableNotFound, ColumnNotFound: there is none of that name.
+            SchemaError: a name is taken, a key's column would go, a value does not fit, or a column that cannot be null
+                has no value for the rows that are there.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     table = grid.create_table("T", {"ID": "LONG", "X": "DOUBLE"}, key="ID")
+        ...     table.put(1, {"X": 0.5})
+        ...     grid.alter_table("T", add={"LABEL": "INT"}, rename={"X": "SCORE"}, fill={"LABEL": -1})
+        ...     table.get(1)
+        {'SCORE': 0.5, 'LABEL': -1}
+        """
+        self._check_writable()
+        table = self.table(name)
+        with table.edit() as edit:
+            schema = altered(table.schema, table.name, add or {}, list(drop), rename or {})
+            edit.alter(filled(schema, table.schema, table.name, fill or {}, bool(table.snapshot().segments())))
+            edit.commit()
+
     def drop_table(self, name: str, *, if_exists: bool = False) -> None:
         """Drop a table and its rows. Readers keep what they have mapped.
 
@@ -324,9 +363,9 @@ class Grid:
         seen = Transaction(self, of_statement=True)
         return seen.together([seen.table(table.name) for table in tables])
 
-    def _commit_checked(self, operations: bytes, digests: bytes) -> None:
+    def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
         self._check_writable()
-        self._store.commit_checked(operations, digests)
+        self._store.commit_checked(operations, digests, columns)
 
     def sql(self, text: str, params: Any = None) -> Any:
         """Run one or more SQL statements, in the dialect of Apache Ignite 2.x.

@@ -191,11 +191,16 @@ _FROM_ARROW |= {
 
 @dataclass(frozen=True)
 class Column:
-    """A named column. ``id`` stays the same for the table's whole life, also when it is renamed."""
+    """A named column.
+
+    ``id`` stays the same for the table's whole life, also when it is renamed. ``fill`` is what rows have that were
+    written before the column was added, in the log's encoding; empty: they have a null.
+    """
 
     name: str
     type: Type
     id: int = 0
+    fill: bytes = field(default=b"", repr=False)
 
     def __str__(self) -> str:
         return f"{quote_name(self.name)} {self.type}"

@@ -41,19 +41,23 @@ class Table(TableStore):
 
     Attributes:
         name: the table's name.
-        schema: its ``gridflow.Schema``.
         options: what CREATE TABLE ... WITH said, and the like.
     """
 
     def __init__(self, grid: Grid, entry: TableEntry, schema: Schema):
         super().__init__(grid._store, RowCodec(schema, entry.name), entry.table_id)
         self.name = entry.name
-        self.schema = schema
         self.options = dict(entry.options)
         self._grid = grid
 
     def __repr__(self) -> str:
         return f"<gridflow.Table {self.name} ({self.schema})>"
+
+    @property
+    def schema(self) -> Schema:
+        """Its columns and key; another one after ``Grid.alter_table``."""
+        self.store.catch_up()
+        return self.codec.python_schema
 
     @property
     def grid(self) -> Grid:
@@ -141,9 +145,9 @@ class Table(TableStore):
         """
         if batch_size < 1:
             raise SchemaError(f"batch_size is at least 1, not {batch_size}")
-        positions = positions_of(self.schema, columns)
-        ranges = partition_ranges(partitions, self.partitions_count, self.name)
-        return scan_batches(self._flushed(), positions, ranges, batch_size)
+        snapshot = self._flushed()
+        ranges = partition_ranges(partitions, snapshot.partitions, self.name)
+        return scan_batches(snapshot, positions_of(snapshot.schema, columns), ranges, batch_size)
 
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """The whole table as a ``pyarrow.Table`` whose columns view the mapped segments: nothing is copied.
@@ -153,7 +157,7 @@ class Table(TableStore):
         Raises:
             ColumnNotFound: there is no such column.
         """
-        return whole_table(self._flushed(), self.schema, columns)
+        return whole_table(self._flushed(), columns)
 
     def load(self, data: Any, *, mode: str = "replace", progress: Callable[[int], Any] | None = None) -> int:
         """Write many rows at once, straight to segments: one commit and one copy of the data.
@@ -272,7 +276,7 @@ class Table(TableStore):
         snapshot = self._flushed()
         count = snapshot.partitions
         rows, sizes = [0] * count, [0] * count
-        positions = positions_of(self.schema, None)
+        positions = positions_of(snapshot.schema, None)
         for segment in range(len(snapshot.segments())):
             live = snapshot.live(segment)
             for partition in range(count):

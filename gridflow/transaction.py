@@ -18,6 +18,7 @@ from .table import partition_ranges
 if TYPE_CHECKING:
     from ._native.snapshot import Snapshot
     from .grid import Grid
+    from .schema import Schema
     from .table import Table
 
 #: Seconds that a transaction which keeps other writers out waits for one that has begun.
@@ -149,15 +150,11 @@ class Transaction:
             self.rollback()
 
     def _commit(self, changed: list[TransactionTable]) -> None:
-        for table in changed:
-            if not table.changes.current:
-                raise TransactionConflictError(
-                    f"table {table.name} has got other columns since the transaction began; nothing of it was applied"
-                )
         pieces = [table.changes.operations() for table in changed]
         operations, digests = (b"".join(part) for part in zip(*pieces, strict=True)) if pieces else (b"", b"")
         if operations:
-            self._grid._commit_checked(operations, digests)
+            columns = {table.table_id: table.changes.columns for table in changed}
+            self._grid._commit_checked(operations, digests, columns)
 
     def rollback(self) -> None:
         """Forget all writes. Does nothing if the transaction has ended already."""
@@ -176,7 +173,7 @@ class TransactionTable:
     """A table as a transaction sees it. Its methods are those of ``Table``, and raise the same errors.
 
     Attributes:
-        name, schema, options, table_id: as of the table.
+        name, options, table_id: as of the table.
         changes: what was written and not committed.
     """
 
@@ -185,12 +182,16 @@ class TransactionTable:
         self._table = table
         self.changes = changes
         self.name = table.name
-        self.schema = table.schema
         self.options = table.options
         self.table_id = table.table_id
 
     def __repr__(self) -> str:
         return f"<gridflow.TransactionTable {self.name} ({self.schema})>"
+
+    @property
+    def schema(self) -> Schema:
+        """Its columns and key."""
+        return self.changes.schema
 
     @property
     def partitions_count(self) -> int:
@@ -246,12 +247,13 @@ class TransactionTable:
         batch_size: int = 65536,
     ) -> Iterator[pa.RecordBatch]:
         """All rows of some partitions, as ``Table.scan`` gives them."""
-        ranges = partition_ranges(partitions, self.partitions_count, self.name)
-        return scan_batches(self.snapshot(), positions_of(self.schema, columns), ranges, batch_size)
+        snapshot = self.snapshot()
+        ranges = partition_ranges(partitions, snapshot.partitions, self.name)
+        return scan_batches(snapshot, positions_of(snapshot.schema, columns), ranges, batch_size)
 
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """The whole table, as ``Table.to_arrow`` gives it."""
-        return whole_table(self.snapshot(), self.schema, columns)
+        return whole_table(self.snapshot(), columns)
 
     def put(self, key: Any, value: Any) -> None:
         """Write the row under ``key``."""

@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What `gridflow.__all__` holds. To add a name is a decision: it is kept for users from then on.
 PUBLIC_NAMES = """
-    connect Grid Table Cache Schema Dataset
+    connect Grid Table Transaction Cache Schema Dataset
     GridflowError
         UsageError TableNotFound TableExists ColumnNotFound KeyNotFound DuplicateKeyError SchemaError
-            StructureError SqlError GridClosedError
+            StructureError SqlError TransactionConflictError GridClosedError
         GridEnvironmentError GridOwnedError GridFullError GridNotFound GridAccessError GridCorruptError GridVersionError
             GridConnectionError
         InternalError

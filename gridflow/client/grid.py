@@ -14,7 +14,7 @@ from ..errors import GridConnectionError, GridOwnedError, UsageError
 from ..grid import Grid
 from ..protocols import flight_messages as messages
 from ..protocols.values import encode_values
-from ..schema import Schema
+from ..schema import Schema, as_type
 from ..storage.lock import holder
 from .connection import COMMIT_TIMEOUT, Connection
 from .table import RemoteTable
@@ -99,6 +99,20 @@ class RemoteGrid(Grid):
         self._call(messages.CreateTable(name, columns, list(schema.key), partitions, if_not_exists, options))
         return self.table(name)  # type: ignore[return-value]
 
+    def alter_table(
+        self,
+        name: str,
+        *,
+        add: Mapping[str, Any] | None = None,
+        drop: Iterable[str] = (),
+        rename: Mapping[str, str] | None = None,
+        fill: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change a table's columns; see :meth:`gridflow.Grid.alter_table`."""
+        added = [[column, str(as_type(dtype))] for column, dtype in (add or {}).items()]
+        renamed = [list(pair) for pair in (rename or {}).items()]
+        self._call(messages.AlterTable(name, added, list(drop), renamed, *encode_values(dict(fill or {}))))
+
     def drop_table(self, name: str, *, if_exists: bool = False) -> None:
         """Drop a table and its rows; see :meth:`gridflow.Grid.drop_table`."""
         self._call(messages.DropTable(name, if_exists))
@@ -123,12 +137,13 @@ class RemoteGrid(Grid):
         done, rows = self._connection.query(messages.Sql(text, *encode_values(params)))
         return Result(rows if rows.num_columns else None, rowcount=done.count, statement=done.statement)
 
-    def _commit_checked(self, operations: bytes, digests: bytes) -> None:
+    def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
         if len(operations) + len(digests) > messages.MAX_OPERATIONS_BYTES:
             raise UsageError(
                 f"a transaction of {len(operations):,} bytes cannot be sent, {messages.MAX_OPERATIONS_BYTES:,} can"
             )
-        message = messages.CommitTransaction(len(digests), digests + operations)
+        pairs = [[table_id, digest] for table_id, digest in columns.items()]
+        message = messages.CommitTransaction(pairs, len(digests), digests + operations)
         self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT)
 
     def flush(self) -> None:

@@ -43,7 +43,7 @@ class RemoteTable(Table):
 
     def put(self, key: Any, value: Any) -> None:
         """Write the row under ``key``; see :meth:`gridflow.Table.put`."""
-        self._commit("put", self.encode_put(key, value))
+        self._commit("put", lambda: self.encode_put(key, value))
 
     def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
         """Write several rows in one commit; see :meth:`gridflow.Table.put_all`.
@@ -52,33 +52,28 @@ class RemoteTable(Table):
             UsageError: together they have more than 1 GiB; ``load`` takes any amount.
         """
         pairs = rows.items() if isinstance(rows, Mapping) else rows
-        operations = b"".join(self.encode_put(key, value) for key, value in pairs)
-        if operations:
-            self._commit("put", operations)
+        self._commit("put", lambda: b"".join(self.encode_put(key, value) for key, value in pairs))
 
     def insert_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
         """Write several rows in one commit, or none if a key is there; see :meth:`gridflow.Table.insert_all`."""
         pairs = rows.items() if isinstance(rows, Mapping) else rows
-        operations = b"".join(self.encode_put(key, value) for key, value in pairs)
-        if operations:
-            self._commit("insert", operations)
+        self._commit("insert", lambda: b"".join(self.encode_put(key, value) for key, value in pairs))
 
     def put_if_absent(self, key: Any, value: Any) -> bool:
         """Write the row unless there is one under ``key``; returns whether it wrote."""
-        return self._commit("put_if_absent", self.encode_put(key, value)) == 1
+        return self._commit("put_if_absent", lambda: self.encode_put(key, value)) == 1
 
     def replace(self, key: Any, value: Any) -> bool:
         """Write the row only if there is one under ``key``; returns whether it wrote."""
-        return self._commit("replace", self.encode_put(key, value)) == 1
+        return self._commit("replace", lambda: self.encode_put(key, value)) == 1
 
     def remove(self, key: Any) -> bool:
         """Remove the row under ``key``; returns whether there was one."""
-        return self._commit("remove", self.encode_remove(key)) == 1
+        return self._commit("remove", lambda: self.encode_remove(key)) == 1
 
     def remove_all(self, keys: Iterable[Any]) -> int:
         """Remove the rows under these keys in one commit; returns how many there were."""
-        operations = b"".join(map(self.encode_remove, keys))
-        return self._commit("remove", operations) if operations else 0
+        return self._commit("remove", lambda: b"".join(map(self.encode_remove, keys)))
 
     def load(self, data: Any, *, mode: str = "replace", progress: Callable[[int], Any] | None = None) -> int:
         """Write many rows at once, in one commit; see :meth:`gridflow.Table.load`.
@@ -112,14 +107,21 @@ class RemoteTable(Table):
         self._check_usable()
         self._connection.call(messages.Compact(self.name), messages.Done)
 
-    def _commit(self, mode: str, operations: bytes) -> int:
+    def _commit(self, mode: str, encode: Callable[[], bytes]) -> int:
+        self.store.catch_up()
+        codec = self.codec
+        operations = encode()
+        if not operations:
+            return 0
+        if self.codec is not codec:
+            raise SchemaError(f"table {self.name} has got other columns meanwhile: nothing was written, try again")
         if len(operations) > messages.MAX_OPERATIONS_BYTES:
             raise UsageError(
                 f"table {self.name}: one commit of {len(operations):,} bytes cannot be sent, "
                 f"{messages.MAX_OPERATIONS_BYTES:,} can; use load"
             )
         self._check_usable()
-        message = messages.Commit(self.name, self.table_id, mode, operations)
+        message = messages.Commit(self.name, self.table_id, codec.digest, mode, operations)
         return self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT).count
 
     def _flushed(self) -> Snapshot:

@@ -8,7 +8,7 @@ Every message, in either direction, is
 
 Arrow Flight carries them:
 
-    Hello, CreateTable, DropTable, Flush, Compact, Commit, CommitTransaction
+    Hello, CreateTable, AlterTable, DropTable, Flush, Compact, Commit, CommitTransaction
                          an action of their kind; the result is one message
     Sql                  a ticket of DoGet; the result's rows stream back, SqlDone in the schema's metadata
     Load                 the descriptor of DoPut; batches follow, then LoadEnd as metadata; the answer is Done
@@ -81,6 +81,19 @@ class CreateTable(Message):
 
 
 @dataclass(frozen=True)
+class AlterTable(Message):
+    """Change a table's columns: ``add`` and ``rename`` are pairs; ``fill`` and ``body`` are of ``encode_values``."""
+
+    kind: ClassVar[str] = "alter_table"
+    name: str
+    add: list
+    drop: list
+    rename: list
+    fill: Any
+    body: bytes
+
+
+@dataclass(frozen=True)
 class DropTable(Message):
     """Drop a table and its rows."""
 
@@ -109,12 +122,14 @@ class Compact(Message):
 class Commit(Message):
     """Apply log operations (``log_format.h``) to one table, as one commit.
 
-    ``table_id`` guards against a table that was dropped and made anew since the client encoded the rows.
+    ``table_id`` guards against a table that was dropped and made anew since the client encoded the rows, ``columns``
+    (``RowCodec.digest``) against one that has got other columns.
     """
 
     kind: ClassVar[str] = "commit"
     table: str
     table_id: int
+    columns: int
     mode: str
     operations: bytes
 
@@ -123,10 +138,12 @@ class Commit(Message):
 class CommitTransaction(Message):
     """Apply log operations of any tables, as one commit, unless a row has changed since the transaction began.
 
-    ``body`` is ``digests`` bytes of digests, then the operations (``Changes.operations``).
+    ``body`` is ``digests`` bytes of digests, then the operations (``Changes.operations``); ``columns`` are of each
+    table its id and the digest of the columns that its rows were encoded for.
     """
 
     kind: ClassVar[str] = "commit_transaction"
+    columns: list
     digests: int
     body: bytes
 

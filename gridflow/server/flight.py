@@ -48,6 +48,7 @@ class FlightService(flight.FlightServerBase):
                 (messages.DropTable, self._drop_table),
                 (messages.Flush, self._flush),
                 (messages.Compact, self._compact),
+                (messages.AlterTable, self._alter_table),
                 (messages.Commit, self._commit),
                 (messages.CommitTransaction, self._commit_transaction),
             )
@@ -126,6 +127,11 @@ class FlightService(flight.FlightServerBase):
         )
         return Done(0)
 
+    def _alter_table(self, m: messages.AlterTable) -> Message:
+        fill = decode_values(m.fill, m.body)
+        self.grid.alter_table(m.name, add=dict(m.add), drop=m.drop, rename=dict(m.rename), fill=fill)
+        return Done(0)
+
     def _drop_table(self, m: messages.DropTable) -> Message:
         self.grid.drop_table(m.name, if_exists=m.if_exists)
         return Done(0)
@@ -150,10 +156,10 @@ class FlightService(flight.FlightServerBase):
                 f"table {m.table} was dropped and created again since it was opened; "
                 f"get it anew with grid.table({m.table!r})"
             )
-        return Done(table.commit_encoded(m.operations, m.mode))
+        return Done(table.commit_encoded(m.operations, m.mode, m.columns))
 
     def _commit_transaction(self, m: messages.CommitTransaction) -> Message:
-        self.grid._commit_checked(m.body[m.digests :], m.body[: m.digests])
+        self.grid._commit_checked(m.body[m.digests :], m.body[: m.digests], dict(map(tuple, m.columns)))
         return Done(0)
 
     @contextmanager

@@ -45,8 +45,9 @@ def scan_batches(
                     yield batch.slice(start, batch_size)
 
 
-def whole_table(snapshot: Snapshot, schema: Schema, columns: Iterable[str] | None) -> pa.Table:
+def whole_table(snapshot: Snapshot, columns: Iterable[str] | None) -> pa.Table:
     """All live rows as one Arrow table; its schema is that of users (``storage.arrow.user_schema``)."""
+    schema = snapshot.schema
     positions = positions_of(schema, columns)
     batches = scan_batches(snapshot, positions, [(0, MAX_PARTITIONS + 1)], 1 << 62)
     return pa.Table.from_batches(batches, schema=user_schema([schema.columns[i] for i in positions]))

@@ -253,6 +253,11 @@ Status CheckValue(const Schema& schema, const uint8_t* value, size_t bytes) {
   return checker.done() ? Status::Ok() : Status::Invalid("malformed row: bytes after its end");
 }
 
+Status CheckCell(const Type& type, const uint8_t* cell, size_t bytes) {
+  Checker checker(cell, bytes);
+  return checker.Item(type) && checker.done() ? Status::Ok() : Status::Invalid("malformed value of column " + type.name);
+}
+
 ColumnBuilder::ColumnBuilder(const Type& type) : type_(type) {
   for (const Type& child : type.children) children_.emplace_back(child);
   if (type.kind == GF_STRING || type.kind == GF_BINARY || type.kind == GF_LIST || type.kind == GF_MAP)

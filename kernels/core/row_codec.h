@@ -20,10 +20,11 @@ Status EncodeValue(const Schema& schema, const std::vector<ColumnView>& columns,
 // Appends the encoding of one cell that is not null.
 Status EncodeCell(const ColumnView& column, int64_t row, std::string* out);
 
-// Checks that the bytes are a well-formed key or value of the schema (texts are UTF-8, counts fit, nothing is left
+// Checks that the bytes are a well-formed key or value of the schema, or one cell that is not null (texts are UTF-8, counts fit, nothing is left
 // over): what came over a wire is never trusted.
 Status CheckKey(const Schema& schema, const uint8_t* key, size_t bytes);
 Status CheckValue(const Schema& schema, const uint8_t* value, size_t bytes);
+Status CheckCell(const Type& type, const uint8_t* cell, size_t bytes);
 
 // Builds one column, in Arrow layout, of encoded values. Not thread-safe. `type` must outlive it.
 class ColumnBuilder {

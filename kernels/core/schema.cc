@@ -3,6 +3,8 @@
 #include <cstring>
 #include <unordered_set>
 
+#include "core/row_codec.h"
+
 namespace gridflow {
 namespace {
 
@@ -14,7 +16,7 @@ void Append(std::string* out, T value) {
   out->append(reinterpret_cast<const char*>(&value), sizeof(T));
 }
 
-void AppendType(std::string* out, const Type& type) {
+void AppendType(std::string* out, const Type& type, size_t fill_bytes = 0) {
   gf_type_node node = {};
   node.kind = static_cast<uint8_t>(type.kind);
   node.flags = static_cast<uint8_t>((type.nullable ? GF_NULLABLE : 0) | (type.utc ? GF_UTC : 0));
@@ -25,6 +27,7 @@ void AppendType(std::string* out, const Type& type) {
   node.dim_count = static_cast<uint16_t>(type.dims.size());
   node.child_count = static_cast<uint32_t>(type.children.size());
   node.name_bytes = static_cast<uint32_t>(type.name.size());
+  node.fill_bytes = static_cast<uint32_t>(fill_bytes);
   Append(out, node);
   out->append(type.name);
   for (int64_t dim : type.dims) Append(out, static_cast<uint64_t>(dim));
@@ -48,12 +51,27 @@ class Parser {
     return Status::Ok();
   }
 
+  Status ReadColumn(Column* column) {
+    gf_type_node node;
+    GF_RETURN_IF_ERROR(Read(&column->id));
+    if (static_cast<size_t>(end_ - at_) >= sizeof(node)) std::memcpy(&node, at_, sizeof(node));
+    GF_RETURN_IF_ERROR(ReadType(&column->type, 0));  // fails where there is no node
+    if (node.fill_bytes > static_cast<size_t>(end_ - at_)) return Fail("the value of older rows ends early");
+    column->fill.assign(reinterpret_cast<const char*>(at_), node.fill_bytes);
+    column->type.Finish();
+    if (node.fill_bytes > 0 && !CheckCell(column->type, at_, node.fill_bytes).ok())
+      return Fail("the value of older rows does not fit the column");
+    at_ += node.fill_bytes;
+    return Status::Ok();
+  }
+
   Status ReadType(Type* type, int depth) {
     if (depth > kMaxDepth) return Fail("schema is nested too deeply");
     gf_type_node node;
     GF_RETURN_IF_ERROR(Read(&node));
     if (node.kind < GF_BOOL || node.kind > GF_MAP) return Fail("unknown column type " + std::to_string(node.kind));
     if (node.name_bytes > static_cast<size_t>(end_ - at_)) return Fail("name ends early");
+    if (depth > 0 && node.fill_bytes != 0) return Fail("a part of a type has a value for older rows");
     type->kind = static_cast<gf_kind>(node.kind);
     type->nullable = node.flags & GF_NULLABLE;
     type->utc = node.flags & GF_UTC;
@@ -176,7 +194,8 @@ std::string Schema::Serialize() const {
   Append(&out, static_cast<uint32_t>(columns.size()));
   for (const Column& column : columns) {
     Append(&out, column.id);
-    AppendType(&out, column.type);
+    AppendType(&out, column.type, column.fill.size());
+    out.append(column.fill);
   }
   Append(&out, static_cast<uint32_t>(key.size()));
   for (uint32_t k : key) Append(&out, k);
@@ -192,9 +211,8 @@ Status Schema::Parse(const uint8_t* data, size_t bytes, const std::string& file,
   out->columns.resize(count);
   std::unordered_set<uint32_t> ids;
   for (Column& column : out->columns) {
-    GF_RETURN_IF_ERROR(parser.Read(&column.id));
+    GF_RETURN_IF_ERROR(parser.ReadColumn(&column));
     if (!ids.insert(column.id).second) return parser.Fail("two columns share an id");
-    GF_RETURN_IF_ERROR(parser.ReadType(&column.type, 0));
   }
   uint32_t keys = 0;
   GF_RETURN_IF_ERROR(parser.Read(&keys));

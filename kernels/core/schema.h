@@ -37,7 +37,8 @@ struct Type {
 
 struct Column {
   uint32_t id = 0;
-  Type type;  // type.name is the column's name
+  Type type;         // type.name is the column's name
+  std::string fill;  // encoded: what rows have that are older than the column; empty: null
 };
 
 struct Schema {

@@ -14,6 +14,7 @@
 
 #include "core/checksum.h"
 #include "core/key_hash.h"
+#include "core/row_codec.h"
 
 namespace gridflow {
 namespace {
@@ -165,6 +166,30 @@ bool KeyEquals(const Schema& schema, const std::vector<ColumnView>& columns, int
 }
 
 }  // namespace
+
+// All rows of a column that the segment does not have.
+struct Segment::Fill {
+  explicit Fill(const Column& column) : type(column.type), builder(type) {}
+  Type type;
+  ColumnBuilder builder;
+  ColumnView view;
+};
+
+Segment::Segment() = default;
+Segment::~Segment() = default;
+
+const ColumnView& Segment::Filled(const Column& column) const {
+  std::lock_guard<std::mutex> lock(fills_mutex_);
+  std::unique_ptr<Fill>& fill = fills_[column.id];
+  if (fill == nullptr) {
+    auto made = std::make_unique<Fill>(column);
+    for (int64_t row = 0; row < rows(); ++row)
+      made->builder.Append(reinterpret_cast<const uint8_t*>(column.fill.data()));
+    made->view = made->builder.View();
+    fill = std::move(made);
+  }
+  return fill->view;
+}
 
 Status Segment::Open(const std::string& path, std::shared_ptr<const Segment>* out) {
   struct stat info;

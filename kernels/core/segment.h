@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,7 @@ namespace gridflow {
 // variable-length values) is checked where it is used, by the caller, with CheckedRange (column.h).
 class Segment {
  public:
+  ~Segment();
   // The same file opened twice in a process is mapped once, as long as someone holds it.
   static Status Open(const std::string& path, std::shared_ptr<const Segment>* out);
 
@@ -36,6 +39,9 @@ class Segment {
   const ColumnView& column(int position) const { return columns_[position]; }
   // Position of the column with that id, or -1: a column added after the segment was written.
   int FindColumn(uint32_t column_id) const;
+  // For such a column that has a value for older rows: a view that says it for every row. It is made at the first call,
+  // in memory, and lives as long as the segment.
+  const ColumnView& Filled(const Column& column) const;
   const std::vector<gf_buffer>& buffers() const { return buffers_; }
 
   // The first row whose hash is >= `hash`, by interpolation search.
@@ -61,7 +67,7 @@ class Segment {
   // Every so many hashes one goes into the fence: as many as a page holds eight times.
   static constexpr int64_t kFenceStride = 64;
 
-  Segment() = default;
+  Segment();
   Status Check();
   int64_t LowerBoundNear(int64_t at, uint64_t hash) const;
   int64_t NearByFence(const uint64_t* fence, uint64_t hash) const;
@@ -81,6 +87,9 @@ class Segment {
   mutable std::atomic<const uint64_t*> fence_{nullptr};
   mutable std::unique_ptr<const uint64_t[]> fence_owner_;  // whoever gets searches_ to the number makes it
   mutable std::atomic<int64_t> searches_{0};
+  struct Fill;
+  mutable std::mutex fills_mutex_;
+  mutable std::map<uint32_t, std::unique_ptr<Fill>> fills_;  // by column id; guarded by fills_mutex_
 };
 
 // A sealed deletion bitmap. Immutable; any thread may read it.

@@ -72,11 +72,19 @@ Status TableSnapshot::Make(const std::string& folder, const Manifest& manifest, 
     std::vector<ColumnView> columns;
     for (const Column& column : snapshot->manifest_.schema.columns) {
       const int position = ref.segment->FindColumn(column.id);
-      if (position >= 0 ? !SameLayout(ref.segment->schema().columns[position].type, column.type) : !column.type.nullable)
+      const bool fits = position >= 0 ? SameLayout(ref.segment->schema().columns[position].type, column.type)
+                                      : column.type.nullable || !column.fill.empty();
+      if (!fits)
         return Status::Corrupt(path, static_cast<int64_t>(sizeof(gf_segment_header)),
                                "its column " + column.type.name + " is not the one that the manifest names");
-      columns.push_back(position >= 0 ? ref.segment->column(position) : ColumnView());
-      if (position < 0) columns.back().type = &column.type;
+      if (position >= 0) {
+        columns.push_back(ref.segment->column(position));
+      } else if (!column.fill.empty()) {
+        columns.push_back(ref.segment->Filled(column));
+      } else {
+        columns.emplace_back();
+        columns.back().type = &column.type;
+      }
     }
     snapshot->columns_.push_back(std::move(columns));
     snapshot->segments_.push_back(std::move(ref));

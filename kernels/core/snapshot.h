@@ -31,7 +31,8 @@ class TableSnapshot {
   const Manifest& manifest() const { return manifest_; }
   const Schema& schema() const { return manifest_.schema; }
   const std::vector<SegmentRef>& segments() const { return segments_; }
-  // A segment's columns in the order of schema(); missing() where the segment is older than the column.
+  // A segment's columns in the order of schema(). Where the segment is older than the column: its value for older rows,
+  // which does not lie in the segment's mapping, or missing().
   const std::vector<ColumnView>& columns(int segment) const { return columns_[segment]; }
   int64_t live_rows() const;
   // The live row of a key: its segment's index and row; false if there is none.

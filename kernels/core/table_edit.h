@@ -34,6 +34,8 @@ class TableEdit {
   Status AddRows(const std::vector<Source>& sources, LoadMode mode, int64_t* rows, std::string* duplicate);
   // Rewrites the live rows of these segments (indexes into the base snapshot) as one.
   Status Merge(const std::vector<int>& segments);
+  // Gives the table other columns: those that stay keep their ids, and the key its columns. Segments stay as they are.
+  void SetSchema(const Schema& schema) { manifest_.schema = schema; }
   // Publishes; `flushed_lsn` as in the manifest. If *out is set the new version stands, also when an error says that it
   // could not be made durable.
   Status Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapshot>* out);

@@ -50,8 +50,8 @@ absl::Status Component::Make(const std::string& leaf, const std::string& table, 
   component->scale_ = (component->format_.list ? type->children[0] : *type).scale;
   component->bindings_.resize(snapshot.segments().size());
   for (size_t i = 0; i < component->bindings_.size(); ++i)
-    TF_RETURN_IF_ERROR(Binding::Make(component->leaf_, component->format_, *snapshot.segments()[i].segment,
-                                     &component->bindings_[i]));
+    TF_RETURN_IF_ERROR(
+        Binding::Make(component->leaf_, component->format_, snapshot, i, &component->bindings_[i]));
   *out = std::move(component);
   return absl::OkStatus();
 }
@@ -141,7 +141,7 @@ absl::Status Component::Gather(const Workers& workers, const Run* runs, size_t c
     if (count == 1 && bytes >= kSmallestView) {
       const Binding& binding = bindings_[runs[0].segment];
       const uint8_t* data = binding.values().Value(runs[0].begin);
-      if (IsAligned(data)) {
+      if (binding.mapped && IsAligned(data)) {
         *out = ViewOf(binding.segment->mapping(), data, static_cast<size_t>(bytes), format_.dtype, shape);
         return absl::OkStatus();
       }
@@ -209,7 +209,7 @@ absl::Status Component::CopyStrings(const Run& run, tstring* out) const {
         const char* data = reinterpret_cast<const char*>(view.data + start);
         const size_t size = static_cast<size_t>(end - start);
         // What fits into the tstring itself is cheaper to copy than to share.
-        if (size <= TF_TString_SmallCapacity)
+        if (size <= TF_TString_SmallCapacity || !binding.mapped)
           out->assign(data, size);
         else
           out->assign_as_shared_view(data, size, binding.owner.get());

@@ -112,11 +112,15 @@ const Type* Leaf::Find(const Schema& schema) const {
   return type;
 }
 
-absl::Status Binding::Make(const Leaf& leaf, const Format& format, const Segment& segment, Binding* out) {
+absl::Status Binding::Make(const Leaf& leaf, const Format& format, const TableSnapshot& snapshot, size_t index,
+                           Binding* out) {
+  const Segment& segment = *snapshot.segments()[index].segment;
   out->segment = &segment;
-  const int position = segment.FindColumn(leaf.column_id);
-  if (position < 0) return absl::OkStatus();
-  const ColumnView* view = &segment.column(position);
+  out->mapped = segment.FindColumn(leaf.column_id) >= 0;
+  const ColumnView* view = nullptr;
+  for (size_t i = 0; i < snapshot.schema().columns.size(); ++i)
+    if (snapshot.schema().columns[i].id == leaf.column_id) view = &snapshot.columns(static_cast<int>(index))[i];
+  if (view == nullptr || view->missing()) return absl::OkStatus();
   std::vector<const ColumnView*> levels = {view};
   for (const std::string& field : leaf.fields) {
     if (view->type->kind != GF_STRUCT) return absl::OkStatus();
@@ -137,7 +141,7 @@ absl::Status Binding::Make(const Leaf& leaf, const Format& format, const Segment
   out->items = format.list ? &view->children[0] : nullptr;
   for (const ColumnView* level : levels)
     if (level->validity != nullptr) out->nullable.push_back(level);
-  if (format.form == Form::kString) out->owner.reset(new StringOwner(segment.mapping()));
+  if (format.form == Form::kString && out->mapped) out->owner.reset(new StringOwner(segment.mapping()));
   return absl::OkStatus();
 }
 

@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "core/schema.h"
-#include "core/segment.h"
+#include "core/snapshot.h"
 #include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/platform/refcount.h"
@@ -59,12 +59,14 @@ struct Binding {
   const ColumnView* view = nullptr;   // null: the rows of this segment do not have the leaf
   const ColumnView* items = nullptr;  // of a list, else null
   std::vector<const ColumnView*> nullable;  // the levels, from the column down to the leaf, that hold nulls
+  bool mapped = true;  // whether the values lie in the segment's mapping, and so can be views
   tensorflow::core::RefCountPtr<StringOwner> owner;  // of strings that are views
 
   const ColumnView& values() const { return items != nullptr ? *items : *view; }
 
-  // DataLoss if the segment holds another type than `format` says.
-  static absl::Status Make(const Leaf& leaf, const Format& format, const Segment& segment, Binding* out);
+  // DataLoss if the snapshot's segment of that index holds another type than `format` says.
+  static absl::Status Make(const Leaf& leaf, const Format& format, const TableSnapshot& snapshot, size_t index,
+                           Binding* out);
 };
 
 }  // namespace ops

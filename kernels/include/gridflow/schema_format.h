@@ -3,11 +3,12 @@
  * DO NOT CHANGE: this is part of the persistent format.
  *
  *   schema := uint32 column_count, column*, uint32 key_count, uint32 key_index*
- *   column := uint32 column_id, type
+ *   column := uint32 column_id, type, fill (fill_bytes of the type's node)
  *   type   := gf_type_node (20 bytes), name (name_bytes of UTF-8), uint64 dims[dim_count], type[child_count]
  *
- * key_index is a column's position; column_id never changes in a table's life. Numbers are little endian and
- * not aligned.
+ * key_index is a column's position; column_id never changes in a table's life. fill is a value in the log's encoding
+ * (log_format.h): what a row has that was written before the column was added; without it such a row has a null.
+ * Numbers are little endian and not aligned.
  */
 #ifndef GRIDFLOW_SCHEMA_FORMAT_H_
 #define GRIDFLOW_SCHEMA_FORMAT_H_
@@ -54,7 +55,7 @@ typedef struct gf_type_node {
   uint16_t dim_count;
   uint32_t child_count;
   uint32_t name_bytes;
-  uint32_t reserved; /* 0 */
+  uint32_t fill_bytes; /* of a column, else 0 */
 } gf_type_node;
 
 #ifdef __cplusplus

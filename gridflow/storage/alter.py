@@ -1,0 +1,64 @@
+"""A table's columns after a change of them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from .._native.rows import RowCodec
+from ..errors import ColumnNotFound, SchemaError, did_you_mean
+from ..schema import Column, Schema, as_type
+
+
+def altered(schema: Schema, table: str, add: Mapping[str, Any], drop: list[str], rename: Mapping[str, str]) -> Schema:
+    """The schema with columns renamed, dropped and added, in this order. Those that stay keep their ids.
+
+    Raises:
+        ColumnNotFound, SchemaError: see ``Grid.alter_table``.
+    """
+    for name in [*drop, *rename]:
+        if name not in schema:
+            raise ColumnNotFound(f"no column {name} in {table}; {did_you_mean(name, schema.names)}")
+    for name in drop:
+        if name in schema.key:
+            raise SchemaError(f"column {name} is in the primary key of {table}: it cannot be dropped")
+    columns = [replace(c, name=rename.get(c.name, c.name)) for c in schema.columns if c.name not in drop]
+    taken = {column.id for column in schema.columns}
+    for name, given in add.items():
+        # Drawn, not counted: the id of a column that was dropped lives on in older segments and in traced graphs.
+        new_id = next(n for n in iter(lambda: secrets.randbelow(1 << 31) + (1 << 31), None) if n not in taken)
+        taken.add(new_id)
+        columns.append(Column(name, as_type(given), new_id))
+    names = [column.name for column in columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise SchemaError(f"table {table} has a column {name} already")
+    key = tuple(rename.get(name, name) for name in schema.key)
+    Schema.of([(column.name, column.type) for column in columns], key)  # raises where a name or a type is impossible
+    return Schema(tuple(columns), key)
+
+
+def filled(schema: Schema, before: Schema, table: str, fill: Mapping[str, Any], has_rows: bool) -> RowCodec:
+    """The codec of a new schema in which rows that are there already have these values in its new columns.
+
+    Raises:
+        ColumnNotFound, SchemaError: see ``Grid.alter_table``.
+    """
+    old = {column.id for column in before.columns}
+    new = [column.name for column in schema.columns if column.id not in old]
+    for name in fill:
+        if name not in new:
+            raise ColumnNotFound(f"no new column {name} in {table}; {did_you_mean(name, new)}")
+    codec = RowCodec(schema, table)
+    columns = []
+    for column in schema.columns:
+        value = fill.get(column.name)
+        if column.name in new and value is None and not column.type.nullable and has_rows:
+            raise SchemaError(
+                f"table {table} has rows, which need a value in column {column.name} {column.type}: give a DEFAULT, or "
+                "let it be null"
+            )
+        columns.append(replace(column, fill=codec.encode_cell(column.name, value)) if value is not None else column)
+    return RowCodec(Schema(tuple(columns), schema.key), table)
