@@ -71,6 +71,8 @@ inline gridflow::Type RandomType(Random* random, int depth) {
   return type;
 }
 
+inline std::string RandomItem(Random* random, const gridflow::Type& type);
+
 inline gridflow::Schema RandomSchema(Random* random, int most_values = 6, int depth = 3) {
   gridflow::Schema schema;
   const size_t keys = 1 + random->Below(3), values = random->Below(static_cast<uint64_t>(most_values) + 1);
@@ -88,10 +90,11 @@ inline gridflow::Schema RandomSchema(Random* random, int most_values = 6, int de
   for (uint32_t& position : schema.key)
     position = position == 0 ? static_cast<uint32_t>(moved) : position == moved ? 0 : position;
   schema.Finish();
+  for (uint32_t position : schema.value)
+    if (random->Chance(10)) schema.columns[position].fill = RandomItem(random, schema.columns[position].type);
   return schema;
 }
 
-inline std::string RandomItem(Random* random, const gridflow::Type& type);
 
 // A bitmap, and the items that are not null.
 inline std::string RandomFields(Random* random, const std::vector<gridflow::Type>& types) {

@@ -428,6 +428,30 @@ TEST(a_segment_of_other_columns_than_the_manifest_names_is_corrupt) {
   CHECK_OK(opened(schema));
   schema.columns[2].type.nullable = false;
   CHECK_CODE(opened(schema), kCorrupt);
+  for (int i = 0; i < 100; ++i) {  // unless there is a value for the rows that lack it
+    schema.columns[2].type = test::RandomType(&random, 3);
+    schema.columns[2].type.name = "FILLED";
+    schema.Finish();
+    schema.columns[2].fill = test::RandomItem(&random, schema.columns[2].type);
+    if (schema.columns[2].fill.empty()) continue;
+    schema.columns[2].id = static_cast<uint32_t>(100 + i);
+    Manifest manifest = good;
+    manifest.schema = schema;
+    CHECK_OK(manifest.Write(grid.table + "/manifest", false));
+    Version version;
+    CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, &version));
+    const gridflow::ColumnView& column = version->columns(0)[2];
+    for (int64_t row = 0; row < version->segments()[0].segment->rows(); ++row) {
+      std::string cell;
+      CHECK(!column.IsNull(row));
+      CHECK_OK(EncodeCell(column, row, &cell));
+      CHECK(cell == schema.columns[2].fill);
+    }
+    schema.columns[2].fill += "x";
+    manifest.schema = schema;
+    CHECK_OK(manifest.Write(grid.table + "/manifest", false));
+    CHECK_CODE(TableSnapshot::Open(grid.folder.path(), kTable, &version), kCorrupt);
+  }
   schema = grid.schema;
   schema.columns[1].type.nullable = false;
   CHECK_CODE(opened(schema), kCorrupt);
