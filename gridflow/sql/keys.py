@@ -104,16 +104,17 @@ def _fixed(part: exp.Expression, labels: set[str]) -> tuple[str, tuple[Constant,
     if isinstance(part, exp.EQ):
         for column, other in ((part.this, part.expression), (part.expression, part.this)):
             value = constant(other)
-            if value is not None and _is_column(column, labels):
+            if value is not None and is_column(column, labels):
                 return column.name, (value,)
-    elif isinstance(part, exp.In) and _is_column(part.this, labels) and part.expressions:
+    elif isinstance(part, exp.In) and is_column(part.this, labels) and part.expressions:
         values = tuple(constant(item) for item in part.expressions)
         if not part.args.get("query") and all(value is not None for value in values):
             return part.this.name, values  # type: ignore[return-value]
     return "", ()
 
 
-def _is_column(node: exp.Expression, labels: set[str]) -> bool:
+def is_column(node: exp.Expression, labels: set[str]) -> bool:
+    """Whether an expression is a column, by its name alone or qualified with one of the labels."""
     if not isinstance(node, exp.Column) or not isinstance(node.this, exp.Identifier):
         return False
     return not node.table or node.table.upper() in labels
@@ -155,8 +156,13 @@ def exact(value: Any, column: Column) -> Any:
             raise NotExact from None
     if dtype.kind == "DECIMAL" and isinstance(value, (int, decimal.Decimal)) and type(value) is not bool:
         number = decimal.Decimal(value)
-        if number.is_finite() and number == round(number, dtype.scale):
-            return number.quantize(decimal.Decimal(1).scaleb(-dtype.scale))
+        with decimal.localcontext() as context:
+            context.prec = 80  # more than twice the digits of any DECIMAL
+            if not number.is_finite() or abs(number) >= decimal.Decimal(10) ** (dtype.precision - dtype.scale):
+                raise NotExact
+            fitted = number.quantize(decimal.Decimal(1).scaleb(-dtype.scale))
+        if fitted == number:
+            return fitted
         raise NotExact
     kind = _EXACT.get(dtype.kind)
     if kind is None or not isinstance(value, kind) or (kind is dt.date and isinstance(value, dt.datetime)):
