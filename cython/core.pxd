@@ -306,8 +306,18 @@ cdef extern from "core/arrow_c.h" namespace "gridflow" nogil:
 
 
 cdef extern from "core/mapping.h" namespace "gridflow" nogil:
+    cdef cppclass FileMapping "gridflow::Mapping":  # a module may import another Mapping
+        @staticmethod
+        Status Open(const string&, shared_ptr[const FileMapping]*) except +
+        const uint8_t* data() const
+        size_t size() const
+
     Status ReplaceFile(const string&, const void*, size_t, cbool)
     Status CheckRoom(const string&, uint64_t)
+
+
+cdef extern from "core/checksum.h" namespace "gridflow" nogil:
+    uint32_t BlockChecksum(const void*, size_t)
 
 
 cdef extern from "core/failpoint.h" namespace "gridflow" nogil:

@@ -64,6 +64,10 @@ cdef class Snapshot:
             result.append((segment.id(), segment.rows(), segment.rows() - ref.live_rows(), segment.bytes()))
         return result
 
+    def path(self, int segment):
+        """Where the file of a segment is."""
+        return os.fsdecode(self.it.get().segments()[segment].segment.get().path())
+
     def files(self):
         """The names of the files that make up this version, but for the manifest."""
         cdef size_t i
@@ -92,6 +96,21 @@ cdef class Snapshot:
         rows = ref.segment.get().rows()
         bits = <const uint8_t[:(rows + 7) // 8]>ref.deletions.get().bits()
         return np.unpackbits(np.asarray(bits), count=rows, bitorder="little") == 0
+
+    def still_live(self, int segment, const uint32_t[::1] rows not None):
+        """Which of these rows of a segment are not deleted, as bool[len(rows)]; None if no row of it is deleted."""
+        cdef const SegmentRef* ref = &self.it.get().segments()[segment]
+        cdef int64_t most = ref.segment.get().rows()
+        cdef Py_ssize_t i
+        if ref.deletions.get() == NULL:
+            return None
+        result = np.empty(rows.shape[0], np.uint8)
+        cdef uint8_t[::1] out = result
+        for i in range(rows.shape[0]):
+            if rows[i] >= most:
+                raise IndexError(f"row {rows[i]} of {most}")
+            out[i] = not ref.deletions.get().Test(rows[i])
+        return result.view(np.bool_)
 
     def hashes(self, int segment):
         """The key hashes of a segment's rows, uint64[rows], rising: a copy."""

@@ -49,6 +49,19 @@ def set_failpoints(str specification):
     check(SetFailpoints(specification.encode()))
 
 
+def replace_file(str path, const uint8_t[::1] data not None):
+    """Writes a file of the grid beside its name and renames it into place: nobody sees a part of it.
+
+    Raises:
+        GridFullError: there is no room; what was there under that name is as it was.
+    """
+    cdef Status status
+    cdef string name = os.fsencode(path)
+    with nogil:
+        status = ReplaceFile(name, &data[0], data.shape[0], False)
+    check(status)
+
+
 def check_log(str home):
     """Reads every record of a grid's log. Raises GridCorruptError at the first damage that is not its torn end."""
     cdef cmap[uint32_t, ReplayTarget] nothing

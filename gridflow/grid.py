@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import copy
+import logging
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from .errors import (
     GridAccessError,
     GridClosedError,
     GridCorruptError,
+    GridflowError,
     GridNotFound,
     TableExists,
     TableNotFound,
@@ -36,6 +39,7 @@ from .transaction import Transaction
 #: What a grid's directory may hold before there is a catalog: a crash while it was made.
 _OWN_FILES = {"LOCK", "catalog", "catalog.tmp", "control", "control.tmp", "log", "tables", SOCKET_NAME}
 
+_log = logging.getLogger("gridflow")
 _open_grids: dict[str, Grid] = {}  # owners, by real path, until they are closed
 _registry_lock = threading.RLock()
 
@@ -216,7 +220,10 @@ class Grid:
             while True:
                 entry = self._look_up(name)
                 try:
-                    return self._open(entry)
+                    table = self._open(entry)
+                    if table.options != entry.options:
+                        table.options = dict(entry.options)
+                    return table
                 except (GridCorruptError, GridNotFound):
                     if self._look_up(name) == entry:
                         raise  # else the owner has dropped it just now, and made another
@@ -327,7 +334,7 @@ class Grid:
         if table.lock._is_owned():
             raise UsageError(f"table {entry.name} is being loaded by this very thread: it cannot be dropped meanwhile")
         # A flush or load under way ends first. The lock of names comes last: the load's data may look up tables.
-        with table.lock, self._names:
+        with table.indexes.lock, table.lock, self._names:
             self._check_open()
             if entry.table_id not in self._tables:  # another thread was faster
                 if if_exists:
@@ -338,6 +345,32 @@ class Grid:
             self._tables.pop(entry.table_id, None)
             self._store.bump()
             self._store.trim()
+
+    def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """Change what is kept with a table: all at once, and for every process. In the owner only.
+
+        Args:
+            name: the table's.
+            change: makes the new options of a copy of the old ones. No table is made, dropped or changed meanwhile.
+
+        Raises:
+            TableNotFound: there is none.
+            UsageError: the options cannot be written as JSON.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     table = grid.create_table("T", {"ID": "LONG"}, key="ID")
+        ...     grid.alter_options("T", lambda options: options | {"owner": "me"})
+        ...     table.options
+        {'owner': 'me'}
+        """
+        with self._names:
+            self._check_writable()
+            entry = self._catalog.find(name)
+            self._store.check_room(16 << 10)
+            entry = self._catalog.replace_options(entry, change(copy.deepcopy(dict(entry.options))))
+            self._open(entry).options = dict(entry.options)
+            self._store.bump()
 
     def cache(self, name: str) -> Cache:
         """A cache of nested Python values; its table is made by the first put. See ``Cache``."""
@@ -430,10 +463,19 @@ class Grid:
                     self._store.begin_close()
                     self.flush()
                     self._store.forget_log()
+                    self._settle_indexes()
             finally:
                 self._store.close()
                 if self._lock is not None:
                     self._lock.release()
+
+    def _settle_indexes(self) -> None:
+        """So that readers of a grid that nobody owns need not scan what was written last."""
+        for table in self._open_tables():
+            try:
+                table.indexes.settle(verify=False)
+            except GridflowError as error:
+                _log.warning("indexes of table %s: %s", table.name, error)
 
     def _abandon(self) -> None:
         """In a forked child: the grid belongs to the parent."""

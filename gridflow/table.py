@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +15,8 @@ from .catalog import TableEntry
 from .errors import GridFullError, KeyNotFound, SchemaError, TransactionConflictError, UsageError
 from .schema import Schema
 from .storage.arrow import live_batches, to_columns
+from .storage.index_rows import Found
+from .storage.indexing import Choice, TableIndexes
 from .storage.load import in_groups, in_segments, looked_at, record_batches
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .storage.values import to_python
@@ -48,6 +50,7 @@ class Table(TableStore):
         super().__init__(grid._store, RowCodec(schema, entry.name), entry.table_id)
         self.name = entry.name
         self.options = dict(entry.options)
+        self._indexes = TableIndexes(self)
         self._grid = grid
 
     def __repr__(self) -> str:
@@ -63,6 +66,15 @@ class Table(TableStore):
     def grid(self) -> Grid:
         """The grid that the table belongs to."""
         return self._grid
+
+    @property
+    def indexes(self) -> TableIndexes:
+        """The indexes that SQL has made on the table."""
+        return self._indexes
+
+    def find_indexed(self, choices: Sequence[Choice]) -> Found | None:
+        """The rows that the best of some lookups in ``indexes`` gives; see ``TableIndexes.find``."""
+        return self._indexes.find(choices, self._flushed())
 
     @property
     def folder(self) -> Path:
@@ -208,6 +220,8 @@ class Table(TableStore):
                         progress(edit.rows)
             if edit.rows:
                 edit.commit()
+                if self.indexes.all():
+                    self.store.wake.set()  # until its index is made, the new segment is scanned
             return edit.rows
 
     def _check_rows(self, rows: list[Any]) -> None:

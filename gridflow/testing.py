@@ -34,6 +34,7 @@ from ._native.store import set_failpoints
 from .catalog import Catalog
 from .grid import Grid, open_reader
 from .open import connect
+from .storage.index import files_of, indexes_of
 from .storage.verify import check_home
 
 __all__ = ["contents", "set_failpoints", "stray_files", "temporary_home", "verified", "verify"]
@@ -102,7 +103,9 @@ def stray_files(home: Path) -> list[str]:
     for entry in catalog.entries:
         folder = catalog.folder(entry).relative_to(home)
         expected.add(str(folder / "manifest"))
-        expected |= {str(folder / name) for name in Snapshot.open(str(home), entry.table_id).files()}
+        snapshot = Snapshot.open(str(home), entry.table_id)
+        names = snapshot.files() | files_of(indexes_of(entry.options, snapshot.schema), snapshot)
+        expected |= {str(folder / name) for name in names}
     found = {str(path.relative_to(home)) for path in home.rglob("*") if not path.is_dir()}
     return sorted(name for name in found - expected if not name.endswith(".log"))
 

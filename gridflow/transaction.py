@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,6 +11,8 @@ import pyarrow as pa
 from ._native.changes import Changes, cut
 from .errors import ColumnNotFound, GridFullError, KeyNotFound, TransactionConflictError, UsageError, did_you_mean
 from .storage.arrow import to_columns
+from .storage.index_rows import Found
+from .storage.indexing import Choice, TableIndexes
 from .storage.load import in_groups, looked_at, record_batches
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .table import partition_ranges
@@ -254,6 +256,15 @@ class TransactionTable:
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """The whole table, as ``Table.to_arrow`` gives it."""
         return whole_table(self.snapshot(), columns)
+
+    @property
+    def indexes(self) -> TableIndexes:
+        """The indexes of the table."""
+        return self._table.indexes
+
+    def find_indexed(self, choices: Sequence[Choice]) -> Found | None:
+        """The rows that the best of some lookups in ``indexes`` gives, as ``Table.find_indexed`` does."""
+        return self._table.indexes.find(choices, self.snapshot())
 
     def put(self, key: Any, value: Any) -> None:
         """Write the row under ``key``."""

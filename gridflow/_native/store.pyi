@@ -4,11 +4,13 @@ from types import TracebackType
 from typing import Any, Literal
 
 import pyarrow as pa
+from typing_extensions import Buffer
 
 from gridflow._native.rows import RowCodec
 from gridflow._native.snapshot import Snapshot
 
 def set_failpoints(specification: str) -> None: ...
+def replace_file(path: str, data: Buffer) -> None: ...
 def check_log(home: str) -> None: ...
 
 class Store:

@@ -27,6 +27,7 @@ from ..errors import (
     os_failure,
 )
 from ..schema import Schema
+from ..storage.index import files_of, indexes_of
 
 #: Ignite calls the cache of table T in schema PUBLIC so.
 IGNITE_PREFIX = "SQL_PUBLIC_"
@@ -48,6 +49,13 @@ class TableEntry:
     table_id: int
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _check_json(entry: TableEntry) -> None:
+    try:
+        json.dumps(entry.options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"table {entry.name}: its options cannot be written as JSON: {error}") from None
 
 
 class Catalog:
@@ -133,10 +141,7 @@ class Catalog:
             if taken and taken in self:
                 raise TableExists(f"table {self.find(taken).name} exists already in grid {self._home}")
         entry = TableEntry(self._next_id, name, dict(options))
-        try:
-            json.dumps(entry.options)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"table {name}: its options cannot be written as JSON: {error}") from None
+        _check_json(entry)
         folder = self.folder(entry)
         try:
             folder.mkdir(mode=0o700)
@@ -170,6 +175,22 @@ class Catalog:
             (folder / "manifest").unlink()  # first: a reader sees a table that is gone, not one that lacks files
         shutil.rmtree(folder, ignore_errors=True)
 
+    def replace_options(self, entry: TableEntry, options: Mapping[str, Any]) -> TableEntry:
+        """Keep other options with a table; all of them change at once.
+
+        Raises:
+            UsageError: they cannot be written as JSON; nothing has changed.
+        """
+        changed = TableEntry(entry.table_id, entry.name, dict(options))
+        _check_json(changed)
+        try:
+            self._write({**self._entries, entry.name: changed}, self._next_id)
+        except BaseException:
+            with contextlib.suppress(GridflowError):  # only the sync after the rename may have failed
+                self.refresh()
+            raise
+        return changed
+
     def _write(self, entries: dict[str, TableEntry], next_id: int) -> None:
         rows = [(e.table_id, e.name, json.dumps(dict(e.options), sort_keys=True)) for e in entries.values()]
         write_catalog(str(self._home), self.version + 1, next_id, rows, self._durable)
@@ -185,7 +206,9 @@ class Catalog:
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
-            kept = self.snapshot(known[folder.name]).files() | {"manifest"}
+            entry = known[folder.name]
+            snapshot = self.snapshot(entry)
+            kept = {"manifest", *snapshot.files(), *files_of(indexes_of(entry.options, snapshot.schema), snapshot)}
             for file in folder.iterdir():
                 if file.name not in kept:
                     file.unlink()

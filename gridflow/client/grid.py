@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,10 @@ class RemoteGrid(Grid):
     def drop_table(self, name: str, *, if_exists: bool = False) -> None:
         """Drop a table and its rows; see :meth:`gridflow.Grid.drop_table`."""
         self._call(messages.DropTable(name, if_exists))
+
+    def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """Refused: a function cannot be sent, and SQL that changes options runs where the owner is."""
+        raise UsageError(f"options of table {name} are changed in the process that owns the grid, {self.owner_pid}")
 
     def sql(self, text: str, params: Any = None) -> Any:
         """Run SQL: queries and transactions here, over the mapped columns; anything else where the owner is.

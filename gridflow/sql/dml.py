@@ -16,6 +16,8 @@ from .bound import span
 from .changes import changing, replace_arrow
 from .constants import Constant, constant, convert
 from .evaluate import evaluate
+from .indexes import Conditions, find_conditions
+from .indexes import look_up as look_up_indexed
 from .insert import defaults_of, execute_insert
 from .keys import KeyLookup, NotExact, find_lookup
 from .names import bind, find_column, find_table
@@ -62,17 +64,19 @@ def _target(prepared: Prepared) -> exp.Table:
 
 @dataclass(eq=False)
 class _Condition:
-    """Which rows: the keys that the WHERE fixes, if it does, and the names the table goes by."""
+    """Which rows: the keys that the WHERE fixes, if it does, what indexes may know, the names the table goes by."""
 
     lookup: KeyLookup | None
+    conditions: Conditions | None
     labels: set[str]
     has_query: bool
 
 
 def _condition(tree: exp.Expression, table: Any) -> _Condition:
     labels = {(tree.this.alias or tree.this.name).upper()}
-    lookup = None if tree.args.get("limit") else find_lookup(tree.args.get("where"), table.schema, labels)
-    return _Condition(lookup, labels, tree.find(exp.Query) is not None)
+    where = tree.args.get("where")
+    lookup = None if tree.args.get("limit") else find_lookup(where, table.schema, labels)
+    return _Condition(lookup, find_conditions(where, table.schema, labels), labels, tree.find(exp.Query) is not None)
 
 
 def _keys(condition: _Condition, params: Mapping[str, Any]) -> list[Any] | None:
@@ -99,6 +103,9 @@ def _delete(grid: Any, table: Any, prepared: Prepared, params: Mapping[str, Any]
     query, _ = _selection(prepared.node, columns)
     bound = bind(query, grid, prepared.text)
     rows = look_up(table, keys) if keys is not None else None
+    if rows is None and not condition.has_query:
+        by_index = look_up_indexed(table, condition.conditions, params)
+        rows = by_index.found.take(bound.sources[0].columns) if by_index is not None else None
     found = evaluate(grid, bound, params, schema.key_columns, target=table.name, rows=rows)
     return table.remove_all(_key_values(found, schema))
 
@@ -132,7 +139,11 @@ def _update(grid: Any, table: Any, prepared: Prepared, params: Mapping[str, Any]
             return _update_keys(table, keys, constants, params)  # type: ignore[arg-type]
     # A query inside may ask for the same table, and then for all of it.
     few = keys is not None and not condition.has_query
-    rows = look_up(table, keys) if few else table.to_arrow()
+    by_index = None if condition.has_query or few else look_up_indexed(table, condition.conditions, params)
+    if by_index is not None:
+        rows = by_index.found.take(schema.names)
+    else:
+        rows = look_up(table, keys) if few else table.to_arrow()
     return _update_rows(grid, table, prepared, params, changes, rows, schema)
 
 

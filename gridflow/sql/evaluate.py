@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from ..errors import GridflowError, SchemaError, SqlError
@@ -55,11 +56,12 @@ def evaluate(
     others = [source for source in bound.sources if rows is None or source.name != target]
     seen = [grid.table(source.name) for source in others]
     for source, table in zip(others, grid.together(seen) if len(seen) > 1 else seen, strict=True):
-        tables[source.registered] = register(table.to_arrow(source.columns), source, bound, numbered=False)
+        tables[source.registered] = register(table.to_arrow(source.columns), source, bound)
     for source in bound.sources:
         if source not in others:
             assert rows is not None  # it is the target
-            tables[source.registered] = register(rows, source, bound, numbered=numbered)
+            numbers = np.arange(rows.num_rows) if numbered else None
+            tables[source.registered] = register(rows, source, bound, numbers=numbers)
     values = {mark: plain(value) for mark, value in params.items()}
     with translated(bound):
         inner = to_duckdb(bound.tree)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import TableNotFound
-from . import ddl, dml, query
+from . import ddl, dml, index_ddl, query
 from .names import find_table
 from .result import Result
 from .statements import Prepared
@@ -35,6 +35,16 @@ def _drop_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Resul
     return Result(statement=statement.kind)
 
 
+def _create_index(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    index_ddl.create_index(grid, statement.node, statement.text)
+    return Result(statement=statement.kind)
+
+
+def _drop_index(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    index_ddl.drop_index(grid, statement.node, statement.text)
+    return Result(statement=statement.kind)
+
+
 #: By ``Prepared.kind``.
 EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
     "SELECT": query.execute_query,
@@ -43,4 +53,6 @@ EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
     **dict.fromkeys(("SHOW", "DESCRIBE", "DESC"), _show),
     "CREATE TABLE": _create_table,
     "DROP TABLE": _drop_table,
+    "CREATE INDEX": _create_index,
+    "DROP INDEX": _drop_index,
 }

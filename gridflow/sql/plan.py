@@ -1,8 +1,9 @@
 """How a query is run: which columns of which tables are read, and what need not go through DuckDB.
 
-Three shortcuts, none of which changes a result:
+Four shortcuts, none of which changes a result:
 
     key lookup   a WHERE that fixes the primary key reads those rows by key, without a flush or a scan
+    index        a WHERE on the columns of an index reads the rows that the index finds; see ``indexes``
     direct       SELECT of plain columns and nothing else: the answer is the mapping itself
     late         a tensor that only passes through is not given to DuckDB: it answers with row numbers,
                  and the tensors of those rows are then taken from the mapping in one copy
@@ -22,6 +23,8 @@ from ..schema import Schema
 from .bound import Bound, Source
 from .constants import Constant, constant
 from .dialect import to_duckdb, to_ignite
+from .indexes import Conditions, Lookup, find_conditions
+from .indexes import look_up as look_up_indexed
 from .keys import KeyLookup, NotExact, find_lookup
 from .names import bind
 from .statements import Prepared
@@ -39,9 +42,11 @@ class Plan:
         bound: the statement with its tables found.
         sql: for DuckDB.
         lookup: the keys that its only table is read by.
+        conditions: what indexes of its only table may answer.
+        plain: (column, label) of each result column where they are what an exact index lookup gives.
         direct: (column, label) of each result column where DuckDB is not needed; with a lookup only if its
             parameters allow it.
-        limit, offset: of a direct plan.
+        limit, offset: of a direct or plain plan.
         late: result column -> column of the only table.
         columns: of each result column the column of the only table that it is, where that can be told.
         labels: of all result columns, where some come late.
@@ -50,6 +55,8 @@ class Plan:
     bound: Bound
     sql: str
     lookup: KeyLookup | None = None
+    conditions: Conditions | None = None
+    plain: list[tuple[str, str]] | None = None
     direct: list[tuple[str, str]] | None = None
     limit: Constant | None = None
     offset: Constant | None = None
@@ -136,6 +143,7 @@ def _take_shortcuts(plan: Plan) -> None:
         return
     labels = {table.alias.upper()}
     plan.lookup = find_lookup(tree.args.get("where"), source.schema, labels)
+    plan.conditions = find_conditions(tree.args.get("where"), source.schema, labels)
     columns = _plain_projections(tree, source.schema, labels)
     if columns is None:
         return
@@ -148,6 +156,9 @@ def _take_shortcuts(plan: Plan) -> None:
         plan.direct = pairs
         plan.limit, plan.offset = limits
         return
+    if limits is not None and len(pairs) == len(columns) and given == {"where"} and plan.conditions is not None:
+        plan.plain = pairs if plan.conditions.whole else None
+        plan.limit, plan.offset = limits
     if given <= {"where", "order"} and not tree.find(exp.AggFunc, exp.Window):
         _defer(plan, tree, columns)
 
@@ -249,6 +260,9 @@ def read(plan: Plan, tables: list[Any], params: Mapping[str, Any]) -> tuple[dict
             return ({}, rows, True) if direct else (_register(plan, [rows]), rows, False)
         except NotExact:
             direct = False
+    by_index = look_up_indexed(tables[0], plan.conditions, params) if plan.conditions is not None else None
+    if by_index is not None:
+        return _read_found(plan, by_index)
     needed = [list(source.columns) for source in plan.bound.sources]
     if direct and plan.direct is not None:
         needed = [list(dict.fromkeys(name for name, _ in plan.direct))]
@@ -257,6 +271,19 @@ def read(plan: Plan, tables: list[Any], params: Mapping[str, Any]) -> tuple[dict
     rows_of = [table.to_arrow(columns) for table, columns in zip(tables, needed, strict=True)]
     whole = rows_of[0] if rows_of else None
     return ({}, whole, True) if direct else (_register(plan, rows_of), whole, False)
+
+
+def _read_found(plan: Plan, lookup: Lookup) -> tuple[dict[str, pa.Table], pa.Table | None, bool]:
+    """What ``read`` gives for rows that an index has found."""
+    found, columns = lookup.found, plan.bound.sources[0].columns
+    if plan.plain is not None and found.exact:
+        return {}, found.take(list(dict.fromkeys(name for name, _ in plan.plain))), True
+    if not plan.late:
+        return _register(plan, [found.take(columns)]), None, False
+    whole, numbers = found.spread(list(dict.fromkeys(plan.late.values())))
+    source = plan.bound.sources[0]
+    shown = register(found.take(columns), source, plan.bound, numbers=numbers)
+    return {source.registered: shown}, whole, False
 
 
 def look_up(table: Any, keys: list[Any]) -> pa.Table:
@@ -273,18 +300,18 @@ def look_up(table: Any, keys: list[Any]) -> pa.Table:
 
 def _register(plan: Plan, tables: list[pa.Table]) -> dict[str, pa.Table]:
     return {
-        source.registered: register(table, source, plan.bound, numbered=bool(plan.late))
+        source.registered: register(table, source, plan.bound, numbers=np.arange(table.num_rows) if plan.late else None)
         for source, table in zip(plan.bound.sources, tables, strict=True)
     }
 
 
-def register(table: pa.Table, source: Source, bound: Bound, *, numbered: bool) -> pa.Table:
-    """A table's rows as DuckDB gets them: the columns that the statement needs, perhaps with row numbers."""
+def register(table: pa.Table, source: Source, bound: Bound, *, numbers: np.ndarray | None = None) -> pa.Table:
+    """A table's rows as DuckDB gets them: the columns that the statement needs, perhaps with numbers for the rows."""
     replaced = {name: other for other, name in bound.originals.items()}
     shown = for_duckdb(table.select(source.columns), source.schema)
     shown = shown.rename_columns([replaced.get(name, name) for name in shown.column_names])
-    if numbered:
-        shown = shown.append_column(ROW, pa.array(np.arange(table.num_rows, dtype=np.int64)))
+    if numbers is not None:
+        shown = shown.append_column(ROW, pa.array(numbers, pa.int64()))
     return shown
 
 

@@ -11,6 +11,7 @@ from ..errors import SqlError
 from ..schema import Type
 from .engine import run
 from .from_engine import fit, from_duckdb
+from .indexes import look_up
 from .names import find_table
 from .params import plain
 from .plan import Plan, plan_for, read, take_rows
@@ -59,9 +60,10 @@ def _run(sql: str, tables: Mapping[str, pa.Table], params: Mapping[str, Any]) ->
 
 
 def _direct(plan: Plan, table: pa.Table, params: Mapping[str, Any]) -> pa.Table:
-    assert plan.direct is not None
-    columns = [table.column(name) for name, _ in plan.direct]
-    rows = pa.Table.from_arrays(columns, names=[label for _, label in plan.direct])
+    pairs = plan.direct if plan.direct is not None else plan.plain
+    assert pairs is not None  # else the rows are not the result
+    columns = [table.column(name) for name, _ in pairs]
+    rows = pa.Table.from_arrays(columns, names=[label for _, label in pairs])
     offset = _count("OFFSET", plan.offset.get(params)) if plan.offset else 0
     limit = _count("LIMIT", plan.limit.get(params)) if plan.limit else None
     return rows.slice(min(offset or 0, rows.num_rows), limit)
@@ -107,6 +109,11 @@ def explain(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> Result:
             parts.append(f"by key ({', '.join(c.name for c in plan.lookup.columns)})")
         if plan.direct is not None:
             parts.append("without the engine")
+        by_index = look_up(tables[0], plan.conditions, params) if plan.lookup is None and plan.conditions else None
+        if by_index is not None:
+            parts.append(by_index.text)
+            if plan.plain is not None and by_index.found.exact:
+                parts.append("without the engine")
         lines.append("; ".join(parts))
     read_rows, _, direct = read(plan, tables, params)
     if not direct:

@@ -11,7 +11,7 @@ from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
 from ..errors import SqlError, did_you_mean
-from . import ddl
+from . import ddl, index_ddl
 from .dialect import parse, tokenize
 from .params import Marks
 from .text import point, syntax_error
@@ -35,7 +35,8 @@ _REFUSED = {
     "REPLACE": "REPLACE is not there; write MERGE INTO t (columns) VALUES (...)",
 }
 _KNOWN = ("SELECT", "WITH", "VALUES", "FROM", "EXPLAIN", "SHOW", "DESCRIBE", "SUMMARIZE", "CREATE TABLE")
-_KNOWN += ("DROP TABLE", "INSERT", "MERGE", "UPDATE", "DELETE", "BEGIN", "COMMIT", "ROLLBACK")
+_KNOWN += ("CREATE INDEX", "DROP TABLE", "DROP INDEX", "INSERT", "MERGE", "UPDATE", "DELETE")
+_KNOWN += ("BEGIN", "COMMIT", "ROLLBACK")
 
 
 @dataclass(eq=False)
@@ -105,7 +106,7 @@ def _prepare_one(tokens: list[Token], text: str) -> Prepared:
             return _SQLGLOT_GRAMMAR[kind](tokens, text)
     if word in ("CREATE", "DROP"):
         what = f"{word} {second}".strip()
-        raise syntax_error(text, tokens[0].start, f"{what} is not there; there is {word} TABLE", len(word))
+        raise syntax_error(text, tokens[0].start, f"{what} is not there; there are {word} TABLE and INDEX", len(word))
     if word in _REFUSED:
         raise syntax_error(text, tokens[0].start, _REFUSED[word], len(word))
     raise syntax_error(text, tokens[0].start, f"no statement {word}; {did_you_mean(word, _KNOWN)}", len(word))
@@ -278,6 +279,9 @@ _OWN_GRAMMAR: dict[str, Callable[[list[Token], str], Any]] = {
     "CREATE TABLE": ddl.parse_create,
     "DROP TABLE": ddl.parse_drop,
     **dict.fromkeys(("BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"), _control),
+    "CREATE INDEX": index_ddl.parse_create_index,
+    "CREATE SPATIAL": index_ddl.refuse_spatial,
+    "DROP INDEX": index_ddl.parse_drop_index,
     "SHOW": _show,
     "DESCRIBE": _show,
     "DESC": _show,

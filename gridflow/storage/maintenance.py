@@ -1,4 +1,4 @@
-"""The owner's background thread: flushes on time and size, and merges segments."""
+"""The owner's background thread: flushes on time and size, merges segments, and makes the files of indexes."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Maintenance:
                 try:
                     table.flush()
                     compact_some(table)
+                    table.indexes.settle()
                 except TableNotFound:  # it was dropped meanwhile
                     pass
                 except GridflowError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from .._native.catalog import read_catalog
 from .._native.snapshot import Snapshot
 from .._native.store import check_log
 from ..errors import GridCorruptError, GridNotFound, GridVersionError
+from .index import IndexFile, file_bytes, indexes_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
     """Everything that is wrong with the grid at ``home``; an empty list if it is sound.
 
     Reads catalog, manifests, deletion bitmaps, the log, and every byte of every segment; checks that no key is live
-    twice. Writes that go on meanwhile do no harm.
+    twice, and that index files say what the segments do. Writes that go on meanwhile do no harm.
 
     Args:
         progress: called with the name of each table before it is read.
@@ -51,7 +53,7 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
     catalog = attempt(lambda: read_catalog(str(home)))
     file = str(home / "log")
     attempt(lambda: _check_log(home))
-    for table_id, name, _ in catalog[2] if catalog else []:
+    for table_id, name, options in catalog[2] if catalog else []:
         if progress:
             progress(name)
         before = len(problems)
@@ -65,6 +67,7 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
             attempt(lambda segment=segment, snapshot=snapshot: snapshot.verify(segment))
         if len(problems) == before:
             problems.extend(_live_twice(snapshot, home, name))
+            problems.extend(_wrong_indexes(snapshot, home / "tables" / str(table_id), json.loads(options), table_id))
     return problems
 
 
@@ -114,3 +117,21 @@ def _live_twice(snapshot: Snapshot, home: Path, name: str) -> list[Problem]:
             return [Problem(str(home), None, f"table {name}: a key has two live rows")]
         seen[key] = None
     return []
+
+
+def _wrong_indexes(snapshot: Snapshot, folder: Path, options: dict[str, Any], table_id: int) -> Iterator[Problem]:
+    """Index files of a version that are not what their segments give, byte for byte."""
+    for index in indexes_of(options, snapshot.schema):
+        for segment, (segment_id, rows, _, _) in enumerate(snapshot.segments()):
+            path = folder / index.file(segment_id)
+            hint = "queries do without it, and the owner makes it again"
+            try:
+                IndexFile(path, index, table_id, segment_id, rows)
+                found = np.fromfile(path, np.uint8)
+            except (GridNotFound, FileNotFoundError):  # not made yet, or gone with its segment
+                continue
+            except (GridCorruptError, GridVersionError) as error:
+                yield Problem(str(path), getattr(error, "offset", None), f"{error}; {hint}")
+                continue
+            if not np.array_equal(found, file_bytes(snapshot, segment, index, table_id)):
+                yield Problem(str(path), None, f"{path} does not have the order of its segment's rows; {hint}")

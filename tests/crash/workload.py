@@ -61,6 +61,7 @@ class Operation:
         """The call itself."""
         if self.kind == "create":
             grid.create_table(self.table, COLUMNS, key="ID", partitions=8)
+            grid.sql(f"CREATE INDEX BY_N_{self.table} ON {self.table} (N)")
             return
         if self.kind == "drop":
             grid.drop_table(self.table)

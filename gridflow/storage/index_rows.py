@@ -1,0 +1,61 @@
+"""Rows that an index has found: their columns, out of the mapped segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from .._native.snapshot import Snapshot
+from .arrow import export_batch, live_batches, user_schema
+from .index import Index
+from .scan import positions_of
+
+
+@dataclass(frozen=True)
+class Found:
+    """Rows of one version of a table that an index has found.
+
+    Attributes:
+        index: which.
+        exact: whether they are just the rows asked for. Otherwise there may be others among them.
+    """
+
+    index: Index
+    exact: bool
+    _snapshot: Snapshot
+    _parts: list[tuple[int, np.ndarray | None]]  # (segment, rows that rise and are live; None for all)
+
+    def take(self, columns: Sequence[str]) -> pa.Table:
+        """These columns of the rows, in the order in which a scan has them."""
+        positions = positions_of(self._snapshot.schema, columns)
+        batches: list[pa.RecordBatch] = []
+        for segment, rows in self._parts:
+            size = self._snapshot.segments()[segment][1]
+            if rows is None:
+                batches += live_batches(self._snapshot, segment, self._snapshot.live(segment), positions, 0, size)
+            elif len(rows):
+                batches.append(export_batch(self._snapshot, segment, positions, 0, size).take(pa.array(rows)))
+        return pa.Table.from_batches(batches, schema=self._schema(positions))
+
+    def spread(self, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
+        """These columns of all rows of the segments that have any, as views, and which rows of that are the found."""
+        positions = positions_of(self._snapshot.schema, columns)
+        batches: list[pa.RecordBatch] = []
+        numbers = [np.empty(0, np.int64)]
+        start = 0
+        for segment, rows in self._parts:
+            size = self._snapshot.segments()[segment][1]
+            if rows is None:
+                live = self._snapshot.live(segment)
+                rows = np.arange(size) if live is None else np.flatnonzero(live)
+            if len(rows):
+                batches.append(export_batch(self._snapshot, segment, positions, 0, size))
+                numbers.append(rows.astype(np.int64) + start)
+                start += size
+        return pa.Table.from_batches(batches, schema=self._schema(positions)), np.concatenate(numbers)
+
+    def _schema(self, positions: list[int]) -> pa.Schema:
+        return user_schema([self._snapshot.schema.columns[i] for i in positions])

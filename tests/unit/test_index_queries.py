@@ -1,0 +1,141 @@
+"""With an index and without, a query gives the same rows: of all column types, constants, and states of a table."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from strategies import scalars, values
+
+import gridflow
+import gridflow.testing
+from gridflow import GridflowError
+from gridflow.schema import FLOATS, Schema, Type
+
+OPERATORS = ["=", "<", "<=", ">", ">=", "between", "in", "is null", "reversed", "like"]
+
+
+def tables(grid: gridflow.Grid, columns: dict[str, Type]) -> list[gridflow.Table]:
+    """T, which gets indexes, and S, which gets none."""
+    schema = Schema.of([("ID", Type("INT64", False)), *columns.items()], "ID")
+    return [grid.create_table(name, schema, key="ID", partitions=4) for name in ("T", "S")]
+
+
+def constants(t: Type, pool: list[Any]) -> st.SearchStrategy[Any]:
+    """Values of the column, those that are in it above all, and others that SQL compares it with."""
+    choices = [values(t)] + [st.sampled_from(pool)] * 4
+    if t.kind in FLOATS or t.kind.startswith(("INT", "UINT")) or t.kind == "DECIMAL":
+        choices += [
+            st.integers(-300, 300),
+            st.integers(-(2**63), 2**64 - 1),
+            st.floats(width=32),
+            st.decimals(-1000, 1000, places=2),
+        ]
+    elif t.kind == "TIMESTAMP":
+        moments = st.datetimes(datetime.datetime(1, 1, 2), datetime.datetime(9999, 12, 30))
+        choices += [moments, st.dates(), moments.map(str), st.dates().map(str)]
+    elif t.kind == "DATE":
+        choices += [st.datetimes(), st.dates().map(str)]
+    elif t.kind == "TIME":
+        choices.append(st.times().map(lambda time: time.isoformat()))
+    elif t.kind == "UUID":
+        choices.append(values(t.not_null()).map(str))
+    return st.one_of(*choices)
+
+
+@st.composite
+def conditions(draw: st.DrawFn, columns: dict[str, Type], pools: dict[str, list]) -> tuple[str, list[Any]]:
+    """A condition on one to three columns, and its parameters."""
+    parts, params = [], []
+    for name in draw(st.lists(st.sampled_from(sorted(columns)), min_size=1, max_size=3)):
+        choices = constants(columns[name], pools[name])
+        operator = draw(st.sampled_from(OPERATORS))
+        if operator == "is null":
+            parts.append(f"{name} IS NULL")
+            continue
+        count = {"between": 2, "in": draw(st.integers(1, 4))}.get(operator, 1)
+        if operator == "like":
+            if columns[name].kind == "STRING":
+                parts.append(f"{name} LIKE ?")
+                params.append(draw(st.sampled_from(["{}%", "{}", "_{}", "%{}"])).format(draw(choices)))
+            continue
+        params += [draw(choices) for _ in range(count)]
+        if operator == "between":
+            parts.append(f"{name} BETWEEN ? AND ?")
+        elif operator == "in":
+            parts.append(f"T.{name} IN ({', '.join('?' * count)})")
+        else:
+            parts.append(f"? > {name}" if operator == "reversed" else f"{name} {operator} ?")
+    return " AND ".join(parts or ["ID >= 0"]), params
+
+
+def answer(grid: gridflow.Grid, table: str, where: str, params: list[Any]) -> Any:
+    """The keys for which a condition holds, by three kinds of query, or that DuckDB refuses to compare."""
+    try:
+        ids = grid.sql(f"SELECT ID FROM {table} T WHERE {where}", params).fetchall()
+        counted = grid.sql(f"SELECT COUNT(*), MIN(ID) FROM {table} T WHERE {where}", params).fetchall()
+    except GridflowError:
+        return "refused"
+    assert counted == [(len(ids), min(ids)[0] if ids else None)]
+    return sorted(ids)
+
+
+def change(grid: gridflow.Grid, draw: Any, pools: dict[str, list], rows: dict[int, dict]) -> None:
+    """One of the things that make a table what it is, done to T and S and to ``rows``."""
+    both = [grid.table("T"), grid.table("S")]
+    fresh = {
+        i: {name: draw(st.sampled_from(pool)) for name, pool in pools.items()}
+        for i in draw(st.lists(st.integers(0, 30), max_size=8, unique=True))
+    }
+    what = draw(st.sampled_from(["put", "load", "remove", "compact", "flush", "settle"]))
+    if what == "remove":
+        for key in fresh:
+            rows.pop(key, None)
+        for table in both:
+            table.remove_all(list(fresh))
+    elif what in ("put", "load"):
+        rows.update(fresh)
+        for table in both:
+            table.put_all(fresh) if what == "put" else table.load([{"ID": i, **row} for i, row in fresh.items()])
+    else:
+        for table in both:
+            table.indexes.settle() if what == "settle" else getattr(table, what)()
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(st.data())
+def test_the_same_rows_with_and_without(data):
+    names = data.draw(st.sampled_from([["A"], ["A", "B"], ["A", "B", "C"]]))
+    columns = {name: data.draw(scalars()) for name in names}
+    # Few values, so that many rows have the same.
+    pools = {name: data.draw(st.lists(values(t), min_size=1, max_size=4)) for name, t in columns.items()}
+    rows: dict[int, dict] = {}
+    used = 0
+    with gridflow.testing.temporary_home() as home:
+        for turn in range(2):
+            with gridflow.connect(home / "grid") as grid:
+                if turn == 0:
+                    tables(grid, columns)
+                    change(grid, data.draw, pools, rows)
+                    grid.sql(f"CREATE INDEX I ON T ({', '.join(data.draw(st.permutations(names)))})")
+                    grid.sql(f"CREATE INDEX J ON T ({data.draw(st.sampled_from(names))} DESC)")
+                for _ in range(data.draw(st.integers(1, 4))):
+                    change(grid, data.draw, pools, rows)
+                    where, params = data.draw(conditions(columns, pools))
+                    found = answer(grid, "T", where, params)
+                    wanted = answer(grid, "S", where, params)
+                    assert wanted in (found, "refused"), (where, params)
+                    event(f"by index {used}")
+                    event("refused" if found == "refused" else "empty" if not found else "rows")
+                    if wanted != "refused":
+                        plan = grid.sql(f"EXPLAIN SELECT ID FROM T WHERE {where}", params).fetchall()[0][0]
+                        used += "by index" in plan
+                        done = [grid.sql(f"DELETE FROM {t} T WHERE {where}", params).rowcount for t in ("T", "S")]
+                        assert done[0] == done[1]
+                        for key in found:
+                            rows.pop(key[0], None)
+                    assert sorted(grid.table("T")) == sorted(grid.table("S")) == sorted(rows)
+                assert grid.check() == []
+        assert gridflow.testing.stray_files(home / "grid") == []
