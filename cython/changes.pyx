@@ -15,14 +15,17 @@ from gridflow._native.snapshot cimport wrap as wrap_snapshot
 from gridflow._native.status cimport check
 from gridflow._native.store cimport TableStore
 
-from gridflow.errors import SchemaError, TableNotFound
+from gridflow.errors import SchemaError
 
 cdef enum:
     OPERATION_HEADER = 12
 
 
 def cut(list changes):
-    """Has several ``Changes``, in which nothing is changed yet, see what their tables hold at one moment: now."""
+    """Has several ``Changes``, in which nothing is changed yet, see what their tables hold at one moment: now.
+
+    Returns those whose tables are there; what was dropped meanwhile is not.
+    """
     cdef Changes one
     if changes:
         (<Changes>changes[0]).table.store.catch_up()
@@ -31,9 +34,7 @@ def cut(list changes):
         one.codec = one.table.codec
         one.live = False
         one.stale = True
-    for one in changes:
-        if one.table.dropped:
-            raise TableNotFound(f"table {one.table.codec.table} was dropped")
+    return [one for one in changes if not one.table.dropped]
 
 
 cdef class Changes:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ._native.changes import Changes, cut
-from .errors import ColumnNotFound, GridFullError, KeyNotFound, TransactionConflictError, UsageError, did_you_mean
+from .errors import (
+    ColumnNotFound,
+    GridFullError,
+    KeyNotFound,
+    TableNotFound,
+    TransactionConflictError,
+    UsageError,
+    did_you_mean,
+)
 from .storage.arrow import to_columns
 from .storage.index_rows import Found
 from .storage.indexing import Choice, TableIndexes
@@ -63,7 +71,9 @@ class Transaction:
         self._of_statement = of_statement
         self.active = True
         if not of_statement:
-            cut([self._take(grid.table(name)).changes for name in grid.tables()])
+            taken = [self._take(table) for table in _tables_of(grid)]
+            there = set(cut([table.changes for table in taken]))
+            self._tables = {table.table_id: table for table in taken if table.changes in there}
 
     def _take(self, table: Table) -> TransactionTable:
         if self._alone:
@@ -112,7 +122,7 @@ class Transaction:
         if found is None:
             found = self._take(table)
             if not self._of_statement:  # made since the transaction began
-                cut([found.changes])
+                _cut_all([found])
         return found
 
     def together(self, tables: list[Any]) -> list[Any]:
@@ -121,7 +131,7 @@ class Transaction:
         for table in live:
             if len(self._held) < 2:  # else two that hold tables could wait for each other
                 table.flush()
-        cut([table.changes for table in live])
+        _cut_all(live)
         return tables
 
     def create_table(self, *args: Any, **options: Any) -> Any:
@@ -169,6 +179,19 @@ class Transaction:
         self._grid._check_open()
         if not self.active:
             raise UsageError("the transaction has ended; grid.transaction() begins another")
+
+
+def _tables_of(grid: Grid) -> Iterator[Table]:
+    for name in grid.tables():
+        with contextlib.suppress(TableNotFound):  # dropped meanwhile
+            yield grid.table(name)
+
+
+def _cut_all(tables: list[TransactionTable]) -> None:
+    there = cut([table.changes for table in tables])
+    for table in tables:
+        if table.changes not in there:
+            raise TableNotFound(f"table {table.name} was dropped")
 
 
 class TransactionTable:

@@ -7,7 +7,7 @@ from gridflow._native.snapshot import Snapshot
 from gridflow._native.store import TableStore
 from gridflow.schema import Schema
 
-def cut(changes: list[Changes]) -> None: ...
+def cut(changes: list[Changes]) -> list[Changes]: ...
 
 class Changes:
     table: TableStore

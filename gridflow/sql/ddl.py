@@ -120,7 +120,7 @@ def parse_create(tokens: list[Token], text: str) -> CreateTable:
         elif reader.word() in _NOT_THERE:
             raise reader.fail(f"{reader.word()} is not there yet")
         else:
-            in_key = _column(reader, columns, defaults)
+            in_key = column_definition(reader, columns, defaults)
         if in_key and key:
             raise reader.fail("the primary key is given twice")
         key = key or in_key
@@ -156,7 +156,9 @@ def _key_list(reader: Tokens) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _column(reader: Tokens, columns: list[tuple[str, Type]], defaults: list[tuple[str, str]]) -> tuple[str, ...]:
+def column_definition(
+    reader: Tokens, columns: list[tuple[str, Type]], defaults: list[tuple[str, str]]
+) -> tuple[str, ...]:
     """Read ``name type [NOT NULL] [DEFAULT x] [PRIMARY KEY]``; gives the key if it is this column."""
     name = reader.name("a column's name")
     dtype = _type(reader, name)

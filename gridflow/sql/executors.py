@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import TableNotFound
-from . import ddl, dml, index_ddl, query
+from . import alter, ddl, dml, index_ddl, query
 from .names import find_table
 from .result import Result
 from .statements import Prepared
@@ -22,6 +22,11 @@ def _show(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
 
 def _create_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
     ddl.create_table(grid, statement.node)
+    return Result(statement=statement.kind)
+
+
+def _alter_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    alter.alter_table(grid, statement.node, statement.text)
     return Result(statement=statement.kind)
 
 
@@ -52,6 +57,7 @@ EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
     **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
     **dict.fromkeys(("SHOW", "DESCRIBE", "DESC"), _show),
     "CREATE TABLE": _create_table,
+    "ALTER TABLE": _alter_table,
     "DROP TABLE": _drop_table,
     "CREATE INDEX": _create_index,
     "DROP INDEX": _drop_index,

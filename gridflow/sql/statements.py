@@ -11,7 +11,7 @@ from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
 from ..errors import SqlError, did_you_mean
-from . import ddl, index_ddl
+from . import alter, ddl, index_ddl
 from .dialect import parse, tokenize
 from .params import Marks
 from .text import point, syntax_error
@@ -22,7 +22,6 @@ _CACHED_LENGTH = 16384
 
 _REFUSED = {
     "SAVEPOINT": "savepoints are not there; a statement that fails inside a transaction changes nothing",
-    "ALTER": "ALTER is not there yet",
     "TRUNCATE": "TRUNCATE is not there yet; write DELETE FROM t",
     "COPY": "COPY is not there yet; Table.load takes Arrow tables, which pyarrow reads from files",
     "SET": "SET is not there yet",
@@ -277,6 +276,7 @@ _SQLGLOT_GRAMMAR: dict[str, Callable[[list[Token], str], Prepared]] = {
 # What is parsed here; it takes no parameters.
 _OWN_GRAMMAR: dict[str, Callable[[list[Token], str], Any]] = {
     "CREATE TABLE": ddl.parse_create,
+    "ALTER TABLE": alter.parse_alter,
     "DROP TABLE": ddl.parse_drop,
     **dict.fromkeys(("BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"), _control),
     "CREATE INDEX": index_ddl.parse_create_index,

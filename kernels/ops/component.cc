@@ -8,6 +8,7 @@
 #include "ops/bits.h"
 #include "ops/buffer.h"
 #include "ops/decimal.h"
+#include "ops/key_text.h"
 #include "ops/ragged.h"
 #include "ops/status.h"
 
@@ -64,7 +65,7 @@ TensorShape Component::ShapeOf(int64_t values) const {
 
 absl::Status Component::NullError(const Binding& binding, int64_t row, const char* what) const {
   return absl::InvalidArgumentError(
-      absl::StrCat("column ", name(), " of table ", table_, what, "in row ", row, " of ", binding.segment->path(),
+      absl::StrCat("column ", name(), " of table ", table_, what, "in the row where ", KeyText(*binding.segment, row),
                    ": leave the column out with columns=, or fill it"));
 }
 

@@ -283,3 +283,26 @@ def test_a_large_update_meets_a_write(grid):
     assert len(sums) == 1, "an update is there in part"
     assert grid.sql("UPDATE WIDE SET N = 7").rowcount == len(table)
     assert grid.sql("SELECT DISTINCT N FROM WIDE").fetchall() == [(7,)]
+
+
+def test_tables_come_and_go_while_transactions_begin(grid, accounts):
+    """A transaction begins with all tables that are there; one that goes at that moment is none of its business."""
+    stop, errors = threading.Event(), []
+
+    def make_and_drop() -> None:
+        while not stop.is_set():
+            grid.create_table("PASSING", {"ID": "LONG"}, key="ID").put(1, {})
+            grid.drop_table("PASSING")
+
+    thread = threading.Thread(target=make_and_drop)
+    thread.start()
+    try:
+        for i in range(300):
+            with grid.transaction() as transaction:
+                transaction.table("ACCOUNTS").put(0, {"N": i})
+    except Exception as error:
+        errors.append(error)
+    finally:
+        stop.set()
+        thread.join()
+    assert errors == [] and accounts.get(0) == {"N": 299}

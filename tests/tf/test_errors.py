@@ -1,10 +1,13 @@
 """Nulls, damaged files, tables that are gone, and a library that does not fit."""
 
+import datetime as dt
+import decimal
 import random
 import shutil
 import struct
 import subprocess
 import sys
+import uuid
 
 import numpy as np
 import pytest
@@ -35,7 +38,7 @@ def test_null(grid, kind, value, column, batch_size):
     table = grid.create_table("T", {"ID": "LONG", "V": kind, "W": "INT32"}, key="ID")
     table.put_all({i: {"V": value, "W": 1} for i in range(10)})
     table.put(10, {"V": None, "W": 1})
-    pattern = rf"column {column} of table T is null in row \d+ of .*\.seg: leave the column out .*, or fill it"
+    pattern = rf"column {column} of table T is null in the row where ID = 10: leave the column out .*, or fill it"
     with pytest.raises(tf.errors.InvalidArgumentError, match=pattern):
         drain(gridflow.Dataset(table, grid=grid, batch_size=batch_size))
     drain(gridflow.Dataset(table, grid=grid, batch_size=batch_size, columns=["W"]))
@@ -48,10 +51,36 @@ def test_null_in_parts(grid, batch_size):
     table = grid.create_table("T", {"ID": "LONG", "L": "LIST<INT32>", "S": "STRUCT<A INT32, B INT32>"}, key="ID")
     table.put_all({i: {"L": [1, 2], "S": {"A": 1, "B": 2}} for i in range(5)})
     table.put(5, {"L": [1, None, 3], "S": {"A": 1, "B": None}})
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"column L of table T holds a null in its list in row"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"column L of table T holds a null in its list in the row where ID = 5:"
+    ):
         drain(gridflow.Dataset(table, grid=grid, columns=["L"], batch_size=batch_size))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"column S\.B of table T is null in row"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"column S\.B of table T is null in the row where ID = 5:"
+    ):
         drain(gridflow.Dataset(table, grid=grid, columns=["S"], batch_size=batch_size))
+
+
+@pytest.mark.parametrize(
+    "kind, key, text",
+    [
+        ("BOOL", True, "TRUE"),
+        ("INT8", -5, "-5"),
+        ("UINT64", 2**64 - 1, "18446744073709551615"),
+        ("DECIMAL(5,2)", decimal.Decimal("-1.25"), "-1.25"),
+        ("FLOAT64", 0.5, "0.5"),
+        ("STRING", "ünï 'x'", r"'ünï \\'x\\''"),
+        ("STRING", "x" * 100, "'" + "x" * 80 + r"'\.\.\."),
+        ("BINARY", b"\x00\xff", "X'00ff'"),
+        ("UUID", uuid.UUID(int=255), "X'" + "00" * 15 + "ff'"),
+        ("DATE", dt.date(1970, 1, 11), "10"),
+    ],
+)
+def test_a_null_names_the_key(grid, kind, key, text):
+    table = grid.create_table("T", {"A": "INT16", "K": kind, "V": "INT"}, key=("K", "A"))
+    table.put((key, 7), {"V": None})
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"in the row where K = {text}, A = 7: leave"):
+        drain(gridflow.Dataset(table, grid=grid, columns=["V"]))
 
 
 @pytest.mark.parametrize("kind, value", [("STRING", "some text"), ("LIST<INT32>", [1, 2, 3]), ("LIST<STRING>", ["x"])])
