@@ -2,11 +2,12 @@
 
 A ``Session`` executes texts and knows whether a transaction is open. A text is cut into statements and parsed
 once (``statements``; the grammar is sqlglot's with our ``dialect``, and our own for tables, in ``ddl``), and
-``executors`` says what carries out which. A query (``query``) finds its tables (``names``), decides what to read
-(``plan``) and lets DuckDB (``engine``) compute over the mapped columns, without copying them; ``to_engine``
-and ``from_engine`` carry types across. A change (``dml``, ``insert``) works out keys and new values the same
-way, or without the engine where literals say everything (``constants``, ``keys``), and hands them to the
-table as one commit (``changes``). ``problems`` turns the engine's errors into ours.
+``executors`` says what carries out which. A query (``query``) finds its tables (``names``, ``pseudo``), decides
+what to read (``plan``, and by key ``keys`` and ``lookups``) and lets DuckDB (``engine``) compute over the mapped
+columns, without copying them; ``to_engine`` and ``from_engine`` carry types across. A change (``dml``, ``insert``,
+``merge``) works out keys and new values the same way, or without the engine where literals say everything
+(``constants``), and hands them to the table as one commit (``changes``); one that is executed again may go there
+straight (``shortcut``). ``problems`` turns the engine's errors into ours, ``spelling`` finds what was meant.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import TableNotFound
 from . import ddl, dml, query
+from .create_filled import create_table_as
 from .names import find_table
 from .result import Result
 from .statements import Prepared
@@ -42,5 +43,6 @@ EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
     **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
     **dict.fromkeys(("SHOW", "DESCRIBE", "DESC"), _show),
     "CREATE TABLE": _create_table,
+    "CREATE TABLE AS": create_table_as,
     "DROP TABLE": _drop_table,
 }

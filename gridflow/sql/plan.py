@@ -2,7 +2,7 @@
 
 Three shortcuts, none of which changes a result:
 
-    key lookup   a WHERE that fixes the primary key reads those rows by key, without a flush or a scan
+    key lookup   a WHERE that fixes a table's primary key reads those rows by key, without a flush or a scan
     direct       SELECT of plain columns and nothing else: the answer is the mapping itself
     late         a tensor that only passes through is not given to DuckDB: it answers with row numbers,
                  and the tensors of those rows are then taken from the mapping in one copy
@@ -22,10 +22,11 @@ from ..schema import Schema
 from .bound import Bound, Source
 from .constants import Constant, constant
 from .dialect import to_duckdb, to_ignite
-from .keys import KeyLookup, NotExact, find_lookup
+from .keys import KeyLookup, NotExact
+from .lookups import ByKey, is_plain, look_up, lookup_of, row_maker
 from .names import bind
 from .statements import Prepared
-from .to_engine import arrow_of_rows, for_duckdb
+from .to_engine import for_duckdb
 
 #: Column of row numbers that DuckDB sees where tensors come late.
 ROW = "gridflow row"
@@ -38,24 +39,31 @@ class Plan:
     Attributes:
         bound: the statement with its tables found.
         sql: for DuckDB.
-        lookup: the keys that its only table is read by.
+        lookups: table -> the keys that it is read by; the others are scanned.
         direct: (column, label) of each result column where DuckDB is not needed; with a lookup only if its
             parameters allow it.
         limit, offset: of a direct plan.
         late: result column -> column of the only table.
         columns: of each result column the column of the only table that it is, where that can be told.
         labels: of all result columns, where some come late.
+        by_key: how results are made of values, where the plan is direct and has a lookup.
     """
 
     bound: Bound
     sql: str
-    lookup: KeyLookup | None = None
+    lookups: dict[str, KeyLookup] = field(default_factory=dict)
     direct: list[tuple[str, str]] | None = None
     limit: Constant | None = None
     offset: Constant | None = None
     late: dict[int, str] = field(default_factory=dict)
     columns: list[str | None] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    by_key: ByKey | None = None
+
+    @property
+    def lookup(self) -> KeyLookup | None:
+        """The keys of the only table."""
+        return self.lookups.get(self.bound.sources[0].name) if len(self.bound.sources) == 1 else None
 
 
 def plan_for(prepared: Prepared, grid: Any) -> tuple[Plan, list[Any]]:
@@ -123,7 +131,13 @@ def _name_projections(bound: Bound, labels: tuple[str, ...]) -> None:
 
 def _take_shortcuts(plan: Plan) -> None:
     tree, bound = plan.bound.tree, plan.bound
-    if not isinstance(tree, exp.Select) or len(bound.sources) != 1 or bound.originals:
+    if bound.originals:
+        return
+    for source in bound.sources:
+        lookup = lookup_of(tree, source, bound)
+        if lookup is not None:
+            plan.lookups[source.name] = lookup
+    if not isinstance(tree, exp.Select) or len(bound.sources) != 1:
         return
     source = bound.sources[0]
     tables = list(tree.find_all(exp.Table))
@@ -131,11 +145,9 @@ def _take_shortcuts(plan: Plan) -> None:
     if len(tables) != 1 or from_ is None or from_.this is not tables[0] or tree.args.get("joins"):
         return
     table = tables[0]
-    alias = table.args.get("alias")
-    if set(_given(table)) - {"this", "alias"} or (alias and alias.args.get("columns")):
+    if not is_plain(table):
         return
     labels = {table.alias.upper()}
-    plan.lookup = find_lookup(tree.args.get("where"), source.schema, labels)
     columns = _plain_projections(tree, source.schema, labels)
     if columns is None:
         return
@@ -147,6 +159,10 @@ def _take_shortcuts(plan: Plan) -> None:
     if limits is not None and len(pairs) == len(columns) and (not given or by_key_only):
         plan.direct = pairs
         plan.limit, plan.offset = limits
+        if by_key_only:
+            types = tuple(source.schema[name].type for name, _ in pairs)
+            row = row_maker(source.schema, [name for name, _ in pairs])
+            plan.by_key = ByKey(tuple(label for _, label in pairs), types, row)
         return
     if given <= {"where", "order"} and not tree.find(exp.AggFunc, exp.Window):
         _defer(plan, tree, columns)
@@ -242,33 +258,27 @@ def read(plan: Plan, tables: list[Any], params: Mapping[str, Any]) -> tuple[dict
     Returns:
         What DuckDB gets; the only table's rows for a direct or late plan; whether they are the result already.
     """
-    direct = plan.direct is not None
-    if plan.lookup is not None:
-        try:
-            rows = look_up(tables[0], plan.lookup.keys(params))
-            return ({}, rows, True) if direct else (_register(plan, [rows]), rows, False)
-        except NotExact:
-            direct = False
-    needed = [list(source.columns) for source in plan.bound.sources]
-    if direct and plan.direct is not None:
-        needed = [list(dict.fromkeys(name for name, _ in plan.direct))]
-    elif plan.late:
-        needed = [list(dict.fromkeys([*needed[0], *plan.late.values()]))]
-    rows_of = [table.to_arrow(columns) for table, columns in zip(tables, needed, strict=True)]
+    direct = plan.direct is not None and plan.lookup is None
+    rows_of = []
+    for source, table in zip(plan.bound.sources, tables, strict=True):
+        columns = list(source.columns)
+        if direct and plan.direct is not None:
+            columns = list(dict.fromkeys(name for name, _ in plan.direct))
+        elif plan.late:
+            columns = list(dict.fromkeys([*columns, *plan.late.values()]))
+        keys = keys_of(plan, source, params)
+        rows_of.append(table.to_arrow(columns) if keys is None else look_up(table, keys, columns))
     whole = rows_of[0] if rows_of else None
     return ({}, whole, True) if direct else (_register(plan, rows_of), whole, False)
 
 
-def look_up(table: Any, keys: list[Any]) -> pa.Table:
-    """The rows under these keys, of all columns."""
-    schema = table.schema
-    single = len(schema.key) == 1
-    rows = []
-    for key, value in table.get_all(keys).items():
-        parts = dict(zip(schema.key, (key,) if single else key, strict=True))
-        parts.update({"_VAL": value} if schema.plain_value else value)
-        rows.append([parts.get(name) for name in schema.names])
-    return arrow_of_rows(schema, rows)
+def keys_of(plan: Plan, source: Source, params: Mapping[str, Any]) -> list[Any] | None:
+    """The keys by which a table is read; None where it is scanned."""
+    lookup = plan.lookups.get(source.name)
+    try:
+        return None if lookup is None else lookup.keys(params)
+    except NotExact:
+        return None
 
 
 def _register(plan: Plan, tables: list[pa.Table]) -> dict[str, pa.Table]:

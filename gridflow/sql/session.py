@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlglot import exp
+
 from ..errors import SqlError, TransactionConflictError
 from .executors import EXECUTORS
 from .params import assign
@@ -37,6 +39,12 @@ class Session:
     def execute(self, text: str, params: Any = None) -> Result:
         """Execute one statement, or several with semicolons between them; see ``gridflow.sql.execute``."""
         statements = prepare(text)
+        if len(statements) == 1:
+            shortcut = statements[0].shortcut
+            if shortcut is not None:
+                done = shortcut(self.grid if self._transaction is None else self._transaction, params)
+                if done is not None:
+                    return done
         assigned = assign([statement.marks for statement in statements], params)
         result = Result()
         for statement, values in zip(statements, assigned, strict=True):
@@ -49,7 +57,7 @@ class Session:
             _CONTROLS[kind](self, statement)
             return Result(statement=kind)
         if self._transaction is None:
-            if kind in ("UPDATE", "DELETE") and hasattr(self.grid, "transaction"):
+            if _follows_from_reading(statement) and hasattr(self.grid, "transaction"):
                 return self._change(statement, values)
             return EXECUTORS[kind](self.grid, statement, values)
         if kind not in IN_TRANSACTION:
@@ -97,6 +105,11 @@ class Session:
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
             transaction.rollback()
+
+
+def _follows_from_reading(statement: Prepared) -> bool:
+    """Whether a statement changes rows that it has read."""
+    return statement.kind in ("UPDATE", "DELETE") or isinstance(statement.node, exp.Merge)
 
 
 def _begin(session: Session, statement: Prepared) -> None:
