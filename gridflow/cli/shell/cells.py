@@ -20,7 +20,6 @@ from ...storage.values import to_python
 MAX_WIDTH = 60
 #: A tensor of at most this many numbers is written out.
 _SMALL_TENSOR = 8
-_FLOATS = {"FLOAT16": np.float16, "FLOAT32": np.float32}
 _ELLIPSIS = "…"
 
 
@@ -40,8 +39,8 @@ def values_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:
         kind = column_type(pa.field("", chunk.type))
         if kind is not None and kind.kind == "TENSOR" and len(chunk):
             result += _tensors(chunk, kind)
-        elif kind is not None and kind.kind in _FLOATS:
-            digits = _FLOATS[kind.kind]  # Python's floats have more than the column
+        elif kind is not None and kind.kind in ("FLOAT16", "FLOAT32"):  # Python's floats have more digits
+            digits = np.float16 if kind.kind == "FLOAT16" else np.float32
             result += [None if value is None else float(str(digits(value))) for value in chunk.to_pylist()]
         else:
             result += to_python(_without_padding(chunk), pairs=True)
@@ -84,7 +83,7 @@ def short(value: Any, kind: Type | None = None, width: int = MAX_WIDTH) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return _float(value)
+        return _float(value, kind)
     if isinstance(value, bytes):
         if 2 * len(value) + 3 <= width:
             return f"x'{value.hex()}'"
@@ -146,9 +145,13 @@ def _dtype_text(value: np.ndarray) -> str:
     return f"{value.dtype.name.upper()}[{','.join(map(str, value.shape))}]"
 
 
-def _float(value: float) -> str:
+def _float(value: float, kind: Type | None) -> str:
     if not math.isfinite(value):
         return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
+    if kind is not None and kind.kind == "FLOAT32":
+        return str(np.float32(value))
+    if kind is not None and kind.kind == "FLOAT16":
+        return str(np.float16(value))
     return repr(value)
 
 
@@ -175,7 +178,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else _float(value)
+        return value if math.isfinite(value) else _float(value, None)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, np.ndarray):
