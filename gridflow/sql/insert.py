@@ -54,7 +54,7 @@ def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
     if plan is None or plan.name != table.name or plan.schema is not table.schema:
         plan = prepared.plan = _plan(prepared, table)
         # Under another name than its own a table may be hidden by one that is made later.
-        prepared.shortcut = _shortcut(prepared, plan) if node.name == table.name else None
+        prepared.shortcut = _shortcut(prepared, plan, table) if node.name == table.name else None
     merge = prepared.kind == "MERGE"
     if plan.rows is None:
         with changing(grid, table):
@@ -80,11 +80,11 @@ def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
         return insert_rows(table, pairs)
 
 
-def _shortcut(prepared: Prepared, plan: _Plan) -> Callable[[Any, Any], Any] | None:
+def _shortcut(prepared: Prepared, plan: _Plan, table: Any) -> Callable[[Any, Any], Any] | None:
     if prepared.kind != "INSERT" or plan.rows is None or len(plan.rows) != 1:
         return None
     filled = {column.name: cell.mark for column, cell in zip(plan.columns, plan.rows[0], strict=True)}
-    return insert_shortcut(plan.name, plan.schema, filled, plan.defaults, prepared.marks)
+    return insert_shortcut(table, filled, plan.defaults, prepared.marks)
 
 
 _REFUSED = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlglot import exp
@@ -19,6 +20,9 @@ IN_TRANSACTION = ("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "S
 #: How often a statement runs at most, where others write the rows that it has read.
 TRIES = 4
 
+#: So many statements are remembered that are executed again and again.
+MOST_SHORTCUTS = 512
+
 
 class Session:
     """Executes SQL on anything with the face of a Grid. One thread uses it at a time.
@@ -30,6 +34,8 @@ class Session:
     def __init__(self, grid: Any):
         self.grid = grid
         self._transaction: Any = None
+        # text -> the short way of its only statement; empty while a transaction is open.
+        self._shortcuts: dict[str, Callable[[Any, Any], Result | None]] = {}
 
     @property
     def in_transaction(self) -> bool:
@@ -38,17 +44,20 @@ class Session:
 
     def execute(self, text: str, params: Any = None) -> Result:
         """Execute one statement, or several with semicolons between them; see ``gridflow.sql.execute``."""
+        shortcut = self._shortcuts.get(text)
+        if shortcut is not None:
+            done = shortcut(self.grid, params)
+            if done is not None:
+                return done
         statements = prepare(text)
-        if len(statements) == 1:
-            shortcut = statements[0].shortcut
-            if shortcut is not None:
-                done = shortcut(self.grid if self._transaction is None else self._transaction, params)
-                if done is not None:
-                    return done
         assigned = assign([statement.marks for statement in statements], params)
         result = Result()
         for statement, values in zip(statements, assigned, strict=True):
             result = self._one(statement, values)
+        if len(statements) == 1 and statements[0].shortcut is not None and self._transaction is None:
+            if len(self._shortcuts) >= MOST_SHORTCUTS:
+                self._shortcuts.clear()
+            self._shortcuts[text] = statements[0].shortcut
         return result
 
     def _one(self, statement: Prepared, values: dict[str, Any]) -> Result:
@@ -88,6 +97,7 @@ class Session:
         begin = getattr(self.grid, "transaction", None)
         if begin is None:
             raise SqlError("BEGIN: this is inside a transaction already")
+        self._shortcuts.clear()
         self._transaction = begin()
 
     def commit(self) -> None:

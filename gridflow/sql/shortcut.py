@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from ..errors import SchemaError, TableNotFound
-from ..schema import Schema
-from .changes import insert_row
+from ..errors import ColumnNotFound, SchemaError, TableNotFound
 from .params import Marks
 from .result import Result
 
@@ -16,7 +14,7 @@ _ONE_INSERTED = Result(rowcount=1, statement="INSERT")
 
 
 def insert_shortcut(
-    name: str, schema: Schema, filled: Mapping[str, str | None], defaults: Mapping[str, Any], marks: Marks
+    table: Any, filled: Mapping[str, str | None], defaults: Mapping[str, Any], marks: Marks
 ) -> Callable[[Any, Any], Result | None] | None:
     """An INSERT of one row of parameters that go to the table as they are.
 
@@ -24,8 +22,8 @@ def insert_shortcut(
     the long way, by giving None, before anything has happened.
 
     Args:
-        name, schema: of the table. The statement must have called it by this very name: under another one a table
-            that is made later could be meant.
+        table: the table. The statement must have called it by its very name: under another one a table that is made
+            later could be meant.
         filled: column -> the parameter that it is filled with; None if it is no parameter.
         defaults: values of the other columns.
         marks: the statement's parameters.
@@ -33,7 +31,10 @@ def insert_shortcut(
     Returns:
         A function of a grid and the parameters as they came; None where the statement is of another kind.
     """
-    used, by_name = list(filled.values()), bool(marks.names)
+    schema, codec = table.schema, getattr(table, "codec", None)
+    if codec is None:  # a transaction's, which ends
+        return None
+    used, by_name, name = list(filled.values()), bool(marks.names), table.name
     if len(schema.key) != 1 or schema.key[0] not in filled or schema.plain_value:
         return None
     if None in used or len(set(used)) != len(used) or len(used) != marks.count or (by_name and len(used) == 1):
@@ -59,9 +60,10 @@ def insert_shortcut(
             if defaults:
                 row.update(defaults)
             table = grid.table(name)
-            if table.schema is schema and insert_row(table, row.pop(key), row):
+            # With its columns a table gets another codec.
+            if table.codec is codec and table.put_if_absent(row.pop(key), row):
                 return _ONE_INSERTED
-        except (SchemaError, TableNotFound, KeyError):
+        except (SchemaError, ColumnNotFound, TableNotFound, KeyError):
             pass
         return None
 
