@@ -393,6 +393,60 @@ def test_an_insert_goes_to_the_table_that_has_the_very_name(grid):
     assert (list(grid.table("t")), list(grid.table("T"))) == ([1], [2])
 
 
+def test_an_insert_that_is_executed_again_sees_that_the_table_has_other_columns(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, N INT)")
+    for i in range(2):
+        grid.sql("INSERT INTO T VALUES (?, ?)", [i, i])
+        grid.sql("INSERT INTO T (ID, N) VALUES (?, ?)", [i + 10, i])
+    grid.alter_table("T", add={"X": "DOUBLE"}, rename={"N": "M"})
+    with pytest.raises(SqlError, match="row 1 of VALUES has 2 values for 3 columns, ID, M, X"):
+        grid.sql("INSERT INTO T VALUES (?, ?)", [2, 2])
+    with pytest.raises(ColumnNotFound, match="no column N in T"):
+        grid.sql("INSERT INTO T (ID, N) VALUES (?, ?)", [12, 2])
+    grid.sql("INSERT INTO T VALUES (?, ?, ?)", [2, 2, 2.5])
+    assert grid.sql("SELECT * FROM T WHERE ID IN (1, 2)").fetchall() == [(1, 1, None), (2, 2, 2.5)]
+
+
+def test_a_repeated_insert_takes_part_in_a_transaction(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
+    for key in (1, 2):
+        grid.sql("INSERT INTO T VALUES (?)", [key])
+    for end, left in (("ROLLBACK", [1, 2]), ("COMMIT", [1, 2, 3, 4])):
+        grid.sql("BEGIN")
+        for key in (3, 4):
+            assert grid.sql("INSERT INTO T VALUES (?)", [key]).rowcount == 1
+        assert sorted(grid.table("T")) == [1, 2]  # outside of it
+        with pytest.raises(DuplicateKeyError):
+            grid.sql("INSERT INTO T VALUES (?)", [3])
+        grid.sql(end)
+        assert sorted(grid.table("T")) == left
+    assert grid.sql("INSERT INTO T VALUES (?)", [5]).rowcount == 1
+
+
+def test_concurrent_merges_all_count(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, N INT); INSERT INTO T VALUES (1, 0)")
+    table, text = (
+        grid.table("T"),
+        """MERGE INTO T USING (VALUES (1), (2)) AS S(A) ON T.ID = S.A
+        WHEN MATCHED THEN UPDATE SET N = N + 1 WHEN NOT MATCHED THEN INSERT VALUES (A, 1)""",
+    )
+
+    def merge():
+        for _ in range(10):
+            assert grid.sql(text).rowcount == 2
+
+    def put():
+        for i in range(200):
+            table.put(100 + i % 10, {"N": i})
+
+    threads = [threading.Thread(target=work) for work in (merge, merge, put)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert grid.sql("SELECT ID, N FROM T WHERE ID < 100 ORDER BY ID").fetchall() == [(1, 20), (2, 20)]
+
+
 def test_a_name_that_was_looked_up_is_looked_up_again_when_tables_change(grid):
     grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
     first = grid.table("T")
