@@ -133,6 +133,8 @@ class Grid:
         self._names = threading.RLock()  # guards the catalog and _tables
         self._tables: dict[int, Table] = {}
         self._session = threading.local()  # .it: the SQL session of each thread
+        # name -> table_id as of a version of the catalog: of an owner, so that a statement looks up only once.
+        self._known: tuple[int, dict[str, int]] = (-1, {})
         self._maintenance: Maintenance | None = None
         if lock is not None:
             self._prepare()
@@ -216,6 +218,11 @@ class Grid:
         Raises:
             TableNotFound: there is none; the message lists what there is.
         """
+        version, known = self._known
+        if version == self._catalog.version and not self._store.closed:
+            table = self._tables.get(known.get(name, -1))
+            if table is not None:
+                return table
         with self._names:
             while True:
                 entry = self._look_up(name)
@@ -223,6 +230,10 @@ class Grid:
                     table = self._open(entry)
                     if table.options != entry.options:
                         table.options = dict(entry.options)
+                    if self.owner:
+                        if self._known[0] != self._catalog.version:
+                            self._known = (self._catalog.version, {})
+                        self._known[1][name] = entry.table_id
                     return table
                 except (GridCorruptError, GridNotFound):
                     if self._look_up(name) == entry:
@@ -423,12 +434,13 @@ class Grid:
         ...     grid.sql("SELECT NAME FROM T WHERE ID = 1").fetchall()
         [('one',)]
         """
-        from .sql import Session
-
-        self._check_open()
         session = getattr(self._session, "it", None)
         if session is None:
+            from .sql import Session
+
             session = self._session.it = Session(self)
+        if self._store.closed:
+            self._check_open()
         return session.execute(text, params)
 
     def flush(self) -> None:

@@ -1,13 +1,14 @@
 """SQL over a grid, in Apache Ignite's dialect.
 
 A ``Session`` executes texts and knows whether a transaction is open. A text is cut into statements and parsed
-once (``statements``; the grammar is sqlglot's with our ``dialect``, and our own for tables and indexes, in ``ddl``
-and ``index_ddl``), and ``executors`` says what carries out which. A query (``query``) finds its tables
-(``names``), decides what to read (``plan``; ``indexes`` and ``spans``, where an index may tell) and lets DuckDB
-(``engine``) compute over the mapped columns, without copying them; ``to_engine`` and ``from_engine`` carry types
-across. A change (``dml``, ``insert``) works out keys and new values the same
-way, or without the engine where literals say everything (``constants``, ``keys``), and hands them to the
-table as one commit (``changes``). ``problems`` turns the engine's errors into ours.
+once (``statements``; the grammar is sqlglot's with our ``dialect``, and our own for tables and indexes, in ``ddl``,
+``alter`` and ``index_ddl``), and ``executors`` says what carries out which. A query (``query``) finds its tables
+(``names``, ``pseudo``), decides what to read (``plan``; by key ``keys`` and ``lookups``; ``indexes`` and ``spans``,
+where an index may tell) and lets DuckDB (``engine``) compute over the mapped columns, without copying them;
+``to_engine`` and ``from_engine`` carry types across. A change (``dml``, ``insert``, ``merge``) works out keys and new
+values the same way, or without the engine where literals say everything (``constants``), and hands them to the table
+as one commit (``changes``); one that is executed again may go there straight (``shortcut``). ``problems`` turns the
+engine's errors into ours, ``spelling`` finds what was meant.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlglot import exp
 
 from ..errors import ColumnNotFound, did_you_mean
 from ..schema import Schema
+from .spelling import KEYWORDS, nearest
 from .text import point
 
 
@@ -21,6 +23,7 @@ class Source:
         registered: the name under which DuckDB finds its rows.
         columns: those that the statement needs, in the table's order, at least one.
         every: whether it needs all of them, whatever it names.
+        target: whether it is the place in a change where the rows that are changed are looked for.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Source:
     registered: str
     columns: list[str] = field(default_factory=list)
     every: bool = False
+    target: bool = False
 
 
 @dataclass
@@ -61,9 +65,15 @@ def span(node: Any) -> tuple[int, int]:
 
 def no_column(name: str, bound: Bound) -> ColumnNotFound:
     """No such column: says what columns the statement's tables have."""
+    keyword = nearest(name, KEYWORDS, 0.8)
     if len(bound.sources) == 1:
         known = bound.sources[0].schema.names
-        text = f"no column {name} in {bound.sources[0].name}; {did_you_mean(name, known)}"
+        if name in known:
+            text = f"no column {name} here: the query in FROM does not give it"
+        elif keyword:
+            text = f"no column {name} in {bound.sources[0].name}{keyword}"
+        else:
+            text = f"no column {name} in {bound.sources[0].name}; {did_you_mean(name, known)}"
     elif bound.sources:
         each = (f"{s.name} has {', '.join(s.schema.names[:20])}" for s in bound.sources)
         text = f"no column {name}; {'; '.join(each)}"
@@ -73,9 +83,45 @@ def no_column(name: str, bound: Bound) -> ColumnNotFound:
 
 
 def pointed(bound: Bound, name: str, message: str) -> str:
-    """The message with the place of a name in the text, where one can be told."""
-    for node in bound.tree.find_all(exp.Identifier):
-        if node.name.upper() == name.upper() and "start" in node.meta:
-            start, length = span(node)
-            return point(bound.text, start, message, length)
-    return message
+    """The message with the place of a name in the text, where one can be told.
+
+    Of several places it is the first where no table in sight has a column of that name.
+    """
+    nodes = [n for n in bound.tree.find_all(exp.Identifier) if n.name.upper() == name.upper() and "start" in n.meta]
+    nodes.sort(key=lambda node: node.meta["start"])
+    if not nodes:
+        return message
+    unknown = [node for node in nodes if isinstance(node.parent, exp.Column) and not _is_known(bound, node.parent)]
+    start, length = span((unknown or nodes)[0])
+    return point(bound.text, start, message, length)
+
+
+def _is_known(bound: Bound, column: exp.Column) -> bool:
+    """Whether a table that a column can see has one of its name; a query in FROM whose columns are not told may."""
+    schemas = {source.registered: source.schema for source in bound.sources}
+    name, label = column.name.upper(), column.table.upper()
+    select = column.find_ancestor(exp.Select)
+    while select is not None:
+        for part in parts_of(select):
+            if label and part.alias_or_name.upper() != label:
+                continue
+            schema = schemas.get(part.name) if isinstance(part, exp.Table) else None
+            if schema is not None:
+                names = schema.names
+            elif isinstance(part, exp.Subquery) and not part.is_star:
+                names = part.named_selects
+            else:
+                return True
+            if name in (other.upper() for other in names):
+                return True
+        select = select.find_ancestor(exp.Select)
+    return False
+
+
+def parts_of(select: exp.Select) -> Iterator[exp.Expression]:
+    """What stands in a SELECT's FROM: tables, queries, and what is joined to them."""
+    from_ = select.args.get("from_")
+    if from_ is not None:
+        yield from_.this
+        yield from (join.this for join in from_.this.args.get("joins") or [])
+    yield from (join.this for join in select.args.get("joins") or [])

@@ -50,20 +50,42 @@ def insert_rows(table: Any, rows: Sequence[tuple[Any, Any]]) -> int:
         SchemaError: a value does not fit.
     """
     try:
-        table.insert_all(rows)
+        if len(rows) != 1:
+            table.insert_all(rows)
+        elif not insert_row(table, *rows[0]):
+            raise DuplicateKeyError(f"table {table.name} has a row under key {rows[0][0]!r} already")
     except DuplicateKeyError as error:
         raise DuplicateKeyError(f"{error}; MERGE INTO {table.name} writes over it") from None
     return len(rows)
 
 
+def insert_row(table: Any, key: Any, value: Any) -> bool:
+    """Insert one row. Returns False, and changes nothing, where its key is there already.
+
+    Raises:
+        SchemaError: a value does not fit.
+    """
+    return table.put_if_absent(key, value)
+
+
 def insert_arrow(table: Any, rows: pa.Table) -> int:
-    """Insert rows of all columns, all or none."""
-    if _is_small(rows):
-        return insert_rows(table, pairs_of(table.schema, rows)) if rows.num_rows else 0
+    """Insert rows of all columns, all or none.
+
+    Raises:
+        DuplicateKeyError: names the key.
+        SchemaError: a value does not fit.
+    """
     try:
-        table.load(rows, mode="insert")
+        return _insert_arrow(table, rows)
     except DuplicateKeyError as error:
         raise DuplicateKeyError(f"{error}; MERGE INTO {table.name} writes over it") from None
+
+
+def _insert_arrow(table: Any, rows: pa.Table) -> int:
+    if not _is_small(rows):
+        table.load(rows, mode="insert")
+    elif rows.num_rows:
+        table.insert_all(pairs_of(table.schema, rows))
     return rows.num_rows
 
 
@@ -74,6 +96,43 @@ def replace_arrow(table: Any, rows: pa.Table) -> int:
     elif rows.num_rows:
         table.put_all(pairs_of(table.schema, rows))
     return rows.num_rows
+
+
+def change_rows(table: Any, updated: pa.Table | None, inserted: pa.Table | None, removed: Sequence[Any]) -> None:
+    """Write, insert and remove rows that a MERGE has worked out; those of ``updated`` are there.
+
+    It is one commit where the table is one of a transaction.
+
+    Raises:
+        DuplicateKeyError: a key of ``inserted`` is there, and is not removed, or is given twice; nothing is changed.
+        SchemaError: a value does not fit; nothing is changed.
+    """
+    if inserted is not None and inserted.num_rows and updated is None and not removed:
+        _insert_arrow(table, inserted)
+        return
+    gone = set(removed)
+    parts = [] if updated is None else [updated]
+    if inserted is not None and inserted.num_rows:
+        parts.append(inserted)
+        keys = keys_of_rows(table.schema, inserted)
+        seen: set[Any] = set()
+        for key in keys:
+            if key in seen:
+                raise DuplicateKeyError(f"table {table.name}: key {key!r} is given twice")
+            seen.add(key)
+        for key in table.get_all(key for key in keys if key not in gone):
+            raise DuplicateKeyError(f"table {table.name} has a row under key {key!r} already")
+        gone -= seen
+    if gone:
+        table.remove_all(list(gone))
+    if parts:
+        replace_arrow(table, pa.concat_tables(parts))
+
+
+def keys_of_rows(schema: Schema, rows: pa.Table) -> list[Any]:
+    """The keys of Arrow rows, as ``Table.get`` takes them."""
+    columns = [python_values(rows.column(name), schema[name].type) for name in schema.key]
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
 
 
 def _is_small(rows: pa.Table) -> bool:

@@ -7,6 +7,7 @@ import decimal
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -25,17 +26,19 @@ class Constant:
     Attributes:
         get: gives its value for mark -> value.
         fixed: whether it holds no parameter.
+        mark: the parameter that it is, if it is one.
     """
 
     get: Callable[[Mapping[str, Any]], Any]
     fixed: bool
+    mark: str | None = None
 
 
 def constant(node: exp.Expression | None) -> Constant | None:
     """The Constant of an expression, or None where DuckDB has to evaluate it."""
     if isinstance(node, exp.Placeholder):
         mark = node.name
-        return Constant(lambda params: params[mark], False)
+        return Constant(itemgetter(mark), False, mark)
     if isinstance(node, exp.Paren):
         return constant(node.this)
     if isinstance(node, exp.Literal):

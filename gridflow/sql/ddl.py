@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlglot import exp
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokens import Token
 
 from ..errors import SchemaError, SqlError
 from ..schema import Schema, Type, parse_type
 from .names import SCHEMA
 from .options import parse_options
 from .text import point, syntax_error
-from .tokens import Tokens
+from .tokens import Tokens, key_list, with_texts
 
 # Words that end a column's type.
 _AFTER_TYPE = {"NOT", "NULL", "DEFAULT", "PRIMARY"}
@@ -104,8 +104,6 @@ def parse_create(tokens: list[Token], text: str) -> CreateTable:
     if table.db and table.db.upper() != SCHEMA:
         start = table.args["db"].meta["start"]
         raise syntax_error(text, start, f"no schema {table.db}; there is {SCHEMA}", len(table.db))
-    if reader.word() == "AS":
-        raise reader.fail("CREATE TABLE AS is not there: a table needs a primary key; INSERT ... SELECT fills it")
     reader.expect("(")
     columns: list[tuple[str, Type]] = []
     defaults: list[tuple[str, str]] = []
@@ -116,7 +114,7 @@ def parse_create(tokens: list[Token], text: str) -> CreateTable:
             reader.name("a constraint's name")
             in_key = _key_clause(reader)
         elif reader.word() in ("PRIMARY", "PRIMARY KEY") and reader.accept("PRIMARY", "KEY"):
-            in_key = _key_list(reader)
+            in_key = key_list(reader)
         elif reader.word() in _NOT_THERE:
             raise reader.fail(f"{reader.word()} is not there yet")
         else:
@@ -137,23 +135,14 @@ def parse_create(tokens: list[Token], text: str) -> CreateTable:
                 len(table.name),
             )
         )
-    texts = _with(reader)
+    texts = with_texts(reader)
     reader.end()
     return CreateTable(table.name, if_not_exists, tuple(columns), key, texts, tuple(defaults))
 
 
 def _key_clause(reader: Tokens) -> tuple[str, ...]:
     reader.expect("PRIMARY", "KEY")
-    return _key_list(reader)
-
-
-def _key_list(reader: Tokens) -> tuple[str, ...]:
-    reader.expect("(")
-    names = [reader.name("a column's name")]
-    while reader.accept(","):
-        names.append(reader.name("a column's name"))
-    reader.expect(")")
-    return tuple(names)
+    return key_list(reader)
 
 
 def column_definition(
@@ -227,25 +216,3 @@ def _literal(reader: Tokens) -> str:
     if found is None or not found.fixed:
         raise syntax_error(reader.text, tokens[0].start, f"DEFAULT {written}: a default is a literal", len(written))
     return written
-
-
-def _with(reader: Tokens) -> tuple[str, ...]:
-    """``WITH "a=1,b=2"``, quoted either way, or ``WITH a=1, b=2``."""
-    texts: list[str] = []
-    if not reader.accept("WITH"):
-        return ()
-    while True:
-        token = reader.now
-        if token is not None and token.token_type in (TokenType.IDENTIFIER, TokenType.STRING):
-            reader.at += 1
-            texts.append(token.text)
-        else:
-            name = reader.name("an option")
-            reader.expect("=")
-            value = reader.now
-            if value is None:
-                raise reader.fail(f"expected the value of {name}")
-            reader.at += 1
-            texts.append(f"{name}={value.text}")
-        if not reader.accept(","):
-            return tuple(texts)

@@ -14,16 +14,17 @@ from typing import Any
 from sqlglot import exp, parser
 from sqlglot.dialects.dialect import NormalizationStrategy
 from sqlglot.dialects.duckdb import DuckDB
-from sqlglot.errors import ParseError, TokenError
+from sqlglot.errors import ErrorLevel, ParseError, TokenError, UnsupportedError
 from sqlglot.tokens import Token, TokenType
 
 from ..errors import SqlError
 from ..schema import quote_name
 from .division import DIVISIONS, guard_divisors
 from .functions import FUNCTIONS
+from .spelling import meant_keyword
 from .text import open_quote, syntax_error
 
-_TYPE_WORDS = {
+TYPE_WORDS = {
     "BYTE": TokenType.TINYINT,
     "INT8": TokenType.TINYINT,
     "SHORT": TokenType.SMALLINT,
@@ -63,7 +64,7 @@ class Ignite(DuckDB):
         HEX_STRINGS = [("x'", "'"), ("X'", "'")]
         KEYWORDS = {
             **DuckDB.Tokenizer.KEYWORDS,
-            **_TYPE_WORDS,
+            **TYPE_WORDS,
             "MINUS": TokenType.EXCEPT,
             "TOP": TokenType.TOP,
         }
@@ -78,6 +79,7 @@ class Ignite(DuckDB):
         TYPE_CONVERTERS = {
             **DuckDB.Parser.TYPE_CONVERTERS,
             exp.DType.DECIMAL: lambda dtype: _default_decimal(dtype),
+            exp.DType.TEXT: lambda dtype: dtype,  # with its length, for CAST
         }
         PLACEHOLDER_PARSERS = {
             **DuckDB.Parser.PLACEHOLDER_PARSERS,
@@ -93,9 +95,15 @@ class Ignite(DuckDB):
             return parser.Parser._parse_expression(self)
 
         def _positional(self) -> exp.Placeholder:
-            """A ``?``. Its place in the text is noted: only that gives the order of several."""
+            """A ``?`` or ``?1``. Its place in the text is noted: only that gives the order of several."""
             found = exp.Placeholder()
             found.meta["offset"] = self._prev.start
+            number = self._curr
+            if number and number.token_type is TokenType.NUMBER and number.start == self._prev.end + 1:
+                if not number.text.isdigit() or int(number.text) == 0:
+                    self.raise_error(f"parameters are numbered from 1, not {number.text}")
+                found.meta["number"] = int(number.text)
+                self._advance()
             return found
 
         def _group_concat(self) -> exp.Expression:
@@ -112,18 +120,21 @@ class Ignite(DuckDB):
             return exp.Distinct(expressions=[self._parse_disjunction()])
 
         def _upsert(self) -> exp.Expression:
-            """``MERGE INTO t [(cols)] [KEY (cols)] VALUES ... | SELECT ...``: an INSERT that may replace."""
+            """``MERGE INTO t [(cols)] [KEY (cols)] VALUES ... | SELECT ...``: an INSERT that may replace.
+
+            Also ``MERGE INTO t USING s ON ... WHEN ...``, as ANSI has it.
+            """
+            for token in self._tokens[self._index :]:
+                if token.token_type is TokenType.USING:
+                    return self._parse_merge()
+                if token.token_type in (TokenType.L_PAREN, TokenType.VALUES, TokenType.SELECT):
+                    break
             self._match(TokenType.INTO)
             this = self._parse_table(schema=True)
-            if self._match_text_seq("KEY"):
-                keys = self._parse_wrapped_csv(self._parse_id_var)
-            else:
-                keys = None
-            if self._match(TokenType.USING, advance=False) or self._match(TokenType.ALIAS, advance=False):
-                self.raise_error("MERGE ... USING is not there yet; write MERGE INTO t (columns) VALUES ...")
+            keys = self._parse_wrapped_csv(self._parse_id_var) if self._match_text_seq("KEY") else None
             rows = self._parse_derived_table_values() or self._parse_ddl_select()
             if rows is None:
-                self.raise_error("expected VALUES or SELECT")
+                self.raise_error("expected VALUES, SELECT or USING")
             found = exp.Insert(this=this, expression=rows)
             found.meta["merge"] = True
             found.meta["key"] = keys
@@ -139,7 +150,22 @@ class _Target(DuckDB):
             exp.HexString: lambda self, e: f"UNHEX('{even_hex(e.name)}')",
             # Ignite's moment has no time zone, and neither has a TIMESTAMP column.
             exp.CurrentTimestamp: lambda self, e: "CAST(NOW() AS TIMESTAMP)",
+            exp.Localtimestamp: lambda self, e: "CAST(NOW() AS TIMESTAMP)",
+            exp.CurrentDate: lambda self, e: "CAST(NOW() AS DATE)",
+            exp.CurrentTime: lambda self, e: "CAST(CAST(NOW() AS TIMESTAMP) AS TIME)",
+            exp.Localtime: lambda self, e: "CAST(CAST(NOW() AS TIMESTAMP) AS TIME)",
+            exp.Cast: lambda self, e: _cut_text(self, e),
         }
+
+
+def _cut_text(generator: DuckDB.Generator, cast: exp.Cast) -> str:
+    """CAST(x AS VARCHAR(3)) cuts, which DuckDB does not."""
+    kind = cast.to
+    size = kind.expressions[0].name if kind.expressions and kind.this in exp.DataType.TEXT_TYPES else ""
+    if size.isdigit():
+        kind.set("expressions", None)
+        return f"LEFT({DuckDB.Generator.cast_sql(generator, cast)}, {size})"
+    return DuckDB.Generator.cast_sql(generator, cast)
 
 
 def even_hex(digits: str) -> str:
@@ -186,6 +212,11 @@ def parse(tokens: list[Token], text: str) -> exp.Expression:
     try:
         trees = reader.parse(tokens, text)
     except ParseError as error:
+        found = meant_keyword(tokens, text, _offset(error, text), _error_at)
+        if found is not None:
+            token, keyword = found
+            message = f"cannot read {token.text} here; did you mean {keyword}?"
+            raise syntax_error(text, token.start, message, len(token.text)) from None
         raise _parse_error(error, text, at_end=not reader._curr) from None
     tree = trees[0] if trees else None
     if tree is None or isinstance(tree, exp.Command):
@@ -209,15 +240,29 @@ _CLEAN = (
 )
 
 
+def _offset(error: ParseError, text: str) -> int:
+    """Where the token stands at which sqlglot gave up."""
+    details: dict[str, Any] = error.errors[0] if error.errors else {}
+    line, column = int(details.get("line") or 1), int(details.get("col") or 1)
+    before = sum(len(one) + 1 for one in text.split("\n")[: line - 1])
+    return before + max(0, column - len(details.get("highlight") or ""))  # sqlglot counts to the end of the token
+
+
+def _error_at(text: str) -> int | None:
+    """Where a text cannot be parsed; None if it can."""
+    try:
+        IGNITE.parser().parse(IGNITE.tokenize(text), text)
+    except ParseError as error:
+        return _offset(error, text)
+    return None
+
+
 def _parse_error(error: ParseError, text: str, at_end: bool) -> SqlError:
     """sqlglot's error in our words and with the place; ``at_end``: the text ended too soon."""
     details: dict[str, Any] = error.errors[0] if error.errors else {}
     near = details.get("highlight") or ""
     message = str(details.get("description") or error)
-    lines = text.split("\n")
-    line, column = int(details.get("line") or 1), int(details.get("col") or 1)
-    # sqlglot counts to the end of the token.
-    offset = sum(len(one) + 1 for one in lines[: line - 1]) + max(0, column - len(near))
+    offset = _offset(error, text)
     for pattern, words in _CLEAN:
         match = pattern.fullmatch(message)
         if match:
@@ -234,7 +279,10 @@ def to_duckdb(tree: exp.Expression) -> str:
     if tree.find(*DIVISIONS):
         tree = tree.copy()
         guard_divisors(tree, to_ignite)
-    return tree.sql(dialect=_TARGET, identify=True, comments=False)
+    try:
+        return tree.sql(dialect=_TARGET, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE)
+    except UnsupportedError as error:
+        raise SqlError(str(error).replace(" when targeting _Target", "")) from None
 
 
 def to_ignite(tree: exp.Expression) -> str:

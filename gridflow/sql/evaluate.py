@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+from sqlglot import exp
 
 from ..errors import GridflowError, SchemaError, SqlError
 from ..schema import Column, Type
@@ -33,6 +34,7 @@ def evaluate(
     target: str,
     rows: pa.Table | None = None,
     numbered: bool = False,
+    versions: dict[str, pa.Table] | None = None,
 ) -> pa.Table:
     """Run a query and cast what it gives to the types of a table's columns.
 
@@ -42,8 +44,9 @@ def evaluate(
         params: mark -> value.
         columns: the columns that its columns become, in order.
         target: the table of those columns.
-        rows: rows to use for that table instead of all it has, with all its columns.
+        rows: rows to use where that table is changed instead of all it has, with all its columns.
         numbered: whether the query begins with the row numbers of ``rows``, column ``ROW`` of the target.
+        versions: table -> its rows, with all columns; those that are read are added.
 
     Returns:
         A table with the query's row numbers, if numbered, and the columns in the grid's types.
@@ -53,16 +56,22 @@ def evaluate(
         SqlError, ColumnNotFound: as for any query.
     """
     tables: dict[str, pa.Table] = {}
-    others = [source for source in bound.sources if rows is None or source.name != target]
+    kept = {} if versions is None else versions
+    others = [s for s in bound.sources if not (s.target and rows is not None) and s.name not in kept]
     seen = [grid.table(source.name) for source in others]
+    read = {}
     for source, table in zip(others, grid.together(seen) if len(seen) > 1 else seen, strict=True):
-        tables[source.registered] = register(table.to_arrow(source.columns), source, bound)
+        read[source.registered] = table.to_arrow(source.columns if versions is None else None)
+        if versions is not None:
+            versions[source.name] = read[source.registered]
     for source in bound.sources:
-        if source not in others:
-            assert rows is not None  # it is the target
-            numbers = np.arange(rows.num_rows) if numbered else None
-            tables[source.registered] = register(rows, source, bound, numbers=numbers)
-    values = {mark: plain(value) for mark, value in params.items()}
+        data = read.get(source.registered)
+        if data is None:
+            data = rows if source.target and rows is not None else kept[source.name]
+        numbers = np.arange(data.num_rows) if source.target and numbered else None
+        tables[source.registered] = register(data, source, bound, numbers=numbers)
+    marks = {mark.name for mark in bound.tree.find_all(exp.Placeholder)}
+    values = {mark: plain(value) for mark, value in params.items() if mark in marks}
     with translated(bound):
         inner = to_duckdb(bound.tree)
     width = len(columns) + numbered

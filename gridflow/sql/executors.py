@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import TableNotFound
 from . import alter, ddl, dml, index_ddl, query
+from .create_filled import create_table_as
 from .names import find_table
 from .result import Result
 from .statements import Prepared
@@ -57,6 +58,7 @@ EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
     **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
     **dict.fromkeys(("SHOW", "DESCRIBE", "DESC"), _show),
     "CREATE TABLE": _create_table,
+    "CREATE TABLE AS": create_table_as,
     "ALTER TABLE": _alter_table,
     "DROP TABLE": _drop_table,
     "CREATE INDEX": _create_index,

@@ -19,7 +19,7 @@ from ..storage.index import Index
 from ..storage.index_keys import INDEXABLE, Interval
 from ..storage.indexing import Found, Probe
 from .constants import Constant, constant
-from .keys import MOST_KEYS, NotExact, conjuncts, is_column
+from .keys import MOST_KEYS, NotExact
 from .spans import beginning, span
 
 #: Of several indexes that could be used, so many are tried to see which finds the least.
@@ -113,7 +113,7 @@ def find_conditions(where: exp.Expression | None, schema: Schema, labels: set[st
         return None
     parts: list[Condition] = []
     whole = True
-    for part in conjuncts(where):
+    for part in _conjuncts(where):
         found = [
             Condition(by_name[node.name.upper()], operator, constants)
             for node, operator, constants in _comparisons(part, labels)
@@ -122,6 +122,23 @@ def find_conditions(where: exp.Expression | None, schema: Schema, labels: set[st
         parts += found
         whole = whole and bool(found)
     return Conditions(tuple(parts), whole) if parts else None
+
+
+def _conjuncts(node: exp.Expression) -> Iterator[exp.Expression]:
+    """The parts of a condition that all must hold."""
+    node = node.unnest()
+    if isinstance(node, exp.And):
+        yield from _conjuncts(node.this)
+        yield from _conjuncts(node.expression)
+    else:
+        yield node
+
+
+def _is_column(node: exp.Expression, labels: set[str]) -> bool:
+    """Whether an expression is a column, by its name alone or qualified with one of the labels."""
+    if not isinstance(node, exp.Column) or not isinstance(node.this, exp.Identifier):
+        return False
+    return not node.table or node.table.upper() in labels
 
 
 _OPERATORS: dict[type[exp.Expression], tuple[str, str]] = {
@@ -139,23 +156,23 @@ def _comparisons(part: exp.Expression, labels: set[str]) -> Iterator[tuple[exp.C
         sides = (part.this, part.expression), (part.expression, part.this)
         for (node, other), operator in zip(sides, _OPERATORS[type(part)], strict=True):
             value = constant(other)
-            if value is not None and is_column(node, labels):
+            if value is not None and _is_column(node, labels):
                 yield node, operator, (value,)
                 return
-    elif isinstance(part, exp.In) and is_column(part.this, labels) and part.expressions:
+    elif isinstance(part, exp.In) and _is_column(part.this, labels) and part.expressions:
         values = [constant(item) for item in part.expressions]
         if not part.args.get("query") and all(value is not None for value in values):
             yield part.this, "=", tuple(values)  # type: ignore[arg-type]
-    elif isinstance(part, exp.Between) and is_column(part.this, labels) and not part.args.get("symmetric"):
+    elif isinstance(part, exp.Between) and _is_column(part.this, labels) and not part.args.get("symmetric"):
         low, high = constant(part.args["low"]), constant(part.args["high"])
         if low is not None and high is not None:
             yield part.this, ">=", (low,)
             yield part.this, "<=", (high,)
-    elif type(part) is exp.Like and is_column(part.this, labels):
+    elif type(part) is exp.Like and _is_column(part.this, labels):
         pattern = constant(part.expression)
         if pattern is not None:
             yield part.this, "LIKE", (pattern,)
-    elif isinstance(part, exp.Is) and isinstance(part.expression, exp.Null) and is_column(part.this, labels):
+    elif isinstance(part, exp.Is) and isinstance(part.expression, exp.Null) and _is_column(part.this, labels):
         yield part.this, "IS NULL", ()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,14 @@ from sqlglot import exp
 
 from ..errors import SqlError
 from ..schema import Column, Schema
-from ..storage.arrow import user_type
-from .bound import span
 from .changes import MOST_LOGGED, changing, insert_arrow, insert_rows, key_and_value, replace_arrow
 from .constants import Constant, constant, convert
-from .dialect import parse, tokenize
 from .evaluate import evaluate
-from .names import bind, find_column, find_table
+from .filling import complete, default_values, defaults_of, filled_columns
+from .names import bind, find_table
+from .pseudo import expand_value, is_made_up
+from .shortcut import insert_shortcut
 from .statements import Prepared
-from .text import syntax_error
 
 
 @dataclass(eq=False)
@@ -28,7 +27,7 @@ class _Plan:
 
     Attributes:
         name, schema: of the table; the plan holds for no other.
-        columns: those that are filled, in the statement's order.
+        columns: those that are filled, in the statement's order; ``_KEY`` and ``_VAL`` may be among them.
         rows: for each row of VALUES its cells; None where the engine has to work them out.
         source: VALUES, without DEFAULT in it, or the query.
         defaults: value of each column that is not filled but has a DEFAULT.
@@ -54,6 +53,8 @@ def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
     plan = prepared.plan
     if plan is None or plan.name != table.name or plan.schema is not table.schema:
         plan = prepared.plan = _plan(prepared, table)
+        # Under another name than its own a table may be hidden by one that is made later.
+        prepared.shortcut = _shortcut(prepared, plan, table) if node.name == table.name else None
     merge = prepared.kind == "MERGE"
     if plan.rows is None:
         with changing(grid, table):
@@ -79,6 +80,13 @@ def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
         return insert_rows(table, pairs)
 
 
+def _shortcut(prepared: Prepared, plan: _Plan, table: Any) -> Callable[[Any, Any], Any] | None:
+    if prepared.kind != "INSERT" or plan.rows is None or len(plan.rows) != 1:
+        return None
+    filled = {column.name: cell.mark for column, cell in zip(plan.columns, plan.rows[0], strict=True)}
+    return insert_shortcut(table, filled, plan.defaults, prepared.marks)
+
+
 _REFUSED = {
     "conflict": "ON CONFLICT",
     "returning": "RETURNING",
@@ -87,7 +95,11 @@ _REFUSED = {
     "overwrite": "OVERWRITE",
     "ignore": "IGNORE",
     "with_": "WITH before it",
-    "default": "DEFAULT VALUES",
+}
+_HINTS = {
+    "returning": "SELECT the rows afterwards",
+    "with_": "write WITH after INSERT INTO t",
+    "by_name": "name the columns after the table",
 }
 
 
@@ -95,48 +107,32 @@ def _target(prepared: Prepared) -> exp.Table:
     tree = prepared.node
     for part, name in _REFUSED.items():
         if tree.args.get(part):
-            raise SqlError(f"INSERT with {name} is not there; MERGE INTO writes over rows")
+            hint = _HINTS.get(part, "MERGE INTO writes over rows")
+            raise SqlError(f"INSERT with {name} is not there; {hint}")
     node = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
     if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
         raise SqlError(f"{prepared.kind} INTO needs a table's name")
     return node
 
 
-def defaults_of(table: Any) -> dict[str, exp.Expression]:
-    """Column -> the literal of its DEFAULT."""
-    written = ((table.options or {}).get("sql") or {}).get("defaults") or {}
-    return {name: parse(tokenize(text), text) for name, text in written.items()}
-
-
 def _plan(prepared: Prepared, table: Any) -> _Plan:
-    tree, text, schema = prepared.node, prepared.text, table.schema
+    tree, schema = prepared.node, table.schema
+    what = f"{prepared.kind} INTO {table.name}"
+    source = tree.args.get("expression")
     if isinstance(tree.this, exp.Schema):
-        columns = []
-        for name in tree.this.expressions:
-            if not isinstance(name, exp.Identifier):
-                raise SqlError(f"{prepared.kind} INTO {table.name}: the column list takes names only")
-            columns.append(find_column(schema, name, text, table.name))
-            if columns.count(columns[-1]) > 1:
-                start, length = span(name)
-                raise syntax_error(text, start, f"column {columns[-1].name} is named twice", length)
+        columns = filled_columns(what, tree.this.expressions, table, prepared.text)
+    elif tree.args.get("default"):  # INSERT INTO t DEFAULT VALUES
+        columns = list(schema.columns)
+        source = exp.Values(expressions=[exp.Tuple(expressions=[exp.var("DEFAULT") for _ in columns])])
     else:
         columns = list(schema.columns)
     _check_merge_key(prepared, table)
-    defaults = defaults_of(table)
-    filled = {column.name for column in columns}
-    for name in schema.key:
-        if name not in filled and name not in defaults:
-            raise SqlError(f"{prepared.kind} INTO {table.name} gives no value for its key column {name}")
-    rest = {
-        name: convert(constant(node).get({}), schema[name])  # type: ignore[union-attr]
-        for name, node in defaults.items()
-        if name not in filled
-    }
-    source = tree.args.get("expression")
+    written = defaults_of(table)
+    rest = default_values(what, columns, table)
     rows = None
     if isinstance(source, exp.Values):
         source = source.copy()  # the statement outlives this table and its defaults
-        rows = _cells(source, table, columns, defaults)
+        rows = _cells(source, table, columns, written)
     return _Plan(table.name, schema, columns, rows, source, rest)
 
 
@@ -171,7 +167,7 @@ def _cells(
             found = constant(cell)
             if found is None:
                 plain = False
-            elif found.fixed:  # converted once, here
+            elif found.fixed and not is_made_up(table.schema, column):  # converted once, here
                 value = convert(found.get({}), column)
                 made.append(Constant(lambda _, value=value: value, True))
             else:
@@ -185,7 +181,10 @@ def _row(plan: _Plan, cells: list[Constant], params: Mapping[str, Any]) -> dict[
     row = dict(plan.defaults)
     for column, cell in zip(plan.columns, cells, strict=True):
         value = cell.get(params)
-        row[column.name] = value if cell.fixed else convert(value, column)
+        if is_made_up(plan.schema, column):
+            row.update(expand_value(column, value))
+        else:
+            row[column.name] = value if cell.fixed else convert(value, column)
     return row
 
 
@@ -210,16 +209,4 @@ def _evaluated(grid: Any, table: Any, prepared: Prepared, plan: _Plan, params: M
         raise SqlError(f"{prepared.kind} INTO {table.name} needs VALUES or SELECT")
     bound = bind(query, grid, prepared.text)
     found = evaluate(grid, bound, params, plan.columns, target=table.name)
-    by_name = {column.name: found.column(i) for i, column in enumerate(plan.columns)}
-    arrays = []
-    for column in plan.schema.columns:
-        if column.name in by_name:
-            arrays.append(by_name[column.name])
-            continue
-        default = plan.defaults.get(column.name)
-        kind = user_type(column.type)
-        if default is None:
-            arrays.append(pa.chunked_array([pa.nulls(found.num_rows, kind)], kind))
-        else:
-            arrays.append(pa.chunked_array([pa.array([default] * found.num_rows, kind)], kind))
-    return pa.Table.from_arrays(arrays, names=plan.schema.names)
+    return complete(plan.schema, plan.columns, plan.defaults, found)

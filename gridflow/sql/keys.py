@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import itertools
+import math
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,16 +28,16 @@ class NotExact(Exception):
 
 @dataclass(frozen=True)
 class KeyLookup:
-    """For each key column the constants it may equal.
+    """The keys that a WHERE leaves.
 
     Attributes:
         columns: the key columns, in the key's order.
-        choices: their constants.
+        alternatives: several where the WHERE has an OR: in each, for each key column the constants it may equal.
         whole: whether the WHERE says nothing else.
     """
 
     columns: tuple[Column, ...]
-    choices: tuple[tuple[Constant, ...], ...]
+    alternatives: tuple[tuple[tuple[Constant, ...], ...], ...]
     whole: bool
 
     def keys(self, params: Mapping[str, Any]) -> list[Any]:
@@ -45,79 +46,113 @@ class KeyLookup:
         Raises:
             NotExact: a parameter's type calls for a scan.
         """
-        each = [
-            [exact(choice.get(params), column) for choice in choices]
-            for column, choices in zip(self.columns, self.choices, strict=True)
-        ]
-        if len(each) == 1:
-            return list(dict.fromkeys(each[0]))
-        return list(dict.fromkeys(itertools.product(*each)))
+        found: dict[Any, None] = {}
+        for alternative in self.alternatives:
+            each = [
+                # Nothing equals a null.
+                [exact(v, column) for v in (choice.get(params) for choice in choices) if v is not None]
+                for column, choices in zip(self.columns, alternative, strict=True)
+            ]
+            found.update(dict.fromkeys(each[0] if len(each) == 1 else itertools.product(*each)))
+        return list(found)
 
 
-def find_lookup(where: exp.Expression | None, schema: Schema, labels: set[str]) -> KeyLookup | None:
+# Column (upper case) -> the constants it may equal: what one alternative says of the key columns.
+_Choices = dict[str, tuple[Constant, ...]]
+
+
+def find_lookup(
+    where: exp.Expression | None, schema: Schema, labels: set[str], bare: Callable[[str], bool] | None = None
+) -> KeyLookup | None:
     """The lookup of a WHERE that fixes every key column by ``=`` or ``IN`` of constants, else None.
 
     Args:
         where: the condition, or a Where node.
         schema: the table's.
         labels: upper-case names by which the statement may qualify the table's columns.
+        bare: whether a column's upper-case name without a label means this table's; None: always.
     """
     if isinstance(where, exp.Where):
         where = where.this
     if where is None:
         return None
-    by_name = {c.name.upper(): c for c in schema.key_columns}
-    if len(by_name) != len(schema.key):  # keys that differ only in case
+    names = {c.name.upper(): c.name.upper() for c in schema.key_columns}
+    if len(names) != len(schema.key):  # keys that differ only in case
         return None
-    found: dict[str, tuple[Constant, ...]] = {}
-    whole = True
-    for part in conjuncts(where):
-        name, choices = _fixed(part, labels)
-        column = by_name.get(name.upper())
-        if column is None or not choices or column.name in found:
-            whole = False
-        else:
-            found[column.name] = choices
-    if len(found) != len(schema.key):
+    if len(schema.key) == 1 and "_KEY" not in (name.upper() for name in schema.names):
+        names["_KEY"] = schema.key[0].upper()
+
+    def key_column(node: exp.Expression) -> str:
+        if not isinstance(node, exp.Column) or not isinstance(node.this, exp.Identifier):
+            return ""
+        label = node.table.upper()
+        if label not in labels if label else bare is not None and not bare(node.name.upper()):
+            return ""
+        return names.get(node.name.upper(), "")
+
+    found, whole = _alternatives(where, key_column)
+    wanted = [name.upper() for name in schema.key]
+    if any(set(one) != set(wanted) for one in found):
         return None
-    total = 1
-    for choices in found.values():
-        total *= len(choices)
+    total = sum(math.prod(len(choices) for choices in one.values()) for one in found)
     if total > MOST_KEYS:
         return None
-    return KeyLookup(schema.key_columns, tuple(found[name] for name in schema.key), whole)
+    listed = tuple(tuple(one[name] for name in wanted) for one in found)
+    return KeyLookup(schema.key_columns, listed, whole)
 
 
-def conjuncts(node: exp.Expression) -> Iterator[exp.Expression]:
-    """The parts of a condition that all must hold."""
-    if isinstance(node, exp.Paren):
-        yield from conjuncts(node.this)
-    elif isinstance(node, exp.And):
-        yield from conjuncts(node.this)
-        yield from conjuncts(node.expression)
+def _alternatives(node: exp.Expression, key_column: Callable[[exp.Expression], str]) -> tuple[list[_Choices], bool]:
+    """What a condition says of the key columns, and whether that is all it says. An alternative may say nothing."""
+    node = node.unnest()
+    if isinstance(node, exp.Or):
+        parts = [_alternatives(part, key_column) for part in node.flatten()]
+        either = [one for found, _ in parts for one in found]
+        return (either, all(whole for _, whole in parts)) if len(either) <= MOST_KEYS else ([{}], False)
+    if isinstance(node, exp.And):
+        both: list[_Choices] = [{}]
+        all_whole = True
+        for part in node.flatten():
+            found, whole = _alternatives(part, key_column)
+            if len(both) * len(found) > MOST_KEYS or any(set(a) & set(b) for a in both for b in found):
+                whole = False  # what is fixed already stays: the engine looks at the rest
+            else:
+                both = [{**a, **b} for a in both for b in found]
+            all_whole = all_whole and whole
+        return both, all_whole
+    found = _fixed(node, key_column)
+    return (found, True) if found else ([{}], False)
+
+
+def _fixed(node: exp.Expression, key_column: Callable[[exp.Expression], str]) -> list[_Choices]:
+    """The alternatives of ``c = x``, ``c IN (x, y)`` and the same of tuples; none if it is anything else."""
+    if isinstance(node, exp.EQ):
+        return _equal(node.this, node.expression, key_column) or _equal(node.expression, node.this, key_column)
+    if not isinstance(node, exp.In) or not node.expressions or node.args.get("query"):
+        return []
+    if isinstance(node.this.unnest(), exp.Tuple):
+        each = [_equal(node.this, item, key_column) for item in node.expressions]
+        return [one for found in each for one in found] if all(each) else []
+    name = key_column(node.this)
+    values = tuple(constant(item) for item in node.expressions)
+    return [{name: values}] if name and all(v is not None for v in values) else []  # type: ignore[dict-item]
+
+
+def _equal(left: exp.Expression, right: exp.Expression, key_column: Callable[[exp.Expression], str]) -> list[_Choices]:
+    """The one alternative of ``column = constant``, or of tuples of them."""
+    left, right = left.unnest(), right.unnest()
+    if isinstance(left, exp.Tuple) and isinstance(right, exp.Tuple):
+        pairs = list(zip(left.expressions, right.expressions, strict=False))
+        if len(left.expressions) != len(right.expressions):
+            return []
     else:
-        yield node
-
-
-def _fixed(part: exp.Expression, labels: set[str]) -> tuple[str, tuple[Constant, ...]]:
-    """The column and the constants of ``c = x`` or ``c IN (x, y)``."""
-    if isinstance(part, exp.EQ):
-        for column, other in ((part.this, part.expression), (part.expression, part.this)):
-            value = constant(other)
-            if value is not None and is_column(column, labels):
-                return column.name, (value,)
-    elif isinstance(part, exp.In) and is_column(part.this, labels) and part.expressions:
-        values = tuple(constant(item) for item in part.expressions)
-        if not part.args.get("query") and all(value is not None for value in values):
-            return part.this.name, values  # type: ignore[return-value]
-    return "", ()
-
-
-def is_column(node: exp.Expression, labels: set[str]) -> bool:
-    """Whether an expression is a column, by its name alone or qualified with one of the labels."""
-    if not isinstance(node, exp.Column) or not isinstance(node.this, exp.Identifier):
-        return False
-    return not node.table or node.table.upper() in labels
+        pairs = [(left, right)]
+    found: _Choices = {}
+    for column, value in pairs:
+        name, fixed = key_column(column), constant(value)
+        if not name or name in found or fixed is None:
+            return []
+        found[name] = (fixed,)
+    return [found]
 
 
 _EXACT: dict[str, type | tuple[type, ...]] = {
@@ -134,7 +169,7 @@ def exact(value: Any, column: Column) -> Any:
     """A constant as a key, where ``=`` means the same in SQL and to the key.
 
     Raises:
-        NotExact: it needs a cast, or is null.
+        NotExact: it needs a cast.
     """
     dtype: Type = column.type
     if hasattr(value, "dtype") and hasattr(value, "item"):

@@ -10,6 +10,9 @@ from sqlglot import exp
 from ..errors import ColumnNotFound, SqlError, TableNotFound, did_you_mean
 from ..schema import Column, Schema
 from .bound import Bound, Source, no_column, span
+from .functions import call_bare
+from .pseudo import spell_out
+from .spelling import KEYWORDS, nearest
 from .text import point
 
 # What may stand in FROM: tables, queries, values, and functions that make rows of their arguments.
@@ -45,7 +48,9 @@ def find_table(grid: Any, node: exp.Table, text: str) -> Any:
         if near:
             quoted = " or ".join(f'"{other}"' for other in near)
             raise SqlError(point(text, start, f"{name} could be {quoted}: quote the one you mean", length))
-    raise TableNotFound(point(text, start, f"no table {name}; {did_you_mean(name, known)}", length))
+    keyword = nearest(name, KEYWORDS, 0.7) if node.alias and not node.this.args.get("quoted") else ""  # DELETE FORM t
+    message = f"no table {name}{keyword or '; ' + did_you_mean(name, known)}"
+    raise TableNotFound(point(text, start, message, length))
 
 
 def find_column(schema: Schema, node: exp.Identifier, text: str, table: str) -> Column:
@@ -76,7 +81,7 @@ def bind(tree: exp.Expression, grid: Any, text: str) -> Bound:
     """
     _check_table_functions(tree)
     tree = tree.copy()
-    sources: dict[str, Source] = {}
+    sources: dict[tuple[str, bool], Source] = {}
     of_node: dict[int, Source] = {}
     labels: dict[str, list[Source]] = {}
     exact = True
@@ -89,7 +94,11 @@ def bind(tree: exp.Expression, grid: Any, text: str) -> Bound:
             continue
         table = find_table(grid, node, text)
         exact = exact and table.name == node.name
-        source = sources.setdefault(table.name, Source(table.name, table.schema, f"gridflow_{len(sources)}"))
+        is_target = bool(node.meta.get("target"))
+        source = sources.setdefault(
+            (table.name, is_target),
+            Source(table.name, table.schema, f"gridflow_{len(sources)}", target=is_target),
+        )
         label = node.alias or node.name
         of_node[id(node)] = source
         labels.setdefault(label.upper(), []).append(source)
@@ -99,6 +108,8 @@ def bind(tree: exp.Expression, grid: Any, text: str) -> Bound:
         node.set("db", None)
         if node.args.get("pivots"):
             source.every = True
+    spell_out(tree, of_node, text)
+    call_bare(tree, {name.upper() for source in sources.values() for name in source.schema.names})
     bound = Bound(tree, list(sources.values()), {}, text, exact)
     _mark_wide(tree, bound, of_node, labels)
     _rename_twins(bound)

@@ -2,7 +2,7 @@
 
 Four shortcuts, none of which changes a result:
 
-    key lookup   a WHERE that fixes the primary key reads those rows by key, without a flush or a scan
+    key lookup   a WHERE that fixes a table's primary key reads those rows by key, without a flush or a scan
     index        a WHERE on the columns of an index reads the rows that the index finds; see ``indexes``
     direct       SELECT of plain columns and nothing else: the answer is the mapping itself
     late         a tensor that only passes through is not given to DuckDB: it answers with row numbers,
@@ -25,10 +25,11 @@ from .constants import Constant, constant
 from .dialect import to_duckdb, to_ignite
 from .indexes import Conditions, Lookup, find_conditions
 from .indexes import look_up as look_up_indexed
-from .keys import KeyLookup, NotExact, find_lookup
+from .keys import KeyLookup, NotExact
+from .lookups import ByKey, is_plain, look_up, lookup_of, row_maker
 from .names import bind
 from .statements import Prepared
-from .to_engine import arrow_of_rows, for_duckdb
+from .to_engine import for_duckdb
 
 #: Column of row numbers that DuckDB sees where tensors come late.
 ROW = "gridflow row"
@@ -41,7 +42,7 @@ class Plan:
     Attributes:
         bound: the statement with its tables found.
         sql: for DuckDB.
-        lookup: the keys that its only table is read by.
+        lookups: table -> the keys that it is read by; the others are scanned.
         conditions: what indexes of its only table may answer.
         plain: (column, label) of each result column where they are what an exact index lookup gives.
         direct: (column, label) of each result column where DuckDB is not needed; with a lookup only if its
@@ -50,11 +51,12 @@ class Plan:
         late: result column -> column of the only table.
         columns: of each result column the column of the only table that it is, where that can be told.
         labels: of all result columns, where some come late.
+        by_key: how results are made of values, where the plan is direct and has a lookup.
     """
 
     bound: Bound
     sql: str
-    lookup: KeyLookup | None = None
+    lookups: dict[str, KeyLookup] = field(default_factory=dict)
     conditions: Conditions | None = None
     plain: list[tuple[str, str]] | None = None
     direct: list[tuple[str, str]] | None = None
@@ -63,6 +65,12 @@ class Plan:
     late: dict[int, str] = field(default_factory=dict)
     columns: list[str | None] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    by_key: ByKey | None = None
+
+    @property
+    def lookup(self) -> KeyLookup | None:
+        """The keys of the only table."""
+        return self.lookups.get(self.bound.sources[0].name) if len(self.bound.sources) == 1 else None
 
 
 def plan_for(prepared: Prepared, grid: Any) -> tuple[Plan, list[Any]]:
@@ -130,7 +138,13 @@ def _name_projections(bound: Bound, labels: tuple[str, ...]) -> None:
 
 def _take_shortcuts(plan: Plan) -> None:
     tree, bound = plan.bound.tree, plan.bound
-    if not isinstance(tree, exp.Select) or len(bound.sources) != 1 or bound.originals:
+    if bound.originals:
+        return
+    for source in bound.sources:
+        lookup = lookup_of(tree, source, bound)
+        if lookup is not None:
+            plan.lookups[source.name] = lookup
+    if not isinstance(tree, exp.Select) or len(bound.sources) != 1:
         return
     source = bound.sources[0]
     tables = list(tree.find_all(exp.Table))
@@ -138,11 +152,9 @@ def _take_shortcuts(plan: Plan) -> None:
     if len(tables) != 1 or from_ is None or from_.this is not tables[0] or tree.args.get("joins"):
         return
     table = tables[0]
-    alias = table.args.get("alias")
-    if set(_given(table)) - {"this", "alias"} or (alias and alias.args.get("columns")):
+    if not is_plain(table):
         return
     labels = {table.alias.upper()}
-    plan.lookup = find_lookup(tree.args.get("where"), source.schema, labels)
     plan.conditions = find_conditions(tree.args.get("where"), source.schema, labels)
     columns = _plain_projections(tree, source.schema, labels)
     if columns is None:
@@ -155,6 +167,10 @@ def _take_shortcuts(plan: Plan) -> None:
     if limits is not None and len(pairs) == len(columns) and (not given or by_key_only):
         plan.direct = pairs
         plan.limit, plan.offset = limits
+        if by_key_only:
+            types = tuple(source.schema[name].type for name, _ in pairs)
+            row = row_maker(source.schema, [name for name, _ in pairs])
+            plan.by_key = ByKey(tuple(label for _, label in pairs), types, row)
         return
     if limits is not None and len(pairs) == len(columns) and given == {"where"} and plan.conditions is not None:
         plan.plain = pairs if plan.conditions.whole else None
@@ -253,24 +269,26 @@ def read(plan: Plan, tables: list[Any], params: Mapping[str, Any]) -> tuple[dict
     Returns:
         What DuckDB gets; the only table's rows for a direct or late plan; whether they are the result already.
     """
-    direct = plan.direct is not None
-    if plan.lookup is not None:
-        try:
-            rows = look_up(tables[0], plan.lookup.keys(params))
-            return ({}, rows, True) if direct else (_register(plan, [rows]), rows, False)
-        except NotExact:
-            direct = False
-    by_index = look_up_indexed(tables[0], plan.conditions, params) if plan.conditions is not None else None
-    if by_index is not None:
-        return _read_found(plan, by_index)
-    needed = [list(source.columns) for source in plan.bound.sources]
-    if direct and plan.direct is not None:
-        needed = [list(dict.fromkeys(name for name, _ in plan.direct))]
-    elif plan.late:
-        needed = [list(dict.fromkeys([*needed[0], *plan.late.values()]))]
-    rows_of = [table.to_arrow(columns) for table, columns in zip(tables, needed, strict=True)]
+    direct = plan.direct is not None and plan.lookup is None
+    rows_of = []
+    for source, table in zip(plan.bound.sources, tables, strict=True):
+        keys = keys_of(plan, source, params)
+        by_index = indexed(plan, table, params) if keys is None else None
+        if by_index is not None:
+            return _read_found(plan, by_index)
+        columns = list(source.columns)
+        if direct and plan.direct is not None:
+            columns = list(dict.fromkeys(name for name, _ in plan.direct))
+        elif plan.late:
+            columns = list(dict.fromkeys([*columns, *plan.late.values()]))
+        rows_of.append(table.to_arrow(columns) if keys is None else look_up(table, keys, columns))
     whole = rows_of[0] if rows_of else None
     return ({}, whole, True) if direct else (_register(plan, rows_of), whole, False)
+
+
+def indexed(plan: Plan, table: Any, params: Mapping[str, Any]) -> Lookup | None:
+    """What an index of the only table finds; None where it is scanned."""
+    return None if plan.conditions is None else look_up_indexed(table, plan.conditions, params)
 
 
 def _read_found(plan: Plan, lookup: Lookup) -> tuple[dict[str, pa.Table], pa.Table | None, bool]:
@@ -286,16 +304,13 @@ def _read_found(plan: Plan, lookup: Lookup) -> tuple[dict[str, pa.Table], pa.Tab
     return {source.registered: shown}, whole, False
 
 
-def look_up(table: Any, keys: list[Any]) -> pa.Table:
-    """The rows under these keys, of all columns."""
-    schema = table.schema
-    single = len(schema.key) == 1
-    rows = []
-    for key, value in table.get_all(keys).items():
-        parts = dict(zip(schema.key, (key,) if single else key, strict=True))
-        parts.update({"_VAL": value} if schema.plain_value else value)
-        rows.append([parts.get(name) for name in schema.names])
-    return arrow_of_rows(schema, rows)
+def keys_of(plan: Plan, source: Source, params: Mapping[str, Any]) -> list[Any] | None:
+    """The keys by which a table is read; None where it is scanned."""
+    lookup = plan.lookups.get(source.name)
+    try:
+        return None if lookup is None else lookup.keys(params)
+    except NotExact:
+        return None
 
 
 def _register(plan: Plan, tables: list[pa.Table]) -> dict[str, pa.Table]:

@@ -11,10 +11,9 @@ from ..errors import SqlError
 from ..schema import Type
 from .engine import run
 from .from_engine import fit, from_duckdb
-from .indexes import look_up
 from .names import find_table
 from .params import plain
-from .plan import Plan, plan_for, read, take_rows
+from .plan import Plan, indexed, keys_of, plan_for, read, take_rows
 from .problems import translated
 from .result import Result
 from .statements import Prepared
@@ -28,6 +27,15 @@ def execute_query(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> R
         SqlError: whatever else DuckDB finds wrong, in its words.
     """
     plan, tables = plan_for(prepared, grid)
+    if plan.by_key is not None:
+        keys = keys_of(plan, plan.bound.sources[0], params)
+        if keys is not None:
+            names, types, row = plan.by_key.names, plan.by_key.types, plan.by_key.row
+            found = [row(key, value) for key, value in tables[0].get_all(keys).items()]
+            if plan.limit is not None or plan.offset is not None:
+                first, count = _limits(plan, params)
+                found = found[first:] if count is None else found[first : first + count]
+            return Result.of_values(names, types, found)
     if len(tables) > 1:
         tables = grid.together(tables)
     read_rows, whole, direct = read(plan, tables, params)
@@ -64,9 +72,14 @@ def _direct(plan: Plan, table: pa.Table, params: Mapping[str, Any]) -> pa.Table:
     assert pairs is not None  # else the rows are not the result
     columns = [table.column(name) for name, _ in pairs]
     rows = pa.Table.from_arrays(columns, names=[label for _, label in pairs])
-    offset = _count("OFFSET", plan.offset.get(params)) if plan.offset else 0
-    limit = _count("LIMIT", plan.limit.get(params)) if plan.limit else None
-    return rows.slice(min(offset or 0, rows.num_rows), limit)
+    first, count = _limits(plan, params)
+    return rows.slice(min(first, rows.num_rows), count)
+
+
+def _limits(plan: Plan, params: Mapping[str, Any]) -> tuple[int, int | None]:
+    """How many rows of a direct or plain plan are left out, and how many follow at most."""
+    first = _count("OFFSET", plan.offset.get(params)) if plan.offset else 0
+    return first or 0, _count("LIMIT", plan.limit.get(params)) if plan.limit else None
 
 
 def _count(what: str, value: Any) -> int | None:
@@ -100,21 +113,26 @@ def explain(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> Result:
     """What would be read, a line a table, and DuckDB's plan."""
     plan, tables = plan_for(prepared, grid)
     lines = []
-    for source in plan.bound.sources:
+    for source, table in zip(plan.bound.sources, tables, strict=True):
         columns = [name for name, _ in plan.direct] if plan.direct is not None else source.columns
-        parts = [f"{source.name}: {', '.join(columns)}"]
+        keys = keys_of(plan, source, params)
+        by_index = indexed(plan, table, params) if keys is None else None
+        if keys is not None:
+            path = f"by key ({', '.join(source.schema.key)}), {len(keys):,} {'key' if len(keys) == 1 else 'keys'}"
+        elif by_index is not None:
+            path = by_index.text
+        else:
+            path = f"scan of {len(table):,} rows"
+        parts = [f"{source.name}: {path}, columns {', '.join(columns)}"]
         if plan.late:
             parts.append(f"after the engine: {', '.join(dict.fromkeys(plan.late.values()))}")
-        if plan.lookup is not None:
-            parts.append(f"by key ({', '.join(c.name for c in plan.lookup.columns)})")
-        if plan.direct is not None:
+        if plan.direct is not None and (keys is not None or plan.lookup is None):
             parts.append("without the engine")
-        by_index = look_up(tables[0], plan.conditions, params) if plan.lookup is None and plan.conditions else None
-        if by_index is not None:
-            parts.append(by_index.text)
-            if plan.plain is not None and by_index.found.exact:
-                parts.append("without the engine")
+        if plan.plain is not None and by_index is not None and by_index.found.exact:
+            parts.append("without the engine")
         lines.append("; ".join(parts))
+    if plan.by_key is not None and "without the engine" in lines[0]:
+        return Result(pa.table({"PLAN": pa.array(lines, pa.string())}), statement="EXPLAIN")
     read_rows, _, direct = read(plan, tables, params)
     if not direct:
         with translated(plan.bound):

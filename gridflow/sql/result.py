@@ -11,9 +11,12 @@ import pyarrow as pa
 
 from ..schema import Type
 from ..storage.values import to_python
+from .to_engine import arrow_column
 
 _SHOWN_ROWS = 20
 _SHOWN_WIDTH = 40
+# Python's floats have more digits than these types.
+_FLOATS = {pa.float32(): np.float32, pa.float16(): np.float16}
 
 
 class Result:
@@ -21,11 +24,11 @@ class Result:
 
     Rows are held as Arrow, often as views of the grid's mapping, and become Python values when they are
     fetched: a tensor a numpy array of its shape, a UUID a ``uuid.UUID``, a DECIMAL a ``decimal.Decimal``, a
-    DATE or TIMESTAMP a ``datetime`` (but in nanoseconds, or after the year 9999, a ``numpy.datetime64``). A
-    result is immutable; any thread may read it.
+    DATE or TIMESTAMP a ``datetime`` (but in nanoseconds, or after the year 9999, a ``numpy.datetime64``). Rows
+    that were read by key are held as Python values, and become Arrow when that is asked for. A result is
+    immutable; any thread may read it.
 
     Attributes:
-        columns: names of the result's columns, in order; none for a statement without rows.
         rowcount: rows of a query; rows that were inserted, updated, merged or deleted.
         statement: what was executed: ``SELECT``, ``INSERT``, ``CREATE TABLE``, ...
 
@@ -49,13 +52,41 @@ class Result:
         self._rows = rows
         # Arrow does not say all about a value: what is known of each column's type beyond it.
         self._types = tuple(types) if rows is not None and len(types) == rows.num_columns else ()
-        self.columns: list[str] = [] if rows is None else list(rows.column_names)
+        self._python: list[tuple[Any, ...]] | None = None
+        self._names: tuple[str, ...] = () if rows is None else tuple(rows.column_names)
         self.rowcount = rowcount if rowcount is not None else (0 if rows is None else rows.num_rows)
         self.statement = statement
 
+    @classmethod
+    def of_values(cls, names: tuple[str, ...], types: tuple[Type, ...], rows: list[tuple[Any, ...]]) -> Result:
+        """A SELECT's rows as ``Table.get`` gives their values, of columns of these types."""
+        result = cls.__new__(cls)
+        result._rows, result._types, result._python, result._names = None, types, rows, names
+        result.rowcount, result.statement = len(rows), "SELECT"
+        return result
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the result's columns, in order; none for a statement without rows."""
+        return list(self._names)
+
+    @property
+    def types(self) -> list[Type | None]:
+        """The type of each column that is a table's own; None where only Arrow says what it is."""
+        return list(self._types) or [None] * len(self._names)
+
     def arrow(self) -> pa.Table:
         """All rows as an Arrow table; one without columns where the statement gives no rows."""
-        return pa.table({}) if self._rows is None else self._rows
+        if self._rows is None:
+            if self._python is None:
+                return pa.table({})
+            columns = [
+                arrow_column([row[i] for row in self._python], dtype)
+                for i, dtype in enumerate(self._types)
+                if dtype is not None  # of_values has all of them
+            ]
+            self._rows = pa.Table.from_arrays(columns, names=list(self._names))
+        return self._rows
 
     def df(self) -> Any:
         """All rows as a pandas DataFrame; a tensor is a numpy array in its cell.
@@ -77,6 +108,8 @@ class Result:
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """All rows as tuples of Python values."""
+        if self._python is not None:
+            return list(self._python)
         table = self.arrow()
         if table.num_columns == 0:
             return []
@@ -89,6 +122,9 @@ class Result:
         return [python_values(column, self._type(i)) for i, column in enumerate(columns)]
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        if self._python is not None:
+            yield from self._python
+            return
         for batch in self.arrow().to_batches(max_chunksize=4096):
             if batch.num_columns:
                 yield from zip(*self._values(batch.columns), strict=True)
@@ -97,7 +133,7 @@ class Result:
         return self.arrow().num_rows
 
     def __repr__(self) -> str:
-        if self._rows is None:
+        if not self._names:
             noun = "row" if self.rowcount == 1 else "rows"
             changed = self.statement in ("INSERT", "UPDATE", "MERGE", "DELETE")
             return f"{self.statement}: {self.rowcount} {noun}" if changed else self.statement or "nothing"
@@ -153,7 +189,13 @@ def _typed(value: Any, dtype: Type) -> Any:
 
 
 def _render(table: pa.Table, values: list[list[Any]]) -> str:
-    cells = [[_cell(value) for value in column] for column in values]
+    cells = [
+        [
+            _cell(_FLOATS[column.type](value) if column.type in _FLOATS and value is not None else value)
+            for value in shown
+        ]
+        for column, shown in zip(table.columns, values, strict=True)
+    ]
     names = [_cut(name) for name in table.column_names]
     right = [_is_number(column.type) for column in table.columns]
     widths = [max([len(name), *map(len, column)]) for name, column in zip(names, cells, strict=True)]

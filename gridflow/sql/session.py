@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from sqlglot import exp
 
 from ..errors import SqlError, TransactionConflictError
 from .executors import EXECUTORS
@@ -17,6 +20,9 @@ IN_TRANSACTION = ("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "S
 #: How often a statement runs at most, where others write the rows that it has read.
 TRIES = 4
 
+#: So many statements are remembered that are executed again and again.
+MOST_SHORTCUTS = 512
+
 
 class Session:
     """Executes SQL on anything with the face of a Grid. One thread uses it at a time.
@@ -28,6 +34,8 @@ class Session:
     def __init__(self, grid: Any):
         self.grid = grid
         self._transaction: Any = None
+        # text -> the short way of its only statement; empty while a transaction is open.
+        self._shortcuts: dict[str, Callable[[Any, Any], Result | None]] = {}
 
     @property
     def in_transaction(self) -> bool:
@@ -36,11 +44,20 @@ class Session:
 
     def execute(self, text: str, params: Any = None) -> Result:
         """Execute one statement, or several with semicolons between them; see ``gridflow.sql.execute``."""
+        shortcut = self._shortcuts.get(text)
+        if shortcut is not None:
+            done = shortcut(self.grid, params)
+            if done is not None:
+                return done
         statements = prepare(text)
         assigned = assign([statement.marks for statement in statements], params)
         result = Result()
         for statement, values in zip(statements, assigned, strict=True):
             result = self._one(statement, values)
+        if len(statements) == 1 and statements[0].shortcut is not None and self._transaction is None:
+            if len(self._shortcuts) >= MOST_SHORTCUTS:
+                self._shortcuts.clear()
+            self._shortcuts[text] = statements[0].shortcut
         return result
 
     def _one(self, statement: Prepared, values: dict[str, Any]) -> Result:
@@ -49,7 +66,7 @@ class Session:
             _CONTROLS[kind](self, statement)
             return Result(statement=kind)
         if self._transaction is None:
-            if kind in ("UPDATE", "DELETE") and hasattr(self.grid, "transaction"):
+            if _follows_from_reading(statement) and hasattr(self.grid, "transaction"):
                 return self._change(statement, values)
             return EXECUTORS[kind](self.grid, statement, values)
         if kind not in IN_TRANSACTION:
@@ -80,6 +97,7 @@ class Session:
         begin = getattr(self.grid, "transaction", None)
         if begin is None:
             raise SqlError("BEGIN: this is inside a transaction already")
+        self._shortcuts.clear()
         self._transaction = begin()
 
     def commit(self) -> None:
@@ -97,6 +115,11 @@ class Session:
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
             transaction.rollback()
+
+
+def _follows_from_reading(statement: Prepared) -> bool:
+    """Whether a statement changes rows that it has read."""
+    return statement.kind in ("UPDATE", "DELETE") or isinstance(statement.node, exp.Merge)
 
 
 def _begin(session: Session, statement: Prepared) -> None:

@@ -11,9 +11,10 @@ from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
 from ..errors import SqlError, did_you_mean
-from . import alter, ddl, index_ddl
+from . import alter, create_as, ddl, index_ddl
 from .dialect import parse, tokenize
 from .params import Marks
+from .spelling import nearest
 from .text import point, syntax_error
 from .tokens import Tokens, parse_table_name
 
@@ -40,7 +41,7 @@ _KNOWN += ("BEGIN", "COMMIT", "ROLLBACK")
 
 @dataclass(eq=False)
 class Prepared:
-    """A parsed statement. Never changed after it is made, but for ``plan``.
+    """A parsed statement. Never changed after it is made, but for ``plan`` and ``shortcut``.
 
     Attributes:
         kind: ``SELECT``, ``EXPLAIN``, ``INSERT``, ``CREATE TABLE``, ...
@@ -49,6 +50,8 @@ class Prepared:
         text: the whole text it stands in.
         labels: names of a query's columns as the text has them, where they have no others.
         plan: what its executor worked out for the tables it met; it checks that they are still the same.
+        shortcut: given a grid and the parameters as they came, the result if they are plain enough, else None,
+            and then nothing has happened.
     """
 
     kind: str
@@ -57,6 +60,7 @@ class Prepared:
     text: str
     labels: tuple[str, ...] = ()
     plan: Any = field(default=None, repr=False)
+    shortcut: Callable[[Any, Any], Any] | None = field(default=None, repr=False)
 
 
 def prepare(text: str) -> tuple[Prepared, ...]:
@@ -105,42 +109,83 @@ def _prepare_one(tokens: list[Token], text: str) -> Prepared:
             return _SQLGLOT_GRAMMAR[kind](tokens, text)
     if word in ("CREATE", "DROP"):
         what = f"{word} {second}".strip()
-        raise syntax_error(text, tokens[0].start, f"{what} is not there; there are {word} TABLE and INDEX", len(word))
+        hint = nearest(second, ["TABLE", "INDEX"])
+        if hint:
+            hint = hint.replace("TABLE", f"{word} TABLE").replace("INDEX", f"{word} INDEX")
+        raise syntax_error(
+            text, tokens[0].start, f"{what} is not there{hint or f'; there are {word} TABLE and INDEX'}", len(word)
+        )
     if word in _REFUSED:
         raise syntax_error(text, tokens[0].start, _REFUSED[word], len(word))
-    raise syntax_error(text, tokens[0].start, f"no statement {word}; {did_you_mean(word, _KNOWN)}", len(word))
+    hint = nearest(word, ["CREATE", "DROP"]) or f"; {did_you_mean(word, _KNOWN)}"
+    raise syntax_error(text, tokens[0].start, f"no statement {word}{hint}", len(word))
 
 
 def _select(tokens: list[Token], text: str) -> Prepared:
     return _query("SELECT", tokens, tokens, text)
 
 
+def _table(tokens: list[Token], text: str) -> Prepared:
+    """``TABLE t``: all of it."""
+    tree = exp.select("*").from_(parse_table_name(tokens[1:], text)) if len(tokens) > 1 else None
+    if tree is None:
+        raise syntax_error(text, tokens[0].start, "a table's name is missing after TABLE", len("TABLE"))
+    return Prepared("SELECT", tree, Marks(), text)
+
+
 def _explain(tokens: list[Token], text: str) -> Prepared:
     rest = tokens[1:]
     if rest and rest[0].text.upper() == "PLAN":  # EXPLAIN PLAN FOR
         rest = rest[2:]
-    if not rest or rest[0].text.upper() not in ("SELECT", "WITH", "VALUES", "FROM", "("):
+    if not rest or rest[0].text.upper() not in ("SELECT", "WITH", "VALUES", "FROM", "(", "PIVOT", "UNPIVOT"):
         raise syntax_error(text, tokens[0].start, "EXPLAIN takes a query", len("EXPLAIN"))
     return _query("EXPLAIN", rest, rest, text)
 
 
+def _create_table(tokens: list[Token], text: str) -> Prepared:
+    start = create_as.split_query(tokens)
+    if start is None:
+        return Prepared("CREATE TABLE", ddl.parse_create(tokens, text), Marks(), text)
+    query = _query("SELECT", tokens[start:], tokens[start:], text)
+    node = create_as.parse_head(tokens[:start], text, query)
+    return Prepared("CREATE TABLE AS", node, query.marks, text)
+
+
 def _change(tokens: list[Token], text: str) -> Prepared:
     word = tokens[0].text.upper()
-    tree = parse(tokens, text)
+    if word == "INSERT":
+        tokens = _without_hints(tokens)
+    if word == "DELETE" and len(tokens) > 2 and tokens[1].text.upper() == "TOP":
+        tree = parse([tokens[0], *tokens[3:]], text)
+        tree.set("limit", exp.Limit(expression=parse(tokens[2:3], text)))
+    else:
+        tree = parse(tokens, text)
     if word == "DELETE" and not tree.this and len(tree.args.get("tables") or ()) == 1:
         tree.set("this", tree.args["tables"][0])  # DELETE t WHERE ..., as H2 has it
         tree.set("tables", None)
     return Prepared(word, tree, _marks(tree, tokens, text), text)
 
 
+def _without_hints(tokens: list[Token]) -> list[Token]:
+    """An INSERT without DIRECT and SORTED before its SELECT, which would say how H2 is to go about it."""
+    begin = next((i for i, t in enumerate(tokens) if t.token_type in (TokenType.SELECT, TokenType.WITH)), 0)
+    while begin > 3 and tokens[begin - 1].text.upper() in ("DIRECT", "SORTED"):
+        tokens = tokens[: begin - 1] + tokens[begin:]
+        begin -= 1
+    return tokens
+
+
 def _query(kind: str, tokens: list[Token], rest: list[Token], text: str) -> Prepared:
     tree = parse(rest, text)
-    if not isinstance(tree, (exp.Query, exp.Values, exp.Summarize)):
+    if not isinstance(tree, (exp.Query, exp.Values, exp.Summarize, exp.Pivot)):
         raise syntax_error(text, tokens[0].start, f"cannot read {tokens[0].text} here", len(tokens[0].text))
     if isinstance(tree, exp.Values):
         tree = _named_values(tree)
     elif isinstance(tree, exp.Summarize) and isinstance(tree.this, exp.Table):
         tree.set("this", exp.select("*").from_(tree.this))
+    for token, following in zip(rest, rest[1:], strict=False):
+        if token.token_type is TokenType.SELECT and following.token_type is TokenType.FROM:
+            raise syntax_error(text, following.start, "something is missing between SELECT and FROM", len("FROM"))
     labels = _labels(rest, text)
     return Prepared(kind, tree, _marks(tree, tokens, text), text, labels)
 
@@ -269,13 +314,14 @@ def _show(tokens: list[Token], text: str) -> Show:
 
 # What sqlglot parses, by a statement's first word or two.
 _SQLGLOT_GRAMMAR: dict[str, Callable[[list[Token], str], Prepared]] = {
-    **dict.fromkeys(("SELECT", "WITH", "VALUES", "FROM", "(", "SUMMARIZE"), _select),
+    **dict.fromkeys(("SELECT", "WITH", "VALUES", "FROM", "(", "SUMMARIZE", "PIVOT", "UNPIVOT"), _select),
     **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
+    "TABLE": _table,
     "EXPLAIN": _explain,
+    "CREATE TABLE": _create_table,
 }
 # What is parsed here; it takes no parameters.
 _OWN_GRAMMAR: dict[str, Callable[[list[Token], str], Any]] = {
-    "CREATE TABLE": ddl.parse_create,
     "ALTER TABLE": alter.parse_alter,
     "DROP TABLE": ddl.parse_drop,
     **dict.fromkeys(("BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"), _control),

@@ -21,7 +21,9 @@ _LEXEME = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*(\(?)[\s(]*([A-Za-z_]*)", re.DOTALL)
-_QUERY_WORDS = {"SELECT", "WITH", "VALUES", "FROM", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "SUMMARIZE"}
+_QUERY_WORDS = {
+    "SELECT", "WITH", "VALUES", "FROM", "TABLE", "PIVOT", "UNPIVOT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "SUMMARIZE",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

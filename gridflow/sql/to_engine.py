@@ -7,7 +7,6 @@ DuckDB does not have, are copied.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,14 +127,8 @@ def _lower_tensor(array: pa.Array, shape: tuple[int, ...]) -> pa.Array:
     return pa.Array.from_buffers(pa.list_(level.type, shape[0]), count, [validity], offset=begin, children=[level])
 
 
-def arrow_of_rows(schema: Schema, rows: Iterable[Sequence[Any]]) -> pa.Table:
-    """Rows as a table: one value for each column of the schema, as ``Table.get`` gives them."""
-    listed = list(rows)
-    columns = [_array([row[i] for row in listed], c.type) for i, c in enumerate(schema.columns)]
-    return pa.Table.from_arrays(columns, names=schema.names)
-
-
-def _array(items: list[Any], dtype: Type) -> pa.Array:
+def arrow_column(items: list[Any], dtype: Type) -> pa.Array:
+    """Values of a column, as ``Table.get`` gives them, in the type in which tables give it."""
     kind = user_type(dtype)
     if dtype.kind == "TENSOR":
         element = dtype.arrow().value_type

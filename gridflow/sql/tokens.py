@@ -75,6 +75,38 @@ class Tokens:
         return exp.Table(this=identifier(name, first), db=db)
 
 
+def key_list(reader: Tokens) -> tuple[str, ...]:
+    """``(column, ...)``"""
+    reader.expect("(")
+    names = [reader.name("a column's name")]
+    while reader.accept(","):
+        names.append(reader.name("a column's name"))
+    reader.expect(")")
+    return tuple(names)
+
+
+def with_texts(reader: Tokens) -> tuple[str, ...]:
+    """``WITH "a=1,b=2"``, quoted either way, or ``WITH a=1, b=2``."""
+    texts: list[str] = []
+    if not reader.accept("WITH"):
+        return ()
+    while True:
+        token = reader.now
+        if token is not None and token.token_type in (TokenType.IDENTIFIER, TokenType.STRING):
+            reader.at += 1
+            texts.append(token.text)
+        else:
+            name = reader.name("an option")
+            reader.expect("=")
+            value = reader.now
+            if value is None:
+                raise reader.fail(f"expected the value of {name}")
+            reader.at += 1
+            texts.append(f"{name}={value.text}")
+        if not reader.accept(","):
+            return tuple(texts)
+
+
 def is_plain(text: str) -> bool:
     """Whether a text can be a name without quotes."""
     return bool(text) and (text[0].isalpha() or text[0] == "_") and text.replace("$", "_").isidentifier()

@@ -80,9 +80,49 @@ def test_statements_of_one_text_share_the_parameters(grid):
     assert grid.sql("INSERT INTO T VALUES (:x); DELETE FROM T WHERE ID < :y", {"x": 3, "y": 3}).rowcount == 2
 
 
+def test_numbered_parameters_may_be_used_twice_and_in_any_order(grid):
+    assert grid.sql("SELECT ?2, ?1, ?2 || ?1", ["a", "b"]).fetchall() == [("b", "a", "ba")]
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, N INT)")
+    text = "INSERT INTO T VALUES (?2, ?1); SELECT N FROM T WHERE ID = ?2 AND N = ?1"
+    assert grid.sql(text, [10, 1]).fetchall() == [(10,)]
+    for _ in range(2):
+        assert grid.sql("SELECT ID FROM T WHERE ID = ?2", ["unused", 1]).fetchall() == [(1,)]
+
+
+def test_parameters_of_one_statement_stand_in_all_its_parts(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, NAME VARCHAR, N INT); INSERT INTO T VALUES (1, 'a', 1), (2, 'b', 2)")
+    text = """MERGE INTO T USING (VALUES (?, ?), (?, ?)) AS S(A, B) ON T.ID = S.A AND T.N < ?
+        WHEN MATCHED AND B <> ? THEN UPDATE SET NAME = B || ? WHEN NOT MATCHED THEN INSERT VALUES (A, ?, DEFAULT)"""
+    assert grid.sql(text, [1, "one", 3, "three", 9, "none", "!", "new"]).rowcount == 2
+    named = "UPDATE T SET (NAME, N) = (SELECT NAME || :x, N + :y FROM T X WHERE X.ID = :id) WHERE ID IN (:id, 99)"
+    assert grid.sql(named, {"x": "?", "y": 10, "id": 2}).rowcount == 1
+    assert grid.sql("CREATE TABLE C PRIMARY KEY (ID) AS SELECT * FROM T WHERE ID < ?", [3]).rowcount == 2
+    assert grid.sql("SELECT * FROM C ORDER BY ID").fetchall() == [(1, "one!", 1), (2, "b?", 12)]
+    assert grid.sql("SELECT NAME, N FROM T WHERE ID = 3").fetchall() == [("new", None)]
+
+
+def test_whole_rows_are_parameters(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, NAME VARCHAR, PIX UINT8[2])")
+    pixels = np.array([1, 2], "uint8")
+    for key, value in ((1, {"NAME": "a", "PIX": pixels}), (2, {"name": "b"})):
+        grid.sql("INSERT INTO T (_KEY, _VAL) VALUES (?, ?)", [key, value])
+    grid.sql("UPDATE T SET _VAL = ? WHERE _KEY = ?", [{"NAME": "c", "PIX": [3, 4]}, 2])
+    (found,) = grid.sql("SELECT PIX FROM T WHERE _KEY = ?", [1]).fetchall()
+    assert found[0].tolist() == [1, 2]
+    assert grid.table("T").get(2)["NAME"] == "c"
+    assert grid.table("T").get(2)["PIX"].tolist() == [3, 4]
+    grid.sql("CREATE TABLE P (A INT, B VARCHAR, V INT, PRIMARY KEY (A, B))")
+    grid.sql("INSERT INTO P (_KEY, V) VALUES (?, ?)", [(1, "x"), 5])
+    assert grid.table("P").get((1, "x")) == {"V": 5}
+
+
 @pytest.mark.parametrize(
     ("text", "params", "message"),
     [
+        ("SELECT ?, ?1", [1, 2], r"either \? or \?1 parameters, not both"),
+        ("SELECT ?; SELECT ?1", [1, 2], r"have \? and \?1 parameters: use one kind"),
+        ("SELECT ?3", [1, 2], r"the statement has 3 parameters \?, 2 given"),
+        ("SELECT ?0", [1], "parameters are numbered from 1, not 0"),
         ("SELECT ?", None, r"the statement has 1 parameter \?, 0 given"),
         ("SELECT ?, ?", [1], r"the statement has 2 parameters \?, 1 given"),
         ("SELECT 1", [1], "the statement has no parameters, 1 given"),
@@ -249,6 +289,60 @@ def test_rows_are_taken_across_chunks():
         assert taken.to_pylist() == whole.take(pa.array(rows, pa.int64())).to_pylist()
 
 
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("SELECT A.NAME FROM IMAGES A JOIN L B ON A.LABEL = B.ID WHERE A.ID = 5", ["key", "scan"]),
+        ("SELECT A.NAME FROM IMAGES A LEFT JOIN L B ON LABEL = B.ID WHERE A.ID = 5 AND B.ID IN (1, 2)", ["key", "key"]),
+        ("SELECT NAME FROM IMAGES WHERE LABEL IN (SELECT ID FROM L WHERE ID = 3 OR ID = 4)", ["scan", "key"]),
+        ("WITH X AS (SELECT * FROM IMAGES WHERE ID = 7) SELECT * FROM X JOIN L ON X.LABEL = L.ID", ["scan", "key"]),
+        ("SELECT NAME FROM IMAGES WHERE ID = 1 OR (ID = 2 AND LABEL = 2)", ["key"]),
+        ("SELECT COUNT(*) FROM IMAGES WHERE ID IN (1, 2, 3) AND NAME <> 'n2'", ["key"]),
+        ("SELECT NAME FROM IMAGES WHERE ID = 1 OR LABEL = 2", ["scan"]),
+        ("SELECT NAME FROM IMAGES WHERE ID > 1", ["scan"]),
+        # ID could be of either table; a table that is asked for twice is read once; the nearest is among all.
+        ("SELECT NAME FROM IMAGES, L WHERE ID = 1 AND IMAGES.LABEL = L.ID", None),
+        ("SELECT A.NAME FROM IMAGES A JOIN IMAGES B ON A.ID = B.LABEL WHERE A.ID = 1", ["scan"]),
+        ("SELECT L.ID FROM IMAGES A ASOF JOIN L ON A.ID >= L.ID WHERE L.ID = 3", ["scan", "scan"]),
+        ("SELECT NAME FROM IMAGES USING SAMPLE 5 ROWS", ["scan"]),
+    ],
+)
+def test_explain_says_which_tables_are_read_by_key(grid, images, reads, text, paths):
+    grid.sql("CREATE TABLE L (ID INT PRIMARY KEY, TITLE VARCHAR)")
+    grid.sql("INSERT INTO L SELECT RANGE, 'l' || RANGE FROM RANGE(10)")
+    if paths is None:
+        with pytest.raises(SqlError, match="column ID is in more than one table"):
+            grid.sql(text)
+        return
+    plan = [line for (line,) in grid.sql("EXPLAIN " + text).fetchall()][: len(paths)]
+    assert ["key" if ": by key (ID), " in line else "scan" for line in plan] == paths
+    assert all(": by key" in line or ": scan of 1" in line for line in plan)
+    reads.clear()
+    grid.sql(text)
+    assert len(reads) == paths.count("scan")
+
+
+def test_a_result_that_was_read_by_key_is_like_any_other(grid, images):
+    by_key = grid.sql("SELECT ID, PIXELS, NAME AS N FROM IMAGES WHERE ID IN (5, 6)")
+    by_scan = grid.sql("SELECT ID, PIXELS, NAME AS N FROM IMAGES WHERE ID + 0 IN (5, 6) ORDER BY ID")
+    assert (by_key.columns, by_key.rowcount, len(by_key)) == (["ID", "PIXELS", "N"], 2, 2)
+    assert by_key.arrow().schema == by_scan.arrow().schema
+    assert by_key.arrow().equals(by_scan.arrow())
+    assert repr(by_key) == repr(by_scan)
+    assert by_key.df()["N"].tolist() == ["n5", "n6"]
+    assert [row[2] for row in by_key] == ["n5", "n6"]
+    limited = grid.sql("SELECT ID FROM IMAGES WHERE ID IN (1, 2, 3) LIMIT ? OFFSET ?", [5, 1])
+    assert limited.fetchall() == [(2,), (3,)]
+    none = grid.sql("SELECT PIXELS FROM IMAGES WHERE ID = 5000")
+    assert (none.fetchall(), none.arrow().num_rows, none.arrow().schema) == ([], 0, images.to_arrow(["PIXELS"]).schema)
+
+
+def test_floats_of_32_bits_are_shown_with_their_own_digits(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, X REAL, H HALF); INSERT INTO T VALUES (1, 0.1, 0.1), (2, NULL, 2)")
+    assert repr(grid.sql("SELECT X, H FROM T WHERE ID = 1")) == "X   | H\n----+----\n0.1 | 0.1\n(1 row)"
+    assert repr(grid.sql("SELECT X FROM T WHERE ID > 0 ORDER BY ID")) == "X\n----\n 0.1\nNULL\n(2 rows)"
+
+
 # ---- plans and caches ----
 
 
@@ -261,6 +355,113 @@ def test_a_cached_statement_follows_its_table(grid):
         assert grid.sql("SELECT V FROM T WHERE ID = 1").fetchall() == [(value,)]
         assert grid.sql("SELECT V FROM T").fetchall() == [(value,), (value,)]
         grid.sql("DROP TABLE T")
+
+
+def test_an_insert_that_is_executed_again_takes_what_it_took_at_first(grid):
+    grid.sql("CREATE TABLE V (ID INT PRIMARY KEY, N INT, D DOUBLE, NAME VARCHAR DEFAULT 'x')")
+    text, named = "INSERT INTO V (N, ID, D) VALUES (?, ?, ?)", "INSERT INTO V (ID, N) VALUES (:id, :n)"
+    for i in range(3):  # the first time it is planned
+        assert grid.sql(text, [i, i, i + 0.5]).rowcount == 1
+        assert grid.sql(text, ["7", str(i + 10), 5]).rowcount == 1  # with casts
+        assert repr(grid.sql(named, {"id": i + 20, "n": None})) == "INSERT: 1 row"
+        with pytest.raises(DuplicateKeyError, match=f"key {i} already; MERGE INTO V"):
+            grid.sql(text, (1, i, 1.0))
+        for params, error in (
+            ((1, 50, "x"), SchemaError),
+            ((1, None, 1.0), SchemaError),
+            ((1, 2**40, 1.0), SchemaError),
+            ((1, 50), SqlError),
+            ((1, 50, 1.0, 1), SqlError),
+            ({"a": 1}, SqlError),
+            (None, SqlError),
+        ):
+            with pytest.raises(error):
+                grid.sql(text, params)
+        with pytest.raises(SqlError, match="no parameter :x"):
+            grid.sql(named, {"id": 1, "n": 1, "x": 1})
+    rows = grid.sql("SELECT * FROM V ORDER BY ID").fetchall()
+    assert rows[:2] == [(0, 0, 0.5, "x"), (1, 1, 1.5, "x")]
+    assert rows[3:5] == [(10, 7, 5.0, "x"), (11, 7, 5.0, "x")]
+    assert [row[0] for row in rows] == [0, 1, 2, 10, 11, 12, 20, 21, 22]
+
+
+def test_an_insert_goes_to_the_table_that_has_the_very_name(grid):
+    grid.create_table("t", {"ID": "INT"}, key="ID")
+    grid.sql("INSERT INTO T VALUES (?)", [1])
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
+    grid.sql("INSERT INTO T VALUES (?)", [2])
+    assert (list(grid.table("t")), list(grid.table("T"))) == ([1], [2])
+
+
+def test_an_insert_that_is_executed_again_sees_that_the_table_has_other_columns(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, N INT)")
+    for i in range(2):
+        grid.sql("INSERT INTO T VALUES (?, ?)", [i, i])
+        grid.sql("INSERT INTO T (ID, N) VALUES (?, ?)", [i + 10, i])
+    grid.alter_table("T", add={"X": "DOUBLE"}, rename={"N": "M"})
+    with pytest.raises(SqlError, match="row 1 of VALUES has 2 values for 3 columns, ID, M, X"):
+        grid.sql("INSERT INTO T VALUES (?, ?)", [2, 2])
+    with pytest.raises(ColumnNotFound, match="no column N in T"):
+        grid.sql("INSERT INTO T (ID, N) VALUES (?, ?)", [12, 2])
+    grid.sql("INSERT INTO T VALUES (?, ?, ?)", [2, 2, 2.5])
+    assert grid.sql("SELECT * FROM T WHERE ID IN (1, 2)").fetchall() == [(1, 1, None), (2, 2, 2.5)]
+
+
+def test_a_repeated_insert_takes_part_in_a_transaction(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
+    for key in (1, 2):
+        grid.sql("INSERT INTO T VALUES (?)", [key])
+    for end, left in (("ROLLBACK", [1, 2]), ("COMMIT", [1, 2, 3, 4])):
+        grid.sql("BEGIN")
+        for key in (3, 4):
+            assert grid.sql("INSERT INTO T VALUES (?)", [key]).rowcount == 1
+        assert sorted(grid.table("T")) == [1, 2]  # outside of it
+        with pytest.raises(DuplicateKeyError):
+            grid.sql("INSERT INTO T VALUES (?)", [3])
+        grid.sql(end)
+        assert sorted(grid.table("T")) == left
+    assert grid.sql("INSERT INTO T VALUES (?)", [5]).rowcount == 1
+
+
+def test_concurrent_merges_all_count(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, N INT); INSERT INTO T VALUES (1, 0)")
+    table, text = (
+        grid.table("T"),
+        """MERGE INTO T USING (VALUES (1), (2)) AS S(A) ON T.ID = S.A
+        WHEN MATCHED THEN UPDATE SET N = N + 1 WHEN NOT MATCHED THEN INSERT VALUES (A, 1)""",
+    )
+
+    def merge():
+        for _ in range(10):
+            assert grid.sql(text).rowcount == 2
+
+    def put():
+        for i in range(200):
+            table.put(100 + i % 10, {"N": i})
+
+    threads = [threading.Thread(target=work) for work in (merge, merge, put)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert grid.sql("SELECT ID, N FROM T WHERE ID < 100 ORDER BY ID").fetchall() == [(1, 20), (2, 20)]
+
+
+def test_a_name_that_was_looked_up_is_looked_up_again_when_tables_change(grid):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
+    first = grid.table("T")
+    assert grid.table("T") is first
+    assert grid.table("SQL_PUBLIC_T") is first
+    grid.sql("DROP TABLE T")
+    grid.create_table("SQL_PUBLIC_T", {"ID": "INT"}, key="ID")
+    assert grid.table("SQL_PUBLIC_T").name == "SQL_PUBLIC_T"
+    with pytest.raises(gridflow.TableNotFound):
+        grid.table("T")
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
+    assert grid.table("T") is not first
+    grid.close()
+    with pytest.raises(gridflow.GridClosedError):
+        grid.table("T")
 
 
 def test_a_cached_statement_works_on_another_grid(grid, tmp_path):

@@ -22,6 +22,7 @@ STARTS_TENSORFLOW = {"memory", "open", "read"}
 
 METRICS = {
     "index": {"rows", "aggregate", "range", "made"},
+    "sql": {"filter and aggregate", "group by", "insert", "select"},
     "kv": {"put", "get"},
     "load": {"loaded"},
     "memory": {"files", "growth", "whole processes"},

@@ -56,6 +56,8 @@ def test_long_values_are_cut_with_their_length():
 
 def test_float32_is_shown_with_the_digits_it_has():
     assert short(float(np.float32(0.1)), parse_type("REAL")) == "0.1"
+    assert values_of(pa.array([0.1, None, float("inf")], pa.float32())) == [0.1, None, float("inf")]
+    assert values_of(pa.array(np.array([0.1], "float16"))) == [0.1]
 
 
 def test_tensors_are_arrays_of_their_shape_and_nulls_stay_in_place():

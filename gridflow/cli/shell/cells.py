@@ -39,6 +39,9 @@ def values_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:
         kind = column_type(pa.field("", chunk.type))
         if kind is not None and kind.kind == "TENSOR" and len(chunk):
             result += _tensors(chunk, kind)
+        elif kind is not None and kind.kind in ("FLOAT16", "FLOAT32"):  # Python's floats have more digits
+            digits = np.float16 if kind.kind == "FLOAT16" else np.float32
+            result += [None if value is None else float(str(digits(value))) for value in chunk.to_pylist()]
         else:
             result += to_python(_without_padding(chunk), pairs=True)
     return result

@@ -1,0 +1,150 @@
+"""SQL: a query over many rows, a row by its key, and single rows inserted, one thread that asks
+
+Through `grid.sql` with all that it does: the text is looked up among the prepared ones, its tables in the catalog, its
+parameters are checked, and a result is made and fetched.
+
+    query     aggregates behind a filter, and grouped, over 10 M rows of five columns: milliseconds
+    select    one row by its key, ? parameters, every key once, in random order: operations/s
+    insert    one row a statement, ? parameters, each a transaction of its own: operations/s
+
+Beside it DuckDB over the very Arrow table that the grid's mapping is (in a database of its own, with its defaults), and
+SQLite in memory, with statements that its module has cached: in autocommit, which is its fastest form of a transaction
+a statement, by its connection and by one cursor that is kept, and with its journal, which it needs to take a statement
+back, as gridflow can.
+
+    python benchmarks/sql.py [--quick]
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import duckdb
+import numpy as np
+from _harness import GIB, Benchmark, Measured
+
+import gridflow
+
+QUERIES = {
+    "filter and aggregate": "SELECT COUNT(*), SUM(A), AVG(X), MIN(Y), MAX(Y) FROM T WHERE B < 500 AND X > 0.25",
+    "group by": "SELECT B % 100, COUNT(*), SUM(A), AVG(X * Y) FROM T WHERE Y < 0.75 GROUP BY B % 100",
+}
+INSERT = "INSERT INTO T VALUES (?, ?, ?)"
+SELECT = "SELECT NAME, X FROM T WHERE ID = ?"
+SQLITE = ["SQLite in memory", "SQLite in memory, one cursor"]
+
+
+def main() -> None:
+    bench = Benchmark("sql", __doc__, packages=["duckdb"], rounds=7)
+    bench.machine["versions"]["sqlite"] = sqlite3.sqlite_version
+    bench.settings |= {"gridflow": "defaults: durability=process"}
+    measure_queries(bench, 200_000 if bench.quick else 10_000_000)
+    measure_rows(bench, 5_000 if bench.quick else 100_000)
+    bench.finish()
+
+
+def measure_queries(bench: Benchmark, rows: int) -> None:
+    group = f"{rows:,} rows x 5 columns"
+    with bench.scratch(rows * 100 + GIB // 4) as folder, gridflow.connect(folder / "grid") as grid:
+        generator = np.random.default_rng(1)
+        grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, A LONG, B INT, X DOUBLE, Y DOUBLE)")
+        table = grid.table("T")
+        data = {
+            "ID": np.arange(rows),
+            "A": generator.integers(0, 1 << 40, rows),
+            "B": generator.integers(0, 1000, rows, np.int32),
+            "X": generator.random(rows),
+            "Y": generator.random(rows),
+        }
+        table.load(data)
+        bench.settings["segments"] = len(table.snapshot().segments())
+        with closing(duckdb.connect()) as database:
+            database.register("T", table.to_arrow())
+            for text in QUERIES.values():
+                assert close(grid.sql(text).fetchall(), database.execute(text).fetchall())
+            contenders = {
+                "gridflow": partial(time_queries, lambda text: grid.sql(text).fetchall()),
+                "DuckDB over the Arrow table": partial(time_queries, lambda text: database.execute(text).fetchall()),
+            }
+            bench.measure(group, contenders, unit="ms", better="lower")
+        for metric in QUERIES:
+            ours, theirs = (bench.median(group, metric, name) for name in contenders)
+            bench.target(f"{metric}, against DuckDB's own time", ours / theirs, 1.3, "x", at_least=False)
+
+
+def close(first: list[tuple], second: list[tuple]) -> bool:
+    """Whether two results are the same but for the order of rows and of additions."""
+    return np.allclose(np.array(sorted(first), float), np.array(sorted(second), float), rtol=1e-9)
+
+
+def time_queries(ask: Callable[[str], object]) -> Measured:
+    found = {}
+    for name, text in QUERIES.items():
+        began = time.perf_counter()
+        ask(text)
+        found[name] = (time.perf_counter() - began) * 1e3
+    return found
+
+
+def measure_rows(bench: Benchmark, rows: int) -> None:
+    group = f"{rows:,} single rows"
+    generator = np.random.default_rng(1)
+    names = [f"name {i}" for i in range(1000)]
+    pairs = [(key, names[key % 1000], key / 7) for key in generator.permutation(rows).tolist()]
+    keys = [(key,) for key in generator.permutation(rows).tolist()]
+    with bench.scratch(rows * 1000 + GIB // 4) as folder:
+        contenders = {
+            "gridflow": partial(grid_rows, folder, pairs, keys),
+            SQLITE[0]: partial(sqlite_rows, False, pairs, keys),
+            SQLITE[1]: partial(sqlite_rows, True, pairs, keys),
+        }
+        bench.measure(group, contenders, unit="operations/s")
+    inserted = bench.median(group, "insert", "gridflow") / bench.median(group, "insert", SQLITE[0])
+    bench.target("single INSERTs, against SQLite in memory", inserted, 1.0, "x")
+    costs = bench.best(group, "select", SQLITE) / bench.median(group, "select", "gridflow")
+    bench.target("cost of a SELECT by key, against SQLite", costs, 10, "x", at_least=False)
+
+
+def grid_rows(folder: Path, pairs: list[tuple], keys: list[tuple]) -> Measured:
+    with fresh_grid(folder) as grid:
+        grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, NAME VARCHAR, X DOUBLE)")
+        sql = grid.sql
+        began = time.perf_counter()
+        for pair in pairs:
+            sql(INSERT, pair)
+        inserted = time.perf_counter()
+        for key in keys:
+            sql(SELECT, key).fetchall()
+        selected = time.perf_counter()
+        assert sql(SELECT, pairs[0][:1]).fetchall() == [pairs[0][1:]]
+    return {"insert": len(pairs) / (inserted - began), "select": len(keys) / (selected - inserted)}
+
+
+@contextmanager
+def fresh_grid(folder: Path) -> Iterator[gridflow.Grid]:
+    with gridflow.connect(folder / "rows") as grid:
+        grid.drop_table("T", if_exists=True)
+        yield grid
+
+
+def sqlite_rows(by_cursor: bool, pairs: list[tuple], keys: list[tuple]) -> Measured:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as store:
+        store.execute("CREATE TABLE T (ID INTEGER PRIMARY KEY, NAME TEXT, X REAL)")
+        execute = store.cursor().execute if by_cursor else store.execute
+        began = time.perf_counter()
+        for pair in pairs:
+            execute(INSERT, pair)
+        inserted = time.perf_counter()
+        for key in keys:
+            execute(SELECT, key).fetchall()
+        selected = time.perf_counter()
+    return {"insert": len(pairs) / (inserted - began), "select": len(keys) / (selected - inserted)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The short way of a statement that is executed again and again with other parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from ..errors import ColumnNotFound, SchemaError, TableNotFound
+from .params import Marks
+from .result import Result
+
+_ONE_INSERTED = Result(rowcount=1, statement="INSERT")
+
+
+def insert_shortcut(
+    table: Any, filled: Mapping[str, str | None], defaults: Mapping[str, Any], marks: Marks
+) -> Callable[[Any, Any], Result | None] | None:
+    """An INSERT of one row of parameters that go to the table as they are.
+
+    Whatever is not as simple (a value that needs a cast, one that does not fit, a key that is there) it leaves to
+    the long way, by giving None, before anything has happened.
+
+    Args:
+        table: the table. The statement must have called it by its very name: under another one a table that is made
+            later could be meant.
+        filled: column -> the parameter that it is filled with; None if it is no parameter.
+        defaults: values of the other columns.
+        marks: the statement's parameters.
+
+    Returns:
+        A function of a grid and the parameters as they came; None where the statement is of another kind.
+    """
+    schema, codec = table.schema, getattr(table, "codec", None)
+    if codec is None:  # a transaction's, which ends
+        return None
+    used, by_name, name = list(filled.values()), bool(marks.names), table.name
+    if len(schema.key) != 1 or schema.key[0] not in filled or schema.plain_value:
+        return None
+    if None in used or len(set(used)) != len(used) or len(used) != marks.count or (by_name and len(used) == 1):
+        return None
+    places = {column: marks.places[mark] for column, mark in filled.items() if mark is not None}
+    names = list(places) if by_name else sorted(places, key=places.__getitem__)  # in the order of the parameters
+    values_of = itemgetter(*(places[column] for column in names)) if by_name else None
+    count, key = marks.count, schema.key[0]
+
+    def shortcut(grid: Any, params: Any) -> Result | None:
+        values: Sequence[Any]
+        kind = type(params)
+        try:
+            if values_of is None:
+                if (kind is not tuple and kind is not list) or len(params) != count:
+                    return None
+                values = params
+            else:
+                if kind is not dict or len(params) != count:
+                    return None
+                values = values_of(params)
+            row = dict(zip(names, values))  # noqa: B905  (of one length, and strict=True takes its time)
+            if defaults:
+                row.update(defaults)
+            table = grid.table(name)
+            # With its columns a table gets another codec.
+            if table.codec is codec and table.put_if_absent(row.pop(key), row):
+                return _ONE_INSERTED
+        except (SchemaError, ColumnNotFound, TableNotFound, KeyError):
+            pass
+        return None
+
+    return shortcut
