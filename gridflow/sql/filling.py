@@ -22,7 +22,8 @@ from .to_engine import arrow_column
 def defaults_of(table: Any) -> dict[str, exp.Expression]:
     """Column -> the literal of its DEFAULT."""
     written = ((table.options or {}).get("sql") or {}).get("defaults") or {}
-    return {name: parse(tokenize(text), text) for name, text in written.items()}
+    # A crash in ALTER TABLE may leave a DEFAULT without its column.
+    return {name: parse(tokenize(text), text) for name, text in written.items() if name in table.schema}
 
 
 def filled_columns(what: str, names: list[exp.Expression], table: Any, text: str) -> list[Column]:
