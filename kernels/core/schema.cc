@@ -167,12 +167,6 @@ void Type::Finish() {
   }
 }
 
-int Type::BufferCount() const {
-  int count = kind == GF_STRUCT ? 1 : kind == GF_LIST || kind == GF_MAP || is_fixed() ? 2 : 3;
-  for (const Type& child : children) count += child.BufferCount();
-  return count;
-}
-
 void Schema::Finish() {
   value.clear();
   for (uint32_t i = 0; i < columns.size(); ++i) {

@@ -31,8 +31,6 @@ struct Type {
   int64_t encoded_width() const { return kind == GF_BOOL ? 1 : width; }
   // Sets `width` from the rest, here and in the children.
   void Finish();
-  // How many buffers the column has in a segment, children included.
-  int BufferCount() const;
 };
 
 struct Column {
