@@ -6,7 +6,8 @@ once (``statements``; the grammar is sqlglot's with our ``dialect``, and our own
 (``plan``) and lets DuckDB (``engine``) compute over the mapped columns, without copying them; ``to_engine``
 and ``from_engine`` carry types across. A change (``dml``, ``insert``) works out keys and new values the same
 way, or without the engine where literals say everything (``constants``, ``keys``), and hands them to the
-table as one commit (``changes``). ``problems`` turns the engine's errors into ours.
+table as one commit (``changes``). ``problems`` turns the engine's errors into ours. ``views`` shows the grid
+itself as tables of schema SYS; ``users`` and ``upkeep`` are the statements that administer it.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from .bound import Bound, Source
 from .constants import Constant, constant
 from .dialect import to_duckdb, to_ignite
 from .keys import KeyLookup, NotExact, find_lookup
-from .names import bind
+from .names import bind, source_of
 from .statements import Prepared
 from .to_engine import arrow_of_rows, for_duckdb
 
@@ -76,7 +76,7 @@ def plan_for(prepared: Prepared, grid: Any) -> tuple[Plan, list[Any]]:
     plan.sql = to_duckdb(bound.tree)
     if bound.exact:
         prepared.plan = plan
-    return plan, [grid.table(source.name) for source in bound.sources]
+    return plan, [source_of(grid, source.name) for source in bound.sources]
 
 
 def _same_tables(plan: Plan, grid: Any) -> list[Any] | None:
@@ -84,7 +84,7 @@ def _same_tables(plan: Plan, grid: Any) -> list[Any] | None:
     tables = []
     for source in plan.bound.sources:
         try:
-            table = grid.table(source.name)
+            table = source_of(grid, source.name)
         except KeyError:
             return None
         if table.name != source.name or (table.schema is not source.schema and table.schema != source.schema):
