@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,6 +59,7 @@ class FlightService(flight.FlightServerBase):
             )
         }
         super().__init__(location)
+        _services.add(self)
 
     @property
     def running(self) -> int:
@@ -201,3 +204,17 @@ class FlightService(flight.FlightServerBase):
 def _for_flight(error: Exception) -> flight.FlightError:
     # Only the class goes into the text: all of it is in extra_info, and gRPC takes little of both.
     return flight.FlightServerError(type(error).__name__, extra_info=messages.encode_error(error))
+
+
+_services: weakref.WeakSet[FlightService] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # A service that has ended may be garbage still. Here its end would wait for threads that are not.
+    for service in list(_services):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(service))
+    _services.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
