@@ -420,7 +420,7 @@ def test_no_message_reaches_a_system_table(served, home):
             messages.Flush("SYS.USERS"),
             messages.Compact("SYS.USERS"),
             messages.Truncate("SYS.USERS", 1),
-            messages.Commit("SYS.USERS", 1, "remove", b""),
+            messages.Commit("SYS.USERS", 1, 0, "remove", b""),
             messages.DropTable("SYS.USERS", False),
         ):
             with pytest.raises(flight.FlightServerError) as caught:
