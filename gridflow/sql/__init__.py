@@ -7,7 +7,8 @@ and ``index_ddl``), and ``executors`` says what carries out which. A query (``qu
 (``engine``) compute over the mapped columns, without copying them; ``to_engine`` and ``from_engine`` carry types
 across. A change (``dml``, ``insert``) works out keys and new values the same
 way, or without the engine where literals say everything (``constants``, ``keys``), and hands them to the
-table as one commit (``changes``). ``problems`` turns the engine's errors into ours.
+table as one commit (``changes``). ``problems`` turns the engine's errors into ours. ``views`` shows the grid
+itself as tables of schema SYS; ``users`` and ``upkeep`` are the statements that administer it.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from .bound import Bound
 from .dialect import to_duckdb
 from .engine import run
 from .from_engine import fit, from_duckdb
+from .names import at_one_moment, source_of
 from .params import plain
 from .plan import register
 from .problems import clean, translate, translated
@@ -54,8 +55,8 @@ def evaluate(
     """
     tables: dict[str, pa.Table] = {}
     others = [source for source in bound.sources if rows is None or source.name != target]
-    seen = [grid.table(source.name) for source in others]
-    for source, table in zip(others, grid.together(seen) if len(seen) > 1 else seen, strict=True):
+    seen = at_one_moment(grid, [source_of(grid, source.name) for source in others])
+    for source, table in zip(others, seen, strict=True):
         tables[source.registered] = register(table.to_arrow(source.columns), source, bound)
     for source in bound.sources:
         if source not in others:

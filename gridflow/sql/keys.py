@@ -64,7 +64,7 @@ def find_lookup(where: exp.Expression | None, schema: Schema, labels: set[str]) 
     """
     if isinstance(where, exp.Where):
         where = where.this
-    if where is None:
+    if where is None or not schema.key:
         return None
     by_name = {c.name.upper(): c for c in schema.key_columns}
     if len(by_name) != len(schema.key):  # keys that differ only in case

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 from ..schema import Type
 from ..storage.values import to_python
 
+_warned: set[str] = set()
 _SHOWN_ROWS = 20
 _SHOWN_WIDTH = 40
 
@@ -28,6 +30,7 @@ class Result:
         columns: names of the result's columns, in order; none for a statement without rows.
         rowcount: rows of a query; rows that were inserted, updated, merged or deleted.
         statement: what was executed: ``SELECT``, ``INSERT``, ``CREATE TABLE``, ...
+        notes: what there is to say about it beside; ``Grid.sql`` warns of each once in a process.
 
     >>> import pyarrow as pa
     >>> Result(pa.table({"ID": [1, 2], "NAME": ["WARM", None]}), statement="SELECT")
@@ -45,6 +48,7 @@ class Result:
         rowcount: int | None = None,
         statement: str = "",
         types: Sequence[Type | None] = (),
+        notes: Sequence[str] = (),
     ):
         self._rows = rows
         # Arrow does not say all about a value: what is known of each column's type beyond it.
@@ -52,6 +56,14 @@ class Result:
         self.columns: list[str] = [] if rows is None else list(rows.column_names)
         self.rowcount = rowcount if rowcount is not None else (0 if rows is None else rows.num_rows)
         self.statement = statement
+        self.notes = tuple(notes)
+
+    def warn(self) -> None:
+        """Warn of the notes that this process has not been warned of."""
+        for note in self.notes:
+            if note not in _warned:
+                _warned.add(note)
+                warnings.warn(note, UserWarning, stacklevel=3)
 
     def arrow(self) -> pa.Table:
         """All rows as an Arrow table; one without columns where the statement gives no rows."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import SqlError, TransactionConflictError
+from ..errors import GridflowError, SqlError, TransactionConflictError
 from .executors import EXECUTORS
 from .params import assign
 from .result import Result
-from .statements import Prepared, prepare
+from .secrets import hide_passwords
+from .statements import Prepared, own_text, prepare
 from .text import point
 
 #: What changes rows or only looks; all else commits by itself and so cannot be part of a transaction.
 IN_TRANSACTION = ("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "SHOW", "DESCRIBE", "DESC")
+IN_TRANSACTION += ("ANALYZE", "REFRESH STATISTICS", "DROP STATISTICS", "KILL", "SET")
 
 #: How often a statement runs at most, where others write the rows that it has read.
 TRIES = 4
@@ -36,11 +38,29 @@ class Session:
 
     def execute(self, text: str, params: Any = None) -> Result:
         """Execute one statement, or several with semicolons between them; see ``gridflow.sql.execute``."""
-        statements = prepare(text)
-        assigned = assign([statement.marks for statement in statements], params)
+        activity = self.grid.activity
+        try:
+            statements = prepare(text)
+            assigned = assign([statement.marks for statement in statements], params)
+        except GridflowError as error:
+            activity.end(activity.begin(own_text(hide_passwords(str(text))), ""), 0, error)
+            raise
         result = Result()
+        notes: tuple[str, ...] = ()
         for statement, values in zip(statements, assigned, strict=True):
-            result = self._one(statement, values)
+            run = activity.begin(statement.own_text, statement.kind)
+            try:
+                result = self._one(statement, values)
+            except BaseException as error:
+                if not activity.was_cancelled(run):
+                    activity.end(run, 0, error)
+                    raise
+                error = SqlError(f"query {activity.query_id(run[0])} was cancelled by KILL QUERY")
+                activity.end(run, 0, error)
+                raise error from None
+            activity.end(run, result.rowcount)
+            notes += result.notes
+        result.notes = notes
         return result
 
     def _one(self, statement: Prepared, values: dict[str, Any]) -> Result:

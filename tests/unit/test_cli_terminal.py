@@ -142,6 +142,14 @@ def test_history_outlives_the_session(shell, tmp_path):
     assert second.leave(CTRL_D) == 0
 
 
+def test_history_keeps_no_password(shell, tmp_path):
+    sql = shell()
+    sql.ask("create user kate with password 'warm kitty';" + ENTER)
+    assert sql.leave(CTRL_D) == 0
+    kept = (tmp_path / "state" / "gridflow" / "history").read_text()
+    assert "create user kate" in kept and "kitty" not in kept
+
+
 def test_a_shell_on_a_served_grid_outlives_the_server(shell, home):
     with ServerProcess(home) as server:
         sql = shell()

@@ -373,6 +373,15 @@ def test_a_load_that_is_not_ended_or_not_counted_right_keeps_nothing(raw, home):
 
 def test_what_a_node_offers_is_listed(raw):
     offered = {action.type: action.description for action in raw.list_actions()}
-    tables = {"create_table", "alter_table", "drop_table"}
-    assert set(offered) == {"hello", *tables, "flush", "compact", "commit", "commit_transaction"}
+    tables = {
+        "create_table",
+        "alter_table",
+        "drop_table",
+        "truncate",
+        "flush",
+        "compact",
+        "commit",
+        "commit_transaction",
+    }
+    assert set(offered) == {"hello", "goodbye"} | tables
     assert all(offered.values())

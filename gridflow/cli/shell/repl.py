@@ -13,6 +13,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.lexers import DynamicLexer, Lexer, PygmentsLexer, SimpleLexer
 from pygments.lexers.sql import SqlLexer
 
+from ...sql.secrets import hide_passwords
 from .commands import is_command
 from .completion import SqlCompleter
 from .session import Leave, Session, check_complete
@@ -26,6 +27,13 @@ def state_folder() -> Path:
     return (Path(root) if root else Path.home() / ".local" / "state") / "gridflow"
 
 
+class _SafeHistory(FileHistory):
+    """History without the passwords of CREATE USER and ALTER USER."""
+
+    def store_string(self, string: str) -> None:
+        super().store_string(hide_passwords(string))
+
+
 def _history() -> History:
     """History in a file that only its user may read; in memory where none can be written."""
     path = state_folder() / "history"
@@ -34,7 +42,7 @@ def _history() -> History:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     except OSError:
         return InMemoryHistory()
-    return FileHistory(str(path))
+    return _SafeHistory(str(path))
 
 
 def _make_prompt(session: Session) -> PromptSession[str]:
