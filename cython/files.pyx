@@ -81,14 +81,15 @@ def csv_records(const uint8_t[::1] data, int delimiter, int quote, int escape, b
         last: whether nothing follows the data.
 
     Returns:
-        int64[records] offsets, without lines that are empty, and the end of the last complete record.
+        int64[records] offsets, without lines that are empty; the end of the last complete record; and whether the data
+        ends inside quotes.
     """
     cdef size_t size = data.shape[0], at = 0, end = 0, begin = 0
     cdef const uint8_t* text = &data[0] if size else NULL
     cdef vector[int64_t] starts
     cdef uint8_t[256] ends_run  # whether a byte means something outside quotes, or inside
     cdef uint8_t[256] ends_quoted
-    cdef bint closed
+    cdef bint closed = True
     cdef int c
     memset(ends_run, 0, 256)
     memset(ends_quoted, 0, 256)
@@ -145,7 +146,7 @@ def csv_records(const uint8_t[::1] data, int delimiter, int quote, int escape, b
     cdef int64_t[::1] offsets = found
     if starts.size():
         memcpy(&offsets[0], starts.data(), starts.size() * 8)
-    return found, end
+    return found, end, not closed
 
 
 def count_byte(const uint8_t[::1] data, int byte, size_t end):

@@ -6,7 +6,7 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -367,7 +367,7 @@ class Grid:
         self._check_writable()
         self._store.commit_checked(operations, digests, columns)
 
-    def sql(self, text: str, params: Any = None) -> Any:
+    def sql(self, text: str, params: Any = None, *, progress: Callable[[Any], None] | None = None) -> Any:
         """Run one or more SQL statements, in the dialect of Apache Ignite 2.x.
 
         Each is atomic and commits by itself, but between BEGIN and COMMIT, which belong to the thread that calls.
@@ -375,6 +375,7 @@ class Grid:
         Args:
             text: the statements, separated by ``;``.
             params: a sequence for ``?``, a dict for ``:name``.
+            progress: called with a ``gridflow.sql.Progress`` (``rows``, ``done`` of ``total``) while COPY works.
 
         Returns:
             The last statement's Result: ``.arrow()``, ``.df()``, ``.fetchall()``, or iterate over its rows.
@@ -396,7 +397,7 @@ class Grid:
         session = getattr(self._session, "it", None)
         if session is None:
             session = self._session.it = Session(self)
-        return session.execute(text, params)
+        return session.execute(text, params, progress)
 
     def flush(self) -> None:
         """Move all writes in memory to segments."""

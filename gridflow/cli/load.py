@@ -12,6 +12,7 @@ import click
 from ..config import MAX_PARTITIONS
 from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
 from .common import common_options, console, counted, human_bytes, open_for_writing
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -218,22 +219,8 @@ def _next_number(table: Table, column: str) -> int:
 
 @contextmanager
 def _progress(source: Source, file: Path) -> Iterator[Callable[[int, int], None]]:
-    """A bar on the terminal, with rows, bytes and the rate; nothing where no terminal is."""
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    out = console(stderr=True)
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TextColumn("{task.fields[size]}"),
-        TimeElapsedColumn(),
-        console=out,
-        disable=not out.is_terminal,
-    )
-    with bar:
+    """A bar with rows and bytes."""
+    with progress_bar(console(stderr=True)) as bar:
         task = bar.add_task(file.name, total=source.size or 1, rows=0, size="0 B")
         rows = size = 0
 

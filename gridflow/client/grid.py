@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,22 +117,32 @@ class RemoteGrid(Grid):
         """Drop a table and its rows; see :meth:`gridflow.Grid.drop_table`."""
         self._call(messages.DropTable(name, if_exists))
 
-    def sql(self, text: str, params: Any = None) -> Any:
-        """Run SQL: queries and transactions here, over the mapped columns; anything else where the owner is.
+    def sql(self, text: str, params: Any = None, *, progress: Callable[[Any], None] | None = None) -> Any:
+        """Run SQL: queries, transactions and COPY here, over the mapped columns; anything else where the owner is.
 
         Args:
             text: one statement or several with ``;`` between them. If any of them changes something, all run
-                at the owner; but between BEGIN and COMMIT here, and COMMIT sends what they have written.
+                at the owner; but between BEGIN and COMMIT here, and COMMIT sends what they have written. If one is a
+                COPY, each goes its way.
             params: a sequence for ``?``, a dict for ``:name``.
+            progress: as of :meth:`gridflow.Grid.sql`.
 
         Returns:
             The last statement's Result, as of :meth:`gridflow.Grid.sql`.
         """
-        from ..sql import Result, begins_transaction, is_query, split_statements
+        from ..sql import Result, begins_transaction, copies_files, is_query, one_by_one, split_statements
 
         statements = [statement.text for statement in split_statements(text)]
+        copies = copies_files(text)
         if self.in_transaction or all(map(is_query, statements)) or any(map(begins_transaction, statements)):
-            return super().sql(text, params)
+            return super().sql(text, params, progress=progress)
+        if copies and len(statements) == 1:
+            return super().sql(text, params, progress=progress)
+        if copies:
+            result = Result()
+            for statement, values in one_by_one(text, params):
+                result = self.sql(statement, values, progress=progress)
+            return result
         self._check_open()
         done, rows = self._connection.query(messages.Sql(text, *encode_values(params)))
         return Result(rows if rows.num_columns else None, rowcount=done.count, statement=done.statement)

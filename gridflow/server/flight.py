@@ -18,7 +18,7 @@ from ..protocols import flight_messages as messages
 from ..protocols.flight_messages import Done, Message
 from ..protocols.values import decode_values
 from ..schema import Schema
-from ..sql import Session
+from ..sql import Session, copies_files
 from .loading import StreamLoad
 
 _log = logging.getLogger("gridflow.server")
@@ -84,6 +84,8 @@ class FlightService(flight.FlightServerBase):
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         with self._request():
             request = messages.decode(ticket.ticket, messages.Sql)
+            if copies_files(request.text):
+                raise UsageError("COPY reads and writes files of the client: it runs there, not at the server")
             session = Session(self.grid)
             result = session.execute(request.text, decode_values(request.params, request.body))
             if session.in_transaction:

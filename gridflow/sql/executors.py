@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import TableNotFound
-from . import ddl, dml, query
+from . import copying, ddl, dml, query
 from .names import find_table
 from .result import Result
 from .statements import Prepared
@@ -42,5 +42,6 @@ EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
     **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
     **dict.fromkeys(("SHOW", "DESCRIBE", "DESC"), _show),
     "CREATE TABLE": _create_table,
+    "COPY": copying.execute_copy,
     "DROP TABLE": _drop_table,
 }

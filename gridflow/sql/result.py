@@ -28,6 +28,7 @@ class Result:
         columns: names of the result's columns, in order; none for a statement without rows.
         rowcount: rows of a query; rows that were inserted, updated, merged or deleted.
         statement: what was executed: ``SELECT``, ``INSERT``, ``CREATE TABLE``, ...
+        skipped: lines that COPY left out with ON_ERROR SKIP.
 
     >>> import pyarrow as pa
     >>> Result(pa.table({"ID": [1, 2], "NAME": ["WARM", None]}), statement="SELECT")
@@ -45,6 +46,7 @@ class Result:
         rowcount: int | None = None,
         statement: str = "",
         types: Sequence[Type | None] = (),
+        skipped: int = 0,
     ):
         self._rows = rows
         # Arrow does not say all about a value: what is known of each column's type beyond it.
@@ -52,6 +54,12 @@ class Result:
         self.columns: list[str] = [] if rows is None else list(rows.column_names)
         self.rowcount = rowcount if rowcount is not None else (0 if rows is None else rows.num_rows)
         self.statement = statement
+        self.skipped = skipped
+
+    @property
+    def types(self) -> list[Type | None]:
+        """What is known of each column's type beyond its Arrow type."""
+        return [self._type(i) for i in range(len(self.columns))]
 
     def arrow(self) -> pa.Table:
         """All rows as an Arrow table; one without columns where the statement gives no rows."""
@@ -99,8 +107,9 @@ class Result:
     def __repr__(self) -> str:
         if self._rows is None:
             noun = "row" if self.rowcount == 1 else "rows"
-            changed = self.statement in ("INSERT", "UPDATE", "MERGE", "DELETE")
-            return f"{self.statement}: {self.rowcount} {noun}" if changed else self.statement or "nothing"
+            changed = self.statement in ("INSERT", "UPDATE", "MERGE", "DELETE", "COPY")
+            skipped = f", {self.skipped} skipped" if self.skipped else ""
+            return f"{self.statement}: {self.rowcount} {noun}{skipped}" if changed else self.statement or "nothing"
         return self.render()
 
     def render(self, rows: int = _SHOWN_ROWS) -> str:

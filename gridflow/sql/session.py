@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import SqlError, TransactionConflictError
 from .executors import EXECUTORS
+from .insert import execute_insert_many
 from .params import assign
+from .progress import Report, reporting
 from .result import Result
 from .statements import Prepared, prepare
 from .text import point
 
 #: What changes rows or only looks; all else commits by itself and so cannot be part of a transaction.
-IN_TRANSACTION = ("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "SHOW", "DESCRIBE", "DESC")
+IN_TRANSACTION = ("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY", "SHOW", "DESCRIBE", "DESC")
 
 #: How often a statement runs at most, where others write the rows that it has read.
 TRIES = 4
@@ -34,14 +37,45 @@ class Session:
         """Whether BEGIN was executed and neither COMMIT nor ROLLBACK since."""
         return self._transaction is not None
 
-    def execute(self, text: str, params: Any = None) -> Result:
+    def execute(self, text: str, params: Any = None, progress: Report | None = None) -> Result:
         """Execute one statement, or several with semicolons between them; see ``gridflow.sql.execute``."""
         statements = prepare(text)
         assigned = assign([statement.marks for statement in statements], params)
         result = Result()
-        for statement, values in zip(statements, assigned, strict=True):
-            result = self._one(statement, values)
+        with reporting(progress):
+            for statement, values in zip(statements, assigned, strict=True):
+                result = self._one(statement, values)
         return result
+
+    def execute_many(self, text: str, sets: Iterable[Any]) -> Result:
+        """Execute an INSERT, MERGE, UPDATE or DELETE with each of many sets of parameters, all as one commit.
+
+        Raises:
+            SqlError: it is another statement, or several. Else as ``execute``.
+
+        >>> import gridflow, tempfile
+        >>> grid = gridflow.connect(tempfile.mkdtemp())
+        >>> _ = grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, NAME VARCHAR)")
+        >>> Session(grid).execute_many("INSERT INTO T VALUES (?, ?)", [(1, "one"), (2, "two")])
+        INSERT: 2 rows
+        >>> grid.close()
+        """
+        statements = prepare(text)
+        if len(statements) != 1 or statements[0].kind not in ("INSERT", "MERGE", "UPDATE", "DELETE"):
+            raise SqlError("with many sets of parameters goes one INSERT, MERGE, UPDATE or DELETE")
+        (statement,) = statements
+        kind = statement.kind
+        assigned = [assign([statement.marks], params)[0] for params in sets]
+        if kind in ("INSERT", "MERGE"):
+            count = execute_insert_many(self._transaction or self.grid, statement, assigned)
+            if count is not None:
+                return Result(rowcount=count, statement=kind)
+
+        def run(grid: Any) -> Result:
+            counts = [EXECUTORS[kind](grid, statement, values).rowcount for values in assigned]
+            return Result(rowcount=sum(counts), statement=kind)
+
+        return run(self._transaction) if self._transaction is not None else self._change(run)
 
     def _one(self, statement: Prepared, values: dict[str, Any]) -> Result:
         kind = statement.kind
@@ -50,20 +84,20 @@ class Session:
             return Result(statement=kind)
         if self._transaction is None:
             if kind in ("UPDATE", "DELETE") and hasattr(self.grid, "transaction"):
-                return self._change(statement, values)
+                return self._change(lambda grid: EXECUTORS[kind](grid, statement, values))
             return EXECUTORS[kind](self.grid, statement, values)
         if kind not in IN_TRANSACTION:
             raise SqlError(f"{kind} cannot be part of a transaction: COMMIT or ROLLBACK first")
         return EXECUTORS[kind](self._transaction, statement, values)
 
-    def _change(self, statement: Prepared, values: dict[str, Any]) -> Result:
+    def _change(self, run: Callable[[Any], Result]) -> Result:
         """A change that follows from what it reads: again, if a row that it read was written by somebody meanwhile."""
         for tries_left in reversed(range(TRIES)):
             # The last time without the others.
             transaction = self.grid.transaction(of_statement=True, alone=not tries_left)
             try:
                 with transaction:
-                    return EXECUTORS[statement.kind](transaction, statement, values)
+                    return run(transaction)
             except TransactionConflictError:
                 if not tries_left:
                     raise

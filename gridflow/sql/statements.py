@@ -12,6 +12,7 @@ from sqlglot.tokens import Token, TokenType
 
 from ..errors import SqlError, did_you_mean
 from . import ddl
+from .copy_syntax import CopyTo, parse_copy
 from .dialect import parse, tokenize
 from .params import Marks
 from .text import point, syntax_error
@@ -24,7 +25,6 @@ _REFUSED = {
     "SAVEPOINT": "savepoints are not there; a statement that fails inside a transaction changes nothing",
     "ALTER": "ALTER is not there yet",
     "TRUNCATE": "TRUNCATE is not there yet; write DELETE FROM t",
-    "COPY": "COPY is not there yet; Table.load takes Arrow tables, which pyarrow reads from files",
     "SET": "SET is not there yet",
     "GRANT": "users and rights are not there yet",
     "REVOKE": "users and rights are not there yet",
@@ -35,7 +35,7 @@ _REFUSED = {
     "REPLACE": "REPLACE is not there; write MERGE INTO t (columns) VALUES (...)",
 }
 _KNOWN = ("SELECT", "WITH", "VALUES", "FROM", "EXPLAIN", "SHOW", "DESCRIBE", "SUMMARIZE", "CREATE TABLE")
-_KNOWN += ("DROP TABLE", "INSERT", "MERGE", "UPDATE", "DELETE", "BEGIN", "COMMIT", "ROLLBACK")
+_KNOWN += ("DROP TABLE", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY", "BEGIN", "COMMIT", "ROLLBACK")
 
 
 @dataclass(eq=False)
@@ -131,6 +131,19 @@ def _change(tokens: list[Token], text: str) -> Prepared:
         tree.set("this", tree.args["tables"][0])  # DELETE t WHERE ..., as H2 has it
         tree.set("tables", None)
     return Prepared(word, tree, _marks(tree, tokens, text), text)
+
+
+def _copy(tokens: list[Token], text: str) -> Prepared:
+    node = parse_copy(tokens, text)
+    parts = [node.path]
+    if isinstance(node, CopyTo) and node.tokens:
+        node.query = _query("SELECT", node.tokens, node.tokens, text)
+        parts.append(node.query.node)
+    whole = exp.Tuple(expressions=parts)
+    marks = _marks(whole, tokens, text)  # of the path and of the query together, in the text's order
+    for part in parts:
+        part.parent = None
+    return Prepared("COPY", node, marks, text)
 
 
 def _query(kind: str, tokens: list[Token], rest: list[Token], text: str) -> Prepared:
@@ -272,6 +285,7 @@ _SQLGLOT_GRAMMAR: dict[str, Callable[[list[Token], str], Prepared]] = {
     **dict.fromkeys(("SELECT", "WITH", "VALUES", "FROM", "(", "SUMMARIZE"), _select),
     **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
     "EXPLAIN": _explain,
+    "COPY": _copy,
 }
 # What is parsed here; it takes no parameters.
 _OWN_GRAMMAR: dict[str, Callable[[list[Token], str], Any]] = {

@@ -18,7 +18,7 @@ from .source import CsvStyle, ReadOptions, with_defaults
 from .values import Misfit, column_of_plain, shown
 
 _INVALID = re.compile(r"In CSV column #(\d+): .*?invalid value '(.*)'", re.DOTALL)
-_IN_COLUMN = re.compile(r"In CSV column #(\d+): (?:CSV conversion error to \S+: )?(.*)", re.DOTALL)
+_IN_COLUMN = re.compile(r"In CSV column #(\d+): (?:Row #\d+: )?(?:CSV conversion error to \S+: )?(.*)", re.DOTALL)
 _WIDTH = re.compile(r"Expected (\d+) columns, got (\d+)")
 _TRUE, _FALSE = ["1", "true", "TRUE", "True", "t", "T", "yes"], ["0", "false", "FALSE", "False", "f", "F", "no"]
 _NESTED = ("TENSOR", "LIST", "STRUCT", "MAP")
@@ -44,6 +44,8 @@ class Converter:
         self.names, self.read, self.types = names, read, dict(types)
         self.style, self.delimiter, self.options = style, delimiter, options
         self.arrow = {name: self._arrow(t) for name, t in types.items()}
+        found = {name: options.default(name) for name in read}
+        self.defaults = {name: default for name, default in found.items() if default is not None}
         # Columns whose text stays as it is, even if there is none.
         self.texts = [n for n in read if n in types and self._is_text(types[n])]
 
@@ -77,7 +79,7 @@ class Converter:
 
     def _made(self, name: str) -> pa.DataType:
         t = self.types.get(name)
-        if t is not None and (name in self.options.defaults or t.kind in _NESTED or t.kind == "BINARY"):
+        if t is not None and (name in self.defaults or t.kind in _NESTED or t.kind == "BINARY"):
             return t.arrow()
         return self.arrow[name]
 
@@ -91,7 +93,7 @@ class Converter:
         table = self._read(text)
         if table.num_rows and self.style.null:
             table = self._without_empty_nulls(table, text)
-        missing = self._missing(table, text) if self.options.defaults else {}
+        missing = self._missing(table, text) if self.defaults else {}
         columns = [self._column(name, table, missing.get(name)) for name in self.read]
         return pa.RecordBatch.from_arrays(columns, names=self.read)
 
@@ -169,9 +171,12 @@ class Converter:
 
     def _missing(self, table: pa.Table, text: bytes) -> dict[str, pa.ChunkedArray]:
         """Which rows of a column with a default have no value; a null that is written out is one."""
-        names = [n for n in self.options.defaults if n in self.read and table.column(n).null_count]
-        if not names or not self.style.null:
+        names = [name for name in self.defaults if table.column(name).null_count]
+        if not self.style.null:
             return {name: table.column(name).is_null() for name in names}
+        names = [name for name in names if name not in self.texts]  # a text that is empty is there
+        if not names:
+            return {}
         texts = self._table(text, names, dict.fromkeys(names, pa.large_string()), nulls=[self.style.null])
         return {name: pc.fill_null(pc.equal(texts.column(name), ""), False) for name in names}
 
@@ -189,12 +194,12 @@ class Converter:
                 array = column_of_plain(array.to_pylist(), t)
         except Misfit as error:
             raise SchemaError(f", column {name} {t.text()}: {error.why}{self._advice(name)}") from None
-        if name not in self.options.defaults:
+        if name not in self.defaults:
             return array
         array = cast_column(array, t, f"column {name} {t.text()}")
         if missing is None:
             return array
-        return with_defaults(array, missing.combine_chunks(), self.options.defaults[name])
+        return with_defaults(array, missing.combine_chunks(), self.defaults[name])
 
     def explain(self, error: pa.ArrowInvalid) -> str:
         """What is wrong with a record for which pyarrow raised this; goes on from the line's number."""

@@ -75,6 +75,10 @@ class _Records:
             if len(rest) > _MOST_BLOCK_BYTES:
                 raise SchemaError(f"{self.path}, line {line}: a record is too long; is a quote never closed?")
         if rest:
+            starts, _, in_quotes = csv_records(rest, self.delimiter, self.quote, self.escape, True)
+            if in_quotes:  # pyarrow would take all that follows for one text
+                line += line_of(rest, int(starts[-1]))
+                raise SchemaError(f"{self.path}, line {line}: a quote is never closed")
             yield _Block(rest, line)
 
 

@@ -60,6 +60,7 @@ class _Reader:
         self.path, self.options = path, options
         self.types: dict[str, Type] = {}
         self.schema = pa.schema([])
+        self.defaults: dict[str, pa.Array] = {}
         self.names: dict[str, str] = {}  # an object's key -> the column
         self.decoder = json.JSONDecoder(parse_float=_float)
 
@@ -96,9 +97,11 @@ class _Reader:
             for text in rest[:end].split(b"\n")[: None if not block else -1]:
                 if text.strip():
                     try:
-                        yield line, self._object(self.decoder.decode(text.decode()))
+                        row = self._object(self.decoder.decode(text.decode()))
                     except ValueError as error:
                         self._refuse(line, _why(error), text.decode(errors="replace").rstrip("\r"))
+                    else:
+                        yield line, row
                 line += 1
             rest = rest[end:]
 
@@ -128,9 +131,11 @@ class _Reader:
                         break  # it may go on in the next block
                     raise self._error(line, _why(error)) from None
                 try:
-                    yield line, self._object(value)
+                    row = self._object(value)
                 except ValueError as error:
                     self._refuse(line, str(error), text[at:end])
+                else:
+                    yield line, row
                 line, at, state = line + text.count("\n", at, end), end, _AFTER
         if state != _END:
             raise self._error(line, "the array does not end")
@@ -159,6 +164,8 @@ class _Reader:
         for name in names:
             self.types[name] = self.options.wanted(name) or self._guess(name, [row.get(name) for row in rows])
         self.schema = pa.schema([(n, t.arrow()) for n, t in self.types.items()])
+        found = {name: self.options.default(name) for name in names}
+        self.defaults = {name: default for name, default in found.items() if default is not None}
 
     def _guess(self, name: str, values: list[Any]) -> Type:
         try:
@@ -197,7 +204,7 @@ class _Reader:
     def _batch(self, items: list[_Item], begin: int, end: int) -> pa.RecordBatch:
         rows = [row for _, row in items[begin:end]]
         columns: dict[str, list[Any]] = {name: [None] * len(rows) for name in self.types}
-        missing: dict[str, list[bool]] = {name: [True] * len(rows) for name in self.options.defaults}
+        missing: dict[str, list[bool]] = {name: [True] * len(rows) for name in self.defaults}
         for number, row in enumerate(rows):
             for key, value in row.items():
                 name = self.names.get(key) or self._name(key)
@@ -238,7 +245,7 @@ class _Reader:
             raise SchemaError(f", column {name} {t.text()}: {error.why}{advice}") from None
         if missing is None or not any(missing):
             return array
-        default = cast_column(self.options.defaults[name], t, f"column {name}")
+        default = cast_column(self.defaults[name], t, f"column {name}")
         return with_defaults(array, pa.array(missing), default)
 
 
@@ -267,4 +274,4 @@ def _skip_space(text: str, at: int) -> int:
 def _why(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"no JSON: {error.msg} at character {error.colno}"
-    return f"no JSON: {error}"
+    return f"it is not UTF-8: {error.reason}" if isinstance(error, UnicodeDecodeError) else str(error)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,7 @@ class ReadOptions:
         pick: decides that when it sees the file's names, and refuses what it does not want.
         expected: of a JSON file: all columns that a row may have, whatever the first rows have.
         wanted: the type that a column of the file shall have, if one is asked for: the table's, or ``--type``.
-        defaults: what a column's missing values become, a name of the file's -> an array of one value.
+        default: what a column's missing values become, by its name in the file: an array of one value.
         finish: what becomes of each batch; when it fails, the row is found for which it does.
         advice: ends the message where a type does not fit; ``{}`` stands for the column.
         reject: takes the lines of a text file that do not fit; None: they are errors.
@@ -95,7 +95,7 @@ class ReadOptions:
     pick: Callable[[list[str]], list[str]] | None = None
     expected: tuple[str, ...] = ()
     wanted: Callable[[str], Type | None] = lambda name: None
-    defaults: Mapping[str, pa.Array] = field(default_factory=dict)
+    default: Callable[[str], pa.Array | None] = lambda name: None
     finish: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda batch: batch
     advice: str = ""
     reject: Callable[[Reject], None] | None = None

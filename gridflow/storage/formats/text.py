@@ -25,7 +25,9 @@ def open_text(path: Path) -> tuple[Any, Callable[[], int], int]:
     """A file to read bytes from, how many of its own bytes have been read, and how many there are."""
     raw = pa.OSFile(str(path))
     kind = compression_of(path)
-    return (pa.CompressedInputStream(raw, kind) if kind else raw), raw.tell, raw.size()
+    size = raw.size()
+    # Whoever drops the stream closes the file.
+    return (pa.CompressedInputStream(raw, kind) if kind else raw), (lambda: size if raw.closed else raw.tell()), size
 
 
 def text_blocks(file: Any, charset: str, size: int, path: Path) -> Iterator[bytes]:
