@@ -8,8 +8,9 @@
         cursor.fetchall()
 
 Parameters are ``?`` with a sequence, or ``:name`` with a mapping. Threads may share the module and connections, but no
-cursor. Every statement commits by itself, unless ``connect(autocommit=False)`` or BEGIN asks for more. Every error is one of the classes here
-and one of ``gridflow``'s at once: ``except IntegrityError`` and ``except gridflow.DuplicateKeyError`` both see it.
+cursor. Every statement commits by itself, unless ``connect(autocommit=False)`` or BEGIN asks for more. Every error is
+one of the classes here and one of ``gridflow``'s at once: ``except IntegrityError`` and ``except
+gridflow.DuplicateKeyError`` both see it.
 """
 
 from .connection import Connection, connect
