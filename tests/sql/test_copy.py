@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import gzip
+import io
 import os
 import uuid
 from pathlib import Path
@@ -12,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from strategies import same
 
 import gridflow
 from gridflow.cli import main
+from gridflow.cli.progress import statement_progress
 from gridflow.client.connection import Connection
 from gridflow.protocols import flight_messages as messages
 from gridflow.protocols.values import encode_values
@@ -306,3 +309,12 @@ def test_gridflow_sql_copies(any_grid, monkeypatch):
     write("a.csv", "x\n")
     done = CliRunner().invoke(main, ["sql", "--home", str(any_grid.home), "-e", "COPY FROM 'a.csv' INTO T"])
     assert done.exit_code == 1 and "a.csv, line 1, column ID INT32: 'x' does not fit" in done.output
+
+
+def test_a_bar_shows_progress_on_a_terminal_only(numbers):
+    numbers.sql("COPY (SELECT I AS ID FROM RANGE(1000) R(I)) TO 'a.csv'")
+    for terminal in (True, False):
+        screen = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+        with statement_progress(screen) as progress:
+            numbers.sql("COPY FROM 'a.csv' INTO T ON_DUPLICATE REPLACE", progress=progress)
+        assert ("a.csv" in screen.file.getvalue() and "1,000 rows" in screen.file.getvalue()) == terminal

@@ -50,6 +50,10 @@ def plain(value: Any) -> Any:
 
 def plain_column(array: pa.Array, dtype: Type | None) -> list[Any]:
     """A column's values as JSON holds them; ``dtype`` says what Arrow's type does not."""
+    if pa.types.is_float16(array.type) or pa.types.is_float32(array.type):
+        # With their own digits: 0.1 and not 0.10000000149011612.
+        texts = array.cast(pa.float32()).cast(pa.string()).to_pylist()
+        return [None if text is None else plain(float(text)) for text in texts]
     if dtype is None or not _says_more(dtype):
         return [plain(v) for v in to_python(_storage(array), pairs=True)]
     return [_plain_typed(v, dtype) for v in to_python(_storage(array), pairs=True)]
