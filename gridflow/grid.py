@@ -442,7 +442,7 @@ class Grid:
         self._check_open()
         return rows_of(self, name, columns)
 
-    def sql(self, text: str, params: Any = None) -> Any:
+    def sql(self, text: str, params: Any = None, *, progress: Callable[[Any], None] | None = None) -> Any:
         """Run one or more SQL statements, in the dialect of Apache Ignite 2.x.
 
         Each is atomic and commits by itself, but between BEGIN and COMMIT, which belong to the thread that calls.
@@ -450,6 +450,7 @@ class Grid:
         Args:
             text: the statements, separated by ``;``.
             params: a sequence for ``?``, a dict for ``:name``.
+            progress: called with a ``gridflow.sql.Progress`` (``rows``, ``done`` of ``total``) while COPY works.
 
         Returns:
             The last statement's Result: ``.arrow()``, ``.df()``, ``.fetchall()``, or iterate over its rows.
@@ -471,7 +472,7 @@ class Grid:
         session = getattr(self._session, "it", None)
         if session is None:
             session = self._session.it = Session(self)
-        result = session.execute(text, params)
+        result = session.execute(text, params, progress)
         result.warn()
         return result
 

@@ -134,23 +134,33 @@ class RemoteGrid(Grid):
         """Refused: a function cannot be sent, and SQL that changes options runs where the owner is."""
         raise UsageError(f"options of table {name} are changed in the process that owns the grid, {self.owner_pid}")
 
-    def sql(self, text: str, params: Any = None) -> Any:
-        """Run SQL: queries and transactions here, over the mapped columns; anything else where the owner is.
+    def sql(self, text: str, params: Any = None, *, progress: Callable[[Any], None] | None = None) -> Any:
+        """Run SQL: queries, transactions and COPY here, over the mapped columns; anything else where the owner is.
 
         Args:
             text: one statement or several with ``;`` between them. If any of them changes something, all run
-                at the owner; but between BEGIN and COMMIT here, and COMMIT sends what they have written.
+                at the owner; but between BEGIN and COMMIT here, and COMMIT sends what they have written. If one is a
+                COPY, each goes its way.
             params: a sequence for ``?``, a dict for ``:name``.
+            progress: as of :meth:`gridflow.Grid.sql`.
 
         Returns:
             The last statement's Result, as of :meth:`gridflow.Grid.sql`.
         """
-        from ..sql import Result, begins_transaction, is_query, split_statements
+        from ..sql import Result, begins_transaction, copies_files, is_query, one_by_one, split_statements
         from ..sql.text import first_word
 
         statements = [statement.text for statement in split_statements(text)]
+        copies = copies_files(text)
         if self.in_transaction or all(map(is_query, statements)) or any(map(begins_transaction, statements)):
-            return super().sql(text, params)
+            return super().sql(text, params, progress=progress)
+        if copies and len(statements) == 1:
+            return super().sql(text, params, progress=progress)
+        if copies:
+            result = Result()
+            for statement, values in one_by_one(text, params):
+                result = self.sql(statement, values, progress=progress)
+            return result
         self._check_open()
         if first_word(text) == "KILL" and str(self.activity.node) in text:  # a query that this process runs itself
             return super().sql(text, params)

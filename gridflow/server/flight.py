@@ -20,7 +20,7 @@ from ..protocols import flight_messages as messages
 from ..protocols.flight_messages import Done, Message
 from ..protocols.values import decode_values
 from ..schema import Schema
-from ..sql import Session
+from ..sql import Session, copies_files
 from ..table import Table
 from .loading import StreamLoad
 
@@ -92,6 +92,8 @@ class FlightService(flight.FlightServerBase):
             request = messages.decode(ticket.ticket, messages.Sql, messages.SystemView)
             if isinstance(request, messages.SystemView):
                 return flight.RecordBatchStream(self.grid.system_view(request.name, request.columns))
+            if copies_files(request.text):
+                raise UsageError("COPY reads and writes files of the client: it runs there, not at the server")
             session = Session(self.grid)
             result = session.execute(request.text, decode_values(request.params, request.body))
             if session.in_transaction:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import TableNotFound
-from . import alter, ddl, dml, index_ddl, query, show, upkeep, users
+from . import alter, copying, ddl, dml, index_ddl, query, show, upkeep, users
 from .names import find_table
 from .result import Result
 from .statements import Prepared
@@ -80,6 +80,7 @@ EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
     **dict.fromkeys(("SHOW", "DESCRIBE", "DESC"), _show),
     "CREATE TABLE": _create_table,
     "ALTER TABLE": _alter_table,
+    "COPY": copying.execute_copy,
     "DROP TABLE": _drop_table,
     "CREATE INDEX": _create_index,
     "DROP INDEX": _drop_index,

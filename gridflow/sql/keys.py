@@ -14,8 +14,8 @@ import numpy as np
 from sqlglot import exp
 
 from ..schema import INTEGERS, Column, Schema, Type
+from ..storage.moments import read_date
 from .constants import Constant, constant
-from .moments import read_date
 
 #: A WHERE that fixes more keys than this is a scan: looking each up would cost more.
 MOST_KEYS = 1000

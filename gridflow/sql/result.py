@@ -31,6 +31,7 @@ class Result:
         rowcount: rows of a query; rows that were inserted, updated, merged or deleted.
         statement: what was executed: ``SELECT``, ``INSERT``, ``CREATE TABLE``, ...
         notes: what there is to say about it beside; ``Grid.sql`` warns of each once in a process.
+        skipped: lines that COPY left out with ON_ERROR SKIP.
 
     >>> import pyarrow as pa
     >>> Result(pa.table({"ID": [1, 2], "NAME": ["WARM", None]}), statement="SELECT")
@@ -49,6 +50,7 @@ class Result:
         statement: str = "",
         types: Sequence[Type | None] = (),
         notes: Sequence[str] = (),
+        skipped: int = 0,
     ):
         self._rows = rows
         # Arrow does not say all about a value: what is known of each column's type beyond it.
@@ -57,6 +59,7 @@ class Result:
         self.rowcount = rowcount if rowcount is not None else (0 if rows is None else rows.num_rows)
         self.statement = statement
         self.notes = tuple(notes)
+        self.skipped = skipped
 
     def warn(self) -> None:
         """Warn of the notes that this process has not been warned of."""
@@ -64,6 +67,11 @@ class Result:
             if note not in _warned:
                 _warned.add(note)
                 warnings.warn(note, UserWarning, stacklevel=3)
+
+    @property
+    def types(self) -> list[Type | None]:
+        """What is known of each column's type beyond its Arrow type."""
+        return [self._type(i) for i in range(len(self.columns))]
 
     def arrow(self) -> pa.Table:
         """All rows as an Arrow table; one without columns where the statement gives no rows."""
@@ -111,8 +119,9 @@ class Result:
     def __repr__(self) -> str:
         if self._rows is None:
             noun = "row" if self.rowcount == 1 else "rows"
-            changed = self.statement in ("INSERT", "UPDATE", "MERGE", "DELETE")
-            return f"{self.statement}: {self.rowcount} {noun}" if changed else self.statement or "nothing"
+            changed = self.statement in ("INSERT", "UPDATE", "MERGE", "DELETE", "COPY")
+            skipped = f", {self.skipped} skipped" if self.skipped else ""
+            return f"{self.statement}: {self.rowcount} {noun}{skipped}" if changed else self.statement or "nothing"
         return self.render()
 
     def render(self, rows: int = _SHOWN_ROWS) -> str:

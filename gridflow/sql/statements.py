@@ -14,6 +14,7 @@ from sqlglot.tokens import Token, TokenType
 from ..catalog.activity import TEXT_LENGTH
 from ..errors import SqlError, did_you_mean
 from . import alter, ddl, index_ddl, show, upkeep, users
+from .copy_syntax import CopyTo, parse_copy
 from .dialect import parse, tokenize
 from .params import Marks
 from .secrets import hide_passwords
@@ -25,7 +26,6 @@ _CACHED_LENGTH = 16384
 
 _REFUSED = {
     "SAVEPOINT": "savepoints are not there; a statement that fails inside a transaction changes nothing",
-    "COPY": "COPY is not there yet; Table.load takes Arrow tables, which pyarrow reads from files",
     "GRANT": "there are no rights to grant: whoever may open the grid may read and change all of it",
     "REVOKE": "there are no rights to take away: whoever may open the grid may read and change all of it",
     "CALL": "procedures are not there",
@@ -33,9 +33,9 @@ _REFUSED = {
     "REPLACE": "REPLACE is not there; write MERGE INTO t (columns) VALUES (...)",
 }
 _KNOWN = ("SELECT", "WITH", "VALUES", "FROM", "EXPLAIN", "SHOW", "DESCRIBE", "SUMMARIZE", "CREATE TABLE")
-_KNOWN += ("CREATE INDEX", "DROP TABLE", "DROP INDEX", "INSERT", "MERGE", "UPDATE", "DELETE")
-_KNOWN += ("BEGIN", "COMMIT", "ROLLBACK")
-_KNOWN += ("TRUNCATE TABLE", "ANALYZE", "KILL QUERY", "CREATE USER", "ALTER USER", "DROP USER")
+_KNOWN += ("CREATE INDEX", "DROP TABLE", "DROP INDEX", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY")
+_KNOWN += ("BEGIN", "COMMIT", "ROLLBACK", "TRUNCATE TABLE", "ANALYZE", "KILL QUERY")
+_KNOWN += ("ALTER TABLE", "CREATE USER", "ALTER USER", "DROP USER")
 
 
 @dataclass(eq=False)
@@ -159,6 +159,19 @@ def _change(tokens: list[Token], text: str) -> Prepared:
     return Prepared(word, tree, _marks(tree, tokens, text), text)
 
 
+def _copy(tokens: list[Token], text: str) -> Prepared:
+    node = parse_copy(tokens, text)
+    parts = [node.path]
+    if isinstance(node, CopyTo) and node.tokens:
+        node.query = _query("SELECT", node.tokens, node.tokens, text)
+        parts.append(node.query.node)
+    whole = exp.Tuple(expressions=parts)
+    marks = _marks(whole, tokens, text)  # of the path and of the query together, in the text's order
+    for part in parts:
+        part.parent = None
+    return Prepared("COPY", node, marks, text)
+
+
 def _query(kind: str, tokens: list[Token], rest: list[Token], text: str) -> Prepared:
     tree = parse(rest, text)
     if not isinstance(tree, (exp.Query, exp.Values, exp.Summarize)):
@@ -272,6 +285,7 @@ _SQLGLOT_GRAMMAR: dict[str, Callable[[list[Token], str], Prepared]] = {
     **dict.fromkeys(("SELECT", "WITH", "VALUES", "FROM", "(", "SUMMARIZE"), _select),
     **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
     "EXPLAIN": _explain,
+    "COPY": _copy,
 }
 # What is parsed here; it takes no parameters.
 _OWN_GRAMMAR: dict[str, Callable[[list[Token], str], Any]] = {

@@ -17,11 +17,12 @@ from rich.console import Console
 
 import gridflow
 from gridflow.cli.shell import rendering
-from gridflow.cli.shell.cells import plain, short, values_of
+from gridflow.cli.shell.cells import short, values_of
 from gridflow.cli.shell.completion import SqlCompleter
 from gridflow.cli.shell.session import Leave, Session, check_complete
 from gridflow.errors import UsageError
 from gridflow.schema import parse_type
+from gridflow.storage.formats.values import plain
 
 PIXELS = np.arange(2 * 28 * 28, dtype=np.uint16).reshape(2, 28, 28)
 

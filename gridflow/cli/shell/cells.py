@@ -1,12 +1,9 @@
-"""One value of a result: as text short enough for a terminal, or as what JSON can hold."""
+"""One value of a result: as text short enough for a terminal."""
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-import decimal
 import math
-import uuid
 from typing import Any
 
 import numpy as np
@@ -161,33 +158,3 @@ def _visible(text: str) -> str:
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + _ELLIPSIS
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON holds it, the same in every release.
-
-    Bytes are base64, a DECIMAL is text, times are ISO 8601, a tensor is nested lists, a MAP a list of
-    pairs, a float that JSON does not have is "NaN", "Infinity" or "-Infinity".
-
-    >>> plain({"A": b"abc", "B": decimal.Decimal("1.50"), "C": math.nan})
-    {'A': 'YWJj', 'B': '1.50', 'C': 'NaN'}
-    """
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else _float(value, None)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, (dt.date, dt.time)):  # a datetime is a date too
-        return value.isoformat()
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    if isinstance(value, (decimal.Decimal, uuid.UUID)):
-        return str(value)
-    return str(value)

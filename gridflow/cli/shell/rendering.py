@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ...errors import UsageError, did_you_mean
+from ...storage.formats.values import plain
 from ..common import human_bytes
-from .cells import column_type, plain, short, values_of
+from .cells import column_type, short, values_of
 
 if TYPE_CHECKING:
     from rich.console import Console

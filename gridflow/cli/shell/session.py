@@ -15,6 +15,7 @@ from ...errors import GridflowError, SqlError
 from ...sql import split_statements
 from ...sql.engine import connection
 from ..common import counted
+from ..progress import statement_progress
 from . import commands
 from .rendering import MAX_ROWS, show
 
@@ -109,8 +110,8 @@ class Session:
     def _statement(self, text: str) -> None:
         start = time.perf_counter()
         try:
-            with _cancellable():
-                result = self.grid.sql(text)
+            with _cancellable(), statement_progress(self.err) as progress:
+                result = self.grid.sql(text, progress=progress)
                 rows = result.arrow() if result.columns else None
         except RuntimeError as error:
             if "interrupt" in str(error).lower() and not isinstance(error, GridflowError):
