@@ -47,6 +47,16 @@ def open_for_writing(home: Path | None) -> Grid | RemoteGrid:
     return connect(home)
 
 
+def open_or_read(home: Path | None) -> tuple[Grid | RemoteGrid, str]:
+    """The grid, to read and write if that can be, else to read; and why not, or nothing."""
+    from ..open import connect
+
+    try:
+        return open_for_writing(home), ""
+    except (GridOwnedError, GridAccessError) as error:
+        return connect(home, read_only=True), str(error)  # queries still work; a change says why it does not
+
+
 def open_for_reading(home: Path | None) -> Grid | RemoteGrid:
     """The grid, to read, whoever owns it. It must be there.
 

@@ -6,9 +6,11 @@ import ctypes
 import os
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,6 +53,7 @@ class Connection:
         self.answered = False  # whether a node has ever answered, if only to refuse us
         self._lock = threading.Lock()  # guards _client and _closed; never held during a call
         self._client: flight.FlightClient | None = None
+        self._runs: set[str] = set()  # of the queries under way
         self._address: SocketAddress | None = SocketAddress(home)
         _connections.add(self)
 
@@ -112,12 +115,28 @@ class Connection:
 
     def query(self, message: messages.Sql) -> tuple[messages.SqlDone, pa.Table]:
         """Run SQL on the node and return what it says, and the rows."""
-        with self._channel(None) as (client, options):
-            stream = client.do_get(flight.Ticket(messages.encode(message)), options)
-            table = stream.read_all()
+        message = replace(message, run=uuid.uuid4().hex)
+        self._runs.add(message.run)
+        try:
+            with self._channel(None) as (client, options):
+                stream = client.do_get(flight.Ticket(messages.encode(message)), options)
+                table = stream.read_all()
+        finally:
+            self._runs.discard(message.run)
         metadata = dict(table.schema.metadata or {})
         done = messages.decode(metadata.pop(messages.SQL_DONE, b""), messages.SqlDone)
         return done, table.replace_schema_metadata(metadata or None)
+
+    def cancel(self) -> int:
+        """Ask the node to end what ``query`` runs in other threads; how many there are. Their own answers come there.
+
+        A change that the node is just writing ends by itself. May be called again and again.
+        """
+        running = list(self._runs)
+        for run in running:
+            with _ignored(GridflowError):  # then the query itself fails
+                self.call(messages.Cancel(run), messages.Done, timeout=HELLO_TIMEOUT)
+        return len(running)
 
     def close(self) -> None:
         """Let go of the node. May be called again."""

@@ -146,6 +146,14 @@ class RemoteGrid(Grid):
         message = messages.CommitTransaction(pairs, len(digests), digests + operations)
         self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT)
 
+    def cancel(self) -> int:
+        """Have the owner end the statements that other threads wait for here; returns how many there are.
+
+        Each ends as it would have: with its result if it was already done, else with an SqlError. Queries are not
+        among them: they run in this process.
+        """
+        return self._connection.cancel()
+
     def flush(self) -> None:
         """Have the owner move all writes in memory to segments."""
         self._call(messages.Flush(None))

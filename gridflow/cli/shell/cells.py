@@ -6,11 +6,11 @@ import base64
 import datetime as dt
 import decimal
 import math
-import uuid
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.cells import cell_len, set_cell_size
 
 from ...errors import SchemaError
 from ...schema import Type, from_arrow, quote_name
@@ -40,7 +40,7 @@ def values_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:
         if kind is not None and kind.kind == "TENSOR" and len(chunk):
             result += _tensors(chunk, kind)
         else:
-            result += to_python(_without_padding(chunk), pairs=True)
+            result += to_python(chunk, pairs=True)
     return result
 
 
@@ -54,13 +54,6 @@ def _tensors(chunk: pa.Array, kind: Type) -> list[Any]:
     numbers = flat.to_numpy(zero_copy_only=False)
     rows = numbers.reshape((len(chunk), *kind.shape))
     return [row if ok else None for row, ok in zip(rows, valid, strict=True)]
-
-
-def _without_padding(chunk: pa.Array) -> pa.Array:
-    """Timestamps in nanoseconds as microseconds: Python has no finer ones (and pandas is not needed)."""
-    if pa.types.is_timestamp(chunk.type) and chunk.type.unit == "ns":
-        return chunk.cast(pa.timestamp("us", tz=chunk.type.tz), safe=False)
-    return chunk
 
 
 def short(value: Any, kind: Type | None = None, width: int = MAX_WIDTH) -> str:
@@ -87,12 +80,16 @@ def short(value: Any, kind: Type | None = None, width: int = MAX_WIDTH) -> str:
         note = f"{_ELLIPSIS}' ({len(value):,} bytes)"
         return f"x'{value[: max(0, (width - len(note) - 2) // 2)].hex()}{note}"
     if isinstance(value, dict):
-        return _cut("{" + ", ".join(f"{quote_name(k)}: {_inner(v)}" for k, v in value.items()) + "}", width)
+        return cut("{" + ", ".join(f"{quote_name(k)}: {_inner(v)}" for k, v in value.items()) + "}", width)
     if isinstance(value, list):
         return _short_list(value, kind, width)
-    if isinstance(value, dt.datetime):
-        return value.isoformat(sep=" ")
-    return _cut(_visible(str(value)), width)
+    if isinstance(value, (dt.datetime, np.datetime64)):
+        return _moment(value).replace("T", " ")
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
+    if isinstance(value, (dt.timedelta, pa.MonthDayNano)):
+        return _duration(value)
+    return cut(_visible(str(value)), width)
 
 
 def _inner(value: Any) -> str:
@@ -116,7 +113,7 @@ def _short_list(value: list[Any], kind: Type | None, width: int) -> str:
             return f"{opening}{', '.join(parts)}, {note}{closing}"
         parts.append(part)
         used += len(part) + 2
-    return _cut(f"{opening}{', '.join(parts)}{closing}", width)
+    return cut(f"{opening}{', '.join(parts)}{closing}", width)
 
 
 def _short_tensor(value: np.ndarray, kind: Type | None, width: int) -> str:
@@ -159,15 +156,41 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + _ELLIPSIS
+def _moment(value: dt.datetime | np.datetime64) -> str:
+    """ISO 8601; without a fraction that is nought."""
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    text = str(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _duration(value: dt.timedelta | pa.MonthDayNano) -> str:
+    """An interval as ISO 8601 writes it: P1M2DT3.5S."""
+    if isinstance(value, dt.timedelta):
+        months, days, seconds = 0, value.days, decimal.Decimal(value.seconds * 10**6 + value.microseconds) / 10**6
+    else:
+        months, days, seconds = value.months, value.days, decimal.Decimal(value.nanoseconds) / 10**9
+    parts = "".join(f"{count}{unit}" for count, unit in ((months, "M"), (days, "D")) if count)
+    time = f"T{format(seconds.normalize(), 'f')}S" if seconds else ""
+    return f"P{parts}{time}" if parts or time else "PT0S"
+
+
+def width_of(text: str) -> int:
+    """Columns of the terminal that a text takes: some characters take two, some none."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def cut(text: str, width: int) -> str:
+    """A text in at most so many columns of the terminal, with a mark where some of it is left out."""
+    return text if width_of(text) <= width else set_cell_size(text, width - 1).rstrip(" ") + _ELLIPSIS
 
 
 def plain(value: Any) -> Any:
     """A value as JSON holds it, the same in every release.
 
-    Bytes are base64, a DECIMAL is text, times are ISO 8601, a tensor is nested lists, a MAP a list of
-    pairs, a float that JSON does not have is "NaN", "Infinity" or "-Infinity".
+    An integer is a number with all its digits, a DECIMAL text with all of its; bytes are base64; dates, times and
+    intervals are ISO 8601; a UUID is text, a tensor nested lists, a MAP a list of [key, value]; a float that JSON
+    does not have is "NaN", "Infinity" or "-Infinity".
 
     >>> plain({"A": b"abc", "B": decimal.Decimal("1.50"), "C": math.nan})
     {'A': 'YWJj', 'B': '1.50', 'C': 'NaN'}
@@ -182,12 +205,14 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (dt.datetime, np.datetime64)):
+        return _moment(value)
+    if isinstance(value, (dt.date, dt.time)):
+        return value.isoformat()
+    if isinstance(value, (dt.timedelta, pa.MonthDayNano)):  # the latter is a tuple, too
+        return _duration(value)
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
-    if isinstance(value, (dt.date, dt.time)):  # a datetime is a date too
-        return value.isoformat()
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    if isinstance(value, (decimal.Decimal, uuid.UUID)):
-        return str(value)
-    return str(value)
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
+    return str(value)  # a UUID, say
