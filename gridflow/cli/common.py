@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import resolve_home
-from ..errors import GridAccessError, GridOwnedError, UsageError
+from ..errors import GridAccessError, GridNotFound, GridOwnedError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +54,10 @@ def open_or_read(home: Path | None) -> tuple[Grid | RemoteGrid, str]:
     try:
         return open_for_writing(home), ""
     except (GridOwnedError, GridAccessError) as error:
-        return connect(home, read_only=True), str(error)  # queries still work; a change says why it does not
+        try:
+            return connect(home, read_only=True), str(error)  # queries still work; a change says why it does not
+        except GridNotFound:
+            raise error from None
 
 
 def open_for_reading(home: Path | None) -> Grid | RemoteGrid:

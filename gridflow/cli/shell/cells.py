@@ -89,7 +89,7 @@ def short(value: Any, kind: Type | None = None, width: int = MAX_WIDTH) -> str:
         return format(value, "f")
     if isinstance(value, (dt.timedelta, pa.MonthDayNano)):
         return _duration(value)
-    return cut(_visible(str(value)), width)
+    return cut(visible(str(value)), width)
 
 
 def _inner(value: Any) -> str:
@@ -149,7 +149,7 @@ def _float(value: float, kind: Type | None) -> str:
     return repr(value)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Text that stays on its line and cannot steer the terminal."""
     if text.isprintable():
         return text

@@ -6,8 +6,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from ...errors import UsageError
 from ..common import open_or_read
 from . import describing, showing  # noqa: F401 they declare commands, which the help lists in this order
@@ -68,9 +66,8 @@ def _set(session: Session, words: Words) -> None:
             set_value(session, name, "")
         session.output.note(f"{name}: {values(session)[name]}")
     else:
-        found = values(session)
-        rows = {"NAME": list(found), "VALUE": list(found.values()), "MEANING": [SETTINGS[name] for name in found]}
-        session.listing(pa.table(rows))
+        pairs = ((f"{name} {value}", SETTINGS[name]) for name, value in values(session).items())
+        session.output.rows(pair_lines(pairs, session.output.look.width))
 
 
 @command("!run", "\\i", arguments="FILE", takes="file")

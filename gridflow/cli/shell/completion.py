@@ -134,7 +134,7 @@ class SqlCompleter(Completer):
         yield from ((case(k), "") for k in KEYWORDS)
         if words and words[0] in _TYPE_WORDS or "CAST" in words:
             yield from ((case(t), "type") for t in sorted(TYPES))
-        functions = all_functions() if len(typed) > 1 else sorted(FUNCTIONS)
+        functions = [*sorted(FUNCTIONS), *(all_functions() if len(typed) > 1 else ())]
         yield from ((case(f), "function") for f in functions)
 
     def _columns(self, tables: list[str]) -> _Candidates:

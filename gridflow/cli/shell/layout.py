@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from ..common import counted
-from .cells import MAX_WIDTH, column_type, cut, short, values_of, width_of
+from .cells import MAX_WIDTH, column_type, cut, short, values_of, visible, width_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,12 +85,14 @@ def table_lines(table: pa.Table, look: Look) -> Iterator[str]:
     first = list(_cells(table.slice(0, _MEASURED_ROWS), look.cell))
     columns = []
     for i, (name, field) in enumerate(zip(table.column_names, table.schema, strict=True)):
-        kind, name = column_type(field), cut(name, look.cell)
+        kind, name = column_type(field), cut(visible(name), look.cell)
         widths = (4 if cell is None else width_of(cell) for batch in first for cell in batch[i])
         columns.append(_Column(name, max([width_of(name), 1, *widths]), kind is not None and kind.kind in RIGHT))
     shown, left_out = list(range(len(columns))), None
     if look.width is not None and _total(columns) > look.width:
-        _squeeze(columns, look.width)
+        squeezed = _squeezed(columns, look.width)
+        if _total(squeezed) <= look.width or not look.scrolls:
+            columns = squeezed
         if _total(columns) > look.width and not look.scrolls:
             shown, left_out = _fitting(columns, look.width)
     yield from _draw(table, first, columns, shown, left_out, look)
@@ -114,18 +116,20 @@ def _total(columns: list[_Column]) -> int:
     return sum(column.width + 3 for column in columns) + 1
 
 
-def _squeeze(columns: list[_Column], width: int) -> None:
-    """Take from the widest texts until all fit, or all are as narrow as they may be."""
+def _squeezed(columns: list[_Column], width: int) -> list[_Column]:
+    """The columns, the widest texts made narrower until all fit, or all are as narrow as they may be."""
+    columns = [replace(column) for column in columns]
     while (over := _total(columns) - width) > 0:
         texts = [c for c in columns if not c.right and c.width > _LEAST_WIDTH]
         if not texts:
-            return
+            break
         widest = max(c.width for c in texts)
         group = [c for c in texts if c.width == widest]
         below = max([_LEAST_WIDTH, *(c.width for c in texts if c.width < widest)])
         step = min(widest - below, -(-over // len(group)))
         for column in group:
             column.width -= step
+    return columns
 
 
 def _fitting(columns: list[_Column], width: int) -> tuple[list[int], int]:
@@ -216,8 +220,9 @@ def pair_lines(pairs: Iterable[tuple[str, str]], width: int | None) -> Iterator[
 def vertical_lines(table: pa.Table, look: Look) -> Iterator[str]:
     """A line for each value, a chunk of lines for each row."""
     types = [column_type(field) for field in table.schema]
-    width = max((width_of(name) for name in table.column_names), default=0)
-    labels = [look.ink(_NAME, " " * (width - width_of(name) + 2) + name) for name in table.column_names]
+    names = [visible(name) for name in table.column_names]
+    width = max(map(width_of, names), default=0)
+    labels = [look.ink(_NAME, " " * (width - width_of(name) + 2) + name) for name in names]
     null = look.ink(_DIM, "NULL")
     for number, row in enumerate(rows_of(table), 1):
         lines = [look.ink(_BOLD, f"row {number}")]

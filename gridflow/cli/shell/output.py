@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.text import Text
 
 from ...errors import GridAccessError, GridFullError, UsageError, os_failure
+from .cells import width_of
 from .layout import Look, look_of
 
 if TYPE_CHECKING:
@@ -92,17 +93,23 @@ class Output:
 
     def fail(self, message: str) -> None:
         """Print an error."""
-        self.err.print(Text("error: ", style="bold red").append(message, style="red not bold"), soft_wrap=True)
+        self._complain("error: ", message, "red")
 
     def warn(self, message: str) -> None:
         """Print a warning."""
-        self.err.print(Text("warning: ", style="bold yellow").append(message, style="not bold"), soft_wrap=True)
+        self._complain("warning: ", message, "yellow")
+
+    def _complain(self, kind: str, message: str, colour: str) -> None:
+        first, _, rest = message.partition("\n")
+        self.err.print(Text(kind, style=f"bold {colour}").append(first, style=f"{colour} not bold"))
+        if rest:  # a line of the statement and a caret under it: not to be wrapped by words
+            self.err.print(Text(rest, style=colour), soft_wrap=True)
 
     def note(self, message: str) -> None:
         """Print a remark, for people only; beside rows that go to a program it is none of them."""
         if self.interactive:
             console = self.out if self.out.is_terminal or not self.err.is_terminal else self.err
-            console.print(Text(message, style="dim"), soft_wrap=True)
+            console.print(Text(message, style="dim"))
 
     def aside(self, message: str) -> None:
         """Print a remark that was asked for where rows may go to a program."""
@@ -113,8 +120,11 @@ class Output:
         console = self.out if self._rows is None else self.err
         console.print(Text(message, style="dim" if self.interactive else ""), soft_wrap=True)
 
-    def rows(self, chunks: Iterator[str]) -> None:
+    def rows(self, chunks: Iterator[str], *, wraps: bool = True) -> None:
         """Print rows: to the file that is set for them, else to the terminal, through the pager if they are many.
+
+        Args:
+            wraps: whether lines wider than the terminal can be read there; else they go through the pager, too.
 
         Raises:
             GridFullError, GridAccessError: the file cannot be written.
@@ -126,18 +136,19 @@ class Output:
                     self._rows.write(chunk)
                 self._rows.flush()
         elif self.pages:
-            self._page(chunks)
+            self._page(chunks, wraps)
         else:
             for chunk in chunks:
                 self.out.file.write(chunk)
             self.out.file.flush()
 
-    def _page(self, chunks: Iterator[str]) -> None:
-        room, first = self.out.height - 2, []
+    def _page(self, chunks: Iterator[str], wraps: bool) -> None:
+        room, width, first = self.out.height - 2, self.out.width, []
         for chunk in chunks:
             first.append(chunk)
-            room -= chunk.count("\n")
-            if room < 0 or any(len(line) > self.out.width for line in _ESCAPES.sub("", chunk).splitlines()):
+            lengths = [width_of(line) for line in _ESCAPES.sub("", chunk).splitlines()]
+            room -= sum(max(1, -(-length // width)) for length in lengths)
+            if room < 0 or (not wraps and max(lengths, default=0) > width):
                 self._through_pager(chain(first, chunks))
                 return
         for chunk in first:

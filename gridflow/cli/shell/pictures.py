@@ -13,10 +13,10 @@ from .cells import cut, width_of
 #: From dark to bright.
 _RAMP = " .:-=+*#%@"
 #: A smaller picture is enlarged, by a whole factor, to about this many pixels.
-_LEAST_PIXELS = 32
+LEAST_PIXELS = 32
 _UPPER, _RESET = "▀", "\x1b[0m"
 #: Between two pictures on a line.
-_SPACE = 2
+SPACE = 2
 
 
 def is_picture_shape(shape: Sequence[int]) -> bool:
@@ -87,11 +87,10 @@ def scaled(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
     rows, columns = rgb.shape[:2]
     factor = min(width / columns, height / rows, 1.0)
     if factor == 1.0:
-        times = max(1, min(_LEAST_PIXELS // max(rows, columns), width // columns, height // rows))
+        times = max(1, min(LEAST_PIXELS // max(rows, columns), width // columns, height // rows))
         return rgb.repeat(times, 0).repeat(times, 1)
-    return _averaged(
-        _averaged(rgb.astype(np.float64), max(1, round(rows * factor)), 0), max(1, round(columns * factor)), 1
-    )
+    lower = _averaged(rgb.astype(np.float64), max(1, round(rows * factor)), 0)
+    return np.clip(_averaged(lower, max(1, round(columns * factor)), 1) + 0.5, 0, 255).astype(np.uint8)
 
 
 def _averaged(values: np.ndarray, count: int, axis: int) -> np.ndarray:
@@ -102,8 +101,7 @@ def _averaged(values: np.ndarray, count: int, axis: int) -> np.ndarray:
     whole = np.minimum(edges.astype(np.intp), size - 1)
     share = (edges - whole).reshape([-1 if i == axis else 1 for i in range(values.ndim)])
     at_edges = sums.take(whole, axis) + values.take(whole, axis) * share
-    means = np.diff(at_edges, axis=axis) * (count / size)
-    return np.clip(means + (0.5 if axis == 1 else 0), 0, 255).astype(np.uint8 if axis == 1 else np.float64)
+    return np.diff(at_edges, axis=axis) * (count / size)
 
 
 def draw(rgb: np.ndarray, colours: str | None) -> list[str]:
@@ -160,8 +158,8 @@ def sheet(pictures: Sequence[tuple[str, np.ndarray]], width: int, height: int, c
     while drawn:
         group, room = [drawn.pop(0)], width
         room -= group[0][2]
-        while drawn and drawn[0][2] + _SPACE <= room:
-            room -= drawn[0][2] + _SPACE
+        while drawn and drawn[0][2] + SPACE <= room:
+            room -= drawn[0][2] + SPACE
             group.append(drawn.pop(0))
         lines.append(_joined([_fitted(title, size, len(group) == 1 and width or size) for title, _, size in group]))
         for row in range(max(len(picture) for _, picture, _ in group)):
@@ -175,4 +173,4 @@ def _fitted(title: str, size: int, most: int) -> str:
 
 
 def _joined(parts: list[str]) -> str:
-    return (" " * _SPACE).join(parts).rstrip(" ")
+    return (" " * SPACE).join(parts).rstrip(" ")

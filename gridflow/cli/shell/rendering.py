@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ...errors import UsageError, did_you_mean, os_failure
 from ..common import human_bytes
-from .cells import column_type, plain, short
+from .cells import column_type, plain, short, visible
 from .layout import RIGHT, Look, look_of, rows_of, table_lines, vertical_lines
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ FORMATS = {
 }
 #: How json, jsonlines, csv and tsv write the values of each type. This does not change between releases.
 VALUES = {
-    "integers": "numbers with all their digits (a reader that has doubles only rounds beyond 2^53: CAST to VARCHAR)",
+    "integers": "numbers with all their digits (for a reader that rounds them beyond 2^53, CAST to VARCHAR)",
     "DECIMAL": "text, with all digits of its scale: '1.50'",
-    "FLOAT": "the shortest number that reads back the same; 'NaN', 'Infinity', '-Infinity' are text",
+    "REAL, DOUBLE": "numbers that read back the same; 'NaN', 'Infinity' and '-Infinity' as text",
     "BOOL": "true, false",
     "STRING, UUID": "text",
     "BINARY": "text: base64",
-    "DATE, TIME": "text: 2024-02-29, 23:59:59.5",
-    "TIMESTAMP": "text: 2024-02-29T12:00:00.25; with time zone in UTC: 2024-02-29T12:00:00+00:00",
+    "DATE, TIME": "text: 2024-02-29, 23:59:59, 23:59:59.500000",
+    "TIMESTAMP": "text: 2024-02-29T12:00:00, 2024-02-29T12:00:00.250000; with time zone 2024-02-29T12:00:00+00:00",
     "INTERVAL": "text: ISO 8601, P1M2DT3.5S",
     "tensor": "lists in lists, one level for each dimension",
     "LIST, STRUCT": "a list; an object",
@@ -51,6 +51,7 @@ VALUES = {
     "two columns of one name": "the second A is called A_2 in json and jsonlines",
 }
 _BATCH_ROWS = 1024
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -138,19 +139,19 @@ def _jsonlines(table: pa.Table, look: Look) -> Iterator[str]:
 def _objects(table: pa.Table) -> Iterator[str]:
     names = _distinct(table.column_names)
     for row in rows_of(table):
-        yield json.dumps(dict(zip(names, map(plain, row), strict=True)), ensure_ascii=False, allow_nan=False)
+        yield _ENCODER.encode(dict(zip(names, map(plain, row), strict=True)))
 
 
 def _markdown(table: pa.Table, look: Look) -> Iterator[str]:
     types = [column_type(field) for field in table.schema]
-    yield _markdown_line(table.column_names)
+    yield _markdown_line(list(map(visible, table.column_names)))
     yield "|" + "|".join("---:" if t is not None and t.kind in RIGHT else "---" for t in types) + "|\n"
     for row in rows_of(table):
         yield _markdown_line([short(v, t) for v, t in zip(row, types, strict=True)])
 
 
 def _markdown_line(cells: list[str]) -> str:
-    return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |\n"
+    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |\n"
 
 
 _WRITERS = {

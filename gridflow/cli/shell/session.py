@@ -138,6 +138,8 @@ class Session:
 
     def cancelled(self) -> None:
         """Say that Ctrl-C has ended what ran."""
+        if self.interactive:
+            self.output.note("")  # behind the terminal's ^C
         if self._worker.left:
             self.output.fail("left alone; if it was a change, the server may still make it: look")
         else:
@@ -160,7 +162,7 @@ class Session:
         shown = rows.slice(0, limit) if limit else rows
         if style == "table" and self._is_expanded(shown, look):
             style = "vertical"
-        self.output.rows(chunks_of(shown, style, look))
+        self.output.rows(chunks_of(shown, style, look), wraps=style != "table")
         if shown.num_rows < rows.num_rows:
             rest = rows.num_rows - shown.num_rows
             self.output.say(f"... {counted(rest, 'more row')}; !set rowlimit 0 shows all")
@@ -170,7 +172,7 @@ class Session:
     def listing(self, rows: pa.Table) -> None:
         """Print what a command found, in the output format; an Arrow file is for queries."""
         if self.settings.outputformat == "arrow":
-            self.output.rows(chunks_of(rows, "table", self._look()))
+            self.output.rows(chunks_of(rows, "table", self._look()), wraps=False)
         else:
             self.show(rows)
 

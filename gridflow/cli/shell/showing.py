@@ -9,10 +9,9 @@ import pyarrow as pa
 
 from ...errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
 from ...schema import FLOATS, INTEGERS, Column, Type, quote_name
-from ..common import counted
 from .cells import short, values_of
 from .describing import find_table
-from .pictures import decode, is_picture_shape, sheet
+from .pictures import LEAST_PIXELS, SPACE, decode, is_picture_shape, sheet
 from .registry import Words, command, unquoted
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def _that_fit(session: Session, column: Column) -> int:
     if not shape:
         return 1
     size = shape[2] if len(shape) == 3 and shape[2] not in (1, 3, 4) else shape[1]
-    return max(1, min(_MOST, width // (max(size, 32) + 2)))
+    return max(1, min(_MOST, (width + SPACE) // (max(size, LEAST_PIXELS) + SPACE)))
 
 
 def _keys(table: Any, words: list[str]) -> list[list[str]]:
@@ -133,5 +132,5 @@ def _value(column: Column, word: str) -> Any:
         if column.type.kind in FLOATS:
             return float(word)
     except ValueError:
-        raise SchemaError(f"column {column.name} is {column.type}: {word!r} is none; {_USAGE}") from None
+        raise SchemaError(f"key {column.name} is {column.type.text()}, which {word!r} is not; type {_USAGE}") from None
     return word
