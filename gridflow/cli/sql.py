@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .shell.session import Session
 
 #: The names in ``shell.rendering.FORMATS``, which is not imported for ``--help``.
-_FORMATS = ("table", "vertical", "csv", "tsv", "json", "jsonlines", "markdown", "arrow")
+FORMATS = ("table", "vertical", "csv", "tsv", "json", "jsonlines", "markdown", "arrow")
 #: What a shell says of a program that Ctrl-C has ended.
 _INTERRUPTED = 130
 
@@ -32,7 +32,7 @@ _INTERRUPTED = 130
 @click.option(
     "--format",
     "style",
-    type=click.Choice(_FORMATS),
+    type=click.Choice(FORMATS),
     default="table",
     show_default=True,
     help="How to print rows.",

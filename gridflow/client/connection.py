@@ -23,6 +23,8 @@ from ..protocols.flight_messages import M, Message
 
 #: Seconds for the first answer; a node that is there answers at once.
 HELLO_TIMEOUT = 10.0
+#: Seconds for the answer to a Cancel, for which a person waits.
+CANCEL_TIMEOUT = 2.0
 #: Seconds for a single write: it may wait for a bulk load of the same table.
 COMMIT_TIMEOUT = 300.0
 
@@ -135,7 +137,7 @@ class Connection:
         running = list(self._runs)
         for run in running:
             with _ignored(GridflowError):  # then the query itself fails
-                self.call(messages.Cancel(run), messages.Done, timeout=HELLO_TIMEOUT)
+                self.call(messages.Cancel(run), messages.Done, timeout=CANCEL_TIMEOUT)
         return len(running)
 
     def close(self) -> None:

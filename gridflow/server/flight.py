@@ -182,7 +182,7 @@ class FlightService(flight.FlightServerBase):
             yield
         finally:
             with self._lock:
-                del self._statements[run]
+                self._statements.pop(run, None)
 
     @contextmanager
     def _request(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ import decimal
 import io
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +21,11 @@ from gridflow.cli.shell import rendering
 from gridflow.cli.shell.cells import cut, plain, short, values_of
 from gridflow.cli.shell.completion import SqlCompleter
 from gridflow.cli.shell.layout import Look
+from gridflow.cli.shell.registry import COMMANDS
 from gridflow.cli.shell.scripts import pieces
 from gridflow.cli.shell.session import Leave, Session, check_complete
+from gridflow.cli.shell.settings import SETTINGS
+from gridflow.cli.sql import FORMATS as FORMATS_OF_THE_COMMAND
 from gridflow.errors import UsageError
 from gridflow.schema import parse_type
 
@@ -508,3 +512,12 @@ def test_show_draws_the_images_that_are_asked_for(session):
     assert "no image (NULL) under 3" not in said(session)[0]  # two have room on a line
     assert session.run("!show images 3") and said(session)[0] == "no image (NULL) under 3\n"
     assert session.run("!show images where id > 5") and "no rows" in said(session)[0]
+
+
+def test_the_manual_has_every_command_format_and_setting():
+    manual = (Path(gridflow.__file__).parents[1] / "docs" / "shell.md").read_text("utf-8")
+    names = {name for command in COMMANDS for name in command.names}
+    assert [name for name in sorted(names) if f"`{name}`" not in manual and f"`{name} " not in manual] == []
+    assert [name for name in rendering.FORMATS if f"| `{name}` |" not in manual] == []
+    assert [name for name in SETTINGS if name not in manual] == []
+    assert tuple(rendering.FORMATS) == FORMATS_OF_THE_COMMAND
