@@ -97,7 +97,7 @@ def command(
         session.settings.onerror = on_error
         session.settings.timing = timing or interactive
         if style == "arrow":
-            session.arrow_path = output
+            session.to_arrow_file(output)
         elif output is not None:
             session.output.redirect(output)
         if interactive:

@@ -55,7 +55,7 @@ class Connection:
         self.answered = False  # whether a node has ever answered, if only to refuse us
         self._lock = threading.Lock()  # guards _client and _closed; never held during a call
         self._client: flight.FlightClient | None = None
-        self._runs: set[str] = set()  # of the queries under way
+        self._awaited: set[object] = set()  # what the node works on
         self._address: SocketAddress | None = SocketAddress(home)
         _connections.add(self)
 
@@ -118,27 +118,36 @@ class Connection:
     def query(self, message: messages.Sql) -> tuple[messages.SqlDone, pa.Table]:
         """Run SQL on the node and return what it says, and the rows."""
         message = replace(message, run=uuid.uuid4().hex)
-        self._runs.add(message.run)
-        try:
-            with self._channel(None) as (client, options):
-                stream = client.do_get(flight.Ticket(messages.encode(message)), options)
-                table = stream.read_all()
-        finally:
-            self._runs.discard(message.run)
+        with self.awaiting(message.run), self._channel(None) as (client, options):
+            stream = client.do_get(flight.Ticket(messages.encode(message)), options)
+            table = stream.read_all()
         metadata = dict(table.schema.metadata or {})
         done = messages.decode(metadata.pop(messages.SQL_DONE, b""), messages.SqlDone)
         return done, table.replace_schema_metadata(metadata or None)
 
+    @contextmanager
+    def awaiting(self, run: object) -> Iterator[None]:
+        """Count something among what ``cancel`` ends, by the name that the node knows it by, or just finds."""
+        self._awaited.add(run)
+        try:
+            yield
+        finally:
+            self._awaited.discard(run)
+
     def cancel(self) -> int:
-        """Ask the node to end what ``query`` runs in other threads; how many there are. Their own answers come there.
+        """Ask the node to end what ``query`` runs in other threads; their answers come to them.
 
         A change that the node is just writing ends by itself. May be called again and again.
+
+        Returns:
+            How many threads wait for an answer of the node's that says what was done.
         """
-        running = list(self._runs)
-        for run in running:
-            with _ignored(GridflowError):  # then the query itself fails
-                self.call(messages.Cancel(run), messages.Done, timeout=CANCEL_TIMEOUT)
-        return len(running)
+        awaited = list(self._awaited)
+        for run in awaited:
+            if isinstance(run, str):
+                with _ignored(GridflowError):  # then the query itself fails
+                    self.call(messages.Cancel(run), messages.Done, timeout=CANCEL_TIMEOUT)
+        return len(awaited)
 
     def close(self) -> None:
         """Let go of the node. May be called again."""

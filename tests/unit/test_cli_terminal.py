@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pexpect
@@ -46,6 +47,7 @@ class Shell:
         self.child.expect(_READS)
         printed = _ESCAPES.sub("", self.child.before)
         self.child.expect(_READY)
+        self.prompt = _ESCAPES.sub("", self.child.before)
         return printed
 
     def ask(self, text: str) -> str:
@@ -58,6 +60,7 @@ class Shell:
         """Type something that ends the shell, and return its exit code."""
         self.child.send(text)
         self.child.expect(pexpect.EOF)
+        self.last = _ESCAPES.sub("", self.child.before)
         self.child.close()
         return self.child.exitstatus
 
@@ -216,6 +219,25 @@ def test_rows_that_are_piped_away_leave_the_prompt_on_the_terminal(home, tmp_pat
     child.send(CTRL_D)
     child.expect(pexpect.EOF)
     assert (tmp_path / "rows").read_text().splitlines() == ["N", *map(str, range(500))]
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_the_prompt_shows_that_a_transaction_is_open(shell, home, served):
+    with ServerProcess(home) if served else nullcontext():
+        sql = shell()
+        sql.ask("create table t (id long primary key);" + ENTER)
+        sql.ask("begin;" + ENTER)
+        assert "gridflow*>" in sql.prompt
+        sql.ask("insert into t values (1);" + ENTER)
+        assert "│ 1 │" in sql.ask("select count(*) as n from t;" + ENTER)
+        sql.ask("rollback;" + ENTER)
+        assert "gridflow>" in sql.prompt
+        assert "│ 0 │" in sql.ask("select count(*) as n from t;" + ENTER)
+        sql.ask("begin; insert into t values (2); commit; begin; insert into t values (3);" + ENTER)
+        assert sql.leave(CTRL_D) == 0
+        assert "not committed: nothing of it is kept" in sql.last
+    with gridflow.connect(home) as grid:
+        assert list(grid.table("T")) == [2]
 
 
 def test_tab_completes_a_table(shell):

@@ -123,3 +123,20 @@ def test_control_c_twice_leaves_an_owner_alone_that_does_not_answer():
     assert worker.run(lambda: 1) == 1 and not worker.left
     answer.set()
     worker.close()
+
+
+def test_a_thread_that_was_struck_is_given_up_with_what_it_holds(worker):
+    control_c = ControlC()
+    assert worker.run(lambda: 1) == 1 and not worker.lost
+
+    def spin():
+        control_c.press()
+        while True:
+            pass
+
+    before = worker.run(threading.current_thread)
+    with pytest.raises(KeyboardInterrupt):
+        worker.run(spin)
+    assert worker.lost
+    assert worker.run(threading.current_thread) is not before
+    assert not worker.lost

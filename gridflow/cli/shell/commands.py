@@ -33,7 +33,7 @@ def _outputformat(session: Session, words: Words) -> None:
                 "type !outputformat arrow FILE" if style == "arrow" else f"{style} takes no file; \\o does"
             )
         session.settings.outputformat = style
-        session.arrow_path = _path(words[1]) if style == "arrow" else None
+        session.to_arrow_file(_path(words[1]) if style == "arrow" else None)
     where = f" to {session.arrow_path}" if session.arrow_path else ""
     session.output.note(f"output format: {session.settings.outputformat}{where}")
 

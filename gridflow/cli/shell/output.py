@@ -221,16 +221,24 @@ class Output:
             word = default_pager() or "less"
         if word.lower() == "off":
             word = ""
-        if word and shutil.which((shlex.split(word) or [""])[0]) is None:
+        if word and not _program(word):
             raise UsageError(f"there is no command {word!r} to use as a pager")
         self.pager = word
 
 
 def default_pager() -> str:
     """``$PAGER``, else less if it is there; nothing if that is cat."""
-    command = os.environ.get("PAGER", "less").strip()
-    words = shlex.split(command) if command else []
-    return command if words and words[0] != "cat" and shutil.which(words[0]) else ""
+    command = os.environ.get("PAGER", "less")
+    return command if _program(command) not in ("", "cat") else ""
+
+
+def _program(command: str) -> str:
+    """The program that a command names, if it is there."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quote is open
+        return ""
+    return words[0] if words and shutil.which(words[0]) else ""
 
 
 def open_text(path: Path) -> TextIO:

@@ -20,6 +20,7 @@ from .highlighting import ShellLexer
 from .session import Leave, Session, check_complete
 
 PROMPT = "gridflow> "
+PROMPT_IN_TRANSACTION = "gridflow*> "
 _SECRET = re.compile(r"\bPASSWORD\b", re.IGNORECASE)
 
 
@@ -89,7 +90,7 @@ def _read_and_run(prompt: PromptSession[str], session: Session) -> bool:
     """One round; whether there shall be another."""
     prompt.editing_mode = EditingMode.VI if session.settings.editmode == "vi" else EditingMode.EMACS
     try:
-        text = prompt.prompt(PROMPT)
+        text = prompt.prompt(PROMPT_IN_TRANSACTION if session.in_transaction else PROMPT)
     except EOFError:
         return False
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -48,6 +49,7 @@ class Session:
     Attributes:
         history: the texts typed so far, the oldest first; the prompt sets it.
         failed: whether any statement or command has.
+        in_transaction: whether BEGIN was run, and neither COMMIT nor ROLLBACK since.
     """
 
     def __init__(
@@ -66,15 +68,16 @@ class Session:
         self.interactive = interactive
         self.debug = debug
         self.history: Callable[[], Iterable[str]] = list
-        self.arrow_path: Path | None = None
+        self.arrow_path: Path | None = None  # see `to_arrow_file`
         self.script: TextIO | None = None  # where `!script` keeps what is typed
-        self.failed = False
+        self.failed = self.in_transaction = False
         self._worker = Worker(self._cancel)
         self._running: list[Path] = []  # scripts within scripts
         self._arrow_written = False
 
     def close(self) -> None:
-        """Close the grid and all files."""
+        """Close the grid and all files. A transaction that is open is rolled back."""
+        self._forget_transaction()
         self._worker.close()
         if self.script is not None:
             self.script.close()
@@ -107,10 +110,18 @@ class Session:
         self.output.note_down(f"gridflow> {text}\n")
         script = self.script
         worked = self.run(text)
-        if script is not None and script is self.script:  # and not the command that opens or closes it
-            script.write(text.rstrip() + "\n")
-            script.flush()
+        if script is not None and script is self.script and text.strip():  # not the command that opens or closes it
+            try:
+                script.write(text.rstrip() + "\n")
+                script.flush()
+            except OSError as error:
+                self.script = None
+                self.output.fail(f"{script.name} is saved no further: {error.strerror}")
         return worked
+
+    def to_arrow_file(self, path: Path | None) -> None:
+        """Set the file that the output format arrow writes."""
+        self.arrow_path, self._arrow_written = path, False
 
     def run_file(self, path: Path) -> None:
         """Run a script.
@@ -132,9 +143,15 @@ class Session:
 
     def connect(self, grid: Grid | RemoteGrid) -> None:
         """Go on with another grid; the one of before is closed."""
+        self._forget_transaction()
         self._worker.close()
         before, self.grid = self.grid, grid
         before.close()
+
+    def _forget_transaction(self) -> None:
+        if self.in_transaction:
+            self.output.warn("the transaction was not committed: nothing of it is kept")
+            self.in_transaction = False
 
     def cancelled(self) -> None:
         """Say that Ctrl-C has ended what ran."""
@@ -144,13 +161,23 @@ class Session:
             self.output.fail("left alone; if it was a change, the server may still make it: look")
         else:
             self.output.fail("cancelled")
+        if self._worker.lost and self.in_transaction:
+            self.output.fail("the transaction is rolled back")
+            self.in_transaction = False
 
     def query(self, text: str, params: Any = None) -> Any:
         """Run one statement of a command's own, and return its Result. Ctrl-C ends it."""
-        return self._worker.run(lambda: self.grid.sql(text, params))
 
-    def show(self, rows: pa.Table, remark: str = "") -> None:
-        """Print rows in the output format, and a remark after them."""
+        def run() -> Any:  # a transaction belongs to the thread that runs this
+            try:
+                return self.grid.sql(text, params)
+            finally:
+                self.in_transaction = self.grid.in_transaction
+
+        return self._worker.run(run)
+
+    def show(self, rows: pa.Table) -> None:
+        """Print rows in the output format."""
         style, settings = self.settings.outputformat, self.settings
         if style == "arrow":
             self._to_arrow(rows)
@@ -166,8 +193,6 @@ class Session:
         if shown.num_rows < rows.num_rows:
             rest = rows.num_rows - shown.num_rows
             self.output.say(f"... {counted(rest, 'more row')}; !set rowlimit 0 shows all")
-        if remark:
-            self.output.note(remark)
 
     def listing(self, rows: pa.Table) -> None:
         """Print what a command found, in the output format; an Arrow file is for queries."""
@@ -177,8 +202,7 @@ class Session:
             self.show(rows)
 
     def _look(self) -> Look:
-        look = self.output.look
-        return Look(look.width, self.settings.maxcolumnwidth, look.scrolls, look.colour)
+        return replace(self.output.look, cell=self.settings.maxcolumnwidth)
 
     def _is_expanded(self, rows: pa.Table, look: Look) -> bool:
         if self.settings.expanded != "auto" or look.width is None:
@@ -201,6 +225,8 @@ class Session:
                 commands.run(self, piece.text)
             else:
                 self._statement(piece.text)
+        except Leave:
+            raise
         except ScriptFailed:
             return False  # its errors have been printed
         except GridflowError as error:
@@ -210,6 +236,13 @@ class Session:
             kind = "command" if piece.is_command else "statement"
             place = f"{source}, {kind} in line {piece.line}: " if source else ""
             self.output.fail(f"{place}{placed(error, piece)}")
+            return False
+        except Exception as error:
+            self.failed = True
+            if self.debug or not self.interactive:
+                raise
+            name = type(error).__name__
+            self.output.fail(f"{name}: {error} (a bug: please report it, with what 'gridflow --debug sql' shows)")
             return False
         return True
 

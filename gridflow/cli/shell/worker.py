@@ -48,11 +48,11 @@ class Worker:
     Attributes:
         interrupted: whether Ctrl-C was pressed during the last call, whatever came of it.
         left: whether the last call was left to itself: its owner did not answer, and Ctrl-C was pressed again.
+        lost: whether the next call has another thread than the last one: a transaction of the old one is rolled back.
     """
 
     def __init__(self, cancel: Callable[[], bool]):
-        self.interrupted = False
-        self.left = False
+        self.interrupted = self.left = self.lost = False
         self._cancel = cancel
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -64,7 +64,7 @@ class Worker:
         Raises:
             KeyboardInterrupt: Ctrl-C has ended it.
         """
-        self.interrupted = self.left = False
+        self.interrupted = self.left = self.lost = False
         if self._thread is None:
             self._start()
         task = _Task(action)
@@ -110,6 +110,7 @@ class Worker:
 
     def _leave(self) -> None:
         """Have the thread end after what it does, and use it no more: a late interrupt may still reach it."""
+        self.lost = True
         self._tasks.put(None)
         self._thread = self._engine = None
 
