@@ -10,6 +10,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +26,8 @@ from ..protocols.flight_messages import M, Message
 HELLO_TIMEOUT = 10.0
 #: Seconds for the last words, whose answer changes nothing.
 GOODBYE_TIMEOUT = 1.0
+#: Seconds for the answer to a Cancel, for which a person waits.
+CANCEL_TIMEOUT = 2.0
 #: Seconds for a single write: it may wait for a bulk load of the same table.
 COMMIT_TIMEOUT = 300.0
 
@@ -58,6 +61,7 @@ class Connection:
         self._name = uuid.uuid4().hex
         self._lock = threading.Lock()  # guards _client and _closed; never held during a call
         self._client: flight.FlightClient | None = None
+        self._awaited: set[object] = set()  # what the node works on
         self._address: SocketAddress | None = SocketAddress(home)
         _connections.add(self)
 
@@ -118,8 +122,9 @@ class Connection:
             try:
                 failure = _send(writer, batches, progress)
                 if failure is None:
-                    writer.done_writing()
-                    answer = answers.read()
+                    with self.awaiting(object()):  # whether it is committed is the node's to say
+                        writer.done_writing()
+                        answer = answers.read()
             finally:
                 # After a failed write it is close() that raises what the node said. Without LoadEnd the node
                 # keeps nothing and complains; then our own failure is the one to show.
@@ -133,7 +138,8 @@ class Connection:
 
     def query(self, message: messages.Sql) -> tuple[messages.SqlDone, pa.Table]:
         """Run SQL on the node and return what it says, and the rows."""
-        with self._channel(None) as (client, options):
+        message = replace(message, run=uuid.uuid4().hex)
+        with self.awaiting(message.run), self._channel(None) as (client, options):
             stream = client.do_get(flight.Ticket(messages.encode(message)), options)
             table = stream.read_all()
         metadata = dict(table.schema.metadata or {})
@@ -144,6 +150,30 @@ class Connection:
         """The rows of a system view, as the node sees them."""
         with self._channel(None) as (client, options):
             return client.do_get(flight.Ticket(messages.encode(message)), options).read_all()
+
+    @contextmanager
+    def awaiting(self, run: object) -> Iterator[None]:
+        """Count something among what ``cancel`` ends, by the name that the node knows it by, or just finds."""
+        self._awaited.add(run)
+        try:
+            yield
+        finally:
+            self._awaited.discard(run)
+
+    def cancel(self) -> int:
+        """Ask the node to end what ``query`` runs in other threads; their answers come to them.
+
+        A change that the node is just writing ends by itself. May be called again and again.
+
+        Returns:
+            How many threads wait for an answer of the node's that says what was done.
+        """
+        awaited = list(self._awaited)
+        for run in awaited:
+            if isinstance(run, str):
+                with _ignored(GridflowError):  # then the query itself fails
+                    self.call(messages.Cancel(run), messages.Done, timeout=CANCEL_TIMEOUT)
+        return len(awaited)
 
     def close(self) -> None:
         """Let go of the node. May be called again."""

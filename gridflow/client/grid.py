@@ -193,7 +193,16 @@ class RemoteGrid(Grid):
             )
         pairs = [[table_id, digest] for table_id, digest in columns.items()]
         message = messages.CommitTransaction(pairs, len(digests), digests + operations)
-        self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT)
+        with self._connection.awaiting(object()):  # it is short, and none to end halfway
+            self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT)
+
+    def cancel(self) -> int:
+        """Have the owner end the statements that other threads wait for here; returns how many there are.
+
+        Each ends with its result if it was already done, else with an SqlError. Queries are not among them: they run
+        in this process.
+        """
+        return self._connection.cancel()
 
     def flush(self) -> None:
         """Have the owner move all writes in memory to segments."""

@@ -8,7 +8,7 @@ Every message, in either direction, is
 
 Arrow Flight carries them:
 
-    Hello, Goodbye, CreateTable, AlterTable, DropTable, Truncate, Flush, Compact, Commit, CommitTransaction
+    Hello, Goodbye, CreateTable, AlterTable, DropTable, Truncate, Flush, Compact, Commit, CommitTransaction, Cancel
                          an action of their kind; the result is one message
     Sql                  a ticket of DoGet; the result's rows stream back, SqlDone in the schema's metadata
     SystemView           a ticket of DoGet; the view's rows stream back
@@ -199,12 +199,24 @@ class LoadEnd(Message):
 
 @dataclass(frozen=True)
 class Sql(Message):
-    """Run ``text`` on the node; ``params`` and ``body`` are of ``values.encode_values``."""
+    """Run ``text`` on the node; ``params`` and ``body`` are of ``values.encode_values``.
+
+    ``run`` is what a Cancel calls this run of it: any text that no other run has.
+    """
 
     kind: ClassVar[str] = "sql"
     text: str
     params: Any
     body: bytes
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class Cancel(Message):
+    """End the Sql of this ``run``, if it still runs; Done counts it. Its own answer says how it ended."""
+
+    kind: ClassVar[str] = "cancel"
+    run: str
 
 
 @dataclass(frozen=True)

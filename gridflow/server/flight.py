@@ -21,6 +21,7 @@ from ..protocols.flight_messages import Done, Message
 from ..protocols.values import decode_values
 from ..schema import Schema
 from ..sql import Session, copies_files
+from ..sql.engine import connection
 from ..table import Table
 from .loading import StreamLoad
 
@@ -40,8 +41,9 @@ class FlightService(flight.FlightServerBase):
     def __init__(self, location: str, grid: Grid, durability: str):
         self.grid = grid
         self.durability = durability
-        self._lock = threading.Lock()  # guards _running
+        self._lock = threading.Lock()  # guards _running and _statements
         self._running = 0
+        self._statements: dict[str, Any] = {}  # run of an Sql -> the engine's connection that it uses
         self._stopping = False
         self._actions: dict[str, tuple[type[Message], Callable[[Any], Message]]] = {
             m.kind: (m, handler)
@@ -56,6 +58,7 @@ class FlightService(flight.FlightServerBase):
                 (messages.AlterTable, self._alter_table),
                 (messages.Commit, self._commit),
                 (messages.CommitTransaction, self._commit_transaction),
+                (messages.Cancel, self._cancel),
             )
         }
         super().__init__(location)
@@ -95,7 +98,8 @@ class FlightService(flight.FlightServerBase):
             if copies_files(request.text):
                 raise UsageError("COPY reads and writes files of the client: it runs there, not at the server")
             session = Session(self.grid)
-            result = session.execute(request.text, decode_values(request.params, request.body))
+            with self._cancellable(request.run):
+                result = session.execute(request.text, decode_values(request.params, request.body))
             if session.in_transaction:
                 raise UsageError("a transaction is its client's: it sends its writes when it commits")
             rows = result.arrow()
@@ -181,6 +185,24 @@ class FlightService(flight.FlightServerBase):
     def _commit_transaction(self, m: messages.CommitTransaction) -> Message:
         self.grid._commit_checked(m.body[m.digests :], m.body[: m.digests], dict(map(tuple, m.columns)))
         return Done(0)
+
+    def _cancel(self, m: messages.Cancel) -> Message:
+        with self._lock:  # so that it is this statement, and not the thread's next one, that ends
+            engine = self._statements.get(m.run)
+            if engine is not None:
+                engine.interrupt()
+        return Done(0 if engine is None else 1)
+
+    @contextmanager
+    def _cancellable(self, run: str) -> Iterator[None]:
+        """Let a Cancel of ``run`` reach what the engine does in this thread meanwhile."""
+        with self._lock:
+            self._statements[run] = connection()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._statements.pop(run, None)
 
     @contextmanager
     def _request(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ DOCUMENTS = [
     "CHANGELOG.md",
     "docs/architecture.md",
     "docs/administration.md",
+    "docs/shell.md",
     "examples/README.md",
     "gridflow/README.md",
 ]

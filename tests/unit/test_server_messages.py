@@ -38,6 +38,8 @@ EXAMPLES = [
     messages.Load("T", "insert"),
     messages.LoadEnd(1 << 40),
     messages.Sql("SELECT ?", [1], b""),
+    messages.Sql("SELECT 1", [], b"", "run 1"),
+    messages.Cancel("run 1"),
     messages.SqlDone("SELECT", 1, ["a note"]),
 ]
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import math
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.cells import cell_len, set_cell_size
 
 from ...errors import SchemaError
 from ...schema import Type, from_arrow, quote_name
+from ...storage.formats.values import duration_text, moment_text
 from ...storage.values import to_python
 
 #: Characters of a value in a table; longer ones are cut, with a mark.
@@ -37,7 +40,7 @@ def values_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:
         if kind is not None and kind.kind == "TENSOR" and len(chunk):
             result += _tensors(chunk, kind)
         else:
-            result += to_python(_without_padding(chunk), pairs=True)
+            result += to_python(chunk, pairs=True)
     return result
 
 
@@ -51,13 +54,6 @@ def _tensors(chunk: pa.Array, kind: Type) -> list[Any]:
     numbers = flat.to_numpy(zero_copy_only=False)
     rows = numbers.reshape((len(chunk), *kind.shape))
     return [row if ok else None for row, ok in zip(rows, valid, strict=True)]
-
-
-def _without_padding(chunk: pa.Array) -> pa.Array:
-    """Timestamps in nanoseconds as microseconds: Python has no finer ones (and pandas is not needed)."""
-    if pa.types.is_timestamp(chunk.type) and chunk.type.unit == "ns":
-        return chunk.cast(pa.timestamp("us", tz=chunk.type.tz), safe=False)
-    return chunk
 
 
 def short(value: Any, kind: Type | None = None, width: int = MAX_WIDTH) -> str:
@@ -84,12 +80,16 @@ def short(value: Any, kind: Type | None = None, width: int = MAX_WIDTH) -> str:
         note = f"{_ELLIPSIS}' ({len(value):,} bytes)"
         return f"x'{value[: max(0, (width - len(note) - 2) // 2)].hex()}{note}"
     if isinstance(value, dict):
-        return _cut("{" + ", ".join(f"{quote_name(k)}: {_inner(v)}" for k, v in value.items()) + "}", width)
+        return cut("{" + ", ".join(f"{quote_name(k)}: {_inner(v)}" for k, v in value.items()) + "}", width)
     if isinstance(value, list):
         return _short_list(value, kind, width)
-    if isinstance(value, dt.datetime):
-        return value.isoformat(sep=" ")
-    return _cut(_visible(str(value)), width)
+    if isinstance(value, (dt.datetime, np.datetime64)):
+        return moment_text(value).replace("T", " ")
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
+    if isinstance(value, (dt.timedelta, pa.MonthDayNano)):
+        return duration_text(value)
+    return cut(visible(str(value)), width)
 
 
 def _inner(value: Any) -> str:
@@ -113,7 +113,7 @@ def _short_list(value: list[Any], kind: Type | None, width: int) -> str:
             return f"{opening}{', '.join(parts)}, {note}{closing}"
         parts.append(part)
         used += len(part) + 2
-    return _cut(f"{opening}{', '.join(parts)}{closing}", width)
+    return cut(f"{opening}{', '.join(parts)}{closing}", width)
 
 
 def _short_tensor(value: np.ndarray, kind: Type | None, width: int) -> str:
@@ -149,12 +149,18 @@ def _float(value: float, kind: Type | None) -> str:
     return repr(value)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Text that stays on its line and cannot steer the terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + _ELLIPSIS
+def width_of(text: str) -> int:
+    """Columns of the terminal that a text takes: some characters take two, some none."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def cut(text: str, width: int) -> str:
+    """A text in at most so many columns of the terminal, with a mark where some of it is left out."""
+    return text if width_of(text) <= width else set_cell_size(text, width - 1).rstrip(" ") + _ELLIPSIS

@@ -23,8 +23,9 @@ from ..values import to_python
 def plain(value: Any) -> Any:
     """A value as JSON holds it, the same in every release.
 
-    Bytes are base64, a DECIMAL is text, times are ISO 8601, a tensor is nested lists, a MAP a list of
-    pairs, a float that JSON does not have is "NaN", "Infinity" or "-Infinity".
+    An integer is a number with all its digits, a DECIMAL text with all of its; bytes are base64; dates, times and
+    intervals are ISO 8601; a UUID is text, a tensor nested lists, a MAP a list of [key, value]; a float that JSON
+    does not have is "NaN", "Infinity" or "-Infinity".
 
     >>> plain({"A": b"abc", "B": decimal.Decimal("1.50"), "C": math.nan})
     {'A': 'YWJj', 'B': '1.50', 'C': 'NaN'}
@@ -39,13 +40,36 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (dt.datetime, np.datetime64)):
+        return moment_text(value)
+    if isinstance(value, (dt.date, dt.time)):
+        return value.isoformat()
+    if isinstance(value, (dt.timedelta, pa.MonthDayNano)):  # the latter is a tuple, too
+        return duration_text(value)
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
-    if isinstance(value, (dt.date, dt.time)):  # a datetime is a date too
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
+    return str(value)  # a UUID, say
+
+
+def moment_text(value: dt.datetime | np.datetime64) -> str:
+    """ISO 8601; without a fraction that is nought."""
+    if isinstance(value, dt.datetime):
         return value.isoformat()
+    text = str(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def duration_text(value: dt.timedelta | pa.MonthDayNano) -> str:
+    """An interval as ISO 8601 writes it: P1M2DT3.5S."""
     if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    return str(value)  # also DECIMAL and UUID
+        months, days, seconds = 0, value.days, decimal.Decimal(value.seconds * 10**6 + value.microseconds) / 10**6
+    else:
+        months, days, seconds = value.months, value.days, decimal.Decimal(value.nanoseconds) / 10**9
+    parts = "".join(f"{count}{unit}" for count, unit in ((months, "M"), (days, "D")) if count)
+    time = f"T{format(seconds.normalize(), 'f')}S" if seconds else ""
+    return f"P{parts}{time}" if parts or time else "PT0S"
 
 
 def plain_column(array: pa.Array, dtype: Type | None) -> list[Any]:
