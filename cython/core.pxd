@@ -266,6 +266,7 @@ cdef extern from "core/control.h" namespace "gridflow" nogil:
         Status Open(const string&, shared_ptr[ControlPage]*)
         uint64_t generation() const
         uint64_t committed_lsn() const
+        uint64_t owner_pid() const
         void Bump()
         void Commit(uint64_t)
 
@@ -281,6 +282,7 @@ cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
         Status AddRows(const vector[vector[ColumnView]]&, LoadMode, int64_t*, string*) except +
         Status Merge(const vector[int]&) except +
         void SetSchema(const Schema&) except +
+        void Clear()
         Status Commit(uint64_t, shared_ptr[const TableSnapshot]*) except +
         Status Preview(shared_ptr[const TableSnapshot]*) except +
         const vector[string]& obsolete() const

@@ -385,6 +385,11 @@ cdef class Store:
     def last_lsn(self):
         return self.next_lsn - 1
 
+    @property
+    def owner_pid(self):
+        """The process that owns the grid, or was the last to own it."""
+        return self.control.get().owner_pid()
+
     def bump(self):
         """Owner: tells readers that a manifest, the catalog or the log's files changed."""
         self.control.get().Bump()
@@ -1150,6 +1155,10 @@ cdef class Edit:
         """Gives the table the columns of ``codec``, which must be made for it; see ``TableEdit::SetSchema``."""
         self.it.SetSchema(codec.schema)
         self.table.next_codec = codec
+
+    def clear(self):
+        """Drops all rows that are there."""
+        self.it.Clear()
 
     def commit(self):
         """Publishes the new version."""

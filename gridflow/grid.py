@@ -10,11 +10,12 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._native.store import Store
 from .cache import Cache
 from .catalog import Catalog, TableEntry
+from .catalog.activity import Activity
 from .catalog.catalog import sync_folder
 from .config import DEFAULT_PARTITIONS, SOCKET_NAME, resolve_home
 from .errors import (
@@ -35,6 +36,9 @@ from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
 from .table import Table
 from .transaction import Transaction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: What a grid's directory may hold before there is a catalog: a crash while it was made.
 _OWN_FILES = {"LOCK", "catalog", "catalog.tmp", "control", "control.tmp", "log", "tables", SOCKET_NAME}
@@ -119,6 +123,7 @@ class Grid:
     Attributes:
         home: the grid's directory.
         owner: whether this process owns the grid and may write.
+        activity: the statements that run and ran on it here, and the clients that it is served to.
         default_partitions: of a new table that does not say how many it wants; may be set.
     """
 
@@ -127,6 +132,7 @@ class Grid:
     def __init__(self, home: Path, lock: OwnerLock | None, durable: bool):
         self.home = home
         self.owner = lock is not None
+        self.activity = Activity()
         self._lock = lock
         self._durable = durable
         self._uses = 1
@@ -143,7 +149,7 @@ class Grid:
             self._catalog.sweep()
         self._store = Store(str(home), lock is not None, durable)
         if lock is not None:
-            for entry in self._catalog.entries:
+            for entry in self._catalog.all_entries:
                 self._open(entry)
             if self._store.recover():
                 self.flush()
@@ -238,6 +244,21 @@ class Grid:
                 except (GridCorruptError, GridNotFound):
                     if self._look_up(name) == entry:
                         raise  # else the owner has dropped it just now, and made another
+
+    def _system_table(self, name: str, columns: Any = None, key: str = "") -> Table | None:
+        """A system table; with ``columns`` it is made if it is not there, without them it may be None."""
+        with self._names:
+            self._check_open()
+            if not self.owner:
+                self._catalog.refresh()
+            entry = self._catalog.find_system(name)
+            if entry is None and columns is not None:
+                self._check_writable()
+                self._store.check_room(16 << 10)
+                schema = Schema.of(columns, key)
+                entry = self._catalog.add(name, schema, 1, {}, self._store.last_lsn, system=True)
+                self._store.bump()
+            return None if entry is None else self._open(entry)
 
     def create_table(
         self,
@@ -411,7 +432,28 @@ class Grid:
         self._check_writable()
         self._store.commit_checked(operations, digests, columns)
 
-    def sql(self, text: str, params: Any = None) -> Any:
+    def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
+        """The rows of a view of schema SYS, as the grid's owner sees them: what ``SELECT * FROM SYS.<name>`` reads.
+
+        Args:
+            name: ``TABLES``, ``METRICS``, ...
+            columns: which, in what order; all without it. Some cost more than others.
+
+        Raises:
+            TableNotFound, ColumnNotFound: there is no such view or column.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     _ = grid.create_table("T", {"ID": "LONG", "X": "DOUBLE"}, key="ID")
+        ...     grid.system_view("TABLE_COLUMNS", ["COLUMN_NAME", "PK"]).to_pylist()
+        [{'COLUMN_NAME': 'ID', 'PK': True}, {'COLUMN_NAME': 'X', 'PK': False}]
+        """
+        from .sql.views import rows_of
+
+        self._check_open()
+        return rows_of(self, name, columns)
+
+    def sql(self, text: str, params: Any = None, *, progress: Callable[[Any], None] | None = None) -> Any:
         """Run one or more SQL statements, in the dialect of Apache Ignite 2.x.
 
         Each is atomic and commits by itself, but between BEGIN and COMMIT, which belong to the thread that calls.
@@ -419,6 +461,7 @@ class Grid:
         Args:
             text: the statements, separated by ``;``.
             params: a sequence for ``?``, a dict for ``:name``.
+            progress: called with a ``gridflow.sql.Progress`` (``rows``, ``done`` of ``total``) while COPY works.
 
         Returns:
             The last statement's Result: ``.arrow()``, ``.df()``, ``.fetchall()``, or iterate over its rows.
@@ -441,7 +484,10 @@ class Grid:
             session = self._session.it = Session(self)
         if self._store.closed:
             self._check_open()
-        return session.execute(text, params)
+        result = session.execute(text, params, progress)
+        if result.notes:
+            result.warn()
+        return result
 
     def flush(self) -> None:
         """Move all writes in memory to segments."""

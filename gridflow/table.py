@@ -229,6 +229,21 @@ class Table(TableStore):
             if not isinstance(row, Mapping):
                 raise SchemaError(f"table {self.name}: a row is a dict of columns, got {type(row).__name__}")
 
+    def truncate(self) -> int:
+        """Remove all rows in one commit, however many there are. Readers keep what they have mapped.
+
+        Returns:
+            How many rows there were.
+        """
+        with self.edit() as edit:
+            rows = self.snapshot().rows
+            if rows:
+                edit.clear()
+                edit.commit()
+                if self.indexes.all():
+                    self.store.wake.set()  # their files go with the segments
+            return rows
+
     def flush(self) -> int:
         """Move the writes in memory to a segment. Returns the version of the table that holds them."""
         return self.flush_store() if self.store.owner else self.snapshot().version

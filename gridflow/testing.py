@@ -100,7 +100,7 @@ def stray_files(home: Path) -> list[str]:
     """Files in a grid's directory that neither its catalog nor a manifest accounts for; the grid must not be in use."""
     expected = {"LOCK", "catalog", "control"}
     catalog = Catalog(home)
-    for entry in catalog.entries:
+    for entry in catalog.all_entries:
         folder = catalog.folder(entry).relative_to(home)
         expected.add(str(folder / "manifest"))
         snapshot = Snapshot.open(str(home), entry.table_id)

@@ -27,6 +27,7 @@ from .table import partition_ranges
 
 if TYPE_CHECKING:
     from ._native.snapshot import Snapshot
+    from .catalog.activity import Activity
     from .grid import Grid
     from .schema import Schema
     from .table import Table
@@ -104,6 +105,15 @@ class Transaction:
     def owner(self) -> bool:
         """Whether this process owns the grid."""
         return self._grid.owner
+
+    @property
+    def activity(self) -> Activity:
+        """The statements that run on the grid."""
+        return self._grid.activity
+
+    def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
+        """The rows of a view of schema SYS: it shows the grid, and nothing of what the transaction has written."""
+        return self._grid.system_view(name, columns)
 
     def tables(self) -> list[str]:
         """The names of all tables, sorted."""

@@ -38,7 +38,7 @@ LAYERS = [
     ["grid", "table", "transaction", "cache"],
     ["protocols", "client"],
     ["open"],
-    ["server", "cluster", "tf"],
+    ["server", "cluster", "tf", "dbapi"],
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

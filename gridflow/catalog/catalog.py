@@ -31,6 +31,13 @@ from ..storage.index import files_of, indexes_of
 
 #: Ignite calls the cache of table T in schema PUBLIC so.
 IGNITE_PREFIX = "SQL_PUBLIC_"
+#: What names of system tables begin with: nobody else's table is called so.
+SYSTEM_PREFIX = "SYS."
+
+
+def is_system(name: str) -> bool:
+    """Whether a name is reserved for system tables."""
+    return name.upper().startswith(SYSTEM_PREFIX)
 
 
 def sync_folder(path: Path) -> None:
@@ -61,6 +68,8 @@ def _check_json(entry: TableEntry) -> None:
 class Catalog:
     """The catalog of one grid. Owner: changes are on disk when a method returns.
 
+    System tables are tables as others are, but found only by who asks for a system table.
+
     Not for use from several threads at once: ``Grid`` guards it.
     """
 
@@ -77,12 +86,23 @@ class Catalog:
     def refresh(self) -> None:
         """Read the catalog again."""
         self.version, self._next_id, tables = read_catalog(str(self._home))
-        self._entries = {name: TableEntry(table_id, name, json.loads(text)) for table_id, name, text in tables}
+        entries = {name: TableEntry(table_id, name, json.loads(text)) for table_id, name, text in tables}
+        self._system = {name: entry for name, entry in entries.items() if is_system(name)}
+        self._entries = {name: entry for name, entry in entries.items() if name not in self._system}
 
     @property
     def entries(self) -> list[TableEntry]:
-        """All tables, by name."""
+        """All tables, by name, without system tables."""
         return [self._entries[name] for name in sorted(self._entries)]
+
+    @property
+    def all_entries(self) -> list[TableEntry]:
+        """All tables, system tables last."""
+        return [*self.entries, *self._system.values()]
+
+    def find_system(self, name: str) -> TableEntry | None:
+        """The system table of a name, if it was ever made."""
+        return self._system.get(name)
 
     def find(self, name: str) -> TableEntry:
         """The table of a name, of its CACHE_NAME, or of Ignite's SQL_PUBLIC_<name>.
@@ -122,8 +142,17 @@ class Catalog:
             manifest = self.folder(entry) / "manifest"
             raise GridCorruptError(f"{manifest} is missing: table {entry.name} has none", str(manifest), 0) from None
 
-    def add(self, name: str, schema: Schema, partitions: int, options: Mapping[str, Any], last_lsn: int) -> TableEntry:
-        """Make a table without rows.
+    def add(
+        self,
+        name: str,
+        schema: Schema,
+        partitions: int,
+        options: Mapping[str, Any],
+        last_lsn: int,
+        *,
+        system: bool = False,
+    ) -> TableEntry:
+        """Make a table without rows. One whose name is reserved is a ``system`` table, which no list has.
 
         Raises:
             TableExists: there is one of that name.
@@ -138,6 +167,8 @@ class Catalog:
         if isinstance(partitions, bool) or not isinstance(partitions, int) or not 1 <= partitions <= MAX_PARTITIONS:
             raise SchemaError(f"table {name}: partitions is 1 to {MAX_PARTITIONS}, not {partitions!r}")
         for taken in (name, options.get("cache_name")):
+            if taken and is_system(taken.removeprefix(IGNITE_PREFIX)) and not system:
+                raise SchemaError(f"{taken!r} cannot be a table name: {SYSTEM_PREFIX} begins those of system tables")
             if taken and taken in self:
                 raise TableExists(f"table {self.find(taken).name} exists already in grid {self._home}")
         entry = TableEntry(self._next_id, name, dict(options))
@@ -153,7 +184,7 @@ class Catalog:
             Snapshot.open(str(self._home), entry.table_id)  # a table that cannot be read would keep the grid shut
             if self._durable:  # the catalog must not outlive the folder that it names
                 sync_folder(folder.parent)
-            self._write({**self._entries, name: entry}, self._next_id + 1)
+            self._write([*self.all_entries, entry], self._next_id + 1)
         except BaseException:
             if self._stands(entry):  # only the sync after the rename failed
                 raise
@@ -169,7 +200,7 @@ class Catalog:
 
     def remove(self, entry: TableEntry) -> None:
         """Forget a table, then unlink its files."""
-        self._write({n: e for n, e in self._entries.items() if n != entry.name}, self._next_id)
+        self._write([e for e in self.all_entries if e.name != entry.name], self._next_id)
         folder = self.folder(entry)
         with contextlib.suppress(OSError):  # what stays is swept at the next start
             (folder / "manifest").unlink()  # first: a reader sees a table that is gone, not one that lacks files
@@ -184,24 +215,26 @@ class Catalog:
         changed = TableEntry(entry.table_id, entry.name, dict(options))
         _check_json(changed)
         try:
-            self._write({**self._entries, entry.name: changed}, self._next_id)
+            self._write([changed if e.name == entry.name else e for e in self.all_entries], self._next_id)
         except BaseException:
             with contextlib.suppress(GridflowError):  # only the sync after the rename may have failed
                 self.refresh()
             raise
         return changed
 
-    def _write(self, entries: dict[str, TableEntry], next_id: int) -> None:
-        rows = [(e.table_id, e.name, json.dumps(dict(e.options), sort_keys=True)) for e in entries.values()]
+    def _write(self, entries: list[TableEntry], next_id: int) -> None:
+        rows = [(e.table_id, e.name, json.dumps(dict(e.options), sort_keys=True)) for e in entries]
         write_catalog(str(self._home), self.version + 1, next_id, rows, self._durable)
-        self._entries, self._next_id, self.version = entries, next_id, self.version + 1
+        self._system = {e.name: e for e in entries if is_system(e.name)}
+        self._entries = {e.name: e for e in entries if e.name not in self._system}
+        self._next_id, self.version = next_id, self.version + 1
 
     def sweep(self) -> None:
         """Owner, at start: unlink what a crash left behind, files that no manifest and no catalog names.
 
         Only at start: later, files that nothing names yet may belong to a flush or a load under way.
         """
-        known = {str(e.table_id): e for e in self._entries.values()}
+        known = {str(e.table_id): e for e in self.all_entries}
         for folder in (self._home / "tables").iterdir():
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import resolve_home
-from ..errors import GridAccessError, GridOwnedError, UsageError
+from ..errors import GridAccessError, GridNotFound, GridOwnedError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,6 +45,19 @@ def open_for_writing(home: Path | None) -> Grid | RemoteGrid:
     from ..open import connect
 
     return connect(home)
+
+
+def open_or_read(home: Path | None) -> tuple[Grid | RemoteGrid, str]:
+    """The grid, to read and write if that can be, else to read; and why not, or nothing."""
+    from ..open import connect
+
+    try:
+        return open_for_writing(home), ""
+    except (GridOwnedError, GridAccessError) as error:
+        try:
+            return connect(home, read_only=True), str(error)  # queries still work; a change says why it does not
+        except GridNotFound:
+            raise error from None
 
 
 def open_for_reading(home: Path | None) -> Grid | RemoteGrid:

@@ -12,6 +12,7 @@ import click
 from ..config import MAX_PARTITIONS
 from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
 from .common import common_options, console, counted, human_bytes, open_for_writing
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from ..client import RemoteGrid
     from ..grid import Grid
     from ..schema import Type
+    from ..storage.formats.source import Source
     from ..table import Table
-    from .readers import Source
 
 
 def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -39,7 +40,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
 @click.option("--insert", is_flag=True, help="Fail on a key that is there already; otherwise its row is replaced.")
 @click.option("--keep-case", is_flag=True, help="Take names as they are; otherwise they fold to upper case.")
 @click.option("--delimiter", help="Between the fields of a CSV file.")
-@click.option("--format", "form", type=click.Choice(["parquet", "csv", "arrow", "tfrecord", "npz"]))
+@click.option("--format", "form", type=click.Choice(["csv", "json", "parquet", "arrow", "tfrecord", "npz"]))
 def command(
     file: Path,
     table_name: str,
@@ -57,16 +58,17 @@ def command(
     """Load FILE into TABLE, which is made if it is not there.
 
     \b
-    FILE is Parquet, CSV (.csv .tsv, also .gz; the first line names the columns), Arrow
-    or Feather, TFRecord of tf.train.Example, or NPZ (one array a column). Big files are
-    streamed. All rows come in one commit: if anything fails, nothing is kept.
+    FILE is Parquet, CSV (.csv .tsv, also .gz; the first line names the columns), JSON (an
+    object a line, or an array), Arrow or Feather, TFRecord of tf.train.Example, or NPZ
+    (one array a column). Big files are streamed. All rows come in one commit: if anything fails, nothing is kept.
 
     \b
     gridflow load trips.parquet TRIPS --key ID
     gridflow load mnist.npz MNIST --columns PIXELS=x_train,LABEL=y_train --row-number ID
     gridflow load faces.tfrecord FACES --row-number ID --type PIXELS=UINT8[64,64,3]
     """
-    from .readers import Options, detect_format, open_source
+    from ..storage.formats.reading import detect_format, open_source
+    from ..storage.formats.source import CsvStyle, ReadOptions
 
     form = form or detect_format(file)
     renamed = dict(map(_renaming, columns))
@@ -85,7 +87,12 @@ def command(
             target = renamed.get(column, column)
             return target if target in wanted else fold(target)
 
-        options = Options(tuple(renamed), lambda column: wanted.get(to_table(column)), delimiter)
+        options = ReadOptions(
+            columns=tuple(renamed),
+            wanted=lambda column: wanted.get(to_table(column)),
+            advice="; --type {}=TYPE gives it another type",
+            csv=CsvStyle(delimiter=delimiter),
+        )
         source = open_source(file, form, options)
         types = _rename(source.types, to_table, file)
         if row_number is not None:
@@ -212,22 +219,8 @@ def _next_number(table: Table, column: str) -> int:
 
 @contextmanager
 def _progress(source: Source, file: Path) -> Iterator[Callable[[int, int], None]]:
-    """A bar on the terminal, with rows, bytes and the rate; nothing where no terminal is."""
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    out = console(stderr=True)
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TextColumn("{task.fields[size]}"),
-        TimeElapsedColumn(),
-        console=out,
-        disable=not out.is_terminal,
-    )
-    with bar:
+    """A bar with rows and bytes."""
+    with progress_bar(console(stderr=True)) as bar:
         task = bar.add_task(file.name, total=source.size or 1, rows=0, size="0 B")
         rows = size = 0
 

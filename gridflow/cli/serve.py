@@ -89,7 +89,7 @@ def _signal_pipe() -> int:
 
 
 def _announce(out: Console, node: Node) -> None:
-    from .shell.rendering import table_list, table_overview
+    from .shell.rendering import print_table, table_list, table_overview
 
     tables = table_list(node.grid)
     rows, size = (sum(tables[name].to_pylist()) for name in ("ROWS", "BYTES"))
@@ -101,6 +101,6 @@ def _announce(out: Console, node: Node) -> None:
     ):
         out.print(f"{name:<12}{value}", markup=False, soft_wrap=True)
     if tables:
-        out.print(table_overview(tables))
+        print_table(table_overview(tables), out)
     out.print("ready; Ctrl-C stops it")
     out.file.flush()

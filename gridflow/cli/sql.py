@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import GridAccessError, GridOwnedError, UsageError
-from .common import common_options, console, open_for_writing
+from .common import common_options, console, open_or_read
 
 if TYPE_CHECKING:
-    from ..client import RemoteGrid
-    from ..grid import Grid
+    from .shell.session import Session
+
+#: The names in ``shell.rendering.FORMATS``, which is not imported for ``--help``.
+FORMATS = ("table", "vertical", "csv", "tsv", "json", "jsonlines", "markdown", "arrow")
+#: What a shell says of a program that Ctrl-C has ended.
+_INTERRUPTED = 130
 
 
 @click.command("sql")
@@ -21,68 +24,118 @@ if TYPE_CHECKING:
 @click.option("-e", "texts", metavar="TEXT", multiple=True, help="Run this and leave. May be given again.")
 @click.option(
     "-f",
-    "file",
+    "files",
+    multiple=True,
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-    help="Run a file and leave; - is standard input.",
+    help="Run a file and leave; - is standard input. May be given again. What -e says is run before.",
 )
 @click.option(
     "--format",
     "style",
-    type=click.Choice(["table", "vertical", "csv", "json", "markdown"]),
+    type=click.Choice(FORMATS),
     default="table",
     show_default=True,
-    help="How to print rows. json and csv print all of a value, and bytes as base64.",
+    help="How to print rows.",
 )
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write rows to this file. The format arrow needs one, and takes the rows of one query.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["stop", "continue"]),
+    default="stop",
+    show_default=True,
+    help="What to do after a statement that failed.",
+)
+@click.option("--timing", is_flag=True, help="Say on standard error how long each query took.")
 @click.pass_context
-def command(ctx: click.Context, home: Path | None, texts: tuple[str, ...], file: Path | None, style: str) -> None:
+def command(
+    ctx: click.Context,
+    home: Path | None,
+    texts: tuple[str, ...],
+    files: tuple[Path, ...],
+    style: str,
+    output: Path | None,
+    on_error: str,
+    timing: bool,
+) -> None:
     """Run SQL on a grid: at its server if one runs, else as its owner.
 
-    Without -e and -f it is a shell; with its standard input piped it runs that. Statements end with ;
+    Without -e and -f it is a shell; with its standard input piped it runs that. Statements end with ; and the
+    shell's commands (!help lists them) stand on lines of their own.
 
-    The first statement that fails ends it with exit code 1.
+    \b
+    The formats table, vertical and markdown are for people, and may cut values. The others have all rows, and all
+    of each value, written the same way in every release:
+      json       one document for each query: a list of objects   [{"ID": 1, "NAME": "WARM"}]
+      jsonlines  an object a line
+      csv, tsv   with a head; a NULL is empty in csv, \\N in tsv
+      arrow      a file, with the columns' own types
+    In json: integers are numbers with all their digits, beyond 2^53, too; DECIMAL is text ("1.50"), as are dates
+    and times (ISO 8601), UUIDs, and bytes (base64); tensors are nested lists, a MAP is a list of [key, value];
+    NaN and the infinities are "NaN", "Infinity", "-Infinity". csv and tsv hold lists and objects as JSON.
+
+    \b
+    The exit code is 0 if all went well, 1 if a statement failed (--on-error: the first of them ends it), 2 if the
+    command line is wrong, 130 after Ctrl-C.
     """
-    from .shell.session import Leave, Session
-
     piped = not sys.stdin.isatty()
-    interactive = not (texts or file or piped)
-    with _open(home, interactive) as grid:
-        debug = bool(ctx.find_root().meta.get("gridflow.debug"))
-        session = Session(grid, console(), console(stderr=True), style=style, interactive=interactive, debug=debug)
+    interactive = not (texts or files or piped)
+    if style == "arrow" and output is None:
+        raise click.UsageError("--format arrow writes a file: say which with --output FILE")
+
+    from .shell.session import Session
+
+    grid, read_only = open_or_read(home)
+    out, err = console(), console(stderr=True)
+    debug = bool(ctx.find_root().meta.get("gridflow.debug"))
+    session = Session(grid, out, err, style=style, interactive=interactive, debug=debug)
+    try:
+        session.settings.onerror = on_error
+        session.settings.timing = timing or interactive
+        if style == "arrow":
+            session.to_arrow_file(output)
+        elif output is not None:
+            session.output.redirect(output)
         if interactive:
             from .shell import repl
 
+            if read_only:
+                session.output.warn(f"read only: {read_only}")
             repl.run(session)
             return
-        sources = [(text, "") for text in texts]
-        if file is not None or not texts:
-            sources.append(_read(file))
-        try:
-            worked = all(session.run(text, name) for text, name in sources)
-        except Leave:
-            worked = True
-    if not worked:
-        ctx.exit(1)
+        code = _run_all(session, texts, files)
+    finally:
+        session.close()
+    if code:
+        ctx.exit(code)
 
 
-def _read(file: Path | None) -> tuple[str, str]:
-    """The text of a script and the name to call it in messages."""
-    if file is None or str(file) == "-":
-        name, data = "standard input", sys.stdin.buffer.read()
-    else:
-        name, data = str(file), file.read_bytes()
+def _run_all(session: Session, texts: tuple[str, ...], files: tuple[Path, ...]) -> int:
+    """Run texts and then files; the exit code."""
+    from .shell.scripts import decoded
+    from .shell.session import Leave, ScriptFailed
+
     try:
-        return data.decode("utf-8-sig"), name
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is not UTF-8: byte {error.start} is no part of a character") from None
-
-
-def _open(home: Path | None, interactive: bool) -> Grid | RemoteGrid:
-    try:
-        return open_for_writing(home)
-    except (GridOwnedError, GridAccessError) as error:
-        from ..open import connect
-
-        grid = connect(home, read_only=True)  # queries still work; a change says why it does not
-        if interactive:
-            click.echo(f"read only: {error}", err=True)
-        return grid
+        for text in texts:
+            if not session.run(text) and session.settings.onerror == "stop":
+                return 1
+        for file in files or (() if texts else (Path("-"),)):
+            try:
+                if str(file) == "-":
+                    session.run(decoded(sys.stdin.buffer.read(), "standard input"), "standard input")
+                else:
+                    session.run_file(file)
+            except ScriptFailed:
+                pass
+            if session.failed and session.settings.onerror == "stop":
+                return 1
+    except Leave:
+        pass
+    except KeyboardInterrupt:
+        session.cancelled()
+        return _INTERRUPTED
+    return 1 if session.failed else 0

@@ -14,20 +14,20 @@ from .common import common_options, console, open_for_reading
 @click.option(
     "--format",
     "style",
-    type=click.Choice(["table", "csv", "json", "markdown"]),
+    type=click.Choice(["table", "csv", "tsv", "json", "jsonlines", "markdown"]),
     default="table",
     show_default=True,
     help="How to print them.",
 )
 def command(home: Path | None, style: str) -> None:
     """List the tables with their rows, bytes, partitions and columns."""
-    from .shell.rendering import render, table_list, table_overview
+    from .shell.rendering import print_table, render, table_list, table_overview
 
     with open_for_reading(home) as grid:
         tables = table_list(grid)
         if style != "table":
             click.echo(render(tables, style), nl=False)
         elif tables:
-            console().print(table_overview(tables))
+            print_table(table_overview(tables), console())
         else:
             click.echo(f"no tables in {grid.home} yet; CREATE TABLE or 'gridflow load' makes one")

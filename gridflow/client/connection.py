@@ -6,14 +6,17 @@ import ctypes
 import os
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.flight as flight
 
+from ..config import VERSION
 from ..errors import GridClosedError, GridConnectionError, GridflowError, InternalError
 from ..protocols import flight_messages as messages
 from ..protocols.address import SocketAddress
@@ -21,6 +24,10 @@ from ..protocols.flight_messages import M, Message
 
 #: Seconds for the first answer; a node that is there answers at once.
 HELLO_TIMEOUT = 10.0
+#: Seconds for the last words, whose answer changes nothing.
+GOODBYE_TIMEOUT = 1.0
+#: Seconds for the answer to a Cancel, for which a person waits.
+CANCEL_TIMEOUT = 2.0
 #: Seconds for a single write: it may wait for a bulk load of the same table.
 COMMIT_TIMEOUT = 300.0
 
@@ -39,7 +46,8 @@ class Connection:
     """A client's way to one node. Any thread may call it, several at a time.
 
     The channel is made at the first call and again after it broke, so a node that was started again is found
-    by the next call. It is closed before a fork: gRPC's threads do not live on in the child.
+    by the next call. It is closed before a fork: gRPC's threads do not live on in the child. Over each new channel
+    the node is greeted first, so that it knows who its clients are; the last words are those of ``close``.
 
     Args:
         home: the grid's directory.
@@ -47,10 +55,13 @@ class Connection:
 
     def __init__(self, home: Path):
         self.home = home
-        self.pid: int | None = None
+        self.owner: Callable[[], int] | None = None  # says what process owns the grid now, where that can be known
+        self.welcome: messages.Welcome | None = None  # what the node answered to the last greeting
         self.answered = False  # whether a node has ever answered, if only to refuse us
+        self._name = uuid.uuid4().hex
         self._lock = threading.Lock()  # guards _client and _closed; never held during a call
         self._client: flight.FlightClient | None = None
+        self._awaited: set[object] = set()  # what the node works on
         self._address: SocketAddress | None = SocketAddress(home)
         _connections.add(self)
 
@@ -65,18 +76,32 @@ class Connection:
             GridConnectionError: the node went away or did not answer in time.
         """
         with self._channel(timeout) as (client, options):
-            action = flight.Action(message.kind, messages.encode(message))
-            results = list(client.do_action(action, options))
+            reply = _action(client, options, message)
         self.answered = True
-        if len(results) != 1:
-            raise InternalError(f"the node answered {message.kind} with {len(results)} messages")
-        return messages.decode(results[0].body.to_pybytes(), *replies)
+        return messages.decode(reply, *replies)
+
+    @property
+    def pid(self) -> int | None:
+        """The node's process, as of the last time it said so."""
+        return None if self.welcome is None else self.welcome.pid
 
     def hello(self) -> messages.Welcome:
-        """Ask who serves the grid."""
-        welcome = self.call(messages.Hello(), messages.Welcome, timeout=HELLO_TIMEOUT)
-        self.pid = welcome.pid
-        return welcome
+        """Who serves the grid: makes the channel, if there is none, and with it the greeting."""
+        with self._channel(HELLO_TIMEOUT):
+            assert self.welcome is not None  # there is no channel without it
+            return self.welcome
+
+    def _greet(self, client: flight.FlightClient) -> None:
+        hello = messages.Hello(f"{self._name}-{os.getpid()}", os.getpid(), VERSION)
+        try:
+            reply = _action(client, flight.FlightCallOptions(timeout=HELLO_TIMEOUT), hello)
+            self.welcome = messages.decode(reply, messages.Welcome)
+        except BaseException as error:
+            self.drop_channel()  # the next call greets again
+            if isinstance(error, flight.FlightTimedOutError):
+                raise GridConnectionError(self._gone(f"it did not answer within {HELLO_TIMEOUT:g} s")) from None
+            raise
+        self.answered = True
 
     def load(
         self,
@@ -97,8 +122,9 @@ class Connection:
             try:
                 failure = _send(writer, batches, progress)
                 if failure is None:
-                    writer.done_writing()
-                    answer = answers.read()
+                    with self.awaiting(object()):  # whether it is committed is the node's to say
+                        writer.done_writing()
+                        answer = answers.read()
             finally:
                 # After a failed write it is close() that raises what the node said. Without LoadEnd the node
                 # keeps nothing and complains; then our own failure is the one to show.
@@ -112,18 +138,52 @@ class Connection:
 
     def query(self, message: messages.Sql) -> tuple[messages.SqlDone, pa.Table]:
         """Run SQL on the node and return what it says, and the rows."""
-        with self._channel(None) as (client, options):
+        message = replace(message, run=uuid.uuid4().hex)
+        with self.awaiting(message.run), self._channel(None) as (client, options):
             stream = client.do_get(flight.Ticket(messages.encode(message)), options)
             table = stream.read_all()
         metadata = dict(table.schema.metadata or {})
         done = messages.decode(metadata.pop(messages.SQL_DONE, b""), messages.SqlDone)
         return done, table.replace_schema_metadata(metadata or None)
 
+    def view(self, message: messages.SystemView) -> pa.Table:
+        """The rows of a system view, as the node sees them."""
+        with self._channel(None) as (client, options):
+            return client.do_get(flight.Ticket(messages.encode(message)), options).read_all()
+
+    @contextmanager
+    def awaiting(self, run: object) -> Iterator[None]:
+        """Count something among what ``cancel`` ends, by the name that the node knows it by, or just finds."""
+        self._awaited.add(run)
+        try:
+            yield
+        finally:
+            self._awaited.discard(run)
+
+    def cancel(self) -> int:
+        """Ask the node to end what ``query`` runs in other threads; their answers come to them.
+
+        A change that the node is just writing ends by itself. May be called again and again.
+
+        Returns:
+            How many threads wait for an answer of the node's that says what was done.
+        """
+        awaited = list(self._awaited)
+        for run in awaited:
+            if isinstance(run, str):
+                with _ignored(GridflowError):  # then the query itself fails
+                    self.call(messages.Cancel(run), messages.Done, timeout=CANCEL_TIMEOUT)
+        return len(awaited)
+
     def close(self) -> None:
         """Let go of the node. May be called again."""
         with self._lock:
-            self._client = None
+            client, self._client = self._client, None
             address, self._address = self._address, None
+        if client is not None:
+            options = flight.FlightCallOptions(timeout=GOODBYE_TIMEOUT)
+            with _ignored(flight.FlightError, OSError):  # whoever is not there need not hear it
+                _action(client, options, messages.Goodbye(f"{self._name}-{os.getpid()}"))
         if address is not None:
             address.close()
 
@@ -137,11 +197,16 @@ class Connection:
         with self._lock:
             if self._address is None:
                 raise GridClosedError(f"grid {self.home} is closed; call gridflow.connect() again")
-            if self._client is None:
-                self._client = flight.FlightClient(self._address.uri, generic_options=_OPTIONS)
-                _clients.add(self._client)
-            client = self._client
+            # gRPC finds a node that was started again by itself, and nobody would greet it.
+            if self._client is not None and self.owner is not None and self.owner() != self.pid:
+                self.drop_channel()
+            client, fresh = self._client, self._client is None
+            if client is None:
+                client = self._client = flight.FlightClient(self._address.uri, generic_options=_OPTIONS)
+                _clients.add(client)
         try:
+            if fresh:
+                self._greet(client)
             yield client, flight.FlightCallOptions(timeout=timeout)
         except flight.FlightTimedOutError:
             self.drop_channel()
@@ -167,6 +232,14 @@ class Connection:
             f"the node that serves {self.home}{who} cannot be reached: {why}; start it with "
             f"'gridflow serve --home {self.home}' and try again"
         )
+
+
+def _action(client: flight.FlightClient, options: flight.FlightCallOptions, message: Message) -> bytes:
+    """Send an action and return the one message that answers it."""
+    results = list(client.do_action(flight.Action(message.kind, messages.encode(message)), options))
+    if len(results) != 1:
+        raise InternalError(f"the node answered {message.kind} with {len(results)} messages")
+    return results[0].body.to_pybytes()
 
 
 def _send(

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from .._native.snapshot import Snapshot
 from ..catalog import TableEntry
+from ..catalog.catalog import is_system
 from ..config import resolve_home
 from ..errors import GridConnectionError, GridOwnedError, UsageError
 from ..grid import Grid
@@ -16,6 +19,7 @@ from ..protocols import flight_messages as messages
 from ..protocols.values import encode_values
 from ..schema import Schema, as_type
 from ..storage.lock import holder
+from ..table import Table
 from .connection import COMMIT_TIMEOUT, Connection
 from .table import RemoteTable
 
@@ -31,7 +35,7 @@ def connect_unix(home: str | os.PathLike[str] | None = None) -> RemoteGrid:
     connection = Connection(path)
     try:
         try:
-            welcome = connection.hello()
+            connection.hello()
         except GridConnectionError as error:
             pid = holder(path)
             if pid is None or connection.answered:
@@ -40,7 +44,7 @@ def connect_unix(home: str | os.PathLike[str] | None = None) -> RemoteGrid:
                 f"grid {path} is owned by process {pid}, which does not answer on its socket ({error}); "
                 "if it has just started, try again, else connect with read_only=True"
             ) from None
-        return RemoteGrid(path, connection, welcome)
+        return RemoteGrid(path, connection)
     except BaseException:
         connection.close()
         raise
@@ -55,14 +59,20 @@ class RemoteGrid(Grid):
     the child may go on using it.
     """
 
-    def __init__(self, home: Path, connection: Connection, welcome: messages.Welcome):
+    def __init__(self, home: Path, connection: Connection):
         super().__init__(home, None, False)
         self._connection = connection
-        self._welcome = welcome
+        store = self._store  # not self: nothing that the connection holds is to keep the grid
+        connection.owner = lambda: store.owner_pid
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"served by process {self.owner_pid}"
         return f"<gridflow.RemoteGrid {self.home} ({state})>"
+
+    @property
+    def _welcome(self) -> messages.Welcome:
+        assert self._connection.welcome is not None  # connect_unix has said hello
+        return self._connection.welcome
 
     @property
     def owner_pid(self) -> int:
@@ -78,7 +88,10 @@ class RemoteGrid(Grid):
         table = self._tables.get(entry.table_id)
         if table is None:
             schema = Snapshot.open(str(self.home), entry.table_id).schema
-            table = RemoteTable(self, entry, schema, self._connection)
+            if is_system(entry.name):  # of which the node tells nobody more than files do
+                table = Table(self, entry, schema)
+            else:
+                table = RemoteTable(self, entry, schema, self._connection)
             self._tables[entry.table_id] = table
         return table  # type: ignore[return-value]
 
@@ -121,25 +134,57 @@ class RemoteGrid(Grid):
         """Refused: a function cannot be sent, and SQL that changes options runs where the owner is."""
         raise UsageError(f"options of table {name} are changed in the process that owns the grid, {self.owner_pid}")
 
-    def sql(self, text: str, params: Any = None) -> Any:
-        """Run SQL: queries and transactions here, over the mapped columns; anything else where the owner is.
+    def sql(self, text: str, params: Any = None, *, progress: Callable[[Any], None] | None = None) -> Any:
+        """Run SQL: queries, transactions and COPY here, over the mapped columns; anything else where the owner is.
 
         Args:
             text: one statement or several with ``;`` between them. If any of them changes something, all run
-                at the owner; but between BEGIN and COMMIT here, and COMMIT sends what they have written.
+                at the owner; but between BEGIN and COMMIT here, and COMMIT sends what they have written. If one is a
+                COPY, each goes its way.
             params: a sequence for ``?``, a dict for ``:name``.
+            progress: as of :meth:`gridflow.Grid.sql`.
 
         Returns:
             The last statement's Result, as of :meth:`gridflow.Grid.sql`.
         """
-        from ..sql import Result, begins_transaction, is_query, split_statements
+        from ..sql import Result, begins_transaction, copies_files, is_query, one_by_one, split_statements
+        from ..sql.text import first_word
 
         statements = [statement.text for statement in split_statements(text)]
+        copies = copies_files(text)
         if self.in_transaction or all(map(is_query, statements)) or any(map(begins_transaction, statements)):
-            return super().sql(text, params)
+            return super().sql(text, params, progress=progress)
+        if copies and len(statements) == 1:
+            return super().sql(text, params, progress=progress)
+        if copies:
+            result = Result()
+            for statement, values in one_by_one(text, params):
+                result = self.sql(statement, values, progress=progress)
+            return result
         self._check_open()
+        if first_word(text) == "KILL" and str(self.activity.node) in text:  # a query that this process runs itself
+            return super().sql(text, params)
         done, rows = self._connection.query(messages.Sql(text, *encode_values(params)))
-        return Result(rows if rows.num_columns else None, rowcount=done.count, statement=done.statement)
+        found = rows if rows.num_columns else None
+        result = Result(found, rowcount=done.count, statement=done.statement, notes=done.notes)
+        result.warn()
+        return result
+
+    def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
+        """The rows of a view of schema SYS; see :meth:`gridflow.Grid.system_view`.
+
+        The owner is asked, who alone knows them; a query joins them here with the mapped tables. What this process
+        runs itself is among SQL_QUERIES and SQL_QUERIES_HISTORY, too.
+        """
+        from ..sql.views import find_view
+
+        self._check_open()
+        schema = find_view(name).schema
+        names = [schema[column].name for column in (schema.names if columns is None else columns)]
+        rows = self._connection.view(messages.SystemView(name, names))
+        if name not in ("SQL_QUERIES", "SQL_QUERIES_HISTORY"):
+            return rows
+        return pa.concat_tables([rows, super().system_view(name, names).cast(rows.schema)])
 
     def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
         if len(operations) + len(digests) > messages.MAX_OPERATIONS_BYTES:
@@ -148,7 +193,16 @@ class RemoteGrid(Grid):
             )
         pairs = [[table_id, digest] for table_id, digest in columns.items()]
         message = messages.CommitTransaction(pairs, len(digests), digests + operations)
-        self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT)
+        with self._connection.awaiting(object()):  # it is short, and none to end halfway
+            self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT)
+
+    def cancel(self) -> int:
+        """Have the owner end the statements that other threads wait for here; returns how many there are.
+
+        Each ends with its result if it was already done, else with an SqlError. Queries are not among them: they run
+        in this process.
+        """
+        return self._connection.cancel()
 
     def flush(self) -> None:
         """Have the owner move all writes in memory to segments."""

@@ -93,6 +93,11 @@ class RemoteTable(Table):
         same = _of_one_schema(chain([first], batches), first.schema, self.name)
         return self._connection.load(messages.Load(self.name, mode), first.schema, same, progress)
 
+    def truncate(self) -> int:
+        """Remove all rows in one commit; see :meth:`gridflow.Table.truncate`."""
+        self._check_usable()
+        return self._connection.call(messages.Truncate(self.name, self.table_id), messages.Done).count
+
     def flush(self) -> int:
         """Have the owner move the writes in memory to a segment. Returns the version that holds them."""
         version = self.snapshot().version  # sees every acknowledged write

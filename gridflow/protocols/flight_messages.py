@@ -8,9 +8,10 @@ Every message, in either direction, is
 
 Arrow Flight carries them:
 
-    Hello, CreateTable, AlterTable, DropTable, Flush, Compact, Commit, CommitTransaction
+    Hello, Goodbye, CreateTable, AlterTable, DropTable, Truncate, Flush, Compact, Commit, CommitTransaction, Cancel
                          an action of their kind; the result is one message
     Sql                  a ticket of DoGet; the result's rows stream back, SqlDone in the schema's metadata
+    SystemView           a ticket of DoGet; the view's rows stream back
     Load                 the descriptor of DoPut; batches follow, then LoadEnd as metadata; the answer is Done
     an error             ``extra_info`` of the Flight error, as ``encode_error`` writes it
 
@@ -50,9 +51,23 @@ class Message:
 
 @dataclass(frozen=True)
 class Hello(Message):
-    """The first words of a client: who are you, and do we speak the same version?"""
+    """The first words of a client over each new channel: who are you, and do we speak the same version?
+
+    ``client`` names it among all; ``pid`` is its process, ``release`` its Gridflow's.
+    """
 
     kind: ClassVar[str] = "hello"
+    client: str
+    pid: int
+    release: str
+
+
+@dataclass(frozen=True)
+class Goodbye(Message):
+    """The last words of a client. One that was killed does not say them."""
+
+    kind: ClassVar[str] = "goodbye"
+    client: str
 
 
 @dataclass(frozen=True)
@@ -100,6 +115,15 @@ class DropTable(Message):
     kind: ClassVar[str] = "drop_table"
     name: str
     if_exists: bool
+
+
+@dataclass(frozen=True)
+class Truncate(Message):
+    """Remove all rows of a table; ``table_id`` as of Commit. Done counts them."""
+
+    kind: ClassVar[str] = "truncate"
+    table: str
+    table_id: int
 
 
 @dataclass(frozen=True)
@@ -175,12 +199,24 @@ class LoadEnd(Message):
 
 @dataclass(frozen=True)
 class Sql(Message):
-    """Run ``text`` on the node; ``params`` and ``body`` are of ``values.encode_values``."""
+    """Run ``text`` on the node; ``params`` and ``body`` are of ``values.encode_values``.
+
+    ``run`` is what a Cancel calls this run of it: any text that no other run has.
+    """
 
     kind: ClassVar[str] = "sql"
     text: str
     params: Any
     body: bytes
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class Cancel(Message):
+    """End the Sql of this ``run``, if it still runs; Done counts it. Its own answer says how it ended."""
+
+    kind: ClassVar[str] = "cancel"
+    run: str
 
 
 @dataclass(frozen=True)
@@ -190,6 +226,16 @@ class SqlDone(Message):
     kind: ClassVar[str] = "sql_done"
     statement: str
     count: int
+    notes: list
+
+
+@dataclass(frozen=True)
+class SystemView(Message):
+    """The rows of a view of schema SYS, as the node sees them; of these columns."""
+
+    kind: ClassVar[str] = "system_view"
+    name: str
+    columns: list
 
 
 _KINDS: dict[str, type[Message]] = {c.kind: c for c in Message.__subclasses__()}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +20,9 @@ from ..protocols import flight_messages as messages
 from ..protocols.flight_messages import Done, Message
 from ..protocols.values import decode_values
 from ..schema import Schema
-from ..sql import Session
+from ..sql import Session, copies_files
+from ..sql.engine import connection
+from ..table import Table
 from .loading import StreamLoad
 
 _log = logging.getLogger("gridflow.server")
@@ -37,23 +41,28 @@ class FlightService(flight.FlightServerBase):
     def __init__(self, location: str, grid: Grid, durability: str):
         self.grid = grid
         self.durability = durability
-        self._lock = threading.Lock()  # guards _running
+        self._lock = threading.Lock()  # guards _running and _statements
         self._running = 0
+        self._statements: dict[str, Any] = {}  # run of an Sql -> the engine's connection that it uses
         self._stopping = False
         self._actions: dict[str, tuple[type[Message], Callable[[Any], Message]]] = {
             m.kind: (m, handler)
             for m, handler in (
                 (messages.Hello, self._hello),
+                (messages.Goodbye, self._goodbye),
                 (messages.CreateTable, self._create_table),
                 (messages.DropTable, self._drop_table),
+                (messages.Truncate, self._truncate),
                 (messages.Flush, self._flush),
                 (messages.Compact, self._compact),
                 (messages.AlterTable, self._alter_table),
                 (messages.Commit, self._commit),
                 (messages.CommitTransaction, self._commit_transaction),
+                (messages.Cancel, self._cancel),
             )
         }
         super().__init__(location)
+        _services.add(self)
 
     @property
     def running(self) -> int:
@@ -83,13 +92,18 @@ class FlightService(flight.FlightServerBase):
 
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         with self._request():
-            request = messages.decode(ticket.ticket, messages.Sql)
+            request = messages.decode(ticket.ticket, messages.Sql, messages.SystemView)
+            if isinstance(request, messages.SystemView):
+                return flight.RecordBatchStream(self.grid.system_view(request.name, request.columns))
+            if copies_files(request.text):
+                raise UsageError("COPY reads and writes files of the client: it runs there, not at the server")
             session = Session(self.grid)
-            result = session.execute(request.text, decode_values(request.params, request.body))
+            with self._cancellable(request.run):
+                result = session.execute(request.text, decode_values(request.params, request.body))
             if session.in_transaction:
                 raise UsageError("a transaction is its client's: it sends its writes when it commits")
             rows = result.arrow()
-            done = messages.encode(messages.SqlDone(result.statement, result.rowcount))
+            done = messages.encode(messages.SqlDone(result.statement, result.rowcount, list(result.notes)))
             metadata = {**(rows.schema.metadata or {}), messages.SQL_DONE: done}
             return flight.RecordBatchStream(rows.replace_schema_metadata(metadata))
 
@@ -110,10 +124,15 @@ class FlightService(flight.FlightServerBase):
 
     # One method for each message.
 
-    def _hello(self, _: messages.Hello) -> Message:
+    def _hello(self, m: messages.Hello) -> Message:
+        self.grid.activity.connected(m.client, m.pid, m.release)
         return messages.Welcome(
             os.getpid(), str(self.grid.home), VERSION, self.grid.default_partitions, self.durability
         )
+
+    def _goodbye(self, m: messages.Goodbye) -> Message:
+        self.grid.activity.disconnected(m.client)
+        return Done(0)
 
     def _create_table(self, m: messages.CreateTable) -> Message:
         schema = Schema.of([(name, text) for name, text in m.columns], m.key)
@@ -136,6 +155,9 @@ class FlightService(flight.FlightServerBase):
         self.grid.drop_table(m.name, if_exists=m.if_exists)
         return Done(0)
 
+    def _truncate(self, m: messages.Truncate) -> Message:
+        return Done(self._table(m.table, m.table_id).truncate())
+
     def _flush(self, m: messages.Flush) -> Message:
         if m.table is None:
             self.grid.flush()
@@ -150,17 +172,37 @@ class FlightService(flight.FlightServerBase):
     def _commit(self, m: messages.Commit) -> Message:
         if m.mode not in messages.COMMIT_MODES:
             raise UsageError(f"no commit mode {m.mode}; there are {', '.join(messages.COMMIT_MODES)}")
-        table = self.grid.table(m.table)
-        if table.table_id != m.table_id:
+        return Done(self._table(m.table, m.table_id).commit_encoded(m.operations, m.mode, m.columns))
+
+    def _table(self, name: str, table_id: int) -> Table:
+        table = self.grid.table(name)
+        if table.table_id != table_id:
             raise TableNotFound(
-                f"table {m.table} was dropped and created again since it was opened; "
-                f"get it anew with grid.table({m.table!r})"
+                f"table {name} was dropped and created again since it was opened; get it anew with grid.table({name!r})"
             )
-        return Done(table.commit_encoded(m.operations, m.mode, m.columns))
+        return table
 
     def _commit_transaction(self, m: messages.CommitTransaction) -> Message:
         self.grid._commit_checked(m.body[m.digests :], m.body[: m.digests], dict(map(tuple, m.columns)))
         return Done(0)
+
+    def _cancel(self, m: messages.Cancel) -> Message:
+        with self._lock:  # so that it is this statement, and not the thread's next one, that ends
+            engine = self._statements.get(m.run)
+            if engine is not None:
+                engine.interrupt()
+        return Done(0 if engine is None else 1)
+
+    @contextmanager
+    def _cancellable(self, run: str) -> Iterator[None]:
+        """Let a Cancel of ``run`` reach what the engine does in this thread meanwhile."""
+        with self._lock:
+            self._statements[run] = connection()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._statements.pop(run, None)
 
     @contextmanager
     def _request(self) -> Iterator[None]:
@@ -186,3 +228,17 @@ class FlightService(flight.FlightServerBase):
 def _for_flight(error: Exception) -> flight.FlightError:
     # Only the class goes into the text: all of it is in extra_info, and gRPC takes little of both.
     return flight.FlightServerError(type(error).__name__, extra_info=messages.encode_error(error))
+
+
+_services: weakref.WeakSet[FlightService] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # A service that has ended may be garbage still. Here its end would wait for threads that are not.
+    for service in list(_services):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(service))
+    _services.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -7,22 +7,40 @@ once (``statements``; the grammar is sqlglot's with our ``dialect``, and our own
 where an index may tell) and lets DuckDB (``engine``) compute over the mapped columns, without copying them;
 ``to_engine`` and ``from_engine`` carry types across. A change (``dml``, ``insert``, ``merge``) works out keys and new
 values the same way, or without the engine where literals say everything (``constants``), and hands them to the table
-as one commit (``changes``); one that is executed again may go there straight (``shortcut``). ``problems`` turns the
-engine's errors into ours, ``spelling`` finds what was meant.
+as one commit (``changes``); one that is executed again may go there straight (``shortcut``). COPY (``copying``) reads
+and writes files with ``storage.formats``. ``problems`` turns the engine's errors into ours, ``spelling`` finds what
+was meant. ``views`` shows the grid itself as tables of schema SYS; ``users`` and ``upkeep`` are the statements that
+administer it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from .params import assign
+from .progress import Progress, Report
 from .result import Result
 from .session import Session
+from .statements import prepare
 from .text import Statement, begins_transaction, is_query, split_statements
 
-__all__ = ["Result", "Session", "Statement", "begins_transaction", "execute", "is_query", "split_statements"]
+__all__ = [
+    "Progress",
+    "Report",
+    "Result",
+    "Session",
+    "Statement",
+    "begins_transaction",
+    "copies_files",
+    "execute",
+    "is_query",
+    "one_by_one",
+    "split_statements",
+]
 
 
-def execute(grid: Any, text: str, params: Any = None) -> Result:
+def execute(grid: Any, text: str, params: Any = None, progress: Report | None = None) -> Result:
     """Execute SQL on anything with the face of a Grid.
 
     Args:
@@ -30,6 +48,7 @@ def execute(grid: Any, text: str, params: Any = None) -> Result:
         text: one statement, or several with semicolons between them. Each is atomic and commits by itself;
             where one fails, those before it stay done.
         params: a list or tuple for ``?`` marks, a dict for ``:name`` marks.
+        progress: called with a ``Progress`` now and then while COPY reads or writes a file.
 
     Returns:
         The result of the last statement.
@@ -50,4 +69,26 @@ def execute(grid: Any, text: str, params: Any = None) -> Result:
         [('SOFT KITTY',)]
         >>> grid.close()
     """
-    return Session(grid).execute(text, params)
+    return Session(grid).execute(text, params, progress)
+
+
+def copies_files(text: str) -> bool:
+    """Whether a COPY is among the statements, which has to run where its files are.
+
+    >>> copies_files("COPY T TO 'out.csv'"), copies_files("SELECT 'COPY'")
+    (True, False)
+    """
+    return "COPY" in text.upper() and any(statement.kind == "COPY" for statement in prepare(text))
+
+
+def one_by_one(text: str, params: Any = None) -> Iterator[tuple[str, dict[str, Any] | list[Any]]]:
+    """The statements of a text, each with its own parameters; every one stands in its line and column.
+
+    >>> list(one_by_one("DELETE FROM T WHERE X = ?; COPY T TO ?", [1, "out.csv"]))[0]
+    ('DELETE FROM T WHERE X = ?', [1])
+    """
+    statements = prepare(text)
+    assigned = assign([statement.marks for statement in statements], params)
+    for part, statement, values in zip(split_statements(text), statements, assigned, strict=True):
+        placed = "\n" * (part.line - 1) + " " * (part.column - 1) + part.text
+        yield placed, (list(values.values()) if statement.marks.positional else values)

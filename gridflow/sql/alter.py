@@ -136,7 +136,7 @@ def alter_table(grid: Any, node: AlterTable, text: str) -> None:
     # columns come, and what is left over goes afterwards.
     grid.alter_options(table.name, lambda options: _with(options, defaults, rename, add))
     grid.alter_table(table.name, add=add, drop=drop, rename=rename, fill=fill)
-    grid.alter_options(table.name, lambda options: _without(options, [*drop, *rename], table.schema.names))
+    grid.alter_options(table.name, lambda options: _without(options, drop, rename, table.schema.names))
 
 
 def _value(column: Column, written: str) -> Any:
@@ -172,9 +172,13 @@ def _with(
     return {**options, "sql": sql}
 
 
-def _without(options: dict[str, Any], gone: list[str], names: list[str]) -> dict[str, Any]:
-    """The options without the DEFAULTs of columns that are no more."""
+def _without(options: dict[str, Any], drop: list[str], rename: Mapping[str, str], names: list[str]) -> dict[str, Any]:
+    """The options without the DEFAULTs of columns that are no more, and the affinity key by its name of now."""
     sql = _sql(options)
+    gone = {*drop, *rename}
+    for old, new in rename.items():
+        if str(sql.get("affinity_key", "")).upper() == old.upper():
+            sql["affinity_key"] = new
     sql["defaults"] = {n: w for n, w in (sql.get("defaults") or {}).items() if n not in gone or n in names}
     if not sql["defaults"]:
         del sql["defaults"]

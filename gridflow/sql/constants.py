@@ -15,8 +15,8 @@ from sqlglot import exp
 
 from ..errors import SchemaError
 from ..schema import INTEGERS, Column, Type
+from ..storage.moments import read_date, read_moment, read_time
 from .dialect import even_hex
-from .moments import read_date, read_moment, read_time
 
 
 @dataclass(frozen=True)

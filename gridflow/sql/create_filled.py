@@ -47,7 +47,7 @@ def create_table_as(grid: Any, prepared: Prepared, params: Mapping[str, Any]) ->
         )
         raise SqlError(point(prepared.text, start, message, length))
     schema = Schema.of(columns, node.key)
-    partitions, options = parse_options(node.with_texts, node.key)
+    partitions, options, notes = parse_options(node.with_texts, node.key)
     rows = found.arrow().rename_columns(schema.names)
     for i, column in enumerate(schema.columns):
         rows = rows.set_column(i, column.name, fit(rows.column(i), column.type))
@@ -61,7 +61,7 @@ def create_table_as(grid: Any, prepared: Prepared, params: Mapping[str, Any]) ->
             text = str(error).partition("; MERGE")[0]
             raise DuplicateKeyError(f"{text}: ({', '.join(node.key)}) is no primary key of these rows") from None
         raise
-    return Result(statement="CREATE TABLE", rowcount=count)
+    return Result(statement="CREATE TABLE", rowcount=count, notes=notes)
 
 
 def _columns(node: CreateTableAs, found: Result, text: str) -> list[tuple[str, Type]]:

@@ -11,7 +11,7 @@ from sqlglot.tokens import Token
 
 from ..errors import SchemaError, SqlError
 from ..schema import Schema, Type, parse_type
-from .names import SCHEMA
+from .names import SCHEMA, SYSTEM_SCHEMA
 from .options import parse_options
 from .text import point, syntax_error
 from .tokens import Tokens, key_list, with_texts
@@ -58,15 +58,18 @@ class DropTable:
     if_exists: bool
 
 
-def create_table(grid: Any, node: CreateTable) -> None:
+def create_table(grid: Any, node: CreateTable) -> list[str]:
     """Make the table.
+
+    Returns:
+        A note for each option that has no effect.
 
     Raises:
         TableExists: there is one of that name.
         SqlError, SchemaError, ColumnNotFound: an option, a type or the key is wrong.
     """
     schema = Schema.of(node.columns, node.key)
-    partitions, options = parse_options(node.with_texts, node.key)
+    partitions, options, notes = parse_options(node.with_texts, node.key)
     if node.defaults:
         options.setdefault("sql", {})["defaults"] = dict(node.defaults)
     json.dumps(options)  # options are written as JSON
@@ -78,6 +81,7 @@ def create_table(grid: Any, node: CreateTable) -> None:
         if_not_exists=node.if_not_exists,
         options=options or None,
     )
+    return notes
 
 
 def parse_drop(tokens: list[Token], text: str) -> DropTable:
@@ -103,7 +107,8 @@ def parse_create(tokens: list[Token], text: str) -> CreateTable:
     table = reader.table()
     if table.db and table.db.upper() != SCHEMA:
         start = table.args["db"].meta["start"]
-        raise syntax_error(text, start, f"no schema {table.db}; there is {SCHEMA}", len(table.db))
+        why = "holds only system views" if table.db.upper() == SYSTEM_SCHEMA else "is not there"
+        raise syntax_error(text, start, f"schema {table.db} {why}; tables are in {SCHEMA}", len(table.db))
     reader.expect("(")
     columns: list[tuple[str, Type]] = []
     defaults: list[tuple[str, str]] = []

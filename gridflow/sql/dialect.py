@@ -9,6 +9,7 @@ INTO t VALUES`` is an upsert, and H2's functions are there. What DuckDB has beyo
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from sqlglot import exp, parser
@@ -185,17 +186,18 @@ IGNITE = Ignite()
 _TARGET = _Target()
 
 
-def tokenize(text: str) -> list[Token]:
+def tokenize(text: str, shown: str | None = None) -> list[Token]:
     """The tokens of a text; ``start`` and ``end`` (inclusive) of each are offsets in it.
+
+    Args:
+        shown: the text as a message may show it.
 
     Raises:
         SqlError: a quote is never closed.
     """
-    try:
+    with suppress(TokenError):  # which shows the text: nothing of it may hang on to our error
         return IGNITE.tokenize(text)
-    except TokenError:
-        offset = open_quote(text)
-        raise syntax_error(text, offset, "a quote or comment starts here and is never closed") from None
+    raise syntax_error(shown or text, open_quote(text), "a quote or comment starts here and is never closed")
 
 
 def parse(tokens: list[Token], text: str) -> exp.Expression:

@@ -42,6 +42,7 @@ _database: duckdb.DuckDBPyConnection | None = None
 _database_pid = 0
 _abandoned: list[Any] = []  # a forked child must neither use nor destroy its parent's database
 _local = threading.local()  # .connection, .pid: of this thread
+_busy: dict[int, duckdb.DuckDBPyConnection] = {}  # by thread, while its connection runs a query
 
 
 def connection() -> duckdb.DuckDBPyConnection:
@@ -77,6 +78,8 @@ def run(sql: str, tables: Mapping[str, pa.Table], params: Mapping[str, Any] | No
     """
     con = connection()
     registered = []
+    thread = threading.get_ident()
+    _busy[thread] = con
     try:
         for name, table in tables.items():
             con.register(name, table)
@@ -90,8 +93,17 @@ def run(sql: str, tables: Mapping[str, pa.Table], params: Mapping[str, Any] | No
                 relation = relation.project(", ".join(map(_readable, relation.columns, relation.types)))
             return relation.to_arrow_table()
     finally:
+        _busy.pop(thread, None)
         for name in registered:
             con.unregister(name)
+
+
+def interrupt(thread: int) -> bool:
+    """Make the query that a thread runs fail, from another one. Returns whether it runs one."""
+    found = _busy.get(thread)
+    if found is not None:
+        found.interrupt()
+    return found is not None
 
 
 def _readable(name: str, dtype: Any) -> str:

@@ -16,6 +16,7 @@ from .bound import Bound
 from .dialect import to_duckdb
 from .engine import run
 from .from_engine import fit, from_duckdb
+from .names import at_one_moment, source_of
 from .params import plain
 from .plan import register
 from .problems import clean, translate, translated
@@ -58,9 +59,9 @@ def evaluate(
     tables: dict[str, pa.Table] = {}
     kept = {} if versions is None else versions
     others = [s for s in bound.sources if not (s.target and rows is not None) and s.name not in kept]
-    seen = [grid.table(source.name) for source in others]
+    seen = at_one_moment(grid, [source_of(grid, source.name) for source in others])
     read = {}
-    for source, table in zip(others, grid.together(seen) if len(seen) > 1 else seen, strict=True):
+    for source, table in zip(others, seen, strict=True):
         read[source.registered] = table.to_arrow(source.columns if versions is None else None)
         if versions is not None:
             versions[source.name] = read[source.registered]

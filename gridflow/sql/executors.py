@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import TableNotFound
-from . import alter, ddl, dml, index_ddl, query
+from . import alter, copying, ddl, dml, index_ddl, query, show, upkeep, users
 from .create_filled import create_table_as
 from .names import find_table
 from .result import Result
@@ -18,12 +18,11 @@ def _change(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
 
 
 def _show(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
-    return query.show(grid, statement)
+    return show.execute(grid, statement.kind, statement.node, statement.text)
 
 
 def _create_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
-    ddl.create_table(grid, statement.node)
-    return Result(statement=statement.kind)
+    return Result(statement=statement.kind, notes=ddl.create_table(grid, statement.node))
 
 
 def _alter_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
@@ -51,6 +50,29 @@ def _drop_index(grid: Any, statement: Prepared, params: dict[str, Any]) -> Resul
     return Result(statement=statement.kind)
 
 
+def _user(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    users.execute(grid, statement.kind, statement.node)
+    return Result(statement=statement.kind)
+
+
+def _truncate(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    return Result(rowcount=upkeep.truncate(grid, statement.node, statement.text), statement="TRUNCATE TABLE")
+
+
+def _analyze(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    upkeep.analyze(grid, statement.node, statement.text)
+    return Result(statement=statement.kind, notes=[f"{statement.kind} has nothing to do: {upkeep.NO_STATISTICS}"])
+
+
+def _kill(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    upkeep.kill(grid, statement.node)
+    return Result(statement="KILL QUERY")
+
+
+def _set(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    return Result(statement="SET STREAMING", notes=[upkeep.NO_STREAMING])
+
+
 #: By ``Prepared.kind``.
 EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
     "SELECT": query.execute_query,
@@ -60,7 +82,13 @@ EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
     "CREATE TABLE": _create_table,
     "CREATE TABLE AS": create_table_as,
     "ALTER TABLE": _alter_table,
+    "COPY": copying.execute_copy,
     "DROP TABLE": _drop_table,
     "CREATE INDEX": _create_index,
     "DROP INDEX": _drop_index,
+    **dict.fromkeys(("CREATE USER", "ALTER USER", "DROP USER"), _user),
+    "TRUNCATE": _truncate,
+    **dict.fromkeys(("ANALYZE", "REFRESH STATISTICS", "DROP STATISTICS"), _analyze),
+    "KILL": _kill,
+    "SET": _set,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,24 +50,40 @@ def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
     """
     node = _target(prepared)
     table = find_table(grid, node, prepared.text)
-    plan = prepared.plan
-    if plan is None or plan.name != table.name or plan.schema is not table.schema:
-        plan = prepared.plan = _plan(prepared, table)
-        # Under another name than its own a table may be hidden by one that is made later.
-        prepared.shortcut = _shortcut(prepared, plan, table) if node.name == table.name else None
+    plan = _plan_for(prepared, table)
     merge = prepared.kind == "MERGE"
     if plan.rows is None:
         with changing(grid, table):
             rows = _evaluated(grid, table, prepared, plan, params)
             return replace_arrow(table, rows) if merge else insert_arrow(table, rows)
-    pairs = [_pair(plan, cells, params) for cells in plan.rows]
-    if len(pairs) > MOST_LOGGED:
-        listed = (_row(plan, cells, params) for cells in plan.rows)
+    return _write(grid, table, plan, [(cells, params) for cells in plan.rows], merge)
+
+
+def execute_insert_many(grid: Any, prepared: Prepared, sets: Sequence[Mapping[str, Any]]) -> int | None:
+    """Run an INSERT or MERGE with many sets of parameters, as one commit. Returns how many rows it wrote.
+
+    None where the engine has to work rows out: then nothing has happened.
+    """
+    table = find_table(grid, _target(prepared), prepared.text)
+    plan = _plan_for(prepared, table)
+    if plan.rows is None:
+        return None
+    rows = [(cells, params) for params in sets for cells in plan.rows]
+    return _write(grid, table, plan, rows, prepared.kind == "MERGE") if rows else 0
+
+
+def _write(
+    grid: Any, table: Any, plan: _Plan, rows: list[tuple[list[Constant], Mapping[str, Any]]], merge: bool
+) -> int:
+    """Write rows of literals and parameters."""
+    if len(rows) > MOST_LOGGED:
+        listed = (_row(plan, cells, params) for cells, params in rows)
         with changing(grid, table):
             if merge:
                 table.load(listed, mode="replace")
-                return len(pairs)
+                return len(rows)
             return table.load(listed, mode="insert")
+    pairs = [_pair(plan, cells, params) for cells, params in rows]
     if merge:
         if len(pairs) == 1:
             table.put(*pairs[0])
@@ -113,6 +129,15 @@ def _target(prepared: Prepared) -> exp.Table:
     if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
         raise SqlError(f"{prepared.kind} INTO needs a table's name")
     return node
+
+
+def _plan_for(prepared: Prepared, table: Any) -> _Plan:
+    plan = prepared.plan
+    if plan is None or plan.name != table.name or plan.schema is not table.schema:
+        plan = prepared.plan = _plan(prepared, table)
+        # Under another name than its own a table may be hidden by one that is made later.
+        prepared.shortcut = _shortcut(prepared, plan, table) if _target(prepared).name == table.name else None
+    return plan
 
 
 def _plan(prepared: Prepared, table: Any) -> _Plan:

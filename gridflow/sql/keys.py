@@ -15,8 +15,8 @@ import numpy as np
 from sqlglot import exp
 
 from ..schema import INTEGERS, Column, Schema, Type
+from ..storage.moments import read_date
 from .constants import Constant, constant
-from .moments import read_date
 
 #: A WHERE that fixes more keys than this is a scan: looking each up would cost more.
 MOST_KEYS = 1000
@@ -74,7 +74,7 @@ def find_lookup(
     """
     if isinstance(where, exp.Where):
         where = where.this
-    if where is None:
+    if where is None or not schema.key:
         return None
     names = {c.name.upper(): c.name.upper() for c in schema.key_columns}
     if len(names) != len(schema.key):  # keys that differ only in case

@@ -14,10 +14,11 @@ from .functions import call_bare
 from .pseudo import spell_out
 from .spelling import KEYWORDS, nearest
 from .text import point
+from .views import SYSTEM_SCHEMA, SystemView, find_view
 
 # What may stand in FROM: tables, queries, values, and functions that make rows of their arguments.
 _ROWS = (exp.Table, exp.Query, exp.Values, exp.Unnest, exp.Explode, exp.GenerateSeries, exp.Lateral)
-#: The one schema. Ignite calls the schema of tables that SQL made so.
+#: The schema of tables. Ignite calls that of tables that SQL made so.
 SCHEMA = "PUBLIC"
 
 
@@ -29,11 +30,16 @@ def find_table(grid: Any, node: exp.Table, text: str) -> Any:
 
     Raises:
         TableNotFound: there is none; says which are.
-        SqlError: it names a schema other than PUBLIC, or two tables could be meant.
+        SqlError: it names a system view or another schema, or two tables could be meant.
     """
+    if node.db.upper() == SYSTEM_SCHEMA:
+        view = find_source(grid, node, text)
+        start, length = span(node.this)
+        raise SqlError(point(text, start, f"{view.name} is a system view: it can be read, not changed", length))
     if node.args.get("catalog") is not None or (node.db and node.db.upper() != SCHEMA):
         start, length = span(node.args["db"])
-        raise SqlError(point(text, start, f"no schema {node.db}; there is {SCHEMA}", length))
+        message = f"no schema {node.db}; there are {SCHEMA} and {SYSTEM_SCHEMA}, of the system's views"
+        raise SqlError(point(text, start, message, length))
     name = node.name
     try:
         return grid.table(name)
@@ -51,6 +57,40 @@ def find_table(grid: Any, node: exp.Table, text: str) -> Any:
     keyword = nearest(name, KEYWORDS, 0.7) if node.alias and not node.this.args.get("quoted") else ""  # DELETE FORM t
     message = f"no table {name}{keyword or '; ' + did_you_mean(name, known)}"
     raise TableNotFound(point(text, start, message, length))
+
+
+def find_source(grid: Any, node: exp.Table, text: str) -> Any:
+    """What a query may read under a name: a table, or a view of schema SYS.
+
+    Raises:
+        TableNotFound, SqlError: see ``find_table``.
+    """
+    if node.db.upper() != SYSTEM_SCHEMA or node.args.get("catalog") is not None:
+        return find_table(grid, node, text)
+    try:
+        return SystemView(grid, find_view(node.name.upper()))
+    except TableNotFound as error:
+        start, length = span(node.this)
+        raise TableNotFound(point(text, start, str(error), length)) from None
+
+
+def source_of(grid: Any, name: str) -> Any:
+    """The table or system view that a plan noted by its name.
+
+    Raises:
+        TableNotFound: it is not there any more.
+    """
+    schema, _, view = name.partition(".")
+    return SystemView(grid, find_view(view)) if schema == SYSTEM_SCHEMA and view else grid.table(name)
+
+
+def at_one_moment(grid: Any, tables: list[Any]) -> list[Any]:
+    """The same tables as they all are at one moment, to be read; views are read when they are."""
+    several = [table for table in tables if not isinstance(table, SystemView)]
+    if len(several) < 2:
+        return tables
+    seen = iter(grid.together(several))
+    return [table if isinstance(table, SystemView) else next(seen) for table in tables]
 
 
 def find_column(schema: Schema, node: exp.Identifier, text: str, table: str) -> Column:
@@ -92,8 +132,8 @@ def bind(tree: exp.Expression, grid: Any, text: str) -> Bound:
             _replace_dual(node)
             exact = False
             continue
-        table = find_table(grid, node, text)
-        exact = exact and table.name == node.name
+        table = find_source(grid, node, text)
+        exact = exact and (table.name == node.name or isinstance(table, SystemView))
         is_target = bool(node.meta.get("target"))
         source = sources.setdefault(
             (table.name, is_target),
@@ -120,7 +160,7 @@ def bind(tree: exp.Expression, grid: Any, text: str) -> Bound:
         names = source.schema.names
         source.columns = [n for n in names if source.every or n.upper() in used] or [_cheapest(source.schema)]
     for column in tree.find_all(exp.Column):
-        column.set("db", None) if column.text("db").upper() == SCHEMA else None
+        column.set("db", None) if column.text("db").upper() in (SCHEMA, SYSTEM_SCHEMA) else None
     return bound
 
 
@@ -238,6 +278,6 @@ def _check_quoted(bound: Bound) -> None:
 
 def _cheapest(schema: Schema) -> str:
     """The column that costs least to read, for statements that only count rows."""
-    keys = schema.key_columns
+    keys = schema.key_columns or schema.columns  # a view has no key
     fixed = [c for c in keys if c.type.kind not in ("STRING", "BINARY")]
     return (fixed or keys)[0].name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,9 +10,10 @@ from ..config import MAX_PARTITIONS
 from ..errors import SqlError, did_you_mean
 
 _FLAG = ("TRUE", "FALSE")
+_TEMPLATES = ("PARTITIONED", "REPLICATED")
 # name -> the values it may have; None: any text, int: any whole number
 _KNOWN: dict[str, Any] = {
-    "TEMPLATE": ("PARTITIONED", "REPLICATED"),
+    "TEMPLATE": None,
     "PARTITIONS": int,
     "BACKUPS": int,
     "ATOMICITY": ("ATOMIC", "TRANSACTIONAL", "TRANSACTIONAL_SNAPSHOT"),
@@ -29,14 +30,26 @@ _KNOWN: dict[str, Any] = {
     "PARALLELISM": int,
     "PK_INLINE_SIZE": int,
 }
-_SPELLINGS = {"AFFINITYKEY": "AFFINITY_KEY"}
-_HONOURED = {"PARTITIONS", "CACHE_NAME"}
-# What these say is so in any case.
-_HARMLESS = {("TEMPLATE", "PARTITIONED"), ("BACKUPS", "0"), ("ATOMICITY", "ATOMIC"), ("ENCRYPTED", "FALSE")}
-_HARMLESS |= {("WRITE_SYNCHRONIZATION_MODE", "FULL_SYNC"), ("WRAP_VALUE", "TRUE"), ("WRAP_KEY", "FALSE")}
+#: Ignite writes them as CACHE_NAME, cacheName and cachename.
+_BY_LETTERS = {name.replace("_", ""): name for name in _KNOWN}
+# Options without effect, unless they say what is so in any case; and why.
+_WITHOUT_EFFECT = {
+    "BACKUPS": "a grid holds one copy of each row",
+    "WRITE_SYNCHRONIZATION_MODE": "a write returns once it is in the log",
+    "CACHE_GROUP": "each table has files of its own",
+    "AFFINITY_KEY": "rows are placed by their whole key",
+    "DATA_REGION": "all of a grid is in its one directory",
+    "WRAP_KEY": "a key of one column is that column's value",
+    "WRAP_VALUE": "a value is the dict of its columns",
+    "ENCRYPTED": "files are NOT encrypted",
+    "PARALLELISM": "a query uses all processors",
+    "PK_INLINE_SIZE": "keys are in a column, not in an index",
+}
+_HARMLESS = {("BACKUPS", "0"), ("ENCRYPTED", "FALSE"), ("WRITE_SYNCHRONIZATION_MODE", "FULL_SYNC")}
+_HARMLESS |= {("WRAP_VALUE", "TRUE"), ("WRAP_KEY", "FALSE")}
 
 
-def parse_options(texts: Iterable[str], key: Iterable[str]) -> tuple[int | None, dict[str, Any]]:
+def parse_options(texts: Iterable[str], key: Iterable[str]) -> tuple[int | None, dict[str, Any], list[str]]:
     """Read the options of a table.
 
     Args:
@@ -44,8 +57,8 @@ def parse_options(texts: Iterable[str], key: Iterable[str]) -> tuple[int | None,
         key: the primary key's columns.
 
     Returns:
-        The number of partitions, and what the table keeps: ``cache_name``, if given, and under ``sql`` every
-        option as written.
+        The number of partitions; what the table keeps: ``cache_name``, if given, and under ``sql`` every option as
+        written; and a note for each option that has no effect.
 
     Raises:
         SqlError: an option or its value is not known.
@@ -55,8 +68,8 @@ def parse_options(texts: Iterable[str], key: Iterable[str]) -> tuple[int | None,
         name, _, value = (piece.strip() for piece in part.partition("="))
         if not name and not value:
             continue
-        upper = _SPELLINGS.get(name.upper(), name.upper())
-        if upper not in _KNOWN:
+        upper = _BY_LETTERS.get(name.upper().replace("_", ""))
+        if upper is None:
             raise SqlError(f"no table option {name}; {did_you_mean(name, _KNOWN)}")
         if not value:
             raise SqlError(f"table option {upper} has no value; write {upper}=...")
@@ -68,14 +81,28 @@ def parse_options(texts: Iterable[str], key: Iterable[str]) -> tuple[int | None,
     partitions = int(given["PARTITIONS"]) if "PARTITIONS" in given else None
     if partitions is not None and not 1 <= partitions <= MAX_PARTITIONS:
         raise SqlError(f"PARTITIONS={partitions}: a table has 1 to {MAX_PARTITIONS} partitions")
-    without = [n for n, v in given.items() if n not in _HONOURED and (n, v.upper()) not in _HARMLESS]
-    if without:
-        said = ", ".join(f"{name}={given[name]}" for name in without)
-        warnings.warn(f"kept with the table, but without effect here: {said}", UserWarning, stacklevel=2)
     kept: dict[str, Any] = {"sql": {name.lower(): value for name, value in given.items()}} if given else {}
     if "CACHE_NAME" in given:
         kept["cache_name"] = given["CACHE_NAME"]
-    return partitions, kept
+    return partitions, kept, _notes(given)
+
+
+def given_options(table: Any) -> dict[str, str]:
+    """The options that a table was made with, in upper case, by name."""
+    kept = (table.options or {}).get("sql") or {}
+    return {name: kept[name.lower()] for name in sorted(_KNOWN) if name.lower() in kept}
+
+
+def _notes(given: dict[str, str]) -> list[str]:
+    notes = [
+        f"table option {name} has no effect: {_WITHOUT_EFFECT[name]}; SYS.TABLES shows it"
+        for name, value in given.items()
+        if name in _WITHOUT_EFFECT and (name, value.upper()) not in _HARMLESS
+    ]
+    template = given.get("TEMPLATE", _TEMPLATES[0])
+    if template.upper() not in _TEMPLATES:
+        notes.append(f"table option TEMPLATE={template} has no effect: there are no templates but PARTITIONED")
+    return notes
 
 
 def _checked(name: str, value: str) -> str:
@@ -85,6 +112,9 @@ def _checked(name: str, value: str) -> str:
             raise SqlError(f"table option {name}={value}: its value is a whole number")
     elif allowed is not None and value.upper() not in allowed:
         raise SqlError(f"table option {name}={value}: {did_you_mean(value, allowed)}")
+    # In Ignite a program registers templates of its own; what is almost one of the two is a slip.
+    if name == "TEMPLATE" and value.upper() not in _TEMPLATES and difflib.get_close_matches(value.upper(), _TEMPLATES):
+        raise SqlError(f"table option TEMPLATE={value}: {did_you_mean(value, _TEMPLATES)}")
     return value
 
 

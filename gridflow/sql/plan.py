@@ -27,7 +27,7 @@ from .indexes import Conditions, Lookup, find_conditions
 from .indexes import look_up as look_up_indexed
 from .keys import KeyLookup, NotExact
 from .lookups import ByKey, is_plain, look_up, lookup_of, row_maker
-from .names import bind
+from .names import bind, source_of
 from .statements import Prepared
 from .to_engine import for_duckdb
 
@@ -91,7 +91,7 @@ def plan_for(prepared: Prepared, grid: Any) -> tuple[Plan, list[Any]]:
     plan.sql = to_duckdb(bound.tree)
     if bound.exact:
         prepared.plan = plan
-    return plan, [grid.table(source.name) for source in bound.sources]
+    return plan, [source_of(grid, source.name) for source in bound.sources]
 
 
 def _same_tables(plan: Plan, grid: Any) -> list[Any] | None:
@@ -99,7 +99,7 @@ def _same_tables(plan: Plan, grid: Any) -> list[Any] | None:
     tables = []
     for source in plan.bound.sources:
         try:
-            table = grid.table(source.name)
+            table = source_of(grid, source.name)
         except KeyError:
             return None
         if table.name != source.name or (table.schema is not source.schema and table.schema != source.schema):
@@ -155,7 +155,8 @@ def _take_shortcuts(plan: Plan) -> None:
     if not is_plain(table):
         return
     labels = {table.alias.upper()}
-    plan.conditions = find_conditions(tree.args.get("where"), source.schema, labels)
+    if source.schema.key:  # a system view has none, and no indexes
+        plan.conditions = find_conditions(tree.args.get("where"), source.schema, labels)
     columns = _plain_projections(tree, source.schema, labels)
     if columns is None:
         return

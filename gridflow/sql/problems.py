@@ -49,6 +49,8 @@ def translated(bound: Bound) -> Iterator[None]:
 
 def translate(error: Exception, bound: Bound) -> GridflowError:
     """The GridflowError of an error of DuckDB's."""
+    if isinstance(error, duckdb.InterruptException):
+        return SqlError("cancelled; nothing of the statement was done")
     message = str(error)
     for pattern in _NO_COLUMN:
         match = pattern.search(message)

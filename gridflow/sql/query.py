@@ -11,7 +11,7 @@ from ..errors import SqlError
 from ..schema import Type
 from .engine import run
 from .from_engine import fit, from_duckdb
-from .names import find_table
+from .names import at_one_moment
 from .params import plain
 from .plan import Plan, indexed, keys_of, plan_for, read, take_rows
 from .problems import translated
@@ -37,7 +37,7 @@ def execute_query(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> R
                 found = found[first:] if count is None else found[first : first + count]
             return Result.of_values(names, types, found)
     if len(tables) > 1:
-        tables = grid.together(tables)
+        tables = at_one_moment(grid, tables)
     read_rows, whole, direct = read(plan, tables, params)
     if direct:
         assert whole is not None  # a direct plan has a table
@@ -140,28 +140,3 @@ def explain(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> Result:
         for text in found.column(found.num_columns - 1).to_pylist():
             lines += text.rstrip().splitlines()
     return Result(pa.table({"PLAN": pa.array(lines, pa.string())}), statement="EXPLAIN")
-
-
-def show(grid: Any, prepared: Prepared) -> Result:
-    """SHOW TABLES, and the columns of one table as H2 lists them."""
-    node = prepared.node.table
-    if node is None:
-        names = grid.tables()
-        schema = pa.array(["PUBLIC"] * len(names), pa.string())
-        rows = pa.table({"TABLE_NAME": pa.array(names, pa.string()), "TABLE_SCHEMA": schema})
-        return Result(rows, statement=prepared.kind)
-    table = find_table(grid, node, prepared.text)
-    defaults = ((table.options or {}).get("sql") or {}).get("defaults") or {}
-    listed = [
-        (
-            column.name,
-            column.type.text(),
-            "YES" if column.type.nullable else "NO",
-            "PRI" if column.name in table.schema.key else "",
-            defaults.get(column.name, "NULL"),
-        )
-        for column in table.schema.columns
-    ]
-    names = ("FIELD", "TYPE", "NULL", "KEY", "DEFAULT")
-    columns = [pa.array([row[i] for row in listed], pa.string()) for i in range(len(names))]
-    return Result(pa.Table.from_arrays(columns, names=list(names)), statement=prepared.kind)

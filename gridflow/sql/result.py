@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..schema import Type
 from ..storage.values import to_python
 from .to_engine import arrow_column
 
+_warned: set[str] = set()
 _SHOWN_ROWS = 20
 _SHOWN_WIDTH = 40
 # Python's floats have more digits than these types.
@@ -31,6 +33,8 @@ class Result:
     Attributes:
         rowcount: rows of a query; rows that were inserted, updated, merged or deleted.
         statement: what was executed: ``SELECT``, ``INSERT``, ``CREATE TABLE``, ...
+        notes: what there is to say about it beside; ``Grid.sql`` warns of each once in a process.
+        skipped: lines that COPY left out with ON_ERROR SKIP.
 
     >>> import pyarrow as pa
     >>> Result(pa.table({"ID": [1, 2], "NAME": ["WARM", None]}), statement="SELECT")
@@ -48,6 +52,8 @@ class Result:
         rowcount: int | None = None,
         statement: str = "",
         types: Sequence[Type | None] = (),
+        notes: Sequence[str] = (),
+        skipped: int = 0,
     ):
         self._rows = rows
         # Arrow does not say all about a value: what is known of each column's type beyond it.
@@ -56,13 +62,22 @@ class Result:
         self._names: tuple[str, ...] = () if rows is None else tuple(rows.column_names)
         self.rowcount = rowcount if rowcount is not None else (0 if rows is None else rows.num_rows)
         self.statement = statement
+        self.notes = tuple(notes)
+        self.skipped = skipped
+
+    def warn(self) -> None:
+        """Warn of the notes that this process has not been warned of."""
+        for note in self.notes:
+            if note not in _warned:
+                _warned.add(note)
+                warnings.warn(note, UserWarning, stacklevel=3)
 
     @classmethod
     def of_values(cls, names: tuple[str, ...], types: tuple[Type, ...], rows: list[tuple[Any, ...]]) -> Result:
         """A SELECT's rows as ``Table.get`` gives their values, of columns of these types."""
         result = cls.__new__(cls)
         result._rows, result._types, result._python, result._names = None, types, rows, names
-        result.rowcount, result.statement = len(rows), "SELECT"
+        result.rowcount, result.statement, result.notes, result.skipped = len(rows), "SELECT", (), 0
         return result
 
     @property
@@ -135,8 +150,9 @@ class Result:
     def __repr__(self) -> str:
         if not self._names:
             noun = "row" if self.rowcount == 1 else "rows"
-            changed = self.statement in ("INSERT", "UPDATE", "MERGE", "DELETE")
-            return f"{self.statement}: {self.rowcount} {noun}" if changed else self.statement or "nothing"
+            changed = self.statement in ("INSERT", "UPDATE", "MERGE", "DELETE", "COPY")
+            skipped = f", {self.skipped} skipped" if self.skipped else ""
+            return f"{self.statement}: {self.rowcount} {noun}{skipped}" if changed else self.statement or "nothing"
         return self.render()
 
     def render(self, rows: int = _SHOWN_ROWS) -> str:

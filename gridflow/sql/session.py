@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from sqlglot import exp
 
-from ..errors import SqlError, TransactionConflictError
+from ..errors import GridflowError, SqlError, TransactionConflictError
 from .executors import EXECUTORS
+from .insert import execute_insert_many
 from .params import assign
+from .progress import Report, reporting
 from .result import Result
-from .statements import Prepared, prepare
+from .secrets import hide_passwords
+from .statements import Prepared, own_text, prepare
 from .text import point
 
 #: What changes rows or only looks; all else commits by itself and so cannot be part of a transaction.
-IN_TRANSACTION = ("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "SHOW", "DESCRIBE", "DESC")
+IN_TRANSACTION = ("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY", "SHOW", "DESCRIBE", "DESC")
+IN_TRANSACTION += ("ANALYZE", "REFRESH STATISTICS", "DROP STATISTICS", "KILL", "SET")
 
 #: How often a statement runs at most, where others write the rows that it has read.
 TRIES = 4
@@ -35,30 +40,95 @@ class Session:
         self.grid = grid
         self._transaction: Any = None
         # text -> the short way of its only statement; empty while a transaction is open.
-        self._shortcuts: dict[str, Callable[[Any, Any], Result | None]] = {}
+        self._shortcuts: dict[str, tuple[Callable[[Any, Any], Result | None], Prepared]] = {}
 
     @property
     def in_transaction(self) -> bool:
         """Whether BEGIN was executed and neither COMMIT nor ROLLBACK since."""
         return self._transaction is not None
 
-    def execute(self, text: str, params: Any = None) -> Result:
+    def execute(self, text: str, params: Any = None, progress: Report | None = None) -> Result:
         """Execute one statement, or several with semicolons between them; see ``gridflow.sql.execute``."""
-        shortcut = self._shortcuts.get(text)
+        activity = self.grid.activity
+        shortcut, known = self._shortcuts.get(text, (None, None))
         if shortcut is not None:
-            done = shortcut(self.grid, params)
+            started = activity.begin(known.own_text, known.kind)
+            try:
+                done = shortcut(self.grid, params)
+            except BaseException as error:
+                activity.end(started, 0, error)
+                raise
             if done is not None:
+                activity.end(started, done.rowcount)
                 return done
-        statements = prepare(text)
-        assigned = assign([statement.marks for statement in statements], params)
+            activity.forget(started)
+        try:
+            statements = prepare(text)
+            assigned = assign([statement.marks for statement in statements], params)
+        except GridflowError as error:
+            activity.end(activity.begin(own_text(hide_passwords(str(text))), ""), 0, error)
+            raise
         result = Result()
-        for statement, values in zip(statements, assigned, strict=True):
-            result = self._one(statement, values)
+        notes: tuple[str, ...] = ()
+        with reporting(progress):
+            for statement, values in zip(statements, assigned, strict=True):
+                result = self._noted(statement, partial(self._one, statement, values))
+                notes += result.notes
+        result.notes = notes
         if len(statements) == 1 and statements[0].shortcut is not None and self._transaction is None:
             if len(self._shortcuts) >= MOST_SHORTCUTS:
                 self._shortcuts.clear()
-            self._shortcuts[text] = statements[0].shortcut
+            self._shortcuts[text] = statements[0].shortcut, statements[0]
         return result
+
+    def _noted(self, statement: Prepared, run: Callable[[], Result]) -> Result:
+        """Run a statement, which ``SYS.SQL_QUERIES`` lists meanwhile and ``SYS.SQL_QUERIES_HISTORY`` afterwards."""
+        activity = self.grid.activity
+        started = activity.begin(statement.own_text, statement.kind)
+        try:
+            result = run()
+        except BaseException as error:
+            if not activity.was_cancelled(started):
+                activity.end(started, 0, error)
+                raise
+            error = SqlError(f"query {activity.query_id(started[0])} was cancelled by KILL QUERY")
+            activity.end(started, 0, error)
+            raise error from None
+        activity.end(started, result.rowcount)
+        return result
+
+    def execute_many(self, text: str, sets: Iterable[Any]) -> Result:
+        """Execute an INSERT, MERGE, UPDATE or DELETE with each of many sets of parameters, all as one commit.
+
+        Raises:
+            SqlError: it is another statement, or several. Else as ``execute``.
+
+        >>> import gridflow, tempfile
+        >>> grid = gridflow.connect(tempfile.mkdtemp())
+        >>> _ = grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, NAME VARCHAR)")
+        >>> Session(grid).execute_many("INSERT INTO T VALUES (?, ?)", [(1, "one"), (2, "two")])
+        INSERT: 2 rows
+        >>> grid.close()
+        """
+        statements = prepare(text)
+        if len(statements) != 1 or statements[0].kind not in ("INSERT", "MERGE", "UPDATE", "DELETE"):
+            raise SqlError("with many sets of parameters goes one INSERT, MERGE, UPDATE or DELETE")
+        (statement,) = statements
+        assigned = [assign([statement.marks], params)[0] for params in sets]
+        return self._noted(statement, lambda: self._many(statement, assigned))
+
+    def _many(self, statement: Prepared, assigned: list[dict[str, Any]]) -> Result:
+        kind = statement.kind
+        if kind in ("INSERT", "MERGE"):
+            count = execute_insert_many(self._transaction or self.grid, statement, assigned)
+            if count is not None:
+                return Result(rowcount=count, statement=kind)
+
+        def run(grid: Any) -> Result:
+            counts = [EXECUTORS[kind](grid, statement, values).rowcount for values in assigned]
+            return Result(rowcount=sum(counts), statement=kind)
+
+        return run(self._transaction) if self._transaction is not None else self._change(run)
 
     def _one(self, statement: Prepared, values: dict[str, Any]) -> Result:
         kind = statement.kind
@@ -67,20 +137,20 @@ class Session:
             return Result(statement=kind)
         if self._transaction is None:
             if _follows_from_reading(statement) and hasattr(self.grid, "transaction"):
-                return self._change(statement, values)
+                return self._change(lambda grid: EXECUTORS[kind](grid, statement, values))
             return EXECUTORS[kind](self.grid, statement, values)
         if kind not in IN_TRANSACTION:
             raise SqlError(f"{kind} cannot be part of a transaction: COMMIT or ROLLBACK first")
         return EXECUTORS[kind](self._transaction, statement, values)
 
-    def _change(self, statement: Prepared, values: dict[str, Any]) -> Result:
+    def _change(self, run: Callable[[Any], Result]) -> Result:
         """A change that follows from what it reads: again, if a row that it read was written by somebody meanwhile."""
         for tries_left in reversed(range(TRIES)):
             # The last time without the others.
             transaction = self.grid.transaction(of_statement=True, alone=not tries_left)
             try:
                 with transaction:
-                    return EXECUTORS[statement.kind](transaction, statement, values)
+                    return run(transaction)
             except TransactionConflictError:
                 if not tries_left:
                     raise

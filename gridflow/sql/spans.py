@@ -17,8 +17,8 @@ import numpy as np
 
 from ..schema import FLOATS, INTEGERS, Column, Type
 from ..storage.index_keys import Interval, decimal_digits, key_of
+from ..storage.moments import read_moment, read_time
 from .keys import NotExact, exact
-from .moments import read_moment, read_time
 
 Key = int | bytes
 _MICROSECOND = dt.timedelta(microseconds=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,12 +11,15 @@ from typing import Any
 from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
+from ..catalog.activity import TEXT_LENGTH
 from ..errors import SqlError, did_you_mean
-from . import alter, create_as, ddl, index_ddl
+from . import alter, create_as, ddl, index_ddl, show, upkeep, users
+from .copy_syntax import CopyTo, parse_copy
 from .dialect import parse, tokenize
 from .params import Marks
+from .secrets import hide_passwords
 from .spelling import nearest
-from .text import point, syntax_error
+from .text import syntax_error
 from .tokens import Tokens, parse_table_name
 
 #: Longer texts are not kept: they hold data, and are not sent twice.
@@ -23,20 +27,16 @@ _CACHED_LENGTH = 16384
 
 _REFUSED = {
     "SAVEPOINT": "savepoints are not there; a statement that fails inside a transaction changes nothing",
-    "TRUNCATE": "TRUNCATE is not there yet; write DELETE FROM t",
-    "COPY": "COPY is not there yet; Table.load takes Arrow tables, which pyarrow reads from files",
-    "SET": "SET is not there yet",
-    "GRANT": "users and rights are not there yet",
-    "REVOKE": "users and rights are not there yet",
-    "KILL": "KILL is not there yet",
-    "ANALYZE": "ANALYZE is not there: statistics are not needed",
+    "GRANT": "there are no rights to grant: whoever may open the grid may read and change all of it",
+    "REVOKE": "there are no rights to take away: whoever may open the grid may read and change all of it",
     "CALL": "procedures are not there",
-    "USE": "there is one schema, PUBLIC",
+    "USE": "there is no schema to choose: tables are in PUBLIC, system views in SYS (write SYS.TABLES)",
     "REPLACE": "REPLACE is not there; write MERGE INTO t (columns) VALUES (...)",
 }
 _KNOWN = ("SELECT", "WITH", "VALUES", "FROM", "EXPLAIN", "SHOW", "DESCRIBE", "SUMMARIZE", "CREATE TABLE")
-_KNOWN += ("CREATE INDEX", "DROP TABLE", "DROP INDEX", "INSERT", "MERGE", "UPDATE", "DELETE")
-_KNOWN += ("BEGIN", "COMMIT", "ROLLBACK")
+_KNOWN += ("CREATE INDEX", "DROP TABLE", "DROP INDEX", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY")
+_KNOWN += ("BEGIN", "COMMIT", "ROLLBACK", "TRUNCATE TABLE", "ANALYZE", "KILL QUERY")
+_KNOWN += ("ALTER TABLE", "CREATE USER", "ALTER USER", "DROP USER")
 
 
 @dataclass(eq=False)
@@ -52,6 +52,7 @@ class Prepared:
         plan: what its executor worked out for the tables it met; it checks that they are still the same.
         shortcut: given a grid and the parameters as they came, the result if they are plain enough, else None,
             and then nothing has happened.
+        own_text: the statement's own text, for lists of statements: without passwords, and not too long.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Prepared:
     labels: tuple[str, ...] = ()
     plan: Any = field(default=None, repr=False)
     shortcut: Callable[[Any, Any], Any] | None = field(default=None, repr=False)
+    own_text: str = ""
 
 
 def prepare(text: str) -> tuple[Prepared, ...]:
@@ -69,16 +71,38 @@ def prepare(text: str) -> tuple[Prepared, ...]:
     Raises:
         SqlError: with the place where one does not parse, or naming what is not there.
     """
-    return _prepare_cached(text) if len(text) <= _CACHED_LENGTH else _prepare(text)
+    try:
+        return _prepare_cached(text) if len(text) <= _CACHED_LENGTH else _prepare(text)
+    except _HoldsPassword as found:
+        return found.statements
+
+
+class _HoldsPassword(Exception):  # raised past the cache, which keeps no password
+    def __init__(self, statements: tuple[Prepared, ...]):
+        self.statements = statements
 
 
 def _prepare(text: str) -> tuple[Prepared, ...]:
     if not isinstance(text, str):
         raise SqlError(f"a statement is a str, not {type(text).__name__}")
-    result = tuple(_prepare_one(tokens, text) for tokens in _cut(tokenize(text)))
+    shown = hide_passwords(text)  # all that messages are made of
+    result = []
+    for part in _cut(tokenize(text, shown)):
+        statement = _prepare_one(part, shown)
+        own = own_text(shown, part[0].start, part[-1].end + 1)
+        statement.own_text = own if shown is text else re.sub(r"'\*+'", "'***'", own)  # nor how long it is
+        result.append(statement)
     if not result:
         raise SqlError("there is no statement in the text")
-    return result
+    if shown != text:
+        raise _HoldsPassword(tuple(result))
+    return tuple(result)
+
+
+def own_text(text: str, start: int = 0, end: int | None = None) -> str:
+    """A statement's text as lists of statements show it; a long one is cut."""
+    end = len(text) if end is None else end
+    return text[start:end] if end - start <= TEXT_LENGTH else f"{text[start : start + TEXT_LENGTH - 3]}..."
 
 
 _prepare_cached = lru_cache(maxsize=512)(_prepare)
@@ -107,14 +131,12 @@ def _prepare_one(tokens: list[Token], text: str) -> Prepared:
             return Prepared(kind, _OWN_GRAMMAR[kind](tokens, text), Marks(), text)
         if kind in _SQLGLOT_GRAMMAR:
             return _SQLGLOT_GRAMMAR[kind](tokens, text)
-    if word in ("CREATE", "DROP"):
+    if word in ("CREATE", "ALTER", "DROP"):
         what = f"{word} {second}".strip()
-        hint = nearest(second, ["TABLE", "INDEX"])
-        if hint:
-            hint = hint.replace("TABLE", f"{word} TABLE").replace("INDEX", f"{word} INDEX")
-        raise syntax_error(
-            text, tokens[0].start, f"{what} is not there{hint or f'; there are {word} TABLE and INDEX'}", len(word)
-        )
+        known = [kind.split()[1] for kind in _OWN_GRAMMAR if kind.startswith(f"{word} ") and kind != "CREATE SPATIAL"]
+        known = [f"{word} {name}" for name in (["TABLE", *known] if word == "CREATE" else known)]
+        hint = nearest(what, known, 0.8) or f"; there are {', '.join(known).replace(f', {word}', ',')}"
+        raise syntax_error(text, tokens[0].start, f"{what} is not there{hint}", len(word))
     if word in _REFUSED:
         raise syntax_error(text, tokens[0].start, _REFUSED[word], len(word))
     hint = nearest(word, ["CREATE", "DROP"]) or f"; {did_you_mean(word, _KNOWN)}"
@@ -173,6 +195,19 @@ def _without_hints(tokens: list[Token]) -> list[Token]:
         tokens = tokens[: begin - 1] + tokens[begin:]
         begin -= 1
     return tokens
+
+
+def _copy(tokens: list[Token], text: str) -> Prepared:
+    node = parse_copy(tokens, text)
+    parts = [node.path]
+    if isinstance(node, CopyTo) and node.tokens:
+        node.query = _query("SELECT", node.tokens, node.tokens, text)
+        parts.append(node.query.node)
+    whole = exp.Tuple(expressions=parts)
+    marks = _marks(whole, tokens, text)  # of the path and of the query together, in the text's order
+    for part in parts:
+        part.parent = None
+    return Prepared("COPY", node, marks, text)
 
 
 def _query(kind: str, tokens: list[Token], rest: list[Token], text: str) -> Prepared:
@@ -286,32 +321,6 @@ def _control(tokens: list[Token], text: str) -> Control:
     return Control(tokens[0].start)
 
 
-@dataclass(frozen=True)
-class Show:
-    """SHOW TABLES, or the columns of ``table``."""
-
-    table: exp.Table | None = None
-
-
-def _show(tokens: list[Token], text: str) -> Show:
-    words = [t.text.upper() for t in tokens]
-    if words[0] == "SHOW" and words[1:2] == ["TABLES"]:
-        if words[2:] not in ([], ["FROM", "PUBLIC"]):
-            raise syntax_error(text, tokens[2].start, f"cannot read {tokens[2].text} here", len(words[2]))
-        return Show()
-    if words[0] == "SHOW" and words[1:2] == ["COLUMNS"] and words[2:3] in (["FROM"], ["IN"]):
-        rest = tokens[3:]
-    elif words[0] == "SHOW":
-        found = tokens[1] if len(tokens) > 1 else tokens[0]
-        what = "SHOW TABLES and SHOW COLUMNS FROM t"
-        raise syntax_error(text, found.start, f"cannot show {found.text}; there are {what}", len(found.text))
-    else:
-        rest = tokens[2:] if words[1:2] == ["TABLE"] else tokens[1:]
-    if not rest:
-        raise SqlError(point(text, tokens[-1].start, f"a table's name is missing after {tokens[-1].text}"))
-    return Show(parse_table_name(rest, text))
-
-
 # What sqlglot parses, by a statement's first word or two.
 _SQLGLOT_GRAMMAR: dict[str, Callable[[list[Token], str], Prepared]] = {
     **dict.fromkeys(("SELECT", "WITH", "VALUES", "FROM", "(", "SUMMARIZE", "PIVOT", "UNPIVOT"), _select),
@@ -319,6 +328,7 @@ _SQLGLOT_GRAMMAR: dict[str, Callable[[list[Token], str], Prepared]] = {
     "TABLE": _table,
     "EXPLAIN": _explain,
     "CREATE TABLE": _create_table,
+    "COPY": _copy,
 }
 # What is parsed here; it takes no parameters.
 _OWN_GRAMMAR: dict[str, Callable[[list[Token], str], Any]] = {
@@ -328,7 +338,16 @@ _OWN_GRAMMAR: dict[str, Callable[[list[Token], str], Any]] = {
     "CREATE INDEX": index_ddl.parse_create_index,
     "CREATE SPATIAL": index_ddl.refuse_spatial,
     "DROP INDEX": index_ddl.parse_drop_index,
-    "SHOW": _show,
-    "DESCRIBE": _show,
-    "DESC": _show,
+    "CREATE USER": users.parse_create,
+    "ALTER USER": users.parse_alter,
+    "DROP USER": users.parse_drop,
+    "TRUNCATE": upkeep.parse_truncate,
+    "ANALYZE": upkeep.parse_analyze,
+    "REFRESH STATISTICS": upkeep.parse_statistics,
+    "DROP STATISTICS": upkeep.parse_statistics,
+    "KILL": upkeep.parse_kill,
+    "SET": upkeep.parse_set,
+    "SHOW": show.parse_show,
+    "DESCRIBE": show.parse_show,
+    "DESC": show.parse_show,
 }

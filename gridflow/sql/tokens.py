@@ -59,10 +59,11 @@ class Tokens:
     def name(self, what: str) -> str:
         """An identifier: a quoted one as it is, another in upper case."""
         token = self.now
-        if token is None or not (token.token_type is TokenType.IDENTIFIER or is_plain(token.text)):
+        quoted = token is not None and token.token_type is TokenType.IDENTIFIER
+        if token is None or not (quoted or (is_plain(token.text) and token.token_type is not TokenType.STRING)):
             raise self.fail(f"expected {what}")
         self.at += 1
-        return token.text if token.token_type is TokenType.IDENTIFIER else token.text.upper()
+        return token.text if quoted else token.text.upper()
 
     def table(self) -> exp.Table:
         """``[schema.]name``"""

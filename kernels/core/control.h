@@ -22,6 +22,8 @@ class ControlPage {
 
   uint64_t generation() const { return __atomic_load_n(&page_->generation, __ATOMIC_ACQUIRE); }
   uint64_t committed_lsn() const { return __atomic_load_n(&page_->committed_lsn, __ATOMIC_ACQUIRE); }
+  // Of the last owner, dead or alive.
+  uint64_t owner_pid() const { return __atomic_load_n(&page_->owner_pid, __ATOMIC_ACQUIRE); }
   void Bump() { __atomic_add_fetch(&page_->generation, 1, __ATOMIC_RELEASE); }
   void Commit(uint64_t lsn) { __atomic_store_n(&page_->committed_lsn, lsn, __ATOMIC_RELEASE); }
 

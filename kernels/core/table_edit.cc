@@ -156,6 +156,10 @@ Status TableEdit::Merge(const std::vector<int>& segments) {
   return keys.order.empty() ? Status::Ok() : AddSegment(sources, keys.order, keys.hashes);
 }
 
+void TableEdit::Clear() {
+  for (Part& part : parts_) part.dropped = true;
+}
+
 Status TableEdit::Seal(std::shared_ptr<const TableSnapshot>* out) {
   manifest_.segments.clear();
   for (Part& part : parts_) {

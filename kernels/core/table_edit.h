@@ -36,6 +36,8 @@ class TableEdit {
   Status Merge(const std::vector<int>& segments);
   // Gives the table other columns: those that stay keep their ids, and the key its columns. Segments stay as they are.
   void SetSchema(const Schema& schema) { manifest_.schema = schema; }
+  // Drops all rows: what Commit() publishes has only the segments that are added after this.
+  void Clear();
   // Publishes; `flushed_lsn` as in the manifest. If *out is set the new version stands, also when an error says that it
   // could not be made durable.
   Status Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapshot>* out);

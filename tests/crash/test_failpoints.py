@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,23 +52,23 @@ def work(home: Path, acknowledge) -> None:
                 table.compact()
 
 
-def child(home: Path, failpoints: str, pipe: int) -> None:
+def child(home: Path, failpoints: str, pipe: int, what: Callable) -> None:
     status = 1
     try:
         set_failpoints(failpoints)
-        work(home, lambda what: os.write(pipe, f"{what}\n".encode()))
+        what(home, lambda line: os.write(pipe, f"{line}\n".encode()))
         status = 0
     finally:
         os._exit(status)
 
 
-def run(home: Path, failpoints: str) -> tuple[list[str], int]:
+def run(home: Path, failpoints: str, what: Callable = work) -> tuple[list[str], int]:
     """Work in a process of its own: what it acknowledged, and how it ended."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        child(home, failpoints, writer)
+        child(home, failpoints, writer, what)
     os.close(writer)
     with os.fdopen(reader) as lines:
         acknowledged = lines.read().split("\n")[:-1]
@@ -118,6 +119,40 @@ def test_every_place_is_passed(home: Path) -> None:
         folder = home / point
         _, status = run(folder, f"{point}=kill@1")
         assert os.WIFSIGNALED(status), f"nothing passes {point}"
+
+
+def truncate(home: Path, acknowledge) -> None:
+    """TRUNCATE of rows in a segment, of deleted ones, and of rows in memory; then a row that stays."""
+    with gridflow.connect(home) as grid:
+        table = grid.create_table("A", {"ID": "LONG"}, key="ID")
+        table.load({"ID": list(range(BATCH))})
+        table.remove(1)
+        table.flush()
+        table.put(1000, {})
+        acknowledge("filled")
+        acknowledge(f"truncated {table.truncate()}")
+        table.put(2000, {})
+        acknowledge("put")
+
+
+@pytest.mark.parametrize("point", KILL_POINTS)
+@pytest.mark.parametrize("passes", range(1, 8))
+def test_truncate_killed_at(home: Path, point: str, passes: int) -> None:
+    """All rows are there or none, and none once it has returned."""
+    acknowledged, _ = run(home, f"{point}=kill@{passes}", truncate)
+    with gridflow.connect(home) as grid:
+        assert grid.check() == []
+        if "filled" not in acknowledged:
+            return
+        found = set(grid.table("A").to_arrow(["ID"])["ID"].to_pylist())
+        before = {1000, *range(BATCH)} - {1}
+        if "put" in acknowledged:
+            assert found == {2000}
+        elif f"truncated {BATCH}" in acknowledged:
+            assert found <= {2000}
+        else:
+            assert found in (before, set())
+        assert len(grid.table("A")) == len(found) and grid.table("A").contains(5) == (5 in found)
 
 
 @pytest.mark.parametrize("point", FAIL_POINTS)

@@ -52,6 +52,8 @@ class Operation:
             rows = state[self.table]
             wanted = {"put_if_absent": False, "replace": True}.get(self.kind)
             rows.update({k: v for k, v in self.rows.items() if wanted is None or (k in rows) == wanted})
+        elif self.kind == "truncate":
+            state[self.table] = {}
         for key in self.keys:
             state[self.table].pop(key, None)
         for part in self.parts:
@@ -88,11 +90,11 @@ class Operation:
         elif self.kind == "remove_all":
             table.remove_all(self.keys)
         else:
-            getattr(table, self.kind)()  # flush, compact
+            getattr(table, self.kind)()  # flush, compact, truncate
 
 
 WRITES = ["put"] * 8 + ["put_if_absent", "replace", "remove", "put_all", "put_all", "remove_all"]
-WRITES += ["load rows", "load columns", "flush", "compact"]
+WRITES += ["load rows", "load columns", "flush", "compact", "truncate"]
 
 
 def operations(seed: str, tables: list[str], state: State) -> Iterator[Operation]:
@@ -116,7 +118,7 @@ def operations(seed: str, tables: list[str], state: State) -> Iterator[Operation
         keys = tuple(chance.sample(range(KEYS), chance.choice([1, 3, 40]) if "_all" in kind or "load" in kind else 1))
         if kind in ("remove", "remove_all"):
             yield Operation(kind, table, keys=keys)
-        elif kind in ("flush", "compact"):
+        elif kind in ("flush", "compact", "truncate"):
             yield Operation(kind, table)
         else:
             size = chance.choice([0, 10, 100, 2000])

@@ -7,6 +7,7 @@ import decimal
 import os
 import threading
 import uuid
+import warnings
 
 import duckdb
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 
 import gridflow
 from gridflow import ColumnNotFound, DuplicateKeyError, SchemaError, SqlError, Table
-from gridflow.sql import engine, statements
+from gridflow.sql import engine, result, statements
 from gridflow.sql.plan import take_rows
 from gridflow.transaction import TransactionTable
 
@@ -536,11 +537,19 @@ def test_concurrent_updates_all_count(grid):
 
 
 def test_options_without_effect_are_kept_and_told(grid):
-    with pytest.warns(UserWarning, match="without effect here: BACKUPS=2, DATA_REGION=big") as caught:
-        grid.sql(
-            'CREATE TABLE T (ID INT PRIMARY KEY) WITH "template=partitioned,backups=2,data_region=big,partitions=5"'
-        )
-    assert len(caught) == 1
+    result._warned.clear()
+    create = 'CREATE TABLE {} (ID INT PRIMARY KEY) WITH "template=partitioned,backups=2,data_region=big,partitions=5"'
+    with pytest.warns(UserWarning) as caught:
+        done = grid.sql(create.format("T"))
+    notes = [
+        "table option BACKUPS has no effect: a grid holds one copy of each row; SYS.TABLES shows it",
+        "table option DATA_REGION has no effect: all of a grid is in its one directory; SYS.TABLES shows it",
+    ]
+    assert [str(warning.message) for warning in caught] == notes and list(done.notes) == notes
+    assert {warning.filename for warning in caught} == {__file__}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(grid.sql(create.format("U")).notes) == notes  # and told only once
     table = grid.table("T")
     assert table.partitions_count == 5
     assert table.options["sql"]["backups"] == "2"

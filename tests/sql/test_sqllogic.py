@@ -131,7 +131,9 @@ def sql_grid(request, tmp_path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_file(sql_grid, path):
+def test_file(sql_grid, path, tmp_path, monkeypatch):
+    (tmp_path / "files").mkdir()
+    monkeypatch.chdir(tmp_path / "files")  # where COPY reads and writes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # options without effect; see test_execute.py
         for record in records(path):

@@ -21,6 +21,7 @@ SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("[!_]*.py"))
 STARTS_TENSORFLOW = {"memory", "open", "read"}
 
 METRICS = {
+    "copy_csv": {"read", "written"},
     "index": {"rows", "aggregate", "range", "made"},
     "sql": {"filter and aggregate", "group by", "insert", "select"},
     "kv": {"put", "get"},

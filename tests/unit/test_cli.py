@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
@@ -159,6 +161,70 @@ def test_sql_takes_texts_files_and_standard_input(run, kittens, tmp_path):
     assert run("sql", "--format", "csv", "-e", "SELECT 1 AS A", "-e", "SELECT 2 AS B").stdout == "A\n1\nB\n2\n"
 
 
+def test_sql_formats_for_programs_have_all_rows(run):
+    query = "SELECT range AS N FROM range(20000)"
+    for style, lines in (("csv", 20001), ("tsv", 20001), ("json", 20000), ("jsonlines", 20000), ("table", 20004)):
+        assert run("sql", "--format", style, "-e", query).stdout.count("\n") == lines
+
+
+def test_sql_writes_rows_to_a_file(run, kittens, tmp_path):
+    rows = tmp_path / "rows"
+    query = "SELECT NAME FROM KITTENS ORDER BY ID"
+    assert run("sql", "--format", "csv", "--output", str(rows), "-e", query).stdout == ""
+    assert rows.read_text() == "NAME\nWARM\nSOFT\n"
+    assert run("sql", "--format", "arrow", "-o", str(rows), "-e", query).stdout == ""
+    assert pa.ipc.open_file(str(rows)).read_all().to_pydict() == {"NAME": ["WARM", "SOFT"]}
+    again = run("sql", "--format", "arrow", "-o", str(rows), "-e", f"{query}; SELECT 1", code=1)
+    assert "an Arrow file takes those of one" in again.stderr
+    assert "--output FILE" in run("sql", "--format", "arrow", "-e", query, code=2).stderr
+    assert "no such" in run("sql", "-o", "/nowhere/rows", "-e", query, code=1).stderr.lower()
+
+
+def test_sql_goes_on_after_an_error_if_told_to(run, kittens, tmp_path):
+    script = tmp_path / "script.sql"
+    script.write_text("SELECT X;\nSELECT 1 AS A;\n")
+    result = run("sql", "--format", "csv", "--on-error", "continue", "-f", str(script), "-f", str(script), code=1)
+    assert result.stdout == "A\n1\nA\n1\n" and result.stderr.count("error: ") == 2
+    result = run("sql", "--format", "csv", "-f", str(script), "-f", str(script), code=1)
+    assert result.stdout == "" and result.stderr.count("error: ") == 1
+
+
+def test_scripts_may_have_commands_of_the_shell(run, kittens, tmp_path):
+    script = tmp_path / "script.sql"
+    script.write_text("# as sqlline's scripts\n!set outputformat csv\nSELECT 1 AS A;\n!quit\nSELECT 2 AS B;\n")
+    assert run("sql", "-f", str(script)).stdout == "A\n1\n"
+    assert run("sql", input="!outputformat csv\n!run " + str(script)).stdout == "A\n1\n"
+    assert "command in line 2: no command !nope" in run("sql", input="\n!nope", code=1).stderr
+
+
+def test_timing_stays_off_standard_output(run):
+    result = run("sql", "--format", "csv", "--timing", "-e", "SELECT 1 AS A")
+    assert result.stdout == "A\n1\n" and "1 row in 0." in result.stderr
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(home):
+    command = [sys.executable, "-m", "gridflow", "sql", "--home", str(home), "--format", "csv"]
+    with subprocess.Popen(
+        [*command, "-e", "SELECT * FROM range(1000000)"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout.readline() == b"range\n"
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait() == 1
+
+
+def test_control_c_ends_a_script_with_130(home):
+    endless = "SELECT COUNT(*) FROM range(1000000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3"
+    command = [sys.executable, "-m", "gridflow", "sql", "--home", str(home), "--format", "csv"]
+    with subprocess.Popen(
+        [*command, "-e", f"SELECT 1 AS A; {endless}; SELECT 2 AS B"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert [child.stdout.readline() for _ in range(2)] == [b"A\n", b"1\n"]
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+        assert (out, err, child.returncode) == (b"", b"error: cancelled\n", 130)
+
+
 def test_sql_stops_at_the_first_error_and_points_at_it(run, kittens, tmp_path):
     script = tmp_path / "script.sql"
     script.write_text("DELETE FROM KITTENS WHERE ID = 1;\nSELECT *\nFROM KITTEN;\nDELETE FROM KITTENS;\n")
@@ -170,9 +236,9 @@ def test_sql_stops_at_the_first_error_and_points_at_it(run, kittens, tmp_path):
 
 def test_debug_shows_the_traceback(run):
     result = CliRunner().invoke(main, ["--debug", "sql", "--home", "/dev/null/x", "-e", "SELECT 1"])
-    assert isinstance(result.exception, gridflow.GridNotFound)
+    assert isinstance(result.exception, gridflow.GridAccessError)
     result = CliRunner().invoke(main, ["sql", "--debug", "--home", "/dev/null/x", "-e", "SELECT 1"])
-    assert isinstance(result.exception, gridflow.GridNotFound)
+    assert isinstance(result.exception, gridflow.GridAccessError)
 
 
 def test_a_script_that_is_not_utf8_says_where(run, tmp_path):

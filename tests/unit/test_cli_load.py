@@ -97,7 +97,8 @@ def test_a_table_that_is_there_decides_the_types(load, rows, home, people):
 
 def test_columns_are_chosen_renamed_and_typed(load, home, people):
     chosen = ("--columns", "KEY=id,name", "--key", "KEY", "--type", "key=VARCHAR")
-    assert "cannot fill column name UINT8[2]" in load(people, "P", *chosen, "--type", "name=UINT8[2]", code=1).output
+    output = load(people, "P", *chosen, "--type", "name=UINT8[2]", code=1).output
+    assert "line 2, column name UINT8[2]: 'Ada' is no JSON; --type name=TYPE" in output
     load(people, "P", *chosen)
     with gridflow.connect(home) as grid:
         assert str(grid.table("P").schema) == "KEY STRING NOT NULL, NAME STRING, PRIMARY KEY (KEY)"
@@ -146,7 +147,7 @@ def test_a_load_that_fails_leaves_no_table_behind(load, home, people):
     people.write_text("id,name\n1,Ada\n,nobody\n")
     assert "error: " in load(people, "PEOPLE", "--key", "id", code=1).output
     people.write_text("id,name\n1,Ada\n2,Alan,1912\n")
-    assert "Expected 2 columns, got 3" in load(people, "PEOPLE", "--key", "id", code=1).output
+    assert "line 3: it has 3 fields where 2 were expected" in load(people, "PEOPLE", "--key", "id", code=1).output
     with gridflow.connect(home) as grid:
         assert grid.tables() == []
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sys
+from contextlib import nullcontext
 
+import numpy as np
 import pexpect
 import pytest
 
@@ -19,19 +22,23 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()=>].?|\r")
 _READS, _READY, _RUNS = r"\x1b\[\?2004h", r"\x1b\[\?25h", r"\x1b\[\?2004l"
 
 
+ENDLESS = "from range(1000000) a, range(1000000) b where (a.range * b.range) % 7 = 3"
+
+
 class Shell:
     """A `gridflow sql` on a pseudo-terminal."""
 
-    def __init__(self, home, state):
+    def __init__(self, home, state, dimensions=(50, 200), **variables):
         environment = {
             **os.environ,
             "TERM": "xterm-256color",
             "XDG_STATE_HOME": str(state),
             "PROMPT_TOOLKIT_NO_CPR": "1",  # nobody here answers where the cursor is
+            **variables,
         }
         command = ["-m", "gridflow", "sql", "--home", str(home)]
         self.child = pexpect.spawn(
-            sys.executable, command, env=environment, encoding="utf-8", dimensions=(50, 200), timeout=90
+            sys.executable, command, env=environment, encoding="utf-8", dimensions=dimensions, timeout=90
         )
         self.greeting = self.ready()
 
@@ -40,6 +47,7 @@ class Shell:
         self.child.expect(_READS)
         printed = _ESCAPES.sub("", self.child.before)
         self.child.expect(_READY)
+        self.prompt = _ESCAPES.sub("", self.child.before)
         return printed
 
     def ask(self, text: str) -> str:
@@ -52,6 +60,7 @@ class Shell:
         """Type something that ends the shell, and return its exit code."""
         self.child.send(text)
         self.child.expect(pexpect.EOF)
+        self.last = _ESCAPES.sub("", self.child.before)
         self.child.close()
         return self.child.exitstatus
 
@@ -69,13 +78,25 @@ def home(tmp_path):
 def shell(home, tmp_path):
     shells = []
 
-    def start() -> Shell:
-        shells.append(Shell(home, tmp_path / "state"))
+    def start(**options) -> Shell:
+        shells.append(Shell(home, tmp_path / "state", **options))
         return shells[-1]
 
     yield start
     for shell in shells:
         shell.child.close(force=True)
+
+
+def cancel(sql: Shell, statement: str) -> None:
+    """Run a statement that never ends, and press Ctrl-C until it does."""
+    printed = ""
+    while "cancelled" not in printed:  # a signal that comes just before it runs only ends its line
+        sql.child.send(statement + ENTER)
+        sql.child.expect(_RUNS)
+        while sql.child.expect([_READS, pexpect.TIMEOUT], timeout=0.5) == 1:
+            sql.child.kill(signal.SIGINT)
+        printed = _ESCAPES.sub("", sql.child.before)
+        sql.child.expect(_READY)
 
 
 def test_a_session(shell, home):
@@ -109,17 +130,114 @@ def test_control_c_clears_the_line(shell):
 
 def test_control_c_cancels_a_query_and_keeps_the_session(shell):
     sql = shell()
-    endless = "select count(*) from range(1000000) a, range(1000000) b where (a.range * b.range) % 7 = 3;"
-    printed = ""
-    while "cancelled" not in printed:  # a signal that comes just before the query runs only ends its line
-        sql.child.send(endless + ENTER)
-        sql.child.expect(_RUNS)
-        while sql.child.expect([_READS, pexpect.TIMEOUT], timeout=0.5) == 1:
-            sql.child.kill(signal.SIGINT)
-        printed = _ESCAPES.sub("", sql.child.before)
-        sql.child.expect(_READY)
+    cancel(sql, f"select count(*) {ENDLESS};")
     assert "│   1 │" in sql.ask("select 1 as one;" + ENTER)
     assert sql.leave(CTRL_D) == 0
+
+
+def test_control_c_cancels_a_change_at_a_server(shell, home):
+    with ServerProcess(home):
+        sql = shell()
+        sql.ask("create table t (id long primary key);" + ENTER)
+        cancel(sql, f"insert into t select a.range {ENDLESS};")
+        assert "│ 0 │" in sql.ask("select count(*) as n from t;" + ENTER)
+        assert "1 row" in sql.ask("insert into t values (1);" + ENTER)
+        assert sql.leave(CTRL_D) == 0
+
+
+def test_a_high_result_goes_to_the_pager_and_control_c_there_is_the_pagers(shell, tmp_path):
+    pager = tmp_path / "pager"
+    pager.write_text(
+        "import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: print('PAGER INTERRUPTED', flush=True))\n"
+        "lines = sys.stdin.read().splitlines()\nprint('PAGER GOT', len(lines), flush=True)\n"
+        "open('/dev/tty').readline()\n"
+    )
+    sql = shell(dimensions=(20, 80), PAGER=f"{sys.executable} {pager}")
+    assert "PAGER" not in sql.ask("select 1 as one;" + ENTER)
+    sql.child.send("select * from range(100);" + ENTER)
+    sql.child.expect("PAGER GOT 104")
+    sql.child.send(CTRL_C)
+    sql.child.expect("PAGER INTERRUPTED")
+    sql.child.send(ENTER)
+    assert "100 rows" in sql.ready()
+    assert "more rows" not in sql.ask("!set pager off" + ENTER)
+    assert "PAGER" not in sql.ask("select * from range(100);" + ENTER)
+    assert sql.leave(CTRL_D) == 0
+
+
+def test_a_pager_that_is_left_early_ends_nothing(shell):
+    sql = shell(dimensions=(20, 80), PAGER="head -n 3")
+    assert "1,000,000 rows" in sql.ask("select * from range(1000000);" + ENTER)
+    assert sql.leave(CTRL_D) == 0
+
+
+def test_less_is_the_pager_where_nothing_else_is_said(shell):
+    if shutil.which("less") is None:
+        pytest.skip("there is no less")
+    sql = shell(dimensions=(20, 80), PAGER="less")
+    sql.child.send("select range as number from range(100);" + ENTER)
+    sql.child.expect("NUMBER")
+    sql.child.expect(":")
+    sql.child.send("G")
+    sql.child.expect("99")
+    sql.child.send("q")
+    assert "100 rows" in sql.ready()
+    assert sql.leave(CTRL_D) == 0
+
+
+def test_images_are_drawn_in_colours(shell, home):
+    with gridflow.connect(home) as grid:
+        images = grid.create_table("IMAGES", {"ID": "LONG", "P": "UINT8[2,2,3]", "LABEL": "INT"}, key="ID")
+        images.put(1, {"P": np.array([[[1, 2, 3]] * 2, [[4, 5, 6]] * 2], np.uint8), "LABEL": 7})
+    sql = shell(COLORTERM="truecolor")
+    sql.child.send("!show images 1" + ENTER)
+    sql.child.expect("1  LABEL 7")
+    sql.child.expect_exact("\x1b[38;2;1;2;3;48;2;1;2;3m" + "▀" * 32)  # each of its pixels is 16 high
+    sql.ready()
+    assert sql.leave(CTRL_D) == 0
+
+
+def test_passwords_are_not_kept_in_the_history(shell, tmp_path):
+    sql = shell()
+    sql.ask("create user anna with password 'secret';" + ENTER)
+    sql.ask("select 1 as one;" + ENTER)
+    assert "secret" in sql.ask("!history" + ENTER)  # of this session
+    assert sql.leave(CTRL_D) == 0
+    kept = (tmp_path / "state" / "gridflow" / "history").read_text()
+    assert "select 1 as one" in kept and "create user anna" in kept and "secret" not in kept
+
+
+def test_rows_that_are_piped_away_leave_the_prompt_on_the_terminal(home, tmp_path):
+    command = f"{sys.executable} -m gridflow sql --home {home} --format csv > {tmp_path}/rows"
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
+    child = pexpect.spawn("/bin/sh", ["-c", command], env=environment, encoding="utf-8", timeout=90)
+    child.expect("gridflow>")
+    child.expect(_READY)
+    child.send("select range as n from range(500);" + ENTER)
+    child.expect("500 rows in")
+    child.expect(_READY)
+    child.send(CTRL_D)
+    child.expect(pexpect.EOF)
+    assert (tmp_path / "rows").read_text().splitlines() == ["N", *map(str, range(500))]
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_the_prompt_shows_that_a_transaction_is_open(shell, home, served):
+    with ServerProcess(home) if served else nullcontext():
+        sql = shell()
+        sql.ask("create table t (id long primary key);" + ENTER)
+        sql.ask("begin;" + ENTER)
+        assert "gridflow*>" in sql.prompt
+        sql.ask("insert into t values (1);" + ENTER)
+        assert "│ 1 │" in sql.ask("select count(*) as n from t;" + ENTER)
+        sql.ask("rollback;" + ENTER)
+        assert "gridflow>" in sql.prompt
+        assert "│ 0 │" in sql.ask("select count(*) as n from t;" + ENTER)
+        sql.ask("begin; insert into t values (2); commit; begin; insert into t values (3);" + ENTER)
+        assert sql.leave(CTRL_D) == 0
+        assert "not committed: nothing of it is kept" in sql.last
+    with gridflow.connect(home) as grid:
+        assert list(grid.table("T")) == [2]
 
 
 def test_tab_completes_a_table(shell):

@@ -66,7 +66,9 @@ def quiet(monkeypatch) -> Iterator[None]:
 def test_files_follow_segments(grid):
     table = make(grid)
     (first,) = index_files(table)
-    assert ask(grid, 7) == expected(7) and path_of(grid).startswith("T: by index BY_N (N = ..), columns ID, N; without the engine")
+    assert ask(grid, 7) == expected(7) and path_of(grid).startswith(
+        "T: by index BY_N (N = ..), columns ID, N; without the engine"
+    )
     with table.indexes.lock, table.lock:  # the background has to wait
         table.put(ROWS + 7, {"N": 7})
         table.remove(7)

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "CHANGELOG.md", "docs/architecture.md", "examples/README.md", "gridflow/README.md"]
+DOCUMENTS = [
+    "README.md",
+    "CHANGELOG.md",
+    "docs/architecture.md",
+    "docs/administration.md",
+    "docs/shell.md",
+    "examples/README.md",
+    "gridflow/README.md",
+]
 
 
 def blocks(document: str, language: str) -> list[str]:

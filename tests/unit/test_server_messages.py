@@ -22,7 +22,10 @@ from gridflow.protocols.address import SocketAddress
 from gridflow.protocols.values import decode_values, encode_values
 
 EXAMPLES = [
-    messages.Hello(),
+    messages.Hello("a1", 7, "0.1.0"),
+    messages.Goodbye("a1"),
+    messages.Truncate("IMAGES", 3),
+    messages.SystemView("TABLES", ["TABLE_NAME"]),
     messages.Welcome(7, "/dev/shm/grid", "0.1.0", 1024, "process"),
     messages.CreateTable("T", [["ID", "INT64 NOT NULL"]], ["ID"], None, True, {"sql": {"template": "x"}}),
     messages.DropTable("Tä", False),
@@ -35,7 +38,9 @@ EXAMPLES = [
     messages.Load("T", "insert"),
     messages.LoadEnd(1 << 40),
     messages.Sql("SELECT ?", [1], b""),
-    messages.SqlDone("SELECT", 1),
+    messages.Sql("SELECT 1", [], b"", "run 1"),
+    messages.Cancel("run 1"),
+    messages.SqlDone("SELECT", 1, ["a note"]),
 ]
 
 

@@ -49,6 +49,29 @@ def run_python(code: str, home, **options) -> subprocess.CompletedProcess:
     )
 
 
+def test_a_client_cancels_a_statement_that_its_owner_runs(server, home):
+    endless = "INSERT INTO T SELECT a.range FROM range(1000000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3"
+    with gridflow.connect(home) as grid:
+        grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY)")
+        assert grid.cancel() == 0
+        failures = []
+
+        def insert():
+            try:
+                grid.sql(endless)
+            except gridflow.SqlError as error:
+                failures.append(str(error))
+
+        thread = threading.Thread(target=insert)
+        thread.start()
+        while thread.is_alive():  # one that comes before the engine works, or after, ends nothing
+            grid.cancel()
+            thread.join(timeout=0.05)
+        assert failures == ["cancelled; nothing of the statement was done"]
+        assert len(grid.table("T")) == 0
+        assert grid.sql("INSERT INTO T VALUES (1)").rowcount == 1  # the next one is not hit
+
+
 def test_a_second_process_is_a_client_and_reads_what_it_wrote(server, home):
     code = """
 with gridflow.connect(HOME) as grid:
@@ -373,6 +396,15 @@ def test_a_load_that_is_not_ended_or_not_counted_right_keeps_nothing(raw, home):
 
 def test_what_a_node_offers_is_listed(raw):
     offered = {action.type: action.description for action in raw.list_actions()}
-    tables = {"create_table", "alter_table", "drop_table"}
-    assert set(offered) == {"hello", *tables, "flush", "compact", "commit", "commit_transaction"}
+    tables = {
+        "create_table",
+        "alter_table",
+        "drop_table",
+        "truncate",
+        "flush",
+        "compact",
+        "commit",
+        "commit_transaction",
+    }
+    assert set(offered) == {"hello", "goodbye", "cancel"} | tables
     assert all(offered.values())

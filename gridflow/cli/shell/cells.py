@@ -1,19 +1,19 @@
-"""One value of a result: as text short enough for a terminal, or as what JSON can hold."""
+"""One value of a result: as text short enough for a terminal."""
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import decimal
 import math
-import uuid
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.cells import cell_len, set_cell_size
 
 from ...errors import SchemaError
 from ...schema import Type, from_arrow, quote_name
+from ...storage.formats.values import duration_text, moment_text
 from ...storage.values import to_python
 
 #: Characters of a value in a table; longer ones are cut, with a mark.
@@ -43,7 +43,7 @@ def values_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:
             digits = np.float16 if kind.kind == "FLOAT16" else np.float32
             result += [None if value is None else float(str(digits(value))) for value in chunk.to_pylist()]
         else:
-            result += to_python(_without_padding(chunk), pairs=True)
+            result += to_python(chunk, pairs=True)
     return result
 
 
@@ -57,13 +57,6 @@ def _tensors(chunk: pa.Array, kind: Type) -> list[Any]:
     numbers = flat.to_numpy(zero_copy_only=False)
     rows = numbers.reshape((len(chunk), *kind.shape))
     return [row if ok else None for row, ok in zip(rows, valid, strict=True)]
-
-
-def _without_padding(chunk: pa.Array) -> pa.Array:
-    """Timestamps in nanoseconds as microseconds: Python has no finer ones (and pandas is not needed)."""
-    if pa.types.is_timestamp(chunk.type) and chunk.type.unit == "ns":
-        return chunk.cast(pa.timestamp("us", tz=chunk.type.tz), safe=False)
-    return chunk
 
 
 def short(value: Any, kind: Type | None = None, width: int = MAX_WIDTH) -> str:
@@ -90,12 +83,16 @@ def short(value: Any, kind: Type | None = None, width: int = MAX_WIDTH) -> str:
         note = f"{_ELLIPSIS}' ({len(value):,} bytes)"
         return f"x'{value[: max(0, (width - len(note) - 2) // 2)].hex()}{note}"
     if isinstance(value, dict):
-        return _cut("{" + ", ".join(f"{quote_name(k)}: {_inner(v)}" for k, v in value.items()) + "}", width)
+        return cut("{" + ", ".join(f"{quote_name(k)}: {_inner(v)}" for k, v in value.items()) + "}", width)
     if isinstance(value, list):
         return _short_list(value, kind, width)
-    if isinstance(value, dt.datetime):
-        return value.isoformat(sep=" ")
-    return _cut(_visible(str(value)), width)
+    if isinstance(value, (dt.datetime, np.datetime64)):
+        return moment_text(value).replace("T", " ")
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
+    if isinstance(value, (dt.timedelta, pa.MonthDayNano)):
+        return duration_text(value)
+    return cut(visible(str(value)), width)
 
 
 def _inner(value: Any) -> str:
@@ -119,7 +116,7 @@ def _short_list(value: list[Any], kind: Type | None, width: int) -> str:
             return f"{opening}{', '.join(parts)}, {note}{closing}"
         parts.append(part)
         used += len(part) + 2
-    return _cut(f"{opening}{', '.join(parts)}{closing}", width)
+    return cut(f"{opening}{', '.join(parts)}{closing}", width)
 
 
 def _short_tensor(value: np.ndarray, kind: Type | None, width: int) -> str:
@@ -155,42 +152,18 @@ def _float(value: float, kind: Type | None) -> str:
     return repr(value)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Text that stays on its line and cannot steer the terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + _ELLIPSIS
+def width_of(text: str) -> int:
+    """Columns of the terminal that a text takes: some characters take two, some none."""
+    return len(text) if text.isascii() else cell_len(text)
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON holds it, the same in every release.
-
-    Bytes are base64, a DECIMAL is text, times are ISO 8601, a tensor is nested lists, a MAP a list of
-    pairs, a float that JSON does not have is "NaN", "Infinity" or "-Infinity".
-
-    >>> plain({"A": b"abc", "B": decimal.Decimal("1.50"), "C": math.nan})
-    {'A': 'YWJj', 'B': '1.50', 'C': 'NaN'}
-    """
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else _float(value, None)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, (dt.date, dt.time)):  # a datetime is a date too
-        return value.isoformat()
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    if isinstance(value, (decimal.Decimal, uuid.UUID)):
-        return str(value)
-    return str(value)
+def cut(text: str, width: int) -> str:
+    """A text in at most so many columns of the terminal, with a mark where some of it is left out."""
+    return text if width_of(text) <= width else set_cell_size(text, width - 1).rstrip(" ") + _ELLIPSIS

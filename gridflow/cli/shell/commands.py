@@ -2,166 +2,171 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from ...errors import UsageError, did_you_mean
-from . import rendering
+from ...errors import UsageError
+from ..common import open_or_read
+from . import describing, showing  # noqa: F401 they declare commands, which the help lists in this order
+from .layout import pair_lines
+from .output import open_text
+from .registry import COMMANDS, Words, at_most, chosen, command, find, one, run, unquoted
+from .rendering import FORMATS, VALUES, check_format
+from .settings import SETTINGS, set_value, values
 
 if TYPE_CHECKING:
     from .session import Session
 
-
-@dataclass(frozen=True)
-class Command:
-    """A command of the shell.
-
-    Attributes:
-        names: as they are typed, the first is the one to show.
-        arguments: how its arguments are written in the help.
-        help: one line.
-        action: called with the session and the words after the name.
-    """
-
-    names: tuple[str, ...]
-    arguments: str
-    help: str
-    action: Callable[[Session, list[str]], None]
+__all__ = ["COMMANDS", "run"]
+_ON_OFF = ("on", "off")
 
 
-COMMANDS: list[Command] = []
-_WORD = re.compile(r'"(?:[^"]|"")*"|\S+')
-
-
-def command(*names: str, arguments: str = "") -> Callable[..., Callable[..., None]]:
-    """Register a function as a command; its docstring is the help."""
-
-    def register(action: Callable[[Session, list[str]], None]) -> Callable[[Session, list[str]], None]:
-        COMMANDS.append(Command(names, arguments, (action.__doc__ or "").strip(), action))
-        return action
-
-    return register
-
-
-def is_command(text: str) -> bool:
-    """Whether a text is for the shell and not SQL."""
-    return text.lstrip().startswith(("!", "\\"))
-
-
-def run(session: Session, text: str) -> None:
-    """Run one command.
-
-    Raises:
-        UsageError: there is none of that name, or it takes other arguments.
-    """
-    words = _WORD.findall(text.strip().rstrip(";"))
-    known = {name: c for c in COMMANDS for name in c.names}
-    name = words[0].lower()
-    if name not in known:
-        raise UsageError(f"no command {words[0]}; {did_you_mean(name, known, most=60)}; !help explains them")
-    known[name].action(session, words[1:])
-
-
-@command("!tables", "\\dt")
-def _tables(session: Session, words: list[str]) -> None:
-    """List the tables with their rows and bytes."""
-    _none(words, "!tables")
-    tables = rendering.table_list(session.grid)
-    if session.style != "table":
-        rendering.show(tables, session.style, session.out)
-    elif tables:
-        session.out.print(rendering.table_overview(tables))
-    else:
-        session.note("no tables yet; CREATE TABLE makes one")
-
-
-@command("!describe", "\\d", arguments="TABLE")
-def _describe(session: Session, words: list[str]) -> None:
-    """Show the columns of a table; without a name, the tables."""
-    if not words:
-        _tables(session, [])
-        return
-    table = session.grid.table(_table_name(session, _one(words, "!describe TABLE")))
-    key = list(table.schema.key)
-    columns = pa.table(
-        {
-            "COLUMN": [c.name for c in table.schema.columns],
-            "TYPE": [c.type.text() for c in table.schema.columns],
-            "NULLABLE": ["yes" if c.type.nullable else "no" for c in table.schema.columns],
-            "KEY": [str(key.index(c.name) + 1) if c.name in key else "" for c in table.schema.columns],
-        }
-    )
-    rendering.show(columns, session.style, session.out)
-
-
-@command("!outputformat", "!format", arguments="|".join(rendering.FORMATS))
-def _outputformat(session: Session, words: list[str]) -> None:
-    """Set how rows are printed; without a name, say how they are."""
+@command("!outputformat", "!format", arguments="[FORMAT [FILE]]", takes=tuple(FORMATS))
+def _outputformat(session: Session, words: Words) -> None:
+    """Set how rows are printed; arrow takes a file. Without a format, say which it is"""
+    at_most(words, 2, "!outputformat FORMAT, or !outputformat arrow FILE")
     if words:
-        style = _one(words, "!outputformat FORMAT").lower()
-        if style not in rendering.FORMATS:
-            raise UsageError(f"no output format {style}; {did_you_mean(style, rendering.FORMATS)}")
-        session.style = style
-    session.note(f"output format: {session.style}")
+        style = check_format(words[0])
+        if (style == "arrow") != (len(words) == 2):
+            raise UsageError(
+                "type !outputformat arrow FILE" if style == "arrow" else f"{style} takes no file; \\o does"
+            )
+        session.settings.outputformat = style
+        session.to_arrow_file(_path(words[1]) if style == "arrow" else None)
+    where = f" to {session.arrow_path}" if session.arrow_path else ""
+    session.output.note(f"output format: {session.settings.outputformat}{where}")
 
 
-@command("\\x")
-def _vertical(session: Session, words: list[str]) -> None:
-    """Switch between the output formats vertical and table."""
-    _none(words, "\\x")
-    session.style = "table" if session.style == "vertical" else "vertical"
-    session.note(f"output format: {session.style}")
+@command("\\x", arguments="[on|off|auto]", takes=("on", "off", "auto"))
+def _expanded(session: Session, words: Words) -> None:
+    """Show tables as vertical listings: always, never, or where they are too wide"""
+    other = "off" if session.settings.expanded == "on" else "on"
+    session.settings.expanded = chosen(one(words, "\\x on|off|auto"), ("on", "off", "auto"), "\\x") if words else other
+    session.output.note(f"expanded: {session.settings.expanded}")
 
 
-@command("!timing", "\\timing", arguments="[on|off]")
-def _timing(session: Session, words: list[str]) -> None:
-    """Say how long each statement took, or stop saying it."""
-    word = _one(words, "!timing [on|off]").lower() if words else ("off" if session.timing else "on")
-    if word not in ("on", "off"):
-        raise UsageError(f"!timing takes on or off, not {word}")
-    session.timing = word == "on"
-    session.note(f"timing: {word}")
+@command("!timing", "\\timing", arguments="[on|off]", takes=_ON_OFF)
+def _timing(session: Session, words: Words) -> None:
+    """Say how long each statement took, or stop saying it"""
+    other = "off" if session.settings.timing else "on"
+    word = chosen(one(words, "!timing on|off"), _ON_OFF, "!timing") if words else other
+    session.settings.timing = word == "on"
+    session.output.note(f"timing: {word}")
 
 
-@command("!help", "\\?", "\\h")
-def _help(session: Session, words: list[str]) -> None:
-    """Show this list."""
-    listing = pa.table(
-        {
-            "COMMAND": [f"{c.names[0]} {c.arguments}".strip() for c in COMMANDS],
-            "ALSO": [" ".join(c.names[1:]) for c in COMMANDS],
-            "WHAT IT DOES": [c.help for c in COMMANDS],
-        }
+@command("!set", "\\pset", arguments="[NAME [VALUE]]", takes=tuple(SETTINGS))
+def _set(session: Session, words: Words) -> None:
+    """Set something for this session; without a name, show all that can be"""
+    if len(words) > 1:
+        set_value(session, words[0], " ".join(map(unquoted, words[1:])))
+    elif words:
+        name = words[0].lower()
+        if name not in SETTINGS:
+            set_value(session, name, "")
+        session.output.note(f"{name}: {values(session)[name]}")
+    else:
+        pairs = ((f"{name} {value}", SETTINGS[name]) for name, value in values(session).items())
+        session.output.rows(pair_lines(pairs, session.output.look.width))
+
+
+@command("!run", "\\i", arguments="FILE", takes="file")
+def _run(session: Session, words: Words) -> None:
+    """Run the statements and commands of a file"""
+    session.run_file(_path(one(words, "!run FILE")))
+
+
+@command("!script", arguments="[FILE]", takes="file")
+def _script(session: Session, words: Words) -> None:
+    """Save what is typed from now on to a file, for !run; without a file, end that"""
+    at_most(words, 1, "!script [FILE]")
+    if session.script is not None:
+        session.script.close()
+        session.output.note(f"script closed; !run {session.script.name} runs it again")
+        session.script = None
+    elif not words:
+        raise UsageError("no script is being saved; type !script FILE")
+    if words:
+        session.script = open_text(_path(words[0]))
+        session.output.note(f"what you type is saved to {session.script.name}; !script ends that")
+
+
+@command("!record", arguments="[FILE]", takes="file")
+def _record(session: Session, words: Words) -> None:
+    """Save all that is shown from now on to a file; without a file, end that"""
+    at_most(words, 1, "!record [FILE]")
+    before = session.output.record_path
+    if before is None and not words:
+        raise UsageError("nothing is being recorded; type !record FILE")
+    session.output.record(_path(words[0]) if words else None)
+    now = session.output.record_path
+    session.output.note(f"all that is shown is saved to {now}; !record ends that" if now else f"{before} is closed")
+
+
+@command("\\o", arguments="[FILE]", takes="file")
+def _output(session: Session, words: Words) -> None:
+    """Write rows to a file instead of the terminal; without a file, end that"""
+    at_most(words, 1, "\\o [FILE]")
+    before = session.output.rows_path
+    if before is None and not words:
+        raise UsageError("rows go to the terminal already; type \\o FILE")
+    session.output.redirect(_path(words[0]) if words else None)
+    now = session.output.rows_path
+    session.output.note(f"rows go to {now}; \\o ends that" if now else f"{before} is closed")
+
+
+@command("!history", "\\s", arguments="[COUNT]")
+def _history(session: Session, words: Words) -> None:
+    """List what was typed, the newest last"""
+    at_most(words, 1, "!history [COUNT]")
+    if words and not (words[0].isdigit() and int(words[0])):
+        raise UsageError(f"!history takes a number of lines, not {words[0]}")
+    texts = list(enumerate(session.history(), 1))
+    count = int(words[0]) if words else len(texts)
+    width = len(str(len(texts)))
+    indent = "\n" + " " * (width + 3)
+    session.output.rows(f"{n:>{width}}.  {text.replace(chr(10), indent)}\n" for n, text in texts[-count:])
+
+
+@command("!connect", "\\c", arguments="DIR", takes="file")
+def _connect(session: Session, words: Words) -> None:
+    """Go on with the grid in another directory"""
+    word = one(words, "!connect DIR, with a grid's directory")
+    if word.lower().startswith("jdbc:"):
+        raise UsageError("a grid is a directory: type !connect DIR")
+    grid, read_only = open_or_read(Path(word).expanduser())
+    session.connect(grid)
+    if read_only:
+        session.output.warn(f"read only: {read_only}")
+    session.output.note(f"connected to {grid.home}")
+
+
+@command("!help", "\\?", "\\h", arguments="[COMMAND | formats]", takes=("formats",))
+def _help(session: Session, words: Words) -> None:
+    """Show this list, or one command, or what the output formats are and how they write values"""
+    at_most(words, 1, "!help [COMMAND | formats]")
+    if words and words[0].lower() == "formats":
+        parts = (FORMATS.items(), "\njson, jsonlines, csv and tsv write\n", VALUES.items())
+        lines = ([p] if isinstance(p, str) else pair_lines(p, session.output.look.width) for p in parts)
+        session.output.rows(chain.from_iterable(lines))
+        return
+    shown = COMMANDS
+    if words:
+        shown = [find(words[0] if words[0][0] in "!\\" else "!" + words[0])]
+    pairs = ((f"{', '.join(c.names)} {c.arguments}".strip(), c.help) for c in shown)
+    session.output.rows(pair_lines(pairs, session.output.look.width))
+    session.output.note(
+        "Statements end with ;  Ctrl-C clears the line or cancels, Ctrl-D leaves, Ctrl-X Ctrl-E opens an editor."
     )
-    rendering.show(listing, session.style, session.out)
-    session.note("Statements end with ;  Ctrl-C clears the line or cancels, Ctrl-D leaves.")
 
 
 @command("!quit", "!exit", "\\q")
-def _quit(session: Session, words: list[str]) -> None:
-    """Leave the shell."""
+def _quit(session: Session, words: Words) -> None:
+    """Leave the shell"""
     from .session import Leave
 
     raise Leave
 
 
-def _table_name(session: Session, word: str) -> str:
-    """A table's name as it was typed: quoted, exact, or folded to upper case as SQL does."""
-    if len(word) > 1 and word[0] == word[-1] == '"':
-        return word[1:-1].replace('""', '"')
-    return word if word in session.grid.tables() else word.upper()
-
-
-def _one(words: list[str], usage: str) -> str:
-    if len(words) != 1:
-        raise UsageError(f"type {usage}")
-    return words[0]
-
-
-def _none(words: list[str], usage: str) -> None:
-    if words:
-        raise UsageError(f"{usage} takes no arguments")
+def _path(word: str) -> Path:
+    return Path(unquoted(word)).expanduser()

@@ -1,93 +1,223 @@
-"""What may stand at the cursor: keywords, tables, columns, and the shell's commands."""
+"""What may stand at the cursor: keywords, functions, tables, columns, files, and the shell's commands."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from ...errors import GridflowError
-from ...schema import ALIASES, SCALARS, quote_name
-from .commands import COMMANDS, is_command
+from ...schema import Schema, quote_name
+from ...sql import split_statements
+from ...sql.text import open_quote
+from ...sql.views import SYSTEM_SCHEMA, find_view, view_names
+from .describing import find_table
+from .registry import COMMANDS, Words
 from .rendering import FORMATS
+from .scripts import is_command
+from .settings import SETTINGS
+from .words import FUNCTIONS, KEYWORDS, TYPES, all_functions
 
 if TYPE_CHECKING:
-    from ...client import RemoteGrid
-    from ...grid import Grid
+    from .session import Session
 
-KEYWORDS = (
-    "ALL AND AS ASC AVG BEGIN BETWEEN BY CASE CAST COALESCE COMMIT COUNT CREATE CROSS DELETE DESC "
-    "DESCRIBE DISTINCT DROP ELSE END EXCEPT EXISTS EXPLAIN FALSE FROM FULL GROUP HAVING IF IN INNER "
-    "INSERT INTERSECT INTO IS JOIN KEY LEFT LIKE LIMIT MAX MERGE MIN NOT NULL OFFSET ON OR ORDER OUTER "
-    "OVER PARTITION PRIMARY RIGHT ROLLBACK SELECT SET SHOW SUM TABLE TABLES THEN TRUE UNION UPDATE USING "
-    "VALUES WHEN WHERE WITH"
-).split()
 #: After these words stands a table.
-_TABLE_WORDS = {"FROM", "JOIN", "INTO", "UPDATE", "TABLE", "DESCRIBE", "EXISTS"}
+_TABLE_WORDS = {"FROM", "JOIN", "INTO", "UPDATE", "TABLE", "DESCRIBE", "EXISTS", "COPY", "ANALYZE", "TRUNCATE"}
 #: In a statement that starts so, types may stand.
 _TYPE_WORDS = {"CREATE", "ALTER"}
+_FILE_FORMATS = ("ARROW", "CSV", "JSON", "NPZ", "PARQUET", "TFRECORD")
 _WORD = re.compile(r'"(?:[^"]|"")*"|[\w$]+|\S')
+_NAME = r'(?:"(?:[^"]|"")*"|[\w$]+)'
+_ALIAS = re.compile(
+    rf"\b(?:FROM|JOIN|INTO|UPDATE|,)\s+(?:PUBLIC\.)?((?:{SYSTEM_SCHEMA}\.)?{_NAME})\s+(?:AS\s+)?({_NAME})",
+    re.IGNORECASE,
+)
+_VIEW = re.compile(rf"\b{SYSTEM_SCHEMA}\.(\w+)", re.IGNORECASE)
+#: Values of settings that are words.
+_VALUES = {
+    "outputformat": tuple(FORMATS),
+    "timing": ("on", "off"),
+    "pager": ("on", "off", "less -SRXF"),
+    "rowlimit": ("auto", "0"),
+    "expanded": ("on", "off", "auto"),
+    "onerror": ("stop", "continue"),
+    "editmode": ("emacs", "vi"),
+}
+_Candidates = Iterable[tuple[str, str]]
 
 
 class SqlCompleter(Completer):
     """Completes the word at the cursor from the grid's names as they are now. One thread uses it."""
 
-    def __init__(self, grid: Grid | RemoteGrid):
-        self._grid = grid
+    def __init__(self, session: Session):
+        self._session = session
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
-        text = document.text_before_cursor
-        word = re.search(r"[!\\]?[\w$?]*\Z", text)
-        typed = word.group() if word else ""
+        before = document.text_before_cursor
         try:
-            candidates = list(self._candidates(text[: len(text) - len(typed)], typed, document.text))
+            if is_command(before):
+                yield from self._of_command(before)
+            else:
+                yield from self._of_statement(document)
         except GridflowError:
             return  # a grid that went away shows when the statement runs, not while it is typed
-        seen = set()
-        for name, meta in candidates:
-            if name not in seen and name.strip('"').upper().startswith(typed.upper()):
-                seen.add(name)
-                yield Completion(name, start_position=-len(typed), display_meta=meta)
 
-    def _candidates(self, before: str, typed: str, whole: str) -> Iterable[tuple[str, str]]:
-        if is_command(before + typed):
-            yield from self._command_words(before)
+    def _of_command(self, text: str) -> Iterator[Completion]:
+        text = text.lstrip()
+        name, space, rest = text.partition(" ")
+        if not space:
+            named = ((n, c.help) for c in COMMANDS for n in c.names)
+            yield from _matching(named, name)
             return
-        if not typed and not before.rstrip().endswith((".", ",", "(")) and not _ends_with_table_word(before):
-            return  # an empty word could be anything: stay quiet
+        takes = next((c.takes for c in COMMANDS if name.lower() in c.names), ())
+        words = Words(rest)
+        typed = "" if not rest or rest[-1].isspace() else words[-1]
+        done = words[: len(words) - bool(typed)]
+        if takes == "file" or (name.lower() in ("!outputformat", "!format") and done == ["arrow"]):
+            yield from _files(typed)
+        elif takes in ("table", "column") and not done:
+            yield from _matching(((quote_name(t), "table") for t in self._session.grid.tables()), typed)
+            if name.lower() in ("!describe", "\\d") and typed:
+                yield from _matching(((f"{SYSTEM_SCHEMA}.{view}", "system view") for view in view_names()), typed)
+        elif takes == "column":
+            table = find_table(self._session, done[0])
+            columns = [(quote_name(c.name), str(c.type)) for c in table.schema.columns]
+            yield from _matching([*columns, ("WHERE", "")], typed)
+        elif takes == tuple(SETTINGS):
+            names = ((n, SETTINGS[n]) for n in SETTINGS) if not done else _plain(_VALUES.get(done[0].lower(), ()))
+            yield from _matching(names, typed)
+        elif not done and isinstance(takes, tuple):
+            commands = ((c.names[0], c.help) for c in COMMANDS) if name == "!help" else ()
+            yield from _matching([*_plain(takes), *commands], typed)
+
+    def _of_statement(self, document: Document) -> Iterator[Completion]:
+        cursor = document.cursor_position
+        start, end = _around(document.text, cursor)
+        before, whole = document.text[start:cursor], document.text[start:end]
+        quote = open_quote(before)
+        if quote < len(before):
+            words = _WORD.findall(before[:quote])
+            if before[quote] == "'" and _is_file_next(words):
+                yield from _files(before[quote:], closing="'")
+                return
+            if before[quote] != '"':
+                return  # text or a comment: nothing to add
+            typed = before[quote:]
+        else:
+            found = re.search(r"[\w$]*\Z", before)
+            typed = found.group() if found else ""
+        before = before[: len(before) - len(typed)]
+        yield from _matching(self._candidates(before, typed, whole), typed)
+
+    def _candidates(self, before: str, typed: str, whole: str) -> _Candidates:
         words = [w.upper() for w in _WORD.findall(before)]
-        tables = self._grid.tables()
-        if words and words[-1] in _TABLE_WORDS:
-            yield from ((quote_name(t), "table") for t in tables)
-            return
+        last = words[-1] if words else ""
+        if _is_file_next(words):
+            return _plain(["'"]) if not typed else ()
+        if words[:1] == ["COPY"] and last == "FORMAT":
+            return _plain(_FILE_FORMATS)
+        if not typed and last not in (".", ",", "(") and last not in _TABLE_WORDS:
+            return ()  # an empty word could be anything: stay quiet
+        tables = self._session.grid.tables()
+        if last in _TABLE_WORDS:
+            return [*((quote_name(t), "table") for t in tables), (SYSTEM_SCHEMA, "system views")]
+        if last == "." and len(words) > 1:
+            if words[-2] == SYSTEM_SCHEMA:
+                return ((view, "system view") for view in view_names())
+            return self._columns(self._behind(words[-2], whole, tables))
+        return self._anything(words, typed, whole, tables)
+
+    def _anything(self, words: list[str], typed: str, whole: str, tables: list[str]) -> _Candidates:
         named = {w.strip('"').upper() for w in _WORD.findall(whole)}
-        mentioned = [t for t in tables if t.upper() in named]
-        if words and words[-1] == "." and len(words) > 1:
-            mentioned = [t for t in tables if t.upper() == words[-2].strip('"')] or mentioned
-        for table in mentioned:
-            for column in self._grid.table(table).schema.columns:
-                yield quote_name(column.name), f"{table} {column.type}"
-        if words and words[-1] == ".":
-            return
+        yield from self._columns([*(t for t in tables if t.upper() in named), *_views(whole)])
+        yield from ((alias, f"table {name}") for alias, name in _aliases(whole).items())
         yield from ((quote_name(t), "table") for t in tables)
-        lower = typed.islower()
-        yield from ((k.lower() if lower else k, "") for k in KEYWORDS)
-        if words and words[0] in _TYPE_WORDS:
-            yield from ((t.lower() if lower else t, "type") for t in sorted({*SCALARS, *ALIASES}))
+        if not typed:
+            return
+        yield SYSTEM_SCHEMA, "system views"
+        case = str.lower if typed.islower() else str
+        yield from ((case(k), "") for k in KEYWORDS)
+        if words and words[0] in _TYPE_WORDS or "CAST" in words:
+            yield from ((case(t), "type") for t in sorted(TYPES))
+        functions = [*sorted(FUNCTIONS), *(all_functions() if len(typed) > 1 else ())]
+        yield from ((case(f), "function") for f in functions)
 
-    def _command_words(self, before: str) -> Iterable[tuple[str, str]]:
-        words = before.split()
-        if not words:
-            yield from ((name, c.help) for c in COMMANDS for name in c.names)
-        elif words[0] in ("!describe", "\\d"):
-            yield from ((quote_name(t), "table") for t in self._grid.tables())
-        elif words[0] in ("!outputformat", "!format"):
-            yield from ((name, "") for name in FORMATS)
+    def _columns(self, tables: list[str]) -> _Candidates:
+        for table in tables:
+            for column in self._schema(table).columns:
+                yield quote_name(column.name), f"{table} {column.type}"
+
+    def _schema(self, name: str) -> Schema:
+        schema, _, view = name.partition(".")
+        return find_view(view).schema if schema == SYSTEM_SCHEMA and view else self._session.grid.table(name).schema
+
+    def _behind(self, word: str, whole: str, tables: list[str]) -> list[str]:
+        """The table that a word before a dot means: its name, or another that it has in the statement."""
+        name = _aliases(whole).get(word.strip('"').upper(), word).strip('"').upper()
+        if name == "PUBLIC":
+            return []
+        return [t for t in tables if t.upper() == name] or [
+            view for view in _views(whole) if name in (view, view.partition(".")[2])
+        ]
 
 
-def _ends_with_table_word(before: str) -> bool:
-    words = before.split()
-    return bool(words) and words[-1].upper() in _TABLE_WORDS
+def _views(statement: str) -> list[str]:
+    """The system views that a statement names, with their schema."""
+    named = {view.upper() for view in _VIEW.findall(statement)}
+    return [f"{SYSTEM_SCHEMA}.{view}" for view in view_names() if view in named]
+
+
+def _aliases(statement: str) -> dict[str, str]:
+    """Alias -> name of the tables in a statement, as far as a glance shows."""
+    found = ((alias.strip('"').upper(), name) for name, alias in _ALIAS.findall(statement))
+    return {alias: name for alias, name in found if alias not in KEYWORDS}
+
+
+def _around(text: str, cursor: int) -> tuple[int, int]:
+    """Where the statement at the cursor starts and ends."""
+    start = 0
+    for statement in split_statements(text):
+        if statement.end >= cursor:
+            return (min(statement.start, cursor), statement.end)
+        start = statement.end + 1 if statement.complete else start
+    return min(start, cursor), len(text)
+
+
+def _is_file_next(words: list[str]) -> bool:
+    upper = [w.upper() for w in words]
+    return upper[:1] == ["COPY"] and upper[-1] in ("FROM", "TO")
+
+
+def _plain(words: Iterable[str]) -> _Candidates:
+    return ((word, "") for word in words)
+
+
+def _matching(candidates: _Candidates, typed: str) -> Iterator[Completion]:
+    seen, wanted = set(), typed.strip('"').upper()
+    for name, meta in candidates:
+        if name not in seen and name.strip('"').upper().startswith(wanted):
+            seen.add(name)
+            yield Completion(name, start_position=-len(typed), display_meta=meta)
+
+
+def _files(typed: str, closing: str = "") -> Iterator[Completion]:
+    """The files and folders whose path starts as typed; a quote that is open is closed behind a file."""
+    quote = typed[0] if typed[:1] in ("'", '"') else ""
+    path = typed[len(quote) :]
+    folder, start = os.path.split(path)
+    try:
+        found = sorted(os.scandir(Path(folder or ".").expanduser()), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in found:
+        if entry.name.startswith(start) and (start.startswith(".") or not entry.name.startswith(".")):
+            is_folder = entry.is_dir()
+            full = os.path.join(folder, entry.name) + ("/" if is_folder else "")
+            around = quote or ("'" if " " in full else "")
+            text = f"{around}{full}{'' if is_folder else closing or around}"
+            yield Completion(text, start_position=-len(typed), display=entry.name + "/" * is_folder)

@@ -1,4 +1,4 @@
-"""Rows as text: table, vertical, csv, json or markdown."""
+"""Rows as text in each of the output formats, and as an Arrow file."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
-from ...errors import UsageError, did_you_mean
+from ...errors import UsageError, did_you_mean, os_failure
+from ...storage.formats.values import plain
 from ..common import human_bytes
-from .cells import column_type, plain, short, values_of
+from .cells import column_type, short, visible
+from .layout import RIGHT, Look, look_of, rows_of, table_lines, vertical_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,113 +23,172 @@ if TYPE_CHECKING:
     from ...client import RemoteGrid
     from ...grid import Grid
 
-FORMATS = ("table", "vertical", "csv", "json", "markdown")
-#: Rows of a table or a vertical listing; the other formats are for programs and print all.
-MAX_ROWS = 1000
+#: What each format is; ``!help formats`` shows it.
+FORMATS = {
+    "table": "columns with borders; long values are cut, tensors drawn short",
+    "vertical": "a line for each value; for wide rows",
+    "csv": "comma-separated, with a head; text is quoted where it must be, a NULL is empty",
+    "tsv": "tab-separated, with a head; \\t \\n \\\\ stand for those characters, \\N for NULL",
+    "json": "one document for each query: a list of objects, one for each row",
+    "jsonlines": "one JSON object a line, one for each row",
+    "markdown": "a table in Markdown; long values are cut",
+    "arrow": "an Arrow file (IPC, also known as Feather 2) with the columns' own types",
+}
+#: How json, jsonlines, csv and tsv write the values of each type. This does not change between releases.
+VALUES = {
+    "integers": "numbers with all their digits (for a reader that rounds them beyond 2^53, CAST to VARCHAR)",
+    "DECIMAL": "text, with all digits of its scale: '1.50'",
+    "REAL, DOUBLE": "numbers that read back the same; 'NaN', 'Infinity' and '-Infinity' as text",
+    "BOOL": "true, false",
+    "STRING, UUID": "text",
+    "BINARY": "text: base64",
+    "DATE, TIME": "text: 2024-02-29, 23:59:59, 23:59:59.500000",
+    "TIMESTAMP": "text: 2024-02-29T12:00:00, 2024-02-29T12:00:00.250000; with time zone 2024-02-29T12:00:00+00:00",
+    "INTERVAL": "text: ISO 8601, P1M2DT3.5S",
+    "tensor": "lists in lists, one level for each dimension",
+    "LIST, STRUCT": "a list; an object",
+    "MAP": "a list of [key, value]",
+    "NULL": "null; nothing in csv, \\N in tsv",
+    "two columns of one name": "the second A is called A_2 in json and jsonlines",
+}
 _BATCH_ROWS = 1024
-_NUMBERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FLOAT16", "FLOAT32")
-_RIGHT = {*_NUMBERS, "FLOAT64", "DECIMAL"}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-def rows_of(table: pa.Table) -> Iterator[tuple[Any, ...]]:
-    """The rows as tuples of Python values, a batch at a time."""
-    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
-        yield from zip(*map(values_of, batch.columns), strict=True)
-
-
-def render(table: pa.Table, style: str) -> str:
-    """All rows as text of one of the formats for programs: csv, json or markdown."""
-    out = io.StringIO()
-    write(table, style, out)
-    return out.getvalue()
-
-
-def write(table: pa.Table, style: str, out: Any) -> None:
-    """Write all rows to a text file in one of the formats for programs: csv, json or markdown.
+def check_format(style: str) -> str:
+    """The format's name in lower case.
 
     Raises:
         UsageError: there is no such format.
     """
-    if style == "csv":
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(table.column_names)
-        writer.writerows([_csv(v) for v in row] for row in rows_of(table))
-    elif style == "json":
-        names = _distinct(table.column_names)
-        before = "["
-        for row in rows_of(table):
-            out.write(before + json.dumps(dict(zip(names, map(plain, row), strict=True)), ensure_ascii=False))
-            before = ",\n "
-        out.write("]\n" if before != "[" else "[]\n")
-    elif style == "markdown":
-        types = [column_type(field) for field in table.schema]
-        out.write(_markdown(table.column_names))
-        rules = ("---:" if t is not None and t.kind in _RIGHT else "---" for t in types)
-        out.write("|" + "|".join(rules) + "|\n")
-        for row in rows_of(table):
-            out.write(_markdown([short(v, t) for v, t in zip(row, types, strict=True)]))
-    else:
+    if style.lower() not in FORMATS:
         raise UsageError(f"no output format {style}; {did_you_mean(style, FORMATS)}")
+    return style.lower()
 
 
-def _csv(value: Any) -> Any:
-    value = plain(value)
+def chunks_of(table: pa.Table, style: str, look: Look = Look()) -> Iterator[str]:  # noqa: B008 it is frozen
+    """All rows as text in a format other than arrow, many lines at a time.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    writer = _WRITERS[check_format(style)]
+    return writer(table, look)
+
+
+def render(table: pa.Table, style: str) -> str:
+    """All rows as text in a format other than arrow.
+
+    >>> print(render(pa.table({"A": [1], "B": [b"abc"]}), "json"), end="")
+    [{"A": 1, "B": "YWJj"}]
+    """
+    return "".join(chunks_of(table, style))
+
+
+def write_arrow(table: pa.Table, path: str) -> None:
+    """Write all rows to an Arrow file.
+
+    Raises:
+        GridAccessError, GridFullError: it cannot be written.
+    """
+    try:
+        with open(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    except OSError as error:
+        raise os_failure(error, f"cannot write {path}") from None
+
+
+def _csv(table: pa.Table, look: Look) -> Iterator[str]:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for rows in _in_groups(rows_of(table)):
+        writer.writerows([_flat(plain(v)) for v in row] for row in rows)
+        yield out.getvalue()
+        out.seek(0)
+        out.truncate()
+    yield out.getvalue()
+
+
+def _flat(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
 
 
-def _markdown(cells: list[str]) -> str:
-    return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |\n"
+def _tsv(table: pa.Table, look: Look) -> Iterator[str]:
+    yield "\t".join(name.translate(_TSV) for name in table.column_names) + "\n"
+    for row in rows_of(table):
+        cells = (None if v is None else str(_flat(plain(v))).translate(_TSV) for v in row)
+        yield "\t".join("\\N" if cell is None else cell for cell in cells) + "\n"
+
+
+def _json(table: pa.Table, look: Look) -> Iterator[str]:
+    before = "["
+    for line in _objects(table):
+        yield before + line
+        before = ",\n "
+    yield "]\n" if before != "[" else "[]\n"
+
+
+def _jsonlines(table: pa.Table, look: Look) -> Iterator[str]:
+    for line in _objects(table):
+        yield line + "\n"
+
+
+def _objects(table: pa.Table) -> Iterator[str]:
+    names = _distinct(table.column_names)
+    for row in rows_of(table):
+        yield _ENCODER.encode(dict(zip(names, map(plain, row), strict=True)))
+
+
+def _markdown(table: pa.Table, look: Look) -> Iterator[str]:
+    types = [column_type(field) for field in table.schema]
+    yield _markdown_line(list(map(visible, table.column_names)))
+    yield "|" + "|".join("---:" if t is not None and t.kind in RIGHT else "---" for t in types) + "|\n"
+    for row in rows_of(table):
+        yield _markdown_line([short(v, t) for v, t in zip(row, types, strict=True)])
+
+
+def _markdown_line(cells: list[str]) -> str:
+    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |\n"
+
+
+_WRITERS = {
+    "table": table_lines,
+    "vertical": vertical_lines,
+    "csv": _csv,
+    "tsv": _tsv,
+    "json": _json,
+    "jsonlines": _jsonlines,
+    "markdown": _markdown,
+}
+
+
+def _in_groups(rows: Iterator[Any]) -> Iterator[list[Any]]:
+    group: list[Any] = []
+    for row in rows:
+        group.append(row)
+        if len(group) == _BATCH_ROWS:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _distinct(names: list[str]) -> list[str]:
     """Names as keys of a JSON object: A, A becomes A, A_2."""
-    seen: dict[str, int] = {}
-    result = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    taken, result = set(names), []
+    for i, name in enumerate(names):
+        number = 2
+        if name in names[:i]:
+            while f"{name}_{number}" in taken:
+                number += 1
+            name = f"{name}_{number}"
+            taken.add(name)
+        result.append(name)
     return result
-
-
-def show(table: pa.Table, style: str, console: Console, limit: int = MAX_ROWS) -> None:
-    """Print rows in any of the formats; a table or vertical listing ends after ``limit`` rows."""
-    if style not in ("table", "vertical"):
-        write(table, style, console.file)
-        return
-    shown = table.slice(0, limit)
-    types = [column_type(field) for field in table.schema]
-    if style == "vertical":
-        _show_vertical(shown, types, console)
-    else:
-        console.print(_as_table(shown, types))
-    if table.num_rows > limit:
-        rest = f"{table.num_rows - limit:,} more rows; LIMIT shows fewer, the output format csv or json all"
-        console.print(Text(f"... {rest}", style="dim"))
-
-
-def _as_table(rows: pa.Table, types: list[Any]) -> Table:
-    result = Table(box=box.ROUNDED, header_style="bold", show_lines=False)
-    for name, kind in zip(rows.column_names, types, strict=True):
-        right = kind is not None and kind.kind in _RIGHT
-        result.add_column(Text(name), justify="right" if right else "left", overflow="ellipsis", no_wrap=True)
-    for row in rows_of(rows):
-        result.add_row(*(_cell(v, t) for v, t in zip(row, types, strict=True)))
-    return result
-
-
-def _cell(value: Any, kind: Any) -> Text:
-    return Text(short(value, kind), style="dim" if value is None else "")
-
-
-def _show_vertical(rows: pa.Table, types: list[Any], console: Console) -> None:
-    width = max((len(name) for name in rows.column_names), default=0)
-    for number, row in enumerate(rows_of(rows), 1):
-        console.print(Text(f"row {number}", style="bold"))
-        for name, value, kind in zip(rows.column_names, row, types, strict=True):
-            line = Text(f"  {name.rjust(width)}  ", style="cyan")
-            console.print(line.append(short(value, kind, 1000), style="dim" if value is None else "default"))
 
 
 def table_list(grid: Grid | RemoteGrid) -> pa.Table:
@@ -152,25 +211,15 @@ def table_list(grid: Grid | RemoteGrid) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema(list(zip(names, types, strict=True))))
 
 
-def table_overview(tables: pa.Table) -> Table:
-    """What ``table_list`` gives, for people."""
-    result = Table(box=box.ROUNDED, header_style="bold")
-    for name, justify in (
-        ("TABLE", "left"),
-        ("ROWS", "right"),
-        ("BYTES", "right"),
-        ("PARTITIONS", "right"),
-        ("KEY", "left"),
-        ("COLUMNS", "left"),
-    ):
-        result.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in tables.to_pylist():
-        result.add_row(
-            Text(row["TABLE"]),
-            f"{row['ROWS']:,}",
-            human_bytes(row["BYTES"]),
-            f"{row['PARTITIONS']:,}",
-            Text(row["KEY"]),
-            Text(row["COLUMNS"]),
-        )
-    return result
+def table_overview(tables: pa.Table) -> pa.Table:
+    """What ``table_list`` gives, with sizes as people read them."""
+    sizes = pa.array([human_bytes(size) for size in tables.column("BYTES").to_pylist()], pa.string())
+    return tables.set_column(tables.column_names.index("BYTES"), "SIZE", sizes)
+
+
+def print_table(table: pa.Table, out: Console) -> None:
+    """Print all rows as a table; where no terminal is, nothing of a value is cut."""
+    look = look_of(out)
+    look = look if look.width else replace(look, cell=1 << 20)
+    for chunk in table_lines(table, look):
+        out.file.write(chunk)

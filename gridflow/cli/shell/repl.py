@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.lexers import DynamicLexer, Lexer, PygmentsLexer, SimpleLexer
-from pygments.lexers.sql import SqlLexer
+from prompt_toolkit.output import create_output
 
-from .commands import is_command
+from ...sql.secrets import hide_passwords
 from .completion import SqlCompleter
+from .highlighting import ShellLexer
 from .session import Leave, Session, check_complete
 
 PROMPT = "gridflow> "
+PROMPT_IN_TRANSACTION = "gridflow*> "
 
 
 def state_folder() -> Path:
     """Where the user's shell history lies: ``$XDG_STATE_HOME/gridflow``, else ``~/.local/state/gridflow``."""
     root = os.environ.get("XDG_STATE_HOME")
     return (Path(root) if root else Path.home() / ".local" / "state") / "gridflow"
+
+
+class _History(FileHistory):
+    """History in a file, without the passwords of CREATE USER and ALTER USER."""
+
+    def store_string(self, string: str) -> None:
+        super().store_string(hide_passwords(string))
 
 
 def _history() -> History:
@@ -34,35 +44,38 @@ def _history() -> History:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     except OSError:
         return InMemoryHistory()
-    return FileHistory(str(path))
+    return _History(str(path))
 
 
 def _make_prompt(session: Session) -> PromptSession[str]:
-    sql: Lexer = PygmentsLexer(SqlLexer)
-    plain: Lexer = SimpleLexer()
-
     @Condition
     def unfinished() -> bool:
         # Enter ends the input once it can be run, and starts a new line before.
         return not check_complete(get_app().current_buffer.text)
 
-    return PromptSession(
-        history=_history(),
-        lexer=DynamicLexer(lambda: plain if is_command(get_app().current_buffer.text) else sql),
-        completer=SqlCompleter(session.grid),
+    history = _history()
+    session.history = lambda: list(prompt.history.get_strings())
+    prompt: PromptSession[str] = PromptSession(
+        history=history,
+        lexer=ShellLexer(),
+        completer=SqlCompleter(session),
         complete_while_typing=True,
         auto_suggest=AutoSuggestFromHistory(),
         multiline=unfinished,
         prompt_continuation=lambda width, line, wrapped: "-> ".rjust(width),
         enable_history_search=False,
+        enable_open_in_editor=True,
         mouse_support=False,
+        # Where rows are piped away, the prompt must not go with them.
+        output=None if sys.stdout.isatty() else create_output(sys.stderr),
     )
+    return prompt
 
 
 def run(session: Session) -> None:
     """Read and run until Ctrl-D or ``!quit``. Ctrl-C clears the line, or cancels the statement that runs."""
     prompt = _make_prompt(session)
-    session.note(f"{session.grid.home}: statements end with ;  !help lists commands, Ctrl-D leaves")
+    session.output.note(f"{session.grid.home}: statements end with ;  !help lists commands, Ctrl-D leaves")
     while True:
         try:
             if not _read_and_run(prompt, session):
@@ -73,12 +86,13 @@ def run(session: Session) -> None:
 
 def _read_and_run(prompt: PromptSession[str], session: Session) -> bool:
     """One round; whether there shall be another."""
+    prompt.editing_mode = EditingMode.VI if session.settings.editmode == "vi" else EditingMode.EMACS
     try:
-        text = prompt.prompt(PROMPT)
+        text = prompt.prompt(PROMPT_IN_TRANSACTION if session.in_transaction else PROMPT)
     except EOFError:
         return False
     try:
-        session.run(text)
+        session.typed(text)
     except KeyboardInterrupt:
         session.cancelled()
     except Leave:

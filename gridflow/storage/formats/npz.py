@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
-from ..errors import GridCorruptError, SchemaError, UsageError
-from ..schema import from_dtype
-from .readers import BATCH_BYTES, BATCH_ROWS, Options, Source, chosen_columns
+from ...errors import GridCorruptError, SchemaError, UsageError
+from ...schema import FLOATS, INTEGERS, Type, from_dtype
+from .source import BATCH_BYTES, BATCH_ROWS, ReadOptions, Source, chosen_columns, finished
 
 
-def open_npz(path: Path, options: Options) -> Source:
+def open_npz(path: Path, options: ReadOptions) -> Source:
     """Start to read a file. An NPZ file cannot be mapped: its arrays are in memory until it is read.
 
     Raises:
@@ -38,7 +39,7 @@ def open_npz(path: Path, options: Options) -> Source:
         listed = ", ".join(f"{name} {list(a.shape)}" for name, a in arrays.items())
         raise UsageError(
             f"{path}: the arrays are not columns of one table, their first dimensions differ: {listed}; "
-            "choose those that belong together with --columns NAME,NAME"
+            "choose columns that belong together (--columns NAME,NAME)"
         )
     types = {}
     for name, array in arrays.items():
@@ -59,7 +60,8 @@ def open_npz(path: Path, options: Options) -> Source:
             yield pa.record_batch(parts, schema=schema)
 
     total = path.stat().st_size
-    return Source(types, schema, batches(), rows, total, lambda: total * done[0] // max(1, rows))
+    found = finished(batches(), options, path)
+    return Source(types, schema, found, rows, total, lambda: total * done[0] // max(1, rows))
 
 
 def array_to_arrow(array: np.ndarray) -> pa.Array:
@@ -70,3 +72,40 @@ def array_to_arrow(array: np.ndarray) -> pa.Array:
     flat = np.ascontiguousarray(array).reshape(-1)
     flat = flat.view(np.uint8) if flat.dtype == bool else flat
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), int(np.prod(array.shape[1:])))
+
+
+class NpzWriter:
+    """Writes each column as an array. The batches are kept until the end: views of a grid's files take no memory."""
+
+    def __init__(self, file: IO[bytes], path: Path, schema: pa.Schema, types: Sequence[Type | None]):
+        self.file, self.path, self.schema, self.types = file, path, schema, types
+        self.batches: list[pa.RecordBatch] = []
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take some rows."""
+        self.batches.append(batch)
+
+    def close(self) -> None:
+        """Write the arrays, one column after the other."""
+        table = pa.Table.from_batches(self.batches, self.schema)
+        with zipfile.ZipFile(self.file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for name, column, t in zip(table.column_names, table.columns, self.types, strict=True):
+                array = self._array(name, column, t)
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+    def _array(self, name: str, column: pa.ChunkedArray, t: Type | None) -> np.ndarray:
+        if column.null_count:
+            raise UsageError(f"{self.path}: column {name} has nulls, which an NPZ file cannot hold; leave it out")
+        kind = t.kind if t is not None else ""
+        if kind == "STRING":
+            return np.array(column.to_pylist(), dtype=np.str_)
+        if kind not in ("TENSOR", "BOOL", "DATE", "TIMESTAMP", *INTEGERS, *FLOATS):
+            raise UsageError(f"{self.path}: an NPZ file cannot hold column {name} {t or column.type}; leave it out")
+        if kind != "TENSOR":
+            return column.to_numpy(zero_copy_only=False)
+        assert t is not None  # its kind was
+        flat = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in column.chunks]
+        parts = [c.flatten().to_numpy(zero_copy_only=False) for c in flat]
+        joined = np.concatenate(parts) if parts else np.empty(0, t.dtype)
+        return joined.astype(t.dtype).reshape(-1, *t.shape)

@@ -1,0 +1,230 @@
+"""What runs on a grid and what ran: statements, and the clients of its server. It shows in schema SYS."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+import uuid
+import weakref
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import get_ident
+from time import perf_counter
+from typing import NamedTuple
+
+#: So many different statements the history keeps: those that ran last.
+HISTORY_SIZE = 1000
+#: So many characters of a statement's text are kept.
+TEXT_LENGTH = 2000
+_ERROR_LENGTH = 500
+#: So many ended statements are put aside before they are counted.
+_BATCH = 256
+
+#: What ``Activity.begin`` gives: the fields of Running, as a plain tuple, which costs a fifth as much.
+Begun = tuple[int, str, str, int, float]
+
+
+class Running(NamedTuple):
+    """A statement that runs, since ``clock`` (of ``perf_counter``), in a ``thread`` of this process."""
+
+    number: int
+    text: str
+    kind: str
+    thread: int
+    clock: float
+
+
+class Executed:
+    """What the history knows of one text: seconds of its runs, and when, rows and error of the last ones."""
+
+    __slots__ = ("clock", "error", "executions", "failures", "kind", "last", "longest", "rows", "shortest", "total")
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self.executions = self.failures = self.rows = 0
+        self.shortest = float("inf")
+        self.longest = self.last = self.total = self.clock = 0.0
+        self.error: str | None = None
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client of the grid's server: what it said of itself, and when (a wall clock's seconds)."""
+
+    pid: int
+    release: str
+    number: int
+    since: float
+
+
+class Activity:
+    """The statements and clients of one open grid. Any thread may call it.
+
+    Each statement of each grid passes here, so ``begin`` and ``end`` do no more than note it, in well under a
+    microsecond; it is counted in batches.
+
+    Attributes:
+        node: names this opening of the grid, as a node's id does in Ignite.
+        started: when the grid was opened, in seconds of the wall clock.
+    """
+
+    def __init__(self) -> None:
+        self.node = uuid.uuid4()
+        self.started = time.time()
+        self._numbers = itertools.count(1)
+        self._running: dict[int, Begun] = {}  # read and written by single operations, without a lock
+        self._ended: deque[tuple[Begun, float, int, str | None]] = deque()  # not yet counted; the same
+        self._cancelling = False  # whether `cancel` looks for a statement: then none may end unseen
+        self._cancelled: set[int] = set()  # numbers, until they end
+        self._lock = threading.Lock()  # guards what follows, and cancelling
+        self._history: OrderedDict[str, Executed] = OrderedDict()  # the one that ran last is last
+        self._counts: Counter[str] = Counter()  # by kind
+        self._failures = self._cancellations = 0
+        self._clients: dict[str, Client] = {}
+        self._client_numbers = itertools.count(1)
+        _activities.add(self)
+
+    # ---- statements ----
+
+    def begin(self, text: str, kind: str) -> Begun:
+        """A statement begins to run in this thread; ``text`` holds no password."""
+        number = next(self._numbers)
+        run = self._running[number] = (number, text, kind, get_ident(), perf_counter())
+        return run
+
+    def end(self, run: Begun, rows: int, error: BaseException | None = None) -> None:
+        """It is done, or has failed. ``rows`` were read or changed."""
+        clock = perf_counter()
+        del self._running[run[0]]
+        if self._cancelling:  # after the line above: either `cancel` did not find it, or this waits until it is done
+            with self._lock:
+                pass
+        message = None if error is None else str(error)[:_ERROR_LENGTH] or type(error).__name__
+        ended = self._ended
+        ended.append((run, clock, rows, message))
+        if len(ended) >= _BATCH:
+            self._count()
+
+    def forget(self, run: Begun) -> None:
+        """It has not run after all, but begins anew."""
+        del self._running[run[0]]
+
+    def _count(self) -> None:
+        with self._lock:
+            ended, history = self._ended, self._history
+            for _ in range(len(ended)):
+                (number, text, kind, _thread, begun), clock, rows, error = ended.popleft()
+                self._counts[kind] += 1
+                found = history.get(text)
+                if found is None:
+                    found = history[text] = Executed(kind)
+                    if len(history) > HISTORY_SIZE:
+                        history.popitem(last=False)
+                else:
+                    history.move_to_end(text)
+                seconds = clock - begun
+                found.executions += 1
+                found.clock = begun
+                found.last = seconds
+                found.total += seconds
+                if seconds < found.shortest:  # not min(): a call costs as much as all the rest
+                    found.shortest = seconds
+                if seconds > found.longest:
+                    found.longest = seconds
+                if error is None:
+                    found.rows = rows
+                else:
+                    self._failures += 1
+                    found.failures += 1
+                    found.error = error
+                    self._cancellations += number in self._cancelled
+                if self._cancelled:
+                    self._cancelled.discard(number)
+
+    def running(self) -> list[Running]:
+        """The statements that run now, the oldest first."""
+        return [Running(*run) for run in self._running.copy().values()]
+
+    def history(self) -> list[tuple[str, Executed]]:
+        """Texts and what is known of them, the one that ran last first."""
+        self._count()
+        with self._lock:
+            return list(reversed(self._history.items()))
+
+    def totals(self) -> tuple[Counter[str], int, int]:
+        """How many statements of each kind have ended, how many failed, and how many of these were cancelled."""
+        self._count()
+        with self._lock:
+            return self._counts.copy(), self._failures, self._cancellations
+
+    def query_id(self, number: int) -> str:
+        """The id of a statement, as SYS.SQL_QUERIES shows it and KILL QUERY takes it."""
+        return f"{self.node}_{number}"
+
+    def cancel(self, query_id: str, interrupt: Callable[[int], bool]) -> bool | None:
+        """Cancel a statement that runs.
+
+        Args:
+            query_id: its id.
+            interrupt: makes what a thread computes end, if it can.
+
+        Returns:
+            Whether it could be interrupted where it is; None if there is none of that id.
+        """
+        with self._lock:
+            self._cancelling = True
+            try:
+                run = next((r for r in self.running() if self.query_id(r.number) == query_id), None)
+                if run is None or run.thread == get_ident():
+                    return None
+                self._cancelled.add(run.number)
+                done = interrupt(run.thread)
+                if not done:
+                    self._cancelled.discard(run.number)
+                return done
+            finally:
+                self._cancelling = False
+
+    def was_cancelled(self, run: Begun) -> bool:
+        """Whether a statement that fails was cancelled."""
+        return run[0] in self._cancelled
+
+    # ---- clients ----
+
+    def connected(self, client: str, pid: int, release: str) -> None:
+        """A client says that it is there: for the first time, or again after its connection broke."""
+        with self._lock:
+            known = self._clients.get(client)
+            number = known.number if known is not None else next(self._client_numbers)
+            self._clients[client] = Client(pid, release, number, known.since if known is not None else time.time())
+
+    def disconnected(self, client: str) -> None:
+        """A client says that it leaves."""
+        with self._lock:
+            self._clients.pop(client, None)
+
+    def clients(self, is_alive: Callable[[int], bool]) -> list[Client]:
+        """The clients whose process lives; the others, which could not say that they leave, are forgotten."""
+        with self._lock:
+            for name, client in list(self._clients.items()):
+                if not is_alive(client.pid):
+                    del self._clients[name]
+            return sorted(self._clients.values(), key=lambda client: client.number)
+
+
+_activities: weakref.WeakSet[Activity] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held the lock, or run statements; in the child there is only this one.
+    for activity in list(_activities):
+        activity._lock = threading.Lock()
+        activity._running.clear()
+        activity.node = uuid.uuid4()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

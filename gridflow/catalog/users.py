@@ -1,0 +1,149 @@
+"""Users of a grid and their passwords, which are kept as hashes.
+
+They lie in the system table ``SYS.USERS``, which no list of tables shows; the view of that name shows who there is. No
+user is made by itself: a password that everybody knows, as Ignite's user ``ignite`` has, protects nothing. A grid
+is open to the user of the operating system who owns its directory, without a password; servers that listen to others
+ask ``verify``.
+
+A password is hashed with scrypt (RFC 7914), N = 2**15, r = 8, p = 3, which OWASP's password storage cheat sheet
+recommends, and a salt of 16 random bytes. The parameters stand with each hash, so they can be raised one day.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import hmac
+import os
+from typing import Any, NamedTuple
+
+from ..errors import UsageError, did_you_mean
+
+TABLE = "SYS.USERS"
+_COLUMNS = {
+    "NAME": "VARCHAR NOT NULL",
+    "PASSWORD": "VARCHAR NOT NULL",
+    "CREATED": "TIMESTAMP NOT NULL",
+    "CHANGED": "TIMESTAMP NOT NULL",
+}
+#: As in Ignite.
+MAX_NAME_BYTES = 60
+_MAX_PASSWORD_BYTES = 1024
+
+_N, _R, _P = 1 << 15, 8, 3
+_MAX_MEMORY = 256 << 20
+_KEY_BYTES = 32
+
+
+class User(NamedTuple):
+    """A user as SYS.USERS shows it; times are in UTC."""
+
+    name: str
+    created: dt.datetime
+    changed: dt.datetime
+
+
+def create_user(grid: Any, name: str, password: str) -> None:
+    """Make a user.
+
+    Raises:
+        UsageError: there is one of that name, or the name or password cannot be.
+
+    >>> import gridflow, tempfile
+    >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+    ...     create_user(grid, "KATE", "warm kitty")
+    ...     [user.name for user in list_users(grid)], verify(grid, "kate", "warm kitty"), verify(grid, "KATE", "cold")
+    (['KATE'], True, False)
+    """
+    if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
+        raise UsageError(f"a user's name has 1 to {MAX_NAME_BYTES} bytes, {name!r} has {len(name.encode())}")
+    now = _now()
+    row = {"PASSWORD": hash_password(password), "CREATED": now, "CHANGED": now}
+    if not grid._system_table(TABLE, _COLUMNS, "NAME").put_if_absent(name, row):
+        raise UsageError(f"there is a user {name} already; ALTER USER changes its password")
+
+
+def alter_user(grid: Any, name: str, password: str) -> None:
+    """Give a user another password.
+
+    Raises:
+        UsageError: there is no such user, or the password cannot be.
+    """
+    table = grid._system_table(TABLE)
+    row = None if table is None else table.get(name)
+    hashed = hash_password(password)
+    if row is None or not table.replace(name, {**row, "PASSWORD": hashed, "CHANGED": _now()}):
+        raise _no_user(grid, name)
+
+
+def drop_user(grid: Any, name: str) -> None:
+    """Remove a user.
+
+    Raises:
+        UsageError: there is no such user.
+    """
+    table = grid._system_table(TABLE)
+    if table is None or not table.remove(name):
+        raise _no_user(grid, name)
+
+
+def list_users(grid: Any) -> list[User]:
+    """All users, by name."""
+    table = grid._system_table(TABLE)
+    if table is None:
+        return []
+    rows = table.to_arrow(["NAME", "CREATED", "CHANGED"]).to_pylist()
+    return sorted(User(row["NAME"], row["CREATED"], row["CHANGED"]) for row in rows)
+
+
+def verify(grid: Any, name: str, password: str) -> bool:
+    """Whether there is such a user with this password: what a server asks that lets others in.
+
+    A name is meant as it is or, as Ignite's drivers have it, in upper case. It takes as long for a user who is not
+    there as for one who is.
+    """
+    table = grid._system_table(TABLE)
+    rows = () if table is None else (table.get(name), table.get(name.upper()))
+    row = next((found for found in rows if found is not None), None)
+    right = _matches(password, row["PASSWORD"] if row is not None else _NOBODY)
+    return right and row is not None
+
+
+def hash_password(password: str) -> str:
+    """A password as it is kept: ``scrypt$N$r$p$salt$hash``, the last two in base 64.
+
+    Raises:
+        UsageError: it is empty or longer than 1024 bytes.
+    """
+    if not 1 <= len(password.encode()) <= _MAX_PASSWORD_BYTES:
+        raise UsageError(f"a password has 1 to {_MAX_PASSWORD_BYTES} bytes")
+    salt = os.urandom(16)
+    hashed = _scrypt(password, salt, _N, _R, _P)
+    return f"scrypt${_N}${_R}${_P}${_text(salt)}${_text(hashed)}"
+
+
+def _matches(password: str, kept: str) -> bool:
+    _, n, r, p, salt, hashed = kept.split("$")
+    found = _scrypt(password, base64.b64decode(salt), int(n), int(r), int(p))
+    return hmac.compare_digest(found, base64.b64decode(hashed))
+
+
+def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY, dklen=_KEY_BYTES)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+#: The hash that no password has, for names that nobody has.
+_NOBODY = f"scrypt${_N}${_R}${_P}${_text(bytes(16))}${_text(bytes(_KEY_BYTES))}"
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)
+
+
+def _no_user(grid: Any, name: str) -> UsageError:
+    return UsageError(f"no user {name}; {did_you_mean(name, [user.name for user in list_users(grid)])}")

@@ -1,0 +1,56 @@
+"""How far a load or a COPY is, as a bar on the terminal; nothing where no terminal is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from .common import human_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ..sql import Report
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar with rows, bytes and the time it took; its tasks have the fields ``rows`` and ``size``."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TextColumn("{task.fields[size]}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def statement_progress(console: Console) -> Iterator[Report | None]:
+    """What ``Grid.sql`` takes as ``progress``: the bar comes with the first report, and goes when all is done."""
+    if not console.is_terminal:
+        yield None
+        return
+    bar = progress_bar(console)
+    task: Any = None
+
+    def report(progress: Any) -> None:
+        nonlocal task
+        if task is None:
+            bar.start()
+            task = bar.add_task(progress.what, total=progress.total or 1, rows=0, size="")
+        size = human_bytes(progress.done) if progress.done != progress.rows else ""
+        done = min(progress.done, progress.total)
+        bar.update(task, description=progress.what, completed=done, rows=progress.rows, size=size)
+
+    try:
+        yield report
+    finally:
+        bar.stop()

@@ -1,0 +1,263 @@
+"""Where a session's words and rows go: the terminal, a pager, a file, and a record of it all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from ...errors import GridAccessError, GridFullError, UsageError, os_failure
+from .cells import width_of
+from .layout import Look, look_of
+
+#: Options of ``less`` where the user has set none: long lines are cut and can be scrolled, colours are kept, what
+#: fits on the screen is just printed, and stays there.
+_LESS = "SRXF"
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class _Recorded:
+    """A text file whose writes also go, without colours, to the record if there is one."""
+
+    def __init__(self, file: Any, output: Output):
+        self._file = file
+        self._output = output
+
+    def write(self, text: str) -> int:
+        self._output.note_down(text)
+        return self._file.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class Output:
+    """The ways out of a session. One thread uses it.
+
+    Args:
+        out: where rows and remarks go.
+        err: where errors go.
+        interactive: whether a person reads it: then there are remarks, and a pager.
+
+    Attributes:
+        bars: where bars that show progress are drawn: beside errors, but in no record.
+        pager: the command that shows what is higher than the terminal; empty if none shall.
+        record_path, rows_path: the files that ``record`` and ``redirect`` opened.
+    """
+
+    def __init__(self, out: Console, err: Console, *, interactive: bool = False):
+        self.out = out
+        self.err = err
+        self.interactive = interactive
+        self.pager = default_pager() if interactive and out.is_terminal else ""
+        self.record_path: Path | None = None
+        self.rows_path: Path | None = None
+        self._record: TextIO | None = None
+        self._rows: TextIO | None = None
+        # Consoles write where their file says; ours notes it down on the way.
+        self.bars = Console(file=err.file)
+        self._restore = [(console, console.file) for console in (out, err)]
+        for console in (out, err):
+            console.file = _Recorded(console.file, self)  # type: ignore[assignment]
+
+    def close(self) -> None:
+        """Close the files."""
+        self.record(None)
+        self.redirect(None)
+        for console, file in self._restore:
+            console.file = file
+
+    @property
+    def pages(self) -> bool:
+        """Whether rows may go through the pager."""
+        return bool(self.pager) and self._rows is None
+
+    @property
+    def look(self) -> Look:
+        """How to draw rows."""
+        if self._rows is not None:
+            return Look()
+        return replace(look_of(self.out), scrolls=self.pages)
+
+    def fail(self, message: str) -> None:
+        """Print an error."""
+        self._complain("error: ", message, "red")
+
+    def warn(self, message: str) -> None:
+        """Print a warning."""
+        self._complain("warning: ", message, "yellow")
+
+    def _complain(self, kind: str, message: str, colour: str) -> None:
+        first, _, rest = message.partition("\n")
+        self.err.print(Text(kind, style=f"bold {colour}").append(first, style=f"{colour} not bold"))
+        if rest:  # a line of the statement and a caret under it: not to be wrapped by words
+            self.err.print(Text(rest, style=colour), soft_wrap=True)
+
+    def note(self, message: str) -> None:
+        """Print a remark, for people only; beside rows that go to a program it is none of them."""
+        if self.interactive:
+            console = self.out if self.out.is_terminal or not self.err.is_terminal else self.err
+            console.print(Text(message, style="dim"))
+
+    def aside(self, message: str) -> None:
+        """Print a remark that was asked for where rows may go to a program."""
+        self.err.print(Text(message), soft_wrap=True)
+
+    def say(self, message: str) -> None:
+        """Print what a statement without rows did."""
+        console = self.out if self._rows is None else self.err
+        console.print(Text(message, style="dim" if self.interactive else ""), soft_wrap=True)
+
+    def rows(self, chunks: Iterator[str], *, wraps: bool = True) -> None:
+        """Print rows: to the file that is set for them, else to the terminal, through the pager if they are many.
+
+        Args:
+            wraps: whether lines wider than the terminal can be read there; else they go through the pager, too.
+
+        Raises:
+            GridFullError, GridAccessError: the file cannot be written.
+        """
+        if self._rows is not None:
+            assert self.rows_path is not None
+            with _file_errors(self.rows_path):
+                for chunk in chunks:
+                    self._rows.write(chunk)
+                self._rows.flush()
+        elif self.pages:
+            self._page(chunks, wraps)
+        else:
+            for chunk in chunks:
+                self.out.file.write(chunk)
+            self.out.file.flush()
+
+    def _page(self, chunks: Iterator[str], wraps: bool) -> None:
+        room, width, first = self.out.height - 2, self.out.width, []
+        for chunk in chunks:
+            first.append(chunk)
+            lengths = [width_of(line) for line in _ESCAPES.sub("", chunk).splitlines()]
+            room -= sum(max(1, -(-length // width)) for length in lengths)
+            if room < 0 or (not wraps and max(lengths, default=0) > width):
+                self._through_pager(chain(first, chunks))
+                return
+        for chunk in first:
+            self.out.file.write(chunk)
+        self.out.file.flush()
+
+    def _through_pager(self, chunks: Iterator[str]) -> None:
+        environment = {"LESS": _LESS, "LESSCHARSET": "utf-8", **os.environ}
+        self.out.file.flush()
+        # Ctrl-C is the pager's while it runs. A handler and not SIG_IGN, which the pager would inherit.
+        before = signal.signal(signal.SIGINT, lambda number, frame: None)
+        try:
+            child = subprocess.Popen(self.pager, shell=True, stdin=subprocess.PIPE, env=environment, encoding="utf-8")
+            assert child.stdin is not None
+            try:
+                for chunk in chunks:
+                    child.stdin.write(chunk)
+                    self.note_down(chunk)
+                child.stdin.close()
+            except BrokenPipeError:  # the user has seen enough
+                try:
+                    child.stdin.close()
+                except BrokenPipeError:
+                    pass
+            child.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def note_down(self, text: str) -> None:
+        """Write to the record, if there is one."""
+        if self._record is not None:
+            try:
+                self._record.write(_ESCAPES.sub("", text))
+                self._record.flush()
+            except OSError as error:
+                record, self._record = self.record_path, None
+                self.fail(f"recording to {record} stopped: {error.strerror}")
+
+    def record(self, path: Path | None) -> None:
+        """Write all that is printed from now on to a file as well; None ends it.
+
+        Raises:
+            GridAccessError: the file cannot be written.
+        """
+        if self._record is not None:
+            self._record.close()
+        self._record, self.record_path = None, None
+        if path is not None:
+            self._record, self.record_path = open_text(path), path
+
+    def redirect(self, path: Path | None) -> None:
+        """Write rows to a file and not to the terminal from now on; None ends it.
+
+        Raises:
+            GridAccessError: the file cannot be written.
+        """
+        if self._rows is not None:
+            self._rows.close()
+        self._rows, self.rows_path = None, None
+        if path is not None:
+            self._rows, self.rows_path = open_text(path), path
+
+    def set_pager(self, word: str) -> None:
+        """Set the pager: on, off, or a command.
+
+        Raises:
+            UsageError: there is no such command.
+        """
+        if word.lower() == "on":
+            word = default_pager() or "less"
+        if word.lower() == "off":
+            word = ""
+        if word and not _program(word):
+            raise UsageError(f"there is no command {word!r} to use as a pager")
+        self.pager = word
+
+
+def default_pager() -> str:
+    """``$PAGER``, else less if it is there; nothing if that is cat."""
+    command = os.environ.get("PAGER", "less")
+    return command if _program(command) not in ("", "cat") else ""
+
+
+def _program(command: str) -> str:
+    """The program that a command names, if it is there."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quote is open
+        return ""
+    return words[0] if words and shutil.which(words[0]) else ""
+
+
+def open_text(path: Path) -> TextIO:
+    """A new text file.
+
+    Raises:
+        GridAccessError: it cannot be made.
+    """
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise os_failure(error, f"cannot write {path}") from None
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (GridAccessError, GridFullError):
+        raise
+    except OSError as error:
+        raise os_failure(error, f"cannot write {path}") from None

@@ -1,0 +1,165 @@
+"""A connection: a grid, and what is to be committed or taken back on it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+
+from ..grid import Grid
+from ..open import connect as open_grid
+from ..sql import Result, Session, begins_transaction, split_statements
+from . import errors
+from .cursor import Cursor
+
+
+def connect(
+    grid: str | os.PathLike[str] | Grid | None = None, *, autocommit: bool = True, **options: Any
+) -> Connection:
+    """Connect to a grid.
+
+    Args:
+        grid: its directory, None for the default one; or an open grid, which stays open after the connection.
+        autocommit: whether every statement commits by itself. PEP 249 has it off; then the first statement begins a
+            transaction, which ``commit`` or ``rollback`` ends.
+        options: as of ``gridflow.connect``: ``read_only``, ``durability``.
+
+    Raises:
+        OperationalError: the grid cannot be opened.
+        ProgrammingError: an option is wrong.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as home, connect(home) as connection:
+    ...     cursor = connection.execute("CREATE TABLE T (ID LONG PRIMARY KEY, NAME VARCHAR)")
+    ...     cursor = connection.cursor().executemany("INSERT INTO T VALUES (?, ?)", [(1, "one"), (2, "two")])
+    ...     connection.execute("SELECT NAME FROM T WHERE ID = :id", {"id": 2}).fetchone()
+    ('two',)
+    """
+    with errors.translated():
+        if isinstance(grid, Grid):
+            if options:
+                raise errors.ProgrammingError(f"an open grid takes no {', '.join(options)}")
+            return Connection(grid, owned=False, autocommit=autocommit)
+        try:
+            return Connection(open_grid(grid, **options), owned=True, autocommit=autocommit)
+        except TypeError as error:
+            raise errors.ProgrammingError(str(error)) from None
+
+
+class Connection:
+    """A connection to a grid; ``connect`` makes it. Threads may share it and its transaction, each with cursors of its
+    own: one executes at a time.
+
+    As a context manager it closes at the end; it commits before, or rolls back if there was an error. Closed otherwise,
+    it rolls back.
+
+    Attributes:
+        grid: the grid, for what SQL does not say.
+        autocommit: whether every statement commits by itself, unless BEGIN has begun a transaction; may be set.
+    """
+
+    Warning = errors.Warning
+    Error = errors.Error
+    InterfaceError = errors.InterfaceError
+    DatabaseError = errors.DatabaseError
+    DataError = errors.DataError
+    OperationalError = errors.OperationalError
+    IntegrityError = errors.IntegrityError
+    InternalError = errors.InternalError
+    ProgrammingError = errors.ProgrammingError
+    NotSupportedError = errors.NotSupportedError
+
+    def __init__(self, grid: Grid, *, owned: bool, autocommit: bool = True):
+        self.grid = grid
+        self.autocommit = autocommit
+        self._owned = owned
+        self._closed = False
+        self._session = Session(grid)
+        self._lock = threading.RLock()  # guards _session
+
+    def __repr__(self) -> str:
+        return f"<gridflow.dbapi.Connection {'(closed)' if self._closed else self.grid!r}>"
+
+    def __enter__(self) -> Connection:
+        self.check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.commit()
+            else:
+                self.rollback()
+        finally:
+            self.close()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether there is something to commit or to roll back."""
+        return self._session.in_transaction
+
+    def check_open(self) -> None:
+        """Raise InterfaceError if the connection is closed."""
+        if self._closed:
+            raise errors.InterfaceError("the connection is closed")
+
+    def cursor(self) -> Cursor:
+        """A new cursor; its statements see whatever is committed."""
+        self.check_open()
+        return Cursor(self)
+
+    def execute(self, operation: str, parameters: Any = None) -> Cursor:
+        """A new cursor that has executed a statement."""
+        return self.cursor().execute(operation, parameters)
+
+    def run(self, text: str, parameters: Any) -> Result:
+        """Execute statements, in the transaction that is open or is begun for them."""
+        with self._lock, errors.translated():
+            begins = any(begins_transaction(statement.text) for statement in split_statements(text))
+            if not self._begun() and not begins:
+                return self.grid.sql(text, parameters)  # a client sends it to the owner
+            result = self._session.execute(text, parameters)
+            result.warn()
+            return result
+
+    def run_many(self, text: str, sets: Iterable[Any]) -> Result:
+        """Execute a statement with each of many sets of parameters."""
+        with self._lock, errors.translated():
+            self._begun()
+            return self._session.execute_many(text, sets)
+
+    def _begun(self) -> bool:
+        """Whether a transaction is open; without autocommit one is begun."""
+        if not self.autocommit and not self._session.in_transaction:
+            self._session.begin()
+        return self._session.in_transaction
+
+    def commit(self) -> None:
+        """Commit the transaction; without one nothing happens.
+
+        Raises:
+            OperationalError: another writer was faster. Nothing of the transaction has happened.
+        """
+        self.check_open()
+        with self._lock, errors.translated():
+            self._session.commit()
+
+    def rollback(self) -> None:
+        """Take back what the transaction has changed; without one nothing happens."""
+        self.check_open()
+        with self._lock, errors.translated():
+            self._session.rollback()
+
+    def close(self) -> None:
+        """Close it, and the grid if ``connect`` has opened it. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        with self._lock, errors.translated():
+            self._session.rollback()
+            if self._owned:
+                self.grid.close()

@@ -1,0 +1,155 @@
+"""A cursor: it executes statements and hands out the rows of the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ..errors import SchemaError
+from ..schema import Type, from_arrow
+from ..sql import Result
+from .errors import InterfaceError
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+#: A column of a result: name, type code, display size, internal size, precision, scale, whether it may be null.
+Description = tuple[str, str, None, None, int | None, int | None, bool | None]
+Row = tuple[Any, ...]
+
+
+class Cursor:
+    """Executes statements on a connection. One thread uses it. A context manager; iterating gives the rows.
+
+    Attributes:
+        connection: the connection that made it.
+        arraysize: how many rows ``fetchmany`` gives without a number; may be set.
+        lastrowid: None: rows have keys and no numbers.
+    """
+
+    lastrowid = None
+
+    def __init__(self, connection: Connection):
+        self.connection = connection
+        self.arraysize = 1
+        self._result: Result | None = None
+        self._rows: Iterator[Row] = iter(())
+        self._rowcount = -1
+        self._closed = False
+
+    def __enter__(self) -> Cursor:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def description(self) -> list[Description] | None:
+        """The columns of the result; None where the last statement gave no rows."""
+        if self._result is None or not self._result.columns:
+            return None
+        schema = self._result.arrow().schema
+        return [_described(field, known) for field, known in zip(schema, self._result.types, strict=True)]
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement gave or changed; -1 where that makes no sense."""
+        return self._rowcount
+
+    def execute(self, operation: str, parameters: Any = None) -> Cursor:
+        """Execute one statement, or several with semicolons between them; the rows are those of the last one.
+
+        Args:
+            operation: SQL, with ``?`` or ``:name`` where values belong.
+            parameters: a sequence for ``?``, a mapping for ``:name``.
+
+        Raises:
+            ProgrammingError, DataError, IntegrityError, OperationalError: see ``gridflow.dbapi.errors``.
+        """
+        self._forget()
+        self._take(self.connection.run(operation, parameters))
+        return self
+
+    def executemany(self, operation: str, seq_of_parameters: Iterable[Any]) -> Cursor:
+        """Execute an INSERT, MERGE, UPDATE or DELETE with each of many sets of parameters: all in one commit, or none.
+
+        Raises:
+            ProgrammingError: it is another statement, or several. Else as ``execute``.
+        """
+        self._forget()
+        self._take(self.connection.run_many(operation, seq_of_parameters))
+        return self
+
+    def _forget(self) -> None:
+        self._check_open()
+        self._result, self._rows, self._rowcount = None, iter(()), -1
+
+    def _take(self, result: Result) -> None:
+        self._result, self._rows = result, iter(result)
+        changed = result.statement in ("INSERT", "MERGE", "UPDATE", "DELETE", "COPY")
+        self._rowcount = result.rowcount if result.columns or changed else -1
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InterfaceError("the cursor is closed")
+        self.connection.check_open()
+
+    def _fetchable(self) -> Result:
+        self._check_open()
+        if self._result is None or not self._result.columns:
+            raise InterfaceError("no results to fetch: execute a query first")  # words that notebooks look for
+        return self._result
+
+    def fetchone(self) -> Row | None:
+        """The next row; None after the last."""
+        self._fetchable()
+        return next(self._rows, None)
+
+    def fetchmany(self, size: int | None = None) -> list[Row]:
+        """The next rows, at most so many; none after the last."""
+        self._fetchable()
+        return list(islice(self._rows, self.arraysize if size is None else size))
+
+    def fetchall(self) -> list[Row]:
+        """All rows that are left."""
+        self._fetchable()
+        return list(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        self._fetchable()
+        return self._rows
+
+    def __next__(self) -> Row:
+        self._fetchable()
+        return next(self._rows)
+
+    def arrow(self) -> pa.Table:
+        """All rows of the result, fetched or not, as an Arrow table."""
+        return self._fetchable().arrow()
+
+    def df(self) -> Any:
+        """All rows of the result, fetched or not, as a pandas DataFrame."""
+        return self._fetchable().df()
+
+    def setinputsizes(self, sizes: Sequence[Any]) -> None:
+        """Do nothing, as PEP 249 allows."""
+
+    def setoutputsize(self, size: int, column: int | None = None) -> None:
+        """Do nothing, as PEP 249 allows."""
+
+    def close(self) -> None:
+        """Let go of the result. A second call does nothing."""
+        self._result, self._rows, self._closed = None, iter(()), True
+
+
+def _described(field: pa.Field, known: Type | None) -> Description:
+    try:
+        found = known or from_arrow(field.type)
+    except SchemaError:  # a type that no column has, such as an interval
+        return (field.name, str(field.type).upper(), None, None, None, None, None)
+    digits = (found.precision, found.scale) if found.kind == "DECIMAL" else (None, None)
+    nullable = known.nullable if known is not None else None
+    return (field.name, found.text(), None, None, *digits, nullable)

@@ -1,0 +1,235 @@
+"""CSV files as Arrow batches.
+
+The text is cut into blocks at the ends of records, and pyarrow makes columns of several blocks at a time, in threads.
+A block that fails is cut in halves until the record is found that is to blame.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+
+from ..._native.formats import csv_records
+from ...errors import GridflowError, SchemaError, UsageError
+from .csv_columns import Converter
+from .source import CsvStyle, ReadOptions, Reject, Source, chosen_columns, first_bad, types_of
+from .text import line_of, open_text, text_blocks
+
+#: Bytes of text that become one batch: small enough for a cache, and for many threads to have work.
+_BLOCK_BYTES = 1 << 20
+_MOST_BLOCK_BYTES = 1 << 30  # pyarrow takes less than 2 GiB
+_THREADS = min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Complete records, and the line in which the first one begins."""
+
+    text: bytes
+    line: int
+
+
+class _Records:
+    """Cuts text into blocks of complete records. The style's quotes and escapes decide where a record ends."""
+
+    def __init__(self, style: CsvStyle, delimiter: str, path: Path):
+        self.path = path
+        self.delimiter = ord(delimiter)
+        self.quote = ord(style.quote) if style.quote else -1
+        self.escape = ord(style.escape) if style.escape else -1
+        self.special = [c.encode() for c in (style.quote, style.escape) if c]
+
+    def starts(self, text: bytes) -> list[int]:
+        """Where each record begins; lines that are empty are none."""
+        return csv_records(text, self.delimiter, self.quote, self.escape, True)[0].tolist()
+
+    def end(self, text: bytes) -> int:
+        """Where the last complete record ends, if more text follows; 0 if there is none."""
+        found = text.rfind(b"\n") + 1
+        return found or text.rfind(b"\r", 0, len(text) - 1) + 1
+
+    def blocks(self, parts: Iterator[bytes], line: int) -> Iterator[_Block]:
+        """The records of text that comes in parts."""
+        rest = b""
+        for part in parts:
+            if any(c in rest or c in part for c in self.special):
+                text = rest + part
+                end = csv_records(text, self.delimiter, self.quote, self.escape, False)[1]
+                text, rest = text[:end], text[end:]
+            else:
+                end = self.end(part)
+                text, rest = (rest + part[:end], part[end:]) if end else (b"", rest + part)
+            if text:
+                yield _Block(text, line)
+                line += line_of(text, len(text))
+            if len(rest) > _MOST_BLOCK_BYTES:
+                raise SchemaError(f"{self.path}, line {line}: a record is too long; is a quote never closed?")
+        if rest:
+            starts, _, in_quotes = csv_records(rest, self.delimiter, self.quote, self.escape, True)
+            if in_quotes:  # pyarrow would take all that follows for one text
+                line += line_of(rest, int(starts[-1]))
+                raise SchemaError(f"{self.path}, line {line}: a quote is never closed")
+            yield _Block(rest, line)
+
+
+def open_csv(path: Path, options: ReadOptions) -> Source:
+    """Start to read a file. Columns whose types are not wanted get those that the first block shows.
+
+    Raises:
+        UsageError: it is empty, or not written as it was said to be.
+    """
+    style = options.csv
+    delimiter = style.delimiter or ("\t" if ".tsv" in (s.lower() for s in path.suffixes) else ",")
+    file, position, size = open_text(path)
+    parts = text_blocks(file, style.charset, _BLOCK_BYTES, path)
+    parts, line = _skip(parts, style.skip)
+    records = _Records(style, delimiter, path)
+    blocks = records.blocks(parts, line)
+    first = next(blocks, None)
+    names, first = _names(records, first, style, delimiter, path)
+    read = chosen_columns(names, options, path)
+    for name in read:
+        if names.count(name) > 1:
+            raise UsageError(f"{path} has column {name} {names.count(name)} times")
+    wanted = {name: options.wanted(name) for name in read}
+    convert = Converter(names, read, {n: t for n, t in wanted.items() if t is not None}, style, delimiter, options)
+    reader = _Reader(path, records, convert, options)
+    if first is not None and first.text.strip(b"\r\n"):
+        try:
+            convert.look_at(first.text)
+        except pa.ArrowInvalid:  # without types: is there a line that cannot be cut into fields?
+            reader.check(first)
+            raise
+    schema = convert.schema()
+    types = types_of(schema, options, path)
+    rest = blocks if first is None else chain([first], blocks)
+    return Source(types, schema, reader.batches(rest), None, size, position)
+
+
+def _skip(parts: Iterator[bytes], count: int) -> tuple[Iterator[bytes], int]:
+    """The text without its first lines, and the number of the line it then begins with."""
+    text = b""
+    for part in parts if count else ():
+        text += part
+        lines = text.split(b"\n", count)
+        if len(lines) > count:
+            return chain([lines[-1]], parts), count + 1
+    return (iter(()), count + 1) if count else (parts, 1)
+
+
+def _names(
+    records: _Records, first: _Block | None, style: CsvStyle, delimiter: str, path: Path
+) -> tuple[list[str], _Block | None]:
+    """The names of the file's columns, and the first block without the record that says them."""
+    starts = records.starts(first.text) if first is not None else []
+    if first is None or not starts:
+        if style.header is True:
+            raise UsageError(f"{path} is empty; its first line must name the columns")
+        return list(style.names), None
+    end = starts[1] if len(starts) > 1 else len(first.text)
+    try:
+        text = first.text[starts[0] : end].decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not {style.charset.upper()}: {error}") from None
+    quoting = csv.QUOTE_MINIMAL if style.quote else csv.QUOTE_NONE
+    lines = io.StringIO(text, newline="")
+    cut = csv.reader(lines, delimiter=delimiter, quotechar=style.quote, escapechar=style.escape, quoting=quoting)
+    fields = next(cut, [])
+    header = style.header(fields) if callable(style.header) else style.header
+    if not header:
+        return list(style.names), first
+    return fields, _Block(first.text[end:], first.line + line_of(first.text, end))
+
+
+class _Reader:
+    """Makes batches of blocks, several at a time, in the file's order."""
+
+    def __init__(self, path: Path, records: _Records, convert: Converter, options: ReadOptions):
+        self.path, self.records, self.convert, self.options = path, records, convert, options
+
+    def batches(self, blocks: Iterator[_Block]) -> Iterator[pa.RecordBatch]:
+        waiting: deque[Future[tuple[list[pa.RecordBatch], list[Reject]]]] = deque()
+        with ThreadPoolExecutor(_THREADS, "gridflow-csv") as pool:
+            try:
+                for block in blocks:
+                    waiting.append(pool.submit(self._read, block))
+                    if len(waiting) > 2 * _THREADS:
+                        yield from self._taken(waiting.popleft())
+                while waiting:
+                    yield from self._taken(waiting.popleft())
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _taken(self, future: Future[tuple[list[pa.RecordBatch], list[Reject]]]) -> Iterator[pa.RecordBatch]:
+        batches, rejects = future.result()
+        for reject in rejects:
+            assert self.options.reject is not None  # else the first one was raised
+            self.options.reject(reject)
+        yield from batches
+
+    def _read(self, block: _Block) -> tuple[list[pa.RecordBatch], list[Reject]]:
+        try:
+            return [self._whole(block.text)], []
+        except (GridflowError, pa.ArrowInvalid):
+            pass
+        starts = [*self.records.starts(block.text), len(block.text)]
+        if len(starts) == 1:  # nothing but empty lines
+            return [], []
+        attempt = partial(self._some, block.text, starts)
+        if self.options.reject is None:
+            row, error = first_bad(len(starts) - 1, attempt)
+            raise type(error)(f"{self.path}, line {block.line + line_of(block.text, starts[row])}{error}")
+        return self._good(block, starts)
+
+    def _good(self, block: _Block, starts: list[int]) -> tuple[list[pa.RecordBatch], list[Reject]]:
+        """The records that fit, and the others."""
+        batches: list[pa.RecordBatch] = []
+        rejects: list[Reject] = []
+        ranges = [(0, len(starts) - 1)]
+        while ranges:
+            begin, end = ranges.pop()
+            try:
+                batches.append(self._some(block.text, starts, begin, end))
+            except GridflowError as error:
+                if end - begin > 1:
+                    middle = (begin + end) // 2
+                    ranges += [(middle, end), (begin, middle)]
+                    continue
+                line = block.line + line_of(block.text, starts[begin])
+                text = block.text[starts[begin] : starts[end]].rstrip(b"\r\n").decode(errors="replace")
+                message = f"{self.path}, line {line}{error}"
+                rejects.append(Reject(line, type(error)(message), text))
+        return batches, rejects
+
+    def check(self, block: _Block) -> None:
+        """Raise if a record has not as many fields as the others; says which."""
+        starts = [*self.records.starts(block.text), len(block.text)]
+        convert = self.convert.of_text()
+        reader = _Reader(self.path, self.records, convert, ReadOptions())
+        try:
+            row, error = first_bad(len(starts) - 1, partial(reader._some, block.text, starts))
+        except SchemaError:
+            return
+        raise type(error)(f"{self.path}, line {block.line + line_of(block.text, starts[row])}{error}")
+
+    def _whole(self, text: bytes) -> pa.RecordBatch:
+        return self.options.finish(self.convert(text))
+
+    def _some(self, text: bytes, starts: list[int], begin: int, end: int) -> pa.RecordBatch:
+        """Some records; an error goes on from the line's number."""
+        try:
+            return self._whole(text[starts[begin] : starts[end]])
+        except pa.ArrowInvalid as error:
+            raise SchemaError(self.convert.explain(error)) from None
+        except GridflowError as error:
+            raise type(error)(f": {error}" if not str(error).startswith(",") else str(error)) from None

@@ -1,0 +1,277 @@
+"""JSON files as Arrow batches: an object a line, or one array of objects.
+
+Values mean what ``values.plain`` writes: bytes are base64, moments ISO 8601, tensors nested lists, a MAP a list of
+pairs or an object. A key that an object does not have is a missing value; null is null.
+"""
+
+from __future__ import annotations
+
+import codecs
+import decimal
+import json
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ...errors import ColumnNotFound, GridflowError, SchemaError, UsageError, did_you_mean
+from ...schema import Type, from_arrow
+from ..arrow import cast_column
+from .source import ReadOptions, Reject, Source, chosen_columns, first_bad, with_defaults
+from .text import open_text, text_blocks
+from .values import Misfit, column_of_plain
+
+_BLOCK_BYTES = 1 << 20
+_BATCH_ROWS = 8192
+#: The line in which an object begins, and the object.
+_Item = tuple[int, dict[str, Any]]
+
+
+# An array, piece by piece: what may come next, and where each sign leads.
+_BEGIN, _FIRST, _ITEM, _AFTER, _END = "[", "an object or ]", "an object", ", or ]", "the end"
+_STEPS = {(_BEGIN, "["): _FIRST, (_FIRST, "]"): _END, (_AFTER, ","): _ITEM, (_AFTER, "]"): _END}
+
+
+def open_json(path: Path, options: ReadOptions) -> Source:
+    """Start to read a file. Without ``options.expected``: all keys of the first objects, with the types they show.
+
+    Raises:
+        UsageError: it is empty, or neither an array nor lines of objects.
+        SchemaError: an object cannot be read.
+    """
+    file, position, size = open_text(path)
+    reader = _Reader(path, options)
+    groups = reader.groups(text_blocks(file, "utf-8", _BLOCK_BYTES, path))
+    first = next(groups, None)
+    if first is None and not options.expected:
+        raise UsageError(f"{path} has no objects")
+    rows = [row for _, row in first or []]
+    reader.learn(rows)
+    return Source(reader.types, reader.schema, reader.batches(chain([first or []], groups)), None, size, position)
+
+
+class _Reader:
+    """One file: cuts it into objects and makes batches of them."""
+
+    def __init__(self, path: Path, options: ReadOptions):
+        self.path, self.options = path, options
+        self.types: dict[str, Type] = {}
+        self.schema = pa.schema([])
+        self.defaults: dict[str, pa.Array] = {}
+        self.names: dict[str, str] = {}  # an object's key -> the column
+        self.decoder = json.JSONDecoder(parse_float=_float)
+
+    # ---- text to objects ----
+
+    def groups(self, blocks: Iterator[bytes]) -> Iterator[list[_Item]]:
+        """The objects with their lines, some thousand at a time."""
+        group: list[_Item] = []
+        for item in self._items(blocks):
+            group.append(item)
+            if len(group) == _BATCH_ROWS:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _items(self, blocks: Iterator[bytes]) -> Iterator[_Item]:
+        first = next((b for b in blocks if b.strip()), None)
+        if first is None:
+            return
+        start = first.lstrip()[:1]
+        if start == b"{":
+            yield from self._lines(chain([first], blocks))
+        elif start == b"[":
+            yield from self._array(chain([first], blocks))
+        else:
+            raise UsageError(f"{self.path}: JSON of rows is an array of objects, or an object in each line")
+
+    def _lines(self, blocks: Iterator[bytes]) -> Iterator[_Item]:
+        rest, line = b"", 1
+        for block in chain(blocks, [b""]):
+            rest += block
+            end = rest.rfind(b"\n") + 1 if block else len(rest)
+            for text in rest[:end].split(b"\n")[: None if not block else -1]:
+                if text.strip():
+                    try:
+                        row = self._object(self.decoder.decode(text.decode()))
+                    except ValueError as error:
+                        self._refuse(line, _why(error), text.decode(errors="replace").rstrip("\r"))
+                    else:
+                        yield line, row
+                line += 1
+            rest = rest[end:]
+
+    def _array(self, blocks: Iterator[bytes]) -> Iterator[_Item]:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        text, at, line, state = "", 0, 1, _BEGIN
+        for block in chain(blocks, [b""]):
+            try:
+                text, at = text[at:] + decoder.decode(block, not block), 0
+            except UnicodeDecodeError as error:
+                raise self._error(line, f"it is not UTF-8: {error.reason}") from None
+            while True:
+                skipped = _skip_space(text, at)
+                line, at = line + text.count("\n", at, skipped), skipped
+                if at == len(text):
+                    break
+                step = _STEPS.get((state, text[at]))
+                if step is not None:
+                    state, at = step, at + 1
+                    continue
+                if state not in (_FIRST, _ITEM):
+                    raise self._error(line, f"expected {state}, found {text[at]}")
+                try:
+                    value, end = self.decoder.raw_decode(text, at)
+                except ValueError as error:
+                    if block:
+                        break  # it may go on in the next block
+                    raise self._error(line, _why(error)) from None
+                try:
+                    row = self._object(value)
+                except ValueError as error:
+                    self._refuse(line, str(error), text[at:end])
+                else:
+                    yield line, row
+                line, at, state = line + text.count("\n", at, end), end, _AFTER
+        if state != _END:
+            raise self._error(line, "the array does not end")
+
+    def _object(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValueError(f"a row is an object, not {json.dumps(value, default=str)[:40]}")
+        return value
+
+    def _error(self, line: int, why: str) -> SchemaError:
+        return SchemaError(f"{self.path}, line {line}: {why}")
+
+    def _refuse(self, line: int, why: str, text: str) -> None:
+        error = self._error(line, why)
+        if self.options.reject is None:
+            raise error
+        self.options.reject(Reject(line, error, text))
+
+    # ---- objects to batches ----
+
+    def learn(self, rows: list[dict[str, Any]]) -> None:
+        """Decide the columns and their types."""
+        keys = list(dict.fromkeys(key for row in rows for key in row))
+        names = list(self.options.expected) or chosen_columns(keys, self.options, self.path)
+        self.names = {name: name for name in names}
+        for name in names:
+            self.types[name] = self.options.wanted(name) or self._guess(name, [row.get(name) for row in rows])
+        self.schema = pa.schema([(n, t.arrow()) for n, t in self.types.items()])
+        found = {name: self.options.default(name) for name in names}
+        self.defaults = {name: default for name, default in found.items() if default is not None}
+
+    def _guess(self, name: str, values: list[Any]) -> Type:
+        try:
+            found = pa.array([_without_decimals(v) for v in values]).type
+            return Type("STRING") if pa.types.is_null(found) else from_arrow(found)
+        except (pa.ArrowException, SchemaError) as error:
+            raise SchemaError(f"{self.path}, column {name}: {error}") from None
+
+    def batches(self, groups: Iterator[list[_Item]]) -> Iterator[pa.RecordBatch]:
+        for items in groups:
+            try:
+                yield self._batch(items, 0, len(items))
+            except GridflowError:
+                yield from self._parts(items)
+
+    def _parts(self, items: list[_Item]) -> Iterator[pa.RecordBatch]:
+        """The objects that fit; the others are refused."""
+        attempt = partial(self._batch, items)
+        if self.options.reject is None:
+            row, error = first_bad(len(items), attempt)
+            raise type(error)(f"{self.path}, line {items[row][0]}{error}")
+        ranges = [(0, len(items))]
+        while ranges:
+            begin, end = ranges.pop()
+            try:
+                yield attempt(begin, end)
+            except GridflowError as error:
+                if end - begin > 1:
+                    middle = (begin + end) // 2
+                    ranges += [(middle, end), (begin, middle)]
+                    continue
+                line, row = items[begin]
+                found = type(error)(f"{self.path}, line {line}{error}")
+                self.options.reject(Reject(line, found, json.dumps(row, default=float, ensure_ascii=False)))
+
+    def _batch(self, items: list[_Item], begin: int, end: int) -> pa.RecordBatch:
+        rows = [row for _, row in items[begin:end]]
+        columns: dict[str, list[Any]] = {name: [None] * len(rows) for name in self.types}
+        missing: dict[str, list[bool]] = {name: [True] * len(rows) for name in self.defaults}
+        for number, row in enumerate(rows):
+            for key, value in row.items():
+                name = self.names.get(key) or self._name(key)
+                if name:
+                    columns[name][number] = value
+                    if name in missing:
+                        missing[name][number] = False
+        arrays = [self._column(name, values, missing.get(name)) for name, values in columns.items()]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        try:
+            return self.options.finish(batch)
+        except GridflowError as error:
+            raise type(error)(f": {error}") from None
+
+    def _name(self, key: str) -> str | None:
+        """The column of a key that was not seen before; None for one that is not read."""
+        if self.options.pick is not None:
+            try:
+                picked = self.options.pick([key])
+            except GridflowError as error:
+                raise type(error)(f": {error}") from None
+            if not picked:
+                return None
+            found = [n for n in self.types if n.upper() == key.upper()]
+            if len(found) == 1:
+                self.names[key] = found[0]
+                return found[0]
+        elif self.options.columns:
+            return None
+        raise ColumnNotFound(f": no column {key} in the objects before it; {did_you_mean(key, self.types)}")
+
+    def _column(self, name: str, values: list[Any], missing: list[bool] | None) -> pa.Array:
+        t = self.types[name]
+        try:
+            array = column_of_plain(values, t)
+        except Misfit as error:
+            advice = self.options.advice.format(name)
+            raise SchemaError(f", column {name} {t.text()}: {error.why}{advice}") from None
+        if missing is None or not any(missing):
+            return array
+        default = cast_column(self.defaults[name], t, f"column {name}")
+        return with_defaults(array, pa.array(missing), default)
+
+
+def _float(text: str) -> float | decimal.Decimal:
+    """A number as it is written: a DECIMAL column may want all of its digits."""
+    number = float(text)
+    return number if len(text) < 16 else decimal.Decimal(text)
+
+
+def _without_decimals(value: Any) -> Any:
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    if isinstance(value, list):
+        return [_without_decimals(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _without_decimals(v) for k, v in value.items()}
+    return value
+
+
+def _skip_space(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def _why(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON: {error.msg} at character {error.colno}"
+    return f"it is not UTF-8: {error.reason}" if isinstance(error, UnicodeDecodeError) else str(error)

@@ -1,0 +1,43 @@
+"""Arrow batches as JSON: an object a line, or one array."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from ...schema import Type
+from .values import plain_column
+from .writing import WriteOptions
+
+_BATCH_ROWS = 4096
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class JsonWriter:
+    """Writes objects whose values are what ``values.plain`` says; a null is null."""
+
+    def __init__(self, file: Any, schema: pa.Schema, types: Sequence[Type | None], options: WriteOptions):
+        self.file, self.names, self.types, self.array = file, schema.names, types, options.array
+        self.before = "[" if self.array else ""
+        self.between = ",\n" if self.array else "\n"
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write some rows."""
+        for start in range(0, batch.num_rows, _BATCH_ROWS):
+            part = batch.slice(start, _BATCH_ROWS)
+            columns = [plain_column(c, t) for c, t in zip(part.columns, self.types, strict=True)]
+            rows = (_encode(dict(zip(self.names, row, strict=True))) for row in zip(*columns, strict=True))
+            self.file.write((self.before + self.between.join(rows)).encode())
+            self.before = self.between
+
+    def close(self) -> None:
+        """Write what comes last."""
+        empty = self.before in ("", "[")
+        if self.array:
+            self.file.write(b"[]\n" if empty else b"]\n")
+        elif not empty:
+            self.file.write(b"\n")
+        self.file.close()

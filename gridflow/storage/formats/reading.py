@@ -1,0 +1,117 @@
+"""Files that can be read, and how: their format is found and its reader started."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from ...errors import GridCorruptError, SchemaError, UsageError
+from .source import ReadOptions, Source
+
+FORMATS = ("csv", "json", "parquet", "arrow", "tfrecord", "npz")
+_SUFFIXES = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".arrows": "arrow",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
+    ".tfrec": "tfrecord",
+    ".npz": "npz",
+}
+_MAGIC = {b"PAR1": "parquet", b"ARRO": "arrow", b"PK\x03\x04": "npz", b"\xff\xff\xff\xff": "arrow"}
+
+
+def format_of_name(path: Path) -> str | None:
+    """The format that a file's name tells, also of ``x.csv.gz``; None if it does not."""
+    for suffix in reversed(path.suffixes[-2:]):
+        if suffix.lower() in _SUFFIXES:
+            return _SUFFIXES[suffix.lower()]
+    return None
+
+
+def detect_format(path: Path, option: str = "--format csv") -> str:
+    """The format of a file that is there, by its name or else by its first bytes.
+
+    Args:
+        option: how the caller's user would say it.
+
+    Raises:
+        UsageError: neither tells.
+    """
+    found = format_of_name(path)
+    if found is not None:
+        return found
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic in _MAGIC:
+        return _MAGIC[magic]
+    raise UsageError(f"{path}: what format is this? say it, for example {option}; there are {', '.join(FORMATS)}")
+
+
+def open_source(path: Path, form: str, options: ReadOptions) -> Source:
+    """Start to read a file of one of ``FORMATS``.
+
+    Raises:
+        UsageError: the file has no such column, or not this format.
+        SchemaError: a value does not fit; says where. Also while the batches are read.
+        GridCorruptError: the file is damaged. Also while the batches are read.
+    """
+    try:
+        source = _open(path, form, options)
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{path} cannot be read as {form}: {error}") from None
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        raise _damaged(path, error) from None
+    source.batches = _with_file_name(source.batches, path)
+    return source
+
+
+def _open(path: Path, form: str, options: ReadOptions) -> Source:
+    if form == "csv":
+        from .csv_reader import open_csv
+
+        return open_csv(path, options)
+    if form == "json":
+        from .json_reader import open_json
+
+        return open_json(path, options)
+    if form == "tfrecord":
+        from .tfrecord import open_tfrecord
+
+        return open_tfrecord(path, options)
+    if form == "npz":
+        from .npz import open_npz
+
+        return open_npz(path, options)
+    from .columnar import open_arrow, open_parquet
+
+    return open_parquet(path, options) if form == "parquet" else open_arrow(path, options)
+
+
+def _with_file_name(batches: Iterator[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
+    """Errors that come while a file is read name the file."""
+    try:
+        yield from batches
+    except pa.ArrowInvalid as error:
+        raise SchemaError(f"{path}: {error}") from None
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> Exception:
+    """What a failed read is: ours passes, the file may not be there, else it is damaged."""
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
+        return UsageError(f"{path} cannot be read: {error.strerror or error}")
+    return GridCorruptError(f"{path}: {error}", str(path))

@@ -1,0 +1,121 @@
+"""Arrow batches as TFRecord files of ``tf.train.Example``.
+
+| column | feature |
+|---|---|
+| BOOL, INT8 to UINT64 | int64_list; a UINT64 from 2^63 does not fit |
+| FLOAT16, FLOAT32, FLOAT64 | float_list, which has 32 bits |
+| STRING, BINARY | bytes_list |
+| a tensor of UINT8, BOOL, FLOAT64, UINT64 | bytes_list with its bytes, as tf.io.decode_raw takes them |
+| another tensor | the list of its numbers |
+| a LIST of scalars that are not null | a list of as many |
+| UUID | its 16 bytes; DECIMAL, dates and times as text, other nested values as JSON |
+
+A null is a feature that is not there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..._native.formats import frame
+from ...errors import SchemaError
+from ...schema import FLOATS, INTEGERS, Type
+from ..values import to_python
+from .examples import example_class
+from .tfrecord import is_json
+from .values import plain_column
+
+_BATCH_ROWS = 1024
+_RAW = ("UINT8", "BOOL", "FLOAT64", "UINT64")
+#: A feature's list, and for each row its values; None for a null.
+_Feature = tuple[str, list[Any]]
+
+
+class TFRecordWriter:
+    """Writes one Example for each row."""
+
+    def __init__(self, file: Any, schema: pa.Schema, types: Sequence[Type | None]):
+        self.file, self.names, self.types = file, schema.names, types
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write some rows."""
+        for start in range(0, batch.num_rows, _BATCH_ROWS):
+            part = batch.slice(start, _BATCH_ROWS)
+            self.file.write(frame(self._records(part)))
+
+    def _records(self, batch: pa.RecordBatch) -> list[bytes]:
+        example = example_class()
+        columns = zip(self.names, batch.columns, self.types, strict=True)
+        features = [(name, *_feature(column, t)) for name, column, t in columns]
+        records = []
+        for row in range(batch.num_rows):
+            made = example()
+            target = made.features.feature
+            for name, kind, values in features:
+                value = values[row]
+                if value is None:
+                    continue
+                found = getattr(target[name], kind)
+                try:
+                    found.value.extend(value)
+                except (ValueError, TypeError):
+                    raise SchemaError(f"column {name}: {value[0]} does not fit the 64 bits of an int64_list") from None
+                if not len(value):
+                    found.SetInParent()  # an empty list is there, unlike a null
+            records.append(made.SerializeToString())
+        return records
+
+    def close(self) -> None:
+        """Write what comes last."""
+        self.file.close()
+
+
+def _feature(array: pa.Array, t: Type | None) -> _Feature:
+    if t is None:
+        return "bytes_list", [None if v is None else [str(v).encode()] for v in to_python(array)]
+    if t.kind == "TENSOR":
+        return _tensors(array, t)
+    if t.kind == "LIST" and not is_json(t):
+        item = t.children[0][1]
+        kind, convert = _scalar(item)
+        return kind, [None if v is None else [convert(x) for x in v] for v in to_python(array)]
+    if t.children or t.kind in ("DECIMAL", "DATE", "TIME", "TIMESTAMP"):
+        texts = plain_column(array, t)
+        encode = (lambda v: json.dumps(v, ensure_ascii=False).encode()) if t.children else str.encode
+        return "bytes_list", [None if v is None else [encode(v)] for v in texts]
+    if t.kind == "UUID" and isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    kind, convert = _scalar(t)
+    return kind, [None if v is None else [convert(v)] for v in to_python(array)]
+
+
+def _scalar(t: Type) -> tuple[str, Callable[[Any], Any]]:
+    """The list that holds such values, and how one gets into it."""
+    if t.kind in INTEGERS or t.kind == "BOOL":
+        return "int64_list", int
+    if t.kind in FLOATS:
+        return "float_list", float
+    if t.kind in ("BINARY", "UUID"):
+        return "bytes_list", lambda v: v if isinstance(v, bytes) else v.bytes
+    return "bytes_list", lambda v: str(v).encode()
+
+
+def _tensors(array: pa.Array, t: Type) -> _Feature:
+    storage = array.storage if isinstance(array, pa.ExtensionArray) else array
+    size = t.size
+    flat = storage.values.slice(storage.offset * size, len(storage) * size)
+    if flat.null_count:  # only under rows that are null themselves
+        flat = flat.fill_null(0)
+    numbers = np.ascontiguousarray(flat.to_numpy(zero_copy_only=False)).reshape(len(storage), size)
+    raw = t.element in _RAW
+    kind = "bytes_list" if raw else "float_list" if t.element in FLOATS else "int64_list"
+    if kind == "float_list":
+        numbers = numbers.astype(np.float32)
+    rows = [[row.tobytes()] if raw else row for row in numbers]
+    valid = storage.is_valid().to_pylist()
+    return kind, [row if ok else None for row, ok in zip(rows, valid, strict=True)]

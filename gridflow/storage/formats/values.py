@@ -1,0 +1,287 @@
+"""Values as JSON holds them, and back: in JSON files, in the nested cells of CSV, in what programs are shown."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import decimal
+import math
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ...errors import SchemaError, did_you_mean
+from ...schema import FLOATS, INTEGERS, Type
+from ..moments import read_date, read_moment, read_time
+from ..values import to_python
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it, the same in every release.
+
+    An integer is a number with all its digits, a DECIMAL text with all of its; bytes are base64; dates, times and
+    intervals are ISO 8601; a UUID is text, a tensor nested lists, a MAP a list of [key, value]; a float that JSON
+    does not have is "NaN", "Infinity" or "-Infinity".
+
+    >>> plain({"A": b"abc", "B": decimal.Decimal("1.50"), "C": math.nan})
+    {'A': 'YWJj', 'B': '1.50', 'C': 'NaN'}
+    """
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (dt.datetime, np.datetime64)):
+        return moment_text(value)
+    if isinstance(value, (dt.date, dt.time)):
+        return value.isoformat()
+    if isinstance(value, (dt.timedelta, pa.MonthDayNano)):  # the latter is a tuple, too
+        return duration_text(value)
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
+    return str(value)  # a UUID, say
+
+
+def moment_text(value: dt.datetime | np.datetime64) -> str:
+    """ISO 8601; without a fraction that is nought."""
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    text = str(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def duration_text(value: dt.timedelta | pa.MonthDayNano) -> str:
+    """An interval as ISO 8601 writes it: P1M2DT3.5S."""
+    if isinstance(value, dt.timedelta):
+        months, days, seconds = 0, value.days, decimal.Decimal(value.seconds * 10**6 + value.microseconds) / 10**6
+    else:
+        months, days, seconds = value.months, value.days, decimal.Decimal(value.nanoseconds) / 10**9
+    parts = "".join(f"{count}{unit}" for count, unit in ((months, "M"), (days, "D")) if count)
+    time = f"T{format(seconds.normalize(), 'f')}S" if seconds else ""
+    return f"P{parts}{time}" if parts or time else "PT0S"
+
+
+def plain_column(array: pa.Array, dtype: Type | None) -> list[Any]:
+    """A column's values as JSON holds them; ``dtype`` says what Arrow's type does not."""
+    if pa.types.is_float16(array.type) or pa.types.is_float32(array.type):
+        # With their own digits: 0.1 and not 0.10000000149011612.
+        texts = array.cast(pa.float32()).cast(pa.string()).to_pylist()
+        return [None if text is None else plain(float(text)) for text in texts]
+    if dtype is None or not _says_more(dtype):
+        return [plain(v) for v in to_python(_storage(array), pairs=True)]
+    return [_plain_typed(v, dtype) for v in to_python(_storage(array), pairs=True)]
+
+
+def _storage(array: pa.Array) -> pa.Array:
+    """Tensors as flat lists: pyarrow makes one numpy array after the other of them."""
+    return array.storage if isinstance(array.type, pa.FixedShapeTensorType) else array
+
+
+def _says_more(t: Type) -> bool:
+    return t.kind in ("TENSOR", "UUID") or any(_says_more(child) for _, child in t.children)
+
+
+def _plain_typed(value: Any, t: Type) -> Any:
+    if value is None:
+        return None
+    if t.kind == "TENSOR":
+        return plain(np.asarray(value, t.dtype).reshape(t.shape))
+    if t.kind == "UUID":
+        return str(uuid.UUID(bytes=value) if isinstance(value, bytes) else value)
+    if t.kind == "LIST":
+        return [_plain_typed(v, t.children[0][1]) for v in value]
+    if t.kind == "STRUCT":
+        return {name: _plain_typed(value[name], child) for name, child in t.children}
+    if t.kind == "MAP":
+        (_, key), (_, item) = t.children
+        return [[_plain_typed(k, key), _plain_typed(v, item)] for k, v in value]
+    return plain(value)
+
+
+def column_of_plain(values: Sequence[Any], t: Type) -> pa.Array:
+    """JSON's values as a column in the layout of segments.
+
+    Raises:
+        Misfit: the first value that does not fit, and its row.
+    """
+    read = reader_of(t)
+    result = []
+    for row, value in enumerate(values):
+        try:
+            result.append(None if value is None else read(value))
+        except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError) as error:
+            raise Misfit(row, _why(value, error)) from None
+    try:
+        return pa.array(result, t.arrow())
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        for row, value in enumerate(result):
+            try:
+                pa.array([value], t.arrow())
+            except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+                raise Misfit(row, f"{shown(values[row])} does not fit: {error}") from None
+        raise
+
+
+class Misfit(Exception):
+    """A value does not fit its column: ``row`` counts from 0, ``why`` goes on from the column's name."""
+
+    def __init__(self, row: int, why: str):
+        super().__init__(why)
+        self.row, self.why = row, why
+
+
+def _why(value: Any, error: Exception) -> str:
+    why = f": {error}" if isinstance(error, SchemaError) else ""
+    return f"{shown(value)} does not fit{why}"
+
+
+def shown(value: Any) -> str:
+    """A value for a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def reader_of(t: Type) -> Callable[[Any], Any]:
+    """What makes of one of JSON's values, which is not null, what ``pa.array`` takes for the type."""
+    if t.kind == "TENSOR":
+        return lambda value: _tensor(value, t)
+    if t.kind == "TIMESTAMP":
+        return lambda value: _moment(value, t)
+    if t.kind == "LIST":
+        item = _optional(t.children[0][1])
+        return lambda value: [item(v) for v in _listed(value)]
+    if t.kind == "STRUCT":
+        return _struct_reader(t)
+    if t.kind == "MAP":
+        key, item = reader_of(t.children[0][1]), _optional(t.children[1][1])
+        return lambda value: [(key(k), item(v)) for k, v in (value.items() if isinstance(value, dict) else value)]
+    return _READERS[t.kind]
+
+
+def _optional(t: Type) -> Callable[[Any], Any]:
+    read = reader_of(t)
+
+    def optional(value: Any) -> Any:
+        if value is None:
+            if not t.nullable:
+                raise SchemaError("a null is not allowed in it")
+            return None
+        return read(value)
+
+    return optional
+
+
+def _struct_reader(t: Type) -> Callable[[Any], Any]:
+    fields = {name: _optional(child) for name, child in t.children}
+
+    def read(value: Any) -> Any:
+        for name in value.keys() - fields.keys():
+            raise SchemaError(f"no field {name}; {did_you_mean(name, fields)}")
+        return {name: field(value.get(name)) for name, field in fields.items()}
+
+    return read
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError
+    return value
+
+
+def _bool(value: Any) -> bool:
+    if value in (0, 1):
+        return bool(value)
+    raise ValueError
+
+
+def _int(value: Any) -> int:
+    number = int(value) if not isinstance(value, (bool, str)) else None
+    if number is None or number != value:
+        raise ValueError
+    return number
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError
+    return float(value)
+
+
+def _decimal(value: Any) -> decimal.Decimal:
+    if isinstance(value, bool):
+        raise ValueError
+    return decimal.Decimal(repr(value) if isinstance(value, float) else value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def _bytes(value: Any) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise SchemaError("bytes are written in base64") from None
+
+
+def _date(value: Any) -> Any:
+    try:
+        return read_date(value)
+    except ValueError:  # beyond the year 9999
+        return int(np.datetime64(_text(value), "D").astype(np.int64))
+
+
+def _moment(value: Any, t: Type) -> int:
+    """A timestamp as its number in the type's unit."""
+    try:
+        moment = read_moment(value)
+    except ValueError:  # beyond the year 9999
+        moment = np.datetime64(_text(value))
+    if isinstance(moment, dt.datetime) and moment.tzinfo is not None:
+        moment = moment.astimezone(dt.timezone.utc).replace(tzinfo=None)
+    exact = np.datetime64(moment)
+    stored = exact.astype(f"datetime64[{t.unit}]")
+    if stored != exact:
+        raise SchemaError(f"it is finer than {t.text()} holds")
+    return int(stored.astype(np.int64))
+
+
+def _tensor(value: Any, t: Type) -> np.ndarray:
+    array = np.asarray(value)
+    if array.shape != t.shape:
+        raise SchemaError(f"shape {list(array.shape)} is not {list(t.shape)}")
+    if array.dtype.kind in "UO" and t.dtype.kind == "f":  # NaN and Infinity are text, and a Decimal may be there
+        array = array.astype(np.float64)
+    if (array.dtype.kind == "b") != (t.element == "BOOL") or array.dtype.kind not in "biuf":
+        raise SchemaError(f"a number in it is no {t.element}")
+    with np.errstate(all="ignore"):
+        stored = array.astype(t.dtype)
+    if t.dtype.kind != "f" and not np.array_equal(stored, array):
+        raise SchemaError(f"a number in it does not fit {t.element}")
+    return stored.reshape(-1).view(np.uint8) if t.element == "BOOL" else stored.reshape(-1)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "BOOL": _bool,
+    **dict.fromkeys(INTEGERS, _int),
+    **dict.fromkeys(FLOATS, _float),
+    "DECIMAL": _decimal,
+    "STRING": _text,
+    "BINARY": _bytes,
+    "DATE": _date,
+    "TIME": read_time,
+    "UUID": lambda value: uuid.UUID(value).bytes,
+}
