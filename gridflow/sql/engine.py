@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 # GLOBAL, because each thread's connection starts from the global settings.
 _SETTINGS = (
@@ -34,6 +35,9 @@ _CONFIG = {
     "autoload_known_extensions": "false",
     "temp_directory": "",  # nothing of a grid is written elsewhere
 }
+# To DuckDB a NaN is greater than any number. DuckDB 1 (for Python 3.10) has pyarrow apply what it can of a WHERE, to
+# which a NaN compares as false: so it gets a copy of a table that has one.
+_MISSES_NAN = duckdb.__version__.startswith("1.")
 # Types whose Arrow form only DuckDB knows: they leave as text.
 _AS_TEXT = ("TIME WITH TIME ZONE", "BIT", "BIGNUM", "UHUGEINT", "VARINT", "VARIANT", "GEOMETRY")
 
@@ -77,13 +81,17 @@ def run(sql: str, tables: Mapping[str, pa.Table], params: Mapping[str, Any] | No
         duckdb.Error: as DuckDB says it; ``problems.translate`` makes it ours.
     """
     con = connection()
-    registered = []
+    registered, copied = [], []
     thread = threading.get_ident()
     _busy[thread] = con
     try:
         for name, table in tables.items():
-            con.register(name, table)
-            registered.append(name)
+            mapped = f"{name} mapped" if _MISSES_NAN and _has_nan(table) else name
+            con.register(mapped, table)
+            registered.append(mapped)
+            if mapped != name:
+                con.execute(f'CREATE TEMP TABLE "{name}" AS FROM "{mapped}"')
+                copied.append(name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             relation = con.sql(sql, params=dict(params)) if params else con.sql(sql)
@@ -94,6 +102,8 @@ def run(sql: str, tables: Mapping[str, pa.Table], params: Mapping[str, Any] | No
             return relation.to_arrow_table()
     finally:
         _busy.pop(thread, None)
+        for name in copied:
+            con.execute(f'DROP TABLE "{name}"')
         for name in registered:
             con.unregister(name)
 
@@ -104,6 +114,14 @@ def interrupt(thread: int) -> bool:
     if found is not None:
         found.interrupt()
     return found is not None
+
+
+def _has_nan(table: pa.Table) -> bool:
+    """Whether there is a NaN in a column, or in a field of one."""
+    while any(pa.types.is_struct(field.type) for field in table.schema):
+        table = table.flatten()
+    floats = (c for c in table.columns if pa.types.is_float32(c.type) or pa.types.is_float64(c.type))
+    return any(pc.any(pc.is_nan(column)).as_py() for column in floats)
 
 
 def _readable(name: str, dtype: Any) -> str:

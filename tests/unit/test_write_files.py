@@ -14,12 +14,18 @@ from strategies import as_row, key_parts, same, schemas, values
 
 from gridflow.errors import UsageError
 from gridflow.schema import Schema, Type
-from gridflow.sql.to_engine import arrow_of_rows
+from gridflow.sql.to_engine import arrow_column
 from gridflow.storage.arrow import to_columns, user_schema
 from gridflow.storage.formats.reading import detect_format, open_source
 from gridflow.storage.formats.source import CsvStyle, ReadOptions
 from gridflow.storage.formats.writing import WriteOptions, write_file
 from gridflow.storage.values import to_python
+
+
+def arrow_of_rows(schema: Schema, rows: list) -> pa.Table:
+    columns = [arrow_column([row[i] for row in rows], column.type) for i, column in enumerate(schema.columns)]
+    return pa.Table.from_arrays(columns, names=schema.names)
+
 
 STYLES = [
     CsvStyle(null="", base64=True),
