@@ -13,19 +13,14 @@ from hypothesis import strategies as st
 from strategies import as_row, key_parts, same, schemas, values
 
 from gridflow.errors import UsageError
-from gridflow.schema import Schema, Type
+from gridflow.schema import Schema, Type, parse_type
 from gridflow.sql.to_engine import arrow_column
 from gridflow.storage.arrow import to_columns, user_schema
 from gridflow.storage.formats.reading import detect_format, open_source
 from gridflow.storage.formats.source import CsvStyle, ReadOptions
+from gridflow.storage.formats.values import column_of_plain
 from gridflow.storage.formats.writing import WriteOptions, write_file
 from gridflow.storage.values import to_python
-
-
-def arrow_of_rows(schema: Schema, rows: list) -> pa.Table:
-    columns = [arrow_column([row[i] for row in rows], column.type) for i, column in enumerate(schema.columns)]
-    return pa.Table.from_arrays(columns, names=schema.names)
-
 
 STYLES = [
     CsvStyle(null="", base64=True),
@@ -34,6 +29,12 @@ STYLES = [
     CsvStyle(null="-", base64=True, delimiter="0", charset="utf-16"),
 ]
 PLAIN = WriteOptions()
+
+
+def arrow_of_rows(schema: Schema, rows: list) -> pa.Table:
+    """Rows as a table: one value for each column, as ``Table.get`` gives them."""
+    columns = [arrow_column([row[i] for row in rows], c.type) for i, c in enumerate(schema.columns)]
+    return pa.Table.from_arrays(columns, names=schema.names)
 
 
 def written(path: Path, schema: Schema, rows: pa.Table, options: WriteOptions = PLAIN) -> Path:
@@ -190,3 +191,8 @@ def test_csv_is_quoted_where_it_must_be(tmp_path):
     style = CsvStyle(null="NULL", quote=None, escape="\\", header=False)
     path = written(tmp_path / "b.csv.gz", schema, rows.slice(0, 3), WriteOptions(csv=style))
     assert gzip.decompress(path.read_bytes()) == b'0,plain\n1,a "b"\n2,a\\,b\n'
+
+
+def test_numbers_of_a_tensor_on_both_sides_of_2_63_stay_as_they_are():
+    tensors = [[0, 2**64 - 1], [1, 2**63 + 1]]
+    assert column_of_plain(tensors, parse_type("UINT64[2]")).to_pylist() == tensors

@@ -263,6 +263,9 @@ def _tensor(value: Any, t: Type) -> np.ndarray:
     array = np.asarray(value)
     if array.shape != t.shape:
         raise SchemaError(f"shape {list(array.shape)} is not {list(t.shape)}")
+    if array.dtype.kind in "fO" and t.dtype.kind == "u":  # numpy makes floats of numbers below and from 2^63
+        exact = np.asarray(value, object)
+        array = exact.astype(t.dtype) if all(type(v) is int for v in exact.flat) else array
     if array.dtype.kind in "UO" and t.dtype.kind == "f":  # NaN and Infinity are text, and a Decimal may be there
         array = array.astype(np.float64)
     if (array.dtype.kind == "b") != (t.element == "BOOL") or array.dtype.kind not in "biuf":
