@@ -12,6 +12,7 @@ cdef class Changes:
     cdef object codec
     cdef TableCut base
     cdef shared_ptr[MemoryTable] own
+    cdef shared_ptr[MemoryTable] saved
     cdef shared_ptr[const TableSnapshot] shown
     cdef bint stale
     cdef readonly bint live

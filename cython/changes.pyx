@@ -15,7 +15,7 @@ from gridflow._native.snapshot cimport wrap as wrap_snapshot
 from gridflow._native.status cimport check
 from gridflow._native.store cimport TableStore
 
-from gridflow.errors import SchemaError
+from gridflow.errors import SchemaError, TransactionConflictError
 
 cdef enum:
     OPERATION_HEADER = 12
@@ -78,6 +78,8 @@ cdef class Changes:
             return not entry.removed()
         if self.live:
             self.table.now(&self.base)
+            if self.codec is not self.table.codec:
+                raise TransactionConflictError(f"table {(<RowCodec>self.codec).table} has got other columns")
             check(self.base.Digest(<const uint8_t*>key.data(), key.size(), &digest))
             self.seen.insert(pair[string, uint64_t](key, digest))  # what it has seen first counts
         return self.base.Find(hash, <const uint8_t*>key.data(), key.size(), value, segment, row)
@@ -113,6 +115,17 @@ cdef class Changes:
             if header.value_bytes != GF_LOG_REMOVE:
                 at += header.value_bytes
         return 0
+
+    def save(self):
+        """Remembers what was changed so far, for ``restore``."""
+        self.saved = make_shared[MemoryTable]()
+        self.saved.get()[0] = self.own.get()[0]
+
+    def restore(self):
+        """Forgets what was changed since ``save``."""
+        self.own = self.saved
+        self.saved.reset()
+        self.stale = True
 
     def put_all(self, rows, bint insert=False):
         """Writes (key, value) pairs; with ``insert`` none of them if a key is there already or twice among them.

@@ -33,6 +33,7 @@ cdef class Store:
     cdef int make_room(self, uint64_t payload, bint frees) except -1
     cdef int append(self, string& payload, const uint8_t** at, bint frees) except -1
     cdef int commit(self, string& payload, bint frees, TableStore table) except -1
+    cdef int check_columns(self, TableStore table, dict columns) except -1
     cdef int rotate(self, uint64_t payload, uint64_t spare) except -1
     cdef int follow(self) except -1
     cdef int reload(self) except -1

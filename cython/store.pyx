@@ -237,6 +237,7 @@ cdef class Store:
         cdef const uint64_t* seen = <const uint64_t*>PyBytes_AS_STRING(digests)
         cdef gf_log_operation header
         cdef TableStore table = None
+        cdef RowCodec codec
         cdef TableCut now
         cdef uint64_t digest
         cdef size_t count = 0, all_bytes
@@ -259,6 +260,7 @@ cdef class Store:
                     raise TableNotFound("a table that the transaction has written was dropped meanwhile")
                 if table not in tables:
                     tables.append(table)
+                    self.check_columns(table, columns)
             check(CheckKey(table.codec.schema, p + OPERATION_HEADER, header.key_bytes))
             if header.value_bytes != GF_LOG_REMOVE:
                 check(CheckValue(table.codec.schema, p + OPERATION_HEADER + header.key_bytes, header.value_bytes))
@@ -277,10 +279,7 @@ cdef class Store:
                 quiet = quiet and (mine or table.exclusive == 0) and not table.dropped
             quiet = quiet and not self.closing
         for table in tables:
-            if columns.get(table.table_id) != table.codec.digest:
-                raise TransactionConflictError(
-                    f"table {table.codec.table} has got other columns since the transaction began; nothing of it was applied"
-                )
+            self.check_columns(table, columns)
         p = start
         table = None
         while p < end:
@@ -290,7 +289,8 @@ cdef class Store:
                 table.now(&now)
             check(now.Digest(p + OPERATION_HEADER, header.key_bytes, &digest))
             if digest != seen[0]:
-                key = table.codec.decode_key(p + OPERATION_HEADER)
+                codec = table.codec
+                key = codec.decode_key(p + OPERATION_HEADER)
                 raise TransactionConflictError(
                     f"table {table.codec.table}: the row under key {key!r} was changed by somebody else since the "
                     "transaction began; nothing of the transaction was applied, run it again"
@@ -304,6 +304,14 @@ cdef class Store:
         now.memory.clear()
         for table in tables:
             table.flush_if_behind()
+
+    cdef int check_columns(self, TableStore table, dict columns) except -1:
+        """Raises if what a transaction has written was encoded for other columns than the table has."""
+        if columns.get(table.table_id) != table.codec.digest:
+            raise TransactionConflictError(
+                f"table {table.codec.table} has got other columns since the transaction began; nothing of it was applied"
+            )
+        return 0
 
     cdef int rotate(self, uint64_t payload, uint64_t spare) except -1:
         cdef shared_ptr[LogFile] fresh
@@ -409,12 +417,13 @@ cdef class Store:
             if committed == self.followed:
                 return 0
             status = self.replay.Run(committed, False, &self.targets)
+            if generation != self.control.get().generation():
+                continue  # what was read may be of other columns
             if status.code != Code.kNotFound:
                 check(status)
-            # If nothing moved meanwhile, what could not be found in the log is in segments, or was torn with its owner.
-            if self.replay.next_lsn() > committed or generation == self.control.get().generation():
-                self.followed = committed
-                return 0
+            # What could not be found in the log is in segments, or was torn with its owner.
+            self.followed = committed
+            return 0
         raise InternalError("the grid changes faster than it can be followed")
 
     cdef int reload(self) except -1:
@@ -424,21 +433,46 @@ cdef class Store:
         cdef shared_ptr[const TableSnapshot] snapshot
         cdef Status status
         cdef uint64_t generation
+        cdef vector[shared_ptr[const TableSnapshot]] opened
+        cdef size_t i
         for _ in range(1000):
             generation = self.control.get().generation()
+            # What runs Python comes first: another thread may reload meanwhile.
+            tables = list(self.tables.values())
+            codecs = []
+            opened.clear()
+            for table in tables:
+                snapshot.reset()
+                codec = None
+                status = TableSnapshot.Open(self.home, table.table_id, &snapshot)
+                if status.code != Code.kNotFound:
+                    check(status)
+                    if snapshot.get().schema().Serialize() != table.codec.schema.Serialize():
+                        codec = RowCodec(schema_from_native(snapshot.get().schema()), table.codec.table)
+                opened.push_back(snapshot)
+                codecs.append(codec)
+            if generation != self.control.get().generation() or tables != list(self.tables.values()):
+                continue
+            known = True
+            for i in range(opened.size()):
+                table = tables[i]
+                if opened[i].get() != NULL and codecs[i] is None:
+                    known = known and opened[i].get().schema().Serialize() == table.codec.schema.Serialize()
+            if not known:  # another thread has got it other columns since
+                continue
             self.followed = ALL_RECORDS
             del self.replay
             self.replay = NULL
             self.targets.clear()
-            for table in list(self.tables.values()):
-                status = TableSnapshot.Open(self.home, table.table_id, &snapshot)
-                if status.code == Code.kNotFound:
+            for i in range(opened.size()):
+                table = tables[i]
+                snapshot = opened[i]
+                if snapshot.get() == NULL:
                     table.dropped = True
                     continue
-                check(status)
                 table.current = snapshot
                 if snapshot.get().schema().Serialize() != table.codec.schema.Serialize():
-                    table.take_codec(RowCodec(schema_from_native(snapshot.get().schema()), table.codec.table))
+                    table.take_codec(codecs[i])
                 table.active = make_shared[MemoryTable]()
                 target.flushed_lsn = snapshot.get().manifest().flushed_lsn
                 target.schema = &table.codec.schema
@@ -446,9 +480,8 @@ cdef class Store:
                 self.targets[table.table_id] = target
             self.replay = new LogReplay(self.home + <string>b"/log")
             status = self.replay.Run(self.control.get().committed_lsn(), False, &self.targets)
-            if status.code != Code.kNotFound:  # a file that went while we looked: the generation has changed
-                check(status)
             if self.control.get().generation() == generation:
+                check(status)
                 self.generation = generation
                 return 0
         raise InternalError("the grid changes faster than it can be read")
@@ -555,12 +588,13 @@ cdef class TableStore:
         # Decoding runs Python, and so other threads: a flush may drop what is read meanwhile, and the log with it.
         cdef shared_ptr[const TableSnapshot] snapshot
         cdef shared_ptr[MemoryTable] active, frozen
+        cdef RowCodec codec = self.codec  # a reference: with other columns the table gets another one
         if where == IN_SEGMENT:
             snapshot = self.current
-            return self.codec.decode_row(snapshot.get().columns(segment), row)
+            return codec.decode_row(snapshot.get().columns(segment), row)
         active = self.active
         frozen = self.frozen
-        return self.codec.decode_value(value)
+        return codec.decode_value(value)
 
     cdef int begin_operation(self, string& out) except -1:
         out.append(OPERATION_HEADER, <char>0)
@@ -778,10 +812,12 @@ cdef class TableStore:
         cdef string out, encoded
         cdef vector[string] found
         cdef size_t i, size = 0
+        cdef RowCodec codec
         seen = set()
         for key in keys:
             encoded.clear()
-            self.codec.encode_key(key, encoded)
+            codec = self.codec
+            codec.encode_key(key, encoded)
             if <bytes>encoded not in seen:
                 seen.add(<bytes>encoded)
                 found.push_back(encoded)
@@ -817,7 +853,8 @@ cdef class TableStore:
         cdef int segment = 0
         cdef int64_t row = 0
         cdef int where
-        self.codec.encode_key(key, encoded)
+        cdef RowCodec codec = self.codec
+        codec.encode_key(key, encoded)
         where = self.lookup(KeyHash(encoded.data(), encoded.size()), encoded, &value, &segment, &row)
         if where == ABSENT:
             return default
@@ -826,7 +863,8 @@ cdef class TableStore:
     def contains(self, key):
         """Whether there is a row under ``key``."""
         cdef string encoded
-        self.codec.encode_key(key, encoded)
+        cdef RowCodec codec = self.codec
+        codec.encode_key(key, encoded)
         return bool(self.has(encoded))
 
     # ---- operations from elsewhere, in the log's bytes ----
@@ -846,7 +884,8 @@ cdef class TableStore:
     def encode_remove(self, key):
         """The log's operation that removes this row, as bytes, for ``commit_encoded`` in the owner."""
         cdef string out, encoded
-        self.codec.encode_key(key, encoded)
+        cdef RowCodec codec = self.codec
+        codec.encode_key(key, encoded)
         self.append_removal(out, encoded)
         return PyBytes_FromStringAndSize(out.data(), out.size())
 
@@ -998,8 +1037,10 @@ cdef class TableStore:
 
     cdef int thaw(self) except -1:
         """After a flush that failed: what was frozen is active again, under what came since."""
-        self.frozen.get().Absorb(self.active.get()[0])
-        self.active = self.frozen
+        cdef shared_ptr[MemoryTable] both = make_shared[MemoryTable]()
+        both.get()[0] = self.frozen.get()[0]  # a copy: transactions and previews share what is frozen
+        both.get().Absorb(self.active.get()[0])
+        self.active = both
         self.active_lsn = self.frozen_lsn
         self.frozen.reset()
         self.frozen_lsn = 0
@@ -1011,9 +1052,13 @@ cdef class TableStore:
 
     def hold(self, double timeout):
         """Keeps all other writers of the table out until ``release``. Returns whether it could, within some seconds."""
-        self.writable()
         if not self.lock.acquire(True, timeout):
             return False
+        try:
+            self.writable()  # waits for nobody any more
+        except BaseException:
+            self.lock.release()
+            raise
         self.exclusive += 1
         self.held += 1
         return True

@@ -24,6 +24,7 @@ from .errors import (
     GridCorruptError,
     GridflowError,
     GridNotFound,
+    SchemaError,
     TableExists,
     TableNotFound,
     UsageError,
@@ -305,6 +306,15 @@ class Grid:
             self._store.bump()
             return self._open(entry)
 
+    def check_changeable(self) -> None:
+        """Raise if nothing can be written here.
+
+        Raises:
+            GridAccessError: the grid is open to read only.
+            GridClosedError: it is closed.
+        """
+        self._check_writable()
+
     def _check_writable(self) -> None:
         self._check_open()
         if not self.owner:
@@ -342,9 +352,13 @@ class Grid:
         {'SCORE': 0.5, 'LABEL': -1}
         """
         self._check_writable()
-        table = self.table(name)
+        table, drop = self.table(name), list(drop)
         with table.edit() as edit:
-            schema = altered(table.schema, table.name, add or {}, list(drop), rename or {})
+            for index in table.indexes.all():
+                for column in index.columns:
+                    if column.name in drop:
+                        raise SchemaError(f"column {column.name} of {name} is in index {index.name}: drop that first")
+            schema = altered(table.schema, table.name, add or {}, drop, rename or {})
             edit.alter(filled(schema, table.schema, table.name, fill or {}, bool(table.snapshot().segments())))
             edit.commit()
 

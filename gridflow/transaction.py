@@ -11,6 +11,7 @@ import pyarrow as pa
 from ._native.changes import Changes, cut
 from .errors import (
     ColumnNotFound,
+    GridConnectionError,
     GridFullError,
     KeyNotFound,
     TableNotFound,
@@ -115,6 +116,10 @@ class Transaction:
         """The rows of a view of schema SYS: it shows the grid, and nothing of what the transaction has written."""
         return self._grid.system_view(name, columns)
 
+    def check_changeable(self) -> None:
+        """Raise if nothing can be written here; see ``Grid.check_changeable``."""
+        self._grid.check_changeable()
+
     def tables(self) -> list[str]:
         """The names of all tables, sorted."""
         return self._grid.tables()
@@ -139,9 +144,11 @@ class Transaction:
         """The same tables at one moment: that at which the transaction began, or for a single statement this one."""
         live = [table for table in tables if table.changes.live]
         for table in live:
-            if len(self._held) < 2:  # else two that hold tables could wait for each other
-                table.flush()
+            table.flush()
+        columns = [table.changes.columns for table in live]
         _cut_all(live)
+        if self._of_statement and [table.changes.columns for table in live] != columns:
+            raise TransactionConflictError("a table has got other columns since the statement began")
         return tables
 
     def create_table(self, *args: Any, **options: Any) -> Any:
@@ -238,7 +245,7 @@ class TransactionTable:
 
     def flush(self) -> None:
         """Move the table's writes in memory to a segment, if there is room; not those of the transaction."""
-        with contextlib.suppress(GridFullError):  # then they are copied where a version of them is needed
+        with contextlib.suppress(GridFullError, GridConnectionError):  # then they are copied where they are needed
             self._table.flush()
 
     def get(self, key: Any, default: Any = None) -> Any:

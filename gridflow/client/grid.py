@@ -204,6 +204,10 @@ class RemoteGrid(Grid):
         """
         return self._connection.cancel()
 
+    def check_changeable(self) -> None:
+        """Raise if the grid is closed: what is written is sent."""
+        self._check_open()
+
     def flush(self) -> None:
         """Have the owner move all writes in memory to segments."""
         self._call(messages.Flush(None))

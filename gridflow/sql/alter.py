@@ -13,6 +13,7 @@ from ..errors import TableNotFound
 from ..schema import Column, Type
 from ..storage.index import indexes_of
 from .bound import span
+from .changes import changing
 from .constants import constant, convert
 from .ddl import column_definition
 from .dialect import parse, tokenize
@@ -122,6 +123,11 @@ def alter_table(grid: Any, node: AlterTable, text: str) -> None:
         if node.if_exists:
             return
         raise
+    with changing(grid, table):  # so that no statement that is under way misses a DEFAULT
+        _alter(grid, table, node, text)
+
+
+def _alter(grid: Any, table: Any, node: AlterTable, text: str) -> None:
     schema = table.schema
     add = {name: dtype for name, dtype in node.add if not (node.lenient and name in schema)}
     wanted = [name for name in node.drop if not (node.lenient and name.name not in schema)]

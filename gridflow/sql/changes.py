@@ -28,6 +28,9 @@ def changing(grid: Any, table: Any) -> Iterator[None]:
     What a statement read stays true until it commits, as far as SQL goes. ``put`` from another thread is not
     kept out: it lands before or after, row by row.
     """
+    if getattr(grid, "_alone", False):  # it holds the table itself; to wait here would turn the order of locks round
+        yield
+        return
     with _locks_lock:
         lock = _locks.setdefault((str(getattr(grid, "home", id(grid))), table.name), threading.RLock())
     with lock:
@@ -123,10 +126,18 @@ def change_rows(table: Any, updated: pa.Table | None, inserted: pa.Table | None,
         for key in table.get_all(key for key in keys if key not in gone):
             raise DuplicateKeyError(f"table {table.name} has a row under key {key!r} already")
         gone -= seen
-    if gone:
-        table.remove_all(list(gone))
-    if parts:
-        replace_arrow(table, pa.concat_tables(parts))
+    changes = getattr(table, "changes", None)
+    if changes is not None:
+        changes.save()
+    try:
+        if gone:
+            table.remove_all(list(gone))
+        if parts:
+            replace_arrow(table, pa.concat_tables(parts))
+    except BaseException:
+        if changes is not None:
+            changes.restore()
+        raise
 
 
 def keys_of_rows(schema: Schema, rows: pa.Table) -> list[Any]:

@@ -22,7 +22,7 @@ from .insert import execute_insert
 from .keys import KeyLookup, NotExact, find_lookup
 from .lookups import look_up
 from .merge import execute_merge
-from .names import bind, find_table
+from .names import bind, find_table, take_moment
 from .plan import ROW, take_rows
 from .statements import Prepared
 from .text import syntax_error
@@ -38,15 +38,18 @@ def execute_change(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
         SqlError: anything else about the statement.
     """
     if isinstance(prepared.node, exp.Merge):
+        take_moment(grid, prepared.node, prepared.text)
         return execute_merge(grid, prepared, params)
     if prepared.kind in ("INSERT", "MERGE"):
         return execute_insert(grid, prepared, params)
     node = _target(prepared)
     table = find_table(grid, node, prepared.text)
-    plan = prepared.plan
-    if plan is None or plan.name != table.name or plan.schema is not table.schema:
-        plan = prepared.plan = _plan(prepared, table)
     with changing(grid, table):
+        plan = prepared.plan
+        if plan is None or plan.name != table.name or plan.schema is not table.schema:
+            plan = prepared.plan = _plan(prepared, table)
+        if prepared.node.find(exp.Query):
+            take_moment(grid, prepared.node, prepared.text)
         if prepared.kind == "UPDATE":
             return _update(grid, table, prepared, plan, params)
         return _delete(grid, table, prepared, plan, params)

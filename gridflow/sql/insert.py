@@ -54,6 +54,7 @@ def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
     merge = prepared.kind == "MERGE"
     if plan.rows is None:
         with changing(grid, table):
+            plan = _plan_for(prepared, table)  # the columns that it has now
             rows = _evaluated(grid, table, prepared, plan, params)
             return replace_arrow(table, rows) if merge else insert_arrow(table, rows)
     return _write(grid, table, plan, [(cells, params) for cells in plan.rows], merge)
@@ -100,7 +101,7 @@ def _shortcut(prepared: Prepared, plan: _Plan, table: Any) -> Callable[[Any, Any
     if prepared.kind != "INSERT" or plan.rows is None or len(plan.rows) != 1:
         return None
     filled = {column.name: cell.mark for column, cell in zip(plan.columns, plan.rows[0], strict=True)}
-    return insert_shortcut(table, filled, plan.defaults, prepared.marks)
+    return insert_shortcut(table, plan.schema, filled, plan.defaults, prepared.marks)
 
 
 _REFUSED = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -91,6 +92,17 @@ def at_one_moment(grid: Any, tables: list[Any]) -> list[Any]:
         return tables
     seen = iter(grid.together(several))
     return [table if isinstance(table, SystemView) else next(seen) for table in tables]
+
+
+def take_moment(grid: Any, tree: exp.Expression, text: str) -> None:
+    """Have a statement's transaction see all tables that the statement names as they are at one moment: now."""
+    found: dict[str, Any] = {}
+    for node in tree.find_all(exp.Table):
+        if isinstance(node.this, exp.Identifier) and not _is_cte(node):
+            with contextlib.suppress(TableNotFound, SqlError):  # who reads it will say so
+                source = find_source(grid, node, text)
+                found[source.name] = source
+    at_one_moment(grid, list(found.values()))
 
 
 def find_column(schema: Schema, node: exp.Identifier, text: str, table: str) -> Column:

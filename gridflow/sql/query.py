@@ -18,6 +18,9 @@ from .problems import translated
 from .result import Result
 from .statements import Prepared
 
+#: How often a query is planned at most, where its tables get other columns meanwhile.
+_TRIES = 20
+
 
 def execute_query(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> Result:
     """Run a query.
@@ -26,7 +29,29 @@ def execute_query(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> R
         TableNotFound, ColumnNotFound: a name means nothing; says what there is.
         SqlError: whatever else DuckDB finds wrong, in its words.
     """
-    plan, tables = plan_for(prepared, grid)
+    for _ in range(_TRIES):
+        plan, tables = plan_for(prepared, grid)
+        try:
+            result = _execute(grid, plan, tables, params)
+        except Exception:
+            if _as_planned(plan, tables):
+                raise
+            continue
+        if _as_planned(plan, tables):
+            return result
+    raise SqlError("the columns of its tables change all the time: try again")
+
+
+def _as_planned(plan: Plan, tables: list[Any]) -> bool:
+    """Whether the tables have still the columns that the plan was made for: else it was read with others, perhaps."""
+    for source, table in zip(plan.bound.sources, tables, strict=True):
+        schema = table.schema
+        if schema is not source.schema and schema != source.schema:
+            return False
+    return True
+
+
+def _execute(grid: Any, plan: Plan, tables: list[Any], params: Mapping[str, Any]) -> Result:
     if plan.by_key is not None:
         keys = keys_of(plan, plan.bound.sources[0], params)
         if keys is not None:

@@ -135,6 +135,8 @@ class Session:
         if kind in _CONTROLS:
             _CONTROLS[kind](self, statement)
             return Result(statement=kind)
+        if kind in ("INSERT", "MERGE", "UPDATE", "DELETE"):
+            self.grid.check_changeable()
         if self._transaction is None:
             if _follows_from_reading(statement) and hasattr(self.grid, "transaction"):
                 return self._change(lambda grid: EXECUTORS[kind](grid, statement, values))

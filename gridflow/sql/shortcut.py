@@ -14,7 +14,7 @@ _ONE_INSERTED = Result(rowcount=1, statement="INSERT")
 
 
 def insert_shortcut(
-    table: Any, filled: Mapping[str, str | None], defaults: Mapping[str, Any], marks: Marks
+    table: Any, planned: Any, filled: Mapping[str, str | None], defaults: Mapping[str, Any], marks: Marks
 ) -> Callable[[Any, Any], Result | None] | None:
     """An INSERT of one row of parameters that go to the table as they are.
 
@@ -32,7 +32,7 @@ def insert_shortcut(
         A function of a grid and the parameters as they came; None where the statement is of another kind.
     """
     schema, codec = table.schema, getattr(table, "codec", None)
-    if codec is None:  # a transaction's, which ends
+    if codec is None or codec.python_schema is not planned:  # a transaction's, which ends
         return None
     used, by_name, name = list(filled.values()), bool(marks.names), table.name
     if len(schema.key) != 1 or schema.key[0] not in filled or schema.plain_value:
