@@ -760,12 +760,16 @@ cdef class TableStore:
             return DuplicateKeyError(f"table {self.codec.table}: key {key!r} is given twice")
         return DuplicateKeyError(f"table {self.codec.table} has a row under key {key!r} already")
 
-    def put_if_absent(self, key, value):
+    def put_if_absent(self, key, value, RowCodec codec=None):
         """Writes the row unless there is one under ``key``. Returns whether it wrote.
+
+        With ``codec`` only if that is still the table's: else it has got other columns since somebody looked.
 
         Raises:
             SchemaError, ColumnNotFound, GridFullError: as ``put``.
         """
+        if codec is not None:
+            self.same_columns(codec)
         return self._conditional(key, value, False)
 
     def replace(self, key, value):

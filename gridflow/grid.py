@@ -27,6 +27,7 @@ from .errors import (
     SchemaError,
     TableExists,
     TableNotFound,
+    TransactionConflictError,
     UsageError,
     os_failure,
 )
@@ -439,8 +440,12 @@ class Grid:
 
         Reading one after the other could show the half of a transaction that was committed in between.
         """
-        seen = Transaction(self, of_statement=True)
-        return seen.together([seen.table(table.name) for table in tables])
+        while True:
+            seen = Transaction(self, of_statement=True)
+            try:
+                return seen.together([seen.table(table.name) for table in tables])
+            except TransactionConflictError:  # one has got other columns just now
+                pass
 
     def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
         self._check_writable()

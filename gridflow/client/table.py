@@ -18,6 +18,7 @@ from .connection import COMMIT_TIMEOUT, Connection
 from .rows import batches_of_rows
 
 if TYPE_CHECKING:
+    from .._native.rows import RowCodec
     from .._native.snapshot import Snapshot
     from .grid import RemoteGrid
 
@@ -59,8 +60,10 @@ class RemoteTable(Table):
         pairs = rows.items() if isinstance(rows, Mapping) else rows
         self._commit("insert", lambda: b"".join(self.encode_put(key, value) for key, value in pairs))
 
-    def put_if_absent(self, key: Any, value: Any) -> bool:
+    def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
         """Write the row unless there is one under ``key``; returns whether it wrote."""
+        if codec is not None and codec is not self.codec:
+            raise SchemaError(f"table {self.name} has got other columns meanwhile: nothing was written, try again")
         return self._commit("put_if_absent", lambda: self.encode_put(key, value)) == 1
 
     def replace(self, key: Any, value: Any) -> bool:

@@ -45,8 +45,13 @@ def key_and_value(schema: Schema, row: dict[str, Any]) -> tuple[Any, Any]:
     return key, {column.name: row.get(column.name) for column in schema.value_columns}
 
 
-def insert_rows(table: Any, rows: Sequence[tuple[Any, Any]]) -> int:
+def insert_rows(table: Any, rows: Sequence[tuple[Any, Any]], codec: Any = None) -> int:
     """Insert (key, value) pairs: all, or none where a key is there already or twice.
+
+    Args:
+        table: the table.
+        rows: the pairs.
+        codec: what the table's must still be if there is only one row.
 
     Raises:
         DuplicateKeyError: names the key.
@@ -55,20 +60,11 @@ def insert_rows(table: Any, rows: Sequence[tuple[Any, Any]]) -> int:
     try:
         if len(rows) != 1:
             table.insert_all(rows)
-        elif not insert_row(table, *rows[0]):
+        elif not (table.put_if_absent(*rows[0], codec) if codec is not None else table.put_if_absent(*rows[0])):
             raise DuplicateKeyError(f"table {table.name} has a row under key {rows[0][0]!r} already")
     except DuplicateKeyError as error:
         raise DuplicateKeyError(f"{error}; MERGE INTO {table.name} writes over it") from None
     return len(rows)
-
-
-def insert_row(table: Any, key: Any, value: Any) -> bool:
-    """Insert one row. Returns False, and changes nothing, where its key is there already.
-
-    Raises:
-        SchemaError: a value does not fit.
-    """
-    return table.put_if_absent(key, value)
 
 
 def insert_arrow(table: Any, rows: pa.Table) -> int:

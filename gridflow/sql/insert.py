@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from ..errors import SqlError
+from ..errors import SchemaError, SqlError
 from ..schema import Column, Schema
 from .changes import MOST_LOGGED, changing, insert_arrow, insert_rows, key_and_value, replace_arrow
 from .constants import Constant, constant, convert
@@ -48,16 +48,23 @@ def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
         DuplicateKeyError: an INSERT meets a key that is there, or has one twice; nothing is kept.
         SchemaError, SqlError, TableNotFound, ColumnNotFound: a value or name is wrong; nothing is kept.
     """
-    node = _target(prepared)
-    table = find_table(grid, node, prepared.text)
+    table = find_table(grid, _target(prepared), prepared.text)
+    codec = getattr(table, "codec", None)
     plan = _plan_for(prepared, table)
     merge = prepared.kind == "MERGE"
-    if plan.rows is None:
-        with changing(grid, table):
-            plan = _plan_for(prepared, table)  # the columns that it has now
-            rows = _evaluated(grid, table, prepared, plan, params)
-            return replace_arrow(table, rows) if merge else insert_arrow(table, rows)
-    return _write(grid, table, plan, [(cells, params) for cells in plan.rows], merge)
+    one = plan.rows is not None and len(plan.rows) == 1 and not merge
+    if one and codec is not None and codec.python_schema is plan.schema:
+        try:
+            return insert_rows(table, [_pair(plan, plan.rows[0], params)], codec)
+        except SchemaError:
+            if table.codec is codec:
+                raise
+    with changing(grid, table):  # and so without ALTER TABLE
+        plan = _plan_for(prepared, table)
+        if plan.rows is not None:
+            return _write(table, plan, [(cells, params) for cells in plan.rows], merge)
+        rows = _evaluated(grid, table, prepared, plan, params)
+        return replace_arrow(table, rows) if merge else insert_arrow(table, rows)
 
 
 def execute_insert_many(grid: Any, prepared: Prepared, sets: Sequence[Mapping[str, Any]]) -> int | None:
@@ -66,35 +73,27 @@ def execute_insert_many(grid: Any, prepared: Prepared, sets: Sequence[Mapping[st
     None where the engine has to work rows out: then nothing has happened.
     """
     table = find_table(grid, _target(prepared), prepared.text)
-    plan = _plan_for(prepared, table)
-    if plan.rows is None:
-        return None
-    rows = [(cells, params) for params in sets for cells in plan.rows]
-    return _write(grid, table, plan, rows, prepared.kind == "MERGE") if rows else 0
+    with changing(grid, table):
+        plan = _plan_for(prepared, table)
+        if plan.rows is None:
+            return None
+        rows = [(cells, params) for params in sets for cells in plan.rows]
+        return _write(table, plan, rows, prepared.kind == "MERGE") if rows else 0
 
 
-def _write(
-    grid: Any, table: Any, plan: _Plan, rows: list[tuple[list[Constant], Mapping[str, Any]]], merge: bool
-) -> int:
+def _write(table: Any, plan: _Plan, rows: list[tuple[list[Constant], Mapping[str, Any]]], merge: bool) -> int:
     """Write rows of literals and parameters."""
     if len(rows) > MOST_LOGGED:
-        listed = (_row(plan, cells, params) for cells, params in rows)
-        with changing(grid, table):
-            if merge:
-                table.load(listed, mode="replace")
-                return len(rows)
-            return table.load(listed, mode="insert")
+        count = table.load((_row(plan, *row) for row in rows), mode="replace" if merge else "insert")
+        return len(rows) if merge else count
     pairs = [_pair(plan, cells, params) for cells, params in rows]
-    if merge:
-        if len(pairs) == 1:
-            table.put(*pairs[0])
-        else:
-            table.put_all(pairs)
-        return len(pairs)
+    if not merge:
+        return insert_rows(table, pairs)
     if len(pairs) == 1:
-        return insert_rows(table, pairs)
-    with changing(grid, table):
-        return insert_rows(table, pairs)
+        table.put(*pairs[0])
+    else:
+        table.put_all(pairs)
+    return len(pairs)
 
 
 def _shortcut(prepared: Prepared, plan: _Plan, table: Any) -> Callable[[Any, Any], Any] | None:

@@ -88,7 +88,7 @@ def source_of(grid: Any, name: str) -> Any:
 def at_one_moment(grid: Any, tables: list[Any]) -> list[Any]:
     """The same tables as they all are at one moment, to be read; views are read when they are."""
     several = [table for table in tables if not isinstance(table, SystemView)]
-    if len(several) < 2:
+    if not several:
         return tables
     seen = iter(grid.together(several))
     return [table if isinstance(table, SystemView) else next(seen) for table in tables]

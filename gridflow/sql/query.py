@@ -31,19 +31,20 @@ def execute_query(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> R
     """
     for _ in range(_TRIES):
         plan, tables = plan_for(prepared, grid)
-        try:
-            result = _execute(grid, plan, tables, params)
-        except Exception:
-            if _as_planned(plan, tables):
-                raise
-            continue
+        if plan.by_key is not None:
+            result = _by_key(plan, tables, params)
+            if result is not None:
+                if _as_planned(plan, tables):
+                    return result
+                continue
+        tables = at_one_moment(grid, tables)
         if _as_planned(plan, tables):
-            return result
+            return _execute(plan, tables, params)
     raise SqlError("the columns of its tables change all the time: try again")
 
 
 def _as_planned(plan: Plan, tables: list[Any]) -> bool:
-    """Whether the tables have still the columns that the plan was made for: else it was read with others, perhaps."""
+    """Whether the tables have the columns that the plan was made for."""
     for source, table in zip(plan.bound.sources, tables, strict=True):
         schema = table.schema
         if schema is not source.schema and schema != source.schema:
@@ -51,18 +52,26 @@ def _as_planned(plan: Plan, tables: list[Any]) -> bool:
     return True
 
 
-def _execute(grid: Any, plan: Plan, tables: list[Any], params: Mapping[str, Any]) -> Result:
-    if plan.by_key is not None:
-        keys = keys_of(plan, plan.bound.sources[0], params)
-        if keys is not None:
-            names, types, row = plan.by_key.names, plan.by_key.types, plan.by_key.row
-            found = [row(key, value) for key, value in tables[0].get_all(keys).items()]
-            if plan.limit is not None or plan.offset is not None:
-                first, count = _limits(plan, params)
-                found = found[first:] if count is None else found[first : first + count]
-            return Result.of_values(names, types, found)
-    if len(tables) > 1:
-        tables = at_one_moment(grid, tables)
+def _by_key(plan: Plan, tables: list[Any], params: Mapping[str, Any]) -> Result | None:
+    """The result of a query that only looks up keys; None if these parameters call for a scan."""
+    assert plan.by_key is not None
+    keys = keys_of(plan, plan.bound.sources[0], params)
+    if keys is None:
+        return None
+    names, types, row = plan.by_key.names, plan.by_key.types, plan.by_key.row
+    try:
+        found = [row(key, value) for key, value in tables[0].get_all(keys).items()]
+    except KeyError:  # of other columns than planned
+        if _as_planned(plan, tables):
+            raise
+        found = []
+    if plan.limit is not None or plan.offset is not None:
+        first, count = _limits(plan, params)
+        found = found[first:] if count is None else found[first : first + count]
+    return Result.of_values(names, types, found)
+
+
+def _execute(plan: Plan, tables: list[Any], params: Mapping[str, Any]) -> Result:
     read_rows, whole, direct = read(plan, tables, params)
     if direct:
         assert whole is not None  # a direct plan has a table

@@ -61,7 +61,7 @@ def insert_shortcut(
                 row.update(defaults)
             table = grid.table(name)
             # With its columns a table gets another codec.
-            if table.codec is codec and table.put_if_absent(row.pop(key), row):
+            if table.put_if_absent(row.pop(key), row, codec):
                 return _ONE_INSERTED
         except (SchemaError, ColumnNotFound, TableNotFound, KeyError):
             pass
