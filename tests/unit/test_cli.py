@@ -252,3 +252,10 @@ def test_sql_on_a_served_grid_runs_there(run, home):
         run("sql", "-e", "CREATE TABLE T (ID LONG PRIMARY KEY, NAME VARCHAR); INSERT INTO T VALUES (1, 'x')")
         assert run("sql", "--format", "csv", "-e", "SELECT * FROM T").stdout == "ID,NAME\n1,x\n"
         assert "no table" in run("sql", "-e", "DELETE FROM NOPE", code=1).output
+
+
+def test_a_plan_is_shown_whole(run):
+    run("sql", "-e", "CREATE TABLE A_TABLE_OF_A_LONG_NAME (ID LONG PRIMARY KEY, A_COLUMN_OF_A_LONG_NAME VARCHAR)")
+    shown = run("sql", "-e", "EXPLAIN SELECT * FROM A_TABLE_OF_A_LONG_NAME WHERE ID = 2").output
+    line = "A_TABLE_OF_A_LONG_NAME: by key (ID), 1 key, columns ID, A_COLUMN_OF_A_LONG_NAME; without the engine\n"
+    assert shown == line

@@ -260,7 +260,10 @@ class Session:
             self.output.warn(message)
         took = f" in {seconds:.3f} s" if self.settings.timing else ""
         if rows is not None:
-            self.show(rows)
+            if result.statement == "EXPLAIN" and self.settings.outputformat == "table":  # a drawing, not cells
+                self.output.rows(f"{line}\n" for line in rows.column(0).to_pylist())
+            else:
+                self.show(rows)
             if self.interactive or self.settings.timing:
                 remark = f"{counted(rows.num_rows, 'row')}{took}"
                 self.output.note(remark) if self.interactive else self.output.aside(remark)
