@@ -217,6 +217,14 @@ class Grid:
                 self._catalog.refresh()
             return [entry.name for entry in self._catalog.entries]
 
+    def all_tables(self) -> list[Table]:
+        """All tables, sorted by name; one that is dropped meanwhile is left out."""
+        found = []
+        for name in self.tables():
+            with contextlib.suppress(TableNotFound):
+                found.append(self.table(name))
+        return found
+
     def __contains__(self, name: str) -> bool:
         return name in self.tables()
 

@@ -73,7 +73,7 @@ class Transaction:
         self._of_statement = of_statement
         self.active = True
         if not of_statement:
-            taken = [self._take(table) for table in _tables_of(grid)]
+            taken = [self._take(table) for table in grid.all_tables()]
             there = set(cut([table.changes for table in taken]))
             self._tables = {table.table_id: table for table in taken if table.changes in there}
 
@@ -196,12 +196,6 @@ class Transaction:
         self._grid._check_open()
         if not self.active:
             raise UsageError("the transaction has ended; grid.transaction() begins another")
-
-
-def _tables_of(grid: Grid) -> Iterator[Table]:
-    for name in grid.tables():
-        with contextlib.suppress(TableNotFound):  # dropped meanwhile
-            yield grid.table(name)
 
 
 def _cut_all(tables: list[TransactionTable]) -> None:

@@ -24,7 +24,7 @@ def gather(home: Path | None) -> dict[str, Any]:
             owner = f"served by process {grid.owner_pid}"
         else:
             owner = "nobody" if grid.owner else "embedded in another process"
-        tables = [grid.table(name) for name in grid.tables()]
+        tables = grid.all_tables()
         rows = sum(map(len, tables))  # first: it flushes
         segment_bytes = sum(table.stats()["bytes"] for table in tables)
     files = [entry for entry in path.rglob("*") if entry.is_file()]

@@ -171,7 +171,7 @@ def drop_index(grid: Any, node: DropIndex, text: str) -> None:
 
 def _names(grid: Any) -> dict[str, list[str]]:
     """The names of all indexes, by table."""
-    return {name: [index.name for index in grid.table(name).indexes.all()] for name in grid.tables()}
+    return {table.name: [index.name for index in table.indexes.all()] for table in grid.all_tables()}
 
 
 def _table_of(grid: Any, name: str) -> str | None:

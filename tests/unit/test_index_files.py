@@ -155,6 +155,9 @@ def test_columns_come_and_go(grid):
     assert "by index BY_KIND" in grid.sql("EXPLAIN SELECT ID FROM T WHERE KIND = 'old' AND M = 7").fetchall()[0][0]
     assert len(grid.sql("SELECT ID FROM T WHERE KIND = 'old' AND M = 7").fetchall()) == 50
     assert grid.sql("SELECT ID FROM T WHERE KIND = 'new' AND M = 7").fetchall() == [(ROWS,)]
+    with pytest.raises(gridflow.SchemaError, match="column M of T is in index"):
+        grid.alter_table("T", drop=["M"])
+    grid.sql("DROP INDEX BY_N; DROP INDEX BY_KIND")
     grid.alter_table("T", drop=["M"])
     table.indexes.settle()
     assert grid.table("T").indexes.all() == [] and index_files(table) == []

@@ -123,7 +123,7 @@ def _chosen(session: Session, words: Words, usage: str) -> list[Any]:
     at_most(words, 1, usage)
     if words:
         return [find_table(session, words[0])]
-    return [session.grid.table(name) for name in session.grid.tables()]
+    return session.grid.all_tables()
 
 
 def _listing(names: Iterable[str], rows: list[tuple[Any, ...]]) -> pa.Table:
