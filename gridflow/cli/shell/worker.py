@@ -16,6 +16,8 @@ T = TypeVar("T")
 _AGAIN = 0.2
 #: Seconds that the engine or an owner has to end a statement, before Python code of ours is interrupted, too.
 _PATIENCE = 1.0
+#: Seconds after which a wait looks whether Ctrl-C was pressed.
+_GLANCE = 0.2
 
 
 class _Task:
@@ -73,7 +75,9 @@ class Worker:
         try:
             self._tasks.put(task)
             queued = True
-            task.done.wait()
+            # Not for ever at once: a signal that comes just before the wait begins would not end it.
+            while not task.done.wait(_GLANCE):
+                pass
         except KeyboardInterrupt:
             self.interrupted = True
             if not queued:
