@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -113,15 +114,20 @@ def measure_rows(bench: Benchmark, rows: int) -> None:
 def grid_rows(folder: Path, pairs: list[tuple], keys: list[tuple]) -> Measured:
     with fresh_grid(folder) as grid:
         grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, NAME VARCHAR, X DOUBLE)")
-        sql = grid.sql
-        began = time.perf_counter()
-        for pair in pairs:
-            sql(INSERT, pair)
-        inserted = time.perf_counter()
-        for key in keys:
-            sql(SELECT, key).fetchall()
-        selected = time.perf_counter()
-        assert sql(SELECT, pairs[0][:1]).fetchall() == [pairs[0][1:]]
+        rates = row_by_row(grid.sql, pairs, keys)
+        assert grid.sql(SELECT, pairs[0][:1]).fetchall() == [pairs[0][1:]]
+    return rates
+
+
+def row_by_row(execute: Callable[[str, tuple], Any], pairs: list[tuple], keys: list[tuple]) -> Measured:
+    """Rows inserted and selected by their keys in a second, one statement each."""
+    began = time.perf_counter()
+    for pair in pairs:
+        execute(INSERT, pair)
+    inserted = time.perf_counter()
+    for key in keys:
+        execute(SELECT, key).fetchall()
+    selected = time.perf_counter()
     return {"insert": len(pairs) / (inserted - began), "select": len(keys) / (selected - inserted)}
 
 
@@ -135,15 +141,7 @@ def fresh_grid(folder: Path) -> Iterator[gridflow.Grid]:
 def sqlite_rows(by_cursor: bool, pairs: list[tuple], keys: list[tuple]) -> Measured:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as store:
         store.execute("CREATE TABLE T (ID INTEGER PRIMARY KEY, NAME TEXT, X REAL)")
-        execute = store.cursor().execute if by_cursor else store.execute
-        began = time.perf_counter()
-        for pair in pairs:
-            execute(INSERT, pair)
-        inserted = time.perf_counter()
-        for key in keys:
-            execute(SELECT, key).fetchall()
-        selected = time.perf_counter()
-    return {"insert": len(pairs) / (inserted - began), "select": len(keys) / (selected - inserted)}
+        return row_by_row(store.cursor().execute if by_cursor else store.execute, pairs, keys)
 
 
 if __name__ == "__main__":

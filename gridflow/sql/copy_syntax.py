@@ -12,7 +12,7 @@ from sqlglot.tokens import Token, TokenType
 from ..errors import SqlError, did_you_mean
 from .dialect import parse
 from .text import syntax_error
-from .tokens import Tokens, identifier
+from .tokens import Tokens
 
 _FORMATS = ("CSV", "JSON", "PARQUET", "ARROW", "TFRECORD", "NPZ")
 _SWITCH = {"ON": True, "OFF": False, "TRUE": True, "FALSE": False}
@@ -101,14 +101,14 @@ def parse_copy(tokens: list[Token], text: str) -> CopyFrom | CopyTo:
     if reader.accept("FROM"):
         path = _path(reader)
         reader.expect("INTO")
-        table, columns = _table(reader)
+        table, columns = reader.table_and_columns()
         return CopyFrom(path, table, columns, _options(reader, is_from=True))
     if reader.word() == "(":
         query = _query(reader)
         reader.expect("TO")
         path = _path(reader)
         return CopyTo(path, None, (), query, _options(reader, is_from=False))
-    table, columns = _table(reader)
+    table, columns = reader.table_and_columns()
     if reader.word() == "FROM":
         raise reader.fail("write COPY FROM 'file' INTO table")
     reader.expect("TO")
@@ -127,19 +127,6 @@ def _path(reader: Tokens) -> exp.Expression:
         reader.at += width
         return found
     raise reader.fail("expected a file's name in quotes")
-
-
-def _table(reader: Tokens) -> tuple[exp.Table, tuple[exp.Identifier, ...]]:
-    table = reader.table()
-    columns: list[exp.Identifier] = []
-    if reader.accept("("):
-        while True:
-            token = reader.now
-            columns.append(identifier(reader.name("a column's name"), token))
-            if not reader.accept(","):
-                break
-        reader.expect(")")
-    return table, tuple(columns)
 
 
 def _query(reader: Tokens) -> list[Token]:

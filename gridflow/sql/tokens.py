@@ -65,6 +65,19 @@ class Tokens:
         self.at += 1
         return token.text if quoted else token.text.upper()
 
+    def table_and_columns(self) -> tuple[exp.Table, tuple[exp.Identifier, ...]]:
+        """``[schema.]name [(column, column)]``"""
+        table = self.table()
+        columns: list[exp.Identifier] = []
+        if self.accept("("):
+            while True:
+                token = self.now
+                columns.append(identifier(self.name("a column's name"), token))
+                if not self.accept(","):
+                    break
+            self.expect(")")
+        return table, tuple(columns)
+
     def table(self) -> exp.Table:
         """``[schema.]name``"""
         first = self.now

@@ -14,7 +14,7 @@ from . import engine
 from .changes import changing
 from .names import find_column, find_table
 from .text import syntax_error
-from .tokens import Tokens, identifier
+from .tokens import Tokens
 
 
 def parse_truncate(tokens: list[Token], text: str) -> exp.Table:
@@ -86,16 +86,7 @@ def parse_statistics(tokens: list[Token], text: str) -> Targets:
 def _targets(reader: Tokens) -> tuple[tuple[exp.Table, tuple[exp.Identifier, ...]], ...]:
     found = []
     while True:
-        table = reader.table()
-        columns: list[exp.Identifier] = []
-        if reader.accept("("):
-            while True:
-                token = reader.now
-                columns.append(identifier(reader.name("a column's name"), token))
-                if not reader.accept(","):
-                    break
-            reader.expect(")")
-        found.append((table, tuple(columns)))
+        found.append(reader.table_and_columns())
         if not reader.accept(","):
             return tuple(found)
 
