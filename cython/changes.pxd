@@ -1,15 +1,15 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libcpp cimport bool as cbool
 from libcpp.memory cimport shared_ptr
 from libcpp.string cimport string
 
 from gridflow._native.core cimport *
+from gridflow._native.rows cimport RowCodec
 from gridflow._native.store cimport TableStore
 
 
 cdef class Changes:
     cdef readonly TableStore table
-    cdef object codec
+    cdef RowCodec codec
     cdef TableCut base
     cdef shared_ptr[MemoryTable] own
     cdef shared_ptr[MemoryTable] saved
@@ -17,6 +17,6 @@ cdef class Changes:
     cdef bint stale
     cdef readonly bint live
     cdef cmap[string, uint64_t] seen
-    cdef bint find(self, const string& key, const uint8_t** value, int* segment, int64_t* row, cbool* mine) except -1
+    cdef bint find(self, const string& key, const uint8_t** value, int* segment, int64_t* row) except -1
     cdef int take(self, shared_ptr[string]& operations) except -1
     cdef int absent(self, const string& encoded, set seen) except -1

@@ -3,7 +3,6 @@ import os
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
-from libcpp cimport bool as cbool
 from libcpp.memory cimport make_shared, shared_ptr
 from libcpp.string cimport string
 from libcpp.utility cimport pair
@@ -65,21 +64,19 @@ cdef class Changes:
     @property
     def schema(self):
         """The columns that it shows and writes, as a ``Schema``."""
-        return (<RowCodec>self.codec).python_schema
+        return self.codec.python_schema
 
-    cdef bint find(self, const string& key, const uint8_t** value, int* segment, int64_t* row,
-                   cbool* mine) except -1:
+    cdef bint find(self, const string& key, const uint8_t** value, int* segment, int64_t* row) except -1:
         cdef uint64_t hash = KeyHash(key.data(), key.size())
         cdef const MemoryEntry* entry = self.own.get().Find(hash, <const uint8_t*>key.data(), key.size())
         cdef uint64_t digest
-        mine[0] = entry != NULL
         if entry != NULL:
             value[0] = entry.value()
             return not entry.removed()
         if self.live:
             self.table.now(&self.base)
             if self.codec is not self.table.codec:
-                raise TransactionConflictError(f"table {(<RowCodec>self.codec).table} has got other columns")
+                raise TransactionConflictError(f"table {self.codec.table} has got other columns")
             check(self.base.Digest(<const uint8_t*>key.data(), key.size(), &digest))
             self.seen.insert(pair[string, uint64_t](key, digest))  # what it has seen first counts
         return self.base.Find(hash, <const uint8_t*>key.data(), key.size(), value, segment, row)
@@ -90,10 +87,9 @@ cdef class Changes:
         cdef const uint8_t* value = NULL
         cdef int segment = 0
         cdef int64_t row = 0
-        cdef cbool mine = False
         cdef RowCodec codec = self.codec
         codec.encode_key(key, encoded)
-        if not self.find(encoded, &value, &segment, &row, &mine):
+        if not self.find(encoded, &value, &segment, &row):
             return default
         if value != NULL:
             return codec.decode_value(value)
@@ -156,11 +152,10 @@ cdef class Changes:
         cdef const uint8_t* value = NULL
         cdef int segment = 0
         cdef int64_t row = 0
-        cdef cbool mine = False
         cdef bytes key = encoded
         cdef bint twice = key in seen
-        if twice or self.find(encoded, &value, &segment, &row, &mine):
-            raise self.table.duplicate((<RowCodec>self.codec).decode_key(<const uint8_t*>encoded.data()), twice)
+        if twice or self.find(encoded, &value, &segment, &row):
+            raise self.table.duplicate(self.codec.decode_key(<const uint8_t*>encoded.data()), twice)
         seen.add(key)
         return 0
 
@@ -171,13 +166,12 @@ cdef class Changes:
         cdef const uint8_t* value = NULL
         cdef int segment = 0
         cdef int64_t row = 0
-        cdef cbool mine = False
         cdef int count = 0
         seen = set()
         for key in keys:
             encoded.clear()
-            (<RowCodec>self.codec).encode_key(key, encoded)
-            if <bytes>encoded not in seen and self.find(encoded, &value, &segment, &row, &mine):
+            self.codec.encode_key(key, encoded)
+            if <bytes>encoded not in seen and self.find(encoded, &value, &segment, &row):
                 seen.add(<bytes>encoded)
                 self.table.append_removal(out.get()[0], encoded)
                 count += 1
@@ -252,7 +246,7 @@ cdef class Changes:
             check(status)
             self.shown = fresh
             self.stale = False
-        return wrap_snapshot(self.shown, (<RowCodec>self.codec).python_schema)
+        return wrap_snapshot(self.shown, self.codec.python_schema)
 
     @property
     def version(self):
