@@ -269,6 +269,9 @@ cdef extern from "core/control.h" namespace "gridflow" nogil:
         uint64_t owner_pid() const
         void Bump()
         void Commit(uint64_t)
+        void Recovered(uint64_t, uint64_t)
+        void Drop(uint64_t)
+        Status CheckLogEnd(const string&, uint64_t, uint64_t) const
 
 
 cdef extern from "core/table_edit.h" namespace "gridflow" nogil:

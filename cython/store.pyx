@@ -65,14 +65,26 @@ def replace_file(str path, const uint8_t[::1] data not None):
 def check_log(str home):
     """Reads every record of a grid's log. Raises GridCorruptError at the first damage that is not its torn end."""
     cdef cmap[uint32_t, ReplayTarget] nothing
-    cdef LogReplay* replay = new LogReplay(os.fsencode(home) + b"/log")
+    cdef string folder = os.fsencode(home) + b"/log"
+    cdef LogReplay* replay = new LogReplay(folder)
+    cdef shared_ptr[ControlPage] control
+    cdef uint64_t committed = 0
     cdef Status status
     try:
+        if ControlPage.Open(<string>os.fsencode(home) + <string>b"/control", &control).ok():
+            committed = control.get().committed_lsn()
         with nogil:
             status = replay.Run(ALL_RECORDS, True, &nothing)
         check(status)
+        if committed:
+            check(control.get().CheckLogEnd(folder, committed, log_end(replay)))
     finally:
         del replay
+
+
+cdef uint64_t log_end(LogReplay* replay) noexcept:
+    """The last record that was read; 0 if there is none."""
+    return replay.next_lsn() - 1 if replay.next_lsn() else 0
 
 
 cdef class Store:
@@ -332,9 +344,10 @@ cdef class Store:
         cdef TableStore table
         cdef ReplayTarget target
         cdef Status status
-        cdef LogReplay* replay = new LogReplay(self.home + <string>b"/log")
+        cdef string folder = self.home + <string>b"/log"
+        cdef LogReplay* replay = new LogReplay(folder)
         cdef cmap[uint32_t, ReplayTarget] targets
-        cdef uint64_t last = 0
+        cdef uint64_t last = 0, end
         try:
             for table in self.tables.values():
                 target.flushed_lsn = table.current.get().manifest().flushed_lsn
@@ -346,13 +359,15 @@ cdef class Store:
             with nogil:
                 status = replay.Run(ALL_RECORDS, True, &targets)
             check(status)
+            end = log_end(replay)
+            check(self.control.get().CheckLogEnd(folder, self.control.get().committed_lsn(), end))
             for table in self.tables.values():
                 table.active_lsn = targets[table.table_id].first_lsn
-            self.next_lsn = max(last + 1, replay.next_lsn())
-            cut_short = replay.next_lsn() != 0 and replay.next_lsn() <= last
+            self.next_lsn = max(last, end) + 1
+            cut_short = 0 < replay.next_lsn() <= last
         finally:
             del replay
-        self.control.get().Commit(self.next_lsn - 1)
+        self.control.get().Recovered(self.next_lsn - 1, last if end < last else 0)
         self.control.get().Bump()
         return cut_short
 
@@ -377,6 +392,8 @@ cdef class Store:
         for i, name in enumerate(names):
             if firsts[i + 1] > oldest or os.fsencode(name) == current:
                 break
+            if i + 1 == len(names):
+                self.control.get().Drop(firsts[i + 1] - 1)
             try:
                 os.unlink(name)
             except FileNotFoundError:  # a flush of another table was faster
@@ -432,7 +449,8 @@ cdef class Store:
         cdef ReplayTarget target
         cdef shared_ptr[const TableSnapshot] snapshot
         cdef Status status
-        cdef uint64_t generation
+        cdef uint64_t generation, committed
+        cdef string folder = self.home + <string>b"/log"
         cdef vector[shared_ptr[const TableSnapshot]] opened
         cdef size_t i
         for _ in range(1000):
@@ -478,8 +496,11 @@ cdef class Store:
                 target.schema = &table.codec.schema
                 target.memory = table.active.get()
                 self.targets[table.table_id] = target
-            self.replay = new LogReplay(self.home + <string>b"/log")
-            status = self.replay.Run(self.control.get().committed_lsn(), False, &self.targets)
+            self.replay = new LogReplay(folder)
+            committed = self.control.get().committed_lsn()
+            status = self.replay.Run(committed, False, &self.targets)
+            if status.ok():
+                status = self.control.get().CheckLogEnd(folder, committed, log_end(self.replay))
             if self.control.get().generation() == generation:
                 check(status)
                 self.generation = generation

@@ -7,9 +7,25 @@
 
 #include <cerrno>
 
+#include "core/key_hash.h"
 #include "core/mapping.h"
 
 namespace gridflow {
+namespace {
+
+// What tells this run of the machine from all others; 0 where the system does not say.
+uint64_t BootHash() {
+  static const uint64_t hash = [] {
+    char id[64];
+    const int fd = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    const ssize_t bytes = fd < 0 ? 0 : ::read(fd, id, sizeof(id));
+    if (fd >= 0) ::close(fd);
+    return bytes <= 0 ? 0 : KeyHash(id, static_cast<size_t>(bytes));
+  }();
+  return hash;
+}
+
+}  // namespace
 
 Status ControlPage::Map(const std::string& path, bool writable, std::shared_ptr<ControlPage>* out) {
   const int fd = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
@@ -46,6 +62,24 @@ Status ControlPage::Create(const std::string& path, uint64_t pid, std::shared_pt
   }
   (*out)->page_->owner_pid = pid;
   return Status::Ok();
+}
+
+void ControlPage::Recovered(uint64_t committed, uint64_t dropped) {
+  // A process that dies between these leaves a page that claims nothing.
+  __atomic_store_n(&page_->boot, 0, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&page_->dropped_lsn, dropped, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&page_->committed_lsn, committed, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&page_->boot, BootHash(), __ATOMIC_SEQ_CST);
+}
+
+Status ControlPage::CheckLogEnd(const std::string& folder, uint64_t committed, uint64_t end) const {
+  if (end >= committed || committed <= __atomic_load_n(&page_->dropped_lsn, __ATOMIC_ACQUIRE)) return Status::Ok();
+  const uint64_t boot = __atomic_load_n(&page_->boot, __ATOMIC_ACQUIRE);
+  if (boot == 0 || boot != BootHash()) return Status::Ok();
+  return Status::Corrupt(folder, -1,
+                         "the log ends with commit " + std::to_string(end) + ", but commit " + std::to_string(committed) +
+                             " was acknowledged: it has been cut off, or its end is damaged (to go on without what is "
+                             "lost, remove the file `control` beside it)");
 }
 
 ControlPage::~ControlPage() {

@@ -25,7 +25,16 @@ class ControlPage {
   // Of the last owner, dead or alive.
   uint64_t owner_pid() const { return __atomic_load_n(&page_->owner_pid, __ATOMIC_ACQUIRE); }
   void Bump() { __atomic_add_fetch(&page_->generation, 1, __ATOMIC_RELEASE); }
+  // Owner, once its log is recovered and ends with that record: from now on a log that ends earlier is damaged, but if
+  // the records up to `dropped` are in segments.
+  void Recovered(uint64_t committed, uint64_t dropped);
+  // Owner, before it unlinks the last file of the log, whose records up to `lsn` are all in segments.
+  void Drop(uint64_t lsn) { __atomic_store_n(&page_->dropped_lsn, lsn, __ATOMIC_RELEASE); }
   void Commit(uint64_t lsn) { __atomic_store_n(&page_->committed_lsn, lsn, __ATOMIC_RELEASE); }
+
+  // kCorrupt if the log in `folder`, whose last record is `end` (0: it has none), has lost commits. `committed` is
+  // committed_lsn() from before the log was read.
+  Status CheckLogEnd(const std::string& folder, uint64_t committed, uint64_t end) const;
 
  private:
   ControlPage() = default;

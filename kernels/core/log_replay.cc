@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "core/key_hash.h"
 #include "core/manifest.h"
 #include "core/row_codec.h"
@@ -26,47 +29,51 @@ Status LogReplay::Apply(const uint8_t* payload, uint64_t bytes, std::map<uint32_
   });
 }
 
-Status LogReplay::Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarget>* targets) {
+Status LogReplay::OpenNext(std::shared_ptr<LogFile>* out) const {
   std::vector<std::string> paths;
-  if (file_ == nullptr) {
+  std::string gone;
+  while (true) {
     GF_RETURN_IF_ERROR(ListLog(folder_, &paths));
-    if (paths.empty()) return Status::Ok();
-    GF_RETURN_IF_ERROR(LogFile::Open(paths.front(), &file_));
+    const auto next = file_ == nullptr ? paths.begin() : std::upper_bound(paths.begin(), paths.end(), file_->path());
+    if (next == paths.end()) return Status::Ok();
+    const Status status = LogFile::Open(*next, out);
+    // The owner drops files, the oldest first, as soon as segments hold what is in them: one may go after it was listed.
+    if (status.code != Code::kNotFound || *next == gone) return status;
+    gone = *next;
+  }
+}
+
+Status LogReplay::Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarget>* targets) {
+  if (file_ == nullptr) {
+    GF_RETURN_IF_ERROR(OpenNext(&file_));
+    if (file_ == nullptr) return Status::Ok();
     next_lsn_ = file_->first_lsn();
   }
   while (next_lsn_ <= until) {
     const uint8_t* payload = nullptr;
     uint64_t bytes = 0;
     GF_RETURN_IF_ERROR(file_->Next(next_lsn_, &payload, &bytes));
+    std::shared_ptr<LogFile> file;
+    if (payload == nullptr) {
+      // This file is read out. The next one begins with the next lsn; what lies between two files cannot be missing.
+      GF_RETURN_IF_ERROR(OpenNext(&file));
+      if (file == nullptr) return Status::Ok();
+      // If it does not, the owner may have written on while we looked: the rest of this file is complete now.
+      if (file->first_lsn() != next_lsn_) GF_RETURN_IF_ERROR(file_->Next(next_lsn_, &payload, &bytes));
+    }
     if (payload != nullptr) {
       GF_RETURN_IF_ERROR(Apply(payload, bytes, targets));
       ++next_lsn_;
       continue;
     }
-    // This file is read out. The next one begins with the next lsn; what lies between two files cannot be missing.
-    GF_RETURN_IF_ERROR(ListLog(folder_, &paths));
-    std::string following;
-    for (const std::string& path : paths)
-      if (path > file_->path() && following.empty()) following = path;
-    if (following.empty()) return Status::Ok();
-    std::shared_ptr<LogFile> file;
-    GF_RETURN_IF_ERROR(LogFile::Open(following, &file));
     if (file->first_lsn() != next_lsn_) {
-      // The owner may have written on while we looked: then the rest of this file, which is complete now, tells.
-      GF_RETURN_IF_ERROR(file_->Next(next_lsn_, &payload, &bytes));
-      if (payload != nullptr) {
-        GF_RETURN_IF_ERROR(Apply(payload, bytes, targets));
-        ++next_lsn_;
-        continue;
-      }
       // Or it has dropped files, this one before those that are missed.
-      if (strict && ::access(file_->path().c_str(), F_OK) != 0)
-        return {Code::kNotFound, file_->path() + " was dropped meanwhile", file_->path(), -1};
-      if (strict)
+      if (::access(file_->path().c_str(), F_OK) == 0)
         return Status::Corrupt(file_->path(), static_cast<int64_t>(file_->tail()),
                                "records up to the next file are missing");
-      return Status::Ok();
+      if (strict) return {Code::kNotFound, file_->path() + " was dropped meanwhile", file_->path(), -1};
     }
+    next_lsn_ = file->first_lsn();
     file_ = std::move(file);
   }
   return Status::Ok();

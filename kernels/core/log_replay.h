@@ -29,14 +29,18 @@ class LogReplay {
   explicit LogReplay(std::string folder) : folder_(std::move(folder)) {}
 
   // Applies every record up to `until` (all there are, if it is the largest number) to `targets`, by table id;
-  // operations of tables that are not among them are passed over. Recovery (strict) demands that nothing is missing
-  // between the files and that only the end may be torn; a reader just stops where the owner has not come yet.
+  // operations of tables that are not among them are passed over. Only the end of a log may be torn; records missing
+  // between two files are kCorrupt. Where the owner drops files meanwhile, strict replay (recovery, a check) gives
+  // kNotFound, and a reader goes on after them: the control page's generation, looked at afterwards, tells whether the
+  // segments that it has open hold what was in them.
   Status Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarget>* targets);
 
   // The lsn of the next record; 0 if there is no log.
   uint64_t next_lsn() const { return next_lsn_; }
 
  private:
+  // Opens the file after file_, or the oldest there is; null if there is none.
+  Status OpenNext(std::shared_ptr<LogFile>* out) const;
   Status Apply(const uint8_t* payload, uint64_t bytes, std::map<uint32_t, ReplayTarget>* targets);
 
   const std::string folder_;

@@ -1,15 +1,21 @@
 #include "core/mapping.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 
 #include "core/failpoint.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22  // Linux 5.14; older ones answer EINVAL
+#endif
 
 namespace gridflow {
 namespace {
@@ -25,6 +31,12 @@ struct Descriptor {
 
 }  // namespace
 
+bool HasHoles(int fd, const struct stat& info) {
+  if (info.st_blocks >= (info.st_size + 511) / 512) return false;
+  struct statfs system;
+  return ::fstatfs(fd, &system) == 0 && system.f_type == TMPFS_MAGIC;
+}
+
 Status Mapping::Open(const std::string& path, std::shared_ptr<const Mapping>* out) {
   Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.fd < 0) return Status::System(errno, "open", path);
@@ -39,6 +51,9 @@ Status Mapping::Open(const std::string& path, std::shared_ptr<const Mapping>* ou
     void* data = ::mmap(nullptr, mapping->size_, PROT_READ, MAP_SHARED, file.fd, 0);
     if (data == MAP_FAILED) return Status::System(errno, "map", path);
     mapping->data_ = static_cast<const uint8_t*>(data);
+    // Taken now, where it can be said that there is no room.
+    if (HasHoles(file.fd, info) && ::madvise(data, mapping->size_, MADV_POPULATE_READ) != 0 && errno == EFAULT)
+      return Status::System(ENOSPC, "make room for the zeros that are not stored of", path);
   }
   *out = std::move(mapping);
   return Status::Ok();

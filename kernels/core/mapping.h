@@ -2,6 +2,8 @@
 #ifndef GRIDFLOW_CORE_MAPPING_H_
 #define GRIDFLOW_CORE_MAPPING_H_
 
+#include <sys/stat.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +13,10 @@
 #include "core/status.h"
 
 namespace gridflow {
+
+// Whether the file lies in memory (tmpfs) and has pages that were never written, as copies by backup programs have.
+// Reading such a page takes one, and where none is left ends the process (SIGBUS).
+bool HasHoles(int fd, const struct stat& info);
 
 // A whole file, mapped read-only. Immutable and safe to share among threads. The mapping outlives the file's name:
 // unlinking the file leaves it whole. Whoever hands out a pointer into it must hold the shared_ptr for as long.

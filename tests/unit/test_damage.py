@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,8 +98,17 @@ def records(log: bytes) -> list[tuple[int, int]]:
     return found
 
 
+def after_a_power_cut(home: Path) -> None:
+    """Have the control page say that it was written before the machine was started."""
+    with open(home / "control", "r+b") as file:
+        file.seek(32)
+        assert file.read(8) != bytes(8)
+        file.seek(32)
+        file.write((1).to_bytes(8, "little"))
+
+
 def test_any_bit_flipped_in_the_log(damaged):
-    """Before the last record it is damage; what looks like a torn last record is dropped without a word."""
+    """It is damage, in the last record too, which was acknowledged; after a power cut that one may be torn."""
     file = find(damaged, "log")
     sound = file.read_bytes()
     *earlier, (last, _) = records(sound)
@@ -115,6 +125,15 @@ def test_any_bit_flipped_in_the_log(damaged):
             record = max(at for at, _ in records(sound) if at <= offset)
             assert (caught.value.file, caught.value.offset) == (str(file), record)
         file.write_bytes(sound)
+    for offset in range(last, last + RECORD + payload_bytes(sound, last)):
+        flip(file, offset, offset % 8)
+        assert [problem.file for problem in check_home(damaged)] == [str(file.parent)], offset
+        file.write_bytes(sound)
+    with pytest.raises(GridCorruptError, match="log ends with commit 19, but commit 20 was acknowledged"):
+        flip(file, last)
+        gridflow.connect(damaged)
+    file.write_bytes(sound)
+    after_a_power_cut(damaged)
     for offset in range(last, last + RECORD + payload_bytes(sound, last)):
         flip(file, offset, offset % 8)
         assert check_home(damaged) == []

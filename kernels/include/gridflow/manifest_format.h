@@ -53,6 +53,9 @@ typedef struct gf_manifest_segment {
 
 /* The one page that changes in place. Readers watch it to learn that there is something new; nothing in it is
  * needed to recover a grid. Fields are read and written as 8-byte atomics.
+ *
+ * As long as the machine runs, memory outlives every process: then a log that ends before committed_lsn has been cut off.
+ * After a power cut it may well end there, so `boot` says whether the machine is still the one that committed.
  */
 #define GF_CONTROL_MAGIC 0x0A1A0D4C54434647ull /* "GFCTL\r\x1a\n" */
 #define GF_CONTROL_BYTES 4096u
@@ -62,6 +65,8 @@ typedef struct gf_control {
   uint64_t owner_pid;
   uint64_t generation;    /* +1 after every new manifest, catalog or log file */
   uint64_t committed_lsn; /* the last record of the log */
+  uint64_t boot;          /* the machine's start, as a hash of its id, since which this page is exact; 0: it is not */
+  uint64_t dropped_lsn;   /* up to this record no file of the log is needed, and none may be there */
 } gf_control;
 
 #ifdef __cplusplus
