@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import os
+import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+from tensorflow.python.framework import random_seed
 
 from ..errors import UsageError
+from ..sql.selection import Condition
 from ..table import Table, partition_ranges
-from . import iterator, ops, specs
+from . import iterator, ops, selection, specs, stages
 from .source import flush, resolve
+from .stages import Kind
 
 if TYPE_CHECKING:
     from ..client import RemoteGrid
@@ -46,13 +51,17 @@ class Dataset(tf.data.Dataset):
     Every new iterator, so every epoch, first has the writer flush and then reads the newest version of the table to
     its end, whatever is written meanwhile. (Where another process has the grid open without serving it, what that
     process has not flushed yet is not seen.) Rows come in the order of their key hashes, a random one that is the same
-    in every epoch; ``shuffle`` mixes further. Ask for batches here rather than with ``.batch``: single rows cost about
-    as much as a whole batch does.
+    in every epoch, unless ``shuffle``, ``order_by`` or ``weights`` says otherwise.
+
+    ``skip``, ``take``, ``shard``, ``shuffle``, ``repeat``, ``batch`` and ``ragged_batch``, called on the dataset before
+    anything else, are done where the rows are found, so that a batch is made at once and not of rows. They mean what
+    tf.data means by them; where that cannot be kept (a second shuffle, say) tf.data does them. ``shuffle`` with a
+    buffer as large as the table, or the argument ``shuffle=True``, needs no memory for it.
 
     Tensors may be views of the grid's files, which never change: they stay valid when rows are overwritten, the table
     is dropped or the grid is closed. The version that was read last stays mapped for the next epoch as long as this
     dataset, or one made of it, is there; files that were replaced since take up their room until then. An iterator can
-    be saved with ``tf.train.Checkpoint`` and restored as long as the table has not changed.
+    be saved with ``tf.train.Checkpoint`` and restored as long as the table has not changed; its state is a few numbers.
 
     Args:
         table: the name of a table, also as ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
@@ -60,6 +69,17 @@ class Dataset(tf.data.Dataset):
         home: the directory of the grid if no ``grid`` is given; None for the default one. It is read whoever owns it.
         columns: names of the value columns to read; None for all. Keys are always read.
         partitions: only these: a number, a range, a slice, several numbers, or an integer tensor of them.
+        where: which rows, as SQL has it after WHERE, such as ``"LABEL < 5 AND SPLIT = 'train'"``. It is evaluated once
+            for each version of the table.
+        order_by: in which order, as SQL has it after ORDER BY, such as ``"TS"``.
+        weights: a column or an SQL expression: rows are drawn with replacement, each in proportion to its weight, and
+            an epoch is as many draws as there are rows.
+        balance: a column or an SQL expression: as ``weights``, so that each of its values is drawn equally often.
+        shuffle: whether rows come in a uniformly random order, another one in each epoch.
+        seed: of ``shuffle`` and of draws; with the same seed, datasets give the same orders. None: TensorFlow's own
+            rules (``tf.random.set_seed``), or at random.
+        as_supervised: (features, label): elements are pairs of these columns instead of dicts of key and value. A list
+            of names in place of a name becomes a dict of them. Key columns may be among them.
         batch_size: rows in an element; None for single rows without a batch dimension.
         drop_remainder: whether to leave out a last batch that is not full, so that shapes are static.
 
@@ -67,7 +87,8 @@ class Dataset(tf.data.Dataset):
         TableNotFound: the grid has no such table.
         ColumnNotFound: the table has no such column.
         SchemaError: a column's values have no tensor form, or there is no such partition.
-        UsageError: ``batch_size`` is not at least 1.
+        SqlError: ``where``, ``order_by``, ``weights`` or ``balance`` is not what SQL has in that place.
+        UsageError: arguments make no sense together, or ``batch_size`` is not at least 1.
 
     >>> import gridflow, tempfile
     >>> with gridflow.connect(tempfile.mkdtemp()) as grid:
@@ -86,30 +107,127 @@ class Dataset(tf.data.Dataset):
         home: str | os.PathLike[str] | None = None,
         columns: Iterable[str] | None = None,
         partitions: Any = None,
+        where: str | None = None,
+        order_by: str | None = None,
+        weights: str | None = None,
+        balance: str | None = None,
+        shuffle: bool = False,
+        seed: int | None = None,
+        as_supervised: tuple[Any, Any] | None = None,
         batch_size: int | None = None,
         drop_remainder: bool = False,
     ):
-        self._source = resolve(table, grid, home)
         if batch_size is not None and operator.index(batch_size) < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1, or None for single rows")
         if drop_remainder and batch_size is None:
             raise UsageError("drop_remainder needs a batch_size")
-        leaves = specs.structure(self._source.schema, columns, self._source.name)
-        self._spec = tf.nest.map_structure(lambda leaf: leaf.spec(batch_size, drop_remainder), leaves)
+        condition = _condition(where, order_by, weights, balance)
+        self._source = resolve(table, grid, home, condition)
+        source = self._source
+        if as_supervised is None:
+            self._leaves = specs.structure(source.schema, columns, source.name)
+        elif columns is not None:
+            raise UsageError("as_supervised says which columns are read: leave columns out")
+        else:
+            self._leaves = specs.supervised(source.schema, as_supervised, source.name)
         self._inputs_of_op = {
-            "directory": self._source.directory,
-            "table_id": self._source.table_id,
-            "table": self._source.name,
-            "columns": [leaf.path for leaf in tf.nest.flatten(leaves)],
-            "partitions": _pairs(partitions, self._source.partitions, self._source.name),
-            "batch_size": batch_size or 0,
-            "drop_remainder": drop_remainder,
+            "directory": source.directory,
+            "table_id": source.table_id,
+            "table": source.name,
+            "columns": [leaf.path for leaf in tf.nest.flatten(self._leaves)],
+            "partitions": _pairs(partitions, source.partitions, source.name),
+            "selection": "" if condition is None else selection.to_text(condition),
+        }
+        calls: stages.Stages = ()
+        if condition is not None and condition.weights is not None:
+            calls += (stages.Stage(Kind.SAMPLE, -1),)
+        if shuffle:
+            calls += (stages.Stage(Kind.SHUFFLE, -1, 1),)
+        if batch_size is not None:
+            calls += (stages.Stage(Kind.BATCH, operator.index(batch_size), bool(drop_remainder)),)
+        self._begin(calls, _seeds(seed))
+
+    def _begin(self, calls: stages.Stages, seeds: tuple[int, int], name: str | None = None) -> None:
+        """The rest of making a dataset, when it is known what is called on it."""
+        self._stages = calls
+        self._seeds = seeds
+        self._name = name
+        batch = stages.find(calls, Kind.BATCH)
+        size, drop = (batch.first, bool(batch.second)) if batch is not None else (None, False)
+        self._spec = tf.nest.map_structure(lambda leaf: leaf.spec(size, drop), self._leaves)
+        self._inputs_of_op = {
+            **self._inputs_of_op,
+            "stages": tf.constant([number for stage in calls for number in stage], tf.int64),
+            "seeds": seeds,
+            "instance": secrets.randbits(62),
         }
         self._untuned: iterator.Untuned | None = None  # made when it is first needed
         super().__init__(self._variant())
 
     def _variant(self) -> tf.Tensor:
-        return ops.load().gridflow_dataset(**self._inputs_of_op, **self._flat_structure)
+        return ops.load().gridflow_dataset(**self._inputs_of_op, **self._common_args)
+
+    def _push(self, kind: Kind, first: Any, second: Any = 0, *, seed: Any = None, name: Any = None) -> Dataset | None:
+        """This dataset with one more call that the op does itself; None if it cannot."""
+        calls = stages.push(self._stages, kind, first, second)
+        if calls is None:
+            return None
+        made = copy.copy(self)
+        made._begin(calls, _seeds(seed) if kind is Kind.SHUFFLE else self._seeds, name)
+        return made
+
+    @property
+    def _repeats(self) -> bool:
+        return stages.find(self._stages, Kind.REPEAT) is not None
+
+    def _is_dense(self) -> bool:
+        """Whether all rows have the same shapes."""
+        return all(leaf.spec(None, False).shape.is_fully_defined() for leaf in tf.nest.flatten(self._leaves))
+
+    def batch(
+        self,
+        batch_size: Any,
+        drop_remainder: Any = False,
+        num_parallel_calls: Any = None,
+        deterministic: Any = None,
+        name: Any = None,
+    ) -> tf.data.Dataset:
+        """As ``tf.data.Dataset.batch``: made in one piece, where rows have equal shapes."""
+        made = self._push(Kind.BATCH, batch_size, drop_remainder, name=name) if self._is_dense() else None
+        return made or super().batch(batch_size, drop_remainder, num_parallel_calls, deterministic, name)
+
+    def ragged_batch(
+        self, batch_size: Any, drop_remainder: Any = False, row_splits_dtype: Any = tf.int64, name: Any = None
+    ) -> tf.data.Dataset:
+        """As ``tf.data.Dataset.ragged_batch``: made in one piece."""
+        # A ragged batch cannot go on in the next epoch.
+        fits = tf.as_dtype(row_splits_dtype) == tf.int64 and (self._is_dense() or not self._repeats)
+        made = self._push(Kind.BATCH, batch_size, drop_remainder, name=name) if fits else None
+        return made or super().ragged_batch(batch_size, drop_remainder, row_splits_dtype, name)
+
+    def shuffle(
+        self, buffer_size: Any, seed: Any = None, reshuffle_each_iteration: Any = True, name: Any = None
+    ) -> tf.data.Dataset:
+        """As ``tf.data.Dataset.shuffle``: the buffer holds numbers of rows, and none is needed if all rows fit in."""
+        again = True if reshuffle_each_iteration is None else reshuffle_each_iteration
+        made = self._push(Kind.SHUFFLE, buffer_size, again, seed=seed, name=name)
+        return made or super().shuffle(buffer_size, seed, reshuffle_each_iteration, name)
+
+    def shard(self, num_shards: Any, index: Any, name: Any = None) -> tf.data.Dataset:
+        """As ``tf.data.Dataset.shard``: rows of others are not read."""
+        return self._push(Kind.SHARD, num_shards, index, name=name) or super().shard(num_shards, index, name)
+
+    def skip(self, count: Any, name: Any = None) -> tf.data.Dataset:
+        """As ``tf.data.Dataset.skip``: what is skipped is not read."""
+        return self._push(Kind.SKIP, count, name=name) or super().skip(count, name)
+
+    def take(self, count: Any, name: Any = None) -> tf.data.Dataset:
+        """As ``tf.data.Dataset.take``."""
+        return self._push(Kind.TAKE, count, name=name) or super().take(count, name)
+
+    def repeat(self, count: Any = None, name: Any = None) -> tf.data.Dataset:
+        """As ``tf.data.Dataset.repeat``: each repetition reads the newest version of the table."""
+        return self._push(Kind.REPEAT, -1 if count is None else count, name=name) or super().repeat(count, name)
 
     def _inputs(self) -> list[tf.data.Dataset]:
         return []
@@ -131,6 +249,29 @@ class Dataset(tf.data.Dataset):
         # TensorFlow remembers what a dataset said once, and a table grows: ask a new one.
         flush(self._source.directory, self._source.name)
         return tf.raw_ops.DatasetCardinality(input_dataset=self._variant(), name=name)
+
+
+def _condition(where: Any, order_by: Any, weights: Any, balance: Any) -> Condition | None:
+    """The SQL that chooses rows; for ``balance`` the weights that it stands for. None: all rows, as they come."""
+    parts = {"where": where, "order_by": order_by, "weights": weights, "balance": balance}
+    given = {name: text for name, text in parts.items() if text is not None}
+    for name, text in given.items():
+        if not isinstance(text, str):
+            raise UsageError(f"{name} is SQL text, not {type(text).__name__}")
+    if "balance" in given:
+        if "weights" in given:
+            raise UsageError("weights and balance both say how likely a row is: give one of them")
+        weights = f"1.0 / COUNT(*) OVER (PARTITION BY {balance})"
+    if weights is not None and order_by is not None:
+        raise UsageError("rows that are drawn by weight have no order: leave order_by out")
+    return Condition(where, order_by, weights) if given else None
+
+
+def _seeds(seed: Any) -> tuple[int, int]:
+    graph_seed, op_seed = random_seed.get_seed(None if seed is None else operator.index(seed))
+    if graph_seed is None and op_seed is None:
+        return secrets.randbits(63), secrets.randbits(63)
+    return graph_seed or 0, op_seed or 0
 
 
 def _pairs(partitions: Any, count: int, table: str) -> Any:

@@ -88,10 +88,13 @@ _UNTUNED = _options()
 
 
 def _nesting(structure: Any) -> Callable[[list[tf.Tensor]], Any]:
-    """What makes an element of its components: nested dicts, as ``structure``, of tensors in the order of tf.nest."""
+    """What makes an element of its components: dicts and tuples, as ``structure``, of tensors in tf.nest's order."""
     numbers = iter(range(len(tf.nest.flatten(structure))))
 
     def plan(part: Any) -> Callable[[list[tf.Tensor]], Any]:
+        if isinstance(part, tuple):
+            items = [plan(item) for item in part]
+            return lambda components: tuple(make(components) for make in items)
         if not isinstance(part, dict):
             return itemgetter(next(numbers))
         made = {name: plan(part[name]) for name in sorted(part)}  # tf.nest goes through a dict in this order

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import tensorflow as tf
 
@@ -17,9 +18,13 @@ from ..errors import GridEnvironmentError
 LIBRARY = Path(__file__).with_name("_gridflow_ops.so")
 
 _MARK = re.compile(rb"gridflow ops built for TensorFlow graph version (\d+)\.")
-# int (const char* directory, const char* table, char* message, int64_t room), as kernels/ops/refresh.h has it.
+# As kernels/ops/python.h has them.
 _REFRESH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64)
-_refresh_in_use: ctypes._CFuncPtr | None = None  # C++ holds no reference
+_SELECT = ctypes.CFUNCTYPE(
+    *(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64, ctypes.c_char_p),
+    *(ctypes.POINTER(ctypes.c_int64), ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64),
+)
+_in_use: tuple[ctypes._CFuncPtr, ctypes._CFuncPtr] | None = None  # C++ holds no reference
 
 
 @functools.cache
@@ -48,24 +53,52 @@ def load(path: Path = LIBRARY) -> ModuleType:
         raise GridEnvironmentError(f"TensorFlow {tf.__version__} cannot load {path}: {error}") from error
 
 
-def set_refresh(refresh: Callable[[str, str], tuple[int, str]] | None) -> None:
-    """Have ``refresh(directory, table)`` called before a new iterator reads a table; None for nothing.
+def set_python(
+    refresh: Callable[[str, str], tuple[int, str]] | None,
+    select: Callable[[str, str, int, str, list[int]], tuple[int, str, Any, Any]] | None,
+) -> None:
+    """Have ``refresh(directory, table)`` called before a new iterator reads a table, and ``selection.select`` where it
+    reads only some of the rows; None for nothing.
 
-    TensorFlow's threads call it. It returns 0, or the code of a ``tf.errors.OpError`` and a message. When this
-    returns, no thread is in the function that was set before.
+    TensorFlow's threads call them. They return 0, or the code of a ``tf.errors.OpError``, and a message. When this
+    returns, no thread is in the functions that were set before.
     """
-    global _refresh_in_use
+    global _in_use
     load()
     library = ctypes.CDLL(str(LIBRARY))  # it is loaded already: this is the same one
-    library.gridflow_ops_set_refresh.argtypes = [_REFRESH]
-    library.gridflow_ops_set_refresh.restype = None
+    library.gridflow_ops_set_python.argtypes = [_REFRESH, _SELECT]
+    library.gridflow_ops_set_python.restype = None
+    library.gridflow_ops_selected.argtypes = [*[ctypes.c_void_p] * 3, ctypes.c_int64]
+    library.gridflow_ops_selected.restype = None
 
-    def call(directory: bytes, table: bytes, message: int, room: int) -> int:
-        code, text = refresh(os.fsdecode(directory), table.decode())
+    def say(text: str, message: int, room: int) -> None:
         data = text.encode()[: room - 1] + b"\0"
         ctypes.memmove(message, data, len(data))
+
+    def call_refresh(directory: bytes, table: bytes, message: int, room: int) -> int:
+        code, text = refresh(os.fsdecode(directory), table.decode())
+        say(text, message, room)
         return code
 
-    callback = _REFRESH(call) if refresh else _REFRESH()
-    library.gridflow_ops_set_refresh(callback)
-    _refresh_in_use = callback
+    def call_select(
+        directory: bytes,
+        table: bytes,
+        version: int,
+        selection: bytes,
+        partitions: Any,
+        count: int,
+        result: int,
+        message: int,
+        room: int,
+    ) -> int:
+        pairs = partitions[:count]
+        code, text, rows, weights = select(os.fsdecode(directory), table.decode(), version, selection.decode(), pairs)
+        if rows is not None:
+            ends = None if weights is None else weights.ctypes.data
+            library.gridflow_ops_selected(result, rows.ctypes.data, ends, len(rows))
+        say(text, message, room)
+        return code
+
+    callbacks = (_REFRESH(call_refresh) if refresh else _REFRESH(), _SELECT(call_select) if select else _SELECT())
+    library.gridflow_ops_set_python(*callbacks)
+    _in_use = callbacks

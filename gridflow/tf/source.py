@@ -7,6 +7,7 @@ that whoever writes the table flushes it first: this process, or the node that s
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import socket
 import threading
@@ -28,7 +29,8 @@ from ..errors import (
 from ..grid import open_reader, owned_grid
 from ..protocols.address import SocketAddress
 from ..schema import Schema
-from . import ops
+from ..sql.selection import Condition
+from . import ops, selection
 
 if TYPE_CHECKING:
     from ..client.connection import Connection
@@ -46,32 +48,35 @@ class Source:
     partitions: int
 
 
-def resolve(table: str | Table, grid: Any = None, home: str | os.PathLike[str] | None = None) -> Source:
-    """Find a table and have it flushed.
+def resolve(
+    table: str | Table,
+    grid: Any = None,
+    home: str | os.PathLike[str] | None = None,
+    condition: Condition | None = None,
+) -> Source:
+    """Find a table, see whether a condition on its rows makes sense, and have it flushed.
 
     Args:
         table: a name, also ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
         grid: the open grid, embedded or remote, that has the table. It need not stay open.
         home: the grid's directory if there is no ``grid``; None for the default grid.
+        condition: which rows are going to be read; None for all.
 
     Raises:
         TableNotFound: the grid has no such table.
+        SqlError, ColumnNotFound: the condition is none.
         GridNotFound: there is no grid in the directory.
         GridFullError: the newest rows could not be flushed.
         GridConnectionError: the node that serves the grid does not answer.
     """
-    if not isinstance(table, str):
-        source = _describe(table)
-    elif grid is not None:
-        source = _describe(grid.table(table))
-    else:
-        path = resolve_home(home)
-        owner = owned_grid(path)
-        if owner is not None:
-            source = _describe(owner.table(table))
-        else:
-            with open_reader(path) as reader:
-                source = _describe(reader.table(table))
+    with contextlib.ExitStack() as opened:
+        if grid is None:
+            path = resolve_home(home) if isinstance(table, str) else Path(table.folder).parent.parent
+            grid = owned_grid(path) or opened.enter_context(open_reader(path))
+        found = grid.table(table) if isinstance(table, str) else table
+        source = _describe(found)
+        if condition is not None:
+            selection.check(grid, found, condition)
     _install()
     flush(source.directory, source.name)
     return source
@@ -157,7 +162,7 @@ def _install() -> None:
     with _lock:
         if _installed:
             return
-        ops.set_refresh(_refresh)
+        ops.set_python(_refresh, selection.select)
         # TensorFlow's threads may make iterators to the very end, when there is no interpreter to call any more.
-        atexit.register(ops.set_refresh, None)
+        atexit.register(ops.set_python, None, None)
         _installed = True

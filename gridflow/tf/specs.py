@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ..errors import ColumnNotFound, SchemaError, did_you_mean
+from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
 from ..schema import Column, Schema, Type
 
 # What is no number becomes the nearest thing that TensorFlow has; see Dataset.
@@ -75,6 +75,29 @@ def structure(schema: Schema, columns: Iterable[str] | None = None, table: str =
         "key": keys[schema.key[0]] if len(keys) == 1 else keys,
         "val": values["_VAL"] if schema.plain_value and values else values,
     }
+
+
+def supervised(schema: Schema, wanted: Any, table: str = "") -> Any:
+    """The leaves of a pair: ``wanted``, with columns, or lists of columns, in the places of their names.
+
+    Raises:
+        UsageError: it is no pair of names or lists of names.
+        ColumnNotFound, SchemaError: as for ``structure``.
+
+    >>> schema = Schema.of({"ID": "LONG", "PIXELS": "UINT8[28,28]", "LABEL": "INT"}, key="ID")
+    >>> [leaf.type.text() for leaf in supervised(schema, ("PIXELS", "LABEL"))]
+    ['UINT8[28,28]', 'INT']
+    """
+    if not isinstance(wanted, (tuple, list)) or len(wanted) != 2:
+        raise UsageError(f"as_supervised is a pair, (features, label), not {wanted!r}")
+    keys = {column.name: _leaves(column) for column in schema.key_columns}
+
+    def find(name: Any) -> Any:
+        if not isinstance(name, str):
+            raise UsageError(f"as_supervised has names of columns and lists of names, not {name!r}")
+        return keys[name] if name in keys else structure(schema, [name], table)["val"][name]
+
+    return tuple(find(part) if isinstance(part, str) else {name: find(name) for name in part} for part in wanted)
 
 
 def _choose(schema: Schema, columns: Iterable[str], table: str) -> list[Column]:

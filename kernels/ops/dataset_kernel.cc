@@ -8,9 +8,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "ops/kept_snapshot.h"
-#include "ops/refresh.h"
-#include "ops/table_reader.h"
+#include "ops/element_stream.h"
+#include "ops/python.h"
 #include "tensorflow/core/data/global_shuffle_utils.h"
 #include "tensorflow/core/framework/dataset.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -35,7 +34,10 @@ __attribute__((used)) const char kBuiltFor[] = "gridflow ops built for TensorFlo
     TF_GRAPH_DEF_VERSION) ".";
 
 constexpr char kVersionKey[] = "version";
-constexpr char kPositionKey[] = "position";
+constexpr char kSeedKey[] = "seed";
+constexpr char kEpochKey[] = "epoch";
+constexpr char kRoundKey[] = "round";
+constexpr char kPlaceKey[] = "place";
 
 Workers WorkersOf(data::AnyContext context) {
   return {context.allocator, context.runner, context.runner_threadpool_size};
@@ -43,10 +45,18 @@ Workers WorkersOf(data::AnyContext context) {
 
 class GridflowDataset : public data::DatasetBase {
  public:
-  GridflowDataset(OpKernelContext* ctx, ReaderOptions options)
+  // Inputs that are kept as they came, for the graph.
+  struct Numbers {
+    std::vector<int64_t> stages, seeds;
+  };
+
+  GridflowDataset(OpKernelContext* ctx, ReaderOptions options, Numbers numbers, int64_t instance)
       : DatasetBase(data::DatasetContext(ctx)),
         options_(std::move(options)),
-        kept_(KeptSnapshot::Of(options_.directory, options_.table_id)) {}
+        numbers_(std::move(numbers)),
+        kept_(KeptSnapshot::Of(options_.directory, options_.table_id)),
+        instance_(Instance::Of(instance, Mix64(static_cast<uint64_t>(numbers_.seeds[0])) ^
+                                             static_cast<uint64_t>(numbers_.seeds[1]))) {}
 
   const tensorflow::DataTypeVector& output_dtypes() const override { return options_.dtypes; }
   const std::vector<PartialTensorShape>& output_shapes() const override { return options_.shapes; }
@@ -56,33 +66,43 @@ class GridflowDataset : public data::DatasetBase {
 
   // Of the version that is current now; an iterator may find a newer one.
   int64_t CardinalityInternal(data::CardinalityOptions) const override {
-    int64_t elements;
-    return TableReader::Count(options_, kept_.get(), &elements).ok() ? elements : data::kUnknownCardinality;
+    const Stages& stages = options_.stages;
+    std::unique_ptr<Pass> pass;
+    if (!MakePass(&pass).ok()) return data::kUnknownCardinality;
+    if (stages.epochs == 1) return pass->elements();
+    if (stages.epochs < 0) return pass->elements() > 0 ? data::kInfiniteCardinality : 0;
+    if (!stages.repeats_rows) return stages.epochs * pass->elements();
+    const int64_t rows = stages.epochs * pass->rows(), batch = stages.batch_size;
+    return rows / batch + (rows % batch != 0 && !stages.drop_remainder ? 1 : 0);
   }
 
-  absl::Status RandomIndexingCompatible() const override { return absl::OkStatus(); }
+  absl::Status RandomIndexingCompatible() const override {
+    const Stages& stages = options_.stages;
+    if (stages.epochs != 1) return absl::FailedPreconditionError(absl::StrCat(DebugString(), " repeats itself"));
+    // Which element has an index would depend on a seed, which a checkpoint of a global shuffle does not hold.
+    if (stages.Find(kShuffle) != nullptr || stages.Find(kSample) != nullptr)
+      return absl::FailedPreconditionError(absl::StrCat(DebugString(), " is in random order already"));
+    return absl::OkStatus();
+  }
 
   using DatasetBase::Get;
   absl::Status Get(OpKernelContext* ctx, int64_t index, std::vector<Tensor>* out) const override {
     return Get(data::AnyContext(ctx), index, out);
   }
   absl::Status Get(data::AnyContext ctx, int64_t index, std::vector<Tensor>* out) const override {
-    std::shared_ptr<const TableReader> reader;
-    TF_RETURN_IF_ERROR(PinnedReader(&reader));
-    if (index < 0 || index >= reader->elements())
-      return absl::OutOfRangeError(absl::StrCat("no element ", index, " of ", reader->elements()));
-    TableReader::Cursor cursor = reader->Seek(index);
+    TF_RETURN_IF_ERROR(RandomIndexingCompatible());
+    TF_RETURN_IF_ERROR(Pin());
+    if (index < 0 || index >= pinned_->elements())
+      return absl::OutOfRangeError(absl::StrCat("no element ", index, " of ", pinned_->elements()));
     std::vector<Run> runs;
-    bool end;
-    return reader->Read(WorkersOf(ctx), &cursor, &runs, out, &end);
+    const int64_t rows = pinned_->Find(index, &runs);
+    return pinned_->reader().Read(WorkersOf(ctx), runs, rows, out);
   }
 
-  // The version that random access reads from its first use on, so that an index keeps its meaning.
-  absl::Status PinnedReader(std::shared_ptr<const TableReader>* out) const {
+  // Opens the version that random access reads from its first use on, so that an index keeps its meaning.
+  absl::Status Pin() const {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (pinned_ == nullptr) TF_RETURN_IF_ERROR(TableReader::Open(options_, kept_.get(), &pinned_));
-    *out = pinned_;
-    return absl::OkStatus();
+    return pinned_ == nullptr ? MakePass(&pinned_) : absl::OkStatus();
   }
 
   std::unique_ptr<data::IteratorBase> MakeIteratorInternal(const std::string& prefix) const override;
@@ -90,57 +110,70 @@ class GridflowDataset : public data::DatasetBase {
  protected:
   absl::Status AsGraphDefInternal(data::SerializationContext*, DatasetGraphDefBuilder* b,
                                   tensorflow::Node** node) const override {
-    tensorflow::Node *directory, *table_id, *table, *columns, *partitions, *batch_size, *drop_remainder;
+    tensorflow::Node *directory, *table_id, *table, *columns, *partitions, *selection, *stages, *seeds, *instance;
     TF_RETURN_IF_ERROR(b->AddScalar<tensorflow::tstring>(options_.directory, &directory));
     TF_RETURN_IF_ERROR(b->AddScalar(options_.table_id, &table_id));
     TF_RETURN_IF_ERROR(b->AddScalar<tensorflow::tstring>(options_.table, &table));
     TF_RETURN_IF_ERROR(b->AddVector(options_.columns, &columns));
     TF_RETURN_IF_ERROR(b->AddVector(options_.partitions, &partitions));
-    TF_RETURN_IF_ERROR(b->AddScalar(options_.batch_size, &batch_size));
-    TF_RETURN_IF_ERROR(b->AddScalar(options_.drop_remainder, &drop_remainder));
-    return b->AddDataset(this, {directory, table_id, table, columns, partitions, batch_size, drop_remainder}, node);
+    TF_RETURN_IF_ERROR(b->AddScalar<tensorflow::tstring>(options_.selection, &selection));
+    TF_RETURN_IF_ERROR(b->AddVector(numbers_.stages, &stages));
+    TF_RETURN_IF_ERROR(b->AddVector(numbers_.seeds, &seeds));
+    TF_RETURN_IF_ERROR(b->AddScalar(instance_->number, &instance));
+    return b->AddDataset(this, {directory, table_id, table, columns, partitions, selection, stages, seeds, instance},
+                         node);
   }
 
  private:
   class Iterator;
 
+  // A pass over the version that is current now.
+  absl::Status MakePass(std::unique_ptr<Pass>* out) const {
+    std::shared_ptr<const TableReader> reader;
+    TF_RETURN_IF_ERROR(TableReader::Open(options_, kept_.get(), &reader));
+    *out = std::make_unique<Pass>(std::move(reader), options_.stages, RandomAt(instance_->seed.load(), 0));
+    return absl::OkStatus();
+  }
+
   const ReaderOptions options_;
+  const Numbers numbers_;
   const std::shared_ptr<KeptSnapshot> kept_;
+  const std::shared_ptr<Instance> instance_;
   mutable std::mutex mutex_;
-  mutable std::shared_ptr<const TableReader> pinned_;  // guarded by mutex_
+  mutable std::unique_ptr<Pass> pinned_;  // made with mutex_, and never changed again
 };
 
 class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> {
  public:
   explicit Iterator(const Params& params)
-      : data::DatasetIterator<GridflowDataset>(params), shuffled_(params.dataset) {}
+      : data::DatasetIterator<GridflowDataset>(params),
+        stream_(dataset()->options_, dataset()->kept_.get(), dataset()->instance_.get()),
+        shuffled_(params.dataset) {}
 
   bool SymbolicCheckpointCompatible() const override { return true; }
 
   absl::Status Initialize(data::IteratorContext* ctx) override {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (ctx->index_mapper() != nullptr) return dataset()->PinnedReader(&reader_);
-    const ReaderOptions& options = dataset()->options_;
-    // A restored iterator needs the version it was saved in, not a newer one.
-    if (!ctx->is_restoring()) TF_RETURN_IF_ERROR(RefreshTable(options.directory, options.table));
-    return TableReader::Open(options, dataset()->kept_.get(), &reader_);
+    indexed_ = ctx->index_mapper() != nullptr;
+    if (indexed_) return dataset()->Pin();
+    return ctx->is_restoring() ? absl::OkStatus() : stream_.Start();  // what was saved says which version
   }
 
  protected:
   absl::Status GetNextInternal(data::IteratorContext* ctx, std::vector<Tensor>* out, bool* end) override {
     if (ctx->index_mapper() != nullptr) return shuffled_.GetNext(ctx, out, end);
     std::lock_guard<std::mutex> lock(mutex_);
-    return reader_->Read(WorkersOf(data::AnyContext(ctx)), &cursor_, &runs_, out, end);
+    if (!stream_.begun()) TF_RETURN_IF_ERROR(stream_.Start());
+    return stream_.Next(WorkersOf(data::AnyContext(ctx)), out, end);
   }
 
   absl::Status SkipInternal(data::IteratorContext* ctx, int count, bool* end, int* skipped) override {
-    if (ctx->index_mapper() != nullptr)
+    if (ctx->index_mapper() != nullptr || dataset()->options_.stages.epochs != 1)
       return data::DatasetIterator<GridflowDataset>::SkipInternal(ctx, count, end, skipped);
     std::lock_guard<std::mutex> lock(mutex_);
-    const int64_t at = reader_->ElementAt(cursor_);
-    *skipped = static_cast<int>(std::min<int64_t>(count, reader_->elements() - at));
+    if (!stream_.begun()) TF_RETURN_IF_ERROR(stream_.Start());
+    *skipped = static_cast<int>(stream_.Skip(count));
     *end = *skipped < count;
-    cursor_ = reader_->Seek(at + *skipped);
     return absl::OkStatus();
   }
 
@@ -152,31 +185,44 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
   absl::Status SaveInternal(data::SerializationContext* ctx, data::IteratorStateWriter* writer) override {
     TF_RETURN_IF_ERROR(shuffled_.Save(prefix(), ctx, writer));
     std::lock_guard<std::mutex> lock(mutex_);
-    TF_RETURN_IF_ERROR(writer->WriteScalar(prefix(), kVersionKey, static_cast<int64_t>(reader_->version())));
-    return writer->WriteScalar(prefix(), kPositionKey, cursor_.ordinal);
+    if (indexed_) {
+      const auto version = static_cast<int64_t>(dataset()->pinned_->reader().version());
+      return writer->WriteScalar(prefix(), kVersionKey, version);
+    }
+    if (!stream_.begun()) return absl::OkStatus();  // tf.data saves what it is about to restore
+    const ElementStream::State state = stream_.state();
+    const auto write = [&](const char* key, int64_t value) { return writer->WriteScalar(prefix(), key, value); };
+    TF_RETURN_IF_ERROR(write(kVersionKey, static_cast<int64_t>(state.version)));
+    TF_RETURN_IF_ERROR(write(kSeedKey, static_cast<int64_t>(state.seed)));
+    TF_RETURN_IF_ERROR(write(kEpochKey, state.epoch));
+    TF_RETURN_IF_ERROR(write(kRoundKey, state.round));
+    return write(kPlaceKey, state.place);
   }
 
   absl::Status RestoreInternal(data::IteratorContext* ctx, data::IteratorStateReader* reader) override {
-    int64_t version, ordinal;
+    if (!reader->Contains(prefix(), kVersionKey)) return absl::OkStatus();
+    ElementStream::State state;
+    int64_t version, seed;
     TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kVersionKey, &version));
-    TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kPositionKey, &ordinal));
+    if (ctx->restored_element_count().has_value()) {
+      TF_RETURN_IF_ERROR(CheckVersion(static_cast<uint64_t>(version), dataset()->pinned_->reader()));
+      return shuffled_.Restore(prefix(), ctx, reader);
+    }
+    TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kSeedKey, &seed));
+    TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kEpochKey, &state.epoch));
+    TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kRoundKey, &state.round));
+    TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kPlaceKey, &state.place));
+    state.version = static_cast<uint64_t>(version);
+    state.seed = static_cast<uint64_t>(seed);
     std::lock_guard<std::mutex> lock(mutex_);
-    if (static_cast<uint64_t>(version) != reader_->version())
-      return absl::FailedPreconditionError(
-          absl::StrCat("the iterator was saved in version ", version, " of table ", dataset()->options_.table,
-                       ", which is gone: the table is now at version ", reader_->version(),
-                       ". Begin a new epoch, or save again"));
-    if (ctx->restored_element_count().has_value()) return shuffled_.Restore(prefix(), ctx, reader);
-    cursor_ = reader_->SeekRow(ordinal);
-    return absl::OkStatus();
+    return stream_.Restore(state);
   }
 
  private:
-  std::mutex mutex_;  // guards what follows, but for shuffled_, which has its own
-  std::shared_ptr<const TableReader> reader_;  // set by Initialize, never null afterwards
-  TableReader::Cursor cursor_;
-  std::vector<Run> runs_;                 // scratch
-  data::GlobalShuffleIterator shuffled_;  // does the counting where elements are shuffled globally
+  bool indexed_ = false;  // whether elements are shuffled globally; set by Initialize
+  std::mutex mutex_;      // guards stream_
+  ElementStream stream_;
+  data::GlobalShuffleIterator shuffled_;  // does the counting if indexed_; it has a mutex of its own
 };
 
 std::unique_ptr<data::IteratorBase> GridflowDataset::MakeIteratorInternal(const std::string& prefix) const {
@@ -193,26 +239,36 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
  protected:
   void MakeDataset(OpKernelContext* ctx, data::DatasetBase** output) override {
     ReaderOptions options;
-    tensorflow::tstring directory, table;
+    GridflowDataset::Numbers numbers;
+    int64_t instance = 0;
+    tensorflow::tstring directory, table, selection;
     std::vector<tensorflow::tstring> columns;
     OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "directory", &directory));
     OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "table_id", &options.table_id));
     OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "table", &table));
     OP_REQUIRES_OK(ctx, data::ParseVectorArgument(ctx, "columns", &columns));
     OP_REQUIRES_OK(ctx, data::ParseVectorArgument(ctx, "partitions", &options.partitions));
-    OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "batch_size", &options.batch_size));
-    OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "drop_remainder", &options.drop_remainder));
-    OP_REQUIRES(ctx, options.batch_size >= 0,
-                absl::InvalidArgumentError(absl::StrCat("batch_size is ", options.batch_size, ", not 0 or more")));
+    OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "selection", &selection));
+    OP_REQUIRES_OK(ctx, data::ParseVectorArgument(ctx, "stages", &numbers.stages));
+    OP_REQUIRES_OK(ctx, data::ParseVectorArgument(ctx, "seeds", &numbers.seeds));
+    OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "instance", &instance));
+    OP_REQUIRES_OK(ctx, Stages::Parse(numbers.stages, &options.stages));
+    OP_REQUIRES(ctx, numbers.seeds.size() == 2, absl::InvalidArgumentError("seeds must be two numbers"));
     OP_REQUIRES(ctx, columns.size() == dtypes_.size() && columns.size() == shapes_.size(),
                 absl::InvalidArgumentError(absl::StrCat(columns.size(), " columns, but ", dtypes_.size(),
                                                         " output_types and ", shapes_.size(), " output_shapes")));
+    // Only ragged tensors are variants, and two of different epochs cannot be put together.
+    OP_REQUIRES(ctx,
+                !options.stages.repeats_rows || !options.stages.batched ||
+                    std::find(dtypes_.begin(), dtypes_.end(), tensorflow::DT_VARIANT) == dtypes_.end(),
+                absl::InvalidArgumentError("a batch of lists cannot go on in the next epoch: repeat after it"));
     options.directory = directory;
     options.table = table;
+    options.selection = selection;
     options.columns.assign(columns.begin(), columns.end());
     options.dtypes = dtypes_;
     options.shapes = shapes_;
-    *output = new GridflowDataset(ctx, std::move(options));
+    *output = new GridflowDataset(ctx, std::move(options), std::move(numbers), instance);
   }
 
  private:

@@ -11,8 +11,8 @@ using tensorflow::shape_inference::ShapeHandle;
 
 absl::Status DatasetShape(InferenceContext* c) {
   ShapeHandle unused;
-  for (int scalar : {0, 1, 2, 5, 6}) TF_RETURN_IF_ERROR(c->WithRank(c->input(scalar), 0, &unused));
-  for (int vector : {3, 4}) TF_RETURN_IF_ERROR(c->WithRank(c->input(vector), 1, &unused));
+  for (int scalar : {0, 1, 2, 5, 8}) TF_RETURN_IF_ERROR(c->WithRank(c->input(scalar), 0, &unused));
+  for (int vector : {3, 4, 6, 7}) TF_RETURN_IF_ERROR(c->WithRank(c->input(vector), 1, &unused));
   c->set_output(0, c->Scalar());
   return absl::OkStatus();
 }
@@ -27,8 +27,10 @@ REGISTER_OP("GridflowDataset")
     .Input("table: string")
     .Input("columns: string")
     .Input("partitions: int64")
-    .Input("batch_size: int64")
-    .Input("drop_remainder: bool")
+    .Input("selection: string")
+    .Input("stages: int64")
+    .Input("seeds: int64")
+    .Input("instance: int64")
     .Output("handle: variant")
     .Attr("output_types: list(type) >= 1")
     .Attr("output_shapes: list(shape) >= 1")
@@ -38,19 +40,24 @@ REGISTER_OP("GridflowDataset")
     .Doc(R"doc(
 Makes a dataset of a Gridflow table's rows, read from the mapped files of the grid.
 
-Every new iterator reads the version of the table that is current then, to its end. Rows come segment by segment, in a
-segment partition by partition: in the order of their key hashes, which is a random one. Fixed-width values of a batch
+Every new iterator, and every repetition, reads the version of the table that is current then, to its end. Rows come
+segment by segment, in a segment partition by partition: in the order of their key hashes, which is a random one, unless
+`selection` or a shuffle gives another. Fixed-width values of a batch
 that lie together and begin at a multiple of 64 bytes are a view of the mapping, everything else is one copy.
 
-An iterator's checkpoint is its position and the table's version; it can be restored while that version is current.
+An iterator's checkpoint is its position, the seed and the table's version; it can be restored while that version is
+current.
 
 directory: the grid's directory.
 table_id: the table's number in the grid's catalog.
 table: the table's name, for messages.
 columns: for every component of an element `<column id>\x1f<column>`, and `\x1f<field>` for each level of a STRUCT.
 partitions: pairs of partitions, begin and end (exclusive); none for all.
-batch_size: rows in an element, or 0 for single rows without a batch dimension.
-drop_remainder: whether a last batch that is not full is left out.
+selection: which rows are read, in which order or with which weights: JSON that gridflow/tf/selection.py writes and
+  reads; empty for all.
+stages: what was called on the dataset, three numbers each: see StageKind in row_order.h.
+seeds: two, of the shuffle and of weighted draws.
+instance: a number by which copies of this dataset in one process share the count of their epochs.
 output_types: of the components. Numbers, booleans and tensors have their own type, DATE is int32 days, TIME int64
   microseconds, TIMESTAMP int64 units since 1970; STRING and BINARY, UUID (16 bytes) and DECIMAL (its text) are strings.
   A LIST is a vector, in a batch a variant that holds a ragged tensor.

@@ -113,6 +113,19 @@ RowPlan::Cursor RowPlan::Seek(int64_t ordinal) const {
   return cursor;
 }
 
+void RowPlan::Find(const std::vector<int64_t>& ordinals, std::vector<Run>* runs) const {
+  for (const int64_t ordinal : ordinals) {
+    const Cursor cursor = Seek(ordinal);
+    const Span& span = spans_[cursor.span];
+    const int64_t row = span.begin + cursor.offset;
+    Run* last = runs->empty() ? nullptr : &runs->back();
+    if (last != nullptr && last->segment == span.segment && last->begin + last->count == row)
+      ++last->count;
+    else
+      runs->push_back({span.segment, row, 1});
+  }
+}
+
 int64_t RowPlan::Take(int64_t count, Cursor* cursor, std::vector<Run>* runs) const {
   int64_t taken = 0;
   while (taken < count && cursor->span < spans_.size()) {

@@ -36,6 +36,8 @@ class RowPlan {
   int64_t rows() const { return rows_; }
   // The cursor at that ordinal, or at the end.
   Cursor Seek(int64_t ordinal) const;
+  // Appends the rows at these ordinals, each of which must be one, to `runs`.
+  void Find(const std::vector<int64_t>& ordinals, std::vector<Run>* runs) const;
   // Appends the next `count` rows to `runs` and moves on; returns how many there were.
   int64_t Take(int64_t count, Cursor* cursor, std::vector<Run>* runs) const;
 

@@ -4,11 +4,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "ops/python.h"
 #include "ops/status.h"
 
 namespace gridflow {
 namespace ops {
 namespace {
+
+// How often a selection is asked for where the table changes all the time.
+constexpr int kTries = 20;
 
 absl::Status OpenSnapshot(const ReaderOptions& options, KeptSnapshot* kept,
                           std::shared_ptr<const TableSnapshot>* out) {
@@ -23,9 +27,9 @@ absl::Status OpenSnapshot(const ReaderOptions& options, KeptSnapshot* kept,
 // What the graph promises about a component must be what the table holds.
 absl::Status CheckComponent(const Component& component, const ReaderOptions& options, size_t index) {
   const Format& format = component.format();
-  const bool ragged = format.list && options.batch_size > 0;
+  const bool ragged = format.list && options.stages.batched;
   tensorflow::PartialTensorShape shape({});
-  if (!ragged && (format.list || options.batch_size > 0)) shape.AddDim(-1);
+  if (!ragged && (format.list || options.stages.batched)) shape.AddDim(-1);
   if (!ragged) shape = shape.Concatenate(tensorflow::PartialTensorShape(format.shape));
   const tensorflow::DataType dtype = ragged ? tensorflow::DT_VARIANT : format.dtype;
   if (options.dtypes[index] == dtype && options.shapes[index].IsCompatibleWith(shape)) return absl::OkStatus();
@@ -41,9 +45,18 @@ absl::Status CheckComponent(const Component& component, const ReaderOptions& opt
 absl::Status TableReader::Open(const ReaderOptions& options, KeptSnapshot* kept,
                                std::shared_ptr<const TableReader>* out) {
   std::shared_ptr<TableReader> reader(new TableReader);
-  reader->options_ = options;
-  TF_RETURN_IF_ERROR(OpenSnapshot(options, kept, &reader->snapshot_));
-  TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*reader->snapshot_, options.partitions, &reader->plan_)));
+  reader->table_ = options.table;
+  reader->batched_ = options.stages.batched;
+  absl::Status selected;
+  int tries = 0;
+  do {
+    TF_RETURN_IF_ERROR(OpenSnapshot(options, kept, &reader->snapshot_));
+    TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*reader->snapshot_, options.partitions, &reader->plan_)));
+    if (!options.selection.empty())
+      selected = SelectRows(options.directory, options.table, reader->version(), options.selection, options.partitions,
+                            reader->rows(), &reader->selection_);
+  } while (absl::IsAborted(selected) && ++tries < kTries);
+  TF_RETURN_IF_ERROR(selected);
   reader->components_.resize(options.columns.size());
   for (size_t i = 0; i < options.columns.size(); ++i) {
     TF_RETURN_IF_ERROR(
@@ -54,42 +67,13 @@ absl::Status TableReader::Open(const ReaderOptions& options, KeptSnapshot* kept,
   return absl::OkStatus();
 }
 
-absl::Status TableReader::Count(const ReaderOptions& options, KeptSnapshot* kept, int64_t* out) {
-  std::shared_ptr<const TableSnapshot> snapshot;
-  TF_RETURN_IF_ERROR(OpenSnapshot(options, kept, &snapshot));
-  RowPlan plan;
-  TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*snapshot, options.partitions, &plan)));
-  *out = ElementsOf(options, plan.rows());
-  return absl::OkStatus();
-}
-
-int64_t TableReader::ElementsOf(const ReaderOptions& options, int64_t rows) {
-  const int64_t size = std::max<int64_t>(1, options.batch_size);
-  return rows / size + (rows % size != 0 && !options.drop_remainder ? 1 : 0);
-}
-
-TableReader::Cursor TableReader::Seek(int64_t element) const {
-  if (element >= elements()) return plan_.Seek(plan_.rows());
-  return plan_.Seek(element * std::max<int64_t>(1, options_.batch_size));
-}
-
-int64_t TableReader::ElementAt(const Cursor& cursor) const {
-  const int64_t size = std::max<int64_t>(1, options_.batch_size);
-  return std::min(elements(), cursor.ordinal / size + (cursor.ordinal % size != 0 ? 1 : 0));
-}
-
-absl::Status TableReader::Read(const Workers& workers, Cursor* cursor, std::vector<Run>* runs,
-                               std::vector<tensorflow::Tensor>* out, bool* end) const {
-  runs->clear();
-  const int64_t wanted = std::max<int64_t>(1, options_.batch_size);
-  const int64_t rows = plan_.Take(wanted, cursor, runs);
-  *end = rows == 0 || (rows < wanted && options_.drop_remainder);
-  if (*end) return absl::OkStatus();
+absl::Status TableReader::Read(const Workers& workers, const std::vector<Run>& runs, int64_t rows,
+                               std::vector<tensorflow::Tensor>* out) const {
   out->reserve(components_.size());
   for (const auto& component : components_) {
     out->emplace_back();
-    TF_RETURN_IF_ERROR(options_.batch_size > 0 ? component->Batch(workers, *runs, rows, &out->back())
-                                               : component->Row(workers, runs->front(), &out->back()));
+    TF_RETURN_IF_ERROR(batched_ ? component->Batch(workers, runs, rows, &out->back())
+                                : component->Row(workers, runs.front(), &out->back()));
   }
   return absl::OkStatus();
 }

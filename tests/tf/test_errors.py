@@ -169,7 +169,14 @@ def test_op_checks_its_inputs(grid, images):
 
     read()
     wrong = [
-        ({"batch_size": -1}, "batch_size"),
+        ({"stages": [5, -1, 0]}, r"stage 5 \(-1, 0\) cannot stand at place 0"),
+        ({"stages": [5, 1]}, "in threes"),
+        ({"stages": [99, 1, 0]}, "stage 99"),
+        ({"stages": [2, 3, 3]}, "stage 2"),
+        ({"stages": [5, 2, 0, 3, 10, 1]}, "stage 3 .* at place 1"),
+        ({"stages": [4, 2, 0, 0, 1, 0]}, "stage 0 .* at place 1"),
+        ({"stages": [0, 1, 0, 6, -1, 0]}, "stage 6 .* at place 1"),
+        ({"seeds": [1]}, "two numbers"),
         ({"columns": []}, "0 columns, but 1 output_types"),
         ({"columns": ["nonsense"]}, "cannot read 'nonsense'"),
         ({"partitions": [1]}, "pairs"),

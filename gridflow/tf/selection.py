@@ -1,0 +1,127 @@
+"""Evaluating a dataset's `where`, `order_by` and `weights` for kernels/ops, which knows rows but no SQL.
+
+The op asks whenever it opens a version of the table that is new to it, and gets the numbers of the rows.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from .._native.snapshot import Snapshot
+from ..errors import ColumnNotFound, GridCorruptError, GridflowError, GridNotFound, SchemaError, SqlError
+from ..grid import open_reader, owned_grid
+from ..sql.selection import Condition, select_rows
+from ..storage.arrow import user_schema
+from ..storage.scan import positions_of, scan_batches
+
+_KEPT = 4
+_lock = threading.Lock()  # guards _found
+_found: collections.OrderedDict[Any, tuple[np.ndarray, np.ndarray | None]] = collections.OrderedDict()  # newest last
+
+
+def to_text(condition: Condition) -> str:
+    """The op's ``selection`` input."""
+    return json.dumps(dataclasses.asdict(condition))
+
+
+def check(grid: Any, table: Any, condition: Condition) -> None:
+    """Raise what is wrong with a condition, without reading the table."""
+    names = table.schema.names
+    empty = user_schema(table.schema.columns).empty_table()
+    select_rows(grid, table, condition, lambda columns: empty.select([name for name in names if name in set(columns)]))
+
+
+def select(
+    directory: str, table: str, version: int, text: str, partitions: list[int]
+) -> tuple[int, str, np.ndarray | None, np.ndarray | None]:
+    """The op's question: which rows of a version of a table, of these pairs of partitions, does `text` mean?
+
+    Returns:
+        0, "", the rows' numbers, int64[n], and their weights summed up, float64[n] or None; or the code of a
+        ``tf.errors.OpError``, a message, None and None.
+    """
+    try:
+        rows, weights = _select(Path(directory), table, version, text, partitions)
+    except _Changed as error:
+        return tf.errors.ABORTED, str(error), None, None
+    except GridflowError as error:
+        codes = [(GridCorruptError, tf.errors.DATA_LOSS), (GridNotFound, tf.errors.NOT_FOUND)]
+        codes += [((SqlError, ColumnNotFound, SchemaError), tf.errors.INVALID_ARGUMENT)]
+        code = next((code for kind, code in codes if isinstance(error, kind)), tf.errors.INTERNAL)
+        return code, f"rows of table {table} cannot be chosen: {error}", None, None
+    except Exception as error:  # nothing may pass through C++
+        return tf.errors.INTERNAL, f"rows of table {table} cannot be chosen: {error!r}", None, None
+    return 0, "", rows, weights
+
+
+class _Changed(Exception):
+    """The version that was asked for is not there any more."""
+
+
+def _select(
+    home: Path, name: str, version: int, text: str, partitions: list[int]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    owner = owned_grid(home)
+    grid = owner or open_reader(home)
+    try:
+        table = grid.table(name)
+        snapshot = Snapshot.open(str(home), table.table_id)
+        if snapshot.version != version:
+            raise _Changed(f"table {name} is at version {snapshot.version}, no longer at {version}")
+        key = (_identity(snapshot), text, tuple(partitions))
+        with _lock:
+            found = _found.get(key)
+        if found is None:
+            ranges = _ranges(partitions) if partitions else [(0, snapshot.partitions)]
+            seen = SimpleNamespace(name=table.name, schema=snapshot.schema)
+            rows, weights = select_rows(
+                grid, seen, Condition(**json.loads(text)), lambda columns: _read(snapshot, columns, ranges)
+            )
+            found = rows, None if weights is None else np.cumsum(weights)
+    finally:
+        if owner is None:
+            grid.close()
+    with _lock:
+        _found[key] = found
+        _found.move_to_end(key)
+        while len(_found) > _KEPT:
+            _found.popitem(last=False)
+    return found
+
+
+def _identity(snapshot: Snapshot) -> Any:
+    """What no other version has, nor one of a grid that is made anew in the same place."""
+    files = [os.stat(snapshot.path(i)) for i in range(len(snapshot.segments()))]
+    return snapshot.version, snapshot.schema, tuple((file.st_ino, file.st_mtime_ns) for file in files)
+
+
+def _read(snapshot: Snapshot, columns: Iterable[str], ranges: list[tuple[int, int]]) -> pa.Table:
+    """The live rows in the order of the op's plan: by segment, then by partition."""
+    positions = sorted(positions_of(snapshot.schema, columns))
+    schema = user_schema([snapshot.schema.columns[i] for i in positions])
+    return pa.Table.from_batches(scan_batches(snapshot, positions, ranges, 1 << 62), schema=schema)
+
+
+def _ranges(pairs: list[int]) -> list[tuple[int, int]]:
+    """Pairs of partitions in order, without overlaps, as kernels/ops puts them."""
+    ranges: list[tuple[int, int]] = []
+    for begin, end in sorted(zip(pairs[::2], pairs[1::2], strict=True)):
+        if begin == end:
+            continue
+        if ranges and begin <= ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], max(end, ranges[-1][1]))
+        else:
+            ranges.append((begin, end))
+    return ranges

@@ -1,0 +1,157 @@
+#include "ops/element_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "ops/python.h"
+#include "tensorflow/core/framework/tensor_util.h"
+
+namespace gridflow {
+namespace ops {
+
+using tensorflow::Tensor;
+
+Pass::Pass(std::shared_ptr<const TableReader> reader, const Stages& stages, uint64_t seed)
+    : reader_(std::move(reader)),
+      stages_(stages),
+      order_(stages.rows, reader_->rows(), reader_->selection(), seed),
+      cursor_(&order_) {
+  const int64_t batch = stages.batch_size;
+  slice_.size = order_.size() / batch + (order_.size() % batch != 0 && !stages.drop_remainder ? 1 : 0);
+  for (const Stage& stage : stages.elements) slice_ = slice_.Of(stage);
+  if (!stages.repeats_rows) cursor_.MoveTo(PlaceOf(0));
+}
+
+int64_t Pass::element() const {
+  // A last element that is not full ends before the place where the next one would begin.
+  const int64_t batches = (place() + stages_.batch_size - 1) / stages_.batch_size;
+  return std::clamp<int64_t>((batches - slice_.start + slice_.stride - 1) / slice_.stride, 0, elements());
+}
+
+void Pass::MoveToElement(int64_t element) {
+  cursor_.MoveTo(element < elements() ? PlaceOf(element) : order_.size());
+}
+
+int64_t Pass::Take(int64_t count, std::vector<Run>* runs) {
+  runs->clear();
+  const int64_t begin = place();
+  const int64_t next = element() + 1;
+  if (!stages_.repeats_rows && next > elements()) return 0;
+  int64_t taken;
+  if (order_.contiguous()) {
+    const int64_t ordinal = order_.first() + begin;
+    if (in_plan_.ordinal != ordinal) in_plan_ = reader_->plan().Seek(ordinal);
+    taken = reader_->plan().Take(std::min(count, order_.size() - begin), &in_plan_, runs);
+    cursor_.MoveTo(begin + taken);
+  } else {
+    ordinals_.clear();
+    taken = cursor_.Take(count, &ordinals_);
+    reader_->plan().Find(ordinals_, runs);
+  }
+  if (!stages_.repeats_rows && (slice_.stride != 1 || next == elements())) MoveToElement(next);
+  return taken;
+}
+
+int64_t Pass::Find(int64_t element, std::vector<Run>* runs) const {
+  const int64_t begin = PlaceOf(element);
+  const int64_t count = std::min(stages_.batch_size, order_.size() - begin);
+  if (order_.contiguous()) {
+    RowPlan::Cursor cursor = reader_->plan().Seek(order_.first() + begin);
+    return reader_->plan().Take(count, &cursor, runs);
+  }
+  std::vector<int64_t> ordinals;
+  for (int64_t i = begin; i < begin + count; ++i) ordinals.push_back(order_.At(i));
+  reader_->plan().Find(ordinals, runs);
+  return count;
+}
+
+absl::Status CheckVersion(uint64_t saved, const TableReader& reader) {
+  if (reader.version() == saved) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the iterator was saved in version ", saved, " of table ", reader.table(),
+                   ", which is gone: the table is now at version ", reader.version(),
+                   ". Begin a new epoch, or save again"));
+}
+
+absl::Status ElementStream::Begin(int64_t epoch) {
+  std::shared_ptr<const TableReader> reader;
+  TF_RETURN_IF_ERROR(TableReader::Open(options_, kept_, &reader));
+  epoch_ = epoch;
+  pass_ = std::make_unique<Pass>(std::move(reader), options_.stages,
+                                 RandomAt(seed_, options_.stages.vary() ? static_cast<uint64_t>(epoch) : 0));
+  empty_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status ElementStream::Start() {
+  TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
+  seed_ = instance_->seed.load();
+  return Begin(instance_->epoch.fetch_add(1));
+}
+
+ElementStream::State ElementStream::state() const {
+  return {pass_->reader().version(), seed_, epoch_, round_, pass_->place()};
+}
+
+absl::Status ElementStream::Restore(const State& state) {
+  seed_ = state.seed;
+  round_ = state.round;
+  // Who reads this dataset next goes on from here, too.
+  instance_->seed.store(state.seed);
+  instance_->epoch.store(state.epoch + 1);
+  TF_RETURN_IF_ERROR(Begin(state.epoch));
+  TF_RETURN_IF_ERROR(CheckVersion(state.version, pass_->reader()));
+  pass_->MoveTo(state.place);
+  empty_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status ElementStream::NextPass(bool* end) {
+  // A table without rows gives nothing, however often it is read.
+  *end = IsLast() || (empty_ && options_.stages.epochs < 0);
+  if (*end) return absl::OkStatus();
+  ++round_;
+  TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
+  return Begin(instance_->epoch.fetch_add(1));
+}
+
+absl::Status ElementStream::Next(const Workers& workers, std::vector<Tensor>* out, bool* end) {
+  const Stages& stages = options_.stages;
+  *end = stages.epochs == 0;
+  if (*end) return absl::OkStatus();
+  std::vector<std::vector<Tensor>> parts;  // of a batch that goes on in the next pass
+  int64_t missing = stages.batch_size;
+  while (missing > 0) {
+    const int64_t rows = pass_->Take(missing, &runs_);
+    missing -= rows;
+    empty_ = empty_ && rows == 0;
+    const bool whole = rows > 0 && (missing == 0 || !stages.repeats_rows);
+    if (whole && parts.empty()) return pass_->reader().Read(workers, runs_, rows, out);
+    if (rows > 0) {
+      parts.emplace_back();
+      TF_RETURN_IF_ERROR(pass_->reader().Read(workers, runs_, rows, &parts.back()));
+    }
+    if (missing == 0) break;
+    TF_RETURN_IF_ERROR(NextPass(end));
+    if (*end) break;
+  }
+  *end = parts.empty() || (missing > 0 && stages.drop_remainder);
+  if (*end) return absl::OkStatus();
+  for (size_t i = 0; i < parts[0].size(); ++i) {
+    std::vector<Tensor> pieces;
+    for (const std::vector<Tensor>& part : parts) pieces.push_back(part[i]);
+    out->emplace_back();
+    TF_RETURN_IF_ERROR(tensorflow::tensor::Concat(pieces, &out->back()));
+  }
+  return absl::OkStatus();
+}
+
+int64_t ElementStream::Skip(int64_t count) {
+  const int64_t from = pass_->element();
+  pass_->MoveToElement(from + std::min(count, pass_->elements() - from));
+  return pass_->element() - from;
+}
+
+}  // namespace ops
+}  // namespace gridflow

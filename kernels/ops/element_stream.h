@@ -1,0 +1,98 @@
+// ElementStream: the elements of a dataset one after the other, pass after pass.
+#ifndef GRIDFLOW_OPS_ELEMENT_STREAM_H_
+#define GRIDFLOW_OPS_ELEMENT_STREAM_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "ops/instance.h"
+#include "ops/row_order.h"
+#include "ops/table_reader.h"
+
+namespace gridflow {
+namespace ops {
+
+// One pass over a table: a version of it, in one order. Not thread-safe, but for Find().
+class Pass {
+ public:
+  Pass(std::shared_ptr<const TableReader> reader, const Stages& stages, uint64_t seed);
+
+  const TableReader& reader() const { return *reader_; }
+  int64_t rows() const { return order_.size(); }
+  // How many elements there are, the one that is not full included if it is not left out.
+  int64_t elements() const { return slice_.size; }
+  // The next row of the order; what a checkpoint keeps.
+  int64_t place() const { return cursor_.place(); }
+  void MoveTo(int64_t place) { cursor_.MoveTo(place); }
+  // Elements before place().
+  int64_t element() const;
+  void MoveToElement(int64_t element);
+
+  // Puts the next rows of an element into `runs`, `count` at most, and goes on. Returns how many there are; 0: the end.
+  int64_t Take(int64_t count, std::vector<Run>* runs);
+  // Puts the rows of any element, 0 <= element < elements(), into `runs`. Needs random access.
+  int64_t Find(int64_t element, std::vector<Run>* runs) const;
+
+ private:
+  int64_t PlaceOf(int64_t element) const { return (slice_.start + element * slice_.stride) * stages_.batch_size; }
+
+  const std::shared_ptr<const TableReader> reader_;
+  const Stages& stages_;
+  const RowOrder order_;
+  Slice slice_;  // of the elements; where rows are repeated, not counted
+  RowOrder::Cursor cursor_;
+  RowPlan::Cursor in_plan_;       // where the order is contiguous
+  std::vector<int64_t> ordinals_;  // scratch
+};
+
+// FailedPrecondition: the iterator was saved in another version than the one that is read.
+absl::Status CheckVersion(uint64_t saved, const TableReader& reader);
+
+// Not thread-safe. What it is given must outlive it.
+class ElementStream {
+ public:
+  // Where a stream is: together with the dataset, all that it takes to go on elsewhere.
+  struct State {
+    uint64_t version = 0;  // of the table
+    uint64_t seed = 0;
+    int64_t epoch = 0;  // as Instance counts them
+    int64_t round = 0;  // passes before this one
+    int64_t place = 0;  // in this pass
+  };
+
+  ElementStream(const ReaderOptions& options, KeptSnapshot* kept, Instance* instance)
+      : options_(options), kept_(kept), instance_(instance) {}
+
+  // Begins with the newest version. Call it or Restore() before anything else.
+  absl::Status Start();
+  bool begun() const { return pass_ != nullptr; }
+  State state() const;
+  // FailedPrecondition: the version is gone.
+  absl::Status Restore(const State& state);
+
+  // Appends the components of the next element to `out`; *end if there is none.
+  absl::Status Next(const Workers& workers, std::vector<tensorflow::Tensor>* out, bool* end);
+  // Passes over `count` elements, or as many as there are. Only of a dataset that is not repeated.
+  int64_t Skip(int64_t count);
+
+ private:
+  bool IsLast() const { return options_.stages.epochs >= 0 && round_ + 1 >= options_.stages.epochs; }
+  absl::Status Begin(int64_t epoch);
+  absl::Status NextPass(bool* end);
+
+  const ReaderOptions& options_;
+  KeptSnapshot* const kept_;
+  Instance* const instance_;
+  std::unique_ptr<Pass> pass_;
+  uint64_t seed_ = 0;
+  int64_t epoch_ = 0, round_ = 0;
+  bool empty_ = true;  // the pass has given nothing yet
+  std::vector<Run> runs_;  // scratch
+};
+
+}  // namespace ops
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_OPS_ELEMENT_STREAM_H_

@@ -1,0 +1,45 @@
+// What an op asks of Python, before it reads: to have a table's newest rows flushed, and which rows an SQL text means.
+#ifndef GRIDFLOW_OPS_PYTHON_H_
+#define GRIDFLOW_OPS_PYTHON_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "ops/row_order.h"
+
+namespace gridflow {
+namespace ops {
+
+// Has whoever writes the table make its newest rows readable, if Python is there to ask. Called once for every new
+// iterator, and never while elements are read.
+absl::Status RefreshTable(const std::string& directory, const std::string& table);
+
+// Which rows of a version `selection` means (gridflow/tf/selection.py says how it is written), as ordinals of those
+// partitions, of which there must be `rows` rows. Aborted: that version cannot be read any more, and a newer one can.
+// FailedPrecondition: there is no Python to ask.
+absl::Status SelectRows(const std::string& directory, const std::string& table, uint64_t version,
+                        const std::string& selection, const std::vector<int64_t>& partitions, int64_t rows,
+                        std::shared_ptr<const Selection>* out);
+
+}  // namespace ops
+}  // namespace gridflow
+
+extern "C" {
+
+// Both return 0, or an absl::StatusCode and a message, at most `room` bytes with its NUL.
+typedef int (*gridflow_refresh)(const char* directory, const char* table, char* message, int64_t room);
+// Gives what it found to gridflow_ops_selected(), with the same `result`. `partitions` are `count` numbers.
+typedef int (*gridflow_select)(const char* directory, const char* table, uint64_t version, const char* selection,
+                               const int64_t* partitions, int64_t count, void* result, char* message, int64_t room);
+
+// Sets the functions, or null for none. Returns once no thread is in the old ones. May be called by any thread.
+__attribute__((visibility("default"))) void gridflow_ops_set_python(gridflow_refresh refresh, gridflow_select select);
+// Copies `count` ordinals, and as many weights that are summed up; null for none.
+__attribute__((visibility("default"))) void gridflow_ops_selected(void* result, const int64_t* ordinals,
+                                                                  const double* weights, int64_t count);
+}
+
+#endif  // GRIDFLOW_OPS_PYTHON_H_

@@ -1,0 +1,144 @@
+#include "ops/row_order.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace gridflow {
+namespace ops {
+Slice Slice::Of(const Stage& stage) const {
+  switch (stage.kind) {
+    case kSkip: {
+      const int64_t skipped = stage.a < 0 ? size : std::min(stage.a, size);
+      return {start + skipped * stride, stride, size - skipped};
+    }
+    case kTake:
+      return {start, stride, stage.a < 0 ? size : std::min(stage.a, size)};
+    default:  // kShard
+      return {start + stage.b * stride, stride * stage.a, stage.b >= size ? 0 : (size - stage.b - 1) / stage.a + 1};
+  }
+}
+
+absl::Status Stages::Parse(const std::vector<int64_t>& numbers, Stages* out) {
+  *out = Stages();
+  if (numbers.size() % 3 != 0) return absl::InvalidArgumentError("stages must come in threes");
+  bool repeated = false;
+  for (size_t i = 0; i < numbers.size(); i += 3) {
+    const Stage stage = {static_cast<StageKind>(numbers[i]), numbers[i + 1], numbers[i + 2]};
+    const bool sound = (stage.kind == kSkip || stage.kind == kTake || stage.kind == kRepeat) ||
+                       (stage.kind == kShard && stage.a > 0 && stage.b >= 0 && stage.b < stage.a) ||
+                       (stage.kind == kShuffle && stage.a != 0 && !out->batched && out->Find(kShuffle) == nullptr) ||
+                       (stage.kind == kSample && i == 0) ||
+                       (stage.kind == kBatch && stage.a > 0 && !out->batched);
+    if (!sound || (repeated && (stage.kind != kBatch || !out->repeats_rows)))
+      return absl::InvalidArgumentError(
+          absl::StrCat("stage ", stage.kind, " (", stage.a, ", ", stage.b, ") cannot stand at place ", i / 3));
+    if (stage.kind == kRepeat) {
+      repeated = true;
+      out->repeats_rows = !out->batched;
+      out->epochs = stage.a;
+    } else if (stage.kind == kBatch) {
+      out->batched = true;
+      out->batch_size = stage.a;
+      out->drop_remainder = stage.b != 0;
+    } else {
+      (out->batched ? out->elements : out->rows).push_back(stage);
+    }
+  }
+  return absl::OkStatus();
+}
+
+const Stage* Stages::Find(StageKind kind) const {
+  for (const Stage& stage : rows)
+    if (stage.kind == kind) return &stage;
+  return nullptr;
+}
+
+RowOrder::RowOrder(const std::vector<Stage>& stages, int64_t rows, std::shared_ptr<const Selection> selection,
+                   uint64_t seed)
+    : selection_(std::move(selection)), seed_(seed) {
+  size_ = selection_ == nullptr ? rows : static_cast<int64_t>(selection_->ordinals.size());
+  contiguous_ = selection_ == nullptr;
+  Slice slice = {0, 1, size_};
+  for (const Stage& stage : stages) {
+    if (stage.kind == kSample) {
+      sampled_ = true;
+      if (stage.a >= 0 && size_ > 0) size_ = stage.a;
+      slice.size = size_;
+    } else if (stage.kind != kShuffle) {
+      slice = slice.Of(stage);
+      size_ = slice.size;
+    } else if (stage.a != 1) {  // a buffer of one row changes nothing
+      AddSlice(slice);
+      slice = {0, 1, size_};
+      inner_size_ = size_;
+      contiguous_ = false;
+      if (stage.a < 0 || stage.a >= size_)
+        steps_.insert(steps_.begin(), Step{0, 1, std::make_shared<Permutation>(size_, seed)});
+      else
+        window_ = stage.a;
+    }
+  }
+  if (window_ > 0) {
+    start_ = slice.start;
+    stride_ = slice.stride;
+  } else {
+    AddSlice(slice);
+    inner_size_ = size_;
+  }
+}
+
+void RowOrder::AddSlice(const Slice& slice) {
+  if (slice.start != 0 || slice.stride != 1) steps_.insert(steps_.begin(), Step{slice.start, slice.stride, nullptr});
+  contiguous_ = contiguous_ && slice.stride == 1;
+}
+
+int64_t RowOrder::At(int64_t i) const {
+  for (const Step& step : steps_)
+    i = step.permutation != nullptr ? static_cast<int64_t>((*step.permutation)(static_cast<uint64_t>(i)))
+                                    : step.start + i * step.stride;
+  if (selection_ == nullptr) return i;
+  if (sampled_) {
+    const std::vector<double>& weights = selection_->weights;
+    // The i-th draw: a place on the line of all weights, laid end to end.
+    const double place = static_cast<double>(RandomAt(seed_, static_cast<uint64_t>(i)) >> 11) * 0x1p-53 * weights.back();
+    i = std::upper_bound(weights.begin(), weights.end(), place) - weights.begin();
+    i = std::min(i, static_cast<int64_t>(weights.size()) - 1);
+  }
+  return selection_->ordinals[static_cast<size_t>(i)];
+}
+
+void RowOrder::Cursor::MoveTo(int64_t place) { place_ = std::clamp<int64_t>(place, 0, order_->size()); }
+
+int64_t RowOrder::Cursor::Draw() {
+  while (static_cast<int64_t>(buffer_.size()) < std::min(order_->window_, order_->inner_size_) &&
+         read_ < order_->inner_size_)
+    buffer_.push_back(order_->At(read_++));
+  const size_t slot = Below(buffer_.size(), RandomAt(~order_->seed_, static_cast<uint64_t>(drawn_++)));
+  const int64_t ordinal = buffer_[slot];
+  if (read_ < order_->inner_size_) {
+    buffer_[slot] = order_->At(read_++);
+  } else {
+    buffer_[slot] = buffer_.back();
+    buffer_.pop_back();
+  }
+  return ordinal;
+}
+
+int64_t RowOrder::Cursor::Take(int64_t count, std::vector<int64_t>* ordinals) {
+  const int64_t stop = place_ + std::min(count, order_->size() - place_);
+  const int64_t taken = stop - place_;
+  for (; place_ < stop; ++place_) {
+    if (order_->random_access()) {
+      ordinals->push_back(order_->At(place_));
+      continue;
+    }
+    for (const int64_t at = order_->start_ + place_ * order_->stride_; drawn_ < at;) Draw();
+    ordinals->push_back(Draw());
+  }
+  return taken;
+}
+
+}  // namespace ops
+}  // namespace gridflow
