@@ -49,7 +49,7 @@ def select(
     """The op's question: which rows of a version of a table, of these pairs of partitions, does `text` mean?
 
     Returns:
-        0, "", the rows' numbers, int64[n], and their weights summed up, float64[n] or None; or the code of a
+        0, "", the rows' numbers, int64[n], and their weights, float64[n] or None; or the code of a
         ``tf.errors.OpError``, a message, None and None.
     """
     try:
@@ -86,10 +86,8 @@ def _select(
         if found is None:
             ranges = _ranges(partitions) if partitions else [(0, snapshot.partitions)]
             seen = SimpleNamespace(name=table.name, schema=snapshot.schema)
-            rows, weights = select_rows(
-                grid, seen, Condition(**json.loads(text)), lambda columns: _read(snapshot, columns, ranges)
-            )
-            found = rows, None if weights is None else np.cumsum(weights)
+            condition = Condition(**json.loads(text))
+            found = select_rows(grid, seen, condition, lambda columns: _read(snapshot, columns, ranges))
     finally:
         if owner is None:
             grid.close()

@@ -74,5 +74,5 @@ void gridflow_ops_set_python(gridflow_refresh refresh, gridflow_select select) {
 void gridflow_ops_selected(void* result, const int64_t* ordinals, const double* weights, int64_t count) {
   auto* selection = static_cast<gridflow::ops::Selection*>(result);
   selection->ordinals.assign(ordinals, ordinals + count);
-  if (weights != nullptr) selection->weights.assign(weights, weights + count);
+  if (weights != nullptr) selection->slots = gridflow::ops::MakeSlots(weights, count);
 }

@@ -37,7 +37,7 @@ typedef int (*gridflow_select)(const char* directory, const char* table, uint64_
 
 // Sets the functions, or null for none. Returns once no thread is in the old ones. May be called by any thread.
 __attribute__((visibility("default"))) void gridflow_ops_set_python(gridflow_refresh refresh, gridflow_select select);
-// Copies `count` ordinals, and as many weights that are summed up; null for none.
+// Copies `count` ordinals, and as many weights; null for none.
 __attribute__((visibility("default"))) void gridflow_ops_selected(void* result, const int64_t* ordinals,
                                                                   const double* weights, int64_t count);
 }

@@ -55,6 +55,33 @@ const Stage* Stages::Find(StageKind kind) const {
   return nullptr;
 }
 
+std::vector<AliasSlot> MakeSlots(const double* weights, int64_t count) {
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += weights[i];
+  std::vector<AliasSlot> slots(static_cast<size_t>(count));
+  std::vector<int64_t> small, large;  // rows whose slot is not full yet, and rows with more than a slot
+  for (int64_t i = 0; i < count; ++i) {
+    slots[static_cast<size_t>(i)] = {weights[i] / sum * static_cast<double>(count), i};
+    (slots[static_cast<size_t>(i)].own < 1 ? small : large).push_back(i);
+  }
+  while (!small.empty() && !large.empty()) {
+    AliasSlot& slot = slots[static_cast<size_t>(small.back())];
+    AliasSlot& giver = slots[static_cast<size_t>(large.back())];
+    small.pop_back();
+    slot.other = large.back();
+    giver.own -= 1 - slot.own;
+    if (giver.own < 1) {
+      small.push_back(large.back());
+      large.pop_back();
+    }
+  }
+  // What is left is full but for rounding. A row without weight must not be drawn even so.
+  for (int64_t i : large) slots[static_cast<size_t>(i)].own = 1;
+  const int64_t heaviest = std::max_element(weights, weights + count) - weights;
+  for (int64_t i : small) slots[static_cast<size_t>(i)] = {weights[i] > 0 ? 1.0 : 0.0, heaviest};
+  return slots;
+}
+
 RowOrder::RowOrder(const std::vector<Stage>& stages, int64_t rows, std::shared_ptr<const Selection> selection,
                    uint64_t seed)
     : selection_(std::move(selection)), seed_(seed) {
@@ -100,11 +127,10 @@ int64_t RowOrder::At(int64_t i) const {
                                     : step.start + i * step.stride;
   if (selection_ == nullptr) return i;
   if (sampled_) {
-    const std::vector<double>& weights = selection_->weights;
-    // The i-th draw: a place on the line of all weights, laid end to end.
-    const double place = static_cast<double>(RandomAt(seed_, static_cast<uint64_t>(i)) >> 11) * 0x1p-53 * weights.back();
-    i = std::upper_bound(weights.begin(), weights.end(), place) - weights.begin();
-    i = std::min(i, static_cast<int64_t>(weights.size()) - 1);
+    const uint64_t random = RandomAt(seed_, static_cast<uint64_t>(i));
+    const auto slot = static_cast<int64_t>(Below(selection_->slots.size(), random));
+    const AliasSlot& drawn = selection_->slots[static_cast<size_t>(slot)];
+    i = static_cast<double>(Mix64(random) >> 11) * 0x1p-53 < drawn.own ? slot : drawn.other;
   }
   return selection_->ordinals[static_cast<size_t>(i)];
 }

@@ -54,10 +54,21 @@ struct Slice {
   Slice Of(const Stage& stage) const;
 };
 
+// To draw by weight: one slot of all is as likely as another, and stands for its own row with probability `own`, else
+// for row `other`.
+struct AliasSlot {
+  double own = 1;
+  int64_t other = 0;
+};
+
+// Slots for rows with these weights, none of which is negative and whose sum is finite and above 0, in linear time.
+// Algorithm: M. D. Vose, "A linear algorithm for generating random numbers with a given distribution".
+std::vector<AliasSlot> MakeSlots(const double* weights, int64_t count);
+
 // Rows of a plan that were asked for by SQL: which, in which order, with which weights.
 struct Selection {
   std::vector<int64_t> ordinals;
-  std::vector<double> weights;  // of each, summed up; empty unless rows are drawn by weight
+  std::vector<AliasSlot> slots;  // one for each, from MakeSlots(); empty unless rows are drawn by weight
 };
 
 // The sequence of a plan's ordinals that an epoch reads. Immutable; any thread may use it.

@@ -20,16 +20,18 @@ std::vector<uint64_t> Order(uint64_t n, uint64_t seed) {
 }
 
 TEST(every_number_comes_once) {
-  for (uint64_t n : {0ull, 1ull, 2ull, 3ull, 7ull, 1000ull, 65535ull, 65536ull, 65537ull, 100003ull, 131072ull, 131073ull, 262145ull})
-    for (uint64_t seed : {0ull, 1ull, ~0ull}) {
-      std::vector<uint64_t> order = Order(n, seed);
-      std::sort(order.begin(), order.end());
-      for (uint64_t i = 0; i < n; ++i) CHECK_EQ(order[i], i);
+  for (uint64_t n : {0ull, 1ull, 2ull, 3ull, 7ull, 1000ull, 1048576ull, 1048577ull, 1500003ull, 2097153ull})
+    for (uint64_t seed : {0ull, ~0ull}) {
+      std::vector<bool> seen(n);
+      for (uint64_t number : Order(n, seed)) {
+        CHECK(number < n && !seen[number]);
+        seen[number] = true;
+      }
     }
 }
 
 TEST(a_seed_gives_an_order_of_its_own) {
-  for (uint64_t n : {1000ull, 200000ull}) {
+  for (uint64_t n : {1000ull, 2000000ull}) {
     CHECK(Order(n, 1) == Order(n, 1));
     CHECK(Order(n, 1) != Order(n, 2));
   }
@@ -38,8 +40,8 @@ TEST(a_seed_gives_an_order_of_its_own) {
 // What n independent places would give, within six standard deviations: how far a number moves, whether neighbours stay
 // neighbours, and how a block of numbers spreads over blocks of places.
 TEST(the_order_looks_random) {
-  for (uint64_t n : {60000ull, 65537ull, 100000ull, 131072ull, 200000ull})
-    for (uint64_t seed = 0; seed < 5; ++seed) {
+  for (uint64_t n : {60000ull, 1048577ull, 1500003ull})
+    for (uint64_t seed = 0; seed < 2; ++seed) {
       const std::vector<uint64_t> order = Order(n, seed);
       const auto size = static_cast<double>(n);
       double moved = 0, fixed = 0, neighbours = 0, rising = 0;
