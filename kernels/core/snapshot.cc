@@ -19,7 +19,8 @@ bool SameLayout(const Type& a, const Type& b) {
 
 }  // namespace
 
-Status TableSnapshot::Open(const std::string& grid, uint32_t table_id, std::shared_ptr<const TableSnapshot>* out) {
+Status TableSnapshot::Open(const std::string& grid, uint32_t table_id, uint64_t version,
+                           std::shared_ptr<const TableSnapshot>* out) {
   const std::string folder = TableFolder(grid, table_id);
   Status status;
   uint64_t failed_version = 0;
@@ -28,6 +29,16 @@ Status TableSnapshot::Open(const std::string& grid, uint32_t table_id, std::shar
     GF_RETURN_IF_ERROR(Manifest::Read(folder + "/manifest", &manifest));
     if (manifest.table_id != table_id)
       return Status::Corrupt(folder + "/manifest", sizeof(gf_frame_header), "it belongs to another table");
+    if (version != kCurrent && version != manifest.version) {
+      const uint64_t current = manifest.version;
+      status = Manifest::ReadKept(folder, version, &manifest);  // written before the current one replaced it
+      if (status.code == Code::kNotFound)
+        return {Code::kGone,
+                "version " + std::to_string(version) + " of table " + std::to_string(table_id) + " in the grid " + grid +
+                    " is not kept, the current one is " + std::to_string(current) + "; a version that has a tag stays",
+                folder, -1};
+      GF_RETURN_IF_ERROR(status);
+    }
     status = Make(folder, manifest, nullptr, out);
     if (status.code != Code::kNotFound) return status;
     // Files go only after a newer manifest stands; if the same one still names a file that is not there, it is lost.

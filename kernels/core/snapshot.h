@@ -24,9 +24,14 @@ struct SegmentRef {
 // files are gone. At most one row of a key is live in it.
 class TableSnapshot {
  public:
-  // Opens the current version in <grid>/tables/<table_id>. If a file that the manifest names has gone (compaction won
-  // the race), reads the manifest again. kNotFound: there is no such table.
-  static Status Open(const std::string& grid, uint32_t table_id, std::shared_ptr<const TableSnapshot>* out);
+  // No version has this number: it stands for the current one, whatever its number is.
+  static constexpr uint64_t kCurrent = 0;
+
+  // Opens a version in <grid>/tables/<table_id>: the current one, or a past one that is kept. If a file that the
+  // manifest names has gone (compaction won the race), reads the manifest again. kNotFound: there is no such table.
+  // kGone: the version is not kept, or was never there.
+  static Status Open(const std::string& grid, uint32_t table_id, uint64_t version,
+                     std::shared_ptr<const TableSnapshot>* out);
 
   const Manifest& manifest() const { return manifest_; }
   const Schema& schema() const { return manifest_.schema; }

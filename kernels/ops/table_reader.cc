@@ -16,7 +16,7 @@ constexpr int kTries = 20;
 
 absl::Status OpenSnapshot(const ReaderOptions& options, KeptSnapshot* kept,
                           std::shared_ptr<const TableSnapshot>* out) {
-  const Status status = kept->Open(out);
+  const Status status = kept->Open(TableSnapshot::kCurrent, out);
   if (status.code == Code::kNotFound)
     return absl::NotFoundError(absl::StrCat("no table ", options.table, " in the grid ", options.directory,
                                             ": it was dropped after the dataset was made, or the grid is gone (",
