@@ -20,6 +20,11 @@ struct SegmentRef {
   int64_t live_rows() const { return segment->rows() - (deletions ? deletions->deleted() : 0); }
 };
 
+// A segment's columns in the order of a schema of its table. Where the segment is older than the column: its value for
+// older rows, which does not lie in the segment's mapping, or missing(). The views point into both. kCorrupt: the segment
+// has a column of another type under that id, or lacks one that must have a value.
+Status ColumnsAs(const Segment& segment, const Schema& schema, std::vector<ColumnView>* out);
+
 // A manifest with all its segments and bitmaps open. Immutable; any thread may read it; it stays readable when the
 // files are gone. At most one row of a key is live in it.
 class TableSnapshot {
@@ -36,8 +41,7 @@ class TableSnapshot {
   const Manifest& manifest() const { return manifest_; }
   const Schema& schema() const { return manifest_.schema; }
   const std::vector<SegmentRef>& segments() const { return segments_; }
-  // A segment's columns in the order of schema(). Where the segment is older than the column: its value for older rows,
-  // which does not lie in the segment's mapping, or missing().
+  // A segment's columns in the order of schema(); see ColumnsAs().
   const std::vector<ColumnView>& columns(int segment) const { return columns_[segment]; }
   int64_t live_rows() const;
   // The live row of a key: its segment's index and row; false if there is none.
