@@ -61,7 +61,8 @@ class Dataset(tf.data.Dataset):
     Tensors may be views of the grid's files, which never change: they stay valid when rows are overwritten, the table
     is dropped or the grid is closed. The version that was read last stays mapped for the next epoch as long as this
     dataset, or one made of it, is there; files that were replaced since take up their room until then. An iterator can
-    be saved with ``tf.train.Checkpoint`` and restored as long as the table has not changed; its state is a few numbers.
+    be saved with ``tf.train.Checkpoint`` and restored, in another process too, as long as the version that it reads is
+    the newest or is kept (``Table.tag``, ``Table.keep_versions``); its state is a few numbers.
 
     Args:
         table: the name of a table, also as ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
@@ -69,6 +70,7 @@ class Dataset(tf.data.Dataset):
         home: the directory of the grid if no ``grid`` is given; None for the default one. It is read whoever owns it.
         columns: names of the value columns to read; None for all. Keys are always read.
         partitions: only these: a number, a range, a slice, several numbers, or an integer tensor of them.
+        snapshot: a version that is kept, by its tag (``Table.tag``) or its number; None for the newest.
         where: which rows, as SQL has it after WHERE, such as ``"LABEL < 5 AND SPLIT = 'train'"``. It is evaluated once
             for each version of the table.
         order_by: in which order, as SQL has it after ORDER BY, such as ``"TS"``.
@@ -87,6 +89,7 @@ class Dataset(tf.data.Dataset):
         TableNotFound: the grid has no such table.
         ColumnNotFound: the table has no such column.
         SchemaError: a column's values have no tensor form, or there is no such partition.
+        SnapshotNotFound: there is no such version.
         SqlError: ``where``, ``order_by``, ``weights`` or ``balance`` is not what SQL has in that place.
         UsageError: arguments make no sense together, or ``batch_size`` is not at least 1.
 
@@ -107,6 +110,7 @@ class Dataset(tf.data.Dataset):
         home: str | os.PathLike[str] | None = None,
         columns: Iterable[str] | None = None,
         partitions: Any = None,
+        snapshot: str | int | None = None,
         where: str | None = None,
         order_by: str | None = None,
         weights: str | None = None,
@@ -122,7 +126,7 @@ class Dataset(tf.data.Dataset):
         if drop_remainder and batch_size is None:
             raise UsageError("drop_remainder needs a batch_size")
         condition = _condition(where, order_by, weights, balance)
-        self._source = resolve(table, grid, home, condition)
+        self._source = resolve(table, grid, home, condition, snapshot)
         source = self._source
         if as_supervised is None:
             self._leaves = specs.structure(source.schema, columns, source.name)
@@ -134,6 +138,7 @@ class Dataset(tf.data.Dataset):
             "directory": source.directory,
             "table_id": source.table_id,
             "table": source.name,
+            "version": source.version,
             "columns": [leaf.path for leaf in tf.nest.flatten(self._leaves)],
             "partitions": _pairs(partitions, source.partitions, source.name),
             "selection": "" if condition is None else selection.to_text(condition),

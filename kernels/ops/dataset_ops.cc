@@ -11,8 +11,8 @@ using tensorflow::shape_inference::ShapeHandle;
 
 absl::Status DatasetShape(InferenceContext* c) {
   ShapeHandle unused;
-  for (int scalar : {0, 1, 2, 5, 8}) TF_RETURN_IF_ERROR(c->WithRank(c->input(scalar), 0, &unused));
-  for (int vector : {3, 4, 6, 7}) TF_RETURN_IF_ERROR(c->WithRank(c->input(vector), 1, &unused));
+  for (int scalar : {0, 1, 2, 3, 6, 9}) TF_RETURN_IF_ERROR(c->WithRank(c->input(scalar), 0, &unused));
+  for (int vector : {4, 5, 7, 8}) TF_RETURN_IF_ERROR(c->WithRank(c->input(vector), 1, &unused));
   c->set_output(0, c->Scalar());
   return absl::OkStatus();
 }
@@ -25,6 +25,7 @@ REGISTER_OP("GridflowDataset")
     .Input("directory: string")
     .Input("table_id: int64")
     .Input("table: string")
+    .Input("version: int64")
     .Input("columns: string")
     .Input("partitions: int64")
     .Input("selection: string")
@@ -46,11 +47,12 @@ segment by segment, in a segment partition by partition: in the order of their k
 that lie together and begin at a multiple of 64 bytes are a view of the mapping, everything else is one copy.
 
 An iterator's checkpoint is its position, the seed and the table's version; it can be restored while that version is
-current.
+current or kept.
 
 directory: the grid's directory.
 table_id: the table's number in the grid's catalog.
 table: the table's name, for messages.
+version: the number of a version that is kept; 0 for the current one.
 columns: for every component of an element `<column id>\x1f<column>`, and `\x1f<field>` for each level of a STRUCT.
 partitions: pairs of partitions, begin and end (exclusive); none for all.
 selection: which rows are read, in which order or with which weights: JSON that gridflow/tf/selection.py writes and

@@ -14,9 +14,13 @@ namespace {
 // How often a selection is asked for where the table changes all the time.
 constexpr int kTries = 20;
 
-absl::Status OpenSnapshot(const ReaderOptions& options, KeptSnapshot* kept,
+absl::Status OpenSnapshot(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
                           std::shared_ptr<const TableSnapshot>* out) {
-  const Status status = kept->Open(TableSnapshot::kCurrent, out);
+  const Status status = kept->Open(version, out);
+  if (status.code == Code::kGone)
+    return absl::FailedPreconditionError(absl::StrCat("version ", version, " of table ", options.table,
+                                                      " is gone: a tag, or keep_versions, keeps one (", status.message,
+                                                      ")"));
   if (status.code == Code::kNotFound)
     return absl::NotFoundError(absl::StrCat("no table ", options.table, " in the grid ", options.directory,
                                             ": it was dropped after the dataset was made, or the grid is gone (",
@@ -42,7 +46,7 @@ absl::Status CheckComponent(const Component& component, const ReaderOptions& opt
 
 }  // namespace
 
-absl::Status TableReader::Open(const ReaderOptions& options, KeptSnapshot* kept,
+absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
                                std::shared_ptr<const TableReader>* out) {
   std::shared_ptr<TableReader> reader(new TableReader);
   reader->table_ = options.table;
@@ -50,7 +54,7 @@ absl::Status TableReader::Open(const ReaderOptions& options, KeptSnapshot* kept,
   absl::Status selected;
   int tries = 0;
   do {
-    TF_RETURN_IF_ERROR(OpenSnapshot(options, kept, &reader->snapshot_));
+    TF_RETURN_IF_ERROR(OpenSnapshot(options, version, kept, &reader->snapshot_));
     TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*reader->snapshot_, options.partitions, &reader->plan_)));
     if (!options.selection.empty())
       selected = SelectRows(options.directory, options.table, reader->version(), options.selection, options.partitions,
