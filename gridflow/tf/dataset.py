@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -37,11 +37,22 @@ class Dataset(tf.data.Dataset):
     UUID                  ``tf.string`` of its 16 bytes
     DECIMAL               ``tf.string`` of its decimal text, such as ``b"12.30"``
     STRUCT                a dict of its fields
-    LIST                  a vector; in batches a ``tf.RaggedTensor``
+    LIST                  a vector of its items; in batches a ``tf.RaggedTensor``
+    MAP                   ``{"key": ..., "value": ...}``, each as a LIST
+    LIST<STRUCT>          a dict of its fields, each as a LIST; so is a MAP's value
+    LIST<LIST>            a ``tf.RaggedTensor``, in batches of one more dimension; so is any deeper nesting
     ====================  ==========================================================================
 
-    Other types must be left out with ``columns``. A null raises ``tf.errors.InvalidArgumentError`` when its row is
-    read.
+    A null raises ``tf.errors.InvalidArgumentError`` when its row is read, unless ``nulls`` says otherwise. A null
+    struct is a null in each of its fields. With ``nulls={"X2": -1.0}``, a null in column X2 is -1.0; ``"INFO.W"`` names
+    a field of a struct, also of one in a list, and ``"M.value"`` the values of a map. Of a list, the value is for null
+    items, and null lists are empty; with ``[]`` as the value, null items are still errors. With ``nulls="mask"``, what
+    is null is zero, the empty string or an empty list, and boolean components say where there is a value:
+
+    ======================  ========================================================================
+    ``<NAME>_valid``        beside each component that may be null: which rows have a value, or a list
+    ``<NAME>_items_valid``  beside each whose (innermost) lists may hold nulls: which items have a value
+    ======================  ========================================================================
 
     Every new iterator, so every epoch, first has the writer flush and then reads the newest version of the table to
     its end, whatever is written meanwhile. (Where another process has the grid open without serving it, what that
@@ -62,12 +73,14 @@ class Dataset(tf.data.Dataset):
         partitions: only these: a number, a range, a slice, several numbers, or an integer tensor of them.
         batch_size: rows in an element; None for single rows without a batch dimension.
         drop_remainder: whether to leave out a last batch that is not full, so that shapes are static.
+        nulls: "error", "mask", or values for the nulls of some columns, by name or path; see above.
 
     Raises:
         TableNotFound: the grid has no such table.
-        ColumnNotFound: the table has no such column.
-        SchemaError: a column's values have no tensor form, or there is no such partition.
-        UsageError: ``batch_size`` is not at least 1.
+        ColumnNotFound: the table has no such column, or one that ``nulls`` names.
+        SchemaError: a value in ``nulls`` does not fit its column, the name of a mask is taken, or there is no such
+            partition.
+        UsageError: ``batch_size`` is not at least 1, or ``nulls`` is something else.
 
     >>> import gridflow, tempfile
     >>> with gridflow.connect(tempfile.mkdtemp()) as grid:
@@ -88,13 +101,14 @@ class Dataset(tf.data.Dataset):
         partitions: Any = None,
         batch_size: int | None = None,
         drop_remainder: bool = False,
+        nulls: str | Mapping[str, Any] = "error",
     ):
         self._source = resolve(table, grid, home)
         if batch_size is not None and operator.index(batch_size) < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1, or None for single rows")
         if drop_remainder and batch_size is None:
             raise UsageError("drop_remainder needs a batch_size")
-        leaves = specs.structure(self._source.schema, columns, self._source.name)
+        leaves = specs.structure(self._source.schema, columns, self._source.name, nulls)
         self._spec = tf.nest.map_structure(lambda leaf: leaf.spec(batch_size, drop_remainder), leaves)
         self._inputs_of_op = {
             "directory": self._source.directory,

@@ -22,12 +22,8 @@ absl::Status OpenSnapshot(const ReaderOptions& options, KeptSnapshot* kept,
 
 // What the graph promises about a component must be what the table holds.
 absl::Status CheckComponent(const Component& component, const ReaderOptions& options, size_t index) {
-  const Format& format = component.format();
-  const bool ragged = format.list && options.batch_size > 0;
-  tensorflow::PartialTensorShape shape({});
-  if (!ragged && (format.list || options.batch_size > 0)) shape.AddDim(-1);
-  if (!ragged) shape = shape.Concatenate(tensorflow::PartialTensorShape(format.shape));
-  const tensorflow::DataType dtype = ragged ? tensorflow::DT_VARIANT : format.dtype;
+  const tensorflow::PartialTensorShape shape = component.shape(options.batch_size > 0);
+  const tensorflow::DataType dtype = component.dtype(options.batch_size > 0);
   if (options.dtypes[index] == dtype && options.shapes[index].IsCompatibleWith(shape)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("column ", component.name(), " of table ", options.table, " is now ",
@@ -46,8 +42,8 @@ absl::Status TableReader::Open(const ReaderOptions& options, KeptSnapshot* kept,
   TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*reader->snapshot_, options.partitions, &reader->plan_)));
   reader->components_.resize(options.columns.size());
   for (size_t i = 0; i < options.columns.size(); ++i) {
-    TF_RETURN_IF_ERROR(
-        Component::Make(options.columns[i], options.table, *reader->snapshot_, &reader->components_[i]));
+    TF_RETURN_IF_ERROR(Component::Make(options.columns[i], options.table, *reader->snapshot_, options.counters,
+                                       &reader->components_[i]));
     TF_RETURN_IF_ERROR(CheckComponent(*reader->components_[i], options, i));
   }
   *out = std::move(reader);

@@ -27,6 +27,7 @@ struct ReaderOptions {
   std::vector<int64_t> partitions;   // pairs of begin and end; none for all
   int64_t batch_size = 0;            // 0: single rows without a batch dimension
   bool drop_remainder = false;
+  Counters* counters = nullptr;  // counts what is read, unless it is null; must outlive the reader
   tensorflow::DataTypeVector dtypes;
   std::vector<tensorflow::PartialTensorShape> shapes;
 };
