@@ -1,13 +1,10 @@
 #include "ops/component.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/row_codec.h"
-#include "ops/bits.h"
-#include "ops/buffer.h"
 #include "ops/decimal.h"
 #include "ops/ragged.h"
 #include "ops/status.h"
@@ -17,19 +14,8 @@ namespace ops {
 
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
-using tensorflow::tstring;
 
 namespace {
-
-// A view costs about as much as copying this many bytes, and keeps a whole file in memory.
-constexpr int64_t kSmallestView = 64;
-
-absl::Status Allocate(const Workers& workers, tensorflow::DataType dtype, const TensorShape& shape, Tensor* out) {
-  *out = Tensor(workers.allocator, dtype, shape);
-  if (out->IsInitialized()) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat("no memory for a tensor of ", tensorflow::DataTypeString(dtype), shape.DebugString()));
-}
 
 // Appends a run, or makes the last one longer.
 void Append(const Run& run, std::vector<Run>* runs) {
@@ -93,20 +79,21 @@ void Component::Bind(const std::vector<size_t>& way, const TableSnapshot& snapsh
     if (levels.empty()) nullable_[0] = true;
     for (size_t level = 0; level < levels.size(); ++level)
       if (!levels[level].nullable.empty()) nullable_[level] = true;
+    values_.push_back(levels.empty() ? nullptr : levels.back().view);
     const bool fixed = !levels.empty() && format_.form == Form::kFixed;
-    bases_.push_back(fixed ? bindings_.back().values().Value(0) : nullptr);
+    bases_.push_back(fixed ? values_.back()->Value(0) : nullptr);
   }
 }
 
 const char* Component::how() const {
-  if (leaf_.nulls == Nulls::kRowValid || leaf_.nulls == Nulls::kItemValid) return "made from the column's nulls";
+  if (leaf_.nulls == Nulls::kRowValid || leaf_.nulls == Nulls::kItemValid) return "made of the column's nulls";
   switch (format_.form) {
     case Form::kFixed:
       return "a view where the values lie together and begin at a multiple of 64 bytes, else one copy";
     case Form::kBool:
       return "a copy: bits become bytes";
     case Form::kString:
-      return "shared views; of up to 22 bytes copies";
+      return "shared views, but copies of up to 22 bytes";
     case Form::kUuid:
       return "a copy: a string holds 16 bytes itself";
     case Form::kDecimal:
@@ -157,7 +144,7 @@ absl::Status Component::ReadLists(const Workers& workers, Runs rows, bool batch,
     int64_t* ends = nullptr;
     if (batch || level > 0) {
       splits.emplace_back();
-      TF_RETURN_IF_ERROR(Allocate(workers, tensorflow::DT_INT64, TensorShape({count + 1}), &splits.back()));
+      TF_RETURN_IF_ERROR(AllocateTensor(workers, tensorflow::DT_INT64, TensorShape({count + 1}), &splits.back()));
       ends = splits.back().flat<int64_t>().data();
       *ends++ = 0;
     }
@@ -199,96 +186,6 @@ absl::Status Component::Items(size_t level, Runs runs, const Places& nulls, int6
   }
   *count = total;
   return absl::OkStatus();
-}
-
-absl::Status Component::Values(const Workers& workers, Runs runs, const Places& nulls, int64_t values,
-                               const TensorShape& shape, Tensor* out) const {
-  if (format_.form == Form::kFixed && runs.size() == 1 && nulls.empty() && values * format_.width >= kSmallestView) {
-    const Binding& binding = bindings_[runs[0].segment];
-    const uint8_t* data = binding.values().Value(runs[0].begin);
-    if (binding.mapped && IsAligned(data)) {
-      const int64_t bytes = values * format_.width;
-      Count(bytes, 0);
-      *out = ViewOf(binding.segment->mapping(), data, static_cast<size_t>(bytes), format_.dtype, shape);
-      return absl::OkStatus();
-    }
-  }
-  TF_RETURN_IF_ERROR(Allocate(workers, format_.dtype, shape, out));
-  if (leaf_.nulls == Nulls::kRowValid || leaf_.nulls == Nulls::kItemValid) {
-    bool* valid = out->flat<bool>().data();
-    std::fill_n(valid, values, true);
-    for (int64_t place : nulls) valid[place] = false;
-    Count(0, values);
-    return absl::OkStatus();
-  }
-  if (format_.form == Form::kFixed) {
-    GatherFixed(workers, runs, bases_, format_.width, static_cast<char*>(out->data()));
-    Count(0, values * format_.width);
-  } else if (format_.form == Form::kBool) {
-    CopyBools(runs, out->flat<bool>().data());
-    Count(0, values);
-  } else {
-    TF_RETURN_IF_ERROR(CopyStrings(runs, out->flat<tstring>().data()));
-  }
-  Fill(nulls, out);
-  return absl::OkStatus();
-}
-
-void Component::CopyBools(Runs runs, bool* out) const {
-  for (const Run& run : runs) {
-    const Binding& binding = bindings_[run.segment];
-    if (!binding.levels.empty()) {
-      const ColumnView& view = binding.values();
-      const int64_t begin = run.begin + view.offset;
-      SpreadBits(view.data, begin, begin + run.count, reinterpret_cast<uint8_t*>(out));
-    }
-    out += run.count;
-  }
-}
-
-absl::Status Component::CopyStrings(Runs runs, tstring* out) const {
-  int64_t viewed = 0, copied = 0;
-  for (const Run& run : runs) {
-    const Binding& binding = bindings_[run.segment];
-    if (binding.levels.empty()) {
-      out += run.count;
-      continue;
-    }
-    const ColumnView& view = binding.values();
-    for (int64_t row = run.begin; row < run.begin + run.count; ++row, ++out) {
-      if (format_.form == Form::kString) {
-        int64_t start, end;
-        if (!CheckedRange(view, row, &start, &end)) return OffsetsError(binding, view, row);
-        const char* data = reinterpret_cast<const char*>(view.data + start);
-        const size_t size = static_cast<size_t>(end - start);
-        // What fits into the tstring itself is cheaper to copy than to share.
-        const bool copy = size <= TF_TString_SmallCapacity || !binding.mapped;
-        copy ? out->assign(data, size) : out->assign_as_shared_view(data, size, binding.owner.get());
-        (copy ? copied : viewed) += end - start;
-        continue;
-      }
-      if (format_.form == Form::kUuid) {
-        out->assign(reinterpret_cast<const char*>(view.Value(row)), 16);
-      } else {
-        char text[kDecimalChars];
-        out->assign(text, FormatDecimal(view.Value(row), format_.scale, text));
-      }
-      copied += static_cast<int64_t>(out->size());
-    }
-  }
-  Count(viewed, copied);
-  return absl::OkStatus();
-}
-
-void Component::Fill(const Places& nulls, Tensor* out) const {
-  if (nulls.empty()) return;
-  if (format_.dtype == tensorflow::DT_STRING) {
-    tstring* values = out->flat<tstring>().data();
-    for (int64_t place : nulls) values[place].assign(fill_.data(), fill_.size());
-    return;
-  }
-  char* bytes = static_cast<char*>(out->data());
-  for (int64_t place : nulls) std::memcpy(bytes + place * fill_.size(), fill_.data(), fill_.size());
 }
 
 }  // namespace ops

@@ -69,6 +69,7 @@ class Component {
                       const tensorflow::TensorShape& shape, tensorflow::Tensor* out) const;
   void CopyBools(Runs runs, bool* out) const;
   absl::Status CopyStrings(Runs runs, tensorflow::tstring* out) const;
+  void CopyTexts(Runs runs, tensorflow::tstring* out) const;
   void Fill(const Places& nulls, tensorflow::Tensor* out) const;
   void Count(int64_t viewed, int64_t copied) const {
     if (counters_ != nullptr) counters_->Add(viewed, copied);
@@ -80,10 +81,15 @@ class Component {
   std::string fill_;   // of Nulls::kFill: the value as it is in a tensor
   std::string table_;
   Counters* counters_ = nullptr;
-  std::vector<Binding> bindings_;       // one for each segment
-  std::vector<const uint8_t*> bases_;   // of values of fixed width, for GatherFixed()
-  std::vector<bool> nullable_;          // for each level, whether any segment has nulls there
+  std::vector<Binding> bindings_;          // of each segment
+  std::vector<const ColumnView*> values_;  // of each segment; null: it lacks the column
+  std::vector<const uint8_t*> bases_;      // the same of values of fixed width, as GatherFixed() takes them
+  std::vector<bool> nullable_;             // for each level, whether any segment has nulls there
 };
+
+// A tensor that is not filled in yet.
+absl::Status AllocateTensor(const Workers& workers, tensorflow::DataType dtype, const tensorflow::TensorShape& shape,
+                            tensorflow::Tensor* out);
 
 }  // namespace ops
 }  // namespace gridflow

@@ -9,9 +9,7 @@ namespace {
 
 // Copies of more than twice this are shared among threads, in pieces of this size.
 constexpr int64_t kPieceBytes = 512 * 1024;
-// A shuffled batch is one run for each row, and each of them a cache miss: so many are under way at a time, and of
-// each so many bytes, as the processor sees by itself how one goes on.
-constexpr size_t kRunsAhead = 8;
+// Of each run that is fetched ahead; how it goes on, the processor sees by itself.
 constexpr int64_t kBytesAhead = 256;
 
 // `kWidth` is the width where it is known when this is compiled, else 0: a single number is then moved by one

@@ -15,6 +15,9 @@ namespace ops {
 // Runs of rows, or of the items of lists.
 using Runs = absl::Span<const Run>;
 
+// A shuffled batch is a run for each row, and each of them a cache miss: so many are under way at a time.
+constexpr size_t kRunsAhead = 16;
+
 // Copies the values of `runs`, of `width` bytes each, to `out`; many bytes with the help of the workers. `bases` says
 // where value 0 of each segment is; null: the segment has none, and their place in `out` stays as it is.
 void GatherFixed(const Workers& workers, Runs runs, const std::vector<const uint8_t*>& bases, int64_t width,

@@ -89,8 +89,6 @@ struct Binding {
   bool mapped = true;         // whether the values lie in the segment's mapping, and so can be views
   tensorflow::core::RefCountPtr<StringOwner> owner;  // of strings that are views
 
-  const ColumnView& values() const { return *levels.back().view; }
-
   // `way` is from Leaf::Find in the snapshot's schema, to which all its segments conform.
   static Binding Make(const std::vector<size_t>& way, const TableSnapshot& snapshot, size_t index);
 };
