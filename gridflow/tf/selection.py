@@ -20,7 +20,15 @@ import pyarrow as pa
 import tensorflow as tf
 
 from .._native.snapshot import Snapshot
-from ..errors import ColumnNotFound, GridCorruptError, GridflowError, GridNotFound, SchemaError, SnapshotNotFound, SqlError
+from ..errors import (
+    ColumnNotFound,
+    GridCorruptError,
+    GridflowError,
+    GridNotFound,
+    SchemaError,
+    SnapshotNotFound,
+    SqlError,
+)
 from ..grid import open_reader, owned_grid
 from ..sql.selection import Condition, select_rows
 from ..storage.arrow import user_schema
@@ -55,7 +63,8 @@ def select(
     try:
         rows, weights = _select(Path(directory), table, version, text, partitions)
     except GridflowError as error:
-        codes = [(SnapshotNotFound, tf.errors.ABORTED), (GridCorruptError, tf.errors.DATA_LOSS), (GridNotFound, tf.errors.NOT_FOUND)]
+        codes = [(SnapshotNotFound, tf.errors.ABORTED), (GridNotFound, tf.errors.NOT_FOUND)]
+        codes += [(GridCorruptError, tf.errors.DATA_LOSS)]
         codes += [((SqlError, ColumnNotFound, SchemaError), tf.errors.INVALID_ARGUMENT)]
         code = next((code for kind, code in codes if isinstance(error, kind)), tf.errors.INTERNAL)
         return code, f"rows of table {table} cannot be chosen: {error}", None, None

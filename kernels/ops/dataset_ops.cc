@@ -53,7 +53,10 @@ directory: the grid's directory.
 table_id: the table's number in the grid's catalog.
 table: the table's name, for messages.
 version: the number of a version that is kept; 0 for the current one.
-columns: for every component of an element `<column id>\x1f<column>`, and `\x1f<field>` for each level of a STRUCT.
+columns: for every component of an element `<column id>\x1f<column>`, and `\x1f<part>` for each field of a STRUCT and
+  for a MAP's `key` or `value` on the way down to a scalar or a tensor. Behind the id may stand what becomes of nulls,
+  which else are errors: ` fill=<hex>` for a value as the log encodes it, ` fill` for zero or the empty string, ` empty`
+  for an empty list, ` valid` for a bool in each row's place and ` items` for one in each list item's.
 partitions: pairs of partitions, begin and end (exclusive); none for all.
 selection: which rows are read, in which order or with which weights: JSON that gridflow/tf/selection.py writes and
   reads; empty for all.
@@ -62,5 +65,6 @@ seeds: two, of the shuffle and of weighted draws.
 instance: a number by which copies of this dataset in one process share the count of their epochs.
 output_types: of the components. Numbers, booleans and tensors have their own type, DATE is int32 days, TIME int64
   microseconds, TIMESTAMP int64 units since 1970; STRING and BINARY, UUID (16 bytes) and DECIMAL (its text) are strings.
-  A LIST is a vector, in a batch a variant that holds a ragged tensor.
+  A LIST or MAP adds a dimension; with more than one dimension of varying size it is a variant that holds a ragged
+  tensor.
 )doc");

@@ -30,12 +30,8 @@ absl::Status OpenSnapshot(const ReaderOptions& options, uint64_t version, KeptSn
 
 // What the graph promises about a component must be what the table holds.
 absl::Status CheckComponent(const Component& component, const ReaderOptions& options, size_t index) {
-  const Format& format = component.format();
-  const bool ragged = format.list && options.stages.batched;
-  tensorflow::PartialTensorShape shape({});
-  if (!ragged && (format.list || options.stages.batched)) shape.AddDim(-1);
-  if (!ragged) shape = shape.Concatenate(tensorflow::PartialTensorShape(format.shape));
-  const tensorflow::DataType dtype = ragged ? tensorflow::DT_VARIANT : format.dtype;
+  const tensorflow::PartialTensorShape shape = component.shape(options.stages.batched);
+  const tensorflow::DataType dtype = component.dtype(options.stages.batched);
   if (options.dtypes[index] == dtype && options.shapes[index].IsCompatibleWith(shape)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("column ", component.name(), " of table ", options.table, " is now ",
@@ -63,8 +59,8 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
   TF_RETURN_IF_ERROR(selected);
   reader->components_.resize(options.columns.size());
   for (size_t i = 0; i < options.columns.size(); ++i) {
-    TF_RETURN_IF_ERROR(
-        Component::Make(options.columns[i], options.table, *reader->snapshot_, &reader->components_[i]));
+    TF_RETURN_IF_ERROR(Component::Make(options.columns[i], options.table, *reader->snapshot_, options.counters,
+                                       &reader->components_[i]));
     TF_RETURN_IF_ERROR(CheckComponent(*reader->components_[i], options, i));
   }
   *out = std::move(reader);

@@ -29,6 +29,7 @@ struct ReaderOptions {
   std::vector<int64_t> partitions;   // pairs of begin and end; none for all
   std::string selection;             // which rows, in SQL: see SelectRows(); empty: all
   Stages stages;
+  Counters* counters = nullptr;  // counts what is read, unless it is null; must outlive the reader
   tensorflow::DataTypeVector dtypes;
   std::vector<tensorflow::PartialTensorShape> shapes;
 };
