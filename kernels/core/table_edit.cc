@@ -102,7 +102,7 @@ Status TableEdit::AddRows(const std::vector<Source>& sources, LoadMode mode, int
   KeyOrder keys;
   int64_t source, row;
   duplicate->clear();
-  GF_RETURN_IF_ERROR(OrderByKey(manifest_.schema, sources, &keys, &source, &row));
+  GF_RETURN_IF_ERROR(OrderByKey(manifest_.schema, sources, threads_, &keys, &source, &row));
   *rows = static_cast<int64_t>(keys.order.size());
   if (mode == LoadMode::kInsert && source >= 0) {
     GF_RETURN_IF_ERROR(EncodeKey(manifest_.schema, sources[source], row, duplicate));

@@ -219,7 +219,7 @@ void UseSegment(Random* random, const std::string& path, const std::string& out)
   if (verified) UseArrow(random, *segment, views);
   gridflow::KeyOrder keys;
   int64_t source, row;
-  if (!OrderByKey(schema, {views}, &keys, &source, &row).ok()) return;
+  if (!OrderByKey(schema, {views}, 1, &keys, &source, &row).ok()) return;
   gridflow::SegmentSpec spec;
   spec.path = out;
   spec.schema = &schema;
