@@ -149,9 +149,7 @@ class Dataset(tf.data.Dataset):
         if follow and (shuffle or snapshot is not None or (condition and (condition.order_by or condition.weights))):
             raise UsageError("follow goes on with rows as they come: leave snapshot, shuffle, order_by and weights out")
         if timeout is not None and (not follow or timeout <= 0):
-            raise UsageError(
-                f"timeout is the seconds that follow waits for rows, not {timeout!r} without it or from 0 down"
-            )
+            raise UsageError(f"timeout {timeout!r}: it is how many seconds a dataset that follows waits, above 0")
         self._source = resolve(table, grid, home, condition, snapshot)
         source = self._source
         if as_supervised is None:

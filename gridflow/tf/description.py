@@ -26,18 +26,11 @@ def describe(source: Source, condition: str, calls: Stages, leaves: Any, dataset
         f"{len(segments):,} {'segment' if len(segments) == 1 else 'segments'}, {_bytes(size)}"
     ]
     said = {tf.data.INFINITE_CARDINALITY: "elements without an end", tf.data.UNKNOWN_CARDINALITY: "elements"}
-    parts = [
-        f"{name.replace('_', ' ')} {text}" for name, text in json.loads(condition or "{}").items() if text is not None
-    ]
+    count = said.get(elements, f"{elements:,} {'element' if elements == 1 else 'elements'}")
+    chosen = json.loads(condition) if condition else {}
+    parts = [f"{name.replace('_', ' ')} {text}" for name, text in chosen.items() if text is not None]
     parts += [_call(kind, first, second) for kind, first, second in calls]
-    lines.append(
-        ": ".join(
-            [
-                said.get(elements, f"{elements:,} {'element' if elements == 1 else 'elements'}"),
-                *([", ".join(parts)] if parts else []),
-            ]
-        )
-    )
+    lines.append(f"{count}: {', '.join(parts)}" if parts else count)
     paths = list(_paths(leaves, ()))
     width = max(len(name) for name, _ in paths)
     lines += [f"{name:{width}}  {leaf}" for name, leaf in paths]
