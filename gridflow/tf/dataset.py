@@ -312,8 +312,8 @@ class Dataset(tf.data.Dataset):
         >>> with gridflow.connect(tempfile.mkdtemp()) as grid:
         ...     points = grid.create_table("POINTS", {"ID": "LONG", "XY": "FLOAT32[2]"}, key="ID")
         ...     points.put_all((i, {"XY": [i, i]}) for i in range(3))
-        ...     print(gridflow.Dataset("POINTS", grid=grid).batch(2).describe())  # doctest: +ELLIPSIS
-        POINTS, version 2: 3 rows in 1 segment, ... kB
+        ...     print(gridflow.Dataset("POINTS", grid=grid).batch(2).describe())
+        POINTS, version 2: 3 rows in 1 segment, 584 bytes
         2 elements: batch(2)
         key     int64[]: a view where the values lie together and begin at a multiple of 64 bytes, else one copy
         val.XY  float32[2]: a view where the values lie together and begin at a multiple of 64 bytes, else one copy
