@@ -15,7 +15,7 @@ from tensorflow.python.framework import random_seed
 from ..errors import UsageError
 from ..sql.selection import Condition
 from ..table import Table, partition_ranges
-from . import iterator, ops, selection, specs, stages
+from . import iterator, ops, selection, sharding, specs, stages
 from .source import flush, resolve
 from .stages import Kind
 
@@ -69,6 +69,17 @@ class Dataset(tf.data.Dataset):
         home: the directory of the grid if no ``grid`` is given; None for the default one. It is read whoever owns it.
         columns: names of the value columns to read; None for all. Keys are always read.
         partitions: only these: a number, a range, a slice, several numbers, or an integer tensor of them.
+        workers: of these partitions only the share of one of several workers: (index, number of workers); a
+            ``tf.distribute.InputContext``; or "auto" for what ``TF_CONFIG`` says, else ``GRIDFLOW_WORKER_INDEX`` and
+            ``GRIDFLOW_WORKER_COUNT``, else Horovod, MPI or Slurm, else 1 worker. Shares are disjoint and cover all
+            rows.
+        share_by: "partitions": shares have equally many of them, whatever is written. "rows": partitions are shared
+            so that there are about equally many rows in each; the table must not change until all workers have made
+            their datasets.
+        equal_batches: whether all workers are to give the same number of rows, hence of batches, in every epoch: "drop"
+            leaves rows out where there are more than the smallest share has, "repeat" reads rows again where there
+            are fewer than the largest has. The number is fixed when the dataset is made, of a table that must not
+            change until all workers have made theirs; it holds however the table changes later.
         where: which rows, as SQL has it after WHERE, such as ``"LABEL < 5 AND SPLIT = 'train'"``. It is evaluated once
             for each version of the table.
         order_by: in which order, as SQL has it after ORDER BY, such as ``"TS"``.
@@ -77,7 +88,7 @@ class Dataset(tf.data.Dataset):
         balance: a column or an SQL expression: as ``weights``, so that each of its values is drawn equally often.
         shuffle: whether rows come in a uniformly random order, another one in each epoch.
         seed: of ``shuffle`` and of draws; with the same seed, datasets give the same orders. None: TensorFlow's own
-            rules (``tf.random.set_seed``), or at random.
+            rules (``tf.random.set_seed``), or at random; where ``TF_CONFIG`` has several workers, the same for all.
         as_supervised: (features, label): elements are pairs of these columns instead of dicts of key and value. A list
             of names in place of a name becomes a dict of them. Key columns may be among them.
         batch_size: rows in an element; None for single rows without a batch dimension.
@@ -107,6 +118,9 @@ class Dataset(tf.data.Dataset):
         home: str | os.PathLike[str] | None = None,
         columns: Iterable[str] | None = None,
         partitions: Any = None,
+        workers: Any = None,
+        share_by: str = "partitions",
+        equal_batches: str | None = None,
         where: str | None = None,
         order_by: str | None = None,
         weights: str | None = None,
@@ -130,19 +144,24 @@ class Dataset(tf.data.Dataset):
             raise UsageError("as_supervised says which columns are read: leave columns out")
         else:
             self._leaves = specs.supervised(source.schema, as_supervised, source.name)
+        worker = sharding.find_worker(workers)
+        share = sharding.share(source, condition, partitions, worker, share_by, equal_batches)
+        self._is_share = worker is not None
         self._inputs_of_op = {
             "directory": source.directory,
             "table_id": source.table_id,
             "table": source.name,
             "columns": [leaf.path for leaf in tf.nest.flatten(self._leaves)],
-            "partitions": _pairs(partitions, source.partitions, source.name),
+            "partitions": _pairs(share.partitions, source.partitions, source.name),
             "selection": "" if condition is None else selection.to_text(condition),
         }
         calls: stages.Stages = ()
         if condition is not None and condition.weights is not None:
-            calls += (stages.Stage(Kind.SAMPLE, -1),)
+            calls += (stages.Stage(Kind.SAMPLE, -1 if share.rows is None else share.rows),)
         if shuffle:
             calls += (stages.Stage(Kind.SHUFFLE, -1, 1),)
+        if share.rows is not None:
+            calls += (stages.Stage(Kind.FILL, share.rows),)
         if batch_size is not None:
             calls += (stages.Stage(Kind.BATCH, operator.index(batch_size), bool(drop_remainder)),)
         self._begin(calls, _seeds(seed))
@@ -165,7 +184,9 @@ class Dataset(tf.data.Dataset):
         super().__init__(self._variant())
 
     def _variant(self) -> tf.Tensor:
-        return ops.load().gridflow_dataset(**self._inputs_of_op, **self._common_args)
+        made = ops.load().gridflow_dataset(**self._inputs_of_op, **self._common_args)
+        options = sharding.options(self._is_share)
+        return tf.raw_ops.OptionsDataset(input_dataset=made, serialized_options=options, **self._flat_structure)
 
     def _push(self, kind: Kind, first: Any, second: Any = 0, *, seed: Any = None, name: Any = None) -> Dataset | None:
         """This dataset with one more call that the op does itself; None if it cannot."""
@@ -270,7 +291,7 @@ def _condition(where: Any, order_by: Any, weights: Any, balance: Any) -> Conditi
 def _seeds(seed: Any) -> tuple[int, int]:
     graph_seed, op_seed = random_seed.get_seed(None if seed is None else operator.index(seed))
     if graph_seed is None and op_seed is None:
-        return secrets.randbits(63), secrets.randbits(63)
+        return sharding.seeds_of_cluster() or (secrets.randbits(63), secrets.randbits(63))
     return graph_seed or 0, op_seed or 0
 
 

@@ -77,7 +77,7 @@ def resolve(
         source = _describe(found)
         if condition is not None:
             selection.check(grid, found, condition)
-    _install()
+    register()
     flush(source.directory, source.name)
     return source
 
@@ -157,7 +157,15 @@ def _refresh(directory: str, table: str) -> tuple[int, str]:
     return 0, ""
 
 
-def _install() -> None:
+def register() -> None:
+    """Make the op known to TensorFlow in this process, and have Python do what it leaves to Python.
+
+    A process that makes datasets needs no call of it. One that is sent graphs of them does: a worker of tf.data
+    service, or a ``tf.distribute.Server``.
+
+    Raises:
+        GridEnvironmentError: the op library is missing, or was built for another TensorFlow.
+    """
     global _installed
     with _lock:
         if _installed:
