@@ -84,6 +84,20 @@ absl::Status ElementStream::Begin(int64_t epoch) {
   return absl::OkStatus();
 }
 
+absl::Status Join(std::vector<std::vector<Tensor>> parts, std::vector<Tensor>* out) {
+  if (parts.size() == 1) {
+    *out = std::move(parts[0]);
+    return absl::OkStatus();
+  }
+  for (size_t i = 0; i < parts[0].size(); ++i) {
+    std::vector<Tensor> pieces;
+    for (const std::vector<Tensor>& part : parts) pieces.push_back(part[i]);
+    out->emplace_back();
+    TF_RETURN_IF_ERROR(tensorflow::tensor::Concat(pieces, &out->back()));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ElementStream::Start() {
   TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
   seed_ = instance_->seed.load();
@@ -137,14 +151,7 @@ absl::Status ElementStream::Next(const Workers& workers, std::vector<Tensor>* ou
     if (*end) break;
   }
   *end = parts.empty() || (missing > 0 && stages.drop_remainder);
-  if (*end) return absl::OkStatus();
-  for (size_t i = 0; i < parts[0].size(); ++i) {
-    std::vector<Tensor> pieces;
-    for (const std::vector<Tensor>& part : parts) pieces.push_back(part[i]);
-    out->emplace_back();
-    TF_RETURN_IF_ERROR(tensorflow::tensor::Concat(pieces, &out->back()));
-  }
-  return absl::OkStatus();
+  return *end ? absl::OkStatus() : Join(std::move(parts), out);
 }
 
 int64_t ElementStream::Skip(int64_t count) {

@@ -50,6 +50,10 @@ class Pass {
 // FailedPrecondition: the iterator was saved in another version than the one that is read.
 absl::Status CheckVersion(uint64_t saved, const TableReader& reader);
 
+// Makes one batch of parts, each of them its components for some of its rows; there must be a part. Lists cannot be
+// joined.
+absl::Status Join(std::vector<std::vector<tensorflow::Tensor>> parts, std::vector<tensorflow::Tensor>* out);
+
 // Not thread-safe. What it is given must outlive it.
 class ElementStream {
  public:
