@@ -3,10 +3,12 @@
 dataset.py   Dataset, a tf.data source
 iterator.py  its elements for a Python loop
 specs.py     a table's schema as the structure of a dataset's elements
+sharding.py  which part of a table one of several workers reads
 source.py    which grid and table is meant, and flushing it before an iterator reads it
 ops.py       loads the op library, kernels/ops
 """
 
 from .dataset import Dataset
+from .source import register
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "register"]

@@ -15,7 +15,7 @@ from tensorflow.python.framework import random_seed
 from ..errors import UsageError
 from ..sql.selection import Condition
 from ..table import Table, partition_ranges
-from . import description, iterator, ops, selection, specs, stages
+from . import description, iterator, ops, selection, sharding, specs, stages
 from .source import flush, resolve
 from .stages import Kind
 
@@ -82,6 +82,17 @@ class Dataset(tf.data.Dataset):
         columns: names of the value columns to read; None for all. Keys are always read.
         partitions: only these: a number, a range, a slice, several numbers, or an integer tensor of them.
         snapshot: a version that is kept, by its tag (``Table.tag``) or its number; None for the newest.
+        workers: of these partitions only the share of one of several workers: (index, number of workers); a
+            ``tf.distribute.InputContext``; or "auto" for what ``TF_CONFIG`` says, else ``GRIDFLOW_WORKER_INDEX`` and
+            ``GRIDFLOW_WORKER_COUNT``, else Horovod, MPI or Slurm, else 1 worker. Shares are disjoint and cover all
+            rows.
+        share_by: "partitions": shares have equally many of them, whatever is written. "rows": partitions are shared
+            so that there are about equally many rows in each; the table must not change until all workers have made
+            their datasets.
+        equal_batches: whether all workers are to give the same number of rows, hence of batches, in every epoch: "drop"
+            leaves rows out where there are more than the smallest share has, "repeat" reads rows again where there
+            are fewer than the largest has. The number is fixed when the dataset is made, of a table that must not
+            change until all workers have made theirs; it holds however the table changes later.
         where: which rows, as SQL has it after WHERE, such as ``"LABEL < 5 AND SPLIT = 'train'"``. It is evaluated once
             for each version of the table.
         order_by: in which order, as SQL has it after ORDER BY, such as ``"TS"``.
@@ -90,7 +101,7 @@ class Dataset(tf.data.Dataset):
         balance: a column or an SQL expression: as ``weights``, so that each of its values is drawn equally often.
         shuffle: whether rows come in a uniformly random order, another one in each epoch.
         seed: of ``shuffle`` and of draws; with the same seed, datasets give the same orders. None: TensorFlow's own
-            rules (``tf.random.set_seed``), or at random.
+            rules (``tf.random.set_seed``), or at random; where ``TF_CONFIG`` has several workers, the same for all.
         as_supervised: (features, label): elements are pairs of these columns instead of dicts of key and value. A list
             of names in place of a name becomes a dict of them. Key columns may be among them.
         follow: whether to go on, at the end of the version that was the newest, with rows that are written or changed
@@ -128,6 +139,9 @@ class Dataset(tf.data.Dataset):
         columns: Iterable[str] | None = None,
         partitions: Any = None,
         snapshot: str | int | None = None,
+        workers: Any = None,
+        share_by: str = "partitions",
+        equal_batches: str | None = None,
         where: str | None = None,
         order_by: str | None = None,
         weights: str | None = None,
@@ -146,8 +160,12 @@ class Dataset(tf.data.Dataset):
         if drop_remainder and batch_size is None:
             raise UsageError("drop_remainder needs a batch_size")
         condition = _condition(where, order_by, weights, balance)
-        if follow and (shuffle or snapshot is not None or (condition and (condition.order_by or condition.weights))):
-            raise UsageError("follow goes on with rows as they come: leave snapshot, shuffle, order_by and weights out")
+        ordered = condition is not None and (condition.order_by or condition.weights)
+        if follow and (ordered or shuffle or equal_batches or snapshot is not None):
+            raise UsageError(
+                "follow goes on with rows as they come: leave snapshot, shuffle, order_by, weights, balance and "
+                "equal_batches out"
+            )
         if timeout is not None and (not follow or timeout <= 0):
             raise UsageError(f"timeout {timeout!r}: it is how many seconds a dataset that follows waits, above 0")
         self._source = resolve(table, grid, home, condition, snapshot)
@@ -158,6 +176,9 @@ class Dataset(tf.data.Dataset):
             raise UsageError("as_supervised says which columns are read: leave columns out")
         else:
             self._leaves = specs.supervised(source.schema, as_supervised, source.name, nulls)
+        worker = sharding.find_worker(workers)
+        share = sharding.share(source, condition, partitions, worker, share_by, equal_batches)
+        self._is_share = worker is not None
         self._inputs_of_op = {
             "instance": secrets.randbits(62),
             "directory": source.directory,
@@ -165,15 +186,17 @@ class Dataset(tf.data.Dataset):
             "table": source.name,
             "version": source.version,
             "columns": [leaf.path for leaf in tf.nest.flatten(self._leaves)],
-            "partitions": _pairs(partitions, source.partitions, source.name),
+            "partitions": _pairs(share.partitions, source.partitions, source.name),
             "follow_ms": 0 if not follow else -1 if timeout is None else max(1, round(timeout * 1000)),
             "selection": "" if condition is None else selection.to_text(condition),
         }
         calls: stages.Stages = ()
         if condition is not None and condition.weights is not None:
-            calls += (stages.Stage(Kind.SAMPLE, -1),)
+            calls += (stages.Stage(Kind.SAMPLE, -1 if share.rows is None else share.rows),)
         if shuffle:
             calls += (stages.Stage(Kind.SHUFFLE, -1, 1),)
+        if share.rows is not None:
+            calls += (stages.Stage(Kind.FILL, share.rows),)
         if batch_size is not None:
             calls += (stages.Stage(Kind.BATCH, operator.index(batch_size), bool(drop_remainder)),)
         self._begin(calls, _seeds(seed))
@@ -196,7 +219,9 @@ class Dataset(tf.data.Dataset):
         super().__init__(self._variant())
 
     def _variant(self) -> tf.Tensor:
-        return ops.load().gridflow_dataset(**self._inputs_of_op, **self._common_args)
+        made = ops.load().gridflow_dataset(**self._inputs_of_op, **self._common_args)
+        options = sharding.options(self._is_share)
+        return tf.raw_ops.OptionsDataset(input_dataset=made, serialized_options=options, **self._flat_structure)
 
     def _push(self, kind: Kind, first: Any, second: Any = 0, *, seed: Any = None, name: Any = None) -> Dataset | None:
         """This dataset with one more call that the op does itself; None if it cannot."""
@@ -347,7 +372,7 @@ def _condition(where: Any, order_by: Any, weights: Any, balance: Any) -> Conditi
 def _seeds(seed: Any) -> tuple[int, int]:
     graph_seed, op_seed = random_seed.get_seed(None if seed is None else operator.index(seed))
     if graph_seed is None and op_seed is None:
-        return secrets.randbits(63), secrets.randbits(63)
+        return sharding.seeds_of_cluster() or (secrets.randbits(63), secrets.randbits(63))
     return graph_seed or 0, op_seed or 0
 
 

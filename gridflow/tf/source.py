@@ -78,7 +78,7 @@ def resolve(
             path = resolve_home(home) if isinstance(table, str) else Path(table.folder).parent.parent
             grid = owned_grid(path) or opened.enter_context(open_reader(path))
         found = grid.table(table) if isinstance(table, str) else table
-        _install()
+        register()
         source = _describe(found, snapshot)
         if condition is not None:
             selection.check(grid, found, condition)
@@ -166,7 +166,15 @@ def _refresh(directory: str, table: str) -> tuple[int, str]:
     return 0, ""
 
 
-def _install() -> None:
+def register() -> None:
+    """Make the op known to TensorFlow in this process, and have Python do what it leaves to Python.
+
+    A process that makes datasets needs no call of it. One that is sent graphs of them does: a worker of tf.data
+    service, or a ``tf.distribute.Server``.
+
+    Raises:
+        GridEnvironmentError: the op library is missing, or was built for another TensorFlow.
+    """
     global _installed
     with _lock:
         if _installed:

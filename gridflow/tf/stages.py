@@ -21,6 +21,7 @@ class Kind(IntEnum):
     REPEAT = 4
     BATCH = 5
     SAMPLE = 6
+    FILL = 7
 
 
 class Stage(NamedTuple):

@@ -9,7 +9,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "ops/element_stream.h"
+#include "ops/splits.h"
 #include "tensorflow/core/data/global_shuffle_utils.h"
+#include "tensorflow/core/data/split_utils.h"
 #include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/dataset.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -114,6 +116,14 @@ class GridflowDataset : public data::DatasetBase {
                                                       pinned_->reader().version(), ": give snapshot=", version));
   }
 
+  absl::Status MakeSplitProviders(std::vector<std::unique_ptr<data::SplitProvider>>* out) const override {
+    TF_RETURN_IF_ERROR(Splits::Check(options_));
+    Splits splits;
+    TF_RETURN_IF_ERROR(Splits::Make(options_, kept_.get(), &splits));
+    out->push_back(std::make_unique<data::IndexSplitProvider>(splits.size()));
+    return absl::OkStatus();
+  }
+
   std::unique_ptr<data::IteratorBase> MakeIteratorInternal(const std::string& prefix) const override;
 
  protected:
@@ -169,6 +179,12 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
     std::lock_guard<std::mutex> lock(mutex_);
     indexed_ = ctx->index_mapper() != nullptr;
     if (indexed_) return dataset()->Pin();
+    if (!ctx->split_providers().empty()) {
+      TF_ASSIGN_OR_RETURN(std::shared_ptr<data::SplitProvider> provider, data::GetSingleSplitProvider(ctx, dataset()));
+      split_ = std::make_unique<SplitStream>(dataset()->options_, dataset()->kept_.get(), *dataset()->instance_,
+                                             std::move(provider));
+      return absl::OkStatus();
+    }
     return ctx->is_restoring() ? absl::OkStatus() : stream_.Start();  // what was saved says which version
   }
 
@@ -179,6 +195,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
       News news;
       {
         std::lock_guard<std::mutex> lock(mutex_);
+        if (split_ != nullptr) return split_->Next(WorkersOf(data::AnyContext(ctx)), out, end);
         if (!stream_.begun()) TF_RETURN_IF_ERROR(stream_.Start());
         bool wait;
         TF_RETURN_IF_ERROR(stream_.Next(WorkersOf(data::AnyContext(ctx)), out, end, &wait));
@@ -199,7 +216,8 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
   }
 
   absl::Status SkipInternal(data::IteratorContext* ctx, int count, bool* end, int* skipped) override {
-    if (ctx->index_mapper() != nullptr || dataset()->options_.stages.epochs != 1 || dataset()->options_.follow_ms != 0)
+    const ReaderOptions& options = dataset()->options_;
+    if (indexed_ || split_ != nullptr || options.stages.epochs != 1 || options.follow_ms != 0)
       return data::DatasetIterator<GridflowDataset>::SkipInternal(ctx, count, end, skipped);
     std::lock_guard<std::mutex> lock(mutex_);
     if (!stream_.begun()) TF_RETURN_IF_ERROR(stream_.Start());
@@ -220,6 +238,8 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
       const auto version = static_cast<int64_t>(dataset()->pinned_->reader().version());
       return writer->WriteScalar(prefix(), kVersionKey, version);
     }
+    if (split_ != nullptr)
+      return absl::UnimplementedError(absl::StrCat(dataset()->DebugString(), " is read in splits: it cannot be saved"));
     if (!stream_.begun()) return absl::OkStatus();  // tf.data saves what it is about to restore
     const ElementStream::State state = stream_.state();
     const auto write = [&](const char* key, int64_t value) { return writer->WriteScalar(prefix(), key, value); };
@@ -254,8 +274,9 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
 
  private:
   bool indexed_ = false;  // whether elements are shuffled globally; set by Initialize
-  std::mutex mutex_;      // guards stream_
+  std::mutex mutex_;      // guards stream_ and split_
   ElementStream stream_;
+  std::unique_ptr<SplitStream> split_;  // instead of stream_ where tf.data service says what to read; set by Initialize
   data::GlobalShuffleIterator shuffled_;  // does the counting if indexed_; it has a mutex of its own
 };
 

@@ -76,6 +76,20 @@ absl::Status ElementStream::Begin(int64_t epoch, uint64_t version, std::shared_p
   return absl::OkStatus();
 }
 
+absl::Status Join(std::vector<std::vector<Tensor>> parts, std::vector<Tensor>* out) {
+  if (parts.size() == 1) {
+    *out = std::move(parts[0]);
+    return absl::OkStatus();
+  }
+  for (size_t i = 0; i < parts[0].size(); ++i) {
+    std::vector<Tensor> pieces;
+    for (const std::vector<Tensor>& part : parts) pieces.push_back(part[i]);
+    out->emplace_back();
+    TF_RETURN_IF_ERROR(tensorflow::tensor::Concat(pieces, &out->back()));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ElementStream::Start() {
   if (options_.follow_ms != 0) TF_RETURN_IF_ERROR(news_.Look());
   TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
@@ -148,17 +162,10 @@ absl::Status ElementStream::Next(const Workers& workers, std::vector<Tensor>* ou
     if (*wait) return absl::OkStatus();
     if (*end) break;
   }
-  const std::vector<std::vector<Tensor>> parts = std::move(parts_);
+  std::vector<std::vector<Tensor>> parts = std::move(parts_);
   parts_.clear();
   *end = parts.empty() || (missing_ > 0 && stages.drop_remainder);
-  if (*end) return absl::OkStatus();
-  for (size_t i = 0; i < parts[0].size(); ++i) {
-    std::vector<Tensor> pieces;
-    for (const std::vector<Tensor>& part : parts) pieces.push_back(part[i]);
-    out->emplace_back();
-    TF_RETURN_IF_ERROR(tensorflow::tensor::Concat(pieces, &out->back()));
-  }
-  return absl::OkStatus();
+  return *end ? absl::OkStatus() : Join(std::move(parts), out);
 }
 
 int64_t ElementStream::Skip(int64_t count) {

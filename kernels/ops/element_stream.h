@@ -48,6 +48,10 @@ class Pass {
   std::vector<int64_t> ordinals_;  // scratch
 };
 
+// Makes one batch of parts, each of them its components for some of its rows; there must be a part. Lists cannot be
+// joined.
+absl::Status Join(std::vector<std::vector<tensorflow::Tensor>> parts, std::vector<tensorflow::Tensor>* out);
+
 // Not thread-safe. What it is given must outlive it.
 class ElementStream {
  public:

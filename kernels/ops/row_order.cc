@@ -30,6 +30,8 @@ absl::Status Stages::Parse(const std::vector<int64_t>& numbers, Stages* out) {
                        (stage.kind == kShard && stage.a > 0 && stage.b >= 0 && stage.b < stage.a) ||
                        (stage.kind == kShuffle && stage.a != 0 && !out->batched && out->Find(kShuffle) == nullptr) ||
                        (stage.kind == kSample && i == 0) ||
+                       (stage.kind == kFill && stage.a >= 0 && !out->batched &&
+                        (out->Find(kShuffle) == nullptr || out->Find(kShuffle)->a < 0)) ||
                        (stage.kind == kBatch && stage.a > 0 && !out->batched);
     if (!sound || (repeated && (stage.kind != kBatch || !out->repeats_rows)))
       return absl::InvalidArgumentError(
@@ -93,6 +95,15 @@ RowOrder::RowOrder(const std::vector<Stage>& stages, int64_t rows, std::shared_p
       sampled_ = true;
       if (stage.a >= 0 && size_ > 0) size_ = stage.a;
       slice.size = size_;
+    } else if (stage.kind == kFill && stage.a > size_ && size_ > 0) {
+      AddSlice(slice);
+      steps_.insert(steps_.begin(), Step{0, 1, nullptr, size_});
+      size_ = stage.a;
+      slice = {0, 1, size_};
+      contiguous_ = false;
+    } else if (stage.kind == kFill) {
+      slice = slice.Of({kTake, stage.a, 0});
+      size_ = slice.size;
     } else if (stage.kind != kShuffle) {
       slice = slice.Of(stage);
       size_ = slice.size;
@@ -102,7 +113,7 @@ RowOrder::RowOrder(const std::vector<Stage>& stages, int64_t rows, std::shared_p
       inner_size_ = size_;
       contiguous_ = false;
       if (stage.a < 0 || stage.a >= size_)
-        steps_.insert(steps_.begin(), Step{0, 1, std::make_shared<Permutation>(size_, seed)});
+        steps_.insert(steps_.begin(), Step{0, 1, std::make_shared<Permutation>(size_, seed), 0});
       else
         window_ = stage.a;
     }
@@ -117,14 +128,16 @@ RowOrder::RowOrder(const std::vector<Stage>& stages, int64_t rows, std::shared_p
 }
 
 void RowOrder::AddSlice(const Slice& slice) {
-  if (slice.start != 0 || slice.stride != 1) steps_.insert(steps_.begin(), Step{slice.start, slice.stride, nullptr});
+  if (slice.start != 0 || slice.stride != 1) steps_.insert(steps_.begin(), Step{slice.start, slice.stride, nullptr, 0});
   contiguous_ = contiguous_ && slice.stride == 1;
 }
 
 int64_t RowOrder::At(int64_t i) const {
-  for (const Step& step : steps_)
+  for (const Step& step : steps_) {
+    if (step.period > 0) i %= step.period;
     i = step.permutation != nullptr ? static_cast<int64_t>((*step.permutation)(static_cast<uint64_t>(i)))
                                     : step.start + i * step.stride;
+  }
   if (selection_ == nullptr) return i;
   if (sampled_) {
     const uint64_t random = RandomAt(seed_, static_cast<uint64_t>(i));

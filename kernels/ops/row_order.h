@@ -21,6 +21,7 @@ enum StageKind : int64_t {
   kRepeat = 4,   // epochs (negative: without an end)
   kBatch = 5,    // rows, whether a last batch that is not full is left out
   kSample = 6,   // draws (negative: as many as there are rows), by weight and with replacement; it comes first
+  kFill = 7,     // rows: exactly so many, the first ones, or all and then again from the first; not behind a window
 };
 
 struct Stage {
@@ -28,8 +29,9 @@ struct Stage {
   int64_t a, b;
 };
 
-// The stages of a dataset, in order: sample; any number of skip, take and shard, with one shuffle among them; batch; skip,
-// take and shard of batches. One repeat may stand at the end, or before the batch, which then fills up from the next epoch.
+// The stages of a dataset, in order: sample; any number of skip, take, shard and fill, with one shuffle among them;
+// batch; skip, take and shard of batches. One repeat may stand at the end, or before the batch, which then fills up from
+// the next epoch.
 struct Stages {
   std::vector<Stage> rows, elements;
   bool batched = false;
@@ -94,6 +96,7 @@ class RowOrder {
   struct Step {
     int64_t start = 0, stride = 1;
     std::shared_ptr<const Permutation> permutation;  // null: start + i * stride
+    int64_t period = 0;                              // of places that begin again; 0: none do
   };
 
   void AddSlice(const Slice& slice);

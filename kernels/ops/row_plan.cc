@@ -12,9 +12,10 @@ namespace {
 
 constexpr int64_t kRankStep = 4096;
 
-// Sorted, disjoint and not touching each other.
-Status Normalize(const std::vector<int64_t>& ranges, int64_t partitions,
-                 std::vector<std::pair<int64_t, int64_t>>* out) {
+}  // namespace
+
+Status NormalizePartitions(const std::vector<int64_t>& ranges, int64_t partitions,
+                           std::vector<std::pair<int64_t, int64_t>>* out) {
   if (ranges.size() % 2 != 0) return Status::Invalid("partitions must be pairs of begin and end");
   std::vector<std::pair<int64_t, int64_t>> pairs;
   for (size_t i = 0; i < ranges.size(); i += 2) {
@@ -33,13 +34,11 @@ Status Normalize(const std::vector<int64_t>& ranges, int64_t partitions,
   return Status::Ok();
 }
 
-}  // namespace
-
 Status RowPlan::Make(const TableSnapshot& snapshot, const std::vector<int64_t>& ranges, RowPlan* out) {
   *out = RowPlan();
   const uint32_t partitions = snapshot.manifest().partitions;
   std::vector<std::pair<int64_t, int64_t>> pairs;
-  GF_RETURN_IF_ERROR(Normalize(ranges, partitions, &pairs));
+  GF_RETURN_IF_ERROR(NormalizePartitions(ranges, partitions, &pairs));
   const std::vector<SegmentRef>& segments = snapshot.segments();
   for (size_t i = 0; i < segments.size(); ++i) {
     const int index = static_cast<int>(i);

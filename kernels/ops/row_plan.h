@@ -3,6 +3,7 @@
 #define GRIDFLOW_OPS_ROW_PLAN_H_
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "core/snapshot.h"
@@ -18,6 +19,11 @@ struct Run {
   int64_t begin;
   int64_t count;
 };
+
+// Puts pairs of partitions, begin and end (exclusive), in order: sorted, disjoint and not touching each other. Invalid:
+// there are no such partitions among that many.
+Status NormalizePartitions(const std::vector<int64_t>& ranges, int64_t partitions,
+                           std::vector<std::pair<int64_t, int64_t>>* out);
 
 // Segment after segment, in each one the wanted partitions, in each one the live rows. A row's place in this order is
 // its ordinal. Immutable; any thread may read it. Points into the snapshot it was made of.

@@ -221,10 +221,16 @@ def test_seeds(table):
     assert flat(fixed) == flat(fixed) == flat(fixed.map(lambda e: e))
     repeated = flat(dataset(table).shuffle(1000, seed=4).repeat(2))
     assert repeated[:ROWS] != repeated[ROWS:] and sorted(repeated[:ROWS]) == sorted(repeated[ROWS:])
-    tf.random.set_seed(7)
-    one = flat(dataset(table).shuffle(1000))
-    tf.random.set_seed(7)
-    assert flat(dataset(table).shuffle(1000)) == one
+
+
+def test_the_seed_of_tensorflow(table):
+    try:
+        tf.random.set_seed(7)
+        one = flat(dataset(table).shuffle(1000))
+        tf.random.set_seed(7)
+        assert flat(dataset(table).shuffle(1000)) == one
+    finally:
+        tf.random.set_seed(None)
 
 
 def test_epochs_differ_behind_a_pipeline(table):
