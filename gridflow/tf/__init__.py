@@ -8,5 +8,8 @@ ops.py       loads the op library, kernels/ops
 """
 
 from .dataset import Dataset
+from .source import install
 
 __all__ = ["Dataset"]
+
+install()  # so that a process can execute datasets that others have made

@@ -66,7 +66,8 @@ class Dataset(tf.data.Dataset):
     Args:
         table: the name of a table, also as ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
         grid: the open grid that has the table.
-        home: the directory of the grid if no ``grid`` is given; None for the default one. It is read whoever owns it.
+        home: the directory of the grid if no ``grid`` is given; None for the default one, which in another process that
+            executes the dataset is the one that is ``$GRIDFLOW_HOME`` there. It is read whoever owns it.
         columns: names of the value columns to read; None for all. Keys are always read.
         partitions: only these: a number, a range, a slice, several numbers, or an integer tensor of them.
         where: which rows, as SQL has it after WHERE, such as ``"LABEL < 5 AND SPLIT = 'train'"``. It is evaluated once
@@ -132,6 +133,7 @@ class Dataset(tf.data.Dataset):
             self._leaves = specs.supervised(source.schema, as_supervised, source.name)
         self._inputs_of_op = {
             "directory": source.directory,
+            "default_grid": isinstance(table, str) and grid is None and home is None,
             "table_id": source.table_id,
             "table": source.name,
             "columns": [leaf.path for leaf in tf.nest.flatten(self._leaves)],
@@ -162,7 +164,7 @@ class Dataset(tf.data.Dataset):
             "instance": secrets.randbits(62),
         }
         self._untuned: iterator.Untuned | None = None  # made when it is first needed
-        super().__init__(self._variant())
+        tf.data.Dataset.__init__(self, self._variant())  # not super(), which in a subclass may be TensorFlow 1's
 
     def _variant(self) -> tf.Tensor:
         return ops.load().gridflow_dataset(**self._inputs_of_op, **self._common_args)

@@ -77,7 +77,6 @@ def resolve(
         source = _describe(found)
         if condition is not None:
             selection.check(grid, found, condition)
-    _install()
     flush(source.directory, source.name)
     return source
 
@@ -113,8 +112,7 @@ def flush(directory: str, table: str) -> None:
 
 
 _connections: dict[str, Connection] = {}  # by real path of the grid
-_lock = threading.Lock()  # guards _connections and _installed
-_installed = False
+_lock = threading.Lock()  # guards _connections
 
 
 def _flush_remote(home: Path, table: str) -> None:
@@ -157,12 +155,12 @@ def _refresh(directory: str, table: str) -> tuple[int, str]:
     return 0, ""
 
 
-def _install() -> None:
-    global _installed
-    with _lock:
-        if _installed:
-            return
-        ops.set_python(_refresh, selection.select)
-        # TensorFlow's threads may make iterators to the very end, when there is no interpreter to call any more.
-        atexit.register(ops.set_python, None, None)
-        _installed = True
+def install() -> None:
+    """Load the op, and have it call what Python does for it; once in a process.
+
+    Raises:
+        GridEnvironmentError: the op's library is missing, or was built for another TensorFlow.
+    """
+    ops.set_python(_refresh, selection.select)
+    # TensorFlow's threads may make iterators to the very end, when there is no interpreter to call any more.
+    atexit.register(ops.set_python, None, None)

@@ -6,6 +6,9 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/status/statusor.h"
+#include "ops/environment.h"
+
 namespace gridflow {
 namespace ops {
 
@@ -20,7 +23,10 @@ struct Instance {
   // Of the next iterator, or of its next pass: each shuffles in an order of its own.
   std::atomic<int64_t> epoch{0};
 
-  Instance(int64_t number, uint64_t seed) : number(number), seed(seed) {}
+  // Read once, so that a dataset stays what it is where a program changes its environment later.
+  const absl::StatusOr<Environment> environment;
+
+  Instance(int64_t number, uint64_t seed);
   ~Instance();
 };
 
