@@ -1,6 +1,7 @@
 """TensorFlow's side of Gridflow: datasets over the mapped files of a grid. The only importer of TensorFlow.
 
 dataset.py   Dataset, a tf.data source
+compat.py    IgniteDataset: the same for programs that were written for Apache Ignite
 iterator.py  its elements for a Python loop
 specs.py     a table's schema as the structure of a dataset's elements
 source.py    which grid and table is meant, and flushing it before an iterator reads it
