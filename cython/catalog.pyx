@@ -49,6 +49,18 @@ def find_table(str home, str name):
     return None if entry == NULL else entry.table_id
 
 
+def kept_files(str folder, uint64_t version):
+    """The names of the segments and deletion bitmaps of a past version that is kept in a table's folder.
+
+    Raises:
+        GridNotFound: it is not kept.
+        GridCorruptError, GridVersionError: its manifest is damaged, or of a newer format.
+    """
+    cdef Manifest manifest
+    check(Manifest.ReadKept(os.fsencode(folder), version, &manifest))
+    return {name.decode() for name in manifest.Files()}
+
+
 def write_first_manifest(
     str folder, uint32_t table_id, RowCodec codec, uint32_t partitions, uint64_t lsn, bint durable
 ):

@@ -3,6 +3,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libcpp cimport bool as cbool
 from libcpp.map cimport map as cmap
 from libcpp.memory cimport shared_ptr
+from libcpp.set cimport set as cset
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
@@ -11,6 +12,7 @@ cdef extern from "core/status.h" namespace "gridflow" nogil:
     cdef enum class Code:
         kOk
         kNotFound
+        kGone
         kFull
         kAccess
         kCorrupt
@@ -149,9 +151,11 @@ cdef extern from "core/snapshot.h" namespace "gridflow" nogil:
         cbool Live(int64_t) const
         int64_t live_rows() const
 
+    uint64_t CURRENT "gridflow::TableSnapshot::kCurrent"
+
     cdef cppclass TableSnapshot:
         @staticmethod
-        Status Open(const string&, uint32_t, shared_ptr[const TableSnapshot]*) except +
+        Status Open(const string&, uint32_t, uint64_t, shared_ptr[const TableSnapshot]*) except +
         const Manifest& manifest() const
         const Schema& schema() const
         const vector[SegmentRef]& segments() const
@@ -179,6 +183,9 @@ cdef extern from "core/manifest.h" namespace "gridflow" nogil:
         vector[gf_manifest_segment] segments
         @staticmethod
         Status Read(const string&, Manifest*) except +
+        @staticmethod
+        Status ReadKept(const string&, uint64_t, Manifest*) except +
+        cset[string] Files() except +
         Status Write(const string&, cbool) except +
 
     cdef cppclass CatalogEntry:
@@ -274,13 +281,23 @@ cdef extern from "core/control.h" namespace "gridflow" nogil:
         Status CheckLogEnd(const string&, uint64_t, uint64_t) const
 
 
+cdef extern from "core/kept_versions.h" namespace "gridflow" nogil:
+    cdef cppclass KeptVersions:
+        KeptVersions(string, cbool) except +
+        Status Take(uint64_t) except +
+        void Want(cset[uint64_t], uint64_t) except +
+        uint64_t last() const
+        Status Keep(const Manifest&) except +
+        vector[string] Release(const Manifest&, cset[string]) except +
+
+
 cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
     cdef enum class LoadMode:
         kReplace
         kInsert
 
     cdef cppclass TableEdit:
-        TableEdit(string, shared_ptr[const TableSnapshot], cbool, int) except +
+        TableEdit(string, shared_ptr[const TableSnapshot], cbool, int, KeptVersions*) except +
         Status AddMemory(const MemoryTable&) except +
         Status AddRows(const vector[vector[ColumnView]]&, LoadMode, int64_t*, string*) except +
         Status Merge(const vector[int]&) except +

@@ -2,7 +2,7 @@
 import numpy as np
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memchr, memcpy
 from libcpp.vector cimport vector
 
 cdef extern from "core/checksum.h" namespace "gridflow" nogil:
@@ -73,80 +73,127 @@ def frame(list records):
     return out
 
 
-def csv_records(const uint8_t[::1] data, int delimiter, int quote, int escape, bint last):
+cdef struct CsvText:
+    const uint8_t* text
+    size_t size
+    int delimiter
+    int[4] special  # the quote, the escape, line feed, carriage return; -1: there is none
+    int64_t[4] known  # where each of them is next, as far as it has been looked for
+    size_t plain  # the byte before this one is escaped
+
+
+cdef inline CsvText csv_text(const uint8_t[::1] data, int delimiter, int quote, int escape) noexcept:
+    cdef CsvText it
+    it.text = &data[0] if data.shape[0] else NULL
+    it.size = data.shape[0]
+    it.delimiter = delimiter
+    it.special = [quote, escape, 10, 13]
+    it.known = [-1, -1, -1, -1]
+    it.plain = 0
+    return it
+
+
+cdef inline size_t next_special(CsvText* it, size_t at, int count) noexcept nogil:
+    """Where the first of the first ``count`` special bytes is from ``at`` on; the end of the text if there is none."""
+    cdef const void* there
+    cdef size_t first = it.size
+    cdef int i
+    for i in range(count if at < it.size else 0):
+        if it.known[i] < <int64_t>at:
+            there = memchr(<void*>(it.text + at), it.special[i], it.size - at) if it.special[i] >= 0 else NULL
+            it.known[i] = <const uint8_t*>there - it.text if there != NULL else <int64_t>it.size
+        first = min(first, <size_t>it.known[i])
+    return first
+
+
+cdef inline size_t after_special(CsvText* it, size_t at, bint* closed) noexcept nogil:
+    """Where text goes on after a quote or an escape, and what it encloses or escapes; ``closed`` is whether it ends."""
+    cdef uint8_t before = it.text[at - 1] if at else 10
+    if it.text[at] != it.special[0] or at == it.plain and at or before not in (it.delimiter, 10, 13):
+        if it.text[at] != it.special[1]:
+            return at + 1  # a quote that begins no field
+        it.plain = at + 2
+        return it.plain
+    closed[0] = False
+    at = next_special(it, at + 1, 2)
+    while at < it.size:
+        if it.text[at] != it.special[1] and (at + 1 == it.size or it.text[at + 1] != it.special[0]):
+            closed[0] = True
+            return at + 1
+        at = next_special(it, at + 2, 2)
+    return it.size
+
+
+def csv_records(const uint8_t[::1] data, int delimiter, int quote, int escape):
     """Where the records of CSV text begin. Quotes and escapes mean what they mean to pyarrow; -1: there is none.
 
     Args:
-        data: begins with a record.
-        last: whether nothing follows the data.
+        data: begins with a record; nothing follows it.
 
     Returns:
-        int64[records] offsets, without lines that are empty; the end of the last complete record; and whether the data
-        ends inside quotes.
+        int64[records] offsets, without lines that are empty; and whether the data ends inside quotes.
     """
-    cdef size_t size = data.shape[0], at = 0, end = 0, begin = 0
-    cdef const uint8_t* text = &data[0] if size else NULL
+    cdef CsvText it = csv_text(data, delimiter, quote, escape)
+    cdef size_t at = 0, end, begin = 0
     cdef vector[int64_t] starts
-    cdef uint8_t[256] ends_run  # whether a byte means something outside quotes, or inside
-    cdef uint8_t[256] ends_quoted
     cdef bint closed = True
-    cdef int c
-    memset(ends_run, 0, 256)
-    memset(ends_quoted, 0, 256)
-    ends_run[delimiter] = ends_run[10] = ends_run[13] = 1
-    if quote >= 0:
-        ends_quoted[quote] = 1
-    if escape >= 0:
-        ends_run[escape] = ends_quoted[escape] = 1
+    cdef uint8_t c
     with nogil:
-        while at < size:  # at the beginning of a field
-            if quote >= 0 and text[at] == quote:
-                at += 1
-                closed = False
-                while not closed:
-                    while at < size and not ends_quoted[text[at]]:
-                        at += 1
-                    if at >= size:
-                        break
-                    if text[at] == escape:
-                        at += 2
-                    elif at + 1 < size and text[at + 1] == quote:
-                        at += 2
-                    else:
-                        at += 1
-                        closed = True
-            while at < size and not ends_run[text[at]]:
-                at += 1
-            while at < size and text[at] == escape:
-                at += 2
-                while at < size and not ends_run[text[at]]:
-                    at += 1
-            if at >= size:
+        while True:
+            at = next_special(&it, at, 4)
+            if at >= it.size:
                 break
-            c = text[at]
-            at += 1
-            if c == delimiter:
+            c = it.text[at]
+            if c != 10 and c != 13:
+                at = after_special(&it, at, &closed)
                 continue
-            if c == 13:
-                if at == size and not last:
-                    break  # a line feed may follow
-                if at < size and text[at] == 10:
-                    at += 1
-                    if at - begin > 2:
-                        starts.push_back(begin)
-                elif at - begin > 1:
-                    starts.push_back(begin)
-            elif at - begin > 1:
+            end = at
+            at += 1
+            if c == 13 and at < it.size and it.text[at] == 10:
+                at += 1
+            if end > begin:
                 starts.push_back(begin)
-            begin = end = at
-        if last and begin < size:
+            begin = at
+        if begin < it.size:
             starts.push_back(begin)
-            end = size
     found = np.empty(starts.size(), np.int64)
     cdef int64_t[::1] offsets = found
     if starts.size():
         memcpy(&offsets[0], starts.data(), starts.size() * 8)
-    return found, end, not closed
+    return found, not closed
+
+
+def csv_end(const uint8_t[::1] data, int delimiter, int quote, int escape):
+    """Where the last complete record of CSV text ends if more text follows; 0 if there is none.
+
+    It looks for quotes and escapes only, and then from the end for a line's end that is outside them: all text goes
+    through here, in one thread.
+    """
+    cdef CsvText it = csv_text(data, delimiter, quote, escape)
+    cdef size_t at = 0, begin, end = it.size
+    cdef vector[size_t] enclosed  # where quoted and escaped text begins and where it ends
+    cdef bint closed = True
+    with nogil:
+        while True:
+            at = next_special(&it, at, 2)
+            if at >= it.size:
+                break
+            enclosed.push_back(at)
+            at = after_special(&it, at, &closed)
+            enclosed.push_back(min(at, it.size))
+        while True:
+            begin = enclosed.back() if enclosed.size() else 0
+            while end > begin:
+                end -= 1
+                if it.text[end] == 10 or it.text[end] == 13 and end + 1 < it.size:  # else a line feed may follow
+                    with gil:
+                        return end + 1
+            if not enclosed.size():
+                break
+            enclosed.pop_back()
+            end = enclosed.back()
+            enclosed.pop_back()
+    return 0
 
 
 def count_byte(const uint8_t[::1] data, int byte, size_t end):

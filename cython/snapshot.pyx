@@ -26,13 +26,17 @@ cdef class Snapshot:
         raise TypeError("Snapshot.open(home, table_id)")
 
     @staticmethod
-    def open(str home, uint32_t table_id):
-        """Opens the current version of a table, without asking its owner."""
+    def open(str home, uint32_t table_id, uint64_t version=CURRENT):
+        """Opens the current version of a table, or a past one that is kept, without asking its owner.
+
+        Raises:
+            SnapshotNotFound: the version of that number is not kept.
+        """
         cdef shared_ptr[const TableSnapshot] snapshot
         cdef Status status
         cdef string folder = os.fsencode(home)
         with nogil:
-            status = TableSnapshot.Open(folder, table_id, &snapshot)
+            status = TableSnapshot.Open(folder, table_id, version, &snapshot)
         check(status)
         return wrap(snapshot, None)
 
@@ -70,15 +74,7 @@ cdef class Snapshot:
 
     def files(self):
         """The names of the files that make up this version, but for the manifest."""
-        cdef size_t i
-        cdef gf_manifest_segment named
-        names = set()
-        for i in range(self.it.get().manifest().segments.size()):
-            named = self.it.get().manifest().segments[i]
-            names.add(f"{named.segment_id:016x}.seg")
-            if named.deletions_id:
-                names.add(f"{named.deletions_id:016x}.del")
-        return names
+        return {name.decode() for name in self.it.get().manifest().Files()}
 
     def partition_rows(self, int segment, uint32_t first, uint32_t last):
         """The rows [begin, end) of partitions [first, last) in one segment."""

@@ -26,4 +26,6 @@ cdef int check(const Status& status) except -1:
         raise errors.SchemaError(message)
     if status.code == Code.kNotFound:
         raise errors.GridNotFound(message)
+    if status.code == Code.kGone:
+        raise errors.SnapshotNotFound(message)
     raise errors.InternalError(message)

@@ -46,6 +46,7 @@ cdef class TableStore:
     cdef readonly uint32_t table_id
     cdef readonly object lock
     cdef shared_ptr[const TableSnapshot] current
+    cdef shared_ptr[KeptVersions] kept
     cdef shared_ptr[MemoryTable] active
     cdef shared_ptr[MemoryTable] frozen
     cdef uint64_t active_lsn

@@ -13,6 +13,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.memory cimport make_shared, shared_ptr
+from libcpp.set cimport set as cset
 from libcpp.string cimport string
 from libcpp.utility cimport pair
 from libcpp.vector cimport vector
@@ -462,7 +463,7 @@ cdef class Store:
             for table in tables:
                 snapshot.reset()
                 codec = None
-                status = TableSnapshot.Open(self.home, table.table_id, &snapshot)
+                status = TableSnapshot.Open(self.home, table.table_id, CURRENT, &snapshot)
                 if status.code != Code.kNotFound:
                     check(status)
                     if snapshot.get().schema().Serialize() != table.codec.schema.Serialize():
@@ -513,6 +514,17 @@ cdef class Store:
             self.follow()
 
 
+cdef int unlink_all(const vector[string]& paths) except -1:
+    """Unlinks files that nothing needs any more; what cannot be unlinked goes when the grid is opened next."""
+    cdef size_t i
+    for i in range(paths.size()):
+        try:
+            os.unlink(os.fsdecode(paths[i]))
+        except OSError:
+            pass
+    return 0
+
+
 cdef uint64_t row_bytes(const Type& t) noexcept:
     """Bytes that a row takes in the buffers of a column, its items and its text not counted."""
     cdef uint64_t bytes = 1 + (t.width if t.width > 0 else 1 if t.kind == GF_BOOL else 0 if t.kind == GF_STRUCT else 8)
@@ -533,9 +545,10 @@ cdef class TableStore:
         self.table_id = table_id
         self.lock = threading.RLock()
         self.active = make_shared[MemoryTable]()
+        self.kept = make_shared[KeptVersions](TableFolder(store.home, table_id), store.durable)
         self.take_codec(codec)
         with nogil:
-            status = TableSnapshot.Open(store.home, table_id, &self.current)
+            status = TableSnapshot.Open(store.home, table_id, CURRENT, &self.current)
         check(status)
         store.tables[table_id] = self
         store.generation = ALL_RECORDS  # a reader starts over, with this table
@@ -643,7 +656,8 @@ cdef class TableStore:
             bytes += self.frozen.get().bytes()
         if rows == 0:
             return 0
-        bytes += FLUSH_BYTES + rows * self.row_bytes
+        # A version that is kept has a manifest of its own.
+        bytes += FLUSH_BYTES * (2 if self.kept.get().last() else 1) + rows * self.row_bytes
         for i in range(self.current.get().segments().size()):  # each may get a new deletion bitmap
             bytes += self.current.get().segments()[i].segment.get().rows() // 8 + 4160
         return bytes
@@ -1025,7 +1039,8 @@ cdef class TableStore:
             lsn = self.store.next_lsn - 1
             memory = self.frozen.get()
             edit = new TableEdit(
-                TableFolder(self.store.home, self.table_id), self.current, self.store.durable, self.store.threads
+                TableFolder(self.store.home, self.table_id), self.current, self.store.durable, self.store.threads,
+                self.kept.get(),
             )
             try:
                 with nogil:
@@ -1042,7 +1057,6 @@ cdef class TableStore:
 
     cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh) except -1:
         """Takes over a version that an edit has committed; a null one means that it has not."""
-        cdef size_t i
         if fresh.get() == NULL:
             return 0
         self.current = fresh
@@ -1052,13 +1066,38 @@ cdef class TableStore:
         self.frozen_lsn = 0
         self.store.control.get().Bump()
         check(HitFailpoint("version.published"))
-        for i in range(edit.obsolete().size()):
-            try:
-                os.unlink(os.fsdecode(edit.obsolete()[i]))
-            except OSError:  # the version stands; what is left behind goes when the grid is opened next
-                pass
+        unlink_all(edit.obsolete())
         self.store.trim()
         return 0
+
+    # ---- past versions ----
+
+    def take_kept(self, versions):
+        """Owner, on opening the table: takes over the past versions that are kept, by number."""
+        for version in versions:
+            check(self.kept.get().Take(version))
+
+    def keep_current(self):
+        """Owner: flushes, and keeps the version that is current then until ``keep_only``. Returns its number.
+
+        Hold ``lock`` until then.
+        """
+        self.writable()
+        self.flush_store()
+        check(self.kept.get().Keep(self.current.get().manifest()))
+        return self.current.get().manifest().version
+
+    def keep_only(self, chosen, uint64_t last):
+        """Owner: from now on keeps the versions of these numbers, and the ``last`` before the current one.
+
+        Others go, with the files that only they need. Hold ``lock``.
+        """
+        cdef cset[uint64_t] numbers
+        cdef cset[string] nothing
+        for version in chosen:
+            numbers.insert(version)
+        self.kept.get().Want(numbers, last)
+        unlink_all(self.kept.get().Release(self.current.get().manifest(), nothing))
 
     cdef int thaw(self) except -1:
         """After a flush that failed: what was frozen is active again, under what came since."""
@@ -1130,7 +1169,7 @@ cdef class Edit:
                 raise TableNotFound(f"table {self.table.codec.table} was dropped")
             self.it = new TableEdit(
                 TableFolder(self.table.store.home, self.table.table_id), self.table.current,
-                self.table.store.durable, self.table.store.threads,
+                self.table.store.durable, self.table.store.threads, self.table.kept.get(),
             )
         except BaseException:
             self.table.exclusive -= 1

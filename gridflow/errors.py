@@ -6,6 +6,7 @@
     |   |-- TableExists               (ValueError)
     |   |-- ColumnNotFound            (KeyError)
     |   |-- KeyNotFound               (KeyError)
+    |   |-- SnapshotNotFound          (KeyError): no such tag, or the version is not kept
     |   |-- DuplicateKeyError         (ValueError)
     |   |-- SchemaError               (TypeError, ValueError): wrong type, shape or null
     |   |   `-- StructureError        a cache value differs from the cache's structure
@@ -57,6 +58,10 @@ class ColumnNotFound(UsageError, KeyError):
 
 class KeyNotFound(UsageError, KeyError):
     """The table has no row under that key."""
+
+
+class SnapshotNotFound(UsageError, KeyError):
+    """The table has no tag of that name, or the version of that number is not kept."""
 
 
 class DuplicateKeyError(UsageError, ValueError):

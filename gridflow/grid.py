@@ -36,6 +36,7 @@ from .storage import verify
 from .storage.alter import altered, filled
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
+from .storage.versions import Kept, kept_versions
 from .table import Table
 from .transaction import Transaction
 
@@ -152,7 +153,9 @@ class Grid:
         self._store = Store(str(home), lock is not None, durable)
         if lock is not None:
             for entry in self._catalog.all_entries:
-                self._open(entry)
+                table = self._open(entry)
+                table.take_kept(kept_versions(table.folder, entry.kept, table.version()))
+                table.keep_only(entry.kept.tags.values(), entry.kept.last)
             if self._store.recover():
                 self.flush()
                 self._store.forget_log()
@@ -279,6 +282,7 @@ class Grid:
         *,
         if_not_exists: bool = False,
         options: Mapping[str, Any] | None = None,
+        keep_versions: int = 0,
     ) -> Table:
         """Make a table.
 
@@ -290,6 +294,7 @@ class Grid:
                 ``default_partitions`` of the grid: 1024.
             if_not_exists: return the table that is there, whatever its columns.
             options: kept with the table.
+            keep_versions: how many versions before the current one stay readable; see ``Table.keep_versions``.
 
         Raises:
             TableExists: there is one of that name.
@@ -301,19 +306,22 @@ class Grid:
         <gridflow.Table IMAGES (ID INT64 NOT NULL, PIXELS UINT8[28,28], PRIMARY KEY (ID))>
         """
         checked = Schema.of(schema, key)
+        kept = Kept().with_last(keep_versions)
         with self._names:
             self._check_writable()
             try:
                 if partitions is None:
                     partitions = self.default_partitions
                 self._store.check_room(16 << 10)  # else tables could be made until none can be dropped
-                entry = self._catalog.add(name, checked, partitions, options or {}, self._store.last_lsn)
+                entry = self._catalog.add(name, checked, partitions, options or {}, self._store.last_lsn, kept=kept)
             except TableExists:
                 if not if_not_exists:
                     raise
                 return self._open(self._catalog.find(name))
             self._store.bump()
-            return self._open(entry)
+            table = self._open(entry)
+            table.keep_only((), kept.last)
+            return table
 
     def check_changeable(self) -> None:
         """Raise if nothing can be written here.
@@ -425,6 +433,25 @@ class Grid:
             self._store.check_room(16 << 10)
             entry = self._catalog.replace_options(entry, change(copy.deepcopy(dict(entry.options))))
             self._open(entry).options = dict(entry.options)
+            self._store.bump()
+
+    def _kept(self, table: Table) -> Kept:
+        """Which versions of a table are kept, as the catalog says it now."""
+        with self._names:
+            self._check_open()
+            if not self.owner:
+                self._catalog.refresh()
+            return self._catalog.find_id(table.table_id, table.name).kept
+
+    def _keep(self, table: Table, change: Callable[[Kept], Kept]) -> None:
+        """Change that, and let go of the versions that are not kept any more. In the owner only."""
+        with table.lock, self._names:
+            self._check_writable()
+            try:
+                self._catalog.replace_kept(self._catalog.find_id(table.table_id, table.name), change(self._kept(table)))
+            finally:  # the catalog decides, whether it has changed or not
+                kept = self._kept(table)
+                table.keep_only(kept.tags.values(), kept.last)
             self._store.bump()
 
     def cache(self, name: str) -> Cache:

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from ._native.rows import RowCodec
+from ._native.snapshot import Snapshot
 from ._native.store import TableStore
 from .catalog import TableEntry
-from .errors import GridFullError, KeyNotFound, SchemaError, TransactionConflictError, UsageError
+from .errors import (
+    GridFullError,
+    KeyNotFound,
+    SchemaError,
+    SnapshotNotFound,
+    TransactionConflictError,
+    UsageError,
+)
 from .schema import Schema
 from .storage.arrow import live_batches, to_columns
 from .storage.index_rows import Found
@@ -20,9 +28,9 @@ from .storage.indexing import Choice, TableIndexes
 from .storage.load import in_groups, in_segments, looked_at, record_batches
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .storage.values import to_python
+from .storage.versions import bytes_of, describe, kept_versions
 
 if TYPE_CHECKING:
-    from ._native.snapshot import Snapshot
     from .grid import Grid
 
 
@@ -137,6 +145,8 @@ class Table(TableStore):
         columns: Iterable[str] | None = None,
         partitions: int | Iterable[int] | None = None,
         batch_size: int = 65536,
+        *,
+        snapshot: str | int | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """All rows of some partitions of one version of the table, as Arrow batches that view the mapped segments.
 
@@ -144,9 +154,12 @@ class Table(TableStore):
             columns: which, in what order; all without it.
             partitions: a number, several, or None for all.
             batch_size: at most so many rows in a batch.
+            snapshot: a tag, or the number of a version that is kept, to read that and not the table as it is now. Its
+                columns are those of then.
 
         Raises:
             ColumnNotFound, SchemaError: there is no such column or partition.
+            SnapshotNotFound: there is no such tag, or the version is not kept.
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
@@ -157,19 +170,24 @@ class Table(TableStore):
         """
         if batch_size < 1:
             raise SchemaError(f"batch_size is at least 1, not {batch_size}")
-        snapshot = self._flushed()
-        ranges = partition_ranges(partitions, snapshot.partitions, self.name)
-        return scan_batches(snapshot, positions_of(snapshot.schema, columns), ranges, batch_size)
+        held = self._version(snapshot)
+        ranges = partition_ranges(partitions, held.partitions, self.name)
+        return scan_batches(held, positions_of(held.schema, columns), ranges, batch_size)
 
-    def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
+    def to_arrow(self, columns: Iterable[str] | None = None, *, snapshot: str | int | None = None) -> pa.Table:
         """The whole table as a ``pyarrow.Table`` whose columns view the mapped segments: nothing is copied.
 
         Tensors come as ``fixed_shape_tensor``, UUIDs as ``uuid``, texts as ``large_string``, lists as ``large_list``.
 
+        Args:
+            columns: which, in what order; all without it.
+            snapshot: a tag, or the number of a version that is kept, to read that and not the table as it is now.
+
         Raises:
             ColumnNotFound: there is no such column.
+            SnapshotNotFound: there is no such tag, or the version is not kept.
         """
-        return whole_table(self._flushed(), columns)
+        return whole_table(self._version(snapshot), columns)
 
     def load(self, data: Any, *, mode: str = "replace", progress: Callable[[int], Any] | None = None) -> int:
         """Write many rows at once, straight to segments: one commit and one copy of the data.
@@ -277,17 +295,116 @@ class Table(TableStore):
         """The number of the table's current version; it grows with every flush, load and compaction."""
         return self.snapshot().version
 
+    # ---- past versions ----
+
+    def tag(self, name: str, *, replace: bool = False) -> int:
+        """Give the table as it is now a name, under which it stays readable until ``untag``.
+
+        Nothing is copied: later changes go to new files, and the version keeps its own.
+
+        Args:
+            name: a text that is no number.
+            replace: move a tag of that name that an older version has; the older one may go then.
+
+        Returns:
+            The number of the version, which holds every write that was acknowledged before the call.
+
+        Raises:
+            UsageError: an older version has a tag of that name.
+            GridFullError: there is no room.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     table = grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID")
+        ...     table.put(1, {"X": 1})
+        ...     version = table.tag("v1")
+        ...     table.put(1, {"X": 2})
+        ...     table.to_arrow(snapshot="v1").to_pylist(), table.get(1)
+        ([{'ID': 1, 'X': 1}], {'X': 2})
+        """
+        self._grid.check_changeable()
+        with self.lock:
+            self.store.check_room(16 << 10)
+            version = self.keep_current()
+            self._grid._keep(self, lambda kept: kept.tagged(self.name, name, version, replace))
+        return version
+
+    def untag(self, name: str) -> None:
+        """Take a tag away. Its version goes, unless it has another tag or is one of the last that are kept.
+
+        Raises:
+            SnapshotNotFound: there is no such tag; the message lists what there is.
+        """
+        self._grid._keep(self, lambda kept: kept.untagged(self.name, name))
+
+    def tags(self) -> dict[str, int]:
+        """The tags of the table, and the version that each names."""
+        return dict(self._grid._kept(self).tags)
+
+    def keep_versions(self, count: int) -> None:
+        """Keep so many versions before the current one readable by their number, from now on.
+
+        Every flush, load, merge and change of columns makes a version, also those of the background work. What a
+        version has in common with others takes no room; rows that it alone has are given back only when it goes.
+
+        Raises:
+            UsageError: ``count`` is negative, or no number.
+        """
+        self._grid._keep(self, lambda kept: kept.with_last(count))
+
+    def versions(self) -> list[int]:
+        """The versions that can be read, rising: those with a tag, the last ones that are kept, the current one."""
+        current = self.version()
+        return sorted({*kept_versions(self.folder, self._grid._kept(self), current), current})
+
+    def snapshot_version(self, snapshot: str | int) -> int:
+        """The number of a version, given that or the name of a tag.
+
+        Raises:
+            SnapshotNotFound: there is no such tag, or the version is not kept; the message lists what there is.
+        """
+        kept = self._grid._kept(self)
+        if isinstance(snapshot, str) and snapshot in kept.tags:
+            return kept.tags[snapshot]
+        versions = self.versions()
+        if not isinstance(snapshot, bool | str) and snapshot in versions:
+            return index(snapshot)
+        what = f"tag {snapshot}" if isinstance(snapshot, str) else f"version {snapshot!r} that is kept"
+        raise SnapshotNotFound(f"table {self.name} has no {what}; {describe(kept, versions)}")
+
+    def open_version(self, version: int) -> Snapshot:
+        """A version by its number, mapped; what ``scan`` and ``to_arrow`` read of it.
+
+        Raises:
+            SnapshotNotFound: it is not kept.
+        """
+        return Snapshot.open(str(self._grid.home), self.table_id, version)
+
+    def _version(self, snapshot: str | int | None) -> Snapshot:
+        """A version to be read; None for the current one with every write acknowledged before the call."""
+        if snapshot is None:
+            return self._flushed()
+        while True:
+            version = self.snapshot_version(snapshot)
+            try:
+                return self.open_version(version)
+            except SnapshotNotFound:
+                if self.snapshot_version(snapshot) == version:  # else the tag was moved just now
+                    raise
+
     def stats(self) -> dict[str, int]:
         """Figures about the table as it lies there; nothing is flushed for them.
 
         Returns:
             A dict: ``rows`` (live, in segments), ``deleted`` (rows in segments that are gone), ``bytes`` (of segments),
             ``segments``, ``memory_rows`` and ``memory_bytes`` (writes not yet in a segment), ``partitions``,
-            ``version``, ``flushed_lsn`` (the last commit that is in segments).
+            ``version``, ``flushed_lsn`` (the last commit that is in segments), ``kept_versions`` (versions besides the
+            current one that can be read) and ``kept_bytes`` (of files that only those need).
         """
         snapshot = self.snapshot()
         segments = snapshot.segments()
         memory_rows, memory_bytes = self.memory
+        kept = set(kept_versions(self.folder, self._grid._kept(self), snapshot.version)) - {snapshot.version}
         return {
             "rows": snapshot.rows,
             "deleted": sum(deleted for _, _, deleted, _ in segments),
@@ -298,6 +415,8 @@ class Table(TableStore):
             "partitions": snapshot.partitions,
             "version": snapshot.version,
             "flushed_lsn": snapshot.flushed_lsn,
+            "kept_versions": len(kept),
+            "kept_bytes": bytes_of(self.folder, kept, snapshot.files()),
         }
 
     def partitions(self) -> list[PartitionInfo]:

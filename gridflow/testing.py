@@ -5,7 +5,7 @@ test's database checks it). ``verified`` opens a grid and, when the block ends w
 
 * what a crash at that moment would leave comes back complete (a copy of the directory is opened and compared),
 * ``gridflow check`` finds nothing,
-* the directory holds the files of the current versions and no others,
+* the directory holds the files of the current versions, of those that are kept, and no others,
 * the closed grid, opened again, holds the same rows as before.
 
 ``set_failpoints`` makes the store fail or the process die at a named place; see ``kernels/core/failpoint.h``.
@@ -36,6 +36,8 @@ from .grid import Grid, open_reader
 from .open import connect
 from .storage.index import files_of, indexes_of
 from .storage.verify import check_home
+from .storage.versions import kept_versions, manifest_name
+from .table import Table
 
 __all__ = ["contents", "set_failpoints", "stray_files", "temporary_home", "verified", "verify"]
 
@@ -61,7 +63,8 @@ def temporary_home() -> Iterator[Path]:
 
 
 def contents(grid: Grid) -> dict[str, tuple[str, list[str]]]:
-    """All that a grid holds: for each table its schema and its rows, as text and in an order of their own.
+    """All that a grid holds: for each table its schema and its rows, as text and in an order of their own; and the rows
+    of each of its tags, under ``TABLE@tag``.
 
     >>> with temporary_home() as home, verified(home) as grid:
     ...     grid.create_table("T", {"ID": "LONG", "V": "DOUBLE"}, key="ID").put(1, {"V": 0.5})
@@ -71,10 +74,16 @@ def contents(grid: Grid) -> dict[str, tuple[str, list[str]]]:
     result = {}
     for name in grid.tables():
         table = grid.table(name)
-        rows = [repr(row) for batch in table.scan() for row in _plain(batch).to_pylist()]
+        rows = _rows(table)
         assert len(rows) == len(table), f"table {name}: a scan gives {len(rows)} rows, len is {len(table)}"
-        result[name] = (str(table.schema), sorted(rows))
+        result[name] = (str(table.schema), rows)
+        for tag, version in table.tags().items():
+            result[f"{name}@{tag}"] = (f"version {version}", _rows(table, tag))
     return result
+
+
+def _rows(table: Table, snapshot: str | None = None) -> list[str]:
+    return sorted(repr(row) for batch in table.scan(snapshot=snapshot) for row in _plain(batch).to_pylist())
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -105,6 +114,8 @@ def stray_files(home: Path) -> list[str]:
         expected.add(str(folder / "manifest"))
         snapshot = Snapshot.open(str(home), entry.table_id)
         names = snapshot.files() | files_of(indexes_of(entry.options, snapshot.schema), snapshot)
+        for version in kept_versions(catalog.folder(entry), entry.kept, snapshot.version):
+            names |= {manifest_name(version), *Snapshot.open(str(home), entry.table_id, version).files()}
         expected |= {str(folder / name) for name in names}
     found = {str(path.relative_to(home)) for path in home.rglob("*") if not path.is_dir()}
     return sorted(name for name in found - expected if not name.endswith(".log"))

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PUBLIC_NAMES = """
     connect Grid Table Transaction Cache Schema Dataset
     GridflowError
-        UsageError TableNotFound TableExists ColumnNotFound KeyNotFound DuplicateKeyError SchemaError
+        UsageError TableNotFound TableExists ColumnNotFound KeyNotFound SnapshotNotFound DuplicateKeyError SchemaError
             StructureError SqlError TransactionConflictError GridClosedError
         GridEnvironmentError GridOwnedError GridFullError GridNotFound GridAccessError GridCorruptError GridVersionError
             GridConnectionError

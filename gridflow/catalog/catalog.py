@@ -7,11 +7,11 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .._native.catalog import read_catalog, write_catalog, write_first_manifest
+from .._native.catalog import kept_files, read_catalog, write_catalog, write_first_manifest
 from .._native.rows import RowCodec
 from .._native.snapshot import Snapshot
 from ..config import MAX_PARTITIONS
@@ -28,6 +28,7 @@ from ..errors import (
 )
 from ..schema import Schema
 from ..storage.index import files_of, indexes_of
+from ..storage.versions import Kept, is_manifest, kept_versions, manifest_name
 
 #: Ignite calls the cache of table T in schema PUBLIC so.
 IGNITE_PREFIX = "SQL_PUBLIC_"
@@ -51,14 +52,21 @@ def sync_folder(path: Path) -> None:
 
 @dataclass(frozen=True)
 class TableEntry:
-    """A table as the catalog knows it; ``options`` are kept for the faces and mean nothing here."""
+    """A table as the catalog knows it; ``options`` are there for the faces and mean nothing here.
+
+    ``kept`` are the versions that stay readable. In the file it is an option, too, of a name that no face can use.
+    """
 
     table_id: int
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    kept: Kept = Kept()
 
 
-def _check_json(entry: TableEntry) -> None:
+def _check_options(entry: TableEntry) -> None:
+    for name in entry.options:
+        if is_system(str(name)):
+            raise UsageError(f"table {entry.name}: {name} cannot be an option, {SYSTEM_PREFIX} begins those of ours")
     try:
         json.dumps(entry.options)
     except (TypeError, ValueError) as error:
@@ -86,7 +94,7 @@ class Catalog:
     def refresh(self) -> None:
         """Read the catalog again."""
         self.version, self._next_id, tables = read_catalog(str(self._home))
-        entries = {name: TableEntry(table_id, name, json.loads(text)) for table_id, name, text in tables}
+        entries = {name: TableEntry(table_id, name, *Kept.split(json.loads(text))) for table_id, name, text in tables}
         self._system = {name: entry for name, entry in entries.items() if is_system(name)}
         self._entries = {name: entry for name, entry in entries.items() if name not in self._system}
 
@@ -118,6 +126,17 @@ class Catalog:
         if name.startswith(IGNITE_PREFIX) and name[len(IGNITE_PREFIX) :] in self._entries:
             return self._entries[name[len(IGNITE_PREFIX) :]]
         raise TableNotFound(f"no table {name} in grid {self._home}; {did_you_mean(name, self._entries)}")
+
+    def find_id(self, table_id: int, name: str) -> TableEntry:
+        """The table of an id; ``name`` is what it was called, for the message.
+
+        Raises:
+            TableNotFound: it was dropped.
+        """
+        for entry in self.all_entries:
+            if entry.table_id == table_id:
+                return entry
+        raise TableNotFound(f"table {name} was dropped")
 
     def __contains__(self, name: str) -> bool:
         try:
@@ -151,6 +170,7 @@ class Catalog:
         last_lsn: int,
         *,
         system: bool = False,
+        kept: Kept = Kept(),  # noqa: B008 - it is immutable
     ) -> TableEntry:
         """Make a table without rows. One whose name is reserved is a ``system`` table, which no list has.
 
@@ -171,8 +191,8 @@ class Catalog:
                 raise SchemaError(f"{taken!r} cannot be a table name: {SYSTEM_PREFIX} begins those of system tables")
             if taken and taken in self:
                 raise TableExists(f"table {self.find(taken).name} exists already in grid {self._home}")
-        entry = TableEntry(self._next_id, name, dict(options))
-        _check_json(entry)
+        entry = TableEntry(self._next_id, name, dict(options), kept)
+        _check_options(entry)
         folder = self.folder(entry)
         try:
             folder.mkdir(mode=0o700)
@@ -203,7 +223,8 @@ class Catalog:
         self._write([e for e in self.all_entries if e.name != entry.name], self._next_id)
         folder = self.folder(entry)
         with contextlib.suppress(OSError):  # what stays is swept at the next start
-            (folder / "manifest").unlink()  # first: a reader sees a table that is gone, not one that lacks files
+            for file in _manifests_first(folder):  # a reader sees a table that is gone, not one that lacks files
+                file.unlink()
         shutil.rmtree(folder, ignore_errors=True)
 
     def replace_options(self, entry: TableEntry, options: Mapping[str, Any]) -> TableEntry:
@@ -212,8 +233,15 @@ class Catalog:
         Raises:
             UsageError: they cannot be written as JSON; nothing has changed.
         """
-        changed = TableEntry(entry.table_id, entry.name, dict(options))
-        _check_json(changed)
+        changed = replace(entry, options=dict(options))
+        _check_options(changed)
+        return self._replace(entry, changed)
+
+    def replace_kept(self, entry: TableEntry, kept: Kept) -> TableEntry:
+        """Say what versions of a table stay; the files are the caller's to keep and to let go of."""
+        return self._replace(entry, replace(entry, kept=kept))
+
+    def _replace(self, entry: TableEntry, changed: TableEntry) -> TableEntry:
         try:
             self._write([changed if e.name == entry.name else e for e in self.all_entries], self._next_id)
         except BaseException:
@@ -223,7 +251,7 @@ class Catalog:
         return changed
 
     def _write(self, entries: list[TableEntry], next_id: int) -> None:
-        rows = [(e.table_id, e.name, json.dumps(dict(e.options), sort_keys=True)) for e in entries]
+        rows = [(e.table_id, e.name, json.dumps(e.kept.joined(e.options), sort_keys=True)) for e in entries]
         write_catalog(str(self._home), self.version + 1, next_id, rows, self._durable)
         self._system = {e.name: e for e in entries if is_system(e.name)}
         self._entries = {e.name: e for e in entries if e.name not in self._system}
@@ -241,12 +269,19 @@ class Catalog:
                 continue
             entry = known[folder.name]
             snapshot = self.snapshot(entry)
-            kept = {"manifest", *snapshot.files(), *files_of(indexes_of(entry.options, snapshot.schema), snapshot)}
-            for file in folder.iterdir():
-                if file.name not in kept:
+            named = {"manifest", *snapshot.files(), *files_of(indexes_of(entry.options, snapshot.schema), snapshot)}
+            for version in kept_versions(folder, entry.kept, snapshot.version):
+                named |= {manifest_name(version), *kept_files(str(folder), version)}
+            for file in _manifests_first(folder):
+                if file.name not in named:
                     file.unlink()
         for leftover in (self._home / "log").glob("*.tmp"):
             leftover.unlink()
         for leftover in ("catalog.tmp", "control.tmp"):
             if os.path.exists(self._home / leftover):
                 os.unlink(self._home / leftover)
+
+
+def _manifests_first(folder: Path) -> list[Path]:
+    """The files of a table's folder in the order in which they may go: a manifest names only what is there."""
+    return sorted(folder.iterdir(), key=lambda file: not is_manifest(file.name))

@@ -19,6 +19,7 @@ from ..protocols import flight_messages as messages
 from ..protocols.values import encode_values
 from ..schema import Schema, as_type
 from ..storage.lock import holder
+from ..storage.versions import Kept
 from ..table import Table
 from .connection import COMMIT_TIMEOUT, Connection
 from .table import RemoteTable
@@ -104,12 +105,14 @@ class RemoteGrid(Grid):
         *,
         if_not_exists: bool = False,
         options: Mapping[str, Any] | None = None,
+        keep_versions: int = 0,
     ) -> RemoteTable:
         """Make a table; see :meth:`gridflow.Grid.create_table`. ``partitions`` None: the node's default."""
         schema = Schema.of(schema, key)
         columns = [[column.name, str(column.type)] for column in schema.columns]
-        options = dict(options or {})
-        self._call(messages.CreateTable(name, columns, list(schema.key), partitions, if_not_exists, options))
+        Kept().with_last(keep_versions)  # raises where it is no number
+        key, options = list(schema.key), dict(options or {})
+        self._call(messages.CreateTable(name, columns, key, partitions, if_not_exists, options, keep_versions))
         return self.table(name)  # type: ignore[return-value]
 
     def alter_table(

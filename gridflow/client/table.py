@@ -13,6 +13,7 @@ from ..errors import GridConnectionError, SchemaError, UsageError
 from ..protocols import flight_messages as messages
 from ..schema import Schema
 from ..storage.load import looked_at, record_batches
+from ..storage.versions import Kept
 from ..table import Table
 from .connection import COMMIT_TIMEOUT, Connection
 from .rows import batches_of_rows
@@ -114,6 +115,24 @@ class RemoteTable(Table):
         """Have the owner merge all segments into one and drop deleted rows."""
         self._check_usable()
         self._connection.call(messages.Compact(self.name), messages.Done)
+
+    def tag(self, name: str, *, replace: bool = False) -> int:
+        """Have the owner give the table as it is now a name; see :meth:`gridflow.Table.tag`."""
+        Kept().tagged(self.name, name, 1, replace)  # raises where it cannot be a name
+        self._check_usable()
+        return self._connection.call(messages.Tag(self.name, self.table_id, name, replace), messages.Done).count
+
+    def untag(self, name: str) -> None:
+        """Have the owner take a tag away; see :meth:`gridflow.Table.untag`."""
+        self._grid._kept(self).untagged(self.name, name)  # raises where there is none
+        self._check_usable()
+        self._connection.call(messages.Untag(self.name, self.table_id, name), messages.Done)
+
+    def keep_versions(self, count: int) -> None:
+        """Have the owner keep so many past versions; see :meth:`gridflow.Table.keep_versions`."""
+        Kept().with_last(count)  # raises where it is no number
+        self._check_usable()
+        self._connection.call(messages.KeepVersions(self.name, self.table_id, count), messages.Done)
 
     def _commit(self, mode: str, encode: Callable[[], bytes]) -> int:
         self.store.catch_up()

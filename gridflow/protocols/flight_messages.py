@@ -8,7 +8,8 @@ Every message, in either direction, is
 
 Arrow Flight carries them:
 
-    Hello, Goodbye, CreateTable, AlterTable, DropTable, Truncate, Flush, Compact, Commit, CommitTransaction, Cancel
+    Hello, Goodbye, CreateTable, AlterTable, DropTable, Truncate, Flush, Compact, Tag, Untag, KeepVersions, Commit,
+    CommitTransaction, Cancel
                          an action of their kind; the result is one message
     Sql                  a ticket of DoGet; the result's rows stream back, SqlDone in the schema's metadata
     SystemView           a ticket of DoGet; the view's rows stream back
@@ -93,6 +94,7 @@ class CreateTable(Message):
     partitions: int | None
     if_not_exists: bool
     options: dict
+    keep_versions: int
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,37 @@ class Compact(Message):
 
     kind: ClassVar[str] = "compact"
     table: str
+
+
+@dataclass(frozen=True)
+class Tag(Message):
+    """Give a table's version of now a name; ``table_id`` as of Commit. Done counts nothing: it has the version."""
+
+    kind: ClassVar[str] = "tag"
+    table: str
+    table_id: int
+    name: str
+    replace: bool
+
+
+@dataclass(frozen=True)
+class Untag(Message):
+    """Take a tag away; ``table_id`` as of Commit."""
+
+    kind: ClassVar[str] = "untag"
+    table: str
+    table_id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class KeepVersions(Message):
+    """Keep so many versions before the current one; ``table_id`` as of Commit."""
+
+    kind: ClassVar[str] = "keep_versions"
+    table: str
+    table_id: int
+    count: int
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,9 @@ class FlightService(flight.FlightServerBase):
                 (messages.Flush, self._flush),
                 (messages.Compact, self._compact),
                 (messages.AlterTable, self._alter_table),
+                (messages.Tag, self._tag),
+                (messages.Untag, self._untag),
+                (messages.KeepVersions, self._keep_versions),
                 (messages.Commit, self._commit),
                 (messages.CommitTransaction, self._commit_transaction),
                 (messages.Cancel, self._cancel),
@@ -143,6 +146,7 @@ class FlightService(flight.FlightServerBase):
             m.partitions,
             if_not_exists=m.if_not_exists,
             options=m.options,
+            keep_versions=m.keep_versions,
         )
         return Done(0)
 
@@ -167,6 +171,17 @@ class FlightService(flight.FlightServerBase):
 
     def _compact(self, m: messages.Compact) -> Message:
         self.grid.table(m.table).compact()
+        return Done(0)
+
+    def _tag(self, m: messages.Tag) -> Message:
+        return Done(self._table(m.table, m.table_id).tag(m.name, replace=m.replace))
+
+    def _untag(self, m: messages.Untag) -> Message:
+        self._table(m.table, m.table_id).untag(m.name)
+        return Done(0)
+
+    def _keep_versions(self, m: messages.KeepVersions) -> Message:
+        self._table(m.table, m.table_id).keep_versions(m.count)
         return Done(0)
 
     def _commit(self, m: messages.Commit) -> Message:

@@ -130,7 +130,7 @@ def _metrics(grid: Any) -> Iterator[tuple[str, float, str]]:
     for name in grid.tables():
         with suppress(TableNotFound):  # dropped meanwhile
             stats.append(grid.table(name).stats())
-    total = {name: sum(one[name] for one in stats) for name in ("rows", "segments", "bytes", "deleted")}
+    total = {name: sum(one[name] for one in stats) for name in ("rows", "segments", "bytes", "deleted", "kept_bytes")}
     memory = [(one["memory_rows"], one["memory_bytes"]) for one in stats]
     log = [entry.stat().st_size for entry in os.scandir(grid.home / "log")]
     counts, failures, cancellations = activity.totals()
@@ -144,7 +144,8 @@ def _metrics(grid: Any) -> Iterator[tuple[str, float, str]]:
     yield "grid.LogFiles", len(log), "files of the log"
     yield "grid.LogBytes", sum(log), "bytes of the log's files, most of them allocated ahead"
     yield "grid.FreeBytes", shutil.disk_usage(grid.home).free, "bytes free on the grid's file system"
-    yield "io.datastorage.StorageSize", total["bytes"], "bytes of all segments"
+    yield "grid.KeptBytes", total["kept_bytes"], "bytes of files that only past versions of tables need"
+    yield "io.datastorage.StorageSize", total["bytes"] + total["kept_bytes"], "bytes of all segments, past ones too"
     if grid.owner:
         yield "grid.LastCommit", grid._store.last_lsn, "number of the last commit"
         yield "client.connections.Active", len(activity.clients(_is_alive)), "clients of the grid's server"

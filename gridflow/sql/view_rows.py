@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any
 
 from ..catalog.catalog import IGNITE_PREFIX
-from ..errors import GridFullError, TableNotFound
+from ..errors import GridFullError, SnapshotNotFound, TableNotFound
 from ..schema import Column, quote_name
 from .options import given_options
 
@@ -37,6 +37,7 @@ def _of_each_table(
 def tables(grid: Any, table: Any, wanted: set[str]) -> Iterator[Row]:
     """SYS.TABLES. Rows are counted when that is asked for, which moves the last writes to segments."""
     counted = wanted & {"PARTITIONS_COUNT", "ROWS_COUNT", "SEGMENTS_COUNT", "BYTES", "VERSION"}
+    counted |= wanted & {"KEPT_VERSIONS", "KEPT_BYTES"}
     given = given_options(table)
     key = table.schema.key
     yield {
@@ -102,7 +103,30 @@ def _figures(table: Any) -> Row:
         "SEGMENTS_COUNT": stats["segments"],
         "BYTES": stats["bytes"],
         "VERSION": stats["version"],
+        "KEPT_VERSIONS": stats["kept_versions"],
+        "KEPT_BYTES": stats["kept_bytes"],
     }
+
+
+@_of_each_table
+def table_versions(grid: Any, table: Any, wanted: set[str]) -> Iterator[Row]:
+    """SYS.TABLE_VERSIONS. Nothing is flushed for it."""
+    current, tags = table.snapshot(), table.tags()
+    for version in table.versions():
+        names = sorted(name for name, tagged in tags.items() if tagged == version)
+        with suppress(SnapshotNotFound):  # it has just gone
+            found = current if version == current.version else table.open_version(version)
+            segments = found.segments()
+            yield {
+                "SCHEMA_NAME": PUBLIC,
+                "TABLE_NAME": table.name,
+                "VERSION": version,
+                "IS_CURRENT": found is current,
+                "TAGS": ", ".join(names) or None,
+                "ROWS_COUNT": found.rows,
+                "SEGMENTS_COUNT": len(segments),
+                "BYTES": sum(size for _, _, _, size in segments),
+            }
 
 
 @_of_each_table

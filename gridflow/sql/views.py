@@ -131,8 +131,16 @@ _VIEWS = {
             VALUE_ALIAS VARCHAR, VALUE_TYPE_NAME VARCHAR, IS_INDEX_REBUILD_IN_PROGRESS BOOLEAN NOT NULL,
             CACHE_MODE VARCHAR NOT NULL, ATOMICITY_MODE VARCHAR NOT NULL, OPTIONS VARCHAR NOT NULL,
             PARTITIONS_COUNT INT NOT NULL, ROWS_COUNT LONG NOT NULL, SEGMENTS_COUNT INT NOT NULL,
-            BYTES LONG NOT NULL, VERSION LONG NOT NULL, TABLE_ID INT NOT NULL""",
+            BYTES LONG NOT NULL, VERSION LONG NOT NULL, TABLE_ID INT NOT NULL, KEPT_VERSIONS INT NOT NULL,
+            KEPT_BYTES LONG NOT NULL""",
             view_rows.tables,
+        ),
+        _view(
+            "TABLE_VERSIONS",
+            "The versions of all tables that can be read; bytes are those of its segments, which versions may share",
+            f"""{_TABLE}, VERSION LONG NOT NULL, IS_CURRENT BOOLEAN NOT NULL, TAGS VARCHAR, ROWS_COUNT LONG NOT NULL,
+            SEGMENTS_COUNT INT NOT NULL, BYTES LONG NOT NULL""",
+            view_rows.table_versions,
         ),
         _view(
             "TABLE_COLUMNS",

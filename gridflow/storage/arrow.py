@@ -131,6 +131,8 @@ def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
     """An array in the layout of a column type, without loss; ``where`` begins the message if it does not fit."""
     target = t.arrow()
     given = array.type
+    if given == target and not _has_limits(t):
+        return array
     try:
         if _has_views(given):  # Arrow's casts of these lose items
             array = pa.array(array.to_pylist(), _without_views(given))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import numpy as np
 from .._native.catalog import read_catalog
 from .._native.snapshot import Snapshot
 from .._native.store import check_log
-from ..errors import GridCorruptError, GridNotFound, GridVersionError
+from ..errors import GridCorruptError, GridNotFound, GridVersionError, SnapshotNotFound
 from .index import IndexFile, file_bytes, indexes_of
+from .versions import Kept, kept_versions, manifest_name
 
 
 @dataclass(frozen=True)
@@ -32,43 +33,77 @@ class Problem:
 def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list[Problem]:
     """Everything that is wrong with the grid at ``home``; an empty list if it is sound.
 
-    Reads catalog, manifests, deletion bitmaps, the log, and every byte of every segment; checks that no key is live
-    twice, and that index files say what the segments do. Writes that go on meanwhile do no harm.
+    Reads catalog, manifests, deletion bitmaps, the log, and every byte of every segment, also of past versions that are
+    kept; checks that no key is live twice, and that index files say what the segments do. Writes that go on meanwhile
+    do no harm.
 
     Args:
         progress: called with the name of each table before it is read.
     """
-    problems: list[Problem] = []
-
-    def attempt(action: Callable[[], Any]) -> Any:
-        try:
-            return action()
-        except (GridCorruptError, GridVersionError) as error:
-            problems.append(Problem(error.file or str(home), getattr(error, "offset", None), str(error)))
-        except GridNotFound as error:
-            problems.append(Problem(file, None, str(error)))
-        return None
-
-    file = str(home / "catalog")  # that is meant if it is missing
-    catalog = attempt(lambda: read_catalog(str(home)))
-    file = str(home / "log")
-    attempt(lambda: _check_log(home))
+    check = _Check(home)
+    catalog = check.attempt(home / "catalog", lambda: read_catalog(str(home)))
+    check.attempt(home / "log", lambda: _check_log(home))
     for table_id, name, options in catalog[2] if catalog else []:
         if progress:
             progress(name)
-        before = len(problems)
-        file = str(home / "tables" / str(table_id) / "manifest")
-        snapshot = attempt(lambda table_id=table_id: Snapshot.open(str(home), table_id))
+        check.table(table_id, name, json.loads(options))
+    return check.problems
+
+
+class _Check:
+    """Gathers what is wrong with one grid."""
+
+    def __init__(self, home: Path):
+        self.home = home
+        self.problems: list[Problem] = []
+        self._read: set[str] = set()  # segments: versions share them
+
+    def attempt(self, file: Path, action: Callable[[], Any]) -> Any:
+        """What an action returns; None, and a problem, if it finds damage. ``file`` is meant if one is missing."""
+        try:
+            return action()
+        except (GridCorruptError, GridVersionError) as error:
+            self.problems.append(Problem(error.file or str(self.home), getattr(error, "offset", None), str(error)))
+        except GridNotFound as error:
+            self.problems.append(Problem(str(file), None, str(error)))
+        return None
+
+    def table(self, table_id: int, name: str, options: dict[str, Any]) -> None:
+        """The current version of a table, and those that are kept."""
+        before = len(self.problems)
+        folder = self.home / "tables" / str(table_id)
+        snapshot = self.attempt(folder / "manifest", lambda: Snapshot.open(str(self.home), table_id))
         if snapshot is None:
-            if table_id not in _table_ids(home):  # it was dropped meanwhile
-                del problems[before:]
-            continue
+            if table_id not in _table_ids(self.home):  # it was dropped meanwhile
+                del self.problems[before:]
+            return
+        options, kept = Kept.split(options)
+        if self._rows(snapshot, name):
+            self.problems.extend(_wrong_indexes(snapshot, folder, options, table_id))
+        for version in sorted({*kept.tags.values(), *kept_versions(folder, kept, snapshot.version)}):
+            self._past(table_id, name, folder / manifest_name(version), version)
+
+    def _past(self, table_id: int, name: str, file: Path, version: int) -> None:
+        try:
+            past = self.attempt(file, lambda: Snapshot.open(str(self.home), table_id, version))
+            if past is not None:
+                self._rows(past, name)
+        except SnapshotNotFound:
+            for tag, tagged in _tags_now(self.home, table_id).items():  # if it has none it was let go of meanwhile
+                if tagged == version:
+                    self.problems.append(Problem(str(file), None, f"{file} is missing: tag {tag} of table {name}"))
+
+    def _rows(self, snapshot: Snapshot, name: str) -> bool:
+        """Read the rows of a version; returns whether they are sound."""
+        before = len(self.problems)
         for segment in range(len(snapshot.segments())):
-            attempt(lambda segment=segment, snapshot=snapshot: snapshot.verify(segment))
-        if len(problems) == before:
-            problems.extend(_live_twice(snapshot, home, name))
-            problems.extend(_wrong_indexes(snapshot, home / "tables" / str(table_id), json.loads(options), table_id))
-    return problems
+            path = snapshot.path(segment)
+            if path not in self._read:
+                self._read.add(path)
+                self.attempt(Path(path), lambda segment=segment: snapshot.verify(segment))
+        if len(self.problems) == before:
+            self.problems.extend(_live_twice(snapshot, self.home, name))
+        return len(self.problems) == before
 
 
 def _table_ids(home: Path) -> set[int]:
@@ -76,6 +111,13 @@ def _table_ids(home: Path) -> set[int]:
         return {table_id for table_id, _, _ in read_catalog(str(home))[2]}
     except (GridCorruptError, GridVersionError, GridNotFound):
         return set()
+
+
+def _tags_now(home: Path, table_id: int) -> Mapping[str, int]:
+    for found, _, options in read_catalog(str(home))[2]:
+        if found == table_id:
+            return Kept.split(json.loads(options))[1].tags
+    return {}
 
 
 def _check_log(home: Path) -> None:

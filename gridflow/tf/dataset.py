@@ -6,7 +6,7 @@ import copy
 import operator
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -42,11 +42,22 @@ class Dataset(tf.data.Dataset):
     UUID                  ``tf.string`` of its 16 bytes
     DECIMAL               ``tf.string`` of its decimal text, such as ``b"12.30"``
     STRUCT                a dict of its fields
-    LIST                  a vector; in batches a ``tf.RaggedTensor``
+    LIST                  a vector of its items; in batches a ``tf.RaggedTensor``
+    MAP                   ``{"key": ..., "value": ...}``, each as a LIST
+    LIST<STRUCT>          a dict of its fields, each as a LIST; so is a MAP's value
+    LIST<LIST>            a ``tf.RaggedTensor``, in batches of one more dimension; so is any deeper nesting
     ====================  ==========================================================================
 
-    Other types must be left out with ``columns``. A null raises ``tf.errors.InvalidArgumentError`` when its row is
-    read.
+    A null raises ``tf.errors.InvalidArgumentError`` when its row is read, unless ``nulls`` says otherwise. A null
+    struct is a null in each of its fields. With ``nulls={"X2": -1.0}``, a null in column X2 is -1.0; ``"INFO.W"`` names
+    a field of a struct, also of one in a list, and ``"M.value"`` the values of a map. Of a list, the value is for null
+    items, and null lists are empty; with ``[]`` as the value, null items are still errors. With ``nulls="mask"``, what
+    is null is zero, the empty string or an empty list, and boolean components say where there is a value:
+
+    ======================  ========================================================================
+    ``<NAME>_valid``        beside each component that may be null: which rows have a value, or a list
+    ``<NAME>_items_valid``  beside each whose (innermost) lists may hold nulls: which items have a value
+    ======================  ========================================================================
 
     Every new iterator, so every epoch, first has the writer flush and then reads the newest version of the table to
     its end, whatever is written meanwhile. (Where another process has the grid open without serving it, what that
@@ -61,7 +72,8 @@ class Dataset(tf.data.Dataset):
     Tensors may be views of the grid's files, which never change: they stay valid when rows are overwritten, the table
     is dropped or the grid is closed. The version that was read last stays mapped for the next epoch as long as this
     dataset, or one made of it, is there; files that were replaced since take up their room until then. An iterator can
-    be saved with ``tf.train.Checkpoint`` and restored as long as the table has not changed; its state is a few numbers.
+    be saved with ``tf.train.Checkpoint`` and restored, in another process too, as long as the version that it reads is
+    the newest or is kept (``Table.tag``, ``Table.keep_versions``); its state is a few numbers.
 
     Args:
         table: the name of a table, also as ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
@@ -70,6 +82,7 @@ class Dataset(tf.data.Dataset):
             executes the dataset is the one that is ``$GRIDFLOW_HOME`` there. It is read whoever owns it.
         columns: names of the value columns to read; None for all. Keys are always read.
         partitions: only these: a number, a range, a slice, several numbers, or an integer tensor of them.
+        snapshot: a version that is kept, by its tag (``Table.tag``) or its number; None for the newest.
         where: which rows, as SQL has it after WHERE, such as ``"LABEL < 5 AND SPLIT = 'train'"``. It is evaluated once
             for each version of the table.
         order_by: in which order, as SQL has it after ORDER BY, such as ``"TS"``.
@@ -83,13 +96,16 @@ class Dataset(tf.data.Dataset):
             of names in place of a name becomes a dict of them. Key columns may be among them.
         batch_size: rows in an element; None for single rows without a batch dimension.
         drop_remainder: whether to leave out a last batch that is not full, so that shapes are static.
+        nulls: "error", "mask", or values for the nulls of some columns, by name or path; see above.
 
     Raises:
         TableNotFound: the grid has no such table.
-        ColumnNotFound: the table has no such column.
-        SchemaError: a column's values have no tensor form, or there is no such partition.
+        ColumnNotFound: the table has no such column, or one that ``nulls`` names.
+        SchemaError: a value in ``nulls`` does not fit its column, the name of a mask is taken, or there is no such
+            partition.
+        SnapshotNotFound: there is no such version.
         SqlError: ``where``, ``order_by``, ``weights`` or ``balance`` is not what SQL has in that place.
-        UsageError: arguments make no sense together, or ``batch_size`` is not at least 1.
+        UsageError: arguments make no sense together or are something else, or ``batch_size`` is not at least 1.
 
     >>> import gridflow, tempfile
     >>> with gridflow.connect(tempfile.mkdtemp()) as grid:
@@ -108,6 +124,7 @@ class Dataset(tf.data.Dataset):
         home: str | os.PathLike[str] | None = None,
         columns: Iterable[str] | None = None,
         partitions: Any = None,
+        snapshot: str | int | None = None,
         where: str | None = None,
         order_by: str | None = None,
         weights: str | None = None,
@@ -117,25 +134,27 @@ class Dataset(tf.data.Dataset):
         as_supervised: tuple[Any, Any] | None = None,
         batch_size: int | None = None,
         drop_remainder: bool = False,
+        nulls: str | Mapping[str, Any] = "error",
     ):
         if batch_size is not None and operator.index(batch_size) < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1, or None for single rows")
         if drop_remainder and batch_size is None:
             raise UsageError("drop_remainder needs a batch_size")
         condition = _condition(where, order_by, weights, balance)
-        self._source = resolve(table, grid, home, condition)
+        self._source = resolve(table, grid, home, condition, snapshot)
         source = self._source
         if as_supervised is None:
-            self._leaves = specs.structure(source.schema, columns, source.name)
+            self._leaves = specs.structure(source.schema, columns, source.name, nulls)
         elif columns is not None:
             raise UsageError("as_supervised says which columns are read: leave columns out")
         else:
-            self._leaves = specs.supervised(source.schema, as_supervised, source.name)
+            self._leaves = specs.supervised(source.schema, as_supervised, source.name, nulls)
         self._inputs_of_op = {
             "directory": source.directory,
             "default_grid": isinstance(table, str) and grid is None and home is None,
             "table_id": source.table_id,
             "table": source.name,
+            "version": source.version,
             "columns": [leaf.path for leaf in tf.nest.flatten(self._leaves)],
             "partitions": _pairs(partitions, source.partitions, source.name),
             "selection": "" if condition is None else selection.to_text(condition),

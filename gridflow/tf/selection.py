@@ -20,7 +20,15 @@ import pyarrow as pa
 import tensorflow as tf
 
 from .._native.snapshot import Snapshot
-from ..errors import ColumnNotFound, GridCorruptError, GridflowError, GridNotFound, SchemaError, SqlError
+from ..errors import (
+    ColumnNotFound,
+    GridCorruptError,
+    GridflowError,
+    GridNotFound,
+    SchemaError,
+    SnapshotNotFound,
+    SqlError,
+)
 from ..grid import open_reader, owned_grid
 from ..sql.selection import Condition, select_rows
 from ..storage.arrow import user_schema
@@ -54,20 +62,15 @@ def select(
     """
     try:
         rows, weights = _select(Path(directory), table, version, text, partitions)
-    except _Changed as error:
-        return tf.errors.ABORTED, str(error), None, None
     except GridflowError as error:
-        codes = [(GridCorruptError, tf.errors.DATA_LOSS), (GridNotFound, tf.errors.NOT_FOUND)]
+        codes = [(SnapshotNotFound, tf.errors.ABORTED), (GridNotFound, tf.errors.NOT_FOUND)]
+        codes += [(GridCorruptError, tf.errors.DATA_LOSS)]
         codes += [((SqlError, ColumnNotFound, SchemaError), tf.errors.INVALID_ARGUMENT)]
         code = next((code for kind, code in codes if isinstance(error, kind)), tf.errors.INTERNAL)
         return code, f"rows of table {table} cannot be chosen: {error}", None, None
     except Exception as error:  # nothing may pass through C++
         return tf.errors.INTERNAL, f"rows of table {table} cannot be chosen: {error!r}", None, None
     return 0, "", rows, weights
-
-
-class _Changed(Exception):
-    """The version that was asked for is not there any more."""
 
 
 def _select(
@@ -77,9 +80,7 @@ def _select(
     grid = owner or open_reader(home)
     try:
         table = grid.table(name)
-        snapshot = Snapshot.open(str(home), table.table_id)
-        if snapshot.version != version:
-            raise _Changed(f"table {name} is at version {snapshot.version}, no longer at {version}")
+        snapshot = Snapshot.open(str(home), table.table_id, version)
         key = (_identity(snapshot), text, tuple(partitions))
         with _lock:
             found = _found.get(key)

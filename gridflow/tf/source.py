@@ -46,6 +46,7 @@ class Source:
     name: str
     schema: Schema
     partitions: int
+    version: int  # 0: the current one, whenever it is asked for
 
 
 def resolve(
@@ -53,6 +54,7 @@ def resolve(
     grid: Any = None,
     home: str | os.PathLike[str] | None = None,
     condition: Condition | None = None,
+    snapshot: str | int | None = None,
 ) -> Source:
     """Find a table, see whether a condition on its rows makes sense, and have it flushed.
 
@@ -61,10 +63,12 @@ def resolve(
         grid: the open grid, embedded or remote, that has the table. It need not stay open.
         home: the grid's directory if there is no ``grid``; None for the default grid.
         condition: which rows are going to be read; None for all.
+        snapshot: the number or tag of a version; None for the current one.
 
     Raises:
         TableNotFound: the grid has no such table.
         SqlError, ColumnNotFound: the condition is none.
+        SnapshotNotFound: there is no such version.
         GridNotFound: there is no grid in the directory.
         GridFullError: the newest rows could not be flushed.
         GridConnectionError: the node that serves the grid does not answer.
@@ -74,16 +78,21 @@ def resolve(
             path = resolve_home(home) if isinstance(table, str) else Path(table.folder).parent.parent
             grid = owned_grid(path) or opened.enter_context(open_reader(path))
         found = grid.table(table) if isinstance(table, str) else table
-        source = _describe(found)
+        source = _describe(found, snapshot)
         if condition is not None:
             selection.check(grid, found, condition)
-    flush(source.directory, source.name)
+    if snapshot is None:
+        flush(source.directory, source.name)
     return source
 
 
-def _describe(table: Table) -> Source:
+def _describe(table: Table, snapshot: str | int | None) -> Source:
     directory = Path(table.folder).absolute().parent.parent
-    return Source(str(directory), table.table_id, table.name, table.schema, table.partitions_count)
+    version, schema = 0, table.schema
+    if snapshot is not None:
+        version = table.snapshot_version(snapshot)
+        schema = table.open_version(version).schema
+    return Source(str(directory), table.table_id, table.name, schema, table.partitions_count, version)
 
 
 def flush(directory: str, table: str) -> None:

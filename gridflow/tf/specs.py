@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
 
 from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
 from ..schema import Column, Schema, Type
+from .nulls import ITEMS, MASK, ROWS, SUFFIXES, policies
 
 # What is no number becomes the nearest thing that TensorFlow has; see Dataset.
 _DTYPES = {
@@ -21,63 +22,118 @@ _DTYPES = {
     "UUID": tf.string,
     "DECIMAL": tf.string,
 }
-_NESTED = ("LIST", "MAP", "STRUCT")
+# As kernels/ops/component.cc reads them; all others are views.
+_READING = {
+    "BOOL": "a copy: bits become bytes",
+    "STRING": "shared views, but copies of up to 22 bytes",
+    "BINARY": "shared views, but copies of up to 22 bytes",
+    "UUID": "a copy: a string holds 16 bytes itself",
+    "DECIMAL": "a copy: numbers become text",
+}
+_VIEWS = "a view where the values lie together and begin at a multiple of 64 bytes, else one copy"
 _SEPARATOR = "\x1f"  # as kernels/ops/leaf.h reads it
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A column, or a field of a STRUCT column, that becomes one component of an element."""
+    """A column, or a part of a nested one, that becomes one component of an element.
 
-    path: str
+    Attributes:
+        column_id: of the column.
+        names: from the column down: fields of structs, ``key`` and ``value`` of maps; a list's item has no name.
+        type: of one value, which is no LIST, MAP or STRUCT.
+        lists: how many lists and maps lie around it.
+        nullable: whether rows may have a null instead of it, be it the value, or a list or struct around it.
+        items_nullable: whether the items of the innermost list may be null.
+        nulls: what becomes of nulls, or which mask this is, as text of kernels/ops/leaf.h; "": they are errors.
+    """
+
+    column_id: int
+    names: tuple[str, ...]
     type: Type
+    lists: int = 0
+    nullable: bool = False
+    items_nullable: bool = False
+    nulls: str = ""
+
+    @property
+    def name(self) -> str:
+        """As messages have it: ``COLUMN.field``."""
+        return ".".join(self.names)
+
+    @property
+    def path(self) -> str:
+        """The text for the op's ``columns``."""
+        head = f"{self.column_id} {self.nulls}" if self.nulls else f"{self.column_id}"
+        return _SEPARATOR.join([head, *(name.replace(_SEPARATOR, "\0") for name in self.names)])
+
+    @property
+    def dtype(self) -> tf.DType:
+        """Of the tensor."""
+        return _DTYPES.get(self.type.kind) or tf.as_dtype(self.type.dtype)
+
+    @property
+    def reading(self) -> str:
+        """Whether values are views of the grid's files or copies, and why."""
+        return "made of the column's nulls" if self.nulls in SUFFIXES else _READING.get(self.type.kind, _VIEWS)
+
+    def mask(self, which: str) -> Leaf:
+        """The leaf that says which rows, or which items of lists, have a value."""
+        return replace(self, type=Type("BOOL"), nulls=which, lists=0 if which == ROWS else self.lists)
 
     def spec(self, batch_size: int | None, drop_remainder: bool) -> tf.TypeSpec:
         """The component's spec; of a batch if there is a ``batch_size``."""
-        item = self.type.children[0][1] if self.type.kind == "LIST" else self.type
-        dtype = _DTYPES.get(item.kind) or tf.as_dtype(item.dtype)
-        batch = [] if batch_size is None else [batch_size if drop_remainder else None]
-        if self.type.kind != "LIST":
-            return tf.TensorSpec([*batch, *item.shape], dtype)
-        if not batch:
-            return tf.TensorSpec([None, *item.shape], dtype)
-        return tf.RaggedTensorSpec([*batch, None, *item.shape], dtype, ragged_rank=1, row_splits_dtype=tf.int64)
+        outer = [] if batch_size is None else [batch_size if drop_remainder else None]
+        outer += [None] * self.lists
+        if not self.lists or len(outer) == 1:
+            return tf.TensorSpec([*outer, *self.type.shape], self.dtype)
+        return tf.RaggedTensorSpec([*outer, *self.type.shape], self.dtype, len(outer) - 1, tf.int64)
+
+    def __str__(self) -> str:
+        """What a row has of it, and how it is read."""
+        dims = ", ".join([*["n"] * self.lists, *map(str, self.type.shape)])
+        return f"{self.dtype.name}[{dims}]: {self.reading}"
 
 
-def structure(schema: Schema, columns: Iterable[str] | None = None, table: str = "") -> dict[str, Any]:
+def structure(
+    schema: Schema, columns: Iterable[str] | None = None, table: str = "", nulls: Any = "error"
+) -> dict[str, Any]:
     """The leaves of an element: ``{"key": ..., "val": ...}``, nested as the schema is.
 
     Args:
         schema: of the table.
         columns: names of value columns, or one name; None for all.
         table: its name, for messages.
+        nulls: what becomes of nulls, as ``Dataset`` takes it.
 
     Raises:
         ColumnNotFound: the table has no such column.
-        SchemaError: a column's values have no tensor form.
+        SchemaError: a value for nulls does not fit its column, or a mask has the name of another column.
+        UsageError: ``nulls`` is something else altogether.
 
     >>> schema = Schema.of({"ID": "LONG", "PIXELS": "UINT8[28,28]", "INFO": "STRUCT<W INT, H INT>"}, key="ID")
     >>> sorted(structure(schema)["val"]), sorted(structure(schema)["val"]["INFO"])
     (['INFO', 'PIXELS'], ['H', 'W'])
+    >>> print(structure(schema)["val"]["INFO"]["W"])
+    int32[]: a view where the values lie together and begin at a multiple of 64 bytes, else one copy
     """
     chosen = schema.value_columns if columns is None else _choose(schema, columns, table)
-    for column in chosen:
-        part = _shapeless([column.name], column.type)
-        if part is not None:
-            others = [c.name for c in chosen if _shapeless([c.name], c.type) is None]
-            raise SchemaError(
-                f"column {part[0]} of table {table} is a {part[1].text()}, which has no tensor form: "
-                f"leave {column.name} out with columns={others}"
-            )
-    keys = {column.name: _leaves(column) for column in schema.key_columns}
-    values = {column.name: _leaves(column) for column in chosen}
-    return {
-        "key": keys[schema.key[0]] if len(keys) == 1 else keys,
-        "val": values["_VAL"] if schema.plain_value and values else values,
-    }
+    trees = {column.name: _tree(Leaf(column.id, (column.name,), column.type), column.type) for column in schema.columns}
+    of_nulls = policies(nulls, tf.nest.flatten(trees), table)
+    keys = {column.name: trees[column.name] for column in schema.key_columns}
+    values = {column.name: trees[column.name] for column in chosen}
+    return _finished(
+        {
+            "key": keys[schema.key[0]] if len(keys) == 1 else keys,
+            "val": values["_VAL"] if schema.plain_value and values else values,
+        },
+        of_nulls,
+        nulls == MASK,
+        table,
+    )
 
 
-def supervised(schema: Schema, wanted: Any, table: str = "") -> Any:
+def supervised(schema: Schema, wanted: Any, table: str = "", nulls: Any = "error") -> Any:
     """The leaves of a pair: ``wanted``, with columns, or lists of columns, in the places of their names.
 
     Raises:
@@ -90,14 +146,20 @@ def supervised(schema: Schema, wanted: Any, table: str = "") -> Any:
     """
     if not isinstance(wanted, (tuple, list)) or len(wanted) != 2:
         raise UsageError(f"as_supervised is a pair, (features, label), not {wanted!r}")
-    keys = {column.name: _leaves(column) for column in schema.key_columns}
 
-    def find(name: Any) -> Any:
-        if not isinstance(name, str):
-            raise UsageError(f"as_supervised has names of columns and lists of names, not {name!r}")
-        return keys[name] if name in keys else structure(schema, [name], table)["val"][name]
+    def find(part: Any) -> Any:
+        names = [part] if isinstance(part, str) else list(part) if isinstance(part, (tuple, list)) else [part]
+        if not all(isinstance(name, str) for name in names):
+            raise UsageError(f"as_supervised has names of columns and lists of names, not {part!r}")
+        found = structure(schema, [name for name in names if name not in schema.key], table, nulls)
+        keys = {schema.key[0]: found["key"]} if len(schema.key) == 1 else found["key"]
+        values = {"_VAL": found["val"]} if schema.plain_value and "_VAL" in names else found["val"]
+        columns = {**{name: keys[name] for name in names if name in keys}, **values}
+        if isinstance(part, str):
+            return columns[part]
+        return {**{name: columns[name] for name in names}, **columns}  # masks, if there are any, come last
 
-    return tuple(find(part) if isinstance(part, str) else {name: find(name) for name in part} for part in wanted)
+    return tuple(map(find, wanted))
 
 
 def _choose(schema: Schema, columns: Iterable[str], table: str) -> list[Column]:
@@ -108,20 +170,37 @@ def _choose(schema: Schema, columns: Iterable[str], table: str) -> list[Column]:
     return [column for column in schema.value_columns if column.name in names]
 
 
-def _shapeless(path: list[str], kind: Type) -> tuple[str, Type] | None:
-    """The first part of a column, as its path and type, that cannot be a tensor; None if all of it can."""
-    if kind.kind == "STRUCT":
-        parts = (_shapeless([*path, name], child) for name, child in kind.children)
-        return next((part for part in parts if part is not None), None)
-    if kind.kind == "MAP" or (kind.kind == "LIST" and kind.children[0][1].kind in _NESTED):
-        return ".".join(path), kind
-    return None
+def _tree(way: Leaf, kind: Type) -> Any:
+    """A type's leaves, in dicts as its structs and maps are. ``way`` is what a leaf at this place would be."""
+    if way.lists:
+        way = replace(way, items_nullable=way.items_nullable or kind.nullable)
+    else:
+        way = replace(way, nullable=way.nullable or kind.nullable)
+    if kind.kind in ("LIST", "MAP"):
+        way = replace(way, lists=way.lists + 1, items_nullable=False)
+    if kind.kind == "LIST":
+        return _tree(way, kind.children[0][1])
+    if kind.kind in ("MAP", "STRUCT"):
+        return {name: _tree(replace(way, names=(*way.names, name)), child) for name, child in kind.children}
+    return replace(way, type=kind)
 
 
-def _leaves(column: Column) -> Any:
-    def walk(path: list[str], kind: Type) -> Any:
-        if kind.kind == "STRUCT":
-            return {name: walk([*path, name], child) for name, child in kind.children}
-        return Leaf(_SEPARATOR.join([str(column.id), *path]), kind)
-
-    return walk([column.name], column.type)
+def _finished(trees: dict[str, Any], of_nulls: dict[str, str], masks: bool, table: str) -> dict[str, Any]:
+    """The same leaves with what becomes of their nulls and, if there are ``masks``, with these beside them."""
+    result: dict[str, Any] = {}
+    for name, tree in trees.items():
+        if isinstance(tree, dict):
+            result[name] = _finished(tree, of_nulls, masks, table)
+            continue
+        result[name] = replace(tree, nulls=of_nulls.get(tree.name, ""))
+        for which, wanted in ((ROWS, tree.nullable), (ITEMS, tree.items_nullable)):
+            if not masks or not wanted:
+                continue
+            mask = name + SUFFIXES[which]
+            if mask in trees or mask in result:
+                raise SchemaError(
+                    f'nulls="mask" puts {mask} beside {tree.name} of table {table}, where there is one already: rename '
+                    "a column, leave one out with columns=, or give values with nulls={...}"
+                )
+            result[mask] = tree.mask(which)
+    return result

@@ -5,7 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "core/key_hash.h"
 #include "core/mapping.h"
@@ -70,6 +73,23 @@ void ControlPage::Recovered(uint64_t committed, uint64_t dropped) {
   __atomic_store_n(&page_->dropped_lsn, dropped, __ATOMIC_SEQ_CST);
   __atomic_store_n(&page_->committed_lsn, committed, __ATOMIC_SEQ_CST);
   __atomic_store_n(&page_->boot, BootHash(), __ATOMIC_SEQ_CST);
+}
+
+bool ControlPage::Wait(const Seen& seen, int64_t timeout_ms, const std::function<bool()>& cancelled) const {
+  // Looked at again and again: a commit is a store in memory, and is to stay one. Soon at first, for who follows a
+  // writer at work, and then at intervals that cost nothing.
+  constexpr std::chrono::microseconds kShortest(100), kLongest(10'000);
+  const auto start = std::chrono::steady_clock::now();
+  for (auto pause = kShortest;; pause = std::min(2 * pause, kLongest)) {
+    if (generation() != seen.generation || committed_lsn() != seen.committed_lsn) return true;
+    if (cancelled()) return false;
+    if (timeout_ms >= 0) {
+      const auto left = std::chrono::milliseconds(timeout_ms) - (std::chrono::steady_clock::now() - start);
+      if (left <= left.zero()) return false;
+      pause = std::min(pause, std::chrono::duration_cast<std::chrono::microseconds>(left) + kShortest);
+    }
+    std::this_thread::sleep_for(pause);
+  }
 }
 
 Status ControlPage::CheckLogEnd(const std::string& folder, uint64_t committed, uint64_t end) const {

@@ -2,6 +2,8 @@
 #ifndef GRIDFLOW_CORE_CONTROL_H_
 #define GRIDFLOW_CORE_CONTROL_H_
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -22,6 +24,16 @@ class ControlPage {
 
   uint64_t generation() const { return __atomic_load_n(&page_->generation, __ATOMIC_ACQUIRE); }
   uint64_t committed_lsn() const { return __atomic_load_n(&page_->committed_lsn, __ATOMIC_ACQUIRE); }
+  // What a reader has seen; both grow.
+  struct Seen {
+    uint64_t generation;
+    uint64_t committed_lsn;
+  };
+  Seen Now() const { return {generation(), committed_lsn()}; }
+  // Waits until there is something that was not there at `seen`: a commit, a new version, another table. Returns false
+  // if `timeout_ms` pass without it (a negative number never does), or `cancelled`, which is asked every few
+  // milliseconds, says so. Take `seen` before you read, and whatever comes while you read ends the next wait.
+  bool Wait(const Seen& seen, int64_t timeout_ms, const std::function<bool()>& cancelled) const;
   // Of the last owner, dead or alive.
   uint64_t owner_pid() const { return __atomic_load_n(&page_->owner_pid, __ATOMIC_ACQUIRE); }
   void Bump() { __atomic_add_fetch(&page_->generation, 1, __ATOMIC_RELEASE); }

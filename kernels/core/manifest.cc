@@ -138,6 +138,22 @@ Status Manifest::Write(const std::string& path, bool durable) const {
   return writer.Seal(GF_MANIFEST_MAGIC, path, durable);
 }
 
+Status Manifest::ReadKept(const std::string& folder, uint64_t version, Manifest* out) {
+  const std::string path = folder + "/" + FileName(version, ".manifest");
+  GF_RETURN_IF_ERROR(Read(path, out));
+  if (out->version != version) return Status::Corrupt(path, sizeof(gf_frame_header), "it is of another version");
+  return Status::Ok();
+}
+
+std::set<std::string> Manifest::Files() const {
+  std::set<std::string> names;
+  for (const gf_manifest_segment& named : segments) {
+    names.insert(FileName(named.segment_id, ".seg"));
+    if (named.deletions_id != 0) names.insert(FileName(named.deletions_id, ".del"));
+  }
+  return names;
+}
+
 Status Catalog::Read(const std::string& path, Catalog* out) {
   Reader reader;
   GF_RETURN_IF_ERROR(reader.Open(path, GF_CATALOG_MAGIC, "catalog"));

@@ -3,6 +3,7 @@
 #define GRIDFLOW_CORE_MANIFEST_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,11 @@ struct Manifest {
   std::vector<gf_manifest_segment> segments;  // oldest first
 
   static Status Read(const std::string& path, Manifest* out);
+  // The one of a past version that is kept in a table's folder. kNotFound: it is not.
+  static Status ReadKept(const std::string& folder, uint64_t version, Manifest* out);
   Status Write(const std::string& path, bool durable) const;
+  // The names of the segments and deletion bitmaps.
+  std::set<std::string> Files() const;
 };
 
 struct CatalogEntry {

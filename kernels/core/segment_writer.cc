@@ -11,13 +11,12 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <system_error>
-#include <thread>
 
 #include "core/checksum.h"
 #include "core/failpoint.h"
 #include "core/key_hash.h"
 #include "core/mapping.h"
+#include "core/parallel.h"
 #include "core/row_codec.h"
 #include "gridflow/segment_format.h"
 
@@ -39,13 +38,17 @@ struct Plan {
   std::vector<std::unique_ptr<std::vector<int64_t>>> offsets;
   std::vector<std::unique_ptr<std::vector<uint8_t>>> bits;
   std::vector<std::unique_ptr<std::vector<const ColumnView*>>> views;
+  std::vector<std::unique_ptr<std::vector<const uint8_t*>>> values;
 };
 
 Output Bytes(const uint8_t* data, uint64_t bytes) {
   return {bytes, [data](uint64_t begin, uint64_t end, uint8_t* out) { std::memcpy(out, data + begin, end - begin); }};
 }
 
-constexpr int64_t kMaxItems = 0xFFFFFFFF;  // RowRef counts items, too
+constexpr int64_t kMaxItems = 0xFFFFFFFF;    // RowRef counts items, too
+constexpr size_t kAhead = 32;                // rows are picked at random: memory is asked for so many rows before
+constexpr uint64_t kShort = 16;              // to copy so many bytes takes less than to tell how many there are
+constexpr size_t kRowsForThreads = 1 << 16;  // what a thread takes at a time; fewer are done before it has begun
 
 bool IsNullAt(const std::vector<const ColumnView*>& views, RowRef ref) {
   return views[ref.source]->missing() || views[ref.source]->IsNull(ref.row);
@@ -127,6 +130,11 @@ class Planner {
   }
 
   void Fixed(uint64_t width, const std::vector<const ColumnView*>& views, const Order& order) {
+    if (width == 1) return Narrow<1>(views, order);
+    if (width == 2) return Narrow<2>(views, order);
+    if (width == 4) return Narrow<4>(views, order);
+    if (width == 8) return Narrow<8>(views, order);
+    if (width == 16) return Narrow<16>(views, order);
     const Order* rows = &order;
     const auto* sources = &views;
     auto fill = [=](uint64_t begin, uint64_t end, uint8_t* out) {
@@ -142,25 +150,56 @@ class Planner {
         begin += bytes;
       }
     };
-    auto narrow = [=](uint64_t begin, uint64_t end, uint8_t* out) {  // whole 8-byte values, the common case
-      for (uint64_t i = begin / 8; i < end / 8; ++i, out += 8) {
+    plan_->outputs.push_back({order.size() * width, fill});
+  }
+
+  // Values of a width that the compiler knows. Blocks begin and end with whole ones: see Align.
+  template <uint64_t kWidth>
+  void Narrow(const std::vector<const ColumnView*>& views, const Order& order) {
+    static_assert(GF_BUFFER_ALIGNMENT % kWidth == 0 && GF_BLOCK_BYTES % GF_BUFFER_ALIGNMENT == 0);
+    static const uint8_t kNothing = 0;
+    auto owned = std::make_unique<std::vector<const uint8_t*>>();
+    bool nulls = false;
+    for (const ColumnView* view : views) {
+      nulls |= view->missing() || view->validity != nullptr;
+      owned->push_back(view->missing() ? &kNothing : view->Value(0));
+    }
+    const Order* rows = &order;
+    const auto* sources = &views;
+    const auto* values = owned.get();
+    plan_->values.push_back(std::move(owned));
+    plan_->outputs.push_back({order.size() * kWidth, [=](uint64_t begin, uint64_t end, uint8_t* out) {
+      for (uint64_t i = begin / kWidth; i < end / kWidth; ++i, out += kWidth) {
+        if (i + kAhead < rows->size()) {
+          const RowRef ahead = (*rows)[i + kAhead];
+          __builtin_prefetch((*values)[ahead.source] + ahead.row * kWidth);
+        }
         const RowRef ref = (*rows)[i];
-        if (IsNullAt(*sources, ref))
-          std::memset(out, 0, 8);
+        if (nulls && IsNullAt(*sources, ref))
+          std::memset(out, 0, kWidth);  // so that equal rows give equal files
         else
-          std::memcpy(out, (*sources)[ref.source]->data + ((*sources)[ref.source]->offset + ref.row) * 8, 8);
+          std::memcpy(out, (*values)[ref.source] + ref.row * kWidth, kWidth);
       }
-    };
-    if (width == 8)  // block borders are multiples of 8 from the buffer's start
-      plan_->outputs.push_back({order.size() * width, narrow});
-    else
-      plan_->outputs.push_back({order.size() * width, fill});
+    }});
+  }
+
+  static void PrefetchOffsets(const std::vector<const ColumnView*>& views, const Order& order, size_t i) {
+    if (i >= order.size()) return;
+    const ColumnView& view = *views[order[i].source];
+    if (!view.missing()) __builtin_prefetch(view.offsets + (view.offset + order[i].row) * 8);
+  }
+
+  static void PrefetchBytes(const std::vector<const ColumnView*>& views, const Order& order, size_t i) {
+    if (i >= order.size() || IsNullAt(views, order[i])) return;
+    const ColumnView& view = *views[order[i].source];
+    __builtin_prefetch(view.data + view.Offset(order[i].row));
   }
 
   Status Variable(const std::vector<const ColumnView*>& views, const Order& order) {
     auto owned = std::make_unique<std::vector<int64_t>>(order.size() + 1);
     std::vector<int64_t>& offsets = *owned;
     for (size_t i = 0; i < order.size(); ++i) {
+      PrefetchOffsets(views, order, i + kAhead);
       int64_t start = 0, end = 0;
       if (!IsNullAt(views, order[i]) && !CheckedRange(*views[order[i].source], order[i].row, &start, &end))
         return Damaged(*views[order[i].source]);
@@ -175,11 +214,17 @@ class Planner {
       size_t i = static_cast<size_t>(
           std::upper_bound(ends->begin(), ends->end(), static_cast<int64_t>(begin)) - ends->begin() - 1);
       for (; begin < end; ++i) {
+        PrefetchOffsets(*sources, *rows, i + 2 * kAhead);
+        PrefetchBytes(*sources, *rows, i + kAhead);
         const auto from = static_cast<uint64_t>((*ends)[i]), to = static_cast<uint64_t>((*ends)[i + 1]);
         if (from == to) continue;
         const uint64_t skip = begin - from, bytes = std::min(to, end) - begin;
         const ColumnView& view = *(*sources)[(*rows)[i].source];
-        std::memcpy(out, view.data + view.Offset((*rows)[i].row) + skip, bytes);
+        const int64_t start = view.Offset((*rows)[i].row) + static_cast<int64_t>(skip);
+        if (bytes <= kShort && end - begin >= kShort && view.limit - start >= static_cast<int64_t>(kShort))
+          std::memcpy(out, view.data + start, kShort);  // what is too much is written over
+        else
+          std::memcpy(out, view.data + start, bytes);
         out += bytes;
         begin += bytes;
       }
@@ -233,15 +278,7 @@ class DataWriter {
   }
 
   Status Run(int threads) {
-    threads = std::max(1, std::min<int>(threads, static_cast<int>(checksums_.size() / 4)));
-    std::vector<std::thread> others;
-    try {
-      for (int i = 1; i < threads; ++i) others.emplace_back([this] { Work(); });
-    } catch (const std::system_error&) {
-      // No more threads are to be had: those there are do the work.
-    }
-    Work();
-    for (std::thread& thread : others) thread.join();
+    OnThreads(std::min<int>(threads, static_cast<int>(checksums_.size() / 4)), [this] { Work(); });
     return status_;
   }
 
@@ -304,7 +341,8 @@ uint64_t Align(uint64_t offset) {
   return (offset + GF_BUFFER_ALIGNMENT - 1) / GF_BUFFER_ALIGNMENT * GF_BUFFER_ALIGNMENT;
 }
 
-Status WriteFile(int fd, const std::string& path, const SegmentSpec& spec, const Plan& plan, uint64_t rows) {
+Status WriteFile(int fd, const std::string& path, const SegmentSpec& spec, const std::vector<Output>& outputs,
+                 uint64_t rows) {
   const std::string schema = spec.schema->Serialize();
   gf_segment_header header = {};
   header.magic = GF_SEGMENT_MAGIC;
@@ -312,20 +350,20 @@ Status WriteFile(int fd, const std::string& path, const SegmentSpec& spec, const
   header.rows = rows;
   header.segment_id = spec.segment_id;
   header.table_id = spec.table_id;
-  header.buffer_count = static_cast<uint32_t>(plan.outputs.size());
+  header.buffer_count = static_cast<uint32_t>(outputs.size());
   header.schema_offset = sizeof(header);
   header.schema_bytes = schema.size();
   header.directory_offset = Align(sizeof(header) + schema.size());
-  header.header_bytes = Align(header.directory_offset + plan.outputs.size() * sizeof(gf_buffer));
+  header.header_bytes = Align(header.directory_offset + outputs.size() * sizeof(gf_buffer));
   std::vector<gf_buffer> buffers;
   uint64_t at = header.header_bytes;
-  for (const Output& output : plan.outputs) {
+  for (const Output& output : outputs) {
     buffers.push_back({Align(at), output.bytes});
     at = Align(at) + output.bytes;
   }
   header.checksum_offset = Align(at);
 
-  DataWriter writer(fd, path, header.header_bytes, header.checksum_offset, buffers, plan.outputs);
+  DataWriter writer(fd, path, header.header_bytes, header.checksum_offset, buffers, outputs);
   GF_RETURN_IF_ERROR(writer.Run(spec.threads));
   GF_FAILPOINT("segment.data");
   std::vector<uint32_t> sums = writer.checksums();
@@ -344,43 +382,120 @@ Status WriteFile(int fd, const std::string& path, const SegmentSpec& spec, const
   return Status::Ok();
 }
 
-// Sorts by hash, least significant digit first; equal hashes keep their order. Digits that all rows share are skipped.
-void RadixSort(std::vector<uint64_t>* hashes, std::vector<RowRef>* order) {
-  constexpr int kBits = 11, kDigits = 6;
-  const size_t n = hashes->size();
-  if (n < 2048) {
-    std::vector<uint32_t> index(n);
-    for (size_t i = 0; i < n; ++i) index[i] = static_cast<uint32_t>(i);
-    std::stable_sort(index.begin(), index.end(), [&](uint32_t a, uint32_t b) { return (*hashes)[a] < (*hashes)[b]; });
-    std::vector<uint64_t> h(n);
-    std::vector<RowRef> o(n);
-    for (size_t i = 0; i < n; ++i) h[i] = (*hashes)[index[i]], o[i] = (*order)[index[i]];
-    hashes->swap(h);
-    order->swap(o);
+// Calls body(source, begin, end, at) for the rows of each source that are among [at, last) of all; starts[i] is how many
+// come before source i.
+template <typename Body>
+void InSources(const std::vector<size_t>& starts, size_t at, size_t last, const Body& body) {
+  size_t s = static_cast<size_t>(std::upper_bound(starts.begin(), starts.end(), at) - starts.begin() - 1);
+  for (; at < last; ++s) {
+    const size_t end = std::min(last, starts[s + 1]);
+    if (end > at) body(s, static_cast<uint32_t>(at - starts[s]), static_cast<uint32_t>(end - starts[s]), at);
+    at = end;
+  }
+}
+
+Status HashKeys(const Schema& schema, const Source& source, uint32_t begin, uint32_t end, uint64_t* out) {
+  const ColumnView& first = source[schema.key[0]];
+  if (schema.key.size() == 1 && first.type->width > 0) {  // its bytes are what EncodeKey makes of it
+    const auto width = static_cast<size_t>(first.type->width);
+    for (uint32_t row = begin; row < end; ++row) *out++ = KeyHash(first.Value(row), width);
+    return Status::Ok();
+  }
+  std::string key;
+  for (uint32_t row = begin; row < end; ++row) {
+    key.clear();
+    GF_RETURN_IF_ERROR(EncodeKey(schema, source, row, &key));
+    *out++ = KeyHash(key.data(), key.size());
+  }
+  return Status::Ok();
+}
+
+// Rows are sorted in buckets of the first bits of their hashes: each is one thread's, and small enough for its cache.
+constexpr int kBucketBits = 8;
+constexpr size_t kBuckets = size_t{1} << kBucketBits;
+
+size_t BucketOf(uint64_t hash) { return hash >> (64 - kBucketBits); }
+
+struct HashedRow {
+  uint64_t hash;
+  RowRef row;
+};
+
+bool Before(const HashedRow& a, const HashedRow& b) { return a.hash < b.hash; }
+
+// Sorts by hash; equal hashes keep their order.
+void SortBucket(std::vector<HashedRow>* rows) {
+  // Least significant digit first, of a few that tell apart nearly all rows that are not of one key.
+  constexpr int kBits = 11, kDigits = 3, kLow = 64 - kBucketBits - kDigits * kBits;
+  if (rows->size() < 1024) {
+    std::stable_sort(rows->begin(), rows->end(), Before);
     return;
   }
-  std::vector<std::vector<size_t>> counts(kDigits, std::vector<size_t>(1 << kBits));
-  for (uint64_t hash : *hashes)
-    for (int d = 0; d < kDigits; ++d) ++counts[d][(hash >> (d * kBits)) & ((1 << kBits) - 1)];
-  std::vector<uint64_t> other_hashes(n);
-  std::vector<RowRef> other_order(n);
-  for (int d = 0; d < kDigits; ++d) {
-    std::vector<size_t>& count = counts[d];
-    if (std::find(count.begin(), count.end(), n) != count.end()) continue;
-    size_t sum = 0;
-    for (size_t& c : count) {
-      const size_t here = c;
-      c = sum;
+  std::vector<HashedRow> sorted(rows->size());
+  for (int shift = kLow; shift < kLow + kDigits * kBits; shift += kBits) {
+    auto digit = [shift](const HashedRow& row) { return (row.hash >> shift) & ((1 << kBits) - 1); };
+    std::vector<size_t> places((1 << kBits) + 1);
+    for (const HashedRow& row : *rows) ++places[digit(row) + 1];
+    for (size_t i = 1; i < places.size(); ++i) places[i] += places[i - 1];
+    for (const HashedRow& row : *rows) sorted[places[digit(row)]++] = row;
+    rows->swap(sorted);
+  }
+  for (auto begin = rows->begin(), end = begin; begin != rows->end(); begin = end) {
+    while (end != rows->end() && end->hash >> kLow == begin->hash >> kLow) ++end;
+    if (!std::is_sorted(begin, end, Before)) std::stable_sort(begin, end, Before);
+  }
+}
+
+// All rows by hash; those of one hash in their original order.
+Status SortByHash(const Schema& schema, const std::vector<Source>& sources, int threads, KeyOrder* out) {
+  std::vector<size_t> starts = {0};
+  for (const Source& source : sources)
+    starts.push_back(starts.back() + static_cast<size_t>(source[schema.key[0]].length));
+  const size_t rows = starts.back();
+  if (rows > GF_MAX_SEGMENT_ROWS) return Status::Invalid("too many rows for one segment");
+  const size_t pieces = (rows + kRowsForThreads - 1) / kRowsForThreads;
+  if (pieces < 2) threads = 1;
+  out->hashes.resize(rows);
+  out->order.resize(rows);
+  std::vector<Status> statuses(pieces);
+  std::vector<std::vector<size_t>> places(pieces, std::vector<size_t>(kBuckets));
+  ForEach(threads, pieces, [&](size_t p) {
+    const size_t first = p * kRowsForThreads, last = std::min(rows, first + kRowsForThreads);
+    InSources(starts, first, last, [&](size_t s, uint32_t begin, uint32_t end, size_t at) {
+      if (statuses[p].ok()) statuses[p] = HashKeys(schema, sources[s], begin, end, &out->hashes[at]);
+    });
+    for (size_t i = first; i < last; ++i) ++places[p][BucketOf(out->hashes[i])];
+  });
+  for (const Status& status : statuses) GF_RETURN_IF_ERROR(status);
+  std::vector<size_t> ends(kBuckets);
+  size_t sum = 0;
+  for (size_t b = 0; b < kBuckets; ends[b++] = sum) {
+    for (std::vector<size_t>& place : places) {
+      const size_t here = place[b];
+      place[b] = sum;
       sum += here;
     }
-    for (size_t i = 0; i < n; ++i) {
-      const size_t to = count[((*hashes)[i] >> (d * kBits)) & ((1 << kBits) - 1)]++;
-      other_hashes[to] = (*hashes)[i];
-      other_order[to] = (*order)[i];
-    }
-    hashes->swap(other_hashes);
-    order->swap(other_order);
   }
+  const std::unique_ptr<HashedRow[]> moved(new HashedRow[rows]);  // not zeroed: a thread that fills it touches it first
+  ForEach(threads, pieces, [&](size_t p) {
+    const size_t first = p * kRowsForThreads, last = std::min(rows, first + kRowsForThreads);
+    InSources(starts, first, last, [&](size_t s, uint32_t begin, uint32_t end, size_t at) {
+      for (uint32_t row = begin; row < end; ++row, ++at) {
+        const uint64_t hash = out->hashes[at];
+        moved[places[p][BucketOf(hash)]++] = {hash, {static_cast<uint32_t>(s), row}};
+      }
+    });
+  });
+  ForEach(threads, kBuckets, [&](size_t b) {
+    size_t at = b == 0 ? 0 : ends[b - 1];
+    std::vector<HashedRow> bucket(moved.get() + at, moved.get() + ends[b]);
+    SortBucket(&bucket);
+    for (const HashedRow& row : bucket) {
+      out->hashes[at] = row.hash;
+      out->order[at++] = row.row;
+    }
+  });
+  return Status::Ok();
 }
 
 }  // namespace
@@ -388,18 +503,21 @@ void RadixSort(std::vector<uint64_t>* hashes, std::vector<RowRef>* order) {
 Status WriteSegment(const SegmentSpec& spec, const std::vector<Source>& sources, const std::vector<RowRef>& order,
                     const std::vector<uint64_t>& hashes) {
   if (order.empty() || order.size() > GF_MAX_SEGMENT_ROWS) return Status::Internal("a segment of no or too many rows");
-  Plan plan;
-  plan.outputs.push_back(Bytes(reinterpret_cast<const uint8_t*>(hashes.data()), hashes.size() * 8));
-  Planner planner(&plan);
-  for (size_t i = 0; i < spec.schema->columns.size(); ++i) {
+  const size_t columns = spec.schema->columns.size();
+  std::vector<Plan> plans(columns);
+  std::vector<Status> statuses(columns);
+  ForEach(order.size() < kRowsForThreads ? 1 : spec.threads, columns, [&](size_t i) {
     std::vector<const ColumnView*> views;
     for (const Source& source : sources) views.push_back(&source[i]);
-    GF_RETURN_IF_ERROR(planner.Column(spec.schema->columns[i].type, views, order));
-  }
+    statuses[i] = Planner(&plans[i]).Column(spec.schema->columns[i].type, views, order);
+  });
+  for (const Status& status : statuses) GF_RETURN_IF_ERROR(status);
+  std::vector<Output> outputs = {Bytes(reinterpret_cast<const uint8_t*>(hashes.data()), hashes.size() * 8)};
+  for (const Plan& plan : plans) outputs.insert(outputs.end(), plan.outputs.begin(), plan.outputs.end());
   const std::string temporary = spec.path + ".tmp";
   const int fd = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return Status::System(errno, "create", temporary);
-  Status status = WriteFile(fd, temporary, spec, plan, order.size());
+  Status status = WriteFile(fd, temporary, spec, outputs, order.size());
   if (::close(fd) != 0 && status.ok()) status = Status::System(errno, "close", temporary);
   GF_KILLPOINT("segment.rename");
   if (status.ok() && ::rename(temporary.c_str(), spec.path.c_str()) != 0)
@@ -409,26 +527,13 @@ Status WriteSegment(const SegmentSpec& spec, const std::vector<Source>& sources,
   return status;
 }
 
-Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, KeyOrder* out, int64_t* duplicate_source,
-                  int64_t* duplicate_row) {
+Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, int threads, KeyOrder* out,
+                  int64_t* duplicate_source, int64_t* duplicate_row) {
   *duplicate_source = -1;
-  size_t rows = 0;
-  for (const Source& source : sources) rows += static_cast<size_t>(source[schema.key[0]].length);
-  if (rows > GF_MAX_SEGMENT_ROWS) return Status::Invalid("too many rows for one segment");
-  std::vector<uint64_t> hashes(rows);
-  std::vector<RowRef> order(rows);
-  std::string key;
-  size_t at = 0;
-  for (size_t s = 0; s < sources.size(); ++s) {
-    const int64_t length = sources[s][schema.key[0]].length;
-    for (int64_t row = 0; row < length; ++row, ++at) {
-      key.clear();
-      GF_RETURN_IF_ERROR(EncodeKey(schema, sources[s], row, &key));
-      hashes[at] = KeyHash(key.data(), key.size());
-      order[at] = {static_cast<uint32_t>(s), static_cast<uint32_t>(row)};
-    }
-  }
-  RadixSort(&hashes, &order);
+  GF_RETURN_IF_ERROR(SortByHash(schema, sources, threads, out));
+  std::vector<uint64_t>& hashes = out->hashes;
+  std::vector<RowRef>& order = out->order;
+  const size_t rows = hashes.size();
   // Rows with the same hash lie side by side, in their original order: keep the last of each key.
   size_t kept = 0;
   std::string mine, later;
@@ -451,8 +556,6 @@ Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, KeyO
   }
   hashes.resize(kept);
   order.resize(kept);
-  out->hashes.swap(hashes);
-  out->order.swap(order);
   return Status::Ok();
 }
 

@@ -41,10 +41,10 @@ struct KeyOrder {
   std::vector<uint64_t> hashes;
 };
 
-// Sorts all rows by key hash. Of rows with the same key the last one stays. *duplicate, if there was one and it is
-// asked for, is one of the rows left out (source < 0 otherwise).
-Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, KeyOrder* out, int64_t* duplicate_source,
-                  int64_t* duplicate_row);
+// Sorts all rows by key hash, on up to `threads` threads. Of rows with the same key the last one stays. *duplicate, if
+// there was one and it is asked for, is one of the rows left out (source < 0 otherwise).
+Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, int threads, KeyOrder* out,
+                  int64_t* duplicate_source, int64_t* duplicate_row);
 
 }  // namespace gridflow
 

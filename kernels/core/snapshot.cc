@@ -19,7 +19,35 @@ bool SameLayout(const Type& a, const Type& b) {
 
 }  // namespace
 
-Status TableSnapshot::Open(const std::string& grid, uint32_t table_id, std::shared_ptr<const TableSnapshot>* out) {
+Status ColumnsAs(const Segment& segment, const Schema& schema, std::vector<ColumnView>* out) {
+  constexpr int64_t kSchemaAt = sizeof(gf_segment_header);
+  std::vector<uint32_t> keys, wanted;
+  for (uint32_t position : segment.schema().key) keys.push_back(segment.schema().columns[position].id);
+  for (uint32_t position : schema.key) wanted.push_back(schema.columns[position].id);
+  if (keys != wanted)
+    return Status::Corrupt(segment.path(), kSchemaAt, "its key is not the one that the manifest names");
+  out->clear();
+  for (const Column& column : schema.columns) {
+    const int position = segment.FindColumn(column.id);
+    const bool fits = position >= 0 ? SameLayout(segment.schema().columns[position].type, column.type)
+                                    : column.type.nullable || !column.fill.empty();
+    if (!fits)
+      return Status::Corrupt(segment.path(), kSchemaAt,
+                             "its column " + column.type.name + " is not the one that the manifest names");
+    if (position >= 0) {
+      out->push_back(segment.column(position));
+    } else if (!column.fill.empty()) {
+      out->push_back(segment.Filled(column));
+    } else {
+      out->emplace_back();
+      out->back().type = &column.type;
+    }
+  }
+  return Status::Ok();
+}
+
+Status TableSnapshot::Open(const std::string& grid, uint32_t table_id, uint64_t version,
+                           std::shared_ptr<const TableSnapshot>* out) {
   const std::string folder = TableFolder(grid, table_id);
   Status status;
   uint64_t failed_version = 0;
@@ -28,6 +56,17 @@ Status TableSnapshot::Open(const std::string& grid, uint32_t table_id, std::shar
     GF_RETURN_IF_ERROR(Manifest::Read(folder + "/manifest", &manifest));
     if (manifest.table_id != table_id)
       return Status::Corrupt(folder + "/manifest", sizeof(gf_frame_header), "it belongs to another table");
+    if (version != kCurrent && version != manifest.version) {
+      const uint64_t current = manifest.version;
+      status = Manifest::ReadKept(folder, version, &manifest);  // written before the current one replaced it
+      if (status.code == Code::kNotFound)
+        return {Code::kGone,
+                "version " + std::to_string(version) + " of table " + std::to_string(table_id) + " in the grid " +
+                    grid + " is not kept, the current one is " + std::to_string(current) +
+                    "; a version that has a tag stays",
+                folder, -1};
+      GF_RETURN_IF_ERROR(status);
+    }
     status = Make(folder, manifest, nullptr, out);
     if (status.code != Code::kNotFound) return status;
     // Files go only after a newer manifest stands; if the same one still names a file that is not there, it is lost.
@@ -63,29 +102,8 @@ Status TableSnapshot::Make(const std::string& folder, const Manifest& manifest, 
           static_cast<uint64_t>(ref.deletions->deleted()) != named.deleted)
         return Status::Corrupt(bitmap, 16, "it is not the bitmap that the manifest names");
     }
-    std::vector<uint32_t> keys, wanted;
-    for (uint32_t position : ref.segment->schema().key) keys.push_back(ref.segment->schema().columns[position].id);
-    for (uint32_t position : manifest.schema.key) wanted.push_back(manifest.schema.columns[position].id);
-    if (keys != wanted)
-      return Status::Corrupt(path, static_cast<int64_t>(sizeof(gf_segment_header)),
-                             "its key is not the one that the manifest names");
     std::vector<ColumnView> columns;
-    for (const Column& column : snapshot->manifest_.schema.columns) {
-      const int position = ref.segment->FindColumn(column.id);
-      const bool fits = position >= 0 ? SameLayout(ref.segment->schema().columns[position].type, column.type)
-                                      : column.type.nullable || !column.fill.empty();
-      if (!fits)
-        return Status::Corrupt(path, static_cast<int64_t>(sizeof(gf_segment_header)),
-                               "its column " + column.type.name + " is not the one that the manifest names");
-      if (position >= 0) {
-        columns.push_back(ref.segment->column(position));
-      } else if (!column.fill.empty()) {
-        columns.push_back(ref.segment->Filled(column));
-      } else {
-        columns.emplace_back();
-        columns.back().type = &column.type;
-      }
-    }
+    GF_RETURN_IF_ERROR(ColumnsAs(*ref.segment, snapshot->manifest_.schema, &columns));
     snapshot->columns_.push_back(std::move(columns));
     snapshot->segments_.push_back(std::move(ref));
   }

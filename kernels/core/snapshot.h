@@ -20,19 +20,28 @@ struct SegmentRef {
   int64_t live_rows() const { return segment->rows() - (deletions ? deletions->deleted() : 0); }
 };
 
+// A segment's columns in the order of a schema of its table. Where the segment is older than the column: its value for
+// older rows, which does not lie in the segment's mapping, or missing(). The views point into both. kCorrupt: the segment
+// has a column of another type under that id, or lacks one that must have a value.
+Status ColumnsAs(const Segment& segment, const Schema& schema, std::vector<ColumnView>* out);
+
 // A manifest with all its segments and bitmaps open. Immutable; any thread may read it; it stays readable when the
 // files are gone. At most one row of a key is live in it.
 class TableSnapshot {
  public:
-  // Opens the current version in <grid>/tables/<table_id>. If a file that the manifest names has gone (compaction won
-  // the race), reads the manifest again. kNotFound: there is no such table.
-  static Status Open(const std::string& grid, uint32_t table_id, std::shared_ptr<const TableSnapshot>* out);
+  // No version has this number: it stands for the current one, whatever its number is.
+  static constexpr uint64_t kCurrent = 0;
+
+  // Opens a version in <grid>/tables/<table_id>: the current one, or a past one that is kept. If a file that the
+  // manifest names has gone (compaction won the race), reads the manifest again. kNotFound: there is no such table.
+  // kGone: the version is not kept, or was never there.
+  static Status Open(const std::string& grid, uint32_t table_id, uint64_t version,
+                     std::shared_ptr<const TableSnapshot>* out);
 
   const Manifest& manifest() const { return manifest_; }
   const Schema& schema() const { return manifest_.schema; }
   const std::vector<SegmentRef>& segments() const { return segments_; }
-  // A segment's columns in the order of schema(). Where the segment is older than the column: its value for older rows,
-  // which does not lie in the segment's mapping, or missing().
+  // A segment's columns in the order of schema(); see ColumnsAs().
   const std::vector<ColumnView>& columns(int segment) const { return columns_[segment]; }
   int64_t live_rows() const;
   // The live row of a key: its segment's index and row; false if there is none.

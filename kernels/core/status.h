@@ -12,6 +12,7 @@ namespace gridflow {
 enum class Code {
   kOk = 0,
   kNotFound,  // a file or table that is not there
+  kGone,      // a version of a table that is not kept
   kFull,      // no space left on the device
   kAccess,    // not permitted
   kCorrupt,   // damaged bytes; file and offset say where

@@ -11,11 +11,13 @@
 
 namespace gridflow {
 
-TableEdit::TableEdit(std::string folder, std::shared_ptr<const TableSnapshot> base, bool durable, int threads)
+TableEdit::TableEdit(std::string folder, std::shared_ptr<const TableSnapshot> base, bool durable, int threads,
+                     KeptVersions* kept)
     : folder_(std::move(folder)),
       base_(std::move(base)),
       durable_(durable),
       threads_(threads),
+      kept_(kept),
       manifest_(base_->manifest()) {
   for (size_t i = 0; i < base_->segments().size(); ++i) {
     Part part;
@@ -100,7 +102,7 @@ Status TableEdit::AddRows(const std::vector<Source>& sources, LoadMode mode, int
   KeyOrder keys;
   int64_t source, row;
   duplicate->clear();
-  GF_RETURN_IF_ERROR(OrderByKey(manifest_.schema, sources, &keys, &source, &row));
+  GF_RETURN_IF_ERROR(OrderByKey(manifest_.schema, sources, threads_, &keys, &source, &row));
   *rows = static_cast<int64_t>(keys.order.size());
   if (mode == LoadMode::kInsert && source >= 0) {
     GF_RETURN_IF_ERROR(EncodeKey(manifest_.schema, sources[source], row, duplicate));
@@ -182,9 +184,13 @@ Status TableEdit::Preview(std::shared_ptr<const TableSnapshot>* out) { return Se
 Status TableEdit::Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapshot>* out) {
   manifest_.flushed_lsn = flushed_lsn;
   manifest_.version += 1;
+  KeptVersions none(folder_, durable_);
+  KeptVersions& kept = kept_ != nullptr ? *kept_ : none;
   std::shared_ptr<const TableSnapshot> next;
   GF_RETURN_IF_ERROR(Seal(&next));
   GF_FAILPOINT("manifest.write");
+  // Before it is replaced: at no moment is a version that is to stay without a manifest.
+  if (kept.Wants(base_->manifest().version, manifest_.version)) GF_RETURN_IF_ERROR(kept.Keep(base_->manifest()));
   const Status status = manifest_.Write(folder_ + "/manifest", durable_);
   if (!status.ok()) {
     // The rename may have happened and only the sync after it failed: then the new version stands, and so must its
@@ -197,24 +203,11 @@ Status TableEdit::Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapsh
     if (stands.version != manifest_.version) return status;
   }
   GF_KILLPOINT("manifest.written");
-  // What this edit wrote and then did without: a segment of which no row stayed, a bitmap of a preview.
-  std::set<std::string> named;
-  for (const gf_manifest_segment& now : manifest_.segments) {
-    named.insert(Path(now.segment_id, ".seg"));
-    named.insert(Path(now.deletions_id, ".del"));
-  }
-  for (const std::string& path : written_)
-    if (named.count(path) == 0) obsolete_.push_back(path);
+  // With what this edit wrote and then did without: a segment of which no row stayed, a bitmap of a preview.
+  std::set<std::string> files = base_->manifest().Files();
+  for (const std::string& path : written_) files.insert(path.substr(folder_.size() + 1));
   written_.clear();
-  for (const gf_manifest_segment& old : base_->manifest().segments) {
-    bool segment_stays = false, deletions_stay = false;
-    for (const gf_manifest_segment& now : manifest_.segments) {
-      segment_stays |= now.segment_id == old.segment_id;
-      deletions_stay |= now.deletions_id == old.deletions_id;
-    }
-    if (!segment_stays) obsolete_.push_back(Path(old.segment_id, ".seg"));
-    if (old.deletions_id != 0 && !deletions_stay) obsolete_.push_back(Path(old.deletions_id, ".del"));
-  }
+  obsolete_ = kept.Release(manifest_, std::move(files));
   *out = std::move(next);
   return status;
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/kept_versions.h"
 #include "core/memory_table.h"
 #include "core/segment_writer.h"
 #include "core/snapshot.h"
@@ -21,8 +22,10 @@ enum class LoadMode { kReplace, kInsert };
 // one place at a time.
 class TableEdit {
  public:
-  // New files go to `folder`, the table's own for an edit that is to be committed.
-  TableEdit(std::string folder, std::shared_ptr<const TableSnapshot> base, bool durable, int threads);
+  // New files go to `folder`, the table's own for an edit that is to be committed. `kept`, if it is not null, says which
+  // versions and files outlive Commit().
+  TableEdit(std::string folder, std::shared_ptr<const TableSnapshot> base, bool durable, int threads,
+            KeptVersions* kept = nullptr);
   ~TableEdit();
   TableEdit(const TableEdit&) = delete;
   TableEdit& operator=(const TableEdit&) = delete;
@@ -44,7 +47,8 @@ class TableEdit {
   // What Commit() would publish, for this process only: a reader's way to see a memory table's rows among the others.
   // `folder` can be any; nothing of it is needed once this object is gone.
   Status Preview(std::shared_ptr<const TableSnapshot>* out);
-  // Files of the old version, or written for the new one, that this does not name: to be unlinked, after Commit().
+  // Files of older versions, or written for the new one, that neither this nor a version that is kept names: to be
+  // unlinked after Commit(), in this order.
   const std::vector<std::string>& obsolete() const { return obsolete_; }
 
  private:
@@ -73,6 +77,7 @@ class TableEdit {
   const std::shared_ptr<const TableSnapshot> base_;
   const bool durable_;
   const int threads_;
+  KeptVersions* const kept_;
   Manifest manifest_;
   std::vector<Part> parts_;
   std::vector<std::string> written_;  // unlinked unless committed

@@ -1,4 +1,4 @@
-// Searching and counting in bitmaps: validity and deletions (bit i % 8 of byte i / 8).
+// Searching, counting and spreading bitmaps: validity, deletions, booleans (bit i % 8 of byte i / 8).
 #ifndef GRIDFLOW_OPS_BITS_H_
 #define GRIDFLOW_OPS_BITS_H_
 
@@ -50,6 +50,23 @@ inline int64_t CountBits(const uint8_t* bits, int64_t begin, int64_t end) {
     i = stop;
   }
   return count;
+}
+
+// Writes the bits of [begin, end) as bytes, 0 or 1. Reads no byte outside that range.
+inline void SpreadBits(const uint8_t* bits, int64_t begin, int64_t end, uint8_t* out) {
+  int64_t i = begin;
+  while (i < end) {
+    if (i % 8 == 0 && end - i >= 8) {
+      // Eight copies of the byte, of each its own bit, moved to the lowest one by a carry.
+      const uint64_t own = (bits[i / 8] * 0x0101010101010101u) & 0x8040201008040201u;
+      const uint64_t bytes = ((own + 0x7F7F7F7F7F7F7F7Fu) >> 7) & 0x0101010101010101u;
+      std::memcpy(out, &bytes, sizeof(bytes));
+      i += 8, out += 8;
+    } else {
+      *out++ = (bits[i / 8] >> (i % 8)) & 1;
+      ++i;
+    }
+  }
 }
 
 }  // namespace ops

@@ -1,14 +1,11 @@
 #include "ops/component.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "ops/bits.h"
-#include "ops/buffer.h"
+#include "core/row_codec.h"
 #include "ops/decimal.h"
-#include "ops/key_text.h"
 #include "ops/ragged.h"
 #include "ops/status.h"
 
@@ -17,44 +14,99 @@ namespace ops {
 
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
-using tensorflow::tstring;
 
 namespace {
 
-// A view costs about as much as copying this many bytes, and keeps a whole file in memory.
-constexpr int64_t kSmallestView = 64;
-// Copies of more than this are shared among threads, in pieces of this size.
-constexpr int64_t kPieceBytes = 512 * 1024;
+// Appends a run, or makes the last one longer.
+void Append(const Run& run, std::vector<Run>* runs) {
+  if (run.count == 0) return;
+  Run* last = runs->empty() ? nullptr : &runs->back();
+  if (last != nullptr && last->segment == run.segment && last->begin + last->count == run.begin)
+    last->count += run.count;
+  else
+    runs->push_back(run);
+}
 
-absl::Status Allocate(const Workers& workers, tensorflow::DataType dtype, const TensorShape& shape, Tensor* out) {
-  *out = Tensor(workers.allocator, dtype, shape);
-  if (out->IsInitialized()) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat("no memory for a tensor of ", tensorflow::DataTypeString(dtype), shape.DebugString()));
+// What a tensor has for a cell as the log encodes it; without a cell for zero or the empty string.
+absl::Status FillOf(const Type& type, const Format& format, const std::string& cell, std::string* out) {
+  const std::string zero(format.form == Form::kString ? sizeof(uint32_t) : type.encoded_width(), '\0');
+  const std::string& value = cell.empty() ? zero : cell;
+  TF_RETURN_IF_ERROR(ToTf(CheckCell(type, reinterpret_cast<const uint8_t*>(value.data()), value.size())));
+  if (format.form == Form::kDecimal) {
+    char text[kDecimalChars];
+    out->assign(text, FormatDecimal(reinterpret_cast<const uint8_t*>(value.data()), format.scale, text));
+  } else {
+    *out = format.form == Form::kString ? value.substr(sizeof(uint32_t)) : value;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
 absl::Status Component::Make(const std::string& leaf, const std::string& table, const TableSnapshot& snapshot,
-                             std::unique_ptr<Component>* out) {
+                             Counters* counters, std::unique_ptr<Component>* out) {
   std::unique_ptr<Component> component(new Component);
   component->table_ = table;
+  component->counters_ = counters;
   TF_RETURN_IF_ERROR(Leaf::Parse(leaf, &component->leaf_));
-  const Type* type = component->leaf_.Find(snapshot.schema());
+  std::vector<size_t> way;
+  const Type* type = component->leaf_.Find(snapshot.schema(), &way);
   if (type == nullptr)
     return absl::NotFoundError(absl::StrCat("table ", table, " has no column ", component->name(),
                                             " any more: make the dataset again"));
-  const absl::Status status = FormatOf(*type, &component->format_);
-  if (!status.ok())
-    return absl::InvalidArgumentError(
-        absl::StrCat("column ", component->name(), " of table ", table, ": ", status.message()));
-  component->scale_ = (component->format_.list ? type->children[0] : *type).scale;
-  component->bindings_.resize(snapshot.segments().size());
-  for (size_t i = 0; i < component->bindings_.size(); ++i)
-    TF_RETURN_IF_ERROR(
-        Binding::Make(component->leaf_, component->format_, snapshot, i, &component->bindings_[i]));
+  TF_RETURN_IF_ERROR(Format::Of(*type, &component->format_));
+  if (component->leaf_.nulls == Nulls::kFill)
+    TF_RETURN_IF_ERROR(FillOf(*type, component->format_, component->leaf_.fill, &component->fill_));
+  component->Bind(way, snapshot);
+  if (component->leaf_.nulls == Nulls::kRowValid || component->leaf_.nulls == Nulls::kItemValid) {
+    component->format_ = Format();
+    component->format_.form = Form::kBool;
+    component->format_.dtype = tensorflow::DT_BOOL;
+  }
+  if (component->leaf_.nulls == Nulls::kRowValid) component->lists_ = 0;
   *out = std::move(component);
   return absl::OkStatus();
+}
+
+void Component::Bind(const std::vector<size_t>& way, const TableSnapshot& snapshot) {
+  const Type* type = &snapshot.schema().columns[way[0]].type;
+  for (size_t i = 1; i < way.size(); type = &type->children[way[i++]])
+    if (type->kind == GF_LIST || type->kind == GF_MAP) ++lists_;
+  nullable_.resize(lists_ + 1, false);
+  for (size_t i = 0; i < snapshot.segments().size(); ++i) {
+    bindings_.push_back(Binding::Make(way, snapshot, i));
+    const std::vector<Binding::Level>& levels = bindings_.back().levels;
+    if (levels.empty()) nullable_[0] = true;
+    for (size_t level = 0; level < levels.size(); ++level)
+      if (!levels[level].nullable.empty()) nullable_[level] = true;
+    values_.push_back(levels.empty() ? nullptr : levels.back().view);
+    const bool fixed = !levels.empty() && format_.form == Form::kFixed;
+    bases_.push_back(fixed ? values_.back()->Value(0) : nullptr);
+  }
+}
+
+const char* Component::how() const {
+  if (leaf_.nulls == Nulls::kRowValid || leaf_.nulls == Nulls::kItemValid) return "made of the column's nulls";
+  switch (format_.form) {
+    case Form::kFixed:
+      return "a view where the values lie together and begin at a multiple of 64 bytes, else one copy";
+    case Form::kBool:
+      return "a copy: bits become bytes";
+    case Form::kString:
+      return "shared views, but copies of up to 22 bytes";
+    case Form::kUuid:
+      return "a copy: a string holds 16 bytes itself";
+    case Form::kDecimal:
+      return "a copy: numbers become text";
+  }
+  return "";
+}
+
+tensorflow::PartialTensorShape Component::shape(bool batch) const {
+  if (Ragged(batch)) return tensorflow::PartialTensorShape({});
+  tensorflow::PartialTensorShape shape({});
+  if (batch || lists_ > 0) shape.AddDim(-1);
+  return shape.Concatenate(tensorflow::PartialTensorShape(format_.shape));
 }
 
 TensorShape Component::ShapeOf(int64_t values) const {
@@ -63,160 +115,76 @@ TensorShape Component::ShapeOf(int64_t values) const {
   return shape;
 }
 
-absl::Status Component::NullError(const Binding& binding, int64_t row, const char* what) const {
-  return absl::InvalidArgumentError(
-      absl::StrCat("column ", name(), " of table ", table_, what, "in the row where ", KeyText(*binding.segment, row),
-                   ": leave the column out with columns=, or fill it"));
-}
-
-absl::Status Component::OffsetsError(const Binding& binding, const ColumnView& view, int64_t row) const {
-  const std::string& file = binding.segment->path();
-  const int64_t at = (view.offsets + (row + view.offset) * 8) - binding.segment->mapping()->data();
-  return ToTf(Status::Corrupt(file, at, absl::StrCat("column ", name(), " has impossible offsets")));
-}
-
-absl::Status Component::CheckNulls(const Run& run) const {
-  const Binding& binding = bindings_[run.segment];
-  if (binding.view == nullptr) return NullError(binding, run.begin, " is null ");
-  for (const ColumnView* level : binding.nullable) {
-    const int64_t begin = run.begin + level->offset;
-    const int64_t null = FindBit(level->validity, begin, begin + run.count, false);
-    if (null < begin + run.count) return NullError(binding, null - level->offset, " is null ");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status Component::Batch(const Workers& workers, const std::vector<Run>& runs, int64_t rows, Tensor* out) const {
-  for (const Run& run : runs) TF_RETURN_IF_ERROR(CheckNulls(run));
-  if (!format_.list) return Gather(workers, runs.data(), runs.size(), rows, ShapeOf(rows), out);
-  Tensor splits;
-  TF_RETURN_IF_ERROR(Allocate(workers, tensorflow::DT_INT64, TensorShape({rows + 1}), &splits));
-  int64_t* ends = splits.flat<int64_t>().data();
-  *ends++ = 0;
-  int64_t total = 0;
-  std::vector<Run> items(runs.size());
-  for (size_t i = 0; i < runs.size(); ++i) {
-    TF_RETURN_IF_ERROR(Items(runs[i], total, ends, &items[i]));
-    total += items[i].count;
-    ends += runs[i].count;
-  }
-  Tensor values;
-  TF_RETURN_IF_ERROR(Gather(workers, items.data(), items.size(), total, ShapeOf(total), &values));
-  *out = RaggedVariant(std::move(values), std::move(splits));
-  return absl::OkStatus();
+  if (lists_ > 0) return ReadLists(workers, runs, true, out);
+  const Runs levels[] = {runs};
+  Places nulls;
+  TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
+  return Values(workers, runs, nulls, rows, ShapeOf(rows), out);
 }
 
 absl::Status Component::Row(const Workers& workers, const Run& run, Tensor* out) const {
-  const Run row = {run.segment, run.begin, 1};
-  TF_RETURN_IF_ERROR(CheckNulls(row));
-  if (!format_.list) return Gather(workers, &row, 1, 1, format_.shape, out);
-  Run items;
-  TF_RETURN_IF_ERROR(Items(row, 0, nullptr, &items));
-  return Gather(workers, &items, 1, items.count, ShapeOf(items.count), out);
+  const Run row[] = {{run.segment, run.begin, 1}};
+  if (lists_ > 0) return ReadLists(workers, row, false, out);
+  const Runs levels[] = {row};
+  Places nulls;
+  TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
+  return Values(workers, row, nulls, 1, format_.shape, out);
 }
 
-absl::Status Component::Items(const Run& run, int64_t base, int64_t* ends, Run* items) const {
-  const Binding& binding = bindings_[run.segment];
-  const ColumnView& view = *binding.view;
-  const int64_t first = view.Offset(run.begin);
-  int64_t start = first, end = first;
-  for (int64_t i = 0; i < run.count; ++i) {
-    if (!CheckedRange(view, run.begin + i, &start, &end)) return OffsetsError(binding, view, run.begin + i);
-    if (ends != nullptr) ends[i] = base + end - first;
-  }
-  *items = {run.segment, first, end - first};
-  const ColumnView& values = *binding.items;
-  if (values.validity == nullptr) return absl::OkStatus();
-  const int64_t begin = first + values.offset, stop = end + values.offset;
-  const int64_t null = FindBit(values.validity, begin, stop, false);
-  if (null == stop) return absl::OkStatus();
-  int64_t row = run.begin;  // whose list holds that item
-  while (view.Offset(row + 1) <= null - values.offset) ++row;
-  return NullError(binding, row, " holds a null in its list ");
-}
-
-absl::Status Component::Gather(const Workers& workers, const Run* runs, size_t count, int64_t values,
-                               const TensorShape& shape, Tensor* out) const {
-  if (format_.form == Form::kFixed) {
-    const int64_t bytes = values * format_.width;
-    if (count == 1 && bytes >= kSmallestView) {
-      const Binding& binding = bindings_[runs[0].segment];
-      const uint8_t* data = binding.values().Value(runs[0].begin);
-      if (binding.mapped && IsAligned(data)) {
-        *out = ViewOf(binding.segment->mapping(), data, static_cast<size_t>(bytes), format_.dtype, shape);
-        return absl::OkStatus();
-      }
+absl::Status Component::ReadLists(const Workers& workers, Runs rows, bool batch, Tensor* out) const {
+  std::vector<std::vector<Run>> items(lists_);
+  std::vector<Runs> levels = {rows};
+  std::vector<Tensor> splits;
+  Places nulls;
+  int64_t count = 0;
+  for (const Run& run : rows) count += run.count;
+  for (size_t level = 0; level < lists_; ++level) {
+    TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
+    int64_t* ends = nullptr;
+    if (batch || level > 0) {
+      splits.emplace_back();
+      TF_RETURN_IF_ERROR(AllocateTensor(workers, tensorflow::DT_INT64, TensorShape({count + 1}), &splits.back()));
+      ends = splits.back().flat<int64_t>().data();
+      *ends++ = 0;
     }
-    TF_RETURN_IF_ERROR(Allocate(workers, format_.dtype, shape, out));
-    CopyFixed(workers, runs, count, bytes, static_cast<char*>(out->data()));
-    return absl::OkStatus();
+    TF_RETURN_IF_ERROR(Items(level, levels.back(), nulls, ends, &items[level], &count));
+    levels.push_back(items[level]);
   }
-  TF_RETURN_IF_ERROR(Allocate(workers, format_.dtype, shape, out));
-  if (format_.form == Form::kBool) {
-    bool* at = out->flat<bool>().data();
-    for (const Run* run = runs; run < runs + count; ++run) {
-      const ColumnView& view = bindings_[run->segment].values();
-      for (int64_t i = 0; i < run->count; ++i) *at++ = view.Bit(run->begin + i);
-    }
-    return absl::OkStatus();
-  }
-  tstring* at = out->flat<tstring>().data();
-  for (const Run* run = runs; run < runs + count; at += run->count, ++run)
-    TF_RETURN_IF_ERROR(CopyStrings(*run, at));
+  TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
+  Tensor values;
+  TF_RETURN_IF_ERROR(Values(workers, levels.back(), nulls, count, ShapeOf(count), &values));
+  *out = splits.empty() ? std::move(values) : RaggedVariant(std::move(values), std::move(splits));
   return absl::OkStatus();
 }
 
-void Component::CopyFixed(const Workers& workers, const Run* runs, size_t count, int64_t bytes, char* out) const {
-  if (workers.threads < 2 || bytes < 2 * kPieceBytes) {
-    for (const Run* run = runs; run < runs + count; ++run) {
-      const size_t size = static_cast<size_t>(run->count * format_.width);
-      if (size > 0) std::memcpy(out, bindings_[run->segment].values().Value(run->begin), size);
-      out += size;
-    }
-    return;
-  }
-  // Cut where the output crosses a multiple of kPieceBytes; starts[i] is the first output byte of run i.
-  std::vector<int64_t> starts(count + 1, 0);
-  for (size_t i = 0; i < count; ++i) starts[i + 1] = starts[i] + runs[i].count * format_.width;
-  ParallelFor(workers, (bytes + kPieceBytes - 1) / kPieceBytes, [&](int64_t piece) {
-    int64_t at = piece * kPieceBytes;
-    const int64_t stop = std::min(bytes, at + kPieceBytes);
-    size_t i = static_cast<size_t>(std::upper_bound(starts.begin(), starts.end(), at) - starts.begin()) - 1;
-    for (; at < stop; ++i) {
-      const int64_t size = std::min(stop, starts[i + 1]) - at;
-      const uint8_t* data = bindings_[runs[i].segment].values().Value(runs[i].begin) + (at - starts[i]);
-      if (size > 0) std::memcpy(out + at, data, static_cast<size_t>(size));
-      at += size;
-    }
-  });
-}
-
-absl::Status Component::CopyStrings(const Run& run, tstring* out) const {
-  const Binding& binding = bindings_[run.segment];
-  const ColumnView& view = binding.values();
-  for (int64_t row = run.begin; row < run.begin + run.count; ++row, ++out) {
-    switch (format_.form) {
-      case Form::kUuid:
-        out->assign(reinterpret_cast<const char*>(view.Value(row)), 16);
-        break;
-      case Form::kDecimal: {
-        char text[kDecimalChars];
-        out->assign(text, FormatDecimal(view.Value(row), scale_, text));
-        break;
+absl::Status Component::Items(size_t level, Runs runs, const Places& nulls, int64_t* ends, std::vector<Run>* items,
+                              int64_t* count) const {
+  int64_t place = 0, total = 0;  // lists passed over, and their items
+  auto null = nulls.begin();
+  for (const Run& run : runs) {
+    const Binding& binding = bindings_[run.segment];
+    const int64_t end = place + run.count;
+    while (place < end) {
+      const int64_t stop = null == nulls.end() ? end : std::min(end, *null);
+      if (place < stop) {
+        const ColumnView& view = *binding.levels[level].view;
+        const int64_t row = run.begin + run.count - (end - place);
+        const int64_t first = view.Offset(row);
+        int64_t from = first, to = first;
+        for (int64_t i = 0; i < stop - place; ++i) {
+          if (!CheckedRange(view, row + i, &from, &to)) return OffsetsError(binding, view, row + i);
+          if (ends != nullptr) *ends++ = total + to - first;
+        }
+        total += to - first;
+        Append({run.segment, first, to - first}, items);
+        place = stop;
       }
-      default: {
-        int64_t start, end;
-        if (!CheckedRange(view, row, &start, &end)) return OffsetsError(binding, view, row);
-        const char* data = reinterpret_cast<const char*>(view.data + start);
-        const size_t size = static_cast<size_t>(end - start);
-        // What fits into the tstring itself is cheaper to copy than to share.
-        if (size <= TF_TString_SmallCapacity || !binding.mapped)
-          out->assign(data, size);
-        else
-          out->assign_as_shared_view(data, size, binding.owner.get());
-      }
+      for (; place < end && null != nulls.end() && *null == place; ++place, ++null)
+        if (ends != nullptr) *ends++ = total;
     }
   }
+  *count = total;
   return absl::OkStatus();
 }
 

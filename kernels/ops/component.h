@@ -9,6 +9,8 @@
 
 #include "absl/status/status.h"
 #include "core/snapshot.h"
+#include "ops/counters.h"
+#include "ops/gather.h"
 #include "ops/leaf.h"
 #include "ops/row_plan.h"
 #include "ops/workers.h"
@@ -17,46 +19,77 @@
 namespace gridflow {
 namespace ops {
 
-// One leaf of every row of a snapshot. Immutable once made, and any thread may use it; must not outlive the snapshot.
+// One leaf of every row of a snapshot, or which of them are null. Immutable once made, and any thread may use it; must
+// not outlive the snapshot.
 //
-// Values of fixed width that lie in one run and begin at an aligned address are handed out where they lie, without a
-// copy. Strings are views too. Everything else is copied once.
+// Lists are walked level by level: the runs of rows become runs of items, those runs of the items' items, and so on
+// down to the values; each level gives the row splits of one ragged dimension, and each offset is checked before it is
+// used. Values of fixed width that lie in one run and begin at an aligned address are handed out where they lie,
+// without a copy. Strings are views too. Everything else is copied once.
 class Component {
  public:
-  // Finds the leaf in every segment. NotFound: the table has no such column any more.
+  // Finds the leaf in every segment. What is read is counted in `counters`, unless that is null; it must outlive the
+  // component. NotFound: the table has no such column any more.
   static absl::Status Make(const std::string& leaf, const std::string& table, const TableSnapshot& snapshot,
-                           std::unique_ptr<Component>* out);
+                           Counters* counters, std::unique_ptr<Component>* out);
 
   const std::string& name() const { return leaf_.name; }
-  const Format& format() const { return format_; }
+  // Whether the values are views or are copied, and why, whatever rows are read.
+  const char* how() const;
+  // What Batch(), or else Row(), gives. A ragged tensor is a scalar variant.
+  tensorflow::DataType dtype(bool batch) const { return Ragged(batch) ? tensorflow::DT_VARIANT : format_.dtype; }
+  tensorflow::PartialTensorShape shape(bool batch) const;
 
-  // The tensor [rows, ...] of all rows of `runs`; of lists a scalar variant that holds a ragged tensor.
+  // The tensor [rows, ...] of all rows of `runs`.
   absl::Status Batch(const Workers& workers, const std::vector<Run>& runs, int64_t rows,
                      tensorflow::Tensor* out) const;
   // The tensor of the first row of `run`, without a batch dimension.
   absl::Status Row(const Workers& workers, const Run& run, tensorflow::Tensor* out) const;
 
  private:
-  Component() = default;
+  using Places = std::vector<int64_t>;  // rising, counted over all runs of a level
 
-  absl::Status CheckNulls(const Run& run) const;
-  absl::Status NullError(const Binding& binding, int64_t row, const char* what) const;
-  absl::Status OffsetsError(const Binding& binding, const ColumnView& view, int64_t row) const;
-  // The items of a run's lists, and the end of each list counted from `base` (unless `ends` is null).
-  absl::Status Items(const Run& run, int64_t base, int64_t* ends, Run* items) const;
-  // The values of `runs`, which count items if the leaf is a list, as a tensor of that shape.
-  absl::Status Gather(const Workers& workers, const Run* runs, size_t count, int64_t values,
-                      const tensorflow::TensorShape& shape, tensorflow::Tensor* out) const;
-  void CopyFixed(const Workers& workers, const Run* runs, size_t count, int64_t bytes, char* out) const;
-  absl::Status CopyStrings(const Run& run, tensorflow::tstring* out) const;
+  Component() = default;
+  void Bind(const std::vector<size_t>& way, const TableSnapshot& snapshot);
+  bool Ragged(bool batch) const { return lists_ + (batch ? 1 : 0) > 1; }
   tensorflow::TensorShape ShapeOf(int64_t values) const;
 
+  // What is null of the runs of a level; an error where that may not be. The last of `levels` is that level's, the
+  // others are those of the levels above.
+  absl::Status FindNulls(absl::Span<const Runs> levels, Places* nulls) const;
+  static void AppendNulls(const Binding::Level& level, const Run& run, int64_t place, Places* nulls);
+  absl::Status NullError(absl::Span<const Runs> levels, int64_t place) const;
+  absl::Status OffsetsError(const Binding& binding, const ColumnView& view, int64_t row) const;
+  absl::Status ReadLists(const Workers& workers, Runs rows, bool batch, tensorflow::Tensor* out) const;
+  // The items of a level's lists, how many there are, and (unless `ends` is null) at which each list ends.
+  absl::Status Items(size_t level, Runs runs, const Places& nulls, int64_t* ends, std::vector<Run>* items,
+                     int64_t* count) const;
+  // The leaf's values, or of which places there are some, as a tensor of that shape.
+  absl::Status Values(const Workers& workers, Runs runs, const Places& nulls, int64_t values,
+                      const tensorflow::TensorShape& shape, tensorflow::Tensor* out) const;
+  void CopyBools(Runs runs, bool* out) const;
+  absl::Status CopyStrings(Runs runs, tensorflow::tstring* out) const;
+  void CopyTexts(Runs runs, tensorflow::tstring* out) const;
+  void Fill(const Places& nulls, tensorflow::Tensor* out) const;
+  void Count(int64_t viewed, int64_t copied) const {
+    if (counters_ != nullptr) counters_->Add(viewed, copied);
+  }
+
   Leaf leaf_;
-  Format format_;
-  int scale_ = 0;  // of a decimal
+  Format format_;      // of what the component gives
+  size_t lists_ = 0;   // how many lists lie in each other, of what the component gives
+  std::string fill_;   // of Nulls::kFill: the value as it is in a tensor
   std::string table_;
-  std::vector<Binding> bindings_;  // one for each segment
+  Counters* counters_ = nullptr;
+  std::vector<Binding> bindings_;          // of each segment
+  std::vector<const ColumnView*> values_;  // of each segment; null: it lacks the column
+  std::vector<const uint8_t*> bases_;      // the same of values of fixed width, as GatherFixed() takes them
+  std::vector<bool> nullable_;             // for each level, whether any segment has nulls there
 };
+
+// A tensor that is not filled in yet.
+absl::Status AllocateTensor(const Workers& workers, tensorflow::DataType dtype, const tensorflow::TensorShape& shape,
+                            tensorflow::Tensor* out);
 
 }  // namespace ops
 }  // namespace gridflow

@@ -98,10 +98,15 @@ class GridflowDataset : public data::DatasetBase {
     return pinned_->reader().Read(WorkersOf(ctx), runs, rows, out);
   }
 
-  // Opens the version that random access reads from its first use on, so that an index keeps its meaning.
-  absl::Status Pin() const {
+  // Opens the version that random access reads from its first use on, so that an index keeps its meaning. If one is
+  // asked for it must be that: FailedPrecondition.
+  absl::Status Pin(uint64_t version = TableSnapshot::kCurrent) const {
     std::lock_guard<std::mutex> lock(mutex_);
-    return pinned_ == nullptr ? MakePass(&pinned_) : absl::OkStatus();
+    if (pinned_ == nullptr) TF_RETURN_IF_ERROR(MakePass(&pinned_));
+    if (version == TableSnapshot::kCurrent || version == pinned_->reader().version()) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat("the iterator was saved in version ", version, " of table ",
+                                                      options_.table, "; this one is of version ",
+                                                      pinned_->reader().version(), ": give snapshot=", version));
   }
 
   std::unique_ptr<data::IteratorBase> MakeIteratorInternal(const std::string& prefix) const override;
@@ -109,10 +114,12 @@ class GridflowDataset : public data::DatasetBase {
  protected:
   absl::Status AsGraphDefInternal(data::SerializationContext*, DatasetGraphDefBuilder* b,
                                   tensorflow::Node** node) const override {
-    tensorflow::Node *directory, *table_id, *table, *columns, *partitions, *selection, *stages, *seeds, *instance;
+    tensorflow::Node *directory, *table_id, *table, *version, *columns, *partitions, *selection, *stages, *seeds,
+        *instance;
     TF_RETURN_IF_ERROR(b->AddScalar<tensorflow::tstring>(options_.directory, &directory));
     TF_RETURN_IF_ERROR(b->AddScalar(options_.table_id, &table_id));
     TF_RETURN_IF_ERROR(b->AddScalar<tensorflow::tstring>(options_.table, &table));
+    TF_RETURN_IF_ERROR(b->AddScalar(static_cast<int64_t>(options_.version), &version));
     TF_RETURN_IF_ERROR(b->AddVector(options_.columns, &columns));
     TF_RETURN_IF_ERROR(b->AddVector(options_.partitions, &partitions));
     TF_RETURN_IF_ERROR(b->AddScalar<tensorflow::tstring>(options_.selection, &selection));
@@ -121,8 +128,9 @@ class GridflowDataset : public data::DatasetBase {
     TF_RETURN_IF_ERROR(b->AddScalar(instance_->number, &instance));
     tensorflow::AttrValue default_grid;
     b->BuildAttrValue(options_.default_grid, &default_grid);
-    return b->AddDataset(this, {directory, table_id, table, columns, partitions, selection, stages, seeds, instance},
-                         {{"default_grid", default_grid}}, node);
+    return b->AddDataset(
+        this, {directory, table_id, table, version, columns, partitions, selection, stages, seeds, instance},
+        {{"default_grid", default_grid}}, node);
   }
 
  private:
@@ -131,7 +139,7 @@ class GridflowDataset : public data::DatasetBase {
   // A pass over the version that is current now.
   absl::Status MakePass(std::unique_ptr<Pass>* out) const {
     std::shared_ptr<const TableReader> reader;
-    TF_RETURN_IF_ERROR(TableReader::Open(options_, kept_.get(), &reader));
+    TF_RETURN_IF_ERROR(TableReader::Open(options_, options_.version, kept_.get(), &reader));
     *out = std::make_unique<Pass>(std::move(reader), options_.stages, RandomAt(instance_->seed.load(), 0));
     return absl::OkStatus();
   }
@@ -206,7 +214,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
     int64_t version, seed;
     TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kVersionKey, &version));
     if (ctx->restored_element_count().has_value()) {
-      TF_RETURN_IF_ERROR(CheckVersion(static_cast<uint64_t>(version), dataset()->pinned_->reader()));
+      TF_RETURN_IF_ERROR(dataset()->Pin(static_cast<uint64_t>(version)));
       return shuffled_.Restore(prefix(), ctx, reader);
     }
     TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kSeedKey, &seed));
@@ -242,12 +250,13 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
   void MakeDataset(OpKernelContext* ctx, data::DatasetBase** output) override {
     ReaderOptions options;
     GridflowDataset::Numbers numbers;
-    int64_t instance = 0;
+    int64_t version = 0, instance = 0;
     tensorflow::tstring directory, table, selection;
     std::vector<tensorflow::tstring> columns;
     OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "directory", &directory));
     OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "table_id", &options.table_id));
     OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "table", &table));
+    OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "version", &version));
     OP_REQUIRES_OK(ctx, data::ParseVectorArgument(ctx, "columns", &columns));
     OP_REQUIRES_OK(ctx, data::ParseVectorArgument(ctx, "partitions", &options.partitions));
     OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "selection", &selection));
@@ -267,6 +276,7 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
     options.directory = directory;
     options.default_grid = default_grid_;
     options.table = table;
+    options.version = static_cast<uint64_t>(version);
     options.selection = selection;
     options.columns.assign(columns.begin(), columns.end());
     options.dtypes = dtypes_;

@@ -11,8 +11,8 @@ using tensorflow::shape_inference::ShapeHandle;
 
 absl::Status DatasetShape(InferenceContext* c) {
   ShapeHandle unused;
-  for (int scalar : {0, 1, 2, 5, 8}) TF_RETURN_IF_ERROR(c->WithRank(c->input(scalar), 0, &unused));
-  for (int vector : {3, 4, 6, 7}) TF_RETURN_IF_ERROR(c->WithRank(c->input(vector), 1, &unused));
+  for (int scalar : {0, 1, 2, 3, 6, 9}) TF_RETURN_IF_ERROR(c->WithRank(c->input(scalar), 0, &unused));
+  for (int vector : {4, 5, 7, 8}) TF_RETURN_IF_ERROR(c->WithRank(c->input(vector), 1, &unused));
   c->set_output(0, c->Scalar());
   return absl::OkStatus();
 }
@@ -25,6 +25,7 @@ REGISTER_OP("GridflowDataset")
     .Input("directory: string")
     .Input("table_id: int64")
     .Input("table: string")
+    .Input("version: int64")
     .Input("columns: string")
     .Input("partitions: int64")
     .Input("selection: string")
@@ -47,14 +48,18 @@ segment by segment, in a segment partition by partition: in the order of their k
 that lie together and begin at a multiple of 64 bytes are a view of the mapping, everything else is one copy.
 
 An iterator's checkpoint is its position, the seed and the table's version; it can be restored while that version is
-current.
+current or kept.
 
 The environment of the process that executes the op has a say in what is read: see environment.h.
 
 directory: the grid's directory.
 table_id: the table's number in the grid's catalog.
 table: the table's name, for messages.
-columns: for every component of an element `<column id>\x1f<column>`, and `\x1f<field>` for each level of a STRUCT.
+version: the number of a version that is kept; 0 for the current one.
+columns: for every component of an element `<column id>\x1f<column>`, and `\x1f<part>` for each field of a STRUCT and
+  for a MAP's `key` or `value` on the way down to a scalar or a tensor. Behind the id may stand what becomes of nulls,
+  which else are errors: ` fill=<hex>` for a value as the log encodes it, ` fill` for zero or the empty string, ` empty`
+  for an empty list, ` valid` for a bool in each row's place and ` items` for one in each list item's.
 partitions: pairs of partitions, begin and end (exclusive); none for all.
 selection: which rows are read, in which order or with which weights: JSON that gridflow/tf/selection.py writes and
   reads; empty for all.
@@ -63,6 +68,7 @@ seeds: two, of the shuffle and of weighted draws.
 instance: a number by which copies of this dataset in one process share the count of their epochs.
 output_types: of the components. Numbers, booleans and tensors have their own type, DATE is int32 days, TIME int64
   microseconds, TIMESTAMP int64 units since 1970; STRING and BINARY, UUID (16 bytes) and DECIMAL (its text) are strings.
-  A LIST is a vector, in a batch a variant that holds a ragged tensor.
+  A LIST or MAP adds a dimension; with more than one dimension of varying size it is a variant that holds a ragged
+  tensor.
 default_grid: whether `directory` is the default grid's, so that GRIDFLOW_HOME of another process may name another one.
 )doc");

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "ops/python.h"
 #include "tensorflow/core/framework/tensor_util.h"
 
@@ -66,17 +65,9 @@ int64_t Pass::Find(int64_t element, std::vector<Run>* runs) const {
   return count;
 }
 
-absl::Status CheckVersion(uint64_t saved, const TableReader& reader) {
-  if (reader.version() == saved) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("the iterator was saved in version ", saved, " of table ", reader.table(),
-                   ", which is gone: the table is now at version ", reader.version(),
-                   ". Begin a new epoch, or save again"));
-}
-
-absl::Status ElementStream::Begin(int64_t epoch) {
+absl::Status ElementStream::Begin(int64_t epoch, uint64_t version) {
   std::shared_ptr<const TableReader> reader;
-  TF_RETURN_IF_ERROR(TableReader::Open(options_, kept_, &reader));
+  TF_RETURN_IF_ERROR(TableReader::Open(options_, version, kept_, &reader));
   epoch_ = epoch;
   pass_ = std::make_unique<Pass>(std::move(reader), options_.stages,
                                  RandomAt(seed_, options_.stages.vary() ? static_cast<uint64_t>(epoch) : 0));
@@ -87,7 +78,7 @@ absl::Status ElementStream::Begin(int64_t epoch) {
 absl::Status ElementStream::Start() {
   TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
   seed_ = instance_->seed.load();
-  return Begin(instance_->epoch.fetch_add(1));
+  return Begin(instance_->epoch.fetch_add(1), options_.version);
 }
 
 ElementStream::State ElementStream::state() const {
@@ -100,8 +91,7 @@ absl::Status ElementStream::Restore(const State& state) {
   // Who reads this dataset next goes on from here, too.
   instance_->seed.store(state.seed);
   instance_->epoch.store(state.epoch + 1);
-  TF_RETURN_IF_ERROR(Begin(state.epoch));
-  TF_RETURN_IF_ERROR(CheckVersion(state.version, pass_->reader()));
+  TF_RETURN_IF_ERROR(Begin(state.epoch, state.version));
   pass_->MoveTo(state.place);
   empty_ = false;
   return absl::OkStatus();
@@ -113,7 +103,7 @@ absl::Status ElementStream::NextPass(bool* end) {
   if (*end) return absl::OkStatus();
   ++round_;
   TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
-  return Begin(instance_->epoch.fetch_add(1));
+  return Begin(instance_->epoch.fetch_add(1), options_.version);
 }
 
 absl::Status ElementStream::Next(const Workers& workers, std::vector<Tensor>* out, bool* end) {

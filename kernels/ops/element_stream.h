@@ -47,9 +47,6 @@ class Pass {
   std::vector<int64_t> ordinals_;  // scratch
 };
 
-// FailedPrecondition: the iterator was saved in another version than the one that is read.
-absl::Status CheckVersion(uint64_t saved, const TableReader& reader);
-
 // Not thread-safe. What it is given must outlive it.
 class ElementStream {
  public:
@@ -69,7 +66,7 @@ class ElementStream {
   absl::Status Start();
   bool begun() const { return pass_ != nullptr; }
   State state() const;
-  // FailedPrecondition: the version is gone.
+  // FailedPrecondition: the version is neither current nor kept.
   absl::Status Restore(const State& state);
 
   // Appends the components of the next element to `out`; *end if there is none.
@@ -79,7 +76,7 @@ class ElementStream {
 
  private:
   bool IsLast() const { return options_.stages.epochs >= 0 && round_ + 1 >= options_.stages.epochs; }
-  absl::Status Begin(int64_t epoch);
+  absl::Status Begin(int64_t epoch, uint64_t version);
   absl::Status NextPass(bool* end);
 
   const ReaderOptions& options_;

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
@@ -135,16 +136,18 @@ absl::Status FindTable(const std::string& why, const std::string& name, ReaderOp
 // Puts the ids that columns have in that table before their names: those of another one were there.
 absl::Status FindColumns(const std::string& why, const Schema& schema, ReaderOptions* options) {
   for (std::string& column : options->columns) {
-    const std::vector<std::string> parts = absl::StrSplit(column, '\x1f');
+    std::vector<std::string> parts = absl::StrSplit(column, '\x1f');
     if (parts.size() < 2) return absl::OkStatus();  // Leaf::Parse says what is wrong with it
-    const int found = schema.Find(parts[1]);
+    std::string& name = parts[1];
+    std::replace(name.begin(), name.end(), '\0', '\x1f');
+    const int found = schema.Find(name);
     if (found < 0) {
       std::vector<std::string> names;
       for (const Column& other : schema.columns) names.push_back(other.type.name);
-      return absl::NotFoundError(absl::StrCat(why, ", and table ", options->table, " has no column ", parts[1],
+      return absl::NotFoundError(absl::StrCat(why, ", and table ", options->table, " has no column ", name,
                                               ", which the dataset reads; it has ", absl::StrJoin(names, ", ")));
     }
-    column = absl::StrCat(schema.columns[found].id, column.substr(parts[0].size()));
+    column = absl::StrCat(schema.columns[found].id, column.substr(column.find_first_of(" \x1f")));
   }
   return absl::OkStatus();
 }
@@ -176,6 +179,9 @@ absl::Status Environment::Apply(ReaderOptions* options) const {
   }
   if (table.has_value()) why.push_back(Is(*table));
   const std::string reason = absl::StrJoin(why, " and ");
+  if (!why.empty() && options->version != TableSnapshot::kCurrent)
+    return absl::InvalidArgumentError(absl::StrCat(reason, ", but the dataset reads version ", options->version,
+                                                   " of table ", options->table, ": make it without snapshot="));
   if (!why.empty()) TF_RETURN_IF_ERROR(FindTable(reason, table.has_value() ? table->value : options->table, options));
   if (why.empty() && !part.has_value()) return absl::OkStatus();
   Manifest manifest;

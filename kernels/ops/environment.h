@@ -37,7 +37,8 @@ struct Environment {
   static absl::StatusOr<Environment> Read(const Get& get);
 
   // Changes what a dataset reads: its grid, its table, the ids of its columns, which are found by their names, and its
-  // partitions. NotFound: there is no such grid, table or column. InvalidArgument: there is no such partition.
+  // partitions. NotFound: there is no such grid, table or column. InvalidArgument: there is no such partition, or it is
+  // another table and the dataset reads a past version.
   absl::Status Apply(ReaderOptions* options) const;
 };
 

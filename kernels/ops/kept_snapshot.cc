@@ -44,7 +44,7 @@ KeptSnapshot::~KeptSnapshot() {
   if (entry != All().end() && entry->second.expired()) All().erase(entry);
 }
 
-Status KeptSnapshot::Open(std::shared_ptr<const TableSnapshot>* out) {
+Status KeptSnapshot::Open(uint64_t version, std::shared_ptr<const TableSnapshot>* out) {
   if (table_id_ < 0 || table_id_ > std::numeric_limits<uint32_t>::max())
     return Status::Invalid(absl::StrCat("impossible table_id ", table_id_));
   uint64_t number;
@@ -53,16 +53,17 @@ Status KeptSnapshot::Open(std::shared_ptr<const TableSnapshot>* out) {
     number = ++opened_;
   }
   std::shared_ptr<const TableSnapshot> snapshot;
-  const Status status = TableSnapshot::Open(directory_, static_cast<uint32_t>(table_id_), &snapshot);
+  const Status status = TableSnapshot::Open(directory_, static_cast<uint32_t>(table_id_), version, &snapshot);
   if (!status.ok()) snapshot = nullptr;
   *out = snapshot;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     // Who began first may end last, and has the older version then. Versions themselves do not tell: those of a grid
     // that was removed and made again in the same place begin anew.
-    if (number > kept_by_) {
-      kept_by_ = number;
-      kept_.swap(snapshot);
+    Last& last = version == TableSnapshot::kCurrent ? current_ : past_;
+    if (number > last.kept_by) {
+      last.kept_by = number;
+      last.snapshot.swap(snapshot);
     }
   }
   return status;  // the older snapshot goes here, without the mutex: to unmap takes its time

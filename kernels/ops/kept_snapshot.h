@@ -1,4 +1,4 @@
-// KeptSnapshot: the version of a table that was read last, which stays mapped from one epoch to the next.
+// KeptSnapshot: the versions of a table that were read last, which stay mapped from one epoch to the next.
 #ifndef GRIDFLOW_OPS_KEPT_SNAPSHOT_H_
 #define GRIDFLOW_OPS_KEPT_SNAPSHOT_H_
 
@@ -30,18 +30,24 @@ class KeptSnapshot {
   KeptSnapshot(const KeptSnapshot&) = delete;
   KeptSnapshot& operator=(const KeptSnapshot&) = delete;
 
-  // Opens the table's current version and keeps it instead of the one kept before; on an error it keeps none.
-  Status Open(std::shared_ptr<const TableSnapshot>* out);
+  // Opens a version of the table, TableSnapshot::kCurrent or the number of one. Keeps it instead of the one kept before;
+  // on an error it keeps none. A past version and the current one do not take each other's place.
+  Status Open(uint64_t version, std::shared_ptr<const TableSnapshot>* out);
 
  private:
+  // What was opened last, of the current versions or of those asked for by number.
+  struct Last {
+    uint64_t kept_by = 0;                           // which call of Open() `snapshot` is from
+    std::shared_ptr<const TableSnapshot> snapshot;  // null: none was opened, or the last one could not be
+  };
+
   KeptSnapshot(std::string directory, int64_t table_id);
 
   const std::string directory_;
   const int64_t table_id_;
-  std::mutex mutex_;                           // guards what follows; files are opened and closed without it
-  uint64_t opened_ = 0;                        // calls of Open() that have begun
-  uint64_t kept_by_ = 0;                       // which of them kept_ is from
-  std::shared_ptr<const TableSnapshot> kept_;  // null: none was opened, or the last one could not be
+  std::mutex mutex_;     // guards what follows; files are opened and closed without it
+  uint64_t opened_ = 0;  // calls of Open() that have begun
+  Last current_, past_;
 };
 
 }  // namespace ops

@@ -1,7 +1,10 @@
 #include "ops/leaf.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -47,7 +50,26 @@ DataType ElementType(gf_kind kind) {
   }
 }
 
-absl::Status ScalarFormat(const Type& type, Format* out) {
+bool ParseNulls(absl::string_view text, Leaf* out) {
+  constexpr absl::string_view kFillWith = "fill=";
+  if (absl::StartsWith(text, kFillWith)) {
+    out->nulls = Nulls::kFill;
+    return absl::HexStringToBytes(text.substr(kFillWith.size()), &out->fill);
+  }
+  for (const auto& [word, nulls] : {std::pair<const char*, Nulls>{"empty", Nulls::kEmptyList},
+                                    {"fill", Nulls::kFill},
+                                    {"valid", Nulls::kRowValid},
+                                    {"items", Nulls::kItemValid}}) {
+    out->nulls = nulls;
+    if (text == word) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+absl::Status Format::Of(const Type& type, Format* out) {
+  *out = Format();
   out->width = type.width;
   switch (type.kind) {
     case GF_BOOL:
@@ -66,83 +88,72 @@ absl::Status ScalarFormat(const Type& type, Format* out) {
     case GF_DECIMAL:
       out->form = Form::kDecimal;
       out->dtype = tensorflow::DT_STRING;
+      out->scale = type.scale;
       return absl::OkStatus();
     case GF_TENSOR:
       for (int64_t dim : type.dims) TF_RETURN_IF_ERROR(out->shape.AddDimWithStatus(dim));
       out->dtype = ElementType(type.element);
       return absl::OkStatus();
-    case GF_LIST:
-    case GF_MAP:
-    case GF_STRUCT:
-      return absl::InvalidArgumentError("its values have no tensor form: leave it out with columns=");
     default:
       out->dtype = ElementType(type.kind);
       return absl::OkStatus();
   }
 }
 
-}  // namespace
-
-absl::Status FormatOf(const Type& type, Format* out) {
-  *out = Format();
-  out->list = type.kind == GF_LIST;
-  return ScalarFormat(out->list ? type.children[0] : type, out);
-}
-
 absl::Status Leaf::Parse(const std::string& text, Leaf* out) {
   std::vector<std::string> parts = absl::StrSplit(text, '\x1f');
-  if (parts.size() < 2 || !absl::SimpleAtoi(parts[0], &out->column_id))
-    return absl::InvalidArgumentError(absl::StrCat("columns: cannot read '", text, "'"));
+  const std::vector<std::string> head = absl::StrSplit(parts[0], absl::MaxSplits(' ', 1));
+  if (parts.size() < 2 || !absl::SimpleAtoi(head[0], &out->column_id) || (head.size() > 1 && !ParseNulls(head[1], out)))
+    return absl::InvalidArgumentError(absl::StrCat("columns: cannot read '", absl::CHexEscape(text), "'"));
+  for (std::string& part : parts) std::replace(part.begin(), part.end(), '\0', '\x1f');
   out->name = absl::StrJoin(parts.begin() + 1, parts.end(), ".");
-  out->fields.assign(std::make_move_iterator(parts.begin() + 2), std::make_move_iterator(parts.end()));
+  out->parts.assign(std::make_move_iterator(parts.begin() + 2), std::make_move_iterator(parts.end()));
   return absl::OkStatus();
 }
 
-const Type* Leaf::Find(const Schema& schema) const {
+const Type* Leaf::Find(const Schema& schema, std::vector<size_t>* way) const {
   const Type* type = nullptr;
-  for (const Column& column : schema.columns)
-    if (column.id == column_id) type = &column.type;
-  for (const std::string& field : fields) {
-    if (type == nullptr || type->kind != GF_STRUCT) return nullptr;
-    const Type* found = nullptr;
-    for (const Type& child : type->children)
-      if (child.name == field) found = &child;
-    type = found;
+  way->clear();
+  for (size_t i = 0; i < schema.columns.size(); ++i) {
+    if (schema.columns[i].id != column_id) continue;
+    type = &schema.columns[i].type;
+    way->push_back(i);
   }
-  return type;
+  if (type == nullptr) return nullptr;
+  size_t part = 0;
+  while (!type->children.empty()) {  // as deep as the schema is, which is checked when it is read
+    size_t child = 0;
+    if (type->kind != GF_LIST) {
+      if (part == parts.size()) return nullptr;
+      while (child < type->children.size() && type->children[child].name != parts[part]) ++child;
+      if (child == type->children.size()) return nullptr;
+      ++part;
+    }
+    type = &type->children[child];
+    way->push_back(child);
+  }
+  return part == parts.size() ? type : nullptr;
 }
 
-absl::Status Binding::Make(const Leaf& leaf, const Format& format, const TableSnapshot& snapshot, size_t index,
-                           Binding* out) {
+Binding Binding::Make(const std::vector<size_t>& way, const TableSnapshot& snapshot, size_t index) {
+  Binding binding;
   const Segment& segment = *snapshot.segments()[index].segment;
-  out->segment = &segment;
-  out->mapped = segment.FindColumn(leaf.column_id) >= 0;
-  const ColumnView* view = nullptr;
-  for (size_t i = 0; i < snapshot.schema().columns.size(); ++i)
-    if (snapshot.schema().columns[i].id == leaf.column_id) view = &snapshot.columns(static_cast<int>(index))[i];
-  if (view == nullptr || view->missing()) return absl::OkStatus();
-  std::vector<const ColumnView*> levels = {view};
-  for (const std::string& field : leaf.fields) {
-    if (view->type->kind != GF_STRUCT) return absl::OkStatus();
-    const ColumnView* found = nullptr;
-    for (const ColumnView& child : view->children)
-      if (child.type->name == field) found = &child;
-    if (found == nullptr) return absl::OkStatus();
-    view = found;
-    levels.push_back(view);
+  binding.segment = &segment;
+  binding.mapped = segment.FindColumn(snapshot.schema().columns[way[0]].id) >= 0;
+  const ColumnView* view = &snapshot.columns(static_cast<int>(index))[way[0]];
+  if (view->missing()) return binding;
+  binding.levels.emplace_back();
+  for (size_t depth = 1;; ++depth) {
+    Level& level = binding.levels.back();
+    if (view->validity != nullptr) level.nullable.push_back(view);
+    level.view = view;
+    if (depth == way.size()) break;
+    if (view->type->kind != GF_STRUCT) binding.levels.emplace_back();
+    view = &view->children[way[depth]];
   }
-  Format here;
-  const absl::Status status = FormatOf(*view->type, &here);
-  if (!status.ok() || here.form != format.form || here.dtype != format.dtype || here.shape != format.shape ||
-      here.list != format.list)
-    return absl::DataLossError(
-        absl::StrCat(segment.path(), ": column ", leaf.name, " has another type than in the manifest"));
-  out->view = view;
-  out->items = format.list ? &view->children[0] : nullptr;
-  for (const ColumnView* level : levels)
-    if (level->validity != nullptr) out->nullable.push_back(level);
-  if (format.form == Form::kString && out->mapped) out->owner.reset(new StringOwner(segment.mapping()));
-  return absl::OkStatus();
+  const gf_kind kind = view->type->kind;
+  if ((kind == GF_STRING || kind == GF_BINARY) && binding.mapped) binding.owner.reset(new StringOwner(segment.mapping()));
+  return binding;
 }
 
 }  // namespace ops

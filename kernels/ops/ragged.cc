@@ -8,10 +8,9 @@
 namespace gridflow {
 namespace ops {
 
-tensorflow::Tensor RaggedVariant(tensorflow::Tensor values, tensorflow::Tensor splits) {
+tensorflow::Tensor RaggedVariant(tensorflow::Tensor values, std::vector<tensorflow::Tensor> splits) {
   tensorflow::Tensor variant(tensorflow::DT_VARIANT, tensorflow::TensorShape({}));
-  variant.scalar<tensorflow::Variant>()() =
-      tensorflow::RaggedTensorVariant(std::move(values), std::vector<tensorflow::Tensor>{std::move(splits)});
+  variant.scalar<tensorflow::Variant>()() = tensorflow::RaggedTensorVariant(std::move(values), splits);
   return variant;
 }
 

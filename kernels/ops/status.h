@@ -13,6 +13,7 @@ inline absl::Status ToTf(const Status& status) {
     case Code::kOk:
       return absl::OkStatus();
     case Code::kNotFound:
+    case Code::kGone:
       return absl::NotFoundError(status.message);
     case Code::kFull:
       return absl::ResourceExhaustedError(status.message);

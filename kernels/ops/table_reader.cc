@@ -14,9 +14,13 @@ namespace {
 // How often a selection is asked for where the table changes all the time.
 constexpr int kTries = 20;
 
-absl::Status OpenSnapshot(const ReaderOptions& options, KeptSnapshot* kept,
+absl::Status OpenSnapshot(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
                           std::shared_ptr<const TableSnapshot>* out) {
-  const Status status = kept->Open(out);
+  const Status status = kept->Open(version, out);
+  if (status.code == Code::kGone)
+    return absl::FailedPreconditionError(absl::StrCat("version ", version, " of table ", options.table,
+                                                      " is gone: a tag, or keep_versions, keeps one (", status.message,
+                                                      ")"));
   if (status.code == Code::kNotFound)
     return absl::NotFoundError(absl::StrCat("no table ", options.table, " in the grid ", options.directory,
                                             ": it was dropped after the dataset was made, or the grid is gone (",
@@ -26,12 +30,8 @@ absl::Status OpenSnapshot(const ReaderOptions& options, KeptSnapshot* kept,
 
 // What the graph promises about a component must be what the table holds.
 absl::Status CheckComponent(const Component& component, const ReaderOptions& options, size_t index) {
-  const Format& format = component.format();
-  const bool ragged = format.list && options.stages.batched;
-  tensorflow::PartialTensorShape shape({});
-  if (!ragged && (format.list || options.stages.batched)) shape.AddDim(-1);
-  if (!ragged) shape = shape.Concatenate(tensorflow::PartialTensorShape(format.shape));
-  const tensorflow::DataType dtype = ragged ? tensorflow::DT_VARIANT : format.dtype;
+  const tensorflow::PartialTensorShape shape = component.shape(options.stages.batched);
+  const tensorflow::DataType dtype = component.dtype(options.stages.batched);
   if (options.dtypes[index] == dtype && options.shapes[index].IsCompatibleWith(shape)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("column ", component.name(), " of table ", options.table, " is now ",
@@ -42,7 +42,7 @@ absl::Status CheckComponent(const Component& component, const ReaderOptions& opt
 
 }  // namespace
 
-absl::Status TableReader::Open(const ReaderOptions& options, KeptSnapshot* kept,
+absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
                                std::shared_ptr<const TableReader>* out) {
   std::shared_ptr<TableReader> reader(new TableReader);
   reader->table_ = options.table;
@@ -50,7 +50,7 @@ absl::Status TableReader::Open(const ReaderOptions& options, KeptSnapshot* kept,
   absl::Status selected;
   int tries = 0;
   do {
-    TF_RETURN_IF_ERROR(OpenSnapshot(options, kept, &reader->snapshot_));
+    TF_RETURN_IF_ERROR(OpenSnapshot(options, version, kept, &reader->snapshot_));
     TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*reader->snapshot_, options.partitions, &reader->plan_)));
     if (!options.selection.empty())
       selected = SelectRows(options.directory, options.table, reader->version(), options.selection, options.partitions,
@@ -59,8 +59,8 @@ absl::Status TableReader::Open(const ReaderOptions& options, KeptSnapshot* kept,
   TF_RETURN_IF_ERROR(selected);
   reader->components_.resize(options.columns.size());
   for (size_t i = 0; i < options.columns.size(); ++i) {
-    TF_RETURN_IF_ERROR(
-        Component::Make(options.columns[i], options.table, *reader->snapshot_, &reader->components_[i]));
+    TF_RETURN_IF_ERROR(Component::Make(options.columns[i], options.table, *reader->snapshot_, options.counters,
+                                       &reader->components_[i]));
     TF_RETURN_IF_ERROR(CheckComponent(*reader->components_[i], options, i));
   }
   *out = std::move(reader);

@@ -25,20 +25,24 @@ struct ReaderOptions {
   bool default_grid = false;  // whether that is only the default one of who made the dataset
   int64_t table_id = 0;
   std::string table;                 // its name, for messages
+  uint64_t version = 0;              // a kept one; TableSnapshot::kCurrent
   std::vector<std::string> columns;  // as Leaf::Parse reads them, one for each component of an element
   std::vector<int64_t> partitions;   // pairs of begin and end; none for all
   std::string selection;             // which rows, in SQL: see SelectRows(); empty: all
   Stages stages;
+  Counters* counters = nullptr;  // counts what is read, unless it is null; must outlive the reader
   tensorflow::DataTypeVector dtypes;
   std::vector<tensorflow::PartialTensorShape> shapes;
 };
 
-// Holds the snapshot that was current when it was opened. Immutable; any thread may read it.
+// Holds one snapshot. Immutable; any thread may read it.
 class TableReader {
  public:
-  // `kept` is the one of the table. NotFound: there is no such table, or no such column. InvalidArgument: columns and
-  // dtypes do not fit each other, or the selection makes no sense.
-  static absl::Status Open(const ReaderOptions& options, KeptSnapshot* kept, std::shared_ptr<const TableReader>* out);
+  // `kept` is the one of the table, `version` a number or TableSnapshot::kCurrent. NotFound: there is no such table, or
+  // no such column. FailedPrecondition: the version is not kept. InvalidArgument: columns and dtypes do not fit each
+  // other, or the selection makes no sense.
+  static absl::Status Open(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
+                           std::shared_ptr<const TableReader>* out);
 
   const std::string& table() const { return table_; }
   uint64_t version() const { return snapshot_->manifest().version; }

@@ -219,7 +219,7 @@ void UseSegment(Random* random, const std::string& path, const std::string& out)
   if (verified) UseArrow(random, *segment, views);
   gridflow::KeyOrder keys;
   int64_t source, row;
-  if (!OrderByKey(schema, {views}, &keys, &source, &row).ok()) return;
+  if (!OrderByKey(schema, {views}, 1, &keys, &source, &row).ok()) return;
   gridflow::SegmentSpec spec;
   spec.path = out;
   spec.schema = &schema;
@@ -255,6 +255,7 @@ struct Sample {
 };
 
 constexpr uint32_t kTable = 1;
+constexpr uint64_t kCurrent = TableSnapshot::kCurrent;
 
 Sample MakeSample(Random* random) {
   const test::Folder grid;
@@ -267,7 +268,7 @@ Sample MakeSample(Random* random) {
   manifest.schema = sample.schema;
   CHECK_OK(manifest.Write(folder + "/manifest", false));
   std::shared_ptr<const TableSnapshot> version;
-  CHECK_OK(TableSnapshot::Open(grid.path(), kTable, &version));
+  CHECK_OK(TableSnapshot::Open(grid.path(), kTable, kCurrent, &version));
   std::shared_ptr<gridflow::LogFile> log;
   CHECK_OK(gridflow::LogFile::Create(grid.path(), 1, 0, false, &log));
   uint64_t lsn = 0;
@@ -332,7 +333,7 @@ TEST(damaged_segments) {
 void UseVersion(Random* random, const std::string& grid, const Sample& sample) {
   const std::string folder = grid + "/tables/1";
   std::shared_ptr<const TableSnapshot> version;
-  if (!TableSnapshot::Open(grid, kTable, &version).ok()) return;
+  if (!TableSnapshot::Open(grid, kTable, kCurrent, &version).ok()) return;
   const Schema& schema = version->schema();
   int64_t live = 0;
   std::vector<int> indexes;
@@ -366,7 +367,8 @@ void UseVersion(Random* random, const std::string& grid, const Sample& sample) {
   const auto mode = random->Chance(50) ? gridflow::LoadMode::kReplace : gridflow::LoadMode::kInsert;
   if (builder.rows() > 0 && !edit.AddRows({builder.Views()}, mode, &rows, &duplicate).ok()) return;
   if (random->Chance(70) && !edit.Merge(indexes).ok()) return;
-  if (edit.Commit(version->manifest().flushed_lsn, &version).ok()) CHECK_OK(TableSnapshot::Open(grid, kTable, &version));
+  if (edit.Commit(version->manifest().flushed_lsn, &version).ok())
+    CHECK_OK(TableSnapshot::Open(grid, kTable, kCurrent, &version));
 }
 
 TEST(damaged_versions_of_a_table) {

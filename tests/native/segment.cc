@@ -31,7 +31,7 @@ using Opened = std::shared_ptr<const Segment>;
 gridflow::Status Write(const std::string& path, const Schema& schema, const std::vector<Source>& sources, int threads = 1) {
   KeyOrder keys;
   int64_t source, row;
-  GF_RETURN_IF_ERROR(OrderByKey(schema, sources, &keys, &source, &row));
+  GF_RETURN_IF_ERROR(OrderByKey(schema, sources, threads, &keys, &source, &row));
   SegmentSpec spec;
   spec.path = path;
   spec.segment_id = 7;
@@ -281,7 +281,7 @@ TEST(rows_out_of_order_are_seen) {
   for (int64_t id = 0; id < 20; ++id) test::AppendRow(&builder, test::PlainKey(id), test::PlainValue("text"));
   KeyOrder keys;
   int64_t source, row;
-  CHECK_OK(OrderByKey(schema, {builder.Views()}, &keys, &source, &row));
+  CHECK_OK(OrderByKey(schema, {builder.Views()}, 1, &keys, &source, &row));
   std::swap(keys.order[3], keys.order[4]);
   std::swap(keys.hashes[3], keys.hashes[4]);
   SegmentSpec spec;
@@ -295,26 +295,61 @@ TEST(rows_out_of_order_are_seen) {
 
 TEST(many_rows_are_ordered_by_hash_and_the_last_of_a_key_stays) {
   const Schema schema = test::PlainSchema();
-  for (int64_t keys : {1, 7, 2500, 20000}) {
-    RowsBuilder first(schema), second(schema);
-    for (int64_t i = 0; i < 10000; ++i) {
-      test::AppendRow(&first, test::PlainKey(i % keys), test::PlainValue("old"));
-      test::AppendRow(&second, test::PlainKey((i + 5000) % keys), test::PlainValue(std::to_string(i)));
+  for (int threads : {1, 3}) {
+    for (int64_t keys : {1, 7, 2500, 20000, 300000}) {
+      const int64_t rows = keys > 20000 ? 100000 : 10000;
+      RowsBuilder first(schema), none(schema), second(schema);
+      for (int64_t i = 0; i < rows; ++i) {
+        test::AppendRow(&first, test::PlainKey(i % keys), test::PlainValue("old"));
+        test::AppendRow(&second, test::PlainKey((i + rows / 2) % keys), test::PlainValue(std::to_string(i)));
+      }
+      KeyOrder order;
+      int64_t source, row;
+      const std::vector<Source> sources = {first.Views(), none.Views(), second.Views()};
+      CHECK_OK(OrderByKey(schema, sources, threads, &order, &source, &row));
+      CHECK(source >= 0);
+      CHECK_EQ(order.order.size(), static_cast<size_t>(std::min(keys, rows * 3 / 2)));
+      CHECK(std::is_sorted(order.hashes.begin(), order.hashes.end()));
+      for (size_t i = 0; i < order.order.size(); ++i) {
+        const gridflow::RowRef ref = order.order[i];
+        int64_t id;
+        std::memcpy(&id, sources[ref.source][0].Value(ref.row), 8);
+        CHECK_EQ(order.hashes[i], KeyHash(&id, 8));
+        if (keys <= 7) CHECK(ref.source == 2 && ref.row + keys >= rows);
+      }
     }
-    KeyOrder order;
-    int64_t source, row;
-    CHECK_OK(OrderByKey(schema, {first.Views(), second.Views()}, &order, &source, &row));
-    CHECK(source >= 0);
-    CHECK_EQ(order.order.size(), static_cast<size_t>(std::min<int64_t>(keys, 15000)));
-    CHECK(std::is_sorted(order.hashes.begin(), order.hashes.end()));
-    const Source newer = second.Views();
-    for (size_t i = 0; i < order.order.size(); ++i) {
-      const gridflow::RowRef ref = order.order[i];
-      int64_t id;
-      std::memcpy(&id, (ref.source == 1 ? newer : first.Views())[0].Value(ref.row), 8);
-      CHECK_EQ(order.hashes[i], KeyHash(&id, 8));
-      if (keys <= 7) CHECK(ref.source == 1 && ref.row + keys >= 10000);
-    }
+  }
+}
+
+uint64_t Inverse(uint64_t odd) {
+  uint64_t inverse = odd;  // right in its last three bits, and in twice as many each time
+  for (int i = 0; i < 5; ++i) inverse *= 2 - odd * inverse;
+  return inverse;
+}
+
+// The key of 8 bytes that has this hash: XXH64 of so few is a permutation.
+int64_t KeyOf(uint64_t hash) {
+  using namespace gridflow::hash_internal;
+  hash = (hash ^ (hash >> 32)) * Inverse(kPrime3);
+  hash = (hash ^ (hash >> 29) ^ (hash >> 58)) * Inverse(kPrime2);
+  hash ^= hash >> 33;
+  const uint64_t round = Rotate((hash - kPrime4) * Inverse(kPrime1), 64 - 27) ^ (kPrime5 + 8);
+  return static_cast<int64_t>(Rotate(round * Inverse(kPrime1), 64 - 31) * Inverse(kPrime2));
+}
+
+TEST(hashes_that_begin_alike_are_ordered_by_their_ends) {
+  const Schema schema = test::PlainSchema();
+  constexpr uint64_t kBegin = 0x123456789ABC0000, kRows = 3000;
+  RowsBuilder builder(schema);
+  for (uint64_t i = kRows; i-- > 0;) test::AppendRow(&builder, test::PlainKey(KeyOf(kBegin + i)), test::PlainValue(""));
+  KeyOrder order;
+  int64_t source, row;
+  CHECK_OK(OrderByKey(schema, {builder.Views()}, 1, &order, &source, &row));
+  CHECK(source < 0);
+  CHECK_EQ(order.hashes.size(), kRows);
+  for (uint64_t i = 0; i < kRows; ++i) {
+    CHECK_EQ(order.hashes[i], kBegin + i);
+    CHECK_EQ(order.order[i].row, kRows - 1 - i);
   }
 }
 

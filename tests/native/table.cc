@@ -8,6 +8,7 @@
 #include "core/key_hash.h"
 #include "core/log.h"
 #include "native/files.h"
+#include "native/grid.h"
 #include "native/random_rows.h"
 #include "native/reseal.h"
 #include "native/test.h"
@@ -15,6 +16,7 @@
 namespace {
 
 using gridflow::Catalog;
+using gridflow::KeptVersions;
 using gridflow::KeyHash;
 using gridflow::LoadMode;
 using gridflow::LogFile;
@@ -26,110 +28,13 @@ using gridflow::Status;
 using gridflow::TableEdit;
 using gridflow::TableSnapshot;
 using test::Bytes;
+using test::Contents;
+using test::Grid;
+using test::kCurrent;
+using test::kTable;
 using test::Random;
 using test::Rows;
-
-constexpr uint32_t kTable = 1;
-using Version = std::shared_ptr<const TableSnapshot>;
-
-// Everything live in a version; no key twice, each found where it is.
-Rows Contents(const TableSnapshot& version) {
-  Rows rows;
-  int64_t live = 0;
-  for (size_t s = 0; s < version.segments().size(); ++s) {
-    const gridflow::SegmentRef& ref = version.segments()[s];
-    for (int64_t row = 0; row < ref.segment->rows(); ++row) {
-      if (!ref.Live(row)) continue;
-      ++live;
-      std::string key, value;
-      CHECK_OK(EncodeKey(version.schema(), version.columns(static_cast<int>(s)), row, &key));
-      CHECK_OK(EncodeValue(version.schema(), version.columns(static_cast<int>(s)), row, &value));
-      CHECK(rows.emplace(key, value).second);
-      int segment;
-      int64_t found;
-      CHECK(version.Find(KeyHash(key.data(), key.size()), Bytes(key), key.size(), &segment, &found));
-      CHECK(segment == static_cast<int>(s) && found == row);
-    }
-  }
-  CHECK_EQ(live, version.live_rows());
-  return rows;
-}
-
-// A grid of one table, with what must be in it.
-struct Grid {
-  test::Folder folder;
-  std::string table, logs;
-  Schema schema;
-  Version version;
-  Rows rows;
-  uint64_t lsn = 0;
-
-  explicit Grid(const Schema& given) : logs(folder.Make("log")), schema(given) {
-    table = folder.Make("tables/" + std::to_string(kTable));
-    Manifest manifest;
-    manifest.table_id = kTable;
-    manifest.partitions = 1024;
-    manifest.version = 1;
-    manifest.schema = schema;
-    CHECK_OK(manifest.Write(table + "/manifest", false));
-    CHECK_OK(TableSnapshot::Open(folder.path(), kTable, &version));
-    CHECK(Contents(*version).empty());
-  }
-
-  // Puts and removals, some of a key more than once; into `rows` as well, if it is given.
-  std::unique_ptr<MemoryTable> Changes(Random* random, size_t count, Rows* into) {
-    auto memory = std::make_unique<MemoryTable>();
-    std::shared_ptr<LogFile> log;
-    CHECK_OK(LogFile::Create(logs, lsn + 1, 0, false, &log));
-    for (size_t i = 0; i < count; ++i) {
-      const test::Cells cells = test::RandomCells(random, schema);
-      const std::string key = test::KeyOf(schema, cells), value = test::ValueOf(schema, cells);
-      const bool remove = random->Chance(35);
-      std::string payload;
-      test::Put(&payload, gf_log_operation{kTable, static_cast<uint32_t>(key.size()),
-                                           remove ? GF_LOG_REMOVE : static_cast<uint32_t>(value.size())});
-      payload += key + (remove ? "" : value);
-      bool fits;
-      CHECK_OK(log->Reserve(payload.size(), &fits));
-      CHECK(fits);
-      memory->Keep(log);
-      memory->Put(KeyHash(key.data(), key.size()), log->Append(++lsn, payload.data(), payload.size(), nullptr, 0));
-      if (into == nullptr) continue;
-      into->erase(key);
-      if (!remove) (*into)[key] = value;
-    }
-    std::filesystem::remove(log->path());  // the memory table holds what it points into
-    return memory;
-  }
-
-  // What stands on the disk is `version`, holds `rows`, and no other file lies about.
-  void Check(bool verify = true) {
-    CHECK(Contents(*version) == rows);
-    Version again;
-    CHECK_OK(TableSnapshot::Open(folder.path(), kTable, &again));
-    CHECK(Contents(*again) == rows);
-    CHECK_EQ(again->manifest().version, version->manifest().version);
-    std::set<std::string> names = {"manifest"};
-    for (const gf_manifest_segment& named : again->manifest().segments) {
-      CHECK(named.segment_id < again->manifest().next_file_id && named.deletions_id < again->manifest().next_file_id);
-      names.insert(gridflow::FileName(named.segment_id, ".seg"));
-      if (named.deletions_id != 0) names.insert(gridflow::FileName(named.deletions_id, ".del"));
-    }
-    CHECK(test::Names(table) == names);
-    for (const gridflow::SegmentRef& ref : again->segments())
-      if (verify) CHECK_OK(ref.segment->Verify());
-  }
-
-  Status Commit(TableEdit* edit) {
-    Version next;
-    const Status status = edit->Commit(lsn, &next);
-    CHECK_EQ(status.ok(), next != nullptr);
-    if (next == nullptr) return status;
-    version = next;
-    for (const std::string& path : edit->obsolete()) std::filesystem::remove(path);
-    return status;
-  }
-};
+using test::Version;
 
 std::vector<gridflow::ColumnView> RandomBatch(Random* random, const Schema& schema, RowsBuilder* builder, size_t rows,
                                               std::vector<std::pair<std::string, std::string>>* out) {
@@ -241,6 +146,106 @@ TEST(a_preview_shows_what_is_not_published_and_leaves_nothing) {
   }
 }
 
+TEST(versions_that_are_kept_stay_as_they_were) {
+  Random random(12);
+  for (int round = 0; round < 12; ++round) {
+    Grid grid(test::RandomSchema(&random, 4, 2));
+    auto kept = std::make_unique<KeptVersions>(grid.table, round % 4 == 0);
+    std::map<uint64_t, Rows> history = {{1, {}}};  // of every version there ever was
+    std::set<uint64_t> chosen;
+    uint64_t last = 0;
+    const auto let_go = [&] {
+      kept->Want(chosen, last);
+      for (const std::string& path : kept->Release(grid.version->manifest(), {})) CHECK(std::filesystem::remove(path));
+    };
+    for (int step = 0; step < 40; ++step) {
+      const uint64_t current = grid.version->manifest().version;
+      const uint64_t what = random.Below(10);
+      if (what == 0) {
+        CHECK_OK(kept->Keep(grid.version->manifest()));
+        chosen.insert(current);
+        let_go();
+      } else if (what == 1 && !chosen.empty()) {
+        chosen.erase(*std::next(chosen.begin(), static_cast<int64_t>(random.Below(chosen.size()))));
+        let_go();
+      } else if (what == 2) {
+        last = random.Below(4);
+        let_go();
+      } else if (what == 3) {  // the next owner
+        kept = std::make_unique<KeptVersions>(grid.table, false);
+        for (const std::string& name : test::Names(grid.table))
+          if (name.size() == 25) CHECK_OK(kept->Take(std::stoull(name.substr(0, 16), nullptr, 16)));
+        let_go();
+      } else {
+        Rows rows = grid.rows;
+        TableEdit edit(grid.table, grid.version, round % 4 == 0, 1, kept.get());
+        if (what == 4) {
+          edit.Clear();
+          rows.clear();
+        } else if (what < 7) {
+          std::vector<int> merged;
+          for (size_t s = 0; s < grid.version->segments().size(); ++s)
+            if (random.Chance(60)) merged.push_back(static_cast<int>(s));
+          CHECK_OK(edit.Merge(merged));
+        } else {
+          CHECK_OK(edit.AddMemory(*grid.Changes(&random, random.Below(60), &rows)));
+        }
+        if (random.Chance(90)) {
+          CHECK_OK(grid.Commit(&edit));
+          grid.rows = rows;
+          history[grid.version->manifest().version] = rows;
+        }
+      }
+      std::set<std::string> names = grid.version->manifest().Files();
+      names.insert("manifest");
+      const uint64_t now = grid.version->manifest().version;
+      for (const auto& [number, rows] : history) {
+        Version version;
+        const Status status = TableSnapshot::Open(grid.folder.path(), kTable, number, &version);
+        // A number that was not kept when it was the current one is not there later, whatever is wanted then.
+        if (status.code == gridflow::Code::kGone) {
+          CHECK(number != now && chosen.count(number) == 0);
+          continue;
+        }
+        CHECK_OK(status);
+        CHECK(number == now || kept->Wants(number, now));
+        CHECK_EQ(version->manifest().version, number);
+        CHECK(Contents(*version) == rows);
+        if (number == now && chosen.count(number) == 0) continue;
+        names.insert(gridflow::FileName(number, ".manifest"));
+        names.merge(version->manifest().Files());
+      }
+      CHECK(test::Names(grid.table) == names);
+    }
+    Version version;
+    CHECK_CODE(TableSnapshot::Open(grid.folder.path(), kTable, 1000, &version), kGone);
+    CHECK_CODE(TableSnapshot::Open(grid.folder.path(), 99, 1, &version), kNotFound);
+  }
+}
+
+TEST(a_kept_version_that_is_damaged_is_corrupt) {
+  Random random(13);
+  Grid grid(test::PlainSchema());
+  KeptVersions kept(grid.table, false);
+  for (int i = 0; i < 2; ++i) {
+    TableEdit edit(grid.table, grid.version, false, 1, &kept);
+    CHECK_OK(edit.AddMemory(*grid.Changes(&random, 50, nullptr)));
+    CHECK_OK(grid.Commit(&edit));
+    if (i == 0) CHECK_OK(kept.Keep(grid.version->manifest()));
+    kept.Want({2}, 0);
+  }
+  Version version;
+  CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, 2, &version));
+  const std::string path = grid.table + "/" + gridflow::FileName(2, ".manifest");
+  std::filesystem::copy(path, grid.table + "/" + gridflow::FileName(1, ".manifest"));
+  CHECK_CODE(TableSnapshot::Open(grid.folder.path(), kTable, 1, &version), kCorrupt);  // it is another version's
+  CHECK_CODE(kept.Take(1), kCorrupt);
+  std::filesystem::remove(version->segments()[0].segment->path());
+  CHECK_CODE(TableSnapshot::Open(grid.folder.path(), kTable, 2, &version), kCorrupt);
+  std::filesystem::resize_file(path, 40);
+  CHECK_CODE(TableSnapshot::Open(grid.folder.path(), kTable, 2, &version), kCorrupt);
+}
+
 TEST(removing_every_row_leaves_a_table_of_no_segments) {
   Random random(3);
   Grid grid(test::PlainSchema());
@@ -324,7 +329,7 @@ TEST(a_crash_anywhere_leaves_the_old_or_the_new_version_and_the_next_owner_goes_
       CHECK(::waitpid(child, &state, 0) == child);
       CHECK(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL);
       const uint64_t before = grid.version->manifest().version;
-      CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, &grid.version));
+      CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, kCurrent, &grid.version));
       const bool committed = grid.version->manifest().version == before + 1;
       CHECK(committed || grid.version->manifest().version == before);
       CHECK(Contents(*grid.version) == (committed ? rows : grid.rows));
@@ -340,7 +345,7 @@ TEST(a_crash_anywhere_leaves_the_old_or_the_new_version_and_the_next_owner_goes_
       for (const gridflow::SegmentRef& ref : grid.version->segments()) CHECK_OK(ref.segment->Verify());
     }
     Version again;
-    CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, &again));
+    CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, kCurrent, &again));
     CHECK(Contents(*again) == grid.rows);
   }
 }
@@ -369,7 +374,7 @@ TEST(a_commit_whose_manifest_cannot_be_read_again_keeps_its_files) {
 TEST(a_reader_that_loses_the_race_with_a_merge_reads_again) {
   Random random(7);
   Grid grid(test::PlainSchema());
-  CHECK_CODE(TableSnapshot::Open(grid.folder.path(), 99, &grid.version), kNotFound);
+  CHECK_CODE(TableSnapshot::Open(grid.folder.path(), 99, kCurrent, &grid.version), kNotFound);
   for (int i = 0; i < 3; ++i) {
     TableEdit edit(grid.table, grid.version, false, 1);
     CHECK_OK(edit.AddMemory(*grid.Changes(&random, 80, &grid.rows)));
@@ -394,14 +399,14 @@ TEST(a_reader_that_loses_the_race_with_a_merge_reads_again) {
   int state = 0;
   while (::waitpid(child, &state, WNOHANG) == 0) {
     Version version;
-    CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, &version));
+    CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, kCurrent, &version));
     Contents(*version);
   }
   CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 0);
-  CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, &grid.version));
+  CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, kCurrent, &grid.version));
   std::filesystem::remove(grid.version->segments()[0].segment->path());
   Version version;
-  CHECK_CODE(TableSnapshot::Open(grid.folder.path(), kTable, &version), kCorrupt);  // it is missing for good
+  CHECK_CODE(TableSnapshot::Open(grid.folder.path(), kTable, kCurrent, &version), kCorrupt);  // it is missing for good
 }
 
 TEST(a_segment_of_other_columns_than_the_manifest_names_is_corrupt) {
@@ -416,7 +421,7 @@ TEST(a_segment_of_other_columns_than_the_manifest_names_is_corrupt) {
     manifest.schema = schema;
     CHECK_OK(manifest.Write(grid.table + "/manifest", false));
     Version version;
-    const Status status = TableSnapshot::Open(grid.folder.path(), kTable, &version);
+    const Status status = TableSnapshot::Open(grid.folder.path(), kTable, kCurrent, &version);
     if (status.ok()) Contents(*version);
     return status;
   };
@@ -439,7 +444,7 @@ TEST(a_segment_of_other_columns_than_the_manifest_names_is_corrupt) {
     manifest.schema = schema;
     CHECK_OK(manifest.Write(grid.table + "/manifest", false));
     Version version;
-    CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, &version));
+    CHECK_OK(TableSnapshot::Open(grid.folder.path(), kTable, kCurrent, &version));
     const gridflow::ColumnView& column = version->columns(0)[2];
     for (int64_t row = 0; row < version->segments()[0].segment->rows(); ++row) {
       std::string cell;
@@ -450,7 +455,7 @@ TEST(a_segment_of_other_columns_than_the_manifest_names_is_corrupt) {
     schema.columns[2].fill += "x";
     manifest.schema = schema;
     CHECK_OK(manifest.Write(grid.table + "/manifest", false));
-    CHECK_CODE(TableSnapshot::Open(grid.folder.path(), kTable, &version), kCorrupt);
+    CHECK_CODE(TableSnapshot::Open(grid.folder.path(), kTable, kCurrent, &version), kCorrupt);
   }
   schema = grid.schema;
   schema.columns[1].type.nullable = false;

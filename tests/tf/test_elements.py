@@ -195,16 +195,6 @@ def test_ragged_batches_go_through_transformations(grid):
     assert sorted(int(s) for s in again.unbatch()) == sorted(sum(range(i)) for i in range(10))
 
 
-@pytest.mark.parametrize("kind", ["MAP<STRING, INT32>", "LIST<LIST<INT32>>", "LIST<STRUCT<A INT32>>"])
-def test_what_has_no_tensor_form_must_be_left_out(grid, kind):
-    table = grid.create_table("T", {"ID": "LONG", "GOOD": "INT32", "S": f"STRUCT<BAD {kind}>"}, key="ID")
-    table.put(1, {"GOOD": 1})
-    with pytest.raises(gridflow.SchemaError, match=r"S\.BAD of table T.*no tensor form.*columns=\['GOOD'\]"):
-        gridflow.Dataset("T", grid=grid)
-    (element,) = gridflow.Dataset("T", grid=grid, columns=["GOOD"])
-    assert int(element["val"]["GOOD"]) == 1
-
-
 def test_columns(grid, images):
     dataset = gridflow.Dataset("IMAGES", grid=grid, columns=["LABEL"], batch_size=10)
     assert list(dataset.element_spec["val"]) == ["LABEL"]

@@ -72,6 +72,25 @@ def test_fields_of_structures_are_found_by_name(grid, monkeypatch):
     assert element == {"key": 2, "val": {"size": {"w": 3, "h": 4}, "name": b"b"}}
 
 
+def test_what_becomes_of_nulls_stays(grid, monkeypatch):
+    for name, columns in (("A", {"V": "INT32"}), ("B", {"W": "INT32", "V": "INT32"})):
+        grid.create_table(name, {"ID": "LONG", **columns}, key="ID").put(1, {"V": None})
+    monkeypatch.setenv("GRIDFLOW_DATASET_TABLE", "B")
+    (element,) = gridflow.Dataset("A", grid=grid, nulls={"V": -1}).as_numpy_iterator()
+    assert element == {"key": 1, "val": {"V": -1}}
+
+
+def test_a_past_version_is_of_one_table(two, monkeypatch):
+    two.table("T").tag("before")
+    monkeypatch.setenv("GRIDFLOW_DATASET_PART", "-1")
+    two.table("T").remove(0)
+    assert ids(gridflow.Dataset("T", grid=two, snapshot="before")) == list(range(100))
+    monkeypatch.setenv("GRIDFLOW_DATASET_TABLE", "OTHER")
+    message = r"TABLE is 'OTHER', but the dataset reads version \d+ of table T: make it without snapshot="
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        gridflow.Dataset("T", grid=two, snapshot="before")
+
+
 def test_gridflow_wins_and_nothing_is_not_set(two, monkeypatch):
     environment = {"GRIDFLOW_DATASET_TABLE": "OTHER", "IGNITE_DATASET_CACHE_NAME": "T"}
     assert read_with(monkeypatch, two, **environment) == list(range(1000, 1010))

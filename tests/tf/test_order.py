@@ -391,3 +391,50 @@ def test_the_state_is_small(table, tmp_path):
     next(iterator)
     path = tf.train.Checkpoint(iterator=iterator).save(str(tmp_path / "at"))
     assert sum(file.stat().st_size for file in tmp_path.glob("at-1.data*")) < 2000, path
+
+
+# ---- versions ----
+
+
+def test_a_tagged_version(grid):
+    table = grid.create_table("T", {"ID": "LONG", "V": "INT"}, key="ID")
+    table.put_all({i: {"V": i} for i in range(10)})
+    version = table.tag("v1")
+    table.put_all({i: {"V": -i} for i in range(5, 15)})
+    grid.sql("ALTER TABLE T ADD COLUMN W INT DEFAULT 7")
+    table.compact()
+    for snapshot in ("v1", version):
+        old = gridflow.Dataset(table, snapshot=snapshot, batch_size=100)
+        (element,) = old
+        assert sorted(element["val"]["V"].numpy()) == list(range(10)) and list(element["val"]) == ["V"]
+        assert int(old.cardinality()) == 1
+        assert flat(gridflow.Dataset(table, snapshot=snapshot, where="V > 7", order_by="V DESC")) == [9, 8]
+    new = gridflow.Dataset(table, batch_size=100)
+    assert sum(len(batch) for batch in keys(new)) == 15
+    old = gridflow.Dataset(table, snapshot="v1")
+    table.untag("v1")
+    with pytest.raises(tf.errors.FailedPreconditionError, match=f"version {version} of table T is gone: a tag"):
+        list(old)
+    with pytest.raises(gridflow.SnapshotNotFound, match="no tag v1"):
+        gridflow.Dataset(table, snapshot="v1")
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": True, "seed": 1}, {"where": "V < 50"}], ids=str)
+def test_a_kept_version_can_be_gone_on_with(grid, tmp_path, options):
+    table = grid.create_table("T", {"ID": "LONG", "V": "INT"}, key="ID", keep_versions=3)
+    table.put_all({i: {"V": i} for i in range(60)})
+    rows = gridflow.Dataset(table, batch_size=7, **options)
+    iterator = iter(rows)
+    next(iterator)
+    path = tf.train.Checkpoint(iterator=iterator).save(str(tmp_path / "at"))
+    rest = keys(iterator)
+    table.put_all({i: {"V": i} for i in range(30, 90)})
+    table.flush()
+    restored = iter(gridflow.Dataset(table, batch_size=7, **options))
+    tf.train.Checkpoint(iterator=restored).restore(path)
+    assert keys(restored) == rest
+    table.keep_versions(0)
+    restored = iter(rows)
+    with pytest.raises(tf.errors.FailedPreconditionError, match="of table T is gone: a tag, or keep_versions"):
+        tf.train.Checkpoint(iterator=restored).restore(path)
+        next(restored)

@@ -13,6 +13,7 @@ import pytest
 
 from gridflow.errors import ColumnNotFound, GridCorruptError, SchemaError, UsageError
 from gridflow.schema import parse_type
+from gridflow.storage.formats import csv_reader
 from gridflow.storage.formats.reading import detect_format, open_source
 from gridflow.storage.formats.source import CsvStyle, ReadOptions, Source
 
@@ -78,6 +79,45 @@ def test_csv_variants(tmp_path):
     ]
     (tmp_path / "c.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbfa,b\n1,2\n"))
     assert read(tmp_path / "c.csv.gz").to_pylist() == [{"a": 1, "b": 2}]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'id,s\n1,"two\nlines"\n2,in the "middle"\n3,"a ""quote"""\n4,""\n\n5,"a,b"\n',
+        'id,s\n1,"the last record\nhas no end"',
+        "id,s\n1,a record that is longer than a block\n2,b",
+        "id,s\n",
+        "id,s",
+        "id,s\n\n\n1,after empty lines\n\n",
+    ],
+)
+def test_csv_reads_the_same_wherever_its_blocks_end(tmp_path, monkeypatch, text, ending):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.replace("\n", ending).encode())
+    wanted = {"id": parse_type("INT32"), "s": parse_type("STRING")}.get
+    whole = read(path, wanted=wanted).combine_chunks()
+    for size in range(1, len(text) + 2):
+        monkeypatch.setattr(csv_reader, "_BLOCK_BYTES", size)
+        assert read(path, wanted=wanted).combine_chunks().equals(whole), size
+
+
+def test_csv_escapes_mean_the_same_wherever_blocks_end(tmp_path, monkeypatch):
+    path = write_csv(tmp_path / "a.csv", 'id,s\n1,a\\,"b\n2,"c\\"d,\ne"\n3,f\\\ng\n4,\\"h\n')
+    options = {"wanted": {"s": parse_type("STRING")}.get, "csv": CsvStyle(escape="\\")}
+    for size in range(1, 40):
+        monkeypatch.setattr(csv_reader, "_BLOCK_BYTES", size)
+        assert read(path, **options)["s"].to_pylist() == ['a,"b', 'c"d,\ne', "f\ng", '"h'], size
+
+
+def test_the_line_of_an_error_is_right_wherever_blocks_end(tmp_path, monkeypatch):
+    good = '1,"two\nlines"\n\n2,"b ""q"""\n'
+    path = write_csv(tmp_path / "a.csv", "id,s\n" + good * 30 + "x,y\n" + good)
+    for size in (*range(1, 30), 200, 1000):
+        monkeypatch.setattr(csv_reader, "_BLOCK_BYTES", size)
+        with pytest.raises(SchemaError, match="line 122, column id INT32: 'x' does not fit"):
+            read(path, wanted={"id": parse_type("INT32")}.get)
 
 
 def test_a_csv_value_of_another_type_names_the_file_and_what_to_do(tmp_path):

@@ -38,6 +38,7 @@ class TableMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.model: dict[Any, dict] = {}
+        self.tags: dict[str, tuple[int, dict[Any, dict]]] = {}  # tag -> its version, and what it must hold
         self.stack = contextlib.ExitStack()
         patch = self.stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(gridflow.storage.load, "SEGMENT_BYTES", 200)
@@ -132,6 +133,33 @@ class TableMachine(RuleBasedStateMachine):
         with pytest.raises(gridflow.SchemaError):
             self.table.load(self.rows([(key, value), (key, {**value, "V": "x"})]))
 
+    # ---- past versions ----
+
+    @rule(tag=st.sampled_from(["v1", "v2", "best"]), replace=st.booleans())
+    def tag(self, tag: str, replace: bool) -> None:
+        unchanged = tag in self.tags and self.tags[tag][0] == self.table.flush()
+        if tag in self.tags and not replace and not unchanged:
+            with pytest.raises(gridflow.UsageError, match=f"has a tag {tag} already"):
+                self.table.tag(tag)
+        else:
+            self.tags[tag] = self.table.tag(tag, replace=replace), dict(self.model)
+
+    @rule(data=st.data())
+    def untag(self, data: st.DataObject) -> None:
+        if self.tags:
+            tag = data.draw(st.sampled_from(sorted(self.tags)), label="tag")
+            self.table.untag(tag)
+            del self.tags[tag]
+
+    @rule(count=st.integers(0, 3))
+    def keep_versions(self, count: int) -> None:
+        self.table.keep_versions(count)
+
+    @rule()
+    def truncate(self) -> None:
+        assert self.table.truncate() == len(self.model)
+        self.model.clear()
+
     # ---- what must not be seen ----
 
     @rule()
@@ -180,6 +208,16 @@ class TableMachine(RuleBasedStateMachine):
                 self.compare_keys(self.reader.table("T"))
                 self.compare_rows(self.reader.table("T"))
 
+    @invariant()
+    def compare_tags(self) -> None:
+        if hasattr(self, "table"):
+            table = self.table if self.reader is None else self.reader.table("T")
+            assert table.tags() == {tag: version for tag, (version, _) in self.tags.items()}
+            assert {version for version, _ in self.tags.values()} <= set(table.versions())
+            for tag, (version, rows) in self.tags.items():
+                for snapshot in (tag, version):
+                    assert self.shown(table.to_arrow(snapshot=snapshot).to_pylist()) == self.shown_model(rows)
+
     def compare_keys(self, table: gridflow.Table) -> None:
         assert table.get_all(self.keys) == self.model
         for key in self.keys[:3]:
@@ -187,14 +225,15 @@ class TableMachine(RuleBasedStateMachine):
 
     def compare_rows(self, table: gridflow.Table) -> None:
         assert len(table) == len(self.model)
-        names = list(self.key_columns)
+        wanted = self.shown_model(self.model)
+        assert self.shown(table.to_arrow().to_pylist()) == wanted
+        assert self.shown([row for batch in table.scan(batch_size=2) for row in batch.to_pylist()]) == wanted
 
-        def shown(rows: list[dict]) -> list[str]:
-            return sorted(repr({name: row[name] for name in [*names, *SCHEMA]}) for row in rows)
+    def shown(self, rows: list[dict]) -> list[str]:
+        return sorted(repr({name: row[name] for name in [*self.key_columns, *SCHEMA]}) for row in rows)
 
-        wanted = shown(self.rows(list(self.model.items())))
-        assert shown(table.to_arrow().to_pylist()) == wanted
-        assert shown([row for batch in table.scan(batch_size=2) for row in batch.to_pylist()]) == wanted
+    def shown_model(self, model: dict[Any, dict]) -> list[str]:
+        return self.shown(self.rows(list(model.items())))
 
 
 class CompositeKeys(TableMachine):

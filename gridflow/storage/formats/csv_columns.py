@@ -181,9 +181,8 @@ class Converter:
         return {name: pc.fill_null(pc.equal(texts.column(name), ""), False) for name in names}
 
     def _column(self, name: str, table: pa.Table, missing: pa.ChunkedArray | None) -> pa.Array:
-        array = table.column(name).combine_chunks()
-        if isinstance(array, pa.ChunkedArray):
-            array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+        chunks = table.column(name).chunks
+        array = chunks[0] if len(chunks) == 1 else table.column(name).combine_chunks()  # which copies even one
         t = self.types.get(name)
         if t is None:
             return array

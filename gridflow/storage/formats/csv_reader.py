@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ..._native.formats import csv_records
+from ..._native.formats import csv_end, csv_records
 from ...errors import GridflowError, SchemaError, UsageError
 from .csv_columns import Converter
 from .source import CsvStyle, ReadOptions, Reject, Source, chosen_columns, first_bad, types_of
@@ -44,38 +44,30 @@ class _Records:
 
     def __init__(self, style: CsvStyle, delimiter: str, path: Path):
         self.path = path
-        self.delimiter = ord(delimiter)
-        self.quote = ord(style.quote) if style.quote else -1
-        self.escape = ord(style.escape) if style.escape else -1
+        quote, escape = (ord(c) if c else -1 for c in (style.quote, style.escape))
+        self.marks = ord(delimiter), quote, escape
         self.special = [c.encode() for c in (style.quote, style.escape) if c]
 
     def starts(self, text: bytes) -> list[int]:
         """Where each record begins; lines that are empty are none."""
-        return csv_records(text, self.delimiter, self.quote, self.escape, True)[0].tolist()
-
-    def end(self, text: bytes) -> int:
-        """Where the last complete record ends, if more text follows; 0 if there is none."""
-        found = text.rfind(b"\n") + 1
-        return found or text.rfind(b"\r", 0, len(text) - 1) + 1
+        return csv_records(text, *self.marks)[0].tolist()
 
     def blocks(self, parts: Iterator[bytes], line: int) -> Iterator[_Block]:
         """The records of text that comes in parts."""
         rest = b""
         for part in parts:
-            if any(c in rest or c in part for c in self.special):
-                text = rest + part
-                end = csv_records(text, self.delimiter, self.quote, self.escape, False)[1]
-                text, rest = text[:end], text[end:]
-            else:
-                end = self.end(part)
-                text, rest = (rest + part[:end], part[end:]) if end else (b"", rest + part)
+            if any(c in rest or part.startswith(c) for c in self.special):  # what they mean, the rest tells
+                part, rest = rest + part, b""
+            end = csv_end(part, *self.marks)
+            text = b"".join((rest, memoryview(part)[:end])) if end else b""
+            rest = part[end:] if end else rest + part
             if text:
                 yield _Block(text, line)
                 line += line_of(text, len(text))
             if len(rest) > _MOST_BLOCK_BYTES:
                 raise SchemaError(f"{self.path}, line {line}: a record is too long; is a quote never closed?")
         if rest:
-            starts, _, in_quotes = csv_records(rest, self.delimiter, self.quote, self.escape, True)
+            starts, in_quotes = csv_records(rest, *self.marks)
             if in_quotes:  # pyarrow would take all that follows for one text
                 line += line_of(rest, int(starts[-1]))
                 raise SchemaError(f"{self.path}, line {line}: a quote is never closed")

@@ -4,13 +4,17 @@
  *
  * Files of a grid:
  *
- *   <grid>/LOCK                           locked by the owner as long as it lives
- *   <grid>/catalog                        names of the tables, replaced by rename
- *   <grid>/control                        gf_control, mapped by everyone, written by the owner
- *   <grid>/log/<16 hex digits>.log        log_format.h
- *   <grid>/tables/<table id>/manifest     the current version, replaced by rename
- *   <grid>/tables/<table id>/<id>.seg     segment_format.h
- *   <grid>/tables/<table id>/<id>.del     a deletion bitmap
+ *   <grid>/LOCK                                   locked by the owner as long as it lives
+ *   <grid>/catalog                                names of the tables, replaced by rename
+ *   <grid>/control                                gf_control, mapped by everyone, written by the owner
+ *   <grid>/log/<16 hex digits>.log                log_format.h
+ *   <grid>/tables/<table id>/manifest             the current version, replaced by rename
+ *   <grid>/tables/<table id>/<version>.manifest   a version that is kept, the same bytes; 16 hex digits
+ *   <grid>/tables/<table id>/<id>.seg             segment_format.h
+ *   <grid>/tables/<table id>/<id>.del             a deletion bitmap
+ *
+ * A segment or bitmap stays as long as any of a table's manifests names it. Which versions are kept the catalog says, in
+ * the options of the table; a <version>.manifest that it does not ask for is garbage of a crash.
  *
  * Manifest and catalog share one frame:
  *

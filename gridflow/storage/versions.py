@@ -1,0 +1,125 @@
+"""Past versions of a table that are kept: which, as the catalog says it, and where their manifests are.
+
+``kernels/core/kept_versions.h`` says what of a version stays, and in what order it comes and goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .._native.catalog import kept_files
+from ..errors import GridNotFound, SnapshotNotFound, UsageError, did_you_mean
+
+#: The name under which a table's entry in the catalog has them, among its options.
+OPTION = "SYS.VERSIONS"
+_MANIFEST = re.compile(r"([0-9a-f]{16})\.manifest")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which versions of a table stay readable besides the current one.
+
+    Attributes:
+        tags: name -> version.
+        last: how many versions before the current one stay without a tag.
+    """
+
+    tags: Mapping[str, int] = field(default_factory=dict)
+    last: int = 0
+
+    @staticmethod
+    def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], Kept]:
+        """The options of an entry of the catalog without this one, and what this one says."""
+        rest = dict(options)
+        said = rest.pop(OPTION, None) or {}
+        return rest, Kept(said.get("tags", {}), said.get("last", 0))
+
+    def joined(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Undo ``split``."""
+        return {**options, **({OPTION: {"tags": dict(self.tags), "last": self.last}} if self else {})}
+
+    def __bool__(self) -> bool:
+        return bool(self.tags or self.last)
+
+    def wants(self, version: int, current: int) -> bool:
+        """Whether a version is to be kept while ``current`` is the table's."""
+        return version in self.tags.values() or 0 < current - version <= self.last
+
+    def tagged(self, table: str, name: str, version: int, move: bool) -> Kept:
+        """With a tag of that name.
+
+        Raises:
+            UsageError: it is there, of another version, and is not to ``move``; or it cannot be the name of one.
+        """
+        if not isinstance(name, str) or not name or name.isdecimal() or len(name) > 255:
+            raise UsageError(f"{name!r} cannot be a tag: it must be a text of 1 to 255 characters, and no number")
+        there = self.tags.get(name, version)
+        if there != version and not move:
+            raise UsageError(
+                f"table {table} has a tag {name} already, of version {there}; tag({name!r}, replace=True) moves it"
+            )
+        return replace(self, tags={**self.tags, name: version})
+
+    def untagged(self, table: str, name: str) -> Kept:
+        """Without the tag of that name.
+
+        Raises:
+            SnapshotNotFound: there is none.
+        """
+        if name not in self.tags:
+            raise SnapshotNotFound(f"table {table} has no tag {name}; {did_you_mean(str(name), self.tags)}")
+        return replace(self, tags={tag: version for tag, version in self.tags.items() if tag != name})
+
+    def with_last(self, count: int) -> Kept:
+        """With so many versions before the current one.
+
+        Raises:
+            UsageError: that is no count.
+        """
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 1 << 31:
+            raise UsageError(f"keep_versions is a number of versions from 0, not {count!r}")
+        return replace(self, last=count)
+
+
+def manifest_name(version: int) -> str:
+    """The name of the manifest of a version that is kept."""
+    return f"{version:016x}.manifest"
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a file of a table's folder is a manifest of whatever version."""
+    return name == "manifest" or _MANIFEST.fullmatch(name) is not None
+
+
+def kept_versions(folder: Path, kept: Kept, current: int) -> list[int]:
+    """The versions that are kept and there, rising; the current one only if it has a tag."""
+    if not kept:
+        return []
+    found = [int(match[1], 16) for name in os.listdir(folder) if (match := _MANIFEST.fullmatch(name))]
+    return sorted(version for version in found if kept.wants(version, current))
+
+
+def bytes_of(folder: Path, versions: Iterable[int], current: set[str]) -> int:
+    """The bytes of the files that only past versions need; ``current`` are the names of the others."""
+    names: set[str] = set()
+    for version in versions:
+        with contextlib.suppress(GridNotFound):  # it has just been let go of
+            names |= kept_files(str(folder), version)
+    size = 0
+    for name in names - current:
+        with contextlib.suppress(FileNotFoundError):
+            size += (folder / name).stat().st_size
+    return size
+
+
+def describe(kept: Kept, versions: list[int]) -> str:
+    """Words for the end of a message: the tags and versions that there are; the last version is the current one."""
+    tags = ", ".join(f"{name} (version {version})" for name, version in sorted(kept.tags.items())) or "none"
+    past = ", ".join(map(str, versions[:-1])) or "none"
+    return f"its tags are {tags}, the past versions that are kept {past}, the current one is {versions[-1]}"

@@ -1,0 +1,57 @@
+// KeptVersions: the past versions of a table that stay readable, and the files that they need.
+#ifndef GRIDFLOW_CORE_KEPT_VERSIONS_H_
+#define GRIDFLOW_CORE_KEPT_VERSIONS_H_
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/manifest.h"
+#include "core/status.h"
+
+namespace gridflow {
+
+// A version is kept as a copy of its manifest, <version>.manifest. As long as that stands, every file that it names
+// does; whoever lets go of a version removes the copy first and its files then. So a reader that finds the copy but not
+// a file looks again and finds neither, and a crash in between leaves files that nothing names, never the reverse.
+//
+// Which versions are to be kept is the catalog's to say: Want() is told. For the owner; whoever orders the edits of the
+// table (TableEdit) orders these calls among them.
+class KeptVersions {
+ public:
+  // `folder` is the table's.
+  KeptVersions(std::string folder, bool durable) : folder_(std::move(folder)), durable_(durable) {}
+
+  // Takes over a version that is kept already, when the table is opened.
+  Status Take(uint64_t version);
+  // What to keep from now on: these versions, and the last few before the current one.
+  void Want(std::set<uint64_t> chosen, uint64_t last) {
+    chosen_ = std::move(chosen);
+    last_ = last;
+  }
+  uint64_t last() const { return last_; }
+  // Whether Want() asks for a version when `current` is the table's.
+  bool Wants(uint64_t version, uint64_t current) const {
+    return chosen_.count(version) > 0 || (version < current && current - version <= last_);
+  }
+  // Keeps a version, the current one, whose files are all there; nothing happens if it is kept already.
+  Status Keep(const Manifest& version);
+  // Forgets the versions that are not wanted (any more) beside `current`. Returns what to unlink, in this order: their
+  // manifests; then what they and `files` name that neither `current` nor a version that stays does.
+  std::vector<std::string> Release(const Manifest& current, std::set<std::string> files);
+
+ private:
+  std::string Path(const std::string& name) const { return folder_ + "/" + name; }
+
+  const std::string folder_;
+  const bool durable_;
+  std::set<uint64_t> chosen_;
+  uint64_t last_ = 0;
+  std::map<uint64_t, Manifest> kept_;  // by version
+};
+
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_CORE_KEPT_VERSIONS_H_

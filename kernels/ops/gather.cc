@@ -1,0 +1,85 @@
+#include "ops/gather.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace gridflow {
+namespace ops {
+namespace {
+
+// Copies of more than twice this are shared among threads, in pieces of this size.
+constexpr int64_t kPieceBytes = 512 * 1024;
+// Of each run that is fetched ahead; how it goes on, the processor sees by itself.
+constexpr int64_t kBytesAhead = 256;
+
+// `kWidth` is the width where it is known when this is compiled, else 0: a single number is then moved by one
+// instruction instead of a call.
+template <int kWidth>
+void GatherOnOneThread(Runs runs, const std::vector<const uint8_t*>& bases, int64_t any_width, char* out) {
+  const int64_t width = kWidth > 0 ? kWidth : any_width;
+  const int64_t ahead = std::min(kBytesAhead, width);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (i + kRunsAhead < runs.size()) {
+      const Run& later = runs[i + kRunsAhead];
+      const uint8_t* base = bases[later.segment];
+      for (int64_t at = 0; base != nullptr && at < ahead; at += 64)
+        __builtin_prefetch(base + later.begin * width + at);
+    }
+    const Run& run = runs[i];
+    const uint8_t* base = bases[run.segment];
+    if (base == nullptr) {
+      out += run.count * width;
+    } else if (kWidth > 0 && run.count == 1) {
+      std::memcpy(out, base + run.begin * kWidth, kWidth);
+      out += kWidth;
+    } else {
+      const int64_t size = run.count * width;
+      std::memcpy(out, base + run.begin * width, static_cast<size_t>(size));
+      out += size;
+    }
+  }
+}
+
+void GatherInPieces(const Workers& workers, Runs runs, const std::vector<const uint8_t*>& bases, int64_t width,
+                    int64_t bytes, char* out) {
+  // Cut where the output crosses a multiple of kPieceBytes; starts[i] is the first output byte of run i.
+  std::vector<int64_t> starts(runs.size() + 1, 0);
+  for (size_t i = 0; i < runs.size(); ++i) starts[i + 1] = starts[i] + runs[i].count * width;
+  ParallelFor(workers, (bytes + kPieceBytes - 1) / kPieceBytes, [&](int64_t piece) {
+    int64_t at = piece * kPieceBytes;
+    const int64_t stop = std::min(bytes, at + kPieceBytes);
+    size_t i = static_cast<size_t>(std::upper_bound(starts.begin(), starts.end(), at) - starts.begin()) - 1;
+    for (; at < stop; ++i) {
+      const int64_t size = std::min(stop, starts[i + 1]) - at;
+      const uint8_t* base = bases[runs[i].segment];
+      if (base != nullptr && size > 0)
+        std::memcpy(out + at, base + runs[i].begin * width + (at - starts[i]), static_cast<size_t>(size));
+      at += size;
+    }
+  });
+}
+
+}  // namespace
+
+void GatherFixed(const Workers& workers, Runs runs, const std::vector<const uint8_t*>& bases, int64_t width,
+                 char* out) {
+  int64_t bytes = 0;
+  for (const Run& run : runs) bytes += run.count * width;
+  if (workers.threads >= 2 && bytes >= 2 * kPieceBytes)
+    return GatherInPieces(workers, runs, bases, width, bytes, out);
+  switch (width) {
+    case 1:
+      return GatherOnOneThread<1>(runs, bases, width, out);
+    case 2:
+      return GatherOnOneThread<2>(runs, bases, width, out);
+    case 4:
+      return GatherOnOneThread<4>(runs, bases, width, out);
+    case 8:
+      return GatherOnOneThread<8>(runs, bases, width, out);
+    default:
+      return GatherOnOneThread<0>(runs, bases, width, out);
+  }
+}
+
+}  // namespace ops
+}  // namespace gridflow

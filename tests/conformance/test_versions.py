@@ -1,0 +1,188 @@
+"""Tags and past versions of a table, embedded and served."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gridflow
+from gridflow import SnapshotNotFound, UsageError
+from gridflow.grid import open_reader
+
+
+@pytest.fixture
+def table(grid):
+    table = grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID")
+    table.load({"ID": np.arange(100), "X": np.zeros(100, "i4")})
+    return table
+
+
+def rows(table, snapshot=None):
+    """Key -> X of a version, read in both ways."""
+    whole = table.to_arrow(snapshot=snapshot)
+    pieces = [row for batch in table.scan(batch_size=7, snapshot=snapshot) for row in batch.to_pylist()]
+    assert sorted(whole.to_pylist(), key=lambda row: row["ID"]) == sorted(pieces, key=lambda row: row["ID"])
+    return dict(zip(whole["ID"].to_pylist(), whole["X"].to_pylist(), strict=True))
+
+
+def test_a_tag_holds_what_was_acknowledged_before_it(table):
+    table.put(1, {"X": 1})
+    version = table.tag("v1")
+    assert version == table.version() == table.snapshot_version("v1")
+    table.put(1, {"X": 2})
+    table.remove(2)
+    assert rows(table, "v1") == {**dict.fromkeys(range(100), 0), 1: 1}
+    assert rows(table)[1] == 2 and 2 not in rows(table)
+
+
+def test_a_tag_outlives_every_change_of_the_table(grid, table):
+    before = rows(table)
+    version = table.tag("v1")
+    table.put_all((i, {"X": i}) for i in range(0, 100, 3))
+    table.compact()
+    assert rows(table, "v1") == rows(table, version) == before
+    table.truncate()
+    grid.alter_table("T", drop=["X"], add={"Y": "DOUBLE"})
+    table.put(1, {"Y": 0.5})
+    table.compact()
+    assert rows(table, "v1") == before
+    assert table.to_arrow().to_pylist() == [{"ID": 1, "Y": 0.5}]
+    assert list(table.scan(["ID", "X"], partitions=range(512), snapshot="v1"))
+    assert grid.check() == []
+
+
+def test_a_tag_is_moved_only_where_that_is_asked_for(table):
+    first = table.tag("best")
+    assert table.tag("best") == first, "nothing has changed since"
+    table.put(1, {"X": 1})
+    with pytest.raises(UsageError, match=f"table T has a tag best already, of version {first}; .*replace=True"):
+        table.tag("best")
+    assert table.tags() == {"best": first}
+    second = table.tag("best", replace=True)
+    assert second > first and table.tags() == {"best": second} and rows(table, "best")[1] == 1
+    with pytest.raises(SnapshotNotFound):
+        rows(table, first)
+
+
+def test_a_version_goes_with_its_last_tag(table):
+    version = table.tag("a")
+    assert table.tag("b") == version and table.tags() == {"a": version, "b": version}
+    table.truncate()
+    assert table.stats()["kept_versions"] == 1 and table.stats()["kept_bytes"] > 800
+    table.untag("a")
+    assert len(rows(table, "b")) == 100
+    table.untag("b")
+    assert table.tags() == {} and table.stats()["kept_versions"] == table.stats()["kept_bytes"] == 0
+    for gone in ("a", "b", version):
+        with pytest.raises(SnapshotNotFound):
+            table.to_arrow(snapshot=gone)
+
+
+@pytest.mark.parametrize("name", ["", "12", "x" * 256, 7, None])
+def test_impossible_tags_are_refused(table, name):
+    with pytest.raises(UsageError, match="cannot be a tag"):
+        table.tag(name)
+    assert table.tags() == {}
+
+
+def test_what_is_not_there_is_said_with_what_is(table):
+    with pytest.raises(SnapshotNotFound, match="table T has no tag v9; there are none yet"):
+        table.untag("v9")
+    version = table.tag("v1")
+    table.put(1, {"X": 1})
+    table.flush()
+    there = rf"its tags are v1 \(version {version}\), the past versions that are kept {version}, the current one is \d+"
+    with pytest.raises(SnapshotNotFound, match=f"table T has no tag V1; {there}"):
+        table.scan(snapshot="V1")
+    for number in (version - 1, 10**6, -1, 0, True, 1.5):
+        with pytest.raises(SnapshotNotFound, match=f"table T has no version {number!r} that is kept; {there}"):
+            table.snapshot_version(number)
+    with pytest.raises(SnapshotNotFound, match="did you mean v1"):
+        table.untag("V1")
+    with pytest.raises(KeyError):
+        table.untag("V1")
+
+
+def test_the_last_versions_are_kept_by_number(grid):
+    table = grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID", keep_versions=2)
+    made = {}
+    for i in range(6):
+        table.load([{"ID": i, "X": i}])
+        made[table.version()] = i + 1
+        current = table.version()
+        assert table.versions() == [v for v in range(1, current + 1) if current - v <= 2]
+        for version in table.versions():
+            assert len(rows(table, version)) == made.get(version, 0)
+            assert table.snapshot_version(np.int64(version)) == version
+    with pytest.raises(SnapshotNotFound):
+        rows(table, current - 3)
+    table.keep_versions(1)
+    assert table.versions() == [current - 1, current]
+    tagged = table.tag("v1")
+    table.keep_versions(0)
+    assert tagged == current and table.versions() == [current]
+    table.truncate()
+    assert table.versions() == [current, current + 1] and len(rows(table, current)) == 6
+
+
+@pytest.mark.parametrize("count", [-1, True, 1.0, "2", None, 1 << 31])
+def test_impossible_numbers_of_versions_are_refused(grid, table, count):
+    with pytest.raises(UsageError, match="keep_versions is a number"):
+        table.keep_versions(count)
+    with pytest.raises(UsageError, match="keep_versions is a number"):
+        grid.create_table("U", {"ID": "LONG"}, key="ID", keep_versions=count)
+    assert grid.tables() == ["T"]
+
+
+def test_a_table_made_anew_has_no_tags(grid, table):
+    table.tag("v1")
+    grid.drop_table("T")
+    for what in (table.tags, table.versions, lambda: table.tag("v2"), lambda: table.untag("v1")):
+        with pytest.raises(gridflow.TableNotFound):
+            what()
+    with pytest.raises(gridflow.TableNotFound):
+        table.to_arrow(snapshot="v1")
+    fresh = grid.create_table("T", {"ID": "LONG"}, key="ID")
+    assert fresh.tags() == {}
+
+
+def test_a_reader_sees_tags_and_cannot_set_them(grid, table):
+    table.tag("v1")
+    with open_reader(grid.home) as other:
+        seen = other.table("T")
+        table.tag("v2")
+        table.truncate()
+        assert seen.tags() == table.tags() and seen.versions() == table.versions()
+        assert len(rows(seen, "v1")) == 100 and rows(seen) == {}
+        for change in (lambda: seen.tag("v3"), lambda: seen.untag("v1"), lambda: seen.keep_versions(2)):
+            with pytest.raises(gridflow.GridAccessError):
+                change()
+        table.untag("v1")
+        table.untag("v2")
+        with pytest.raises(SnapshotNotFound):
+            seen.to_arrow(snapshot="v1")
+
+
+def test_versions_are_shown_in_sql(grid, table):
+    version = table.tag("b")
+    table.tag("a")
+    table.truncate()
+    shown = grid.sql("SELECT * FROM SYS.TABLE_VERSIONS ORDER BY VERSION").fetchall()
+    size = table.stats()["kept_bytes"]
+    assert shown == [
+        ("PUBLIC", "T", version, False, "a, b", 100, 1, size),
+        ("PUBLIC", "T", version + 1, True, None, 0, 0, 0),
+    ]
+    assert grid.sql("SELECT BYTES, KEPT_VERSIONS, KEPT_BYTES FROM SYS.TABLES").fetchall() == [(0, 1, size)]
+    stored = "SELECT \"VALUE\" FROM SYS.METRICS WHERE NAME = 'io.datastorage.StorageSize'"
+    assert grid.sql(stored).fetchall() == [(size,)]
+
+
+def test_options_are_apart_from_versions(grid):
+    table = grid.create_table("T", {"ID": "LONG"}, key="ID", options={"mine": 1}, keep_versions=3)
+    version = table.tag("v1")
+    assert grid.table("T").options == {"mine": 1}
+    with pytest.raises(UsageError, match=r"SYS.VERSIONS cannot be an option"):
+        grid.create_table("U", {"ID": "LONG"}, key="ID", options={"SYS.VERSIONS": {}})
+    grid.sql("ALTER TABLE T ADD COLUMN X INT DEFAULT 7")
+    assert table.tags() == {"v1": version} and "SYS.VERSIONS" not in grid.table("T").options
