@@ -15,7 +15,7 @@ from tensorflow.python.framework import random_seed
 from ..errors import UsageError
 from ..sql.selection import Condition
 from ..table import Table, partition_ranges
-from . import iterator, ops, selection, specs, stages
+from . import description, iterator, ops, selection, specs, stages
 from .source import flush, resolve
 from .stages import Kind
 
@@ -94,6 +94,10 @@ class Dataset(tf.data.Dataset):
             rules (``tf.random.set_seed``), or at random.
         as_supervised: (features, label): elements are pairs of these columns instead of dicts of key and value. A list
             of names in place of a name becomes a dict of them. Key columns may be among them.
+        follow: whether to go on, at the end of the version that was the newest, with rows that are written or changed
+            later, as they are committed. Rows that are removed are not told of.
+        timeout: the seconds without such a row after which a dataset that follows ends; None for never. ``stop`` ends
+            it, too.
         batch_size: rows in an element; None for single rows without a batch dimension.
         drop_remainder: whether to leave out a last batch that is not full, so that shapes are static.
         nulls: "error", "mask", or values for the nulls of some columns, by name or path; see above.
@@ -134,6 +138,8 @@ class Dataset(tf.data.Dataset):
         as_supervised: tuple[Any, Any] | None = None,
         batch_size: int | None = None,
         drop_remainder: bool = False,
+        follow: bool = False,
+        timeout: float | None = None,
         nulls: str | Mapping[str, Any] = "error",
     ):
         if batch_size is not None and operator.index(batch_size) < 1:
@@ -141,6 +147,10 @@ class Dataset(tf.data.Dataset):
         if drop_remainder and batch_size is None:
             raise UsageError("drop_remainder needs a batch_size")
         condition = _condition(where, order_by, weights, balance)
+        if follow and (shuffle or snapshot is not None or (condition and (condition.order_by or condition.weights))):
+            raise UsageError("follow goes on with rows as they come: leave snapshot, shuffle, order_by and weights out")
+        if timeout is not None and (not follow or timeout <= 0):
+            raise UsageError(f"timeout {timeout!r}: it is how many seconds a dataset that follows waits, above 0")
         self._source = resolve(table, grid, home, condition, snapshot)
         source = self._source
         if as_supervised is None:
@@ -150,6 +160,7 @@ class Dataset(tf.data.Dataset):
         else:
             self._leaves = specs.supervised(source.schema, as_supervised, source.name, nulls)
         self._inputs_of_op = {
+            "instance": secrets.randbits(62),
             "directory": source.directory,
             "default_grid": isinstance(table, str) and grid is None and home is None,
             "table_id": source.table_id,
@@ -157,6 +168,7 @@ class Dataset(tf.data.Dataset):
             "version": source.version,
             "columns": [leaf.path for leaf in tf.nest.flatten(self._leaves)],
             "partitions": _pairs(partitions, source.partitions, source.name),
+            "follow_ms": 0 if not follow else -1 if timeout is None else max(1, round(timeout * 1000)),
             "selection": "" if condition is None else selection.to_text(condition),
         }
         calls: stages.Stages = ()
@@ -180,7 +192,7 @@ class Dataset(tf.data.Dataset):
             **self._inputs_of_op,
             "stages": tf.constant([number for stage in calls for number in stage], tf.int64),
             "seeds": seeds,
-            "instance": secrets.randbits(62),
+            "instance": self._inputs_of_op["instance"] if self._follows else secrets.randbits(62),
         }
         self._untuned: iterator.Untuned | None = None  # made when it is first needed
         tf.data.Dataset.__init__(self, self._variant())  # not super(), which in a subclass may be TensorFlow 1's
@@ -191,11 +203,15 @@ class Dataset(tf.data.Dataset):
     def _push(self, kind: Kind, first: Any, second: Any = 0, *, seed: Any = None, name: Any = None) -> Dataset | None:
         """This dataset with one more call that the op does itself; None if it cannot."""
         calls = stages.push(self._stages, kind, first, second)
-        if calls is None:
+        if calls is None or (self._follows and kind is not Kind.BATCH):
             return None
         made = copy.copy(self)
         made._begin(calls, _seeds(seed) if kind is Kind.SHUFFLE else self._seeds, name)
         return made
+
+    @property
+    def _follows(self) -> bool:
+        return self._inputs_of_op["follow_ms"] != 0
 
     @property
     def _repeats(self) -> bool:
@@ -264,6 +280,48 @@ class Dataset(tf.data.Dataset):
     def element_spec(self) -> dict[str, Any]:
         """The structure, dtypes and shapes of an element."""
         return self._spec
+
+    def stop(self) -> None:
+        """End the iterators of a dataset that follows its table, in this process, at the end of what they have.
+
+        >>> import gridflow, tempfile
+        >>> with gridflow.connect(tempfile.mkdtemp()) as grid:
+        ...     events = grid.create_table("EVENTS", {"ID": "LONG"}, key="ID")
+        ...     events.put_all((i, {}) for i in range(3))
+        ...     rows = gridflow.Dataset("EVENTS", grid=grid, follow=True)
+        ...     for number, row in enumerate(rows):
+        ...         if number == 2:
+        ...             rows.stop()
+        ...     number
+        2
+        """
+        ops.stop(self._inputs_of_op["instance"])
+
+    def counters(self) -> dict[str, int]:
+        """How much of what was read in this process was handed out where it lies, and how much was copied.
+
+        Returns:
+            ``views``, tensors of which no byte was copied, and their ``viewed_bytes``; ``copies``, the others, and the
+            ``copied_bytes``. Numbers only grow.
+        """
+        names = ("views", "viewed_bytes", "copies", "copied_bytes")
+        return dict(zip(names, ops.counters(self._inputs_of_op["instance"]), strict=True))
+
+    def describe(self) -> str:
+        """What is read and how, as text: the version, its rows and bytes, each component, and what was copied so far.
+
+        >>> import gridflow, tempfile
+        >>> with gridflow.connect(tempfile.mkdtemp()) as grid:
+        ...     points = grid.create_table("POINTS", {"ID": "LONG", "XY": "FLOAT32[2]"}, key="ID")
+        ...     points.put_all((i, {"XY": [i, i]}) for i in range(3))
+        ...     print(gridflow.Dataset("POINTS", grid=grid).batch(2).describe())
+        POINTS, version 2: 3 rows in 1 segment, 584 bytes
+        2 elements: batch(2)
+        key     int64[]: a view where the values lie together and begin at a multiple of 64 bytes, else one copy
+        val.XY  float32[2]: a view where the values lie together and begin at a multiple of 64 bytes, else one copy
+        so far 0 views of 0 bytes and 0 copies of 0 bytes
+        """
+        return description.describe(self._source, self._inputs_of_op["selection"], self._stages, self._leaves, self)
 
     def cardinality(self, name: str | None = None) -> tf.Tensor:
         """How many elements an iterator made now would have. A dataset derived from this one keeps its first answer."""

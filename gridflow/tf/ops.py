@@ -53,6 +53,32 @@ def load(path: Path = LIBRARY) -> ModuleType:
         raise GridEnvironmentError(f"TensorFlow {tf.__version__} cannot load {path}: {error}") from error
 
 
+def stop(instance: int) -> None:
+    """End the iterators of a dataset that follow its table, in this process."""
+    _library().gridflow_ops_stop(instance)
+
+
+def counters(instance: int) -> tuple[int, int, int, int]:
+    """Of a dataset in this process: tensors that were views, their bytes, tensors that were copied, their bytes."""
+    numbers = (ctypes.c_int64 * 4)()
+    _library().gridflow_ops_counters(instance, numbers)
+    return tuple(numbers)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    load()
+    library = ctypes.CDLL(str(LIBRARY))  # it is loaded already: this is the same one
+    for function, *arguments in (
+        (library.gridflow_ops_set_python, _REFRESH, _SELECT),
+        (library.gridflow_ops_selected, *[ctypes.c_void_p] * 3, ctypes.c_int64),
+        (library.gridflow_ops_stop, ctypes.c_int64),
+        (library.gridflow_ops_counters, ctypes.c_int64, ctypes.POINTER(ctypes.c_int64)),
+    ):
+        function.argtypes, function.restype = arguments, None
+    return library
+
+
 def set_python(
     refresh: Callable[[str, str], tuple[int, str]] | None,
     select: Callable[[str, str, int, str, list[int]], tuple[int, str, Any, Any]] | None,
@@ -64,12 +90,7 @@ def set_python(
     returns, no thread is in the functions that were set before.
     """
     global _in_use
-    load()
-    library = ctypes.CDLL(str(LIBRARY))  # it is loaded already: this is the same one
-    library.gridflow_ops_set_python.argtypes = [_REFRESH, _SELECT]
-    library.gridflow_ops_set_python.restype = None
-    library.gridflow_ops_selected.argtypes = [*[ctypes.c_void_p] * 3, ctypes.c_int64]
-    library.gridflow_ops_selected.restype = None
+    library = _library()
 
     def say(text: str, message: int, room: int) -> None:
         data = text.encode()[: room - 1] + b"\0"

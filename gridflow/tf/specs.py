@@ -142,7 +142,7 @@ def supervised(schema: Schema, wanted: Any, table: str = "", nulls: Any = "error
 
     >>> schema = Schema.of({"ID": "LONG", "PIXELS": "UINT8[28,28]", "LABEL": "INT"}, key="ID")
     >>> [leaf.type.text() for leaf in supervised(schema, ("PIXELS", "LABEL"))]
-    ['UINT8[28,28]', 'INT']
+    ['UINT8[28,28]', 'INT32']
     """
     if not isinstance(wanted, (tuple, list)) or len(wanted) != 2:
         raise UsageError(f"as_supervised is a pair, (features, label), not {wanted!r}")

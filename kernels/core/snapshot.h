@@ -21,8 +21,8 @@ struct SegmentRef {
 };
 
 // A segment's columns in the order of a schema of its table. Where the segment is older than the column: its value for
-// older rows, which does not lie in the segment's mapping, or missing(). The views point into both. kCorrupt: the segment
-// has a column of another type under that id, or lacks one that must have a value.
+// older rows, which does not lie in the segment's mapping, or missing(). The views point into both. kCorrupt: the
+// segment has a column of another type under that id, or lacks one that must have a value.
 Status ColumnsAs(const Segment& segment, const Schema& schema, std::vector<ColumnView>* out);
 
 // A manifest with all its segments and bitmaps open. Immutable; any thread may read it; it stays readable when the

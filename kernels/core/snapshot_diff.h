@@ -17,13 +17,13 @@ struct RowRange {
   int64_t end;  // exclusive
 };
 
-// The rows of `newer` that are new or changed since `older`, an earlier version of the same table that the caller holds,
-// in the order in which they lie.
+// The rows of `newer` that are new or changed since `older`, an earlier version of the same table that the caller
+// holds, in the order in which they lie.
 //
 // Every row is given whose key `older` does not have, or has with another value: values are compared as `newer` reads
-// them, so a column that is new has in older rows what the schema says (`fill`), and one that was dropped does not count.
-// A row that somebody has written again as it was may be given or not; any other that is the same is not, wherever
-// flushes and merges have moved it. What was removed is not told.
+// them, so a column that is new has in older rows what the schema says (`fill`), and one that was dropped does not
+// count. A row that somebody has written again as it was may be given or not; any other that is the same is not,
+// wherever flushes and merges have moved it. What was removed is not told.
 //
 // It costs nothing but a look at the lists of segments where only rows came. Where segments went (a merge, or all of
 // their rows were replaced), each new row is looked up in those by its hash, both sides being sorted by it, and rows of

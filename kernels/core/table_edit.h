@@ -22,8 +22,8 @@ enum class LoadMode { kReplace, kInsert };
 // one place at a time.
 class TableEdit {
  public:
-  // New files go to `folder`, the table's own for an edit that is to be committed. `kept`, if it is not null, says which
-  // versions and files outlive Commit().
+  // New files go to `folder`, the table's own for an edit that is to be committed. `kept`, if it is not null, says
+  // which versions and files outlive Commit().
   TableEdit(std::string folder, std::shared_ptr<const TableSnapshot> base, bool durable, int threads,
             KeptVersions* kept = nullptr);
   ~TableEdit();

@@ -85,23 +85,6 @@ void Component::Bind(const std::vector<size_t>& way, const TableSnapshot& snapsh
   }
 }
 
-const char* Component::how() const {
-  if (leaf_.nulls == Nulls::kRowValid || leaf_.nulls == Nulls::kItemValid) return "made of the column's nulls";
-  switch (format_.form) {
-    case Form::kFixed:
-      return "a view where the values lie together and begin at a multiple of 64 bytes, else one copy";
-    case Form::kBool:
-      return "a copy: bits become bytes";
-    case Form::kString:
-      return "shared views, but copies of up to 22 bytes";
-    case Form::kUuid:
-      return "a copy: a string holds 16 bytes itself";
-    case Form::kDecimal:
-      return "a copy: numbers become text";
-  }
-  return "";
-}
-
 tensorflow::PartialTensorShape Component::shape(bool batch) const {
   if (Ragged(batch)) return tensorflow::PartialTensorShape({});
   tensorflow::PartialTensorShape shape({});

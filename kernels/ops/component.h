@@ -34,8 +34,6 @@ class Component {
                            Counters* counters, std::unique_ptr<Component>* out);
 
   const std::string& name() const { return leaf_.name; }
-  // Whether the values are views or are copied, and why, whatever rows are read.
-  const char* how() const;
   // What Batch(), or else Row(), gives. A ragged tensor is a scalar variant.
   tensorflow::DataType dtype(bool batch) const { return Ragged(batch) ? tensorflow::DT_VARIANT : format_.dtype; }
   tensorflow::PartialTensorShape shape(bool batch) const;

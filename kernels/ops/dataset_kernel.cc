@@ -9,8 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "ops/element_stream.h"
-#include "ops/python.h"
 #include "tensorflow/core/data/global_shuffle_utils.h"
+#include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/dataset.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/public/version.h"
@@ -34,6 +34,7 @@ __attribute__((used)) const char kBuiltFor[] = "gridflow ops built for TensorFlo
     TF_GRAPH_DEF_VERSION) ".";
 
 constexpr char kVersionKey[] = "version";
+constexpr char kSinceKey[] = "since";
 constexpr char kSeedKey[] = "seed";
 constexpr char kEpochKey[] = "epoch";
 constexpr char kRoundKey[] = "round";
@@ -55,7 +56,9 @@ class GridflowDataset : public data::DatasetBase {
         options_(std::move(options)),
         numbers_(std::move(numbers)),
         kept_(KeptSnapshot::Of(options_.directory, options_.table_id)),
-        instance_(std::move(instance)) {}
+        instance_(std::move(instance)) {
+    options_.counters = &instance_->counters;
+  }
 
   const tensorflow::DataTypeVector& output_dtypes() const override { return options_.dtypes; }
   const std::vector<PartialTensorShape>& output_shapes() const override { return options_.shapes; }
@@ -67,7 +70,7 @@ class GridflowDataset : public data::DatasetBase {
   int64_t CardinalityInternal(data::CardinalityOptions) const override {
     const Stages& stages = options_.stages;
     std::unique_ptr<Pass> pass;
-    if (!MakePass(&pass).ok()) return data::kUnknownCardinality;
+    if (options_.follow_ms != 0 || !MakePass(&pass).ok()) return data::kUnknownCardinality;
     if (stages.epochs == 1) return pass->elements();
     if (stages.epochs < 0) return pass->elements() > 0 ? data::kInfiniteCardinality : 0;
     if (!stages.repeats_rows) return stages.epochs * pass->elements();
@@ -77,7 +80,8 @@ class GridflowDataset : public data::DatasetBase {
 
   absl::Status RandomIndexingCompatible() const override {
     const Stages& stages = options_.stages;
-    if (stages.epochs != 1) return absl::FailedPreconditionError(absl::StrCat(DebugString(), " repeats itself"));
+    if (stages.epochs != 1 || options_.follow_ms != 0)
+      return absl::FailedPreconditionError(absl::StrCat(DebugString(), " has no last element"));
     // Which element has an index would depend on a seed, which a checkpoint of a global shuffle does not hold.
     if (stages.Find(kShuffle) != nullptr || stages.Find(kSample) != nullptr)
       return absl::FailedPreconditionError(absl::StrCat(DebugString(), " is in random order already"));
@@ -115,7 +119,7 @@ class GridflowDataset : public data::DatasetBase {
   absl::Status AsGraphDefInternal(data::SerializationContext*, DatasetGraphDefBuilder* b,
                                   tensorflow::Node** node) const override {
     tensorflow::Node *directory, *table_id, *table, *version, *columns, *partitions, *selection, *stages, *seeds,
-        *instance;
+        *instance, *follow_ms;
     TF_RETURN_IF_ERROR(b->AddScalar<tensorflow::tstring>(options_.directory, &directory));
     TF_RETURN_IF_ERROR(b->AddScalar(options_.table_id, &table_id));
     TF_RETURN_IF_ERROR(b->AddScalar<tensorflow::tstring>(options_.table, &table));
@@ -126,10 +130,11 @@ class GridflowDataset : public data::DatasetBase {
     TF_RETURN_IF_ERROR(b->AddVector(numbers_.stages, &stages));
     TF_RETURN_IF_ERROR(b->AddVector(numbers_.seeds, &seeds));
     TF_RETURN_IF_ERROR(b->AddScalar(instance_->number, &instance));
+    TF_RETURN_IF_ERROR(b->AddScalar(options_.follow_ms, &follow_ms));
     tensorflow::AttrValue default_grid;
     b->BuildAttrValue(options_.default_grid, &default_grid);
     return b->AddDataset(
-        this, {directory, table_id, table, version, columns, partitions, selection, stages, seeds, instance},
+        this, {directory, table_id, table, version, columns, partitions, selection, stages, seeds, instance, follow_ms},
         {{"default_grid", default_grid}}, node);
   }
 
@@ -139,12 +144,12 @@ class GridflowDataset : public data::DatasetBase {
   // A pass over the version that is current now.
   absl::Status MakePass(std::unique_ptr<Pass>* out) const {
     std::shared_ptr<const TableReader> reader;
-    TF_RETURN_IF_ERROR(TableReader::Open(options_, options_.version, kept_.get(), &reader));
+    TF_RETURN_IF_ERROR(TableReader::Open(options_, options_.version, kept_.get(), nullptr, &reader));
     *out = std::make_unique<Pass>(std::move(reader), options_.stages, RandomAt(instance_->seed.load(), 0));
     return absl::OkStatus();
   }
 
-  const ReaderOptions options_;
+  ReaderOptions options_;  // not changed after the constructor
   const Numbers numbers_;
   const std::shared_ptr<KeptSnapshot> kept_;
   const std::shared_ptr<Instance> instance_;
@@ -171,13 +176,31 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
  protected:
   absl::Status GetNextInternal(data::IteratorContext* ctx, std::vector<Tensor>* out, bool* end) override {
     if (ctx->index_mapper() != nullptr) return shuffled_.GetNext(ctx, out, end);
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (!stream_.begun()) TF_RETURN_IF_ERROR(stream_.Start());
-    return stream_.Next(WorkersOf(data::AnyContext(ctx)), out, end);
+    while (true) {
+      News news;
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (!stream_.begun()) TF_RETURN_IF_ERROR(stream_.Start());
+        bool wait;
+        TF_RETURN_IF_ERROR(stream_.Next(WorkersOf(data::AnyContext(ctx)), out, end, &wait));
+        if (!wait) return absl::OkStatus();
+        news = stream_.news();
+      }
+      // Without the mutex, so that a checkpoint can be saved meanwhile.
+      const auto cancelled = [&] {
+        return dataset()->instance_->stopped.load() ||
+               (ctx->cancellation_manager() != nullptr && ctx->cancellation_manager()->IsCancelled());
+      };
+      if (news.Wait(cancelled)) continue;
+      if (ctx->cancellation_manager() != nullptr && ctx->cancellation_manager()->IsCancelled())
+        return absl::CancelledError(absl::StrCat(dataset()->DebugString(), " was waiting for rows"));
+      std::lock_guard<std::mutex> lock(mutex_);
+      stream_.Finish();
+    }
   }
 
   absl::Status SkipInternal(data::IteratorContext* ctx, int count, bool* end, int* skipped) override {
-    if (ctx->index_mapper() != nullptr || dataset()->options_.stages.epochs != 1)
+    if (ctx->index_mapper() != nullptr || dataset()->options_.stages.epochs != 1 || dataset()->options_.follow_ms != 0)
       return data::DatasetIterator<GridflowDataset>::SkipInternal(ctx, count, end, skipped);
     std::lock_guard<std::mutex> lock(mutex_);
     if (!stream_.begun()) TF_RETURN_IF_ERROR(stream_.Start());
@@ -202,6 +225,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
     const ElementStream::State state = stream_.state();
     const auto write = [&](const char* key, int64_t value) { return writer->WriteScalar(prefix(), key, value); };
     TF_RETURN_IF_ERROR(write(kVersionKey, static_cast<int64_t>(state.version)));
+    TF_RETURN_IF_ERROR(write(kSinceKey, static_cast<int64_t>(state.since)));
     TF_RETURN_IF_ERROR(write(kSeedKey, static_cast<int64_t>(state.seed)));
     TF_RETURN_IF_ERROR(write(kEpochKey, state.epoch));
     TF_RETURN_IF_ERROR(write(kRoundKey, state.round));
@@ -211,17 +235,19 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
   absl::Status RestoreInternal(data::IteratorContext* ctx, data::IteratorStateReader* reader) override {
     if (!reader->Contains(prefix(), kVersionKey)) return absl::OkStatus();
     ElementStream::State state;
-    int64_t version, seed;
+    int64_t version, since, seed;
     TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kVersionKey, &version));
     if (ctx->restored_element_count().has_value()) {
       TF_RETURN_IF_ERROR(dataset()->Pin(static_cast<uint64_t>(version)));
       return shuffled_.Restore(prefix(), ctx, reader);
     }
+    TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kSinceKey, &since));
     TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kSeedKey, &seed));
     TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kEpochKey, &state.epoch));
     TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kRoundKey, &state.round));
     TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kPlaceKey, &state.place));
     state.version = static_cast<uint64_t>(version);
+    state.since = static_cast<uint64_t>(since);
     state.seed = static_cast<uint64_t>(seed);
     std::lock_guard<std::mutex> lock(mutex_);
     return stream_.Restore(state);
@@ -263,16 +289,22 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
     OP_REQUIRES_OK(ctx, data::ParseVectorArgument(ctx, "stages", &numbers.stages));
     OP_REQUIRES_OK(ctx, data::ParseVectorArgument(ctx, "seeds", &numbers.seeds));
     OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "instance", &instance));
+    OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "follow_ms", &options.follow_ms));
     OP_REQUIRES_OK(ctx, Stages::Parse(numbers.stages, &options.stages));
     OP_REQUIRES(ctx, numbers.seeds.size() == 2, absl::InvalidArgumentError("seeds must be two numbers"));
     OP_REQUIRES(ctx, columns.size() == dtypes_.size() && columns.size() == shapes_.size(),
                 absl::InvalidArgumentError(absl::StrCat(columns.size(), " columns, but ", dtypes_.size(),
                                                         " output_types and ", shapes_.size(), " output_shapes")));
-    // Only ragged tensors are variants, and two of different epochs cannot be put together.
-    OP_REQUIRES(ctx,
-                !options.stages.repeats_rows || !options.stages.batched ||
-                    std::find(dtypes_.begin(), dtypes_.end(), tensorflow::DT_VARIANT) == dtypes_.end(),
+    // Only ragged tensors are variants, and two of different versions cannot be put together.
+    const bool ragged = std::find(dtypes_.begin(), dtypes_.end(), tensorflow::DT_VARIANT) != dtypes_.end();
+    OP_REQUIRES(ctx, !options.stages.repeats_rows || !options.stages.batched || !ragged,
                 absl::InvalidArgumentError("a batch of lists cannot go on in the next epoch: repeat after it"));
+    if (options.follow_ms != 0) {
+      const Stages& stages = options.stages;
+      OP_REQUIRES(ctx, stages.rows.empty() && stages.elements.empty() && stages.epochs == 1,
+                  absl::InvalidArgumentError("only batches may be called on a dataset that follows its table"));
+      options.stages.repeats_rows = !ragged;  // a batch fills up with what comes
+    }
     options.directory = directory;
     options.default_grid = default_grid_;
     options.table = table;

@@ -11,7 +11,7 @@ using tensorflow::shape_inference::ShapeHandle;
 
 absl::Status DatasetShape(InferenceContext* c) {
   ShapeHandle unused;
-  for (int scalar : {0, 1, 2, 3, 6, 9}) TF_RETURN_IF_ERROR(c->WithRank(c->input(scalar), 0, &unused));
+  for (int scalar : {0, 1, 2, 3, 6, 9, 10}) TF_RETURN_IF_ERROR(c->WithRank(c->input(scalar), 0, &unused));
   for (int vector : {4, 5, 7, 8}) TF_RETURN_IF_ERROR(c->WithRank(c->input(vector), 1, &unused));
   c->set_output(0, c->Scalar());
   return absl::OkStatus();
@@ -32,6 +32,7 @@ REGISTER_OP("GridflowDataset")
     .Input("stages: int64")
     .Input("seeds: int64")
     .Input("instance: int64")
+    .Input("follow_ms: int64")
     .Output("handle: variant")
     .Attr("output_types: list(type) >= 1")
     .Attr("output_shapes: list(shape) >= 1")
@@ -65,7 +66,9 @@ selection: which rows are read, in which order or with which weights: JSON that 
   reads; empty for all.
 stages: what was called on the dataset, three numbers each: see StageKind in row_order.h.
 seeds: two, of the shuffle and of weighted draws.
-instance: a number by which copies of this dataset in one process share the count of their epochs.
+instance: a number by which copies of this dataset in one process share the count of their epochs, and can be stopped.
+follow_ms: not 0 to go on with rows as they are written or changed, until none comes for so many milliseconds, or,
+  negative, until the iterator is stopped. Only batches may be called on such a dataset.
 output_types: of the components. Numbers, booleans and tensors have their own type, DATE is int32 days, TIME int64
   microseconds, TIMESTAMP int64 units since 1970; STRING and BINARY, UUID (16 bytes) and DECIMAL (its text) are strings.
   A LIST or MAP adds a dimension; with more than one dimension of varying size it is a variant that holds a ragged

@@ -65,10 +65,11 @@ int64_t Pass::Find(int64_t element, std::vector<Run>* runs) const {
   return count;
 }
 
-absl::Status ElementStream::Begin(int64_t epoch, uint64_t version) {
+absl::Status ElementStream::Begin(int64_t epoch, uint64_t version, std::shared_ptr<const TableSnapshot> since) {
   std::shared_ptr<const TableReader> reader;
-  TF_RETURN_IF_ERROR(TableReader::Open(options_, version, kept_, &reader));
+  TF_RETURN_IF_ERROR(TableReader::Open(options_, version, kept_, since.get(), &reader));
   epoch_ = epoch;
+  since_ = std::move(since);
   pass_ = std::make_unique<Pass>(std::move(reader), options_.stages,
                                  RandomAt(seed_, options_.stages.vary() ? static_cast<uint64_t>(epoch) : 0));
   empty_ = true;
@@ -76,13 +77,15 @@ absl::Status ElementStream::Begin(int64_t epoch, uint64_t version) {
 }
 
 absl::Status ElementStream::Start() {
+  if (options_.follow_ms != 0) TF_RETURN_IF_ERROR(news_.Look());
   TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
   seed_ = instance_->seed.load();
   return Begin(instance_->epoch.fetch_add(1), options_.version);
 }
 
-ElementStream::State ElementStream::state() const {
-  return {pass_->reader().version(), seed_, epoch_, round_, pass_->place()};
+ElementStream::State ElementStream::Here() const {
+  const uint64_t since = since_ == nullptr ? TableSnapshot::kCurrent : since_->manifest().version;
+  return {pass_->reader().version(), since, seed_, epoch_, round_, pass_->place()};
 }
 
 absl::Status ElementStream::Restore(const State& state) {
@@ -91,13 +94,17 @@ absl::Status ElementStream::Restore(const State& state) {
   // Who reads this dataset next goes on from here, too.
   instance_->seed.store(state.seed);
   instance_->epoch.store(state.epoch + 1);
-  TF_RETURN_IF_ERROR(Begin(state.epoch, state.version));
+  std::shared_ptr<const TableReader> since;
+  if (state.since != TableSnapshot::kCurrent)
+    TF_RETURN_IF_ERROR(TableReader::Open(options_, state.since, kept_, nullptr, &since));
+  TF_RETURN_IF_ERROR(Begin(state.epoch, state.version, since == nullptr ? nullptr : since->snapshot()));
   pass_->MoveTo(state.place);
   empty_ = false;
   return absl::OkStatus();
 }
 
-absl::Status ElementStream::NextPass(bool* end) {
+absl::Status ElementStream::NextPass(bool* end, bool* wait) {
+  if (options_.follow_ms != 0) return Follow(end, wait);
   // A table without rows gives nothing, however often it is read.
   *end = IsLast() || (empty_ && options_.stages.epochs < 0);
   if (*end) return absl::OkStatus();
@@ -106,27 +113,44 @@ absl::Status ElementStream::NextPass(bool* end) {
   return Begin(instance_->epoch.fetch_add(1), options_.version);
 }
 
-absl::Status ElementStream::Next(const Workers& workers, std::vector<Tensor>* out, bool* end) {
+absl::Status ElementStream::Follow(bool* end, bool* wait) {
+  *end = finished_ || instance_->stopped.load();
+  if (*end) return absl::OkStatus();
+  TF_RETURN_IF_ERROR(news_.Look());
+  TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
+  const std::shared_ptr<const TableSnapshot> read = pass_->reader().snapshot();
+  TF_RETURN_IF_ERROR(Begin(epoch_, TableSnapshot::kCurrent, read));
+  *wait = pass_->rows() == 0;
+  if (*wait) news_.Begin();
+  return absl::OkStatus();
+}
+
+absl::Status ElementStream::Next(const Workers& workers, std::vector<Tensor>* out, bool* end, bool* wait) {
   const Stages& stages = options_.stages;
+  *wait = false;
   *end = stages.epochs == 0;
   if (*end) return absl::OkStatus();
-  std::vector<std::vector<Tensor>> parts;  // of a batch that goes on in the next pass
-  int64_t missing = stages.batch_size;
-  while (missing > 0) {
-    const int64_t rows = pass_->Take(missing, &runs_);
-    missing -= rows;
-    empty_ = empty_ && rows == 0;
-    const bool whole = rows > 0 && (missing == 0 || !stages.repeats_rows);
-    if (whole && parts.empty()) return pass_->reader().Read(workers, runs_, rows, out);
+  if (parts_.empty()) missing_ = stages.batch_size;
+  while (missing_ > 0) {
+    const State before = Here();
+    const int64_t rows = pass_->Take(missing_, &runs_);
+    missing_ -= rows;
     if (rows > 0) {
-      parts.emplace_back();
-      TF_RETURN_IF_ERROR(pass_->reader().Read(workers, runs_, rows, &parts.back()));
+      empty_ = false;
+      news_.End();
+      if (parts_.empty() && (missing_ == 0 || !stages.repeats_rows)) return pass_->reader().Read(workers, runs_, rows, out);
+      if (parts_.empty()) before_parts_ = before;
+      parts_.emplace_back();
+      TF_RETURN_IF_ERROR(pass_->reader().Read(workers, runs_, rows, &parts_.back()));
     }
-    if (missing == 0) break;
-    TF_RETURN_IF_ERROR(NextPass(end));
+    if (missing_ == 0) break;
+    TF_RETURN_IF_ERROR(NextPass(end, wait));
+    if (*wait) return absl::OkStatus();
     if (*end) break;
   }
-  *end = parts.empty() || (missing > 0 && stages.drop_remainder);
+  const std::vector<std::vector<Tensor>> parts = std::move(parts_);
+  parts_.clear();
+  *end = parts.empty() || (missing_ > 0 && stages.drop_remainder);
   if (*end) return absl::OkStatus();
   for (size_t i = 0; i < parts[0].size(); ++i) {
     std::vector<Tensor> pieces;

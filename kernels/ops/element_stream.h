@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "ops/instance.h"
+#include "ops/news.h"
 #include "ops/row_order.h"
 #include "ops/table_reader.h"
 
@@ -53,39 +54,53 @@ class ElementStream {
   // Where a stream is: together with the dataset, all that it takes to go on elsewhere.
   struct State {
     uint64_t version = 0;  // of the table
+    uint64_t since = 0;    // only what is new since that version is read; TableSnapshot::kCurrent: all
     uint64_t seed = 0;
     int64_t epoch = 0;  // as Instance counts them
-    int64_t round = 0;  // passes before this one
+    int64_t round = 0;  // passes before this one, but for those that follow the table
     int64_t place = 0;  // in this pass
   };
 
   ElementStream(const ReaderOptions& options, KeptSnapshot* kept, Instance* instance)
-      : options_(options), kept_(kept), instance_(instance) {}
+      : options_(options), kept_(kept), instance_(instance), news_(options.directory, options.follow_ms) {}
 
   // Begins with the newest version. Call it or Restore() before anything else.
   absl::Status Start();
   bool begun() const { return pass_ != nullptr; }
-  State state() const;
+  // Before the next element, also where a part of it has been read.
+  State state() const { return parts_.empty() ? Here() : before_parts_; }
   // FailedPrecondition: the version is neither current nor kept.
   absl::Status Restore(const State& state);
 
-  // Appends the components of the next element to `out`; *end if there is none.
-  absl::Status Next(const Workers& workers, std::vector<tensorflow::Tensor>* out, bool* end);
-  // Passes over `count` elements, or as many as there are. Only of a dataset that is not repeated.
+  // Appends the components of the next element to `out`; *end if there is none. *wait: not yet, as a table that is
+  // followed has nothing new. Then call news().Wait(), without whatever lock guards this, and Next() again; or Finish()
+  // before it, if nothing is to be waited for any more.
+  absl::Status Next(const Workers& workers, std::vector<tensorflow::Tensor>* out, bool* end, bool* wait);
+  News news() const { return news_; }
+  void Finish() { finished_ = true; }
+  // Passes over `count` elements, or as many as there are. Only of a dataset of a single pass.
   int64_t Skip(int64_t count);
 
  private:
   bool IsLast() const { return options_.stages.epochs >= 0 && round_ + 1 >= options_.stages.epochs; }
-  absl::Status Begin(int64_t epoch, uint64_t version);
-  absl::Status NextPass(bool* end);
+  State Here() const;
+  absl::Status Begin(int64_t epoch, uint64_t version, std::shared_ptr<const TableSnapshot> since = nullptr);
+  absl::Status NextPass(bool* end, bool* wait);
+  absl::Status Follow(bool* end, bool* wait);
 
   const ReaderOptions& options_;
   KeptSnapshot* const kept_;
   Instance* const instance_;
   std::unique_ptr<Pass> pass_;
+  std::shared_ptr<const TableSnapshot> since_;  // null: the pass reads all
   uint64_t seed_ = 0;
   int64_t epoch_ = 0, round_ = 0;
   bool empty_ = true;  // the pass has given nothing yet
+  News news_;
+  bool finished_ = false;
+  std::vector<std::vector<tensorflow::Tensor>> parts_;  // of a batch that goes on in the next pass
+  State before_parts_;
+  int64_t missing_ = 0;    // rows of that batch
   std::vector<Run> runs_;  // scratch
 };
 

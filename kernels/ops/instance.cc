@@ -39,5 +39,26 @@ Instance::~Instance() {
   if (entry != All().end() && entry->second.expired()) All().erase(entry);
 }
 
+std::shared_ptr<Instance> Instance::Find(int64_t number) {
+  std::lock_guard<std::mutex> lock(RegistryMutex());
+  const auto entry = All().find(number);
+  return entry == All().end() ? nullptr : entry->second.lock();
+}
+
 }  // namespace ops
 }  // namespace gridflow
+
+void gridflow_ops_stop(int64_t instance) {
+  const auto found = gridflow::ops::Instance::Find(instance);
+  if (found != nullptr) found->stopped.store(true);
+}
+
+void gridflow_ops_counters(int64_t instance, int64_t* out) {
+  const auto found = gridflow::ops::Instance::Find(instance);
+  if (found == nullptr) return;
+  const gridflow::ops::Counters& counters = found->counters;
+  out[0] = counters.views.load();
+  out[1] = counters.viewed_bytes.load();
+  out[2] = counters.copies.load();
+  out[3] = counters.copied_bytes.load();
+}

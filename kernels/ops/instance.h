@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "ops/counters.h"
 #include "ops/environment.h"
 
 namespace gridflow {
@@ -18,10 +19,16 @@ struct Instance {
   // The one of that number; made with that seed if nobody holds it.
   static std::shared_ptr<Instance> Of(int64_t number, uint64_t seed);
 
+  // Null if nobody holds one of that number.
+  static std::shared_ptr<Instance> Find(int64_t number);
+
   const int64_t number;
   std::atomic<uint64_t> seed;
   // Of the next iterator, or of its next pass: each shuffles in an order of its own.
   std::atomic<int64_t> epoch{0};
+  // Whether iterators that follow the table are to end.
+  std::atomic<bool> stopped{false};
+  Counters counters;
 
   // Read once, so that a dataset stays what it is where a program changes its environment later.
   const absl::StatusOr<Environment> environment;
@@ -32,5 +39,14 @@ struct Instance {
 
 }  // namespace ops
 }  // namespace gridflow
+
+extern "C" {
+
+// Both do nothing if no dataset of that number is there.
+// Ends iterators that follow a table.
+__attribute__((visibility("default"))) void gridflow_ops_stop(int64_t instance);
+// Puts four numbers into `out`: tensors that were views, their bytes, tensors that were copied, their bytes.
+__attribute__((visibility("default"))) void gridflow_ops_counters(int64_t instance, int64_t* out);
+}
 
 #endif  // GRIDFLOW_OPS_INSTANCE_H_

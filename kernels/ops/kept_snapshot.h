@@ -30,8 +30,8 @@ class KeptSnapshot {
   KeptSnapshot(const KeptSnapshot&) = delete;
   KeptSnapshot& operator=(const KeptSnapshot&) = delete;
 
-  // Opens a version of the table, TableSnapshot::kCurrent or the number of one. Keeps it instead of the one kept before;
-  // on an error it keeps none. A past version and the current one do not take each other's place.
+  // Opens a version of the table, TableSnapshot::kCurrent or the number of one. Keeps it instead of the one kept
+  // before; on an error it keeps none. A past version and the current one do not take each other's place.
   Status Open(uint64_t version, std::shared_ptr<const TableSnapshot>* out);
 
  private:

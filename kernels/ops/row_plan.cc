@@ -54,6 +54,21 @@ Status RowPlan::Make(const TableSnapshot& snapshot, const std::vector<int64_t>& 
   return Status::Ok();
 }
 
+RowPlan RowPlan::Among(const TableSnapshot& snapshot, const std::vector<RowRange>& rows) const {
+  RowPlan plan;
+  size_t first = 0;  // both lie in the order of segments and rows
+  for (const Span& span : spans_) {
+    const auto before = [&](const RowRange& range) {
+      return range.segment < span.segment || (range.segment == span.segment && range.end <= span.begin);
+    };
+    while (first < rows.size() && before(rows[first])) ++first;
+    for (size_t i = first; i < rows.size() && rows[i].segment == span.segment; ++i)
+      plan.Add(snapshot.segments()[static_cast<size_t>(span.segment)], span.segment, std::max(span.begin, rows[i].begin),
+               std::min(span.begin + span.length, rows[i].end));
+  }
+  return plan;
+}
+
 void RowPlan::Add(const SegmentRef& ref, int segment, int64_t begin, int64_t end) {
   if (begin >= end) return;
   Span span;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/snapshot.h"
+#include "core/snapshot_diff.h"
 #include "core/status.h"
 
 namespace gridflow {
@@ -32,6 +33,8 @@ class RowPlan {
   // `ranges` are pairs of partitions, begin and end (exclusive), in any order; rows that several of them name are read
   // once. No ranges: all rows.
   static Status Make(const TableSnapshot& snapshot, const std::vector<int64_t>& ranges, RowPlan* out);
+  // The rows of the plan that are among `rows`, which lie in order and do not overlap.
+  RowPlan Among(const TableSnapshot& snapshot, const std::vector<RowRange>& rows) const;
 
   int64_t rows() const { return rows_; }
   // The cursor at that ordinal, or at the end.

@@ -43,9 +43,8 @@ absl::Status CheckComponent(const Component& component, const ReaderOptions& opt
 }  // namespace
 
 absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
-                               std::shared_ptr<const TableReader>* out) {
+                               const TableSnapshot* since, std::shared_ptr<const TableReader>* out) {
   std::shared_ptr<TableReader> reader(new TableReader);
-  reader->table_ = options.table;
   reader->batched_ = options.stages.batched;
   absl::Status selected;
   int tries = 0;
@@ -57,6 +56,7 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
                             reader->rows(), &reader->selection_);
   } while (absl::IsAborted(selected) && ++tries < kTries);
   TF_RETURN_IF_ERROR(selected);
+  if (since != nullptr) TF_RETURN_IF_ERROR(reader->KeepNewRows(*since));
   reader->components_.resize(options.columns.size());
   for (size_t i = 0; i < options.columns.size(); ++i) {
     TF_RETURN_IF_ERROR(Component::Make(options.columns[i], options.table, *reader->snapshot_, options.counters,
@@ -64,6 +64,28 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
     TF_RETURN_IF_ERROR(CheckComponent(*reader->components_[i], options, i));
   }
   *out = std::move(reader);
+  return absl::OkStatus();
+}
+
+absl::Status TableReader::KeepNewRows(const TableSnapshot& since) {
+  std::vector<RowRange> rows;
+  TF_RETURN_IF_ERROR(ToTf(NewRows(since, *snapshot_, &rows)));
+  if (selection_ == nullptr) {
+    plan_ = plan_.Among(*snapshot_, rows);
+    return absl::OkStatus();
+  }
+  auto selected = std::make_shared<Selection>();
+  for (const int64_t ordinal : selection_->ordinals) {
+    std::vector<Run> run;
+    plan_.Find({ordinal}, &run);
+    const auto after = std::upper_bound(rows.begin(), rows.end(), run[0], [](const Run& at, const RowRange& range) {
+      return std::make_pair(at.segment, at.begin) < std::make_pair(range.segment, range.begin);
+    });
+    if (after == rows.begin()) continue;
+    const RowRange& range = *(after - 1);
+    if (range.segment == run[0].segment && run[0].begin < range.end) selected->ordinals.push_back(ordinal);
+  }
+  selection_ = std::move(selected);
   return absl::OkStatus();
 }
 

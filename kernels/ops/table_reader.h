@@ -30,6 +30,7 @@ struct ReaderOptions {
   std::vector<int64_t> partitions;   // pairs of begin and end; none for all
   std::string selection;             // which rows, in SQL: see SelectRows(); empty: all
   Stages stages;
+  int64_t follow_ms = 0;  // not 0: go on with what is written later, until nothing comes for so long; negative: for ever
   Counters* counters = nullptr;  // counts what is read, unless it is null; must outlive the reader
   tensorflow::DataTypeVector dtypes;
   std::vector<tensorflow::PartialTensorShape> shapes;
@@ -41,10 +42,11 @@ class TableReader {
   // `kept` is the one of the table, `version` a number or TableSnapshot::kCurrent. NotFound: there is no such table, or
   // no such column. FailedPrecondition: the version is not kept. InvalidArgument: columns and dtypes do not fit each
   // other, or the selection makes no sense.
+  // `since`: only rows that are new or changed since an earlier version; null for all.
   static absl::Status Open(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
-                           std::shared_ptr<const TableReader>* out);
+                           const TableSnapshot* since, std::shared_ptr<const TableReader>* out);
 
-  const std::string& table() const { return table_; }
+  const std::shared_ptr<const TableSnapshot>& snapshot() const { return snapshot_; }
   uint64_t version() const { return snapshot_->manifest().version; }
   int64_t rows() const { return plan_.rows(); }
   const RowPlan& plan() const { return plan_; }
@@ -56,8 +58,9 @@ class TableReader {
 
  private:
   TableReader() = default;
+  // Takes out of the plan, or of the selection, what is not new or changed since that version.
+  absl::Status KeepNewRows(const TableSnapshot& since);
 
-  std::string table_;
   bool batched_;
   std::shared_ptr<const TableSnapshot> snapshot_;
   RowPlan plan_;

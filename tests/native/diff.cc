@@ -1,4 +1,5 @@
-// What a reader that follows a table is told: rows that are new or changed, whatever merges have moved; and when to look.
+// What a reader that follows a table is told: rows that are new or changed, whatever merges have moved; and when to
+// look.
 #include "core/snapshot_diff.h"
 
 #include <atomic>

@@ -72,9 +72,10 @@ struct Grid {
     CHECK(Contents(*version).empty());
   }
 
-  // Puts and removals, some of a key more than once; into `into` as well, if it is given, and the keys that were put into
-  // `put`.
-  std::unique_ptr<MemoryTable> Changes(Random* random, size_t count, Rows* into, std::set<std::string>* put = nullptr) {
+  // Puts and removals, some of a key more than once; into `into` as well, if it is given. `put`, if it is given, gets
+  // the keys that were put.
+  std::unique_ptr<MemoryTable> Changes(Random* random, size_t count, Rows* into,
+                                       std::set<std::string>* put = nullptr) {
     auto memory = std::make_unique<MemoryTable>();
     std::shared_ptr<LogFile> log;
     CHECK_OK(LogFile::Create(logs, lsn + 1, 0, false, &log));

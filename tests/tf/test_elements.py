@@ -233,3 +233,15 @@ def test_structure_is_flattened_as_tensorflow_does():
     schema = gridflow.Schema.of({"b": "INT32", "B": "INT32", "a": "STRUCT<y INT8, x INT16>"}, key="b")
     leaves = tf.nest.flatten(specs.structure(schema))
     assert [leaf.path.split("\x1f", 1)[1] for leaf in leaves] == ["b", "B", "a\x1fx", "a\x1fy"]
+
+
+def test_leaves_say_what_they_are_and_how_they_are_read():
+    kinds = {"ID": "LONG", "P": "UINT8[28,28]", "S": "STRING", "L": "LIST<MAP<UUID, BOOL>>", "D": "DECIMAL(5,2)"}
+    leaves = specs.structure(gridflow.Schema.of(kinds, key="ID"), nulls="mask")["val"]
+    view = "a view where the values lie together and begin at a multiple of 64 bytes, else one copy"
+    assert str(leaves["P"]) == f"uint8[28, 28]: {view}"
+    assert str(leaves["P_valid"]) == "bool[]: made of the column's nulls"
+    assert str(leaves["S"]) == "string[]: shared views, but copies of up to 22 bytes"
+    assert str(leaves["L"]["key"]) == "string[n, n]: a copy: a string holds 16 bytes itself"
+    assert str(leaves["L"]["value_items_valid"]) == "bool[n, n]: made of the column's nulls"
+    assert str(leaves["D"]) == "string[]: a copy: numbers become text"

@@ -179,6 +179,10 @@ def test_op_checks_its_inputs(grid, images):
         ({"seeds": [1]}, "two numbers"),
         ({"columns": []}, "0 columns, but 1 output_types"),
         ({"columns": ["nonsense"]}, "cannot read 'nonsense'"),
+        ({"columns": ["1 nonsense\x1fID"]}, r"cannot read '1 nonsense\\x1fID'"),
+        ({"columns": ["1 fill=0g\x1fID"]}, "cannot read"),
+        ({"columns": ["1 fill=0000\x1fID"]}, "malformed value of column ID"),
+        ({"columns": ["1 valid\x1fID"]}, "column ID of table IMAGES is now bool"),
         ({"partitions": [1]}, "pairs"),
         ({"partitions": [0, 2000]}, "no partitions 0 to 1999"),
         ({"partitions": [-5, 3]}, "no partitions -5 to 2"),
@@ -189,8 +193,9 @@ def test_op_checks_its_inputs(grid, images):
     for changed, message in wrong:
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             read(**changed)
-    with pytest.raises(tf.errors.NotFoundError, match="table IMAGES has no column GONE any more"):
-        read(columns=["999\x1fGONE"])
+    for gone in ("999\x1fGONE", "1\x1fGONE\x1fkey"):
+        with pytest.raises(tf.errors.NotFoundError, match="table IMAGES has no column GONE.* any more"):
+            read(columns=[gone])
 
 
 def test_library_that_is_missing_or_does_not_fit(tmp_path):

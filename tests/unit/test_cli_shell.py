@@ -296,7 +296,7 @@ def test_aliases_stand_for_their_tables(session):
 
 def test_system_views_complete_with_their_columns(session):
     assert completions(session, "SELECT * FROM SY") == ["SYS"]
-    assert completions(session, "SELECT * FROM SYS.TABLE") == ["TABLES", "TABLE_COLUMNS"]
+    assert completions(session, "SELECT * FROM SYS.TABLE") == ["TABLES", "TABLE_COLUMNS", "TABLE_VERSIONS"]
     assert completions(session, "SELECT * FROM SYS.USERS WHERE cre")[0] == "CREATED"
     assert completions(session, "SELECT * FROM sys.users u WHERE u.c") == ["CREATED", "CHANGED"]
     assert completions(session, "SELECT * FROM SYS.USERS WHERE USERS.n") == ["NAME"]

@@ -403,6 +403,9 @@ def test_what_a_node_offers_is_listed(raw):
         "truncate",
         "flush",
         "compact",
+        "tag",
+        "untag",
+        "keep_versions",
         "commit",
         "commit_transaction",
     }
