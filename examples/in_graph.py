@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import gridflow
-import gridflow.tf
+import gridflow.tf  # a worker makes no dataset itself, but has to know what one is
 
 v1 = tf.compat.v1
 ROWS, WORKERS, BATCH, EPOCHS = 1000, 2, 50, 5
@@ -25,7 +25,6 @@ ROWS, WORKERS, BATCH, EPOCHS = 1000, 2, 50, 5
 
 def serve() -> None:
     """A worker: it says where it listens, and takes parts of graphs for as long as it is there."""
-    gridflow.tf.register()  # it makes no dataset itself, but has to know what one is
     server = v1.train.Server.create_local_server()
     print(server.target.removeprefix("grpc://"), flush=True)
     server.join()

@@ -44,7 +44,7 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TOP = len(LAYERS) - 1
 # These import what they need, and only the top layer may import them: gridflow itself is `__init__`.
-UNRESTRICTED = {"__init__", "__main__", "testing"}
+UNRESTRICTED = {"__init__", "__main__", "compat", "testing"}
 
 TENSORFLOW_MODULE = re.compile(r"(tensorflow|keras|tf_keras|tensorflow_\w+)(\.|$)")
 MAY_IMPORT_TENSORFLOW = {"tf", "cli"}

@@ -1,14 +1,21 @@
 """TensorFlow's side of Gridflow: datasets over the mapped files of a grid. The only importer of TensorFlow.
 
-dataset.py   Dataset, a tf.data source
-iterator.py  its elements for a Python loop
-specs.py     a table's schema as the structure of a dataset's elements
-sharding.py  which part of a table one of several workers reads
-source.py    which grid and table is meant, and flushing it before an iterator reads it
-ops.py       loads the op library, kernels/ops
+dataset.py      Dataset, a tf.data source
+compat.py       IgniteDataset: the same for programs that were written for Apache Ignite
+stages.py       what is called on one that its op does itself: shuffle, batch and so on
+selection.py    which rows an SQL condition means, for the op
+iterator.py     its elements for a Python loop
+specs.py        a table's schema as the structure of a dataset's elements
+nulls.py        what becomes of nulls
+description.py  what a dataset reads and how, as text
+sharding.py     which part of a table one of several workers reads
+source.py       which grid and table is meant, and flushing it before an iterator reads it
+ops.py          loads the op library, kernels/ops
 """
 
 from .dataset import Dataset
-from .source import register
+from .source import install
 
-__all__ = ["Dataset", "register"]
+__all__ = ["Dataset"]
+
+install()  # so that a process can execute datasets that others have made

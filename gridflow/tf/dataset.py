@@ -78,7 +78,8 @@ class Dataset(tf.data.Dataset):
     Args:
         table: the name of a table, also as ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
         grid: the open grid that has the table.
-        home: the directory of the grid if no ``grid`` is given; None for the default one. It is read whoever owns it.
+        home: the directory of the grid if no ``grid`` is given; None for the default one, which in another process that
+            executes the dataset is the one that is ``$GRIDFLOW_HOME`` there. It is read whoever owns it.
         columns: names of the value columns to read; None for all. Keys are always read.
         partitions: only these: a number, a range, a slice, several numbers, or an integer tensor of them.
         snapshot: a version that is kept, by its tag (``Table.tag``) or its number; None for the newest.
@@ -182,6 +183,7 @@ class Dataset(tf.data.Dataset):
         self._inputs_of_op = {
             "instance": secrets.randbits(62),
             "directory": source.directory,
+            "default_grid": isinstance(table, str) and grid is None and home is None,
             "table_id": source.table_id,
             "table": source.name,
             "version": source.version,
@@ -216,7 +218,7 @@ class Dataset(tf.data.Dataset):
             "instance": self._inputs_of_op["instance"] if self._follows else secrets.randbits(62),
         }
         self._untuned: iterator.Untuned | None = None  # made when it is first needed
-        super().__init__(self._variant())
+        tf.data.Dataset.__init__(self, self._variant())  # not super(), which in a subclass may be TensorFlow 1's
 
     def _variant(self) -> tf.Tensor:
         made = ops.load().gridflow_dataset(**self._inputs_of_op, **self._common_args)

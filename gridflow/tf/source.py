@@ -78,7 +78,6 @@ def resolve(
             path = resolve_home(home) if isinstance(table, str) else Path(table.folder).parent.parent
             grid = owned_grid(path) or opened.enter_context(open_reader(path))
         found = grid.table(table) if isinstance(table, str) else table
-        register()
         source = _describe(found, snapshot)
         if condition is not None:
             selection.check(grid, found, condition)
@@ -122,8 +121,7 @@ def flush(directory: str, table: str) -> None:
 
 
 _connections: dict[str, Connection] = {}  # by real path of the grid
-_lock = threading.Lock()  # guards _connections and _installed
-_installed = False
+_lock = threading.Lock()  # guards _connections
 
 
 def _flush_remote(home: Path, table: str) -> None:
@@ -166,20 +164,12 @@ def _refresh(directory: str, table: str) -> tuple[int, str]:
     return 0, ""
 
 
-def register() -> None:
-    """Make the op known to TensorFlow in this process, and have Python do what it leaves to Python.
-
-    A process that makes datasets needs no call of it. One that is sent graphs of them does: a worker of tf.data
-    service, or a ``tf.distribute.Server``.
+def install() -> None:
+    """Load the op, and have it call what Python does for it; once in a process.
 
     Raises:
-        GridEnvironmentError: the op library is missing, or was built for another TensorFlow.
+        GridEnvironmentError: the op's library is missing, or was built for another TensorFlow.
     """
-    global _installed
-    with _lock:
-        if _installed:
-            return
-        ops.set_python(_refresh, selection.select)
-        # TensorFlow's threads may make iterators to the very end, when there is no interpreter to call any more.
-        atexit.register(ops.set_python, None, None)
-        _installed = True
+    ops.set_python(_refresh, selection.select)
+    # TensorFlow's threads may make iterators to the very end, when there is no interpreter to call any more.
+    atexit.register(ops.set_python, None, None)

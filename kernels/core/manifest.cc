@@ -193,6 +193,10 @@ Status Catalog::Write(const std::string& path, bool durable) const {
 const CatalogEntry* Catalog::Find(const std::string& name) const {
   for (const CatalogEntry& entry : tables)
     if (entry.name == name) return &entry;
+  // No text within the JSON can look like this: its quotes are escaped. Names that would need escapes are not found.
+  const std::string option = "\"cache_name\": \"" + name + "\"";
+  for (const CatalogEntry& entry : tables)
+    if (entry.options.find(option) != std::string::npos) return &entry;
   const size_t prefix = sizeof(kIgnitePrefix) - 1;
   if (name.compare(0, prefix, kIgnitePrefix) == 0)
     for (const CatalogEntry& entry : tables)

@@ -33,7 +33,7 @@ struct Manifest {
 struct CatalogEntry {
   uint32_t table_id = 0;
   std::string name;
-  std::string options;  // JSON text, opaque here
+  std::string options;  // JSON text as Python's json.dumps writes it
 };
 
 struct Catalog {
@@ -43,7 +43,8 @@ struct Catalog {
 
   static Status Read(const std::string& path, Catalog* out);
   Status Write(const std::string& path, bool durable) const;
-  // The table called `name`, or, for SQL_PUBLIC_<name> (Ignite's name for the cache of a table), that table.
+  // The table of that name, or the one whose options have it as cache_name, or for SQL_PUBLIC_<name>, Ignite's name for
+  // the cache of a table, that table.
   const CatalogEntry* Find(const std::string& name) const;
 };
 

@@ -53,13 +53,12 @@ class GridflowDataset : public data::DatasetBase {
     std::vector<int64_t> stages, seeds;
   };
 
-  GridflowDataset(OpKernelContext* ctx, ReaderOptions options, Numbers numbers, int64_t instance)
+  GridflowDataset(OpKernelContext* ctx, ReaderOptions options, Numbers numbers, std::shared_ptr<Instance> instance)
       : DatasetBase(data::DatasetContext(ctx)),
         options_(std::move(options)),
         numbers_(std::move(numbers)),
         kept_(KeptSnapshot::Of(options_.directory, options_.table_id)),
-        instance_(Instance::Of(instance, Mix64(static_cast<uint64_t>(numbers_.seeds[0])) ^
-                                             static_cast<uint64_t>(numbers_.seeds[1]))) {
+        instance_(std::move(instance)) {
     options_.counters = &instance_->counters;
   }
 
@@ -142,9 +141,11 @@ class GridflowDataset : public data::DatasetBase {
     TF_RETURN_IF_ERROR(b->AddVector(numbers_.seeds, &seeds));
     TF_RETURN_IF_ERROR(b->AddScalar(instance_->number, &instance));
     TF_RETURN_IF_ERROR(b->AddScalar(options_.follow_ms, &follow_ms));
+    tensorflow::AttrValue default_grid;
+    b->BuildAttrValue(options_.default_grid, &default_grid);
     return b->AddDataset(
         this, {directory, table_id, table, version, columns, partitions, selection, stages, seeds, instance, follow_ms},
-        node);
+        {{"default_grid", default_grid}}, node);
   }
 
  private:
@@ -289,6 +290,7 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
   explicit GridflowDatasetOp(OpKernelConstruction* ctx) : DatasetOpKernel(ctx) {
     OP_REQUIRES_OK(ctx, ctx->GetAttr("output_types", &dtypes_));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("output_shapes", &shapes_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("default_grid", &default_grid_));
   }
 
  protected:
@@ -325,18 +327,24 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
       options.stages.repeats_rows = !ragged;  // a batch fills up with what comes
     }
     options.directory = directory;
+    options.default_grid = default_grid_;
     options.table = table;
     options.version = static_cast<uint64_t>(version);
     options.selection = selection;
     options.columns.assign(columns.begin(), columns.end());
     options.dtypes = dtypes_;
     options.shapes = shapes_;
-    *output = new GridflowDataset(ctx, std::move(options), std::move(numbers), instance);
+    const uint64_t seed = Mix64(static_cast<uint64_t>(numbers.seeds[0])) ^ static_cast<uint64_t>(numbers.seeds[1]);
+    std::shared_ptr<Instance> shared = Instance::Of(instance, seed);
+    OP_REQUIRES_OK(ctx, shared->environment.status());
+    OP_REQUIRES_OK(ctx, shared->environment->Apply(&options));
+    *output = new GridflowDataset(ctx, std::move(options), std::move(numbers), std::move(shared));
   }
 
  private:
   tensorflow::DataTypeVector dtypes_;
   std::vector<PartialTensorShape> shapes_;
+  bool default_grid_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("GridflowDataset").Device(tensorflow::DEVICE_CPU), GridflowDatasetOp);

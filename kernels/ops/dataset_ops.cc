@@ -36,6 +36,7 @@ REGISTER_OP("GridflowDataset")
     .Output("handle: variant")
     .Attr("output_types: list(type) >= 1")
     .Attr("output_shapes: list(shape) >= 1")
+    .Attr("default_grid: bool = false")
     .Attr("metadata: string = ''")
     .SetDoNotOptimize()
     .SetShapeFn(DatasetShape)
@@ -49,6 +50,8 @@ that lie together and begin at a multiple of 64 bytes are a view of the mapping,
 
 An iterator's checkpoint is its position, the seed and the table's version; it can be restored while that version is
 current or kept.
+
+The environment of the process that executes the op has a say in what is read: see environment.h.
 
 directory: the grid's directory.
 table_id: the table's number in the grid's catalog.
@@ -70,4 +73,5 @@ output_types: of the components. Numbers, booleans and tensors have their own ty
   microseconds, TIMESTAMP int64 units since 1970; STRING and BINARY, UUID (16 bytes) and DECIMAL (its text) are strings.
   A LIST or MAP adds a dimension; with more than one dimension of varying size it is a variant that holds a ragged
   tensor.
+default_grid: whether `directory` is the default grid's, so that GRIDFLOW_HOME of another process may name another one.
 )doc");

@@ -1,5 +1,6 @@
 #include "ops/instance.h"
 
+#include <cstdlib>
 #include <map>
 #include <mutex>
 
@@ -19,6 +20,9 @@ Registry& All() {
 }
 
 }  // namespace
+
+Instance::Instance(int64_t number, uint64_t seed)
+    : number(number), seed(seed), environment(Environment::Read(&std::getenv)) {}
 
 std::shared_ptr<Instance> Instance::Of(int64_t number, uint64_t seed) {
   std::lock_guard<std::mutex> lock(RegistryMutex());

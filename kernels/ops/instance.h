@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/status/statusor.h"
 #include "ops/counters.h"
+#include "ops/environment.h"
 
 namespace gridflow {
 namespace ops {
@@ -28,7 +30,10 @@ struct Instance {
   std::atomic<bool> stopped{false};
   Counters counters;
 
-  Instance(int64_t number, uint64_t seed) : number(number), seed(seed) {}
+  // Read once, so that a dataset stays what it is where a program changes its environment later.
+  const absl::StatusOr<Environment> environment;
+
+  Instance(int64_t number, uint64_t seed);
   ~Instance();
 };
 

@@ -22,6 +22,7 @@ namespace ops {
 // What the op was asked for.
 struct ReaderOptions {
   std::string directory;  // of the grid
+  bool default_grid = false;  // whether that is only the default one of who made the dataset
   int64_t table_id = 0;
   std::string table;                 // its name, for messages
   uint64_t version = 0;              // a kept one; TableSnapshot::kCurrent

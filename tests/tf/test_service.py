@@ -23,7 +23,6 @@ import sys
 import tensorflow as tf
 import gridflow.tf
 
-gridflow.tf.register()
 worker = tf.data.experimental.service.WorkerServer(
     tf.data.experimental.service.WorkerConfig(dispatcher_address=sys.argv[1])
 )
