@@ -7,7 +7,8 @@
         grid.table("IMAGES").load({"ID": ids, "PIXELS": pixels, "LABEL": labels})
         dataset = gridflow.Dataset("IMAGES", batch_size=128)
 
-``connect`` is the way in. Importing gridflow does not import TensorFlow; using ``Dataset`` does.
+``connect`` is the way in. Importing gridflow does not import TensorFlow; using ``Dataset`` or
+``sample_from`` does.
 """
 
 from typing import Any
@@ -76,12 +77,13 @@ __all__ = [
     "TransactionConflictError",
     "UsageError",
     "connect",
+    "sample_from",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Dataset":
-        from .tf import Dataset
+    if name in ("Dataset", "sample_from"):
+        from . import tf
 
-        return Dataset
+        return getattr(tf, name)
     raise AttributeError(f"module 'gridflow' has no attribute {name!r}")

@@ -4,6 +4,7 @@ dataset.py      Dataset, a tf.data source
 compat.py       IgniteDataset: the same for programs that were written for Apache Ignite
 stages.py       what is called on one that its op does itself: shuffle, batch and so on
 selection.py    which rows an SQL condition means, for the op
+mixing.py       sample_from, rows of several datasets by ratio
 iterator.py     its elements for a Python loop
 specs.py        a table's schema as the structure of a dataset's elements
 nulls.py        what becomes of nulls
@@ -14,8 +15,9 @@ ops.py          loads the op library, kernels/ops
 """
 
 from .dataset import Dataset
+from .mixing import sample_from
 from .source import install
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "sample_from"]
 
 install()  # so that a process can execute datasets that others have made

@@ -17,6 +17,7 @@ DOCUMENTS = [
     "docs/architecture.md",
     "docs/ignite.md",
     "docs/administration.md",
+    "docs/dataset.md",
     "docs/shell.md",
     "examples/README.md",
     "gridflow/README.md",
@@ -56,7 +57,12 @@ def environment(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "document, printed", [("README.md", "(128, 28, 28) <dtype: 'int32'>"), ("docs/ignite.md", "1 b'WARM KITTY'")]
+    "document, printed",
+    [
+        ("README.md", "(128, 28, 28) <dtype: 'int32'>"),
+        ("docs/ignite.md", "1 b'WARM KITTY'"),
+        ("docs/dataset.md", "(64, 8, 8) (64,)\n100\n24\n100 90\nDIGITS, version "),
+    ],
 )
 def test_code_runs(document, printed, environment):
     """Python blocks run one after the other in one program, then the console blocks on what that left."""
