@@ -63,10 +63,10 @@ def main() -> None:
         bench.measure(group, {**contenders, GATHER: partial(gather, rows)}, unit="rows/s")
         compare_memory(bench, folder, count, list(buffered))
     share = bench.median(group, "per core", OURS) / bench.median(group, "per core", GATHER)
-    bench.target(f"{OURS}: rate per core used, of numpy's", share * 100, 60.0, "%")
+    bench.target("rate per core used, of numpy's", share * 100, 60.0, "%")
     for metric in ("delivered", "touched"):
         ratio = bench.median(group, metric, OURS) / bench.best(group, metric, list(buffered))
-        bench.target(f"{OURS}: {metric}, against shuffle(N).batch", ratio, 5.0, "x")
+        bench.target(f"{metric}, against shuffle(N).batch", ratio, 5.0, "x")
     bench.finish()
 
 
@@ -108,7 +108,7 @@ def compare_memory(bench: Benchmark, folder: Path, count: int, buffered: list[st
     bench.measure(group, contenders, unit="MiB", better="lower", warm_up=False)
     least = min(bench.median(group, "growth", name) for name in buffered)
     share = bench.median(group, "growth", OURS) / least
-    bench.target(f"{OURS}: memory, of shuffle(N).batch", share * 100, 10.0, "%", at_least=False)
+    bench.target("memory, of shuffle(N).batch", share * 100, 10.0, "%", at_least=False)
 
 
 def in_fresh_process(kind: str, folder: Path, count: int) -> Measured:
