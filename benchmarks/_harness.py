@@ -22,6 +22,7 @@ from pathlib import Path
 
 from _machine import describe_machine, memory_available
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 GIB = 1 << 30
@@ -91,6 +92,7 @@ class Benchmark:
         self.settings: dict[str, object] = {"rounds": self.rounds, "warm-up rounds": 1}
         self.results: list[Result] = []
         self.targets: list[Target] = []
+        self.skipped: dict[str, str] = {}
         self.console = Console(highlight=False)
         if not self.console.is_terminal:
             self.console = Console(highlight=False, width=130)
@@ -166,6 +168,12 @@ class Benchmark:
         """State a target and what was reached of it; without ``wanted``, a figure worth knowing beside the targets."""
         self.targets.append(Target(name, reached, wanted, unit, at_least))
 
+    def skip(self, name: str, reason: str) -> None:
+        """Say that a contender is not there, and why."""
+        if name not in self.skipped:
+            self.skipped[name] = reason
+            self.console.print(f"[yellow]skipped: {name}: {escape(reason)}[/yellow]")
+
     def finish(self) -> None:
         """Print the targets; write the JSON file and the plot."""
         table = Table(title="targets", title_justify="left", header_style="bold")
@@ -186,6 +194,7 @@ class Benchmark:
             "settings": self.settings,
             "results": [{**asdict(r), "median": r.median} for r in self.results],
             "targets": [{**asdict(t), "met": t.met} for t in self.targets],
+            "skipped": self.skipped,
         }
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / f"{self.name}.json").write_text(json.dumps(record, indent=1) + "\n")

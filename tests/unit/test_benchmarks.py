@@ -18,9 +18,10 @@ pytest.importorskip("matplotlib")
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("[!_]*.py"))
-STARTS_TENSORFLOW = {"memory", "open", "read"}
+STARTS_TENSORFLOW = {"binary", "memory", "narrow", "open", "read", "rows", "shuffle"}
 
 METRICS = {
+    "binary": {"delivered", "touched"},
     "copy_csv": {"read", "written"},
     "index": {"rows", "aggregate", "range", "made"},
     "sql": {"filter and aggregate", "group by", "insert", "select"},
@@ -28,7 +29,10 @@ METRICS = {
     "load": {"loaded"},
     "memory": {"files", "growth", "whole processes"},
     "open": {"Dataset() to batch", "process to batch", "of its files touched", "page faults"},
-    "read": {"drained", "delivered", "touched"},
+    "narrow": {"delivered", "touched"},
+    "read": {"drained", "delivered", "touched", "first epoch", "second epoch"},
+    "rows": {"delivered", "touched"},
+    "shuffle": {"delivered", "touched", "per core", "growth"},
 }
 
 
@@ -69,6 +73,7 @@ def check(name, record):
             assert result["median"] > 0, result
 
     assert record["targets"]
+    assert all(record["skipped"].values()), "what is left out has a reason"
     for target in record["targets"]:
         assert math.isfinite(target["reached"])
         assert (target["met"] is None) == (target["wanted"] is None)
