@@ -40,14 +40,39 @@ void GatherOnOneThread(Runs runs, const std::vector<const uint8_t*>& bases, int6
   }
 }
 
+void GatherRuns(Runs runs, const std::vector<const uint8_t*>& bases, int64_t width, char* out) {
+  switch (width) {
+    case 1:
+      return GatherOnOneThread<1>(runs, bases, width, out);
+    case 2:
+      return GatherOnOneThread<2>(runs, bases, width, out);
+    case 4:
+      return GatherOnOneThread<4>(runs, bases, width, out);
+    case 8:
+      return GatherOnOneThread<8>(runs, bases, width, out);
+    default:
+      return GatherOnOneThread<0>(runs, bases, width, out);
+  }
+}
+
+// Pieces are cut where runs end, if these are short, else anywhere.
 void GatherInPieces(const Workers& workers, Runs runs, const std::vector<const uint8_t*>& bases, int64_t width,
                     int64_t bytes, char* out) {
-  // Cut where the output crosses a multiple of kPieceBytes; starts[i] is the first output byte of run i.
+  // starts[i] is the first output byte of run i.
   std::vector<int64_t> starts(runs.size() + 1, 0);
-  for (size_t i = 0; i < runs.size(); ++i) starts[i + 1] = starts[i] + runs[i].count * width;
+  int64_t longest = 0;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    starts[i + 1] = starts[i] + runs[i].count * width;
+    longest = std::max(longest, runs[i].count * width);
+  }
   ParallelFor(workers, (bytes + kPieceBytes - 1) / kPieceBytes, [&](int64_t piece) {
     int64_t at = piece * kPieceBytes;
     const int64_t stop = std::min(bytes, at + kPieceBytes);
+    if (longest < kPieceBytes) {  // pieces end with runs
+      const auto first = std::lower_bound(starts.begin(), starts.end() - 1, at) - starts.begin();
+      const auto last = std::lower_bound(starts.begin(), starts.end() - 1, stop) - starts.begin();
+      return GatherRuns(runs.subspan(first, last - first), bases, width, out + starts[first]);
+    }
     size_t i = static_cast<size_t>(std::upper_bound(starts.begin(), starts.end(), at) - starts.begin()) - 1;
     for (; at < stop; ++i) {
       const int64_t size = std::min(stop, starts[i + 1]) - at;
@@ -67,18 +92,7 @@ void GatherFixed(const Workers& workers, Runs runs, const std::vector<const uint
   for (const Run& run : runs) bytes += run.count * width;
   if (workers.threads >= 2 && bytes >= 2 * kPieceBytes)
     return GatherInPieces(workers, runs, bases, width, bytes, out);
-  switch (width) {
-    case 1:
-      return GatherOnOneThread<1>(runs, bases, width, out);
-    case 2:
-      return GatherOnOneThread<2>(runs, bases, width, out);
-    case 4:
-      return GatherOnOneThread<4>(runs, bases, width, out);
-    case 8:
-      return GatherOnOneThread<8>(runs, bases, width, out);
-    default:
-      return GatherOnOneThread<0>(runs, bases, width, out);
-  }
+  GatherRuns(runs, bases, width, out);
 }
 
 }  // namespace ops

@@ -128,15 +128,22 @@ RowPlan::Cursor RowPlan::Seek(int64_t ordinal) const {
 }
 
 void RowPlan::Find(const std::vector<int64_t>& ordinals, std::vector<Run>* runs) const {
+  size_t at = 0;  // the span of the ordinal before, which is mostly that of the next one
   for (const int64_t ordinal : ordinals) {
-    const Cursor cursor = Seek(ordinal);
-    const Span& span = spans_[cursor.span];
-    const int64_t row = span.begin + cursor.offset;
-    Run* last = runs->empty() ? nullptr : &runs->back();
-    if (last != nullptr && last->segment == span.segment && last->begin + last->count == row)
-      ++last->count;
+    const bool there = ordinal >= spans_[at].first && (at + 1 == spans_.size() || ordinal < spans_[at + 1].first);
+    int64_t row;
+    if (there && spans_[at].deletions == nullptr) {
+      row = spans_[at].begin + (ordinal - spans_[at].first);
+    } else {
+      const Cursor cursor = Seek(ordinal);
+      at = cursor.span;
+      row = spans_[at].begin + cursor.offset;
+    }
+    const int segment = spans_[at].segment;
+    if (!runs->empty() && runs->back().segment == segment && runs->back().begin + runs->back().count == row)
+      ++runs->back().count;
     else
-      runs->push_back({span.segment, row, 1});
+      runs->push_back({segment, row, 1});
   }
 }
 

@@ -174,3 +174,19 @@ def test_dataset_needs_no_open_grid(tmp_path):
     dataset = gridflow.Dataset("T", home=tmp_path / "grid")
     assert sorted(int(e["val"]["V"]) for e in dataset) == list(range(10))
     gridflow.connect(tmp_path / "grid").close()  # nobody else owns it
+
+
+def test_a_large_batch_of_scattered_rows(grid):
+    """It is gathered by several threads, each of which takes whole rows."""
+    table = grid.create_table("T", {"ID": "LONG", "P": "UINT8[28,28]", "X": "DOUBLE"}, key="ID")
+    for part in range(3):
+        ids = np.arange(part * 2000, part * 2000 + 2000)
+        pixels = np.repeat((ids % 251).astype(np.uint8), 784).reshape(-1, 28, 28)
+        table.load({"ID": ids, "P": pixels, "X": ids * 0.5})
+    table.remove_all(range(0, 6000, 7))
+    for rows in (gridflow.Dataset(table, shuffle=True, seed=1), gridflow.Dataset(table, where="ID % 3 = 1")):
+        (batch,) = rows.batch(200_000)
+        ids = batch["key"].numpy()
+        assert len(set(ids)) == len(ids) > 1500
+        assert (batch["val"]["P"].numpy() == (ids % 251).astype(np.uint8)[:, None, None]).all()
+        assert (batch["val"]["X"].numpy() == ids * 0.5).all()
