@@ -122,8 +122,8 @@ def find_column(schema: Schema, node: exp.Identifier, text: str, table: str) -> 
     raise ColumnNotFound(point(text, start, message, length))
 
 
-def bind(tree: exp.Expression, grid: Any, text: str) -> Bound:
-    """Find a statement's tables and the columns that it needs of each.
+def bind(tree: exp.Expression, grid: Any, text: str, target: Any = None) -> Bound:
+    """Find a statement's tables and the columns that it needs of each. ``target``: what is used for one so marked.
 
     A column counts as needed where its name occurs anywhere in the statement in any role, and where a ``*``
     or something as wide covers its table: too many are possible, too few are not.
@@ -144,9 +144,9 @@ def bind(tree: exp.Expression, grid: Any, text: str) -> Bound:
             _replace_dual(node)
             exact = False
             continue
-        table = find_source(grid, node, text)
-        exact = exact and (table.name == node.name or isinstance(table, SystemView))
         is_target = bool(node.meta.get("target"))
+        table = target if is_target and target is not None else find_source(grid, node, text)
+        exact = exact and (table.name == node.name or isinstance(table, SystemView))
         source = sources.setdefault(
             (table.name, is_target),
             Source(table.name, table.schema, f"gridflow_{len(sources)}", target=is_target),

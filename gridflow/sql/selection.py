@@ -55,7 +55,7 @@ def select_rows(
         ColumnNotFound: there is no such column.
     """
     query, text = _query(table.name, condition)
-    bound = bind(query, grid, text)
+    bound = bind(query, grid, text, table)
     columns = next(source.columns for source in bound.sources if source.target)
     weighted = [_WEIGHT] if condition.weights is not None else []
     found = evaluate(grid, bound, {}, weighted, target=table.name, rows=read(columns), numbered=True)
@@ -96,6 +96,8 @@ def _checked(weights: pa.ChunkedArray, condition: Condition) -> np.ndarray:
     if weights.null_count or not np.isfinite(values).all() or (values < 0).any():
         bad = "a null" if weights.null_count else repr(float(values[~(np.isfinite(values) & (values >= 0))][0]))
         raise SqlError(f"weights {condition.weights}: {bad} is no weight; each must be a number from 0")
+    if not np.isfinite(values.sum()):
+        raise SqlError(f"weights {condition.weights}: their sum is too large for a number; divide them")
     if len(values) and not values.any():
         raise SqlError(f"weights {condition.weights}: all are 0, so that no row can be drawn")
     return values

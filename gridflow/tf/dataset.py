@@ -95,7 +95,8 @@ class Dataset(tf.data.Dataset):
             are fewer than the largest has. The number is fixed when the dataset is made, of a table that must not
             change until all workers have made theirs; it holds however the table changes later.
         where: which rows, as SQL has it after WHERE, such as ``"LABEL < 5 AND SPLIT = 'train'"``. It is evaluated once
-            for each version of the table.
+            for each version of the table, and must depend on nothing else (``RAND()``, another table) if an iterator is
+            to be restored.
         order_by: in which order, as SQL has it after ORDER BY, such as ``"TS"``.
         weights: a column or an SQL expression: rows are drawn with replacement, each in proportion to its weight, and
             an epoch is as many draws as there are rows.
@@ -177,6 +178,8 @@ class Dataset(tf.data.Dataset):
             raise UsageError("as_supervised says which columns are read: leave columns out")
         else:
             self._leaves = specs.supervised(source.schema, as_supervised, source.name, nulls)
+        if follow and drop_remainder and not self._is_dense():
+            raise UsageError("a batch of lists ends with its version, so drop_remainder would lose rows that follow")
         worker = sharding.find_worker(workers)
         share = sharding.share(source, condition, partitions, worker, share_by, equal_batches)
         self._is_share = worker is not None
@@ -195,7 +198,7 @@ class Dataset(tf.data.Dataset):
         calls: stages.Stages = ()
         if condition is not None and condition.weights is not None:
             calls += (stages.Stage(Kind.SAMPLE, -1 if share.rows is None else share.rows),)
-        if shuffle:
+        elif shuffle:
             calls += (stages.Stage(Kind.SHUFFLE, -1, 1),)
         if share.rows is not None:
             calls += (stages.Stage(Kind.FILL, share.rows),)
@@ -230,8 +233,14 @@ class Dataset(tf.data.Dataset):
         calls = stages.push(self._stages, kind, first, second)
         if calls is None or (self._follows and kind is not Kind.BATCH):
             return None
+        if self._follows and second and not self._is_dense():
+            return None  # a batch of lists ends with its version: rows would be lost
+        try:
+            seeds = _seeds(seed) if kind is Kind.SHUFFLE else self._seeds
+        except TypeError:  # a tensor that has its value only when the graph runs
+            return None
         made = copy.copy(self)
-        made._begin(calls, _seeds(seed) if kind is Kind.SHUFFLE else self._seeds, name)
+        made._begin(calls, seeds, name)
         return made
 
     @property
@@ -271,6 +280,8 @@ class Dataset(tf.data.Dataset):
         self, buffer_size: Any, seed: Any = None, reshuffle_each_iteration: Any = True, name: Any = None
     ) -> tf.data.Dataset:
         """As ``tf.data.Dataset.shuffle``: the buffer holds numbers of rows, and none is needed if all rows fit in."""
+        if stages.find(self._stages, Kind.SAMPLE) and stages.push((), Kind.SHUFFLE, buffer_size):
+            return self  # draws that do not depend on each other are in random order
         again = True if reshuffle_each_iteration is None else reshuffle_each_iteration
         made = self._push(Kind.SHUFFLE, buffer_size, again, seed=seed, name=name)
         return made or super().shuffle(buffer_size, seed, reshuffle_each_iteration, name)
@@ -308,6 +319,8 @@ class Dataset(tf.data.Dataset):
 
     def stop(self) -> None:
         """End the iterators of a dataset that follows its table, in this process, at the end of what they have.
+
+        So do those that are made later.
 
         >>> import gridflow, tempfile
         >>> with gridflow.connect(tempfile.mkdtemp()) as grid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from ..errors import UsageError
@@ -53,11 +54,14 @@ def sample_from(
         )
     if not all(math.isfinite(ratio) and ratio >= 0 for ratio in ratios) or not any(ratios):
         raise UsageError(f"ratios {ratios}: they are numbers from 0, one of them above it")
-    logits = tf.math.log([ratios])
+    # What is never drawn would never end, either.
+    datasets = [dataset for dataset, ratio in zip(datasets, ratios, strict=True) if ratio > 0]
+    shares = np.array([ratio for ratio in ratios if ratio > 0])
+    logits = np.log(shares / shares.max())[None]
 
     def draw(seeds: tf.Tensor) -> tf.Tensor:
         return tf.random.stateless_categorical(logits, _CHOICES, seeds, tf.int64)[0]
 
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
     choices = seeds.map(draw).unbatch()
-    return tf.data.Dataset.choose_from_datasets(list(datasets), choices, stop_on_empty_dataset)
+    return tf.data.Dataset.choose_from_datasets(datasets, choices, stop_on_empty_dataset)

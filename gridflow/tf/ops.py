@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import functools
 import os
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -96,8 +98,17 @@ def set_python(
         data = text.encode()[: room - 1] + b"\0"
         ctypes.memmove(message, data, len(data))
 
+    def interrupted(error: BaseException) -> tuple[int, str]:
+        """For a Ctrl-C, mostly: nothing may pass through C++, and the main thread is to have it, but not in here."""
+        if isinstance(error, KeyboardInterrupt):
+            threading.Timer(0.05, _thread.interrupt_main).start()
+        return tf.errors.CANCELLED, f"interrupted: {error!r}"
+
     def call_refresh(directory: bytes, table: bytes, message: int, room: int) -> int:
-        code, text = refresh(os.fsdecode(directory), table.decode())
+        try:
+            code, text = refresh(os.fsdecode(directory), table.decode())
+        except BaseException as error:
+            code, text = interrupted(error)
         say(text, message, room)
         return code
 
@@ -113,10 +124,15 @@ def set_python(
         room: int,
     ) -> int:
         pairs = partitions[:count]
-        code, text, rows, weights = select(os.fsdecode(directory), table.decode(), version, selection.decode(), pairs)
-        if rows is not None:
-            ends = None if weights is None else weights.ctypes.data
-            library.gridflow_ops_selected(result, rows.ctypes.data, ends, len(rows))
+        try:
+            code, text, rows, weights = select(
+                os.fsdecode(directory), table.decode(), version, selection.decode(), pairs
+            )
+            if rows is not None:
+                ends = None if weights is None else weights.ctypes.data
+                library.gridflow_ops_selected(result, rows.ctypes.data, ends, len(rows))
+        except BaseException as error:
+            code, text = interrupted(error)
         say(text, message, room)
         return code
 

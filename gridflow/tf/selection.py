@@ -22,12 +22,14 @@ import tensorflow as tf
 from .._native.snapshot import Snapshot
 from ..errors import (
     ColumnNotFound,
+    GridClosedError,
     GridCorruptError,
     GridflowError,
     GridNotFound,
     SchemaError,
     SnapshotNotFound,
     SqlError,
+    TableNotFound,
 )
 from ..grid import open_reader, owned_grid
 from ..sql.selection import Condition, select_rows
@@ -63,8 +65,9 @@ def select(
     try:
         rows, weights = _select(Path(directory), table, version, text, partitions)
     except GridflowError as error:
-        codes = [(SnapshotNotFound, tf.errors.ABORTED), (GridNotFound, tf.errors.NOT_FOUND)]
-        codes += [(GridCorruptError, tf.errors.DATA_LOSS)]
+        # Asked again, with the version that is current then, or by another way into the grid.
+        codes = [((SnapshotNotFound, GridClosedError), tf.errors.ABORTED)]
+        codes += [((GridNotFound, TableNotFound), tf.errors.NOT_FOUND), (GridCorruptError, tf.errors.DATA_LOSS)]
         codes += [((SqlError, ColumnNotFound, SchemaError), tf.errors.INVALID_ARGUMENT)]
         code = next((code for kind, code in codes if isinstance(error, kind)), tf.errors.INTERNAL)
         return code, f"rows of table {table} cannot be chosen: {error}", None, None
@@ -81,9 +84,9 @@ def _select(
     try:
         table = grid.table(name)
         snapshot = Snapshot.open(str(home), table.table_id, version)
-        key = (_identity(snapshot), text, tuple(partitions))
+        key = _identity(snapshot, text, partitions)
         with _lock:
-            found = _found.get(key)
+            found = None if key is None else _found.get(key)
         if found is None:
             ranges = _ranges(partitions) if partitions else [(0, snapshot.partitions)]
             seen = SimpleNamespace(name=table.name, schema=snapshot.schema)
@@ -92,6 +95,8 @@ def _select(
     finally:
         if owner is None:
             grid.close()
+    if key is None:
+        return found
     with _lock:
         _found[key] = found
         _found.move_to_end(key)
@@ -100,10 +105,17 @@ def _select(
     return found
 
 
-def _identity(snapshot: Snapshot) -> Any:
-    """What no other version has, nor one of a grid that is made anew in the same place."""
-    files = [os.stat(snapshot.path(i)) for i in range(len(snapshot.segments()))]
-    return snapshot.version, snapshot.schema, tuple((file.st_ino, file.st_mtime_ns) for file in files)
+def _identity(snapshot: Snapshot, text: str, partitions: list[int]) -> Any:
+    """What no other version has, nor one of a grid that is made anew in the same place, and what is asked of it.
+
+    None: it is the current one no more, and its files, which it keeps mapped, have lost their names.
+    """
+    try:
+        files = [os.stat(snapshot.path(i)) for i in range(len(snapshot.segments()))]
+    except FileNotFoundError:
+        return None
+    whose = tuple((file.st_ino, file.st_mtime_ns) for file in files)
+    return snapshot.version, snapshot.schema, whose, text, tuple(partitions)
 
 
 def _read(snapshot: Snapshot, columns: Iterable[str], ranges: list[tuple[int, int]]) -> pa.Table:

@@ -261,7 +261,9 @@ def _live_rows(snapshot: Snapshot, chosen: list[int]) -> np.ndarray:
     found = np.zeros((len(snapshot.segments()), len(chosen)), np.int64)
     for segment in range(len(found)):
         live = snapshot.live(segment)
-        bounds = np.array([snapshot.partition_rows(segment, number, number + 1) for number in chosen]).reshape(-1, 2)
+        bounds = np.array(
+            [snapshot.partition_rows(segment, number, number + 1) for number in chosen], np.int64
+        ).reshape(-1, 2)
         before = None if live is None else np.concatenate([[0], np.cumsum(live)])
         found[segment] = np.diff(bounds if before is None else before[bounds])[:, 0]
     return found

@@ -13,6 +13,7 @@ import socket
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -80,7 +81,7 @@ def resolve(
         found = grid.table(table) if isinstance(table, str) else table
         source = _describe(found, snapshot)
         if condition is not None:
-            selection.check(grid, found, condition)
+            selection.check(grid, SimpleNamespace(name=source.name, schema=source.schema), condition)
     if snapshot is None:
         flush(source.directory, source.name)
     return source

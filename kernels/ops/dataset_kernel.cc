@@ -1,6 +1,7 @@
 // The kernel of GridflowDataset: a dataset of a table, and its iterators.
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -73,8 +74,12 @@ class GridflowDataset : public data::DatasetBase {
     const Stages& stages = options_.stages;
     std::unique_ptr<Pass> pass;
     if (options_.follow_ms != 0 || !MakePass(&pass).ok()) return data::kUnknownCardinality;
-    if (stages.epochs == 1) return pass->elements();
-    if (stages.epochs < 0) return pass->elements() > 0 ? data::kInfiniteCardinality : 0;
+    if (stages.epochs == 1) {
+      announced_.store(pass->elements());
+      return pass->elements();
+    }
+    if (stages.epochs < 0)
+      return (stages.repeats_rows ? pass->rows() : pass->elements()) > 0 ? data::kInfiniteCardinality : 0;
     if (!stages.repeats_rows) return stages.epochs * pass->elements();
     const int64_t rows = stages.epochs * pass->rows(), batch = stages.batch_size;
     return rows / batch + (rows % batch != 0 && !stages.drop_remainder ? 1 : 0);
@@ -97,6 +102,9 @@ class GridflowDataset : public data::DatasetBase {
   absl::Status Get(data::AnyContext ctx, int64_t index, std::vector<Tensor>* out) const override {
     TF_RETURN_IF_ERROR(RandomIndexingCompatible());
     TF_RETURN_IF_ERROR(Pin());
+    if (index >= pinned_->elements() && index < announced_.load())  // OutOfRange would silently end a global shuffle
+      return absl::FailedPreconditionError(absl::StrCat("table ", options_.table, " lost rows between counting them and ",
+                                                        "reading element ", index, ": give snapshot= a tag"));
     if (index < 0 || index >= pinned_->elements())
       return absl::OutOfRangeError(absl::StrCat("no element ", index, " of ", pinned_->elements()));
     std::vector<Run> runs;
@@ -165,6 +173,7 @@ class GridflowDataset : public data::DatasetBase {
   const std::shared_ptr<Instance> instance_;
   mutable std::mutex mutex_;
   mutable std::unique_ptr<Pass> pinned_;  // made with mutex_, and never changed again
+  mutable std::atomic<int64_t> announced_{0};  // the last cardinality that was told
 };
 
 class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> {
@@ -182,7 +191,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
     if (indexed_) return dataset()->Pin();
     if (!ctx->split_providers().empty()) {
       TF_ASSIGN_OR_RETURN(std::shared_ptr<data::SplitProvider> provider, data::GetSingleSplitProvider(ctx, dataset()));
-      split_ = std::make_unique<SplitStream>(dataset()->options_, dataset()->kept_.get(), *dataset()->instance_,
+      split_ = std::make_unique<SplitStream>(dataset()->options_, dataset()->kept_.get(), dataset()->instance_.get(),
                                              std::move(provider));
       return absl::OkStatus();
     }
@@ -191,7 +200,13 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
 
  protected:
   absl::Status GetNextInternal(data::IteratorContext* ctx, std::vector<Tensor>* out, bool* end) override {
-    if (ctx->index_mapper() != nullptr) return shuffled_.GetNext(ctx, out, end);
+    if (ctx->index_mapper() != nullptr) {
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        indexed_ = true;  // tf.data says so only now
+      }
+      return shuffled_.GetNext(ctx, out, end);
+    }
     while (true) {
       News news;
       {
@@ -218,7 +233,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
 
   absl::Status SkipInternal(data::IteratorContext* ctx, int count, bool* end, int* skipped) override {
     const ReaderOptions& options = dataset()->options_;
-    if (indexed_ || split_ != nullptr || options.stages.epochs != 1 || options.follow_ms != 0)
+    if (ctx->index_mapper() != nullptr || split_ != nullptr || options.stages.epochs != 1 || options.follow_ms != 0)
       return data::DatasetIterator<GridflowDataset>::SkipInternal(ctx, count, end, skipped);
     std::lock_guard<std::mutex> lock(mutex_);
     if (!stream_.begun()) TF_RETURN_IF_ERROR(stream_.Start());
@@ -236,6 +251,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
     TF_RETURN_IF_ERROR(shuffled_.Save(prefix(), ctx, writer));
     std::lock_guard<std::mutex> lock(mutex_);
     if (indexed_) {
+      TF_RETURN_IF_ERROR(dataset()->Pin());
       const auto version = static_cast<int64_t>(dataset()->pinned_->reader().version());
       return writer->WriteScalar(prefix(), kVersionKey, version);
     }
@@ -274,7 +290,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
   }
 
  private:
-  bool indexed_ = false;  // whether elements are shuffled globally; set by Initialize
+  bool indexed_ = false;  // whether elements are shuffled globally; guarded by mutex_
   std::mutex mutex_;      // guards stream_ and split_
   ElementStream stream_;
   std::unique_ptr<SplitStream> split_;  // instead of stream_ where tf.data service says what to read; set by Initialize
@@ -324,6 +340,8 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
       const Stages& stages = options.stages;
       OP_REQUIRES(ctx, stages.rows.empty() && stages.elements.empty() && stages.epochs == 1,
                   absl::InvalidArgumentError("only batches may be called on a dataset that follows its table"));
+      OP_REQUIRES(ctx, !ragged || !stages.drop_remainder,
+                  absl::InvalidArgumentError("a batch of lists ends with its version: drop_remainder would lose rows"));
       options.stages.repeats_rows = !ragged;  // a batch fills up with what comes
     }
     options.directory = directory;

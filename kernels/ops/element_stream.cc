@@ -24,7 +24,7 @@ Pass::Pass(std::shared_ptr<const TableReader> reader, const Stages& stages, uint
 
 int64_t Pass::element() const {
   // A last element that is not full ends before the place where the next one would begin.
-  const int64_t batches = (place() + stages_.batch_size - 1) / stages_.batch_size;
+  const int64_t batches = place() == 0 ? 0 : (place() - 1) / stages_.batch_size + 1;
   return std::clamp<int64_t>((batches - slice_.start + slice_.stride - 1) / slice_.stride, 0, elements());
 }
 
@@ -103,15 +103,15 @@ ElementStream::State ElementStream::Here() const {
 }
 
 absl::Status ElementStream::Restore(const State& state) {
+  std::shared_ptr<const TableReader> since;
+  if (state.since != TableSnapshot::kCurrent)
+    TF_RETURN_IF_ERROR(TableReader::Open(options_, state.since, kept_, nullptr, &since));
   seed_ = state.seed;
+  TF_RETURN_IF_ERROR(Begin(state.epoch, state.version, since == nullptr ? nullptr : since->snapshot()));
   round_ = state.round;
   // Who reads this dataset next goes on from here, too.
   instance_->seed.store(state.seed);
   instance_->epoch.store(state.epoch + 1);
-  std::shared_ptr<const TableReader> since;
-  if (state.since != TableSnapshot::kCurrent)
-    TF_RETURN_IF_ERROR(TableReader::Open(options_, state.since, kept_, nullptr, &since));
-  TF_RETURN_IF_ERROR(Begin(state.epoch, state.version, since == nullptr ? nullptr : since->snapshot()));
   pass_->MoveTo(state.place);
   empty_ = false;
   return absl::OkStatus();
@@ -122,9 +122,11 @@ absl::Status ElementStream::NextPass(bool* end, bool* wait) {
   // A table without rows gives nothing, however often it is read.
   *end = IsLast() || (empty_ && options_.stages.epochs < 0);
   if (*end) return absl::OkStatus();
-  ++round_;
   TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
-  return Begin(instance_->epoch.fetch_add(1), options_.version);
+  TF_RETURN_IF_ERROR(Begin(instance_->epoch.load(), options_.version));
+  instance_->epoch.fetch_add(1);
+  ++round_;  // only now: who goes on after an error is not to lose a pass
+  return absl::OkStatus();
 }
 
 absl::Status ElementStream::Follow(bool* end, bool* wait) {
@@ -154,8 +156,13 @@ absl::Status ElementStream::Next(const Workers& workers, std::vector<Tensor>* ou
       news_.End();
       if (parts_.empty() && (missing_ == 0 || !stages.repeats_rows)) return pass_->reader().Read(workers, runs_, rows, out);
       if (parts_.empty()) before_parts_ = before;
-      parts_.emplace_back();
-      TF_RETURN_IF_ERROR(pass_->reader().Read(workers, runs_, rows, &parts_.back()));
+      std::vector<Tensor> part;
+      const absl::Status status = pass_->reader().Read(workers, runs_, rows, &part);
+      if (!status.ok()) {  // all of this batch is lost with its bad row; the next one begins behind it
+        parts_.clear();
+        return status;
+      }
+      parts_.push_back(std::move(part));
     }
     if (missing_ == 0) break;
     TF_RETURN_IF_ERROR(NextPass(end, wait));

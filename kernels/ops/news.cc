@@ -32,6 +32,7 @@ bool News::Wait(const std::function<bool()>& cancelled) const {
     const auto passed = std::chrono::steady_clock::now() - since_;
     return std::max<int64_t>(0, timeout_ms_ - std::chrono::duration_cast<milliseconds>(passed).count());
   };
+  if (timeout_ms_ >= 0 && left() == 0) return false;
   std::this_thread::sleep_for(milliseconds(std::min(kLeastMs, left())));
   while (!cancelled()) {
     std::shared_ptr<ControlPage> page;

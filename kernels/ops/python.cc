@@ -8,6 +8,12 @@
 
 namespace gridflow {
 namespace ops {
+
+// What Python is to fill in: that it says all is well does not mean that it has.
+struct Answer : Selection {
+  bool given = false;
+};
+
 namespace {
 
 constexpr int64_t kMessageBytes = 4096;
@@ -45,7 +51,7 @@ absl::Status RefreshTable(const std::string& directory, const std::string& table
 absl::Status SelectRows(const std::string& directory, const std::string& table, uint64_t version,
                         const std::string& selection, const std::vector<int64_t>& partitions, int64_t rows,
                         std::shared_ptr<const Selection>* out) {
-  auto selected = std::make_shared<Selection>();
+  auto selected = std::make_shared<Answer>();
   const auto call = [&](gridflow_select select, char* message) {
     return select(directory.c_str(), table.c_str(), version, selection.c_str(), partitions.data(),
                   static_cast<int64_t>(partitions.size()), selected.get(), message, kMessageBytes);
@@ -55,6 +61,7 @@ absl::Status SelectRows(const std::string& directory, const std::string& table, 
           absl::FailedPreconditionError(absl::StrCat("rows of table ", table, " are chosen by SQL, which needs Python's ",
                                                      "gridflow.Dataset to be imported in the process that reads them")));
   if (!status.ok()) return status;
+  if (!selected->given) return absl::InternalError(absl::StrCat("rows of table ", table, " were not chosen"));
   for (const int64_t ordinal : selected->ordinals)
     if (ordinal < 0 || ordinal >= rows)
       return absl::InternalError(absl::StrCat("table ", table, " has ", rows, " rows, and row ", ordinal, " was chosen"));
@@ -72,7 +79,8 @@ void gridflow_ops_set_python(gridflow_refresh refresh, gridflow_select select) {
 }
 
 void gridflow_ops_selected(void* result, const int64_t* ordinals, const double* weights, int64_t count) {
-  auto* selection = static_cast<gridflow::ops::Selection*>(result);
+  auto* selection = static_cast<gridflow::ops::Answer*>(result);
+  selection->given = true;
   selection->ordinals.assign(ordinals, ordinals + count);
   if (weights != nullptr) selection->slots = gridflow::ops::MakeSlots(weights, count);
 }

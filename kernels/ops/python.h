@@ -14,7 +14,7 @@ namespace gridflow {
 namespace ops {
 
 // Has whoever writes the table make its newest rows readable, if Python is there to ask. Called once for every new
-// iterator, and never while elements are read.
+// iterator and every pass of one, and where it follows the table.
 absl::Status RefreshTable(const std::string& directory, const std::string& table);
 
 // Which rows of a version `selection` means (gridflow/tf/selection.py says how it is written), as ordinals of those

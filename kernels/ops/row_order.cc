@@ -16,7 +16,9 @@ Slice Slice::Of(const Stage& stage) const {
     case kTake:
       return {start, stride, stage.a < 0 ? size : std::min(stage.a, size)};
     default:  // kShard
-      return {start + stage.b * stride, stride * stage.a, stage.b >= size ? 0 : (size - stage.b - 1) / stage.a + 1};
+      if (stage.b >= size) return {start, 1, 0};
+      if (size - stage.b <= stage.a) return {start + stage.b * stride, 1, 1};  // a stride could overflow, and is not used
+      return {start + stage.b * stride, stride * stage.a, (size - stage.b - 1) / stage.a + 1};
   }
 }
 

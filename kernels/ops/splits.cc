@@ -42,7 +42,7 @@ absl::Status Splits::Check(const ReaderOptions& options) {
 
 absl::Status Splits::Make(const ReaderOptions& options, KeptSnapshot* kept, Splits* out) {
   std::shared_ptr<const TableSnapshot> snapshot;
-  TF_RETURN_IF_ERROR(ToTf(kept->Open(options.version, &snapshot)));
+  TF_RETURN_IF_ERROR(TableReader::OpenSnapshot(options, options.version, kept, &snapshot));
   const int64_t partitions = snapshot->manifest().partitions;
   *out = Splits();
   if (options.partitions.empty())
@@ -68,12 +68,13 @@ std::vector<int64_t> Splits::Partitions(int64_t split) const {
   return pairs;
 }
 
-SplitStream::SplitStream(const ReaderOptions& options, KeptSnapshot* kept, const Instance& instance,
+SplitStream::SplitStream(const ReaderOptions& options, KeptSnapshot* kept, Instance* instance,
                          std::shared_ptr<tensorflow::data::SplitProvider> provider)
     : options_(options),
       repeats_rows_(options.stages.repeats_rows),
+      partitions_(options.partitions),
       kept_(kept),
-      seed_(instance.seed.load()),
+      instance_(instance),
       provider_(std::move(provider)) {
   options_.stages.repeats_rows = !HasLists(options);
 }
@@ -81,7 +82,9 @@ SplitStream::SplitStream(const ReaderOptions& options, KeptSnapshot* kept, const
 absl::Status SplitStream::NextSplit(bool* end) {
   if (!begun_) {
     TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
+    order_ = instance_->epoch.fetch_add(1);
     begun_ = true;
+    empty_ = true;
   }
   Tensor split;
   TF_RETURN_IF_ERROR(provider_->GetNext(&split, end));
@@ -94,8 +97,18 @@ absl::Status SplitStream::NextSplit(bool* end) {
   options_.partitions = splits_.Partitions(number);
   std::shared_ptr<const TableReader> reader;
   TF_RETURN_IF_ERROR(TableReader::Open(options_, options_.version, kept_, nullptr, &reader));
-  const uint64_t seed = RandomAt(seed_, options_.stages.vary() ? static_cast<uint64_t>(epoch_) : 0);
+  const uint64_t seed =
+      RandomAt(instance_->seed.load(), options_.stages.vary() ? static_cast<uint64_t>(order_) : 0);
   pass_ = std::make_unique<Pass>(std::move(reader), options_.stages, RandomAt(seed, static_cast<uint64_t>(number)));
+  return absl::OkStatus();
+}
+
+absl::Status SplitStream::NothingThere(bool* nothing) const {
+  ReaderOptions all = options_;
+  all.partitions = partitions_;
+  std::shared_ptr<const TableReader> reader;
+  TF_RETURN_IF_ERROR(TableReader::Open(all, all.version, kept_, nullptr, &reader));
+  *nothing = Pass(std::move(reader), options_.stages, 0).rows() == 0;
   return absl::OkStatus();
 }
 
@@ -110,6 +123,8 @@ absl::Status SplitStream::Next(const Workers& workers, std::vector<Tensor>* out,
       TF_RETURN_IF_ERROR(NextSplit(&no_split));
       if (no_split) {
         *end = stages.epochs > 0 && epoch_ + 1 >= stages.epochs;
+        // A worker that was given nothing goes on, unless there is nothing for any.
+        if (!*end && empty_ && stages.epochs < 0) TF_RETURN_IF_ERROR(NothingThere(end));
         if (*end) break;
         ++epoch_;
         begun_ = false;
@@ -127,6 +142,7 @@ absl::Status SplitStream::Next(const Workers& workers, std::vector<Tensor>* out,
       continue;
     }
     missing -= rows;
+    empty_ = false;
     parts.emplace_back();
     TF_RETURN_IF_ERROR(pass_->reader().Read(workers, runs_, rows, &parts.back()));
     if (!stages.repeats_rows) break;

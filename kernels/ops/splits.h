@@ -36,25 +36,30 @@ class Splits {
 // in their split. Not thread-safe. What it is given must outlive it.
 class SplitStream {
  public:
-  SplitStream(const ReaderOptions& options, KeptSnapshot* kept, const Instance& instance,
+  SplitStream(const ReaderOptions& options, KeptSnapshot* kept, Instance* instance,
               std::shared_ptr<tensorflow::data::SplitProvider> provider);
 
   // Appends the components of the next element to `out`; *end if there is none.
   absl::Status Next(const Workers& workers, std::vector<tensorflow::Tensor>* out, bool* end);
 
  private:
+  // Whether the dataset has no rows in any split.
+  absl::Status NothingThere(bool* nothing) const;
   // Begins with the next split; *end if this epoch has no more.
   absl::Status NextSplit(bool* end);
 
   ReaderOptions options_;    // of the current split
   const bool repeats_rows_;  // of the dataset, where that of `options_` says whether a batch goes on in the next split
+  const std::vector<int64_t> partitions_;  // of the dataset
   KeptSnapshot* const kept_;
-  const uint64_t seed_;
+  Instance* const instance_;
   const std::shared_ptr<tensorflow::data::SplitProvider> provider_;
   Splits splits_;
   std::unique_ptr<Pass> pass_;  // of the current split; null: the next one is due
   bool begun_ = false;          // whether this epoch has been
-  int64_t epoch_ = 0;
+  bool empty_ = true;           // whether it has given nothing yet
+  int64_t epoch_ = 0;           // of this stream
+  int64_t order_ = 0;           // the same as Instance counts them
   std::vector<Run> runs_;  // scratch
 };
 

@@ -14,20 +14,6 @@ namespace {
 // How often a selection is asked for where the table changes all the time.
 constexpr int kTries = 20;
 
-absl::Status OpenSnapshot(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
-                          std::shared_ptr<const TableSnapshot>* out) {
-  const Status status = kept->Open(version, out);
-  if (status.code == Code::kGone)
-    return absl::FailedPreconditionError(absl::StrCat("version ", version, " of table ", options.table,
-                                                      " is gone: a tag, or keep_versions, keeps one (", status.message,
-                                                      ")"));
-  if (status.code == Code::kNotFound)
-    return absl::NotFoundError(absl::StrCat("no table ", options.table, " in the grid ", options.directory,
-                                            ": it was dropped after the dataset was made, or the grid is gone (",
-                                            status.message, ")"));
-  return ToTf(status);
-}
-
 // What the graph promises about a component must be what the table holds.
 absl::Status CheckComponent(const Component& component, const ReaderOptions& options, size_t index) {
   const tensorflow::PartialTensorShape shape = component.shape(options.stages.batched);
@@ -41,6 +27,20 @@ absl::Status CheckComponent(const Component& component, const ReaderOptions& opt
 }
 
 }  // namespace
+
+absl::Status TableReader::OpenSnapshot(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
+                                       std::shared_ptr<const TableSnapshot>* out) {
+  const Status status = kept->Open(version, out);
+  if (status.code == Code::kGone)
+    return absl::FailedPreconditionError(absl::StrCat("version ", version, " of table ", options.table,
+                                                      " is gone: a tag, or keep_versions, keeps one (", status.message,
+                                                      ")"));
+  if (status.code == Code::kNotFound)
+    return absl::NotFoundError(absl::StrCat("no table ", options.table, " in the grid ", options.directory,
+                                            ": it was dropped after the dataset was made, or the grid is gone (",
+                                            status.message, ")"));
+  return ToTf(status);
+}
 
 absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
                                const TableSnapshot* since, std::shared_ptr<const TableReader>* out) {

@@ -46,6 +46,10 @@ class TableReader {
   static absl::Status Open(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
                            const TableSnapshot* since, std::shared_ptr<const TableReader>* out);
 
+  // The same for a version alone.
+  static absl::Status OpenSnapshot(const ReaderOptions& options, uint64_t version, KeptSnapshot* kept,
+                                   std::shared_ptr<const TableSnapshot>* out);
+
   const std::shared_ptr<const TableSnapshot>& snapshot() const { return snapshot_; }
   uint64_t version() const { return snapshot_->manifest().version; }
   int64_t rows() const { return plan_.rows(); }

@@ -218,3 +218,32 @@ def test_counters_and_description(images, grid):
     chosen = gridflow.Dataset(images, grid=grid, where="LABEL = 3", as_supervised=("PIXELS", "LABEL")).shuffle(10)
     assert "100 elements: where LABEL = 3, shuffle(10)" in chosen.describe() and "\n0  uint8" in chosen.describe()
     assert "elements without an end" in rows.repeat().describe()
+
+
+def test_no_row_of_lists_is_dropped_with_a_remainder(events):
+    with pytest.raises(UsageError, match="drop_remainder would lose rows"):
+        gridflow.Dataset(events, follow=True, batch_size=3, drop_remainder=True)
+    rows = gridflow.Dataset(events, follow=True, timeout=0.3)
+    seen = []
+    for batch in rows.ragged_batch(4, drop_remainder=True):  # tf.data's
+        seen += batch["key"].numpy().tolist()
+        if len(seen) == 8:
+            events.put_all((i, {"V": i, "XS": []}) for i in range(10, 12))
+    assert sorted(seen) == list(range(12))
+
+
+def test_a_timeout_beside_a_busy_table(grid, events):
+    other = grid.create_table("OTHER", {"ID": "LONG"}, key="ID")
+    stop = threading.Event()
+
+    def write():
+        i = 0
+        while not stop.is_set():
+            other.put(i := i + 1, {})
+
+    writer = in_background(write)
+    try:
+        assert len(list(gridflow.Dataset(events, follow=True, timeout=0.2))) == 10
+    finally:
+        stop.set()
+        writer.join()

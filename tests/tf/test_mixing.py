@@ -67,3 +67,7 @@ def test_an_iterator_resumes(pets, tmp_path):
 def test_what_is_no_ratio(pets, ratios):
     with pytest.raises(UsageError, match="ratio"):
         gridflow.sample_from(pets, ratios)
+
+
+def test_what_is_never_drawn_does_not_keep_the_mixture_from_ending(pets):
+    assert sorted(keys(gridflow.sample_from(pets, [1, 0], stop_on_empty_dataset=False))) == list(range(300))

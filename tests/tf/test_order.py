@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -444,3 +445,88 @@ def test_a_kept_version_can_be_gone_on_with(grid, tmp_path, options):
     with pytest.raises(tf.errors.FailedPreconditionError, match="of table T is gone: a tag, or keep_versions"):
         tf.train.Checkpoint(iterator=restored).restore(path)
         next(restored)
+
+
+# ---- what went wrong once ----
+
+
+def test_an_error_in_a_batch_that_goes_on_in_the_next_epoch_leaves_the_next_one_whole(grid):
+    table = grid.create_table("T", {"ID": "LONG", "A": "FLOAT32", "B": "FLOAT32", "C": "FLOAT32"}, key="ID")
+    table.put_all({i: {"A": i, "B": None if i == 4 else i, "C": i} for i in range(5)})
+    for epochs in (1, 2, 3):
+        for element in gridflow.Dataset(table).repeat(epochs).batch(4).ignore_errors():
+            assert len({len(part) for part in tf.nest.flatten(element)}) == 1
+            assert (element["val"]["A"].numpy() == element["val"]["B"].numpy()).all()
+
+
+def test_a_condition_while_the_table_is_written(grid):
+    table = grid.create_table("T", {"ID": "LONG", "V": "INT"}, key="ID")
+    table.put_all({i: {"V": 0} for i in range(100)})
+    stop = threading.Event()
+
+    def write():
+        while not stop.is_set():
+            for i in range(20):
+                table.put(i, {"V": 1})
+            table.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        rows = dataset(table, where="V >= 0")
+        for _ in range(150):
+            assert len(flat(rows.batch(64))) == 100
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_an_interrupt_while_rows_are_chosen_arrives(table, monkeypatch):
+    from gridflow.tf import selection
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    rows = dataset(table, where="ID < 77")
+    monkeypatch.setattr(selection, "select_rows", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(tf.errors.CancelledError, match="KeyboardInterrupt"):
+            list(rows)
+        threading.Event().wait(20)  # the interrupt ends it
+
+
+def test_an_infinite_dataset_whose_first_batch_takes_two_epochs(table):
+    forever = dataset(table, where="ID < 6").repeat().batch(10, drop_remainder=True)
+    assert int(forever.cardinality()) == tf.data.INFINITE_CARDINALITY
+    assert [len(batch) for batch in keys(itertools.islice(forever, 3))] == [10] * 3
+
+
+def test_the_seed_of_draws_stays_theirs(table):
+    def draw():
+        return flat(dataset(table, weights="V", seed=1).shuffle(1000).batch(8))
+
+    assert draw() == draw()
+    assert flat(dataset(table, weights="V").shuffle(1000, seed=1)) != flat(
+        dataset(table, weights="V").shuffle(1000, seed=1)
+    )
+
+
+def test_weights_that_add_up_to_more_than_a_number_can_be(table):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too large"):
+        list(dataset(table, weights="CASE WHEN ID < 50 THEN 1e308 ELSE 1.0 END"))
+
+
+def test_a_condition_on_a_version_of_other_columns(grid):
+    table = grid.create_table("T", {"ID": "LONG", "OLD": "INT"}, key="ID")
+    table.put_all({i: {"OLD": i} for i in range(10)})
+    table.tag("v1")
+    grid.sql("ALTER TABLE T ADD COLUMN NEW INT DEFAULT 1; ALTER TABLE T DROP COLUMN OLD")
+    assert sorted(flat(gridflow.Dataset(table, snapshot="v1", where="OLD < 3"))) == [0, 1, 2]
+    with pytest.raises(ColumnNotFound, match="no column NEW"):
+        gridflow.Dataset(table, snapshot="v1", where="NEW = 1")
+
+
+def test_shards_of_shards_of_shards(table):
+    first = dataset(table).batch(10).shard(2**32, 0).shard(2**32, 0).shard(5, 0)
+    assert len(keys(first)) == 1
+    assert flat(dataset(table).shard(2**62, 0).shard(2**62, 0).batch(2**62)) == flat(dataset(table).take(1))

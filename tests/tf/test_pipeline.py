@@ -122,6 +122,30 @@ def test_checkpoint_of_a_global_shuffle(dataset, tmp_path):
     assert [e["key"].numpy().tolist() for e in restored] == rest
 
 
+def test_a_global_shuffle_beside_a_writer(grid, images, tmp_path):
+    """What it reads is the version of its first element; if that has fewer rows than were counted, it says so."""
+    from tensorflow.python.data.experimental.ops import global_shuffle_op
+
+    def shuffled():
+        return global_shuffle_op._global_shuffle(gridflow.Dataset(images, grid=grid, columns=["LABEL"]), seed=3)
+
+    made = shuffled()
+    iterator = iter(made)
+    images.put(5000, {"LABEL": 1})
+    images.flush()
+    first = next(iterator)
+    path = tf.train.Checkpoint(iterator=iterator).save(str(tmp_path / "at"))
+    rest = [int(e["key"]) for e in iterator]
+    restored = iter(made)
+    tf.train.Checkpoint(iterator=restored).restore(path)
+    assert [int(e["key"]) for e in restored] == rest and len({int(first["key"]), *rest}) == 1000
+    shrinking = iter(shuffled())
+    images.remove_all(range(500))
+    images.flush()
+    with pytest.raises(tf.errors.FailedPreconditionError, match="lost rows"):
+        list(shrinking)
+
+
 def test_random_access_over_deleted_rows(grid, images):
     from tensorflow.python.data.experimental.ops import random_access
 

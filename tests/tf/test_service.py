@@ -197,3 +197,14 @@ def test_workers_in_other_processes(table):
             del worker
         finally:
             process.kill()
+
+
+def test_nothing_repeats_to_nothing(table, dispatcher):
+    empty = gridflow.Dataset(table, columns=[], where="FALSE").repeat().batch(4)
+    assert batches(distribute(empty, dispatcher, "distributed_epoch")) == []
+
+
+def test_each_epoch_of_splits_has_an_order_of_its_own(table, dispatcher):
+    shuffled = gridflow.Dataset(table, columns=[], shuffle=True, seed=1).batch(50)
+    dealt = distribute(shuffled, dispatcher, "distributed_epoch")
+    assert batches(dealt) != batches(dealt)
