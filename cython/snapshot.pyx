@@ -40,6 +40,14 @@ cdef class Snapshot:
         check(status)
         return wrap(snapshot, None)
 
+    @staticmethod
+    def adopt(uintptr_t address):
+        """The version that C++ holds: ``address`` is that of a ``std::shared_ptr<const TableSnapshot>``.
+
+        Only for what is built together with this module, as the op library is.
+        """
+        return wrap((<shared_ptr[const TableSnapshot]*>address)[0], None)
+
     @property
     def version(self):
         return self.it.get().manifest().version

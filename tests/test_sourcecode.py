@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What `gridflow.__all__` holds. To add a name is a decision: it is kept for users from then on.
 PUBLIC_NAMES = """
-    connect Grid Table Transaction Cache Schema Dataset
+    connect sample_from Grid Table Transaction Cache Schema Dataset
     GridflowError
         UsageError TableNotFound TableExists ColumnNotFound KeyNotFound SnapshotNotFound DuplicateKeyError SchemaError
             StructureError SqlError TransactionConflictError GridClosedError

@@ -96,7 +96,9 @@ def _checked(weights: pa.ChunkedArray, condition: Condition) -> np.ndarray:
     if weights.null_count or not np.isfinite(values).all() or (values < 0).any():
         bad = "a null" if weights.null_count else repr(float(values[~(np.isfinite(values) & (values >= 0))][0]))
         raise SqlError(f"weights {condition.weights}: {bad} is no weight; each must be a number from 0")
-    if not np.isfinite(values.sum()):
+    with np.errstate(over="ignore"):
+        total = values.sum()
+    if not np.isfinite(total):
         raise SqlError(f"weights {condition.weights}: their sum is too large for a number; divide them")
     if len(values) and not values.any():
         raise SqlError(f"weights {condition.weights}: all are 0, so that no row can be drawn")

@@ -15,6 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from .._native.snapshot import Snapshot
 from ..errors import GridEnvironmentError
 
 LIBRARY = Path(__file__).with_name("_gridflow_ops.so")
@@ -23,7 +24,7 @@ _MARK = re.compile(rb"gridflow ops built for TensorFlow graph version (\d+)\.")
 # As kernels/ops/python.h has them.
 _REFRESH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64)
 _SELECT = ctypes.CFUNCTYPE(
-    *(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64, ctypes.c_char_p),
+    *(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_char_p),
     *(ctypes.POINTER(ctypes.c_int64), ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64),
 )
 _in_use: tuple[ctypes._CFuncPtr, ctypes._CFuncPtr] | None = None  # C++ holds no reference
@@ -83,7 +84,7 @@ def _library() -> ctypes.CDLL:
 
 def set_python(
     refresh: Callable[[str, str], tuple[int, str]] | None,
-    select: Callable[[str, str, int, str, list[int]], tuple[int, str, Any, Any]] | None,
+    select: Callable[[str, str, Snapshot, str, list[int]], tuple[int, str, Any, Any]] | None,
 ) -> None:
     """Have ``refresh(directory, table)`` called before a new iterator reads a table, and ``selection.select`` where it
     reads only some of the rows; None for nothing.
@@ -115,7 +116,7 @@ def set_python(
     def call_select(
         directory: bytes,
         table: bytes,
-        version: int,
+        snapshot: int,
         selection: bytes,
         partitions: Any,
         count: int,
@@ -125,9 +126,8 @@ def set_python(
     ) -> int:
         pairs = partitions[:count]
         try:
-            code, text, rows, weights = select(
-                os.fsdecode(directory), table.decode(), version, selection.decode(), pairs
-            )
+            seen = Snapshot.adopt(snapshot)
+            code, text, rows, weights = select(os.fsdecode(directory), table.decode(), seen, selection.decode(), pairs)
             if rows is not None:
                 ends = None if weights is None else weights.ctypes.data
                 library.gridflow_ops_selected(result, rows.ctypes.data, ends, len(rows))

@@ -6,6 +6,7 @@ The op asks whenever it opens a version of the table that is new to it, and gets
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import json
 import os
@@ -27,7 +28,6 @@ from ..errors import (
     GridflowError,
     GridNotFound,
     SchemaError,
-    SnapshotNotFound,
     SqlError,
     TableNotFound,
 )
@@ -54,7 +54,7 @@ def check(grid: Any, table: Any, condition: Condition) -> None:
 
 
 def select(
-    directory: str, table: str, version: int, text: str, partitions: list[int]
+    directory: str, table: str, snapshot: Snapshot, text: str, partitions: list[int]
 ) -> tuple[int, str, np.ndarray | None, np.ndarray | None]:
     """The op's question: which rows of a version of a table, of these pairs of partitions, does `text` mean?
 
@@ -63,10 +63,9 @@ def select(
         ``tf.errors.OpError``, a message, None and None.
     """
     try:
-        rows, weights = _select(Path(directory), table, version, text, partitions)
+        rows, weights = _select(Path(directory), table, snapshot, text, partitions)
     except GridflowError as error:
-        # Asked again, with the version that is current then, or by another way into the grid.
-        codes = [((SnapshotNotFound, GridClosedError), tf.errors.ABORTED)]
+        codes = [(GridClosedError, tf.errors.ABORTED)]  # asked again, it finds another way into the grid
         codes += [((GridNotFound, TableNotFound), tf.errors.NOT_FOUND), (GridCorruptError, tf.errors.DATA_LOSS)]
         codes += [((SqlError, ColumnNotFound, SchemaError), tf.errors.INVALID_ARGUMENT)]
         code = next((code for kind, code in codes if isinstance(error, kind)), tf.errors.INTERNAL)
@@ -77,24 +76,18 @@ def select(
 
 
 def _select(
-    home: Path, name: str, version: int, text: str, partitions: list[int]
+    home: Path, name: str, snapshot: Snapshot, text: str, partitions: list[int]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    owner = owned_grid(home)
-    grid = owner or open_reader(home)
-    try:
-        table = grid.table(name)
-        snapshot = Snapshot.open(str(home), table.table_id, version)
-        key = _identity(snapshot, text, partitions)
-        with _lock:
-            found = None if key is None else _found.get(key)
-        if found is None:
-            ranges = _ranges(partitions) if partitions else [(0, snapshot.partitions)]
-            seen = SimpleNamespace(name=table.name, schema=snapshot.schema)
-            condition = Condition(**json.loads(text))
+    key = _identity(snapshot, text, partitions)
+    with _lock:
+        found = None if key is None else _found.get(key)
+    if found is None:
+        ranges = _ranges(partitions) if partitions else [(0, snapshot.partitions)]
+        seen = SimpleNamespace(name=name, schema=snapshot.schema)
+        condition = Condition(**json.loads(text))
+        with contextlib.ExitStack() as opened:
+            grid = owned_grid(home) or opened.enter_context(open_reader(home))  # for queries in the condition
             found = select_rows(grid, seen, condition, lambda columns: _read(snapshot, columns, ranges))
-    finally:
-        if owner is None:
-            grid.close()
     if key is None:
         return found
     with _lock:

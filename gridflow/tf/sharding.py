@@ -37,7 +37,6 @@ _LAUNCHERS = (
     ("PMI_RANK", "PMI_SIZE"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
-_TRIES = 20
 
 
 class Share(NamedTuple):
@@ -238,22 +237,18 @@ def _numbers(partitions: Any, source: Source) -> list[int]:
 
 def _rows(source: Source, condition: Condition | None, chosen: list[int]) -> np.ndarray:
     """How many rows of these partitions are read, int64[partitions]; of one version of the table."""
-    code, message = tf.errors.ABORTED, ""
-    for _ in range(_TRIES):  # where the table changes all the time
-        snapshot = Snapshot.open(source.directory, source.table_id, source.version)
-        there = _live_rows(snapshot, chosen)
-        if condition is None or not chosen:
-            return there.sum(axis=0)
-        pairs = [bound for pair in partition_ranges(chosen, source.partitions, source.name) for bound in pair]
-        text = selection.to_text(condition)
-        code, message, rows, _ = selection.select(source.directory, source.name, snapshot.version, text, pairs)
-        if rows is not None:
-            # Rows are numbered segment by segment, and partition by partition in each.
-            places = np.searchsorted(np.cumsum(there), rows, side="right")
-            return np.bincount(places % len(chosen), minlength=len(chosen))
-        if code != tf.errors.ABORTED:
-            break
-    raise tf.errors.exception_type_from_error_code(code)(None, None, message)
+    snapshot = Snapshot.open(source.directory, source.table_id, source.version)
+    there = _live_rows(snapshot, chosen)
+    if condition is None or not chosen:
+        return there.sum(axis=0)
+    pairs = [bound for pair in partition_ranges(chosen, source.partitions, source.name) for bound in pair]
+    text = selection.to_text(condition)
+    code, message, rows, _ = selection.select(source.directory, source.name, snapshot, text, pairs)
+    if rows is None:
+        raise tf.errors.exception_type_from_error_code(code)(None, None, message)
+    # Rows are numbered segment by segment, and partition by partition in each.
+    places = np.searchsorted(np.cumsum(there), rows, side="right")
+    return np.bincount(places % len(chosen), minlength=len(chosen))
 
 
 def _live_rows(snapshot: Snapshot, chosen: list[int]) -> np.ndarray:

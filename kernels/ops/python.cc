@@ -48,12 +48,12 @@ absl::Status RefreshTable(const std::string& directory, const std::string& table
   return Ask(current_refresh, call, absl::OkStatus());
 }
 
-absl::Status SelectRows(const std::string& directory, const std::string& table, uint64_t version,
-                        const std::string& selection, const std::vector<int64_t>& partitions, int64_t rows,
-                        std::shared_ptr<const Selection>* out) {
+absl::Status SelectRows(const std::string& directory, const std::string& table,
+                        const std::shared_ptr<const TableSnapshot>& snapshot, const std::string& selection,
+                        const std::vector<int64_t>& partitions, int64_t rows, std::shared_ptr<const Selection>* out) {
   auto selected = std::make_shared<Answer>();
   const auto call = [&](gridflow_select select, char* message) {
-    return select(directory.c_str(), table.c_str(), version, selection.c_str(), partitions.data(),
+    return select(directory.c_str(), table.c_str(), &snapshot, selection.c_str(), partitions.data(),
                   static_cast<int64_t>(partitions.size()), selected.get(), message, kMessageBytes);
   };
   const absl::Status status =

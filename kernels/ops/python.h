@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "core/snapshot.h"
 #include "ops/row_order.h"
 
 namespace gridflow {
@@ -18,11 +19,10 @@ namespace ops {
 absl::Status RefreshTable(const std::string& directory, const std::string& table);
 
 // Which rows of a version `selection` means (gridflow/tf/selection.py says how it is written), as ordinals of those
-// partitions, of which there must be `rows` rows. Aborted: that version cannot be read any more, and a newer one can.
-// FailedPrecondition: there is no Python to ask.
-absl::Status SelectRows(const std::string& directory, const std::string& table, uint64_t version,
-                        const std::string& selection, const std::vector<int64_t>& partitions, int64_t rows,
-                        std::shared_ptr<const Selection>* out);
+// partitions, of which there must be `rows` rows. Aborted: ask again. FailedPrecondition: there is no Python to ask.
+absl::Status SelectRows(const std::string& directory, const std::string& table,
+                        const std::shared_ptr<const TableSnapshot>& snapshot, const std::string& selection,
+                        const std::vector<int64_t>& partitions, int64_t rows, std::shared_ptr<const Selection>* out);
 
 }  // namespace ops
 }  // namespace gridflow
@@ -31,8 +31,9 @@ extern "C" {
 
 // Both return 0, or an absl::StatusCode and a message, at most `room` bytes with its NUL.
 typedef int (*gridflow_refresh)(const char* directory, const char* table, char* message, int64_t room);
-// Gives what it found to gridflow_ops_selected(), with the same `result`. `partitions` are `count` numbers.
-typedef int (*gridflow_select)(const char* directory, const char* table, uint64_t version, const char* selection,
+// Gives what it found to gridflow_ops_selected(), with the same `result`. `snapshot` is the address of the version's
+// std::shared_ptr<const TableSnapshot>, valid for the call; `partitions` are `count` numbers.
+typedef int (*gridflow_select)(const char* directory, const char* table, const void* snapshot, const char* selection,
                                const int64_t* partitions, int64_t count, void* result, char* message, int64_t room);
 
 // Sets the functions, or null for none. Returns once no thread is in the old ones. May be called by any thread.

@@ -11,7 +11,7 @@ namespace gridflow {
 namespace ops {
 namespace {
 
-// How often a selection is asked for where the table changes all the time.
+// How often a selection is asked for where grids are opened and closed all the time.
 constexpr int kTries = 20;
 
 // What the graph promises about a component must be what the table holds.
@@ -52,7 +52,7 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
     TF_RETURN_IF_ERROR(OpenSnapshot(options, version, kept, &reader->snapshot_));
     TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*reader->snapshot_, options.partitions, &reader->plan_)));
     if (!options.selection.empty())
-      selected = SelectRows(options.directory, options.table, reader->version(), options.selection, options.partitions,
+      selected = SelectRows(options.directory, options.table, reader->snapshot_, options.selection, options.partitions,
                             reader->rows(), &reader->selection_);
   } while (absl::IsAborted(selected) && ++tries < kTries);
   TF_RETURN_IF_ERROR(selected);
