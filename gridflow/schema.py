@@ -8,8 +8,8 @@ A type is written as text the same way everywhere (``CREATE TABLE``, ``create_ta
     LIST<T>   MAP<K, V>   STRUCT<A INT32, B LIST<STRING>>
     ... NOT NULL
 
-Ignite's and ANSI's names (LONG, VARCHAR, DOUBLE, ...) are read as well; see ``ALIASES``. Note that
-``INT8`` is an integer of 8 bits here, not H2's alias of BIGINT.
+Ignite's and ANSI's names (LONG, VARCHAR, DOUBLE, ...) are read as well; see ``ALIASES``; and DuckDB's ``T[]``,
+``STRUCT(A T)`` and ``MAP(K, V)``. Note that ``INT8`` is an integer of 8 bits here, not H2's alias of BIGINT.
 """
 
 from __future__ import annotations
@@ -420,8 +420,9 @@ class _Parser:
             self.tokens.append((match.lastgroup or "", match.group(match.lastgroup or 0), match.start()))
             at = match.end()
 
-    def peek(self) -> str:
-        return self.tokens[self.at][1] if self.at < len(self.tokens) else ""
+    def peek(self, ahead: int = 0) -> str:
+        at = self.at + ahead
+        return self.tokens[at][1] if at < len(self.tokens) else ""
 
     def fail(self, wanted: str) -> SchemaError:
         found = self.peek() or "the end"
@@ -437,6 +438,13 @@ class _Parser:
     def expect(self, word: str) -> None:
         if not self.accept(word):
             raise self.fail(word)
+
+    def opened(self) -> str:
+        """Read the bracket after STRUCT, LIST or MAP, ``<`` or DuckDB's ``(``, and tell the one that will close it."""
+        if self.accept("("):
+            return ")"
+        self.expect("<")
+        return ">"
 
     def number(self) -> int:
         if self.at >= len(self.tokens) or self.tokens[self.at][0] != "num":
@@ -467,26 +475,28 @@ class _Parser:
             self.accept("PRECISION")
         word = ALIASES.get(word, word)
         if word == "STRUCT":
-            self.expect("<")
+            closing = self.opened()
             fields = tuple(self.fields())
-            self.expect(">")
+            self.expect(closing)
             if len({n for n, _ in fields}) != len(fields):
                 raise SchemaError(f"type {self.text!r}: a field is named twice")
             result = Type("STRUCT", children=fields)
         elif word == "LIST":
-            self.expect("<")
+            closing = self.opened()
             result = Type("LIST", children=(("item", self.type()),))
-            self.expect(">")
+            self.expect(closing)
         elif word == "MAP":
-            self.expect("<")
+            closing = self.opened()
             key = self.type().not_null()
             self.expect(",")
             result = Type("MAP", children=(("key", key), ("value", self.type())))
-            self.expect(">")
+            self.expect(closing)
             if key.kind not in SCALARS:
                 raise SchemaError(f"type {self.text!r}: the key of a MAP is a scalar")
         else:
             result = self.scalar(word)
+        while self.accept("[", "]"):
+            result = Type("LIST", children=(("item", result),))
         if self.accept("NOT", "NULL"):
             return result.not_null()
         self.accept("NULL")
@@ -518,7 +528,8 @@ class _Parser:
             raise SchemaError(
                 f"no type {word}; {near}there are {', '.join(SCALARS)}, LIST, MAP, STRUCT and tensors as UINT8[28,28]"
             )
-        if self.accept("["):
+        if self.peek() == "[" and self.peek(1) != "]":
+            self.expect("[")
             shape = [self.number()]
             while self.accept(","):
                 shape.append(self.number())

@@ -49,8 +49,15 @@ def export_batch(snapshot: Snapshot, segment: int, positions: list[int], begin: 
         if snapshot.export(segment, position, begin, end, room.address):
             arrays.append(pa.Array._import_from_c(room.address, user_type(column.type)))
         else:
-            arrays.append(pa.nulls(end - begin, user_type(column.type)))
+            arrays.append(_nulls(end - begin, user_type(column.type)))
     return pa.RecordBatch.from_arrays(arrays, schema=user_schema(columns))
+
+
+def _nulls(count: int, arrow: pa.DataType) -> pa.Array:
+    """``count`` nulls. ``pa.nulls`` has them also in those fields of a struct that are never null by their type."""
+    if not pa.types.is_struct(arrow):
+        return pa.nulls(count, arrow)
+    return pa.array([None], arrow).take(np.zeros(count, np.int64))
 
 
 def live_batches(
@@ -99,7 +106,7 @@ def to_columns(batch: pa.RecordBatch, schema: Schema, table: str) -> list[pa.Arr
             array = cast_column(batch.column(positions[0]), column.type, where)
             arrays.append(_key_column(array, column.type, where) if column.name in schema.key else array)
         elif column.type.nullable:
-            arrays.append(pa.nulls(batch.num_rows, column.type.arrow()))
+            arrays.append(_nulls(batch.num_rows, column.type.arrow()))
         else:
             raise SchemaError(f"table {table}: the data has no column {column}; it has {', '.join(batch.schema.names)}")
     _check_key_bytes([arrays[schema.names.index(name)] for name in schema.key], table)

@@ -182,3 +182,16 @@ def test_a_map_column_without_any_pair(grid):
     keys = batch["M"].keys
     assert (len(keys), keys.null_count) == (0, 0)
     assert sorted(batch["M"].to_pylist(), key=str) == [None, []]
+
+
+@pytest.mark.parametrize(
+    "part", ["INT", "VARCHAR", "UUID", "UINT8[2]", "INT[]", "MAP(INT, INT)", "STRUCT(B DATE NOT NULL)"]
+)
+def test_rows_from_before_a_struct_came_have_no_nulls_within_it(grid, part):
+    """A struct that is null has something in the fields that are never null: else Arrow would not cast it."""
+    table = grid.create_table("T", {"ID": "LONG"}, key="ID")
+    table.load({"ID": np.arange(3)})
+    grid.sql(f"ALTER TABLE T ADD COLUMN S STRUCT(A {part} NOT NULL, N INT)")
+    column = table.to_arrow().column("S")
+    assert column.null_count == 3
+    assert column.cast(column.type).to_pylist() == [None] * 3
