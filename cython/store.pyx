@@ -1114,10 +1114,13 @@ cdef class TableStore:
         """Starts a new version in the making: a context manager that keeps writers of this table out meanwhile."""
         return Edit(self)
 
-    def hold(self, double timeout):
-        """Keeps all other writers of the table out until ``release``. Returns whether it could, within some seconds."""
+    def hold(self, double timeout, list held not None):
+        """Keeps all other writers of the table out until ``release``, if it can within some seconds; else nothing happens.
+
+        The table is appended to ``held`` in the same step: no signal handler runs between the two.
+        """
         if not self.lock.acquire(True, timeout):
-            return False
+            return
         try:
             self.writable()  # waits for nobody any more
         except BaseException:
@@ -1125,10 +1128,11 @@ cdef class TableStore:
             raise
         self.exclusive += 1
         self.held += 1
-        return True
+        held.append(self)
 
-    def release(self):
-        """Ends ``hold``, in the same thread."""
+    def release(self, list held not None):
+        """Ends ``hold``, in the same thread, and takes the table, which is the last one, off ``held``."""
+        held.pop()
         self.held -= 1
         self.exclusive -= 1
         self.lock.release()

@@ -79,9 +79,9 @@ class Transaction:
 
     def _take(self, table: Table) -> TransactionTable:
         if self._alone:
-            if not table.hold(HOLD_SECONDS):
+            table.hold(HOLD_SECONDS, self._held)
+            if table not in self._held:
                 raise TransactionConflictError(f"table {table.name} is being written all the time")
-            self._held.append(table)
         found = TransactionTable(self, table, Changes(table))
         self._tables[table.table_id] = found
         return found
@@ -190,7 +190,7 @@ class Transaction:
         self.active = False
         self._tables.clear()
         while self._held:
-            self._held.pop().release()
+            self._held[-1].release(self._held)
 
     def _check_active(self) -> None:
         self._grid._check_open()
