@@ -79,7 +79,8 @@ cdef class Changes:
                 raise TransactionConflictError(f"table {self.codec.table} has got other columns")
             check(self.base.Digest(<const uint8_t*>key.data(), key.size(), &digest))
             self.seen.insert(pair[string, uint64_t](key, digest))  # what it has seen first counts
-        return self.base.Find(hash, <const uint8_t*>key.data(), key.size(), value, segment, row)
+        check(self.base.Find(hash, <const uint8_t*>key.data(), key.size(), value, segment, row))
+        return value[0] != NULL or segment[0] >= 0
 
     def get(self, key, default=None):
         """The value under ``key``, as ``TableStore.get`` gives it."""

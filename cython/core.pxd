@@ -134,7 +134,9 @@ cdef extern from "core/segment.h" namespace "gridflow" nogil:
         const string& path() const
         const ColumnView& column(int) const
         int FindColumn(uint32_t) const
-        void PartitionRows(uint32_t, uint32_t, uint32_t, int64_t*, int64_t*) const
+        Status PartitionRows(uint32_t, uint32_t, uint32_t, int64_t*, int64_t*) const
+        Status CheckRows(const ColumnView&, int64_t, int64_t) const
+        Status CheckBytes(const void*, uint64_t) const
         Status CheckOffsets(int) const
         Status Verify() const
 
@@ -161,7 +163,7 @@ cdef extern from "core/snapshot.h" namespace "gridflow" nogil:
         const vector[SegmentRef]& segments() const
         const vector[ColumnView]& columns(int) const
         int64_t live_rows() const
-        cbool Find(uint64_t, const uint8_t*, size_t, int*, int64_t*) const
+        Status Find(uint64_t, const uint8_t*, size_t, int*, int64_t*) const
 
 
 cdef extern from "gridflow/manifest_format.h" nogil:
@@ -312,7 +314,7 @@ cdef extern from "core/table_cut.h" namespace "gridflow" nogil:
     cdef cppclass TableCut:
         shared_ptr[const TableSnapshot] snapshot
         vector[shared_ptr[const MemoryTable]] memory
-        cbool Find(uint64_t, const uint8_t*, size_t, const uint8_t**, int*, int64_t*) const
+        Status Find(uint64_t, const uint8_t*, size_t, const uint8_t**, int*, int64_t*) const
         Status Digest(const uint8_t*, size_t, uint64_t*) except +
         Status Preview(const string&, int, shared_ptr[const TableSnapshot]*) except +
 

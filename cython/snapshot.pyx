@@ -88,7 +88,7 @@ cdef class Snapshot:
         """The rows [begin, end) of partitions [first, last) in one segment."""
         cdef int64_t begin, end
         cdef uint32_t partitions = self.it.get().manifest().partitions
-        self.it.get().segments()[segment].segment.get().PartitionRows(first, last, partitions, &begin, &end)
+        check(self.it.get().segments()[segment].segment.get().PartitionRows(first, last, partitions, &begin, &end))
         return begin, end
 
     def live(self, int segment):
@@ -119,6 +119,7 @@ cdef class Snapshot:
     def hashes(self, int segment):
         """The key hashes of a segment's rows, uint64[rows], rising: a copy."""
         cdef const Segment* it = self.it.get().segments()[segment].segment.get()
+        check(it.CheckBytes(it.hashes(), it.rows() * 8))
         cdef const uint64_t[::1] view = <const uint64_t[:it.rows()]>it.hashes()
         return np.array(view)
 
@@ -131,20 +132,25 @@ cdef class Snapshot:
     def export(self, int segment, int column, int64_t begin, int64_t end, uintptr_t array):
         """Fills an Arrow C ``ArrowArray`` at address ``array`` with rows [begin, end) of a column: a view.
 
-        Returns whether the segment has the column; if not, nothing is filled.
+        Returns whether the segment has the column; if not, nothing is filled. Raises GridCorruptError, naming file
+        and offset, where a block that these rows lie in is not what its checksum says.
         """
         cdef const ColumnView* view = &self.it.get().columns(segment)[column]
+        cdef shared_ptr[const Segment] held = self.it.get().segments()[segment].segment
         cdef ArrowArray* out = <ArrowArray*>array
         cdef int position
-        if not 0 <= begin <= end <= self.it.get().segments()[segment].segment.get().rows():
+        cdef Status status
+        if not 0 <= begin <= end <= held.get().rows():
             raise IndexError(f"rows {begin} to {end}")
         if view.missing():
             return False
-        position = self.it.get().segments()[segment].segment.get().FindColumn(
-            self.it.get().schema().columns[column].id)
+        position = held.get().FindColumn(self.it.get().schema().columns[column].id)
         if position >= 0:
-            check(self.it.get().segments()[segment].segment.get().CheckOffsets(position))
-        ExportColumn(view[0], begin, end, self.it.get().segments()[segment].segment, out)
+            with nogil:
+                status = held.get().CheckRows(view[0], begin, end)
+            check(status)
+            check(held.get().CheckOffsets(position))
+        ExportColumn(view[0], begin, end, held, out)
         return True
 
     def verify(self, int segment):

@@ -616,7 +616,8 @@ cdef class TableStore:
                 return ABSENT
             value[0] = entry.value()
             return IN_MEMORY
-        return IN_SEGMENT if self.current.get().Find(hash, bytes, key.size(), segment, row) else ABSENT
+        check(self.current.get().Find(hash, bytes, key.size(), segment, row))
+        return IN_SEGMENT if segment[0] >= 0 else ABSENT
 
     cdef object value_at(self, int where, const uint8_t* value, int segment, int64_t row):
         # Decoding runs Python, and so other threads: a flush may drop what is read meanwhile, and the log with it.

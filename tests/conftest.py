@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ import gridflow.testing
 
 sys.path.insert(0, str(Path(__file__).parent))  # for strategies.py and the like, which tests of several folders share
 pytest.register_assert_rewrite("strategies", "damage", "small_room", "crash.workload")
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would all processes that tests start and press it in.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: how long an example takes says nothing about whether it is right.
 settings.register_profile("gridflow", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

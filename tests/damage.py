@@ -16,11 +16,13 @@ import pytest
 import gridflow
 import gridflow.testing
 from gridflow import GridCorruptError, GridflowError
+from gridflow._native.files import block_checksum
 from gridflow.grid import open_reader
 from gridflow.storage.verify import check_home
 
 RECORD = 24  # bytes of a record's header in the log
 VERSION_AT = 8  # in every file's header, after the magic number; the header's checksum follows
+BLOCK = 256 << 10  # of a segment, each with a checksum
 
 
 def crc32c(data: bytes) -> int:
@@ -30,6 +32,27 @@ def crc32c(data: bytes) -> int:
         for _ in range(8):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
     return crc ^ 0xFFFFFFFF
+
+
+def rows_at(segment: bytes) -> range:
+    """The bytes of a segment that its rows take."""
+    return range(int.from_bytes(segment[16:24], "little"), int.from_bytes(segment[80:88], "little"))
+
+
+def reseal(segment: bytearray) -> bytearray:
+    """Compute the checksums of a segment's blocks anew, so that what was changed is met by the deeper checks."""
+    rows = rows_at(segment)
+    blocks = [segment[at : min(at + BLOCK, rows.stop)] for at in range(rows.start, rows.stop, BLOCK)]
+    checksums = b"".join(block_checksum(block).to_bytes(4, "little") for block in blocks)
+    assert len(segment) == rows.stop + len(checksums) + 4
+    segment[rows.stop :] = checksums + crc32c(checksums).to_bytes(4, "little")
+    return segment
+
+
+def replace(file: Path, data: bytes) -> None:
+    """Put another file in a sealed one's place, which is never changed: readers may have mapped it."""
+    file.unlink()
+    file.write_bytes(data)
 
 
 def make_sound(home: Path) -> None:

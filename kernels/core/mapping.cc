@@ -59,6 +59,14 @@ Status Mapping::Open(const std::string& path, std::shared_ptr<const Mapping>* ou
   return Status::Ok();
 }
 
+Status Mapping::Populate(size_t begin, size_t bytes) const {
+  static const size_t kPage = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t from = begin / kPage * kPage;
+  void* first = const_cast<uint8_t*>(data_) + from;
+  if (::madvise(first, begin + bytes - from, MADV_POPULATE_READ) == 0 || errno != EFAULT) return Status::Ok();
+  return Status::System(EIO, "read", path_);
+}
+
 Mapping::~Mapping() {
   if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
 }

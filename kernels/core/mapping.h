@@ -27,6 +27,9 @@ class Mapping {
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
+  // Reads these bytes into memory, all pages in one step. An error where the storage cannot give them: who reads them
+  // without asking is ended by a signal then.
+  Status Populate(size_t begin, size_t bytes) const;
   const uint8_t* data() const { return data_; }
   size_t size() const { return size_; }
   const std::string& path() const { return path_; }

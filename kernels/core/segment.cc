@@ -240,9 +240,9 @@ Status Segment::Check() {
     return fail(72, "the directory lies outside the header");
   if (header_.checksum_offset < header_.header_bytes || header_.checksum_offset > file.size())
     return fail(80, "the checksums lie outside the file");
-  const uint64_t data_bytes = header_.checksum_offset - header_.header_bytes;
-  const uint64_t blocks = (data_bytes + GF_BLOCK_BYTES - 1) / GF_BLOCK_BYTES;
-  if (header_.checksum_offset + 4 * (blocks + 1) != file.size()) return fail(80, "the checksums lie outside the file");
+  if (header_.checksum_offset + 4 * (blocks() + 1) != file.size()) return fail(80, "the checksums lie outside the file");
+  blocks_checked_.reset(new std::atomic<uint64_t>[blocks() / 64 + 1]());
+  unchecked_ = static_cast<int64_t>(blocks());
 
   GF_RETURN_IF_ERROR(Schema::Parse(file.data() + header_.schema_offset, header_.schema_bytes, file.path(),
                                    static_cast<int64_t>(header_.schema_offset), &schema_));
@@ -318,13 +318,15 @@ const uint64_t* Segment::MakeFence() const {
 
 int64_t Segment::LowerBoundNear(int64_t at, uint64_t hash) const { return LowerBoundIn(hashes_, rows(), at, hash); }
 
-void Segment::PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const {
+Status Segment::PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const {
   bool past_end;
   const uint64_t low = PartitionStart(first, partitions, &past_end);
   *begin = past_end ? rows() : LowerBound(low);
   const uint64_t high = PartitionStart(last, partitions, &past_end);
   *end = past_end ? rows() : LowerBound(high);
   *end = std::max(*begin, *end);
+  GF_RETURN_IF_ERROR(CheckBound(*begin));
+  return CheckBound(*end);
 }
 
 void Segment::PrefetchCells(int64_t row) const {

@@ -19,8 +19,10 @@
 namespace gridflow {
 
 // A sealed segment. Immutable; any thread may read it. Open() checks everything that is read without looking at rows:
-// magic, version, header checksum, every buffer's bounds and size against the row count. What rows say (offsets of
-// variable-length values) is checked where it is used, by the caller, with CheckedRange (column.h).
+// magic, version, header checksum, every buffer's bounds and size against the row count. The rows' bytes are checked
+// against their checksums by who reads them, with the Check functions, each block once as long as the file is mapped.
+// What rows say (offsets of variable-length values) is checked where it is used, by the caller, with CheckedRange
+// (column.h).
 class Segment {
  public:
   ~Segment();
@@ -51,13 +53,30 @@ class Segment {
   int64_t Near(uint64_t hash) const;
   void PrefetchCells(int64_t row) const;
   int64_t FindNear(int64_t near, uint64_t hash, const uint8_t* key, size_t key_bytes) const;
-  // The rows of partitions [first, last) of `partitions`: rows *begin to *end, exclusive.
-  void PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const;
+  // The rows of partitions [first, last) of `partitions`: rows *begin to *end, exclusive. Corrupt: what says so is
+  // damaged.
+  Status PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const;
   // A key's row, deleted or not; -1 if there is none. `key` is encoded as in the log.
   int64_t Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const {
     return FindNear(Near(hash), hash, key, key_bytes);
   }
 
+  // Whether every block has been checked.
+  bool checked() const { return unchecked_.load(std::memory_order_relaxed) == 0; }
+  // Checks the blocks in which some bytes of the file lie.
+  Status CheckBytes(const void* begin, uint64_t bytes) const;
+  // Checks what says which of the rows [begin, end) of a column, or of a part of one, are null; and what their values
+  // are, or where their items lie. The view is one of this segment.
+  Status CheckValidity(const ColumnView& view, int64_t begin, int64_t end) const;
+  Status CheckValues(const ColumnView& view, int64_t begin, int64_t end) const;
+  // Both, and the same of all that is nested in it.
+  Status CheckRows(const ColumnView& view, int64_t begin, int64_t end) const;
+  // Checks what a search for a key of that hash has found: its row, or -1 where there is none.
+  Status CheckFound(uint64_t hash, int64_t row) const;
+  // Checks every block.
+  Status CheckAll() const;
+  // Whether nothing is left to check of a column, or of a part of one, without what is nested in it.
+  bool IsChecked(const ColumnView& view) const;
   // Checks once that a column's offsets rise, for who hands the column to code that does not check them.
   Status CheckOffsets(int position) const;
   // Reads every byte: block checksums, sorted hashes, offsets in bounds, hashes that match their keys.
@@ -70,6 +89,15 @@ class Segment {
   Segment();
   Status Check();
   int64_t LowerBoundNear(int64_t at, uint64_t hash) const;
+  uint64_t blocks() const { return (header_.checksum_offset - header_.header_bytes + GF_BLOCK_BYTES - 1) / GF_BLOCK_BYTES; }
+  // That a row lies where it does because of its hash and the one before it.
+  Status CheckBound(int64_t row) const;
+  // The blocks in which some bytes of the file lie, from *first to *last, inclusive.
+  void BlocksOf(const void* begin, uint64_t bytes, uint64_t* first, uint64_t* last) const;
+  bool IsChecked(const void* begin, uint64_t bytes) const;
+  // Looks at a block in any case.
+  Status CheckBlock(uint64_t block) const;
+  Status CheckChecksums() const;
   int64_t NearByFence(const uint64_t* fence, uint64_t hash) const;
   const uint64_t* MakeFence() const;
 
@@ -81,6 +109,9 @@ class Segment {
   const uint64_t* hashes_ = nullptr;
   bool hash_is_key_ = false;  // whether keys of the same hash are the same key
   std::unique_ptr<std::atomic<bool>[]> offsets_checked_;  // by column; only ever set
+  mutable std::unique_ptr<std::atomic<uint64_t>[]> blocks_checked_;  // a bit for each block; only ever set
+  mutable std::atomic<int64_t> unchecked_{0};                        // blocks whose bit is not set
+  mutable std::atomic<bool> checksums_checked_{false};               // against the checksum of the checksums
   // A copy of every kFenceStride-th hash, which stays in the cache and saves a search the misses on its way. It is made
   // after so many searches that it pays, for it reads what opening a segment does not: null until then, and for good
   // where a segment is small.

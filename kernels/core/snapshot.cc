@@ -117,7 +117,7 @@ int64_t TableSnapshot::live_rows() const {
   return rows;
 }
 
-bool TableSnapshot::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment, int64_t* row) const {
+Status TableSnapshot::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment, int64_t* row) const {
   // The newest first, as recent keys are asked for most; several at a time, so that what is read of each is fetched
   // for all of them at once.
   constexpr int kTogether = 8;
@@ -131,15 +131,18 @@ bool TableSnapshot::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, in
       it.PrefetchCells(at[i - begin]);
     }
     for (int i = end - 1; i >= begin; --i) {
-      const int64_t found = segments_[i].segment->FindNear(at[i - begin], hash, key, key_bytes);
+      const Segment& it = *segments_[i].segment;
+      const int64_t found = it.FindNear(at[i - begin], hash, key, key_bytes);
+      if (!it.checked()) GF_RETURN_IF_ERROR(it.CheckFound(hash, found));
       if (found >= 0 && segments_[i].Live(found)) {
         *segment = i;
         *row = found;
-        return true;
+        return Status::Ok();
       }
     }
   }
-  return false;
+  *segment = -1;
+  return Status::Ok();
 }
 
 }  // namespace gridflow

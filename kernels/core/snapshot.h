@@ -44,8 +44,9 @@ class TableSnapshot {
   // A segment's columns in the order of schema(); see ColumnsAs().
   const std::vector<ColumnView>& columns(int segment) const { return columns_[segment]; }
   int64_t live_rows() const;
-  // The live row of a key: its segment's index and row; false if there is none.
-  bool Find(uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment, int64_t* row) const;
+  // The live row of a key: its segment's index and row; segment -1 if there is none. Corrupt: what is found there, or
+  // says that there is nothing, does not fit its checksum.
+  Status Find(uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment, int64_t* row) const;
 
   // A snapshot of the same table after a flush: for the owner, which knows the files it has just written.
   static Status Make(const std::string& folder, const Manifest& manifest, const TableSnapshot* old,

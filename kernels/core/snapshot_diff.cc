@@ -108,6 +108,8 @@ Status NewRows(const TableSnapshot& older, const TableSnapshot& newer, std::vect
   if (older.manifest().table_id != newer.manifest().table_id)
     return Status::Invalid("versions of two tables cannot be compared");
   Moves moves(older, newer);
+  for (const SegmentRef& ref : older.segments())
+    if (!Has(newer, ref.segment.get())) GF_RETURN_IF_ERROR(ref.segment->CheckAll());
   for (size_t s = 0; s < newer.segments().size(); ++s) {
     const SegmentRef& ref = newer.segments()[s];
     // Rows of a segment that both have are the same: they can only be deleted.
@@ -117,6 +119,7 @@ Status NewRows(const TableSnapshot& older, const TableSnapshot& newer, std::vect
       out->push_back({index, 0, ref.segment->rows()});
       continue;
     }
+    GF_RETURN_IF_ERROR(ref.segment->CheckAll());
     moves.Restart();
     for (int64_t row = 0; row < ref.segment->rows(); ++row) {
       if (!ref.Live(row)) continue;

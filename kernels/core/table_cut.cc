@@ -6,15 +6,16 @@
 
 namespace gridflow {
 
-bool TableCut::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, const uint8_t** value, int* segment,
-                    int64_t* row) const {
+Status TableCut::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, const uint8_t** value, int* segment,
+                      int64_t* row) const {
+  *value = nullptr;
+  *segment = -1;
   for (const std::shared_ptr<const MemoryTable>& table : memory) {
     const MemoryEntry* entry = table->Find(hash, key, key_bytes);
     if (entry == nullptr) continue;
-    *value = entry->value();
-    return !entry->removed();
+    if (!entry->removed()) *value = entry->value();
+    return Status::Ok();
   }
-  *value = nullptr;
   return snapshot->Find(hash, key, key_bytes, segment, row);
 }
 
@@ -32,7 +33,8 @@ Status TableCut::Digest(const uint8_t* key, size_t key_bytes, uint64_t* digest) 
   }
   int segment;
   int64_t row;
-  if (!snapshot->Find(hash, key, key_bytes, &segment, &row)) return Status::Ok();
+  GF_RETURN_IF_ERROR(snapshot->Find(hash, key, key_bytes, &segment, &row));
+  if (segment < 0) return Status::Ok();
   std::string value;
   GF_RETURN_IF_ERROR(EncodeValue(snapshot->schema(), snapshot->columns(segment), row, &value));
   found = KeyHash(value.data(), value.size());

@@ -19,9 +19,10 @@ struct TableCut {
   std::shared_ptr<const TableSnapshot> snapshot;
   std::vector<std::shared_ptr<const MemoryTable>> memory;  // the newest first
 
-  // Where a key's row lies: *value is its encoding, or null and then it is a row of a segment. False: there is none.
-  bool Find(uint64_t hash, const uint8_t* key, size_t key_bytes, const uint8_t** value, int* segment,
-            int64_t* row) const;
+  // Where a key's row lies: *value is its encoding, or null and then it is a row of a segment, -1 if there is none.
+  // Errors are those of TableSnapshot::Find.
+  Status Find(uint64_t hash, const uint8_t* key, size_t key_bytes, const uint8_t** value, int* segment,
+              int64_t* row) const;
   // A hash of what is under a key: 0 if there is no row. Rows of equal values have equal digests, wherever they lie.
   Status Digest(const uint8_t* key, size_t key_bytes, uint64_t* digest) const;
   // A version of the segments that holds all of it, for this process only. `folder` as for TableEdit::Preview.

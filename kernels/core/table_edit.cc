@@ -132,6 +132,7 @@ Status TableEdit::Merge(const std::vector<int>& segments) {
   // A heap would do for many inputs; there are a handful, and picking the smallest head is simple.
   std::vector<int64_t> heads(segments.size());
   for (int index : segments) {
+    GF_RETURN_IF_ERROR(parts_[index].ref.segment->CheckAll());  // else what is damaged got a checksum of its own
     sources.push_back(base_->columns(index));
   }
   auto skip_deleted = [&](size_t s) {

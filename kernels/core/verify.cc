@@ -1,4 +1,4 @@
-// Segment's checks of what rows say: every byte of it, or just the offsets of a column.
+// Segment's checks of its rows: of the blocks that are read, of the offsets of a column, or of every byte.
 #include <algorithm>
 #include <string>
 
@@ -30,22 +30,130 @@ Status Segment::CheckOffsets(int position) const {
   return Status::Ok();
 }
 
-Status Segment::Verify() const {
-  const uint8_t* file = mapping_->data();
-  const uint64_t begin = header_.header_bytes, end = header_.checksum_offset;
-  const uint64_t blocks = (end - begin + GF_BLOCK_BYTES - 1) / GF_BLOCK_BYTES;
-  const uint8_t* sums = file + end;
+Status Segment::CheckChecksums() const {
+  const uint8_t* sums = mapping_->data() + header_.checksum_offset;
   uint32_t expected;
-  std::memcpy(&expected, sums + 4 * blocks, 4);
-  if (Crc32c(0, sums, 4 * blocks) != expected)
-    return Status::Corrupt(path(), static_cast<int64_t>(end), "the checksum of the checksums does not match");
-  for (uint64_t i = 0; i < blocks; ++i) {
-    const uint64_t from = begin + i * GF_BLOCK_BYTES, to = std::min<uint64_t>(from + GF_BLOCK_BYTES, end);
-    std::memcpy(&expected, sums + 4 * i, 4);
-    if (BlockChecksum(file + from, to - from) != expected)
-      return Status::Corrupt(path(), static_cast<int64_t>(from),
-                             "the checksum of the " + std::to_string(to - from) + " bytes from there does not match");
+  std::memcpy(&expected, sums + 4 * blocks(), 4);
+  if (Crc32c(0, sums, 4 * blocks()) != expected)
+    return Status::Corrupt(path(), static_cast<int64_t>(header_.checksum_offset),
+                           "the checksum of the checksums does not match");
+  return Status::Ok();
+}
+
+Status Segment::CheckBlock(uint64_t block) const {
+  const uint64_t from = header_.header_bytes + block * GF_BLOCK_BYTES;
+  const uint64_t bytes = std::min<uint64_t>(GF_BLOCK_BYTES, header_.checksum_offset - from);
+  GF_RETURN_IF_ERROR(mapping_->Populate(from, bytes));
+  uint32_t expected;
+  std::memcpy(&expected, mapping_->data() + header_.checksum_offset + 4 * block, 4);
+  if (BlockChecksum(mapping_->data() + from, bytes) == expected) return Status::Ok();
+  return Status::Corrupt(path(), static_cast<int64_t>(from),
+                         "the checksum of the " + std::to_string(bytes) + " bytes from there does not match");
+}
+
+void Segment::BlocksOf(const void* begin, uint64_t bytes, uint64_t* first, uint64_t* last) const {
+  const auto from = static_cast<uint64_t>(static_cast<const uint8_t*>(begin) - mapping_->data()) - header_.header_bytes;
+  *first = from / GF_BLOCK_BYTES;
+  *last = (from + bytes - 1) / GF_BLOCK_BYTES;
+}
+
+bool Segment::IsChecked(const void* begin, uint64_t bytes) const {
+  if (bytes == 0) return true;
+  uint64_t block, last;
+  for (BlocksOf(begin, bytes, &block, &last); block <= last; ++block)
+    if (!(blocks_checked_[block / 64].load(std::memory_order_relaxed) >> (block % 64) & 1)) return false;
+  return true;
+}
+
+bool Segment::IsChecked(const ColumnView& view) const {
+  const auto rows = static_cast<uint64_t>(view.length), bits = (rows + 7) / 8;
+  if (view.validity != nullptr && !IsChecked(view.validity, bits)) return false;
+  if (view.offsets != nullptr)
+    return IsChecked(view.offsets, (rows + 1) * (view.type->kind == GF_MAP ? 4 : 8)) &&
+           (view.data == nullptr || IsChecked(view.data, static_cast<uint64_t>(view.limit)));
+  if (view.data == nullptr) return true;
+  return IsChecked(view.data, view.type->kind == GF_BOOL ? bits : rows * static_cast<uint64_t>(view.type->width));
+}
+
+Status Segment::CheckBytes(const void* begin, uint64_t bytes) const {
+  if (bytes == 0 || checked()) return Status::Ok();
+  uint64_t block, last;
+  for (BlocksOf(begin, bytes, &block, &last); block <= last; ++block) {
+    std::atomic<uint64_t>& word = blocks_checked_[block / 64];
+    const uint64_t bit = uint64_t{1} << (block % 64);
+    if (word.load(std::memory_order_relaxed) & bit) continue;
+    if (!checksums_checked_.load(std::memory_order_relaxed)) {
+      GF_RETURN_IF_ERROR(CheckChecksums());
+      checksums_checked_.store(true, std::memory_order_relaxed);
+    }
+    GF_RETURN_IF_ERROR(CheckBlock(block));
+    if (!(word.fetch_or(bit, std::memory_order_relaxed) & bit)) unchecked_.fetch_sub(1, std::memory_order_relaxed);
   }
+  return Status::Ok();
+}
+
+Status Segment::CheckAll() const {
+  return CheckBytes(mapping_->data() + header_.header_bytes, header_.checksum_offset - header_.header_bytes);
+}
+
+Status Segment::CheckBound(int64_t row) const {
+  const int64_t first = std::max<int64_t>(row - 1, 0), last = std::min(row + 1, rows());
+  return CheckBytes(hashes_ + first, static_cast<uint64_t>(last - first) * sizeof(uint64_t));
+}
+
+Status Segment::CheckFound(uint64_t hash, int64_t row) const {
+  if (row >= 0) {
+    for (const ColumnView& column : columns_) GF_RETURN_IF_ERROR(CheckRows(column, row, row + 1));
+    return Status::Ok();
+  }
+  // All keys of that hash are others, and lie where they should.
+  for (row = LowerBound(hash);; ++row) {
+    GF_RETURN_IF_ERROR(CheckBound(row));
+    if (row == rows() || hashes_[row] != hash) return Status::Ok();
+    for (const uint32_t position : schema_.key) GF_RETURN_IF_ERROR(CheckRows(columns_[position], row, row + 1));
+  }
+}
+
+Status Segment::CheckValidity(const ColumnView& view, int64_t begin, int64_t end) const {
+  if (view.validity == nullptr || begin == end || checked()) return Status::Ok();
+  const int64_t first = (begin + view.offset) / 8, last = (end + view.offset - 1) / 8;
+  return CheckBytes(view.validity + first, static_cast<uint64_t>(last - first + 1));
+}
+
+Status Segment::CheckValues(const ColumnView& view, int64_t begin, int64_t end) const {
+  if (begin == end || checked()) return Status::Ok();
+  const int64_t first = begin + view.offset, last = end + view.offset;
+  if (view.offsets != nullptr) {
+    const int64_t width = view.type->kind == GF_MAP ? 4 : 8;
+    GF_RETURN_IF_ERROR(CheckBytes(view.offsets + first * width, static_cast<uint64_t>((last - first + 1) * width)));
+    const int64_t from = view.Offset(begin), to = view.Offset(end);
+    // Who reads the values finds and names impossible offsets.
+    if (view.data == nullptr || from < 0 || from > to || to > view.limit) return Status::Ok();
+    return CheckBytes(view.data + from, static_cast<uint64_t>(to - from));
+  }
+  if (view.data == nullptr) return Status::Ok();
+  if (view.type->kind == GF_BOOL)
+    return CheckBytes(view.data + first / 8, static_cast<uint64_t>((last - 1) / 8 - first / 8 + 1));
+  return CheckBytes(view.data + first * view.type->width, static_cast<uint64_t>((last - first) * view.type->width));
+}
+
+Status Segment::CheckRows(const ColumnView& view, int64_t begin, int64_t end) const {
+  if (begin == end || checked()) return Status::Ok();
+  GF_RETURN_IF_ERROR(CheckValidity(view, begin, end));
+  GF_RETURN_IF_ERROR(CheckValues(view, begin, end));
+  int64_t from = begin, to = end;
+  if (view.offsets != nullptr) {
+    from = view.Offset(begin);
+    to = view.Offset(end);
+    if (from < 0 || from > to || to > view.limit) return Status::Ok();
+  }
+  for (const ColumnView& child : view.children) GF_RETURN_IF_ERROR(CheckRows(child, from, to));
+  return Status::Ok();
+}
+
+Status Segment::Verify() const {
+  GF_RETURN_IF_ERROR(CheckChecksums());
+  for (uint64_t block = 0; block < blocks(); ++block) GF_RETURN_IF_ERROR(CheckBlock(block));
   for (size_t i = 0; i < columns_.size(); ++i) GF_RETURN_IF_ERROR(CheckOffsets(static_cast<int>(i)));
   std::string key;
   for (int64_t row = 0; row < rows(); ++row) {

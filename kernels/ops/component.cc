@@ -73,6 +73,7 @@ void Component::Bind(const std::vector<size_t>& way, const TableSnapshot& snapsh
   for (size_t i = 1; i < way.size(); type = &type->children[way[i++]])
     if (type->kind == GF_LIST || type->kind == GF_MAP) ++lists_;
   nullable_.resize(lists_ + 1, false);
+  checked_.reset(new std::atomic<bool>[snapshot.segments().size() * (lists_ + 1)]());
   for (size_t i = 0; i < snapshot.segments().size(); ++i) {
     bindings_.push_back(Binding::Make(way, snapshot, i));
     const std::vector<Binding::Level>& levels = bindings_.back().levels;
@@ -102,6 +103,7 @@ absl::Status Component::Batch(const Workers& workers, const std::vector<Run>& ru
   if (lists_ > 0) return ReadLists(workers, runs, true, out);
   const Runs levels[] = {runs};
   Places nulls;
+  TF_RETURN_IF_ERROR(CheckBlocks(levels));
   TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
   return Values(workers, runs, nulls, rows, ShapeOf(rows), out);
 }
@@ -111,6 +113,7 @@ absl::Status Component::Row(const Workers& workers, const Run& run, Tensor* out)
   if (lists_ > 0) return ReadLists(workers, row, false, out);
   const Runs levels[] = {row};
   Places nulls;
+  TF_RETURN_IF_ERROR(CheckBlocks(levels));
   TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
   return Values(workers, row, nulls, 1, format_.shape, out);
 }
@@ -123,6 +126,7 @@ absl::Status Component::ReadLists(const Workers& workers, Runs rows, bool batch,
   int64_t count = 0;
   for (const Run& run : rows) count += run.count;
   for (size_t level = 0; level < lists_; ++level) {
+    TF_RETURN_IF_ERROR(CheckBlocks(levels));
     TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
     int64_t* ends = nullptr;
     if (batch || level > 0) {
@@ -134,6 +138,7 @@ absl::Status Component::ReadLists(const Workers& workers, Runs rows, bool batch,
     TF_RETURN_IF_ERROR(Items(level, levels.back(), nulls, ends, &items[level], &count));
     levels.push_back(items[level]);
   }
+  TF_RETURN_IF_ERROR(CheckBlocks(levels));
   TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
   Tensor values;
   TF_RETURN_IF_ERROR(Values(workers, levels.back(), nulls, count, ShapeOf(count), &values));

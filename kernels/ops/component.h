@@ -2,6 +2,7 @@
 #ifndef GRIDFLOW_OPS_COMPONENT_H_
 #define GRIDFLOW_OPS_COMPONENT_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -38,6 +39,10 @@ class Component {
   tensorflow::DataType dtype(bool batch) const { return Ragged(batch) ? tensorflow::DT_VARIANT : format_.dtype; }
   tensorflow::PartialTensorShape shape(bool batch) const;
 
+  // Checks what the leaf of these rows lies in, down to the first list, against its checksums: a later Batch() or Row()
+  // finds it checked, and what is wrong it finds again.
+  void ReadAhead(const std::vector<Run>& runs) const;
+
   // The tensor [rows, ...] of all rows of `runs`.
   absl::Status Batch(const Workers& workers, const std::vector<Run>& runs, int64_t rows,
                      tensorflow::Tensor* out) const;
@@ -52,6 +57,12 @@ class Component {
   bool Ragged(bool batch) const { return lists_ + (batch ? 1 : 0) > 1; }
   tensorflow::TensorShape ShapeOf(int64_t values) const;
 
+  // Checks the blocks of the files that the last of `levels` is read from. DataLoss: one is damaged.
+  absl::Status CheckBlocks(absl::Span<const Runs> levels) const;
+  Status CheckBlocks(size_t level, const Run& run) const;
+  absl::Status BlockError(absl::Span<const Runs> levels, const Run& run) const;
+  // The row, or the item, in which an item of the last of `levels` lies, up to the row.
+  Run RowOf(absl::Span<const Runs> levels, Run item) const;
   // What is null of the runs of a level; an error where that may not be. The last of `levels` is that level's, the
   // others are those of the levels above.
   absl::Status FindNulls(absl::Span<const Runs> levels, Places* nulls) const;
@@ -83,6 +94,8 @@ class Component {
   std::vector<const ColumnView*> values_;  // of each segment; null: it lacks the column
   std::vector<const uint8_t*> bases_;      // the same of values of fixed width, as GatherFixed() takes them
   std::vector<bool> nullable_;             // for each level, whether any segment has nulls there
+  // For each segment and level whether all that the leaf has there is checked; only ever set.
+  std::unique_ptr<std::atomic<bool>[]> checked_;
 };
 
 // A tensor that is not filled in yet.

@@ -50,8 +50,7 @@ void Component::AppendNulls(const Binding::Level& level, const Run& run, int64_t
   nulls->erase(std::unique(nulls->begin() + known, nulls->end()), nulls->end());
 }
 
-absl::Status Component::NullError(absl::Span<const Runs> levels, int64_t place) const {
-  Run at = At(levels.back(), place);
+Run Component::RowOf(absl::Span<const Runs> levels, Run at) const {
   const Binding& binding = bindings_[at.segment];
   // From the item to the list that holds it, up to the row. The offsets were checked on the way down.
   for (size_t level = levels.size() - 1; level-- > 0;) {
@@ -66,6 +65,12 @@ absl::Status Component::NullError(absl::Span<const Runs> levels, int64_t place) 
       break;
     }
   }
+  return at;
+}
+
+absl::Status Component::NullError(absl::Span<const Runs> levels, int64_t place) const {
+  const Run at = RowOf(levels, At(levels.back(), place));
+  const Binding& binding = bindings_[at.segment];
   const char* what = levels.size() > 1 ? " holds a null in its list " : " is null ";
   return absl::InvalidArgumentError(absl::StrCat(
       "column ", name(), " of table ", table_, what, "in the row where ", KeyText(*binding.segment, at.begin),

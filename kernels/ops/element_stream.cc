@@ -32,7 +32,7 @@ void Pass::MoveToElement(int64_t element) {
   cursor_.MoveTo(element < elements() ? PlaceOf(element) : order_.size());
 }
 
-int64_t Pass::Take(int64_t count, std::vector<Run>* runs) {
+int64_t Pass::Take(const Workers& workers, int64_t count, std::vector<Run>* runs) {
   runs->clear();
   const int64_t begin = place();
   const int64_t next = element() + 1;
@@ -41,6 +41,7 @@ int64_t Pass::Take(int64_t count, std::vector<Run>* runs) {
   if (order_.contiguous()) {
     const int64_t ordinal = order_.first() + begin;
     if (in_plan_.ordinal != ordinal) in_plan_ = reader_->plan().Seek(ordinal);
+    read_ahead_.Follow(workers, reader_, ordinal, count, order_.first() + order_.size());
     taken = reader_->plan().Take(std::min(count, order_.size() - begin), &in_plan_, runs);
     cursor_.MoveTo(begin + taken);
   } else {
@@ -149,7 +150,7 @@ absl::Status ElementStream::Next(const Workers& workers, std::vector<Tensor>* ou
   if (parts_.empty()) missing_ = stages.batch_size;
   while (missing_ > 0) {
     const State before = Here();
-    const int64_t rows = pass_->Take(missing_, &runs_);
+    const int64_t rows = pass_->Take(workers, missing_, &runs_);
     missing_ -= rows;
     if (rows > 0) {
       empty_ = false;

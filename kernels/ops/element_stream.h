@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "ops/instance.h"
 #include "ops/news.h"
+#include "ops/read_ahead.h"
 #include "ops/row_order.h"
 #include "ops/table_reader.h"
 
@@ -31,8 +32,9 @@ class Pass {
   int64_t element() const;
   void MoveToElement(int64_t element);
 
-  // Puts the next rows of an element into `runs`, `count` at most, and goes on. Returns how many there are; 0: the end.
-  int64_t Take(int64_t count, std::vector<Run>* runs);
+  // Puts the next rows of an element into `runs`, `count` at most, and goes on; what comes after them is read ahead by
+  // the workers. Returns how many there are; 0: the end.
+  int64_t Take(const Workers& workers, int64_t count, std::vector<Run>* runs);
   // Puts the rows of any element, 0 <= element < elements(), into `runs`. Needs random access.
   int64_t Find(int64_t element, std::vector<Run>* runs) const;
 
@@ -45,6 +47,7 @@ class Pass {
   Slice slice_;  // of the elements; where rows are repeated, not counted
   RowOrder::Cursor cursor_;
   RowPlan::Cursor in_plan_;       // where the order is contiguous
+  ReadAhead read_ahead_;          // likewise
   std::vector<int64_t> ordinals_;  // scratch
 };
 

@@ -74,7 +74,10 @@ std::string KeyText(const Segment& segment, int64_t row) {
   std::string text;
   for (uint32_t position : segment.schema().key) {
     const ColumnView& column = segment.column(static_cast<int>(position));
-    absl::StrAppend(&text, text.empty() ? "" : ", ", column.type->name, " = ", CellText(column, row));
+    const Status status = segment.CheckRows(column, row, row + 1);
+    const bool readable = status.ok() || status.code == Code::kCorrupt;
+    absl::StrAppend(&text, text.empty() ? "" : ", ", column.type->name, " = ",
+                    readable ? CellText(column, row) : "unreadable", status.ok() ? "" : " (if that is not damaged, too)");
   }
   return text;
 }

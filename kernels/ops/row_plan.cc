@@ -45,8 +45,8 @@ Status RowPlan::Make(const TableSnapshot& snapshot, const std::vector<int64_t>& 
     if (ranges.empty()) out->Add(segments[i], index, 0, segments[i].segment->rows());
     for (const auto& pair : pairs) {
       int64_t begin, end;
-      segments[i].segment->PartitionRows(static_cast<uint32_t>(pair.first), static_cast<uint32_t>(pair.second),
-                                         partitions, &begin, &end);
+      GF_RETURN_IF_ERROR(segments[i].segment->PartitionRows(
+          static_cast<uint32_t>(pair.first), static_cast<uint32_t>(pair.second), partitions, &begin, &end));
       out->Add(segments[i], index, begin, end);
     }
   }

@@ -136,7 +136,7 @@ absl::Status SplitStream::Next(const Workers& workers, std::vector<Tensor>* out,
         continue;
       }
     }
-    const int64_t rows = pass_->Take(missing, &runs_);
+    const int64_t rows = pass_->Take(workers, missing, &runs_);
     if (rows == 0) {
       pass_.reset();
       continue;

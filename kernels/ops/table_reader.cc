@@ -57,6 +57,12 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
   } while (absl::IsAborted(selected) && ++tries < kTries);
   TF_RETURN_IF_ERROR(selected);
   if (since != nullptr) TF_RETURN_IF_ERROR(reader->KeepNewRows(*since));
+  int64_t rows = 1, bytes = 1;
+  for (const SegmentRef& ref : reader->snapshot_->segments()) {
+    rows += ref.segment->rows();
+    bytes += static_cast<int64_t>(ref.segment->bytes());
+  }
+  reader->row_bytes_ = bytes / rows + 1;
   reader->components_.resize(options.columns.size());
   for (size_t i = 0; i < options.columns.size(); ++i) {
     TF_RETURN_IF_ERROR(Component::Make(options.columns[i], options.table, *reader->snapshot_, options.counters,
@@ -87,6 +93,15 @@ absl::Status TableReader::KeepNewRows(const TableSnapshot& since) {
   }
   selection_ = std::move(selected);
   return absl::OkStatus();
+}
+
+bool TableReader::checked() const {
+  const std::vector<SegmentRef>& segments = snapshot_->segments();
+  return std::all_of(segments.begin(), segments.end(), [](const SegmentRef& ref) { return ref.segment->checked(); });
+}
+
+void TableReader::ReadAhead(const std::vector<Run>& runs) const {
+  for (const auto& component : components_) component->ReadAhead(runs);
 }
 
 absl::Status TableReader::Read(const Workers& workers, const std::vector<Run>& runs, int64_t rows,

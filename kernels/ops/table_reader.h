@@ -56,6 +56,11 @@ class TableReader {
   const RowPlan& plan() const { return plan_; }
   // Which rows of the plan are read; null: all.
   const std::shared_ptr<const Selection>& selection() const { return selection_; }
+  // Whether all files are checked against their checksums; and what a row takes in them, about, in bytes.
+  bool checked() const;
+  int64_t row_bytes() const { return row_bytes_; }
+  // Checks what these rows lie in, as Read() would. What is wrong, Read() will say.
+  void ReadAhead(const std::vector<Run>& runs) const;
   // Appends the components of an element of these rows to `out`.
   absl::Status Read(const Workers& workers, const std::vector<Run>& runs, int64_t rows,
                     std::vector<tensorflow::Tensor>* out) const;
@@ -66,6 +71,7 @@ class TableReader {
   absl::Status KeepNewRows(const TableSnapshot& since);
 
   bool batched_;
+  int64_t row_bytes_ = 1;
   std::shared_ptr<const TableSnapshot> snapshot_;
   RowPlan plan_;
   std::shared_ptr<const Selection> selection_;

@@ -213,9 +213,16 @@ void UseSegment(Random* random, const std::string& path, const std::string& out)
   for (uint32_t partitions : {1u, 1000u, 0xFFFFFFFFu}) {
     const auto first = static_cast<uint32_t>(random->Below(partitions)), last = static_cast<uint32_t>(random->Next());
     int64_t begin, end;
-    segment->PartitionRows(first, last, partitions, &begin, &end);
+    CHECK(segment->PartitionRows(first, last, partitions, &begin, &end).ok() || !verified);
     CHECK(0 <= begin && begin <= end && end <= segment->rows());
   }
+  for (const ColumnView& view : views) {
+    const int64_t begin = static_cast<int64_t>(random->Below(static_cast<uint64_t>(segment->rows()) + 1));
+    const int64_t left = segment->rows() - begin;
+    const int64_t end = begin + static_cast<int64_t>(random->Below(static_cast<uint64_t>(left) + 1));
+    CHECK(segment->CheckRows(view, begin, end).ok() || !verified);
+  }
+  CHECK(segment->CheckAll().ok() || !verified);
   if (verified) UseArrow(random, *segment, views);
   gridflow::KeyOrder keys;
   int64_t source, row;
@@ -352,7 +359,8 @@ void UseVersion(Random* random, const std::string& grid, const Sample& sample) {
   for (const std::string& key : sample.keys) {
     int segment;
     int64_t row;
-    version->Find(KeyHash(key.data(), key.size()), Bytes(key), key.size(), &segment, &row);
+    if (version->Find(KeyHash(key.data(), key.size()), Bytes(key), key.size(), &segment, &row).ok())
+      CHECK(segment >= -1 && segment < static_cast<int>(version->segments().size()));
   }
   if (!IsModest(schema)) return;
   RowsBuilder builder(schema);

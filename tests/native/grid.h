@@ -43,7 +43,7 @@ inline Rows Contents(const TableSnapshot& version) {
       CHECK(rows.emplace(key, value).second);
       int segment;
       int64_t found;
-      CHECK(version.Find(KeyHash(key.data(), key.size()), Bytes(key), key.size(), &segment, &found));
+      CHECK_OK(version.Find(KeyHash(key.data(), key.size()), Bytes(key), key.size(), &segment, &found));
       CHECK(segment == static_cast<int>(s) && found == row);
     }
   }

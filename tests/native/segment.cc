@@ -114,16 +114,16 @@ TEST(a_key_is_found_among_any_hashes) {
     for (uint64_t hash : asked) CHECK_EQ(segment->LowerBound(hash), std::lower_bound(begin, end, hash) - begin);
     for (uint32_t partitions : {1u, 3u, 1000u, 1024u, 1u << 20}) {
       int64_t first, last, stop = 0;
-      segment->PartitionRows(0, partitions, partitions, &first, &last);
+      CHECK_OK(segment->PartitionRows(0, partitions, partitions, &first, &last));
       CHECK(first == 0 && last == segment->rows());
       for (uint32_t p = 0; p < std::min(partitions, 1024u); ++p) {  // one after the other, without a gap
-        segment->PartitionRows(p, p + 1, partitions, &first, &last);
+        CHECK_OK(segment->PartitionRows(p, p + 1, partitions, &first, &last));
         CHECK_EQ(first, stop);
         for (int64_t row = first; row < last; ++row) CHECK_EQ(gridflow::PartitionOf(begin[row], partitions), p);
         stop = last;
       }
       if (partitions <= 1024) CHECK_EQ(stop, segment->rows());
-      segment->PartitionRows(partitions, partitions, partitions, &first, &last);
+      CHECK_OK(segment->PartitionRows(partitions, partitions, partitions, &first, &last));
       CHECK(first == segment->rows() && last == first);
     }
   }

@@ -12,6 +12,7 @@ import uuid
 import numpy as np
 import pytest
 import tensorflow as tf
+from damage import replace, reseal, rows_at
 
 import gridflow
 from gridflow.tf import ops
@@ -99,8 +100,7 @@ def test_damaged_offsets(tmp_path, kind, value, wrong, batch_size):
     offsets = data.find(b"".join(struct.pack("<q", i * step) for i in range(65)))
     assert offsets > 0
     data[offsets + 8 * 20 : offsets + 8 * 21] = struct.pack("<q", wrong)
-    path.unlink()  # a sealed file is never changed: readers may have mapped it
-    path.write_bytes(data)
+    replace(path, reseal(data))
     with pytest.raises(tf.errors.DataLossError, match=rf"{path.name} is damaged at byte \d+: column V has impossible"):
         drain(dataset)
 
@@ -118,14 +118,12 @@ def test_damaged_anywhere(tmp_path):
         ]
         (path,) = (tmp_path / "grid" / "tables" / str(table.table_id)).glob("*.seg")
     sound = path.read_bytes()
-    header_bytes = struct.unpack_from("<Q", sound, 16)[0]
     chance = random.Random(1)
     for _ in range(100):
         data = bytearray(sound)
         for _ in range(chance.choice([1, 4, 200])):
-            data[chance.randrange(header_bytes, len(data))] = chance.choice([0, 1, 127, 128, 255])
-        path.unlink()
-        path.write_bytes(data)
+            data[chance.choice(rows_at(sound))] = chance.choice([0, 1, 127, 128, 255])
+        replace(path, reseal(data))
         for dataset in datasets:
             try:
                 drain(dataset)
@@ -141,8 +139,7 @@ def test_damaged_header(tmp_path):
         dataset = gridflow.Dataset(table, grid=grid)
         (path,) = (tmp_path / "grid" / "tables" / str(table.table_id)).glob("*.seg")
     data = path.read_bytes()
-    path.unlink()
-    path.write_bytes(data[:-100])
+    replace(path, data[:-100])
     with pytest.raises(tf.errors.DataLossError, match=path.name):
         drain(dataset)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 
 import pytest
 
-from gridflow.cli.shell.worker import Worker
+from gridflow.cli.shell.worker import Worker, _Task
 from gridflow.errors import SqlError
 from gridflow.sql import engine
 
@@ -56,6 +57,41 @@ def test_control_c_ends_a_query_of_the_engine(worker):
     assert worker.interrupted and not worker.left
     assert worker.run(lambda: engine.run("SELECT 1 AS A", {}).to_pydict()) == {"A": [1]}
     assert not worker.interrupted
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_control_c_just_when_the_thread_is_told(worker, begun):
+    """The query has begun or it never will: none goes on that nobody waits for, and keeps the process from its end."""
+    worker.run(lambda: None)
+    begin, started, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def query():
+        started.set()
+        try:
+            engine.run(ENDLESS, {})
+        finally:
+            ended.set()
+
+    class Told(queue.SimpleQueue):
+        def put(self, task):
+            if not begun:  # the thread has other things to do
+                super().put(_Task(begin.wait))
+            super().put(task)
+            assert not begun or started.wait(60)
+            raise KeyboardInterrupt
+
+    tasks = worker._tasks
+    told = Told()
+    worker._tasks = told
+    tasks.put(_Task(lambda: worker._loop(told, threading.Event())))
+    with pytest.raises(KeyboardInterrupt):
+        worker.run(query)
+    begin.set()
+    assert ended.is_set() == started.is_set() == begun
+    queue.SimpleQueue.put(told, None)
+    worker._tasks = tasks
+    assert worker.run(lambda: engine.run("SELECT 1 AS A", {}).to_pydict()) == {"A": [1]}
+    assert started.is_set() == begun
 
 
 def test_control_c_ends_code_that_the_engine_knows_nothing_of(worker):

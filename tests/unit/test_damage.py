@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import RECORD, expect_after_all, find, flip
+from damage import RECORD, expect_after_all, find, flip, replace, rows_at
 
 import gridflow
 import gridflow.testing
@@ -142,3 +142,48 @@ def test_any_bit_flipped_in_the_log(damaged):
     with gridflow.testing.verified(damaged) as grid:
         assert sorted(grid.table("B")) == list(range(9)) and len(grid.table("A")) == 610
         grid.table("B").put(9, {})
+
+
+READINGS = {
+    "get": lambda grid: str([grid.table("A").get(i) for i in range(602)]),
+    "contains": lambda grid: [grid.table("A").contains(i) for i in range(602)],
+    "to_arrow": lambda grid: sorted(map(str, grid.table("A").to_arrow().to_pylist())),
+    "partitions": lambda grid: sorted(b["ID"][0].as_py() for b in grid.table("A").scan(["ID"], [*range(512)], 1)),
+    "aggregate": lambda grid: grid.sql("SELECT SUM(ID), COUNT(N), MAX(P[1]) FROM A").fetchall(),
+    "by key": lambda grid: grid.sql("SELECT N FROM A WHERE ID = 300").fetchall(),
+    "transaction": lambda grid: str([grid.transaction().table("A").get(i) for i in range(299, 303)]),
+}
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_what_is_read_of_a_segment_is_checked(damaged, name):
+    """A flipped bit in the rows is no wrong answer: what is read is right, or an error that names file and place."""
+    file = find(damaged, "segment")
+    read = READINGS[name]
+    with gridflow.connect(damaged) as grid:
+        right = read(grid)
+        grid.table("A").compact()
+    file, found = find(damaged, "segment"), 0
+    sound = file.read_bytes()
+    for offset in range(rows_at(sound).start, rows_at(sound).stop, 353):
+        flip(file, offset, offset % 8)
+        with gridflow.connect(damaged) as grid:
+            try:
+                assert read(grid) == right, offset
+            except GridCorruptError as error:
+                assert error.file == str(file) and f"{file} is damaged at byte {error.offset}" in str(error)
+                found += 1
+        replace(file, sound)
+    assert found > 10
+    expect_after_all(damaged)
+
+
+def test_compaction_does_not_take_over_what_is_damaged(damaged):
+    """It would get a checksum of its own, and nobody could tell any more."""
+    file = find(damaged, "segment")
+    sound = file.read_bytes()
+    flip(file, rows_at(sound).stop - 100)
+    with gridflow.connect(damaged) as grid, pytest.raises(GridCorruptError, match="does not match"):
+        grid.table("A").compact()
+    file.write_bytes(sound)
+    expect_after_all(damaged)

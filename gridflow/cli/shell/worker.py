@@ -28,8 +28,14 @@ class _Task:
         self.done = threading.Event()
         self.result: Any = None
         self.error: BaseException | None = None
+        self._claimed = threading.Lock()
+
+    def claim(self) -> bool:
+        """Whether it falls to the caller, the first one, to run it or not."""
+        return self._claimed.acquire(blocking=False)
 
     def run(self) -> None:
+        """Run it, and keep what comes of it."""
         try:
             self.result = self.action()
         except BaseException as error:  # the one who waits raises it
@@ -71,16 +77,14 @@ class Worker:
         if self._thread is None:
             self._start()
         task = _Task(action)
-        queued = False
         try:
             self._tasks.put(task)
-            queued = True
             # Not for ever at once: a signal that comes just before the wait begins would not end it.
             while not task.done.wait(_GLANCE):
                 pass
         except KeyboardInterrupt:
             self.interrupted = True
-            if not queued:
+            if task.claim():  # it had not begun, and now it will not
                 raise
             self._end(task)
         if not task.done.is_set():
@@ -113,8 +117,9 @@ class Worker:
         self._engine = connection()
         ready.set()
         while (task := tasks.get()) is not None:
-            task.run()
-            task.done.set()
+            if task.claim():
+                task.run()
+                task.done.set()
 
     def _leave(self) -> None:
         """Have the thread end after what it does, and use it no more: a late interrupt may still reach it."""
