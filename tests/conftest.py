@@ -16,7 +16,7 @@ import gridflow.testing
 sys.path.insert(0, str(Path(__file__).parent))  # for strategies.py and the like, which tests of several folders share
 pytest.register_assert_rewrite("strategies", "damage", "small_room", "crash.workload")
 
-# A shell has what it starts in the background ignore Ctrl-C, and so would all processes that tests start and press it in.
+# What a shell starts in the background ignores Ctrl-C, and so would all processes that tests start, to press it there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -327,7 +327,7 @@ def register(table: pa.Table, source: Source, bound: Bound, *, numbers: np.ndarr
     shown = for_duckdb(table.select(source.columns), source.schema)
     shown = shown.rename_columns([replaced.get(name, name) for name in shown.column_names])
     if numbers is not None:
-        shown = shown.append_column(ROW, pa.array(numbers, pa.int64()))
+        shown = shown.append_column(ROW, pa.array(numbers))
     return shown
 
 

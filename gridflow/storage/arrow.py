@@ -156,12 +156,22 @@ def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
                 _check_fields(array.type, t)
                 if t.kind == "DECIMAL" and pa.types.is_integer(array.type):  # else Arrow asks for room it may not need
                     array = array.cast(pa.decimal128(20, 0))
-                array = _without_loss(array.cast(target), array)
+                array = _without_loss(_cast(array, target), array)
         if _has_limits(t):
             _check_limits(array, t)
         return array
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError, AttributeError) as error:
         raise SchemaError(f"{where}: got {given}: {error}") from None
+
+
+def _cast(array: pa.Array, target: pa.DataType) -> pa.Array:
+    try:
+        return array.cast(target)
+    except pa.ArrowInvalid:
+        if not pa.types.is_nested(target):
+            raise
+        # Arrow does not make a tensor of a list within a struct that is null, and has no number.
+        return pa.array(array.to_pylist(), target)
 
 
 def _has_views(arrow: pa.DataType) -> bool:

@@ -8,11 +8,13 @@ import functools
 import os
 import re
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from .._native.snapshot import Snapshot
@@ -74,17 +76,35 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(LIBRARY))  # it is loaded already: this is the same one
     for function, *arguments in (
         (library.gridflow_ops_set_python, _REFRESH, _SELECT),
-        (library.gridflow_ops_selected, *[ctypes.c_void_p] * 3, ctypes.c_int64),
+        (library.gridflow_ops_selected, ctypes.c_void_p, ctypes.c_void_p),
+        (library.gridflow_ops_free_selection, ctypes.c_void_p),
         (library.gridflow_ops_stop, ctypes.c_int64),
         (library.gridflow_ops_counters, ctypes.c_int64, ctypes.POINTER(ctypes.c_int64)),
     ):
         function.argtypes, function.restype = arguments, None
+    library.gridflow_ops_make_selection.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    library.gridflow_ops_make_selection.restype = ctypes.c_void_p
     return library
+
+
+class Selected:
+    """Rows that a condition means, where the ops can share them.
+
+    Args:
+        rows: their numbers, int64[n].
+        weights: float64[n], or None.
+    """
+
+    def __init__(self, rows: np.ndarray, weights: np.ndarray | None):
+        library = _library()
+        ends = None if weights is None else weights.ctypes.data
+        self.handle = library.gridflow_ops_make_selection(rows.ctypes.data, ends, len(rows))
+        weakref.finalize(self, library.gridflow_ops_free_selection, self.handle)
 
 
 def set_python(
     refresh: Callable[[str, str], tuple[int, str]] | None,
-    select: Callable[[str, str, Snapshot, str, list[int]], tuple[int, str, Any, Any]] | None,
+    select: Callable[[str, str, Snapshot, str, list[int]], tuple[int, str, Selected | None]] | None,
 ) -> None:
     """Have ``refresh(directory, table)`` called before a new iterator reads a table, and ``selection.select`` where it
     reads only some of the rows; None for nothing.
@@ -127,10 +147,9 @@ def set_python(
         pairs = partitions[:count]
         try:
             seen = Snapshot.adopt(snapshot)
-            code, text, rows, weights = select(os.fsdecode(directory), table.decode(), seen, selection.decode(), pairs)
-            if rows is not None:
-                ends = None if weights is None else weights.ctypes.data
-                library.gridflow_ops_selected(result, rows.ctypes.data, ends, len(rows))
+            code, text, selected = select(os.fsdecode(directory), table.decode(), seen, selection.decode(), pairs)
+            if selected is not None:
+                library.gridflow_ops_selected(result, selected.handle)
         except BaseException as error:
             code, text = interrupted(error)
         say(text, message, room)

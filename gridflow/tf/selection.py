@@ -16,7 +16,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
@@ -35,10 +34,13 @@ from ..grid import open_reader, owned_grid
 from ..sql.selection import Condition, select_rows
 from ..storage.arrow import user_schema
 from ..storage.scan import positions_of, scan_batches
+from .ops import Selected
 
 _KEPT = 4
-_lock = threading.Lock()  # guards _found
-_found: collections.OrderedDict[Any, tuple[np.ndarray, np.ndarray | None]] = collections.OrderedDict()  # newest last
+_SOUND = 64
+_lock = threading.Lock()  # guards what follows
+_sound: set[Any] = set()  # conditions that nothing is wrong with
+_found: collections.OrderedDict[Any, Selected] = collections.OrderedDict()  # newest last
 
 
 def to_text(condition: Condition) -> str:
@@ -48,36 +50,40 @@ def to_text(condition: Condition) -> str:
 
 def check(grid: Any, table: Any, condition: Condition) -> None:
     """Raise what is wrong with a condition, without reading the table."""
+    question = (str(grid.home), table.name, table.schema, condition)
+    if question in _sound:  # of a table that it names within, reading will find what has changed since
+        return
     names = table.schema.names
     empty = user_schema(table.schema.columns).empty_table()
     select_rows(grid, table, condition, lambda columns: empty.select([name for name in names if name in set(columns)]))
+    with _lock:
+        if len(_sound) >= _SOUND:
+            _sound.clear()
+        _sound.add(question)
 
 
 def select(
     directory: str, table: str, snapshot: Snapshot, text: str, partitions: list[int]
-) -> tuple[int, str, np.ndarray | None, np.ndarray | None]:
+) -> tuple[int, str, Selected | None]:
     """The op's question: which rows of a version of a table, of these pairs of partitions, does `text` mean?
 
     Returns:
-        0, "", the rows' numbers, int64[n], and their weights, float64[n] or None; or the code of a
-        ``tf.errors.OpError``, a message, None and None.
+        0, "" and the rows; or the code of a ``tf.errors.OpError``, a message and None.
     """
     try:
-        rows, weights = _select(Path(directory), table, snapshot, text, partitions)
+        selected = _select(Path(directory), table, snapshot, text, partitions)
     except GridflowError as error:
         codes = [(GridClosedError, tf.errors.ABORTED)]  # asked again, it finds another way into the grid
         codes += [((GridNotFound, TableNotFound), tf.errors.NOT_FOUND), (GridCorruptError, tf.errors.DATA_LOSS)]
         codes += [((SqlError, ColumnNotFound, SchemaError), tf.errors.INVALID_ARGUMENT)]
         code = next((code for kind, code in codes if isinstance(error, kind)), tf.errors.INTERNAL)
-        return code, f"rows of table {table} cannot be chosen: {error}", None, None
+        return code, f"rows of table {table} cannot be chosen: {error}", None
     except Exception as error:  # nothing may pass through C++
-        return tf.errors.INTERNAL, f"rows of table {table} cannot be chosen: {error!r}", None, None
-    return 0, "", rows, weights
+        return tf.errors.INTERNAL, f"rows of table {table} cannot be chosen: {error!r}", None
+    return 0, "", selected
 
 
-def _select(
-    home: Path, name: str, snapshot: Snapshot, text: str, partitions: list[int]
-) -> tuple[np.ndarray, np.ndarray | None]:
+def _select(home: Path, name: str, snapshot: Snapshot, text: str, partitions: list[int]) -> Selected:
     key = _identity(snapshot, text, partitions)
     with _lock:
         found = None if key is None else _found.get(key)
@@ -87,7 +93,7 @@ def _select(
         condition = Condition(**json.loads(text))
         with contextlib.ExitStack() as opened:
             grid = owned_grid(home) or opened.enter_context(open_reader(home))  # for queries in the condition
-            found = select_rows(grid, seen, condition, lambda columns: _read(snapshot, columns, ranges))
+            found = Selected(*select_rows(grid, seen, condition, lambda columns: _read(snapshot, columns, ranges)))
     if key is None:
         return found
     with _lock:

@@ -99,13 +99,14 @@ TensorShape Component::ShapeOf(int64_t values) const {
   return shape;
 }
 
-absl::Status Component::Batch(const Workers& workers, const std::vector<Run>& runs, int64_t rows, Tensor* out) const {
+absl::Status Component::Batch(const Workers& workers, const std::vector<Run>& runs, const RowList* list, int64_t rows,
+                              Tensor* out) const {
   if (lists_ > 0) return ReadLists(workers, runs, true, out);
   const Runs levels[] = {runs};
   Places nulls;
   TF_RETURN_IF_ERROR(CheckBlocks(levels));
   TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
-  return Values(workers, runs, nulls, rows, ShapeOf(rows), out);
+  return Values(workers, runs, list, nulls, rows, ShapeOf(rows), out);
 }
 
 absl::Status Component::Row(const Workers& workers, const Run& run, Tensor* out) const {
@@ -115,7 +116,7 @@ absl::Status Component::Row(const Workers& workers, const Run& run, Tensor* out)
   Places nulls;
   TF_RETURN_IF_ERROR(CheckBlocks(levels));
   TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
-  return Values(workers, row, nulls, 1, format_.shape, out);
+  return Values(workers, row, nullptr, nulls, 1, format_.shape, out);
 }
 
 absl::Status Component::ReadLists(const Workers& workers, Runs rows, bool batch, Tensor* out) const {
@@ -141,7 +142,7 @@ absl::Status Component::ReadLists(const Workers& workers, Runs rows, bool batch,
   TF_RETURN_IF_ERROR(CheckBlocks(levels));
   TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
   Tensor values;
-  TF_RETURN_IF_ERROR(Values(workers, levels.back(), nulls, count, ShapeOf(count), &values));
+  TF_RETURN_IF_ERROR(Values(workers, levels.back(), nullptr, nulls, count, ShapeOf(count), &values));
   *out = splits.empty() ? std::move(values) : RaggedVariant(std::move(values), std::move(splits));
   return absl::OkStatus();
 }

@@ -38,13 +38,15 @@ class Component {
   // What Batch(), or else Row(), gives. A ragged tensor is a scalar variant.
   tensorflow::DataType dtype(bool batch) const { return Ragged(batch) ? tensorflow::DT_VARIANT : format_.dtype; }
   tensorflow::PartialTensorShape shape(bool batch) const;
+  // Whether a row has one value, of a few bytes.
+  bool is_number() const { return lists_ == 0 && format_.form == Form::kFixed && format_.width <= 16; }
 
   // Checks what the leaf of these rows lies in, down to the first list, against its checksums: a later Batch() or Row()
   // finds it checked, and what is wrong it finds again.
   void ReadAhead(const std::vector<Run>& runs) const;
 
-  // The tensor [rows, ...] of all rows of `runs`.
-  absl::Status Batch(const Workers& workers, const std::vector<Run>& runs, int64_t rows,
+  // The tensor [rows, ...] of all rows of `runs`. `list` has the same rows, or is null.
+  absl::Status Batch(const Workers& workers, const std::vector<Run>& runs, const RowList* list, int64_t rows,
                      tensorflow::Tensor* out) const;
   // The tensor of the first row of `run`, without a batch dimension.
   absl::Status Row(const Workers& workers, const Run& run, tensorflow::Tensor* out) const;
@@ -74,7 +76,7 @@ class Component {
   absl::Status Items(size_t level, Runs runs, const Places& nulls, int64_t* ends, std::vector<Run>* items,
                      int64_t* count) const;
   // The leaf's values, or of which places there are some, as a tensor of that shape.
-  absl::Status Values(const Workers& workers, Runs runs, const Places& nulls, int64_t values,
+  absl::Status Values(const Workers& workers, Runs runs, const RowList* list, const Places& nulls, int64_t values,
                       const tensorflow::TensorShape& shape, tensorflow::Tensor* out) const;
   void CopyBools(Runs runs, bool* out) const;
   absl::Status CopyStrings(Runs runs, tensorflow::tstring* out) const;

@@ -28,24 +28,24 @@ Status Component::CheckBlocks(size_t level, const Run& run) const {
 absl::Status Component::CheckBlocks(absl::Span<const Runs> levels) const {
   const size_t level = levels.size() - 1;
   const Runs runs = levels.back();
-  int last = -1;
-  bool needed = false;  // of the last run's segment
-  for (const Run& run : runs) {
-    if (run.segment != last) {
-      last = run.segment;
-      const Binding& binding = bindings_[last];
-      needed = binding.mapped && !binding.levels.empty() && !binding.segment->checked() &&
-               !checked_[last * (lists_ + 1) + level].load(std::memory_order_relaxed);
-    }
-    if (needed && run.count > 0 && !CheckBlocks(level, run).ok()) return BlockError(levels, run);
-  }
+  const auto needed = [&](size_t segment) {
+    const Binding& binding = bindings_[segment];
+    return binding.mapped && !binding.levels.empty() && !binding.segment->checked() &&
+           !checked_[segment * (lists_ + 1) + level].load(std::memory_order_relaxed);
+  };
+  bool any = runs.size() <= kManyRuns;  // or else it is worth looking
+  for (size_t i = 0; i < bindings_.size() && !any; ++i) any = needed(i);
+  if (!any) return absl::OkStatus();
+  for (const Run& run : runs)
+    if (run.count > 0 && needed(static_cast<size_t>(run.segment)) && !CheckBlocks(level, run).ok())
+      return BlockError(levels, run);
   if (runs.size() <= kManyRuns) return absl::OkStatus();
   for (size_t i = 0; i < bindings_.size(); ++i) {
-    std::atomic<bool>& checked = checked_[i * (lists_ + 1) + level];
-    if (checked.load(std::memory_order_relaxed) || !bindings_[i].mapped || bindings_[i].levels.empty()) continue;
+    if (!needed(i)) continue;
     const Binding::Level& it = bindings_[i].levels[level];
     const auto done = [&](const ColumnView* view) { return bindings_[i].segment->IsChecked(*view); };
-    if (done(it.view) && std::all_of(it.nullable.begin(), it.nullable.end(), done)) checked.store(true, std::memory_order_relaxed);
+    if (done(it.view) && std::all_of(it.nullable.begin(), it.nullable.end(), done))
+      checked_[i * (lists_ + 1) + level].store(true, std::memory_order_relaxed);
   }
   return absl::OkStatus();
 }

@@ -247,6 +247,13 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
     return tensorflow::data::model::MakeSourceNode(std::move(args));
   }
 
+  data::TraceMeMetadata GetTraceMeMetadata() const override {
+    const ReaderOptions& options = dataset()->options_;
+    return {{"table", options.table},
+            {"columns", absl::StrCat(options.columns.size())},
+            {"batch_size", absl::StrCat(options.stages.batched ? options.stages.batch_size : 1)}};
+  }
+
   absl::Status SaveInternal(data::SerializationContext* ctx, data::IteratorStateWriter* writer) override {
     TF_RETURN_IF_ERROR(shuffled_.Save(prefix(), ctx, writer));
     std::lock_guard<std::mutex> lock(mutex_);

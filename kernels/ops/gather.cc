@@ -84,10 +84,55 @@ void GatherInPieces(const Workers& workers, Runs runs, const std::vector<const u
   });
 }
 
+template <int kWidth>
+void GatherList(const RowList& list, const std::vector<const uint8_t*>& bases, char* out) {
+  const uint32_t* row = list.rows.data();
+  for (const RowList::Part& part : list.parts) {
+    if (const uint8_t* base = bases[part.segment])
+      for (size_t i = 0; i < part.count; ++i)
+        std::memcpy(out + i * kWidth, base + static_cast<size_t>(row[i]) * kWidth, kWidth);
+    row += part.count;
+    out += part.count * kWidth;
+  }
+}
+
+// Returns whether it is a width for which a list is worth while.
+bool GatherList(const RowList& list, const std::vector<const uint8_t*>& bases, int64_t width, char* out) {
+  switch (width) {
+    case 1:
+      return GatherList<1>(list, bases, out), true;
+    case 2:
+      return GatherList<2>(list, bases, out), true;
+    case 4:
+      return GatherList<4>(list, bases, out), true;
+    case 8:
+      return GatherList<8>(list, bases, out), true;
+    case 16:
+      return GatherList<16>(list, bases, out), true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
-void GatherFixed(const Workers& workers, Runs runs, const std::vector<const uint8_t*>& bases, int64_t width,
-                 char* out) {
+bool RowList::Set(Runs runs, int64_t count) {
+  constexpr size_t kFewest = 64;
+  if (runs.size() < kFewest || count > 4 * static_cast<int64_t>(runs.size())) return false;
+  parts.clear();
+  rows.resize(static_cast<size_t>(count));
+  uint32_t* out = rows.data();
+  for (const Run& run : runs) {
+    if (parts.empty() || parts.back().segment != run.segment) parts.push_back({run.segment, 0});
+    parts.back().count += static_cast<size_t>(run.count);
+    for (int64_t i = 0; i < run.count; ++i) *out++ = static_cast<uint32_t>(run.begin + i);
+  }
+  return true;
+}
+
+void GatherFixed(const Workers& workers, Runs runs, const RowList* list, const std::vector<const uint8_t*>& bases,
+                 int64_t width, char* out) {
+  if (list != nullptr && GatherList(*list, bases, width, out)) return;
   int64_t bytes = 0;
   for (const Run& run : runs) bytes += run.count * width;
   if (workers.threads >= 2 && bytes >= 2 * kPieceBytes)

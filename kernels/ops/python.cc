@@ -1,20 +1,20 @@
 #include "ops/python.h"
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <shared_mutex>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "tsl/profiler/lib/traceme.h"
 
 namespace gridflow {
 namespace ops {
 
-// What Python is to fill in: that it says all is well does not mean that it has.
-struct Answer : Selection {
-  bool given = false;
-};
-
 namespace {
+
+using SharedSelection = std::shared_ptr<const Selection>;
 
 constexpr int64_t kMessageBytes = 4096;
 
@@ -42,6 +42,7 @@ absl::Status Ask(const std::atomic<Function>& function, const Call& call, const 
 }  // namespace
 
 absl::Status RefreshTable(const std::string& directory, const std::string& table) {
+  const tsl::profiler::TraceMe trace([&] { return absl::StrCat("Gridflow::Refresh#table=", table, "#"); });
   const auto call = [&](gridflow_refresh refresh, char* message) {
     return refresh(directory.c_str(), table.c_str(), message, kMessageBytes);
   };
@@ -51,20 +52,21 @@ absl::Status RefreshTable(const std::string& directory, const std::string& table
 absl::Status SelectRows(const std::string& directory, const std::string& table,
                         const std::shared_ptr<const TableSnapshot>& snapshot, const std::string& selection,
                         const std::vector<int64_t>& partitions, int64_t rows, std::shared_ptr<const Selection>* out) {
-  auto selected = std::make_shared<Answer>();
+  const tsl::profiler::TraceMe trace([&] { return absl::StrCat("Gridflow::Select#table=", table, "#"); });
+  SharedSelection selected;  // that Python says all is well does not mean that it has answered
   const auto call = [&](gridflow_select select, char* message) {
     return select(directory.c_str(), table.c_str(), &snapshot, selection.c_str(), partitions.data(),
-                  static_cast<int64_t>(partitions.size()), selected.get(), message, kMessageBytes);
+                  static_cast<int64_t>(partitions.size()), &selected, message, kMessageBytes);
   };
   const absl::Status status =
       Ask(current_select, call,
           absl::FailedPreconditionError(absl::StrCat("rows of table ", table, " are chosen by SQL, which needs Python's ",
                                                      "gridflow.Dataset to be imported in the process that reads them")));
   if (!status.ok()) return status;
-  if (!selected->given) return absl::InternalError(absl::StrCat("rows of table ", table, " were not chosen"));
-  for (const int64_t ordinal : selected->ordinals)
-    if (ordinal < 0 || ordinal >= rows)
-      return absl::InternalError(absl::StrCat("table ", table, " has ", rows, " rows, and row ", ordinal, " was chosen"));
+  if (selected == nullptr) return absl::InternalError(absl::StrCat("rows of table ", table, " were not chosen"));
+  if (selected->least < 0 || selected->most >= rows)
+    return absl::InternalError(absl::StrCat("table ", table, " has ", rows, " rows, and rows ", selected->least, " to ",
+                                            selected->most, " were chosen"));
   *out = std::move(selected);
   return absl::OkStatus();
 }
@@ -78,9 +80,20 @@ void gridflow_ops_set_python(gridflow_refresh refresh, gridflow_select select) {
   std::unique_lock<std::shared_mutex> wait(gridflow::ops::Mutex());
 }
 
-void gridflow_ops_selected(void* result, const int64_t* ordinals, const double* weights, int64_t count) {
-  auto* selection = static_cast<gridflow::ops::Answer*>(result);
-  selection->given = true;
+void* gridflow_ops_make_selection(const int64_t* ordinals, const double* weights, int64_t count) {
+  auto selection = std::make_shared<gridflow::ops::Selection>();
   selection->ordinals.assign(ordinals, ordinals + count);
+  if (count > 0) {
+    const auto [least, most] = std::minmax_element(ordinals, ordinals + count);
+    selection->least = *least;
+    selection->most = *most;
+  }
   if (weights != nullptr) selection->slots = gridflow::ops::MakeSlots(weights, count);
+  return new gridflow::ops::SharedSelection(std::move(selection));
 }
+
+void gridflow_ops_selected(void* result, const void* selection) {
+  *static_cast<gridflow::ops::SharedSelection*>(result) = *static_cast<const gridflow::ops::SharedSelection*>(selection);
+}
+
+void gridflow_ops_free_selection(void* selection) { delete static_cast<gridflow::ops::SharedSelection*>(selection); }

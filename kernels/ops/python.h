@@ -38,9 +38,13 @@ typedef int (*gridflow_select)(const char* directory, const char* table, const v
 
 // Sets the functions, or null for none. Returns once no thread is in the old ones. May be called by any thread.
 __attribute__((visibility("default"))) void gridflow_ops_set_python(gridflow_refresh refresh, gridflow_select select);
-// Copies `count` ordinals, and as many weights; null for none.
-__attribute__((visibility("default"))) void gridflow_ops_selected(void* result, const int64_t* ordinals,
-                                                                  const double* weights, int64_t count);
+// A selection of `count` ordinals, and as many weights, or null for none: copies, which any number of answers share.
+__attribute__((visibility("default"))) void* gridflow_ops_make_selection(const int64_t* ordinals, const double* weights,
+                                                                         int64_t count);
+// Answers with a selection.
+__attribute__((visibility("default"))) void gridflow_ops_selected(void* result, const void* selection);
+// To be called once for each selection, when Python will not answer with it again.
+__attribute__((visibility("default"))) void gridflow_ops_free_selection(void* selection);
 }
 
 #endif  // GRIDFLOW_OPS_PYTHON_H_

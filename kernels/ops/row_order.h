@@ -70,6 +70,7 @@ std::vector<AliasSlot> MakeSlots(const double* weights, int64_t count);
 // Rows of a plan that were asked for by SQL: which, in which order, with which weights.
 struct Selection {
   std::vector<int64_t> ordinals;
+  int64_t least = 0, most = -1;  // of the ordinals
   std::vector<AliasSlot> slots;  // one for each, from MakeSlots(); empty unless rows are drawn by weight
 };
 

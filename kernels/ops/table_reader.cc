@@ -6,11 +6,14 @@
 #include "absl/strings/str_cat.h"
 #include "ops/python.h"
 #include "ops/status.h"
+#include "tsl/profiler/lib/traceme.h"
 
 namespace gridflow {
 namespace ops {
 namespace {
 
+// A batch of so many runs is worth a second thread.
+constexpr size_t kManyRuns = 16384;
 // How often a selection is asked for where grids are opened and closed all the time.
 constexpr int kTries = 20;
 
@@ -68,6 +71,7 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
     TF_RETURN_IF_ERROR(Component::Make(options.columns[i], options.table, *reader->snapshot_, options.counters,
                                        &reader->components_[i]));
     TF_RETURN_IF_ERROR(CheckComponent(*reader->components_[i], options, i));
+    reader->numbers_ = reader->numbers_ || reader->components_[i]->is_number();
   }
   *out = std::move(reader);
   return absl::OkStatus();
@@ -91,6 +95,7 @@ absl::Status TableReader::KeepNewRows(const TableSnapshot& since) {
     const RowRange& range = *(after - 1);
     if (range.segment == run[0].segment && run[0].begin < range.end) selected->ordinals.push_back(ordinal);
   }
+  selected->most = plan_.rows() - 1;
   selection_ = std::move(selected);
   return absl::OkStatus();
 }
@@ -106,12 +111,32 @@ void TableReader::ReadAhead(const std::vector<Run>& runs) const {
 
 absl::Status TableReader::Read(const Workers& workers, const std::vector<Run>& runs, int64_t rows,
                                std::vector<tensorflow::Tensor>* out) const {
-  out->reserve(components_.size());
-  for (const auto& component : components_) {
-    out->emplace_back();
-    TF_RETURN_IF_ERROR(batched_ ? component->Batch(workers, runs, rows, &out->back())
-                                : component->Row(workers, runs.front(), &out->back()));
+  out->resize(components_.size());
+  const tsl::profiler::TraceMe trace([&] {
+    return absl::StrCat("Gridflow::Read#rows=", rows, ",runs=", runs.size(), ",tensors=", components_.size(), "#");
+  });
+  if (!batched_) {
+    for (size_t i = 0; i < components_.size(); ++i)
+      TF_RETURN_IF_ERROR(components_[i]->Row(workers, runs.front(), &(*out)[i]));
+    return absl::OkStatus();
   }
+  RowList list;
+  const RowList* listed = numbers_ && list.Set(runs, rows) ? &list : nullptr;
+  std::vector<absl::Status> statuses(components_.size());
+  const auto read = [&](int64_t i) {
+    statuses[static_cast<size_t>(i)] =
+        components_[static_cast<size_t>(i)]->Batch(workers, runs, listed, rows, &(*out)[static_cast<size_t>(i)]);
+  };
+  // Few runs are views, or copies that share their work among threads themselves.
+  if (runs.size() >= kManyRuns && workers.threads > 1) {
+    ParallelFor(workers, static_cast<int64_t>(components_.size()), read);
+  } else {
+    for (size_t i = 0; i < components_.size(); ++i) {
+      read(static_cast<int64_t>(i));
+      if (!statuses[i].ok()) break;
+    }
+  }
+  for (const absl::Status& status : statuses) TF_RETURN_IF_ERROR(status);
   return absl::OkStatus();
 }
 

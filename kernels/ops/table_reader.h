@@ -72,6 +72,7 @@ class TableReader {
 
   bool batched_;
   int64_t row_bytes_ = 1;
+  bool numbers_ = false;  // whether a component is a number for each row
   std::shared_ptr<const TableSnapshot> snapshot_;
   RowPlan plan_;
   std::shared_ptr<const Selection> selection_;

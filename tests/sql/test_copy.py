@@ -87,7 +87,11 @@ COLUMNS = {
     "REAL[2]": (np.array([0.5, np.inf], "f4"), None),
     "LIST<BIGINT NOT NULL>": ([], [1, 2, 3]),
     "LIST<VARCHAR>": (["a", None, ""], None),
-    "STRUCT<A INT, B LIST<UINT8[2]>>": ({"A": None, "B": [np.array([1, 2], "u1")]}, None),
+    "STRUCT<A INT, B LIST<UINT8[2]>>": ({"A": None, "B": [np.array([1, 2], "u1"), None]}, None),
+    "STRUCT<A REAL[2] NOT NULL, B MAP<VARCHAR, INT[2]>>": (
+        {"A": np.array([0.5, 1], "f4"), "B": {"x": np.array([1, 2], "i4"), "y": None}},
+        None,
+    ),
     "MAP<VARCHAR, TIMESTAMP>": ({"k": dt.datetime(2020, 1, 1)}, {}),
 }
 FILES = "a.csv a.csv.gz a.json a.jsonl.zst a.parquet a.arrow a.arrows a.tfrecord a.tfrecord.gz".split()

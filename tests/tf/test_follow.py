@@ -247,3 +247,12 @@ def test_a_timeout_beside_a_busy_table(grid, events):
     finally:
         stop.set()
         writer.join()
+
+
+def test_a_trace_names_what_the_op_does(images, grid, tmp_path):
+    with tf.profiler.experimental.Profile(str(tmp_path / "trace")):
+        list(gridflow.Dataset(images, grid=grid, batch_size=100, where="LABEL < 5"))
+    (trace,) = (tmp_path / "trace").rglob("*.xplane.pb")
+    found = trace.read_bytes()
+    for name in (b"Gridflow", b"Gridflow::Read", b"Gridflow::Refresh", b"Gridflow::Select", b"IMAGES", b"batch_size"):
+        assert name in found, name

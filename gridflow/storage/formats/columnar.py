@@ -13,6 +13,9 @@ from .source import BATCH_BYTES, BATCH_ROWS, ReadOptions, Source, chosen_columns
 from .writing import WriteOptions
 
 _GROUP_BYTES = 64 << 20
+#: Before 26 (Python 3.10 has none newer) pyarrow writes null tensors to Parquet and cannot read them again; those that
+#: are nested in others it cannot read in any version.
+_NULL_TENSORS = int(pa.__version__.partition(".")[0]) >= 26
 
 
 def open_parquet(path: Path, options: ReadOptions) -> Source:
@@ -68,6 +71,7 @@ class ParquetWriter:
     def __init__(self, file: IO[bytes], path: Path, schema: pa.Schema, options: WriteOptions):
         import pyarrow.parquet as pq
 
+        schema = pa.schema([field.with_type(_readable(field.type, field.nullable)) for field in schema])
         try:
             self.writer = pq.ParquetWriter(file, schema, compression=options.compression or "snappy")
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -78,6 +82,11 @@ class ParquetWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write some rows."""
+        if batch.schema != self.schema:
+            arrays = zip(batch.columns, self.schema, strict=True)
+            batch = pa.RecordBatch.from_arrays(
+                [_cast(array, field.type) for array, field in arrays], schema=self.schema
+            )
         self.waiting.append(batch)
         self.bytes += batch.nbytes
         if self.bytes >= _GROUP_BYTES:
@@ -93,6 +102,27 @@ class ParquetWriter:
         if self.waiting:
             self._group()
         self.writer.close()
+
+
+def _readable(arrow: pa.DataType, nullable: bool, top: bool = True) -> pa.DataType:
+    """A type that comes back from Parquet: tensors that may be null are lists that do not say how long they are."""
+    if isinstance(arrow, pa.FixedShapeTensorType):
+        return pa.list_(arrow.storage_type.value_field) if nullable and not _NULL_TENSORS else arrow
+    if pa.types.is_fixed_size_list(arrow):
+        return pa.list_(arrow.value_field) if nullable and not (top and _NULL_TENSORS) else arrow
+    if pa.types.is_struct(arrow):  # a field of one that is null is null, too
+        return pa.struct([field.with_type(_readable(field.type, nullable or field.nullable, False)) for field in arrow])
+    if pa.types.is_large_list(arrow):
+        field = arrow.value_field
+        return pa.large_list(field.with_type(_readable(field.type, field.nullable, False)))
+    if pa.types.is_map(arrow):
+        field = arrow.item_field
+        return pa.map_(arrow.key_type, field.with_type(_readable(field.type, field.nullable, False)))
+    return arrow
+
+
+def _cast(array: pa.Array, arrow: pa.DataType) -> pa.Array:
+    return array if array.type == arrow else getattr(array, "storage", array).cast(arrow)
 
 
 class ArrowWriter:
