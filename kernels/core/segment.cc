@@ -15,17 +15,14 @@
 #include "core/checksum.h"
 #include "core/key_hash.h"
 #include "core/row_codec.h"
+#include "core/weak_registry.h"
 
 namespace gridflow {
 namespace {
 
 // Segments that somebody in this process holds, by device and inode: an inode cannot be used again while the mapping
-// of its file lives, so a hit is the same file. Guarded by Mutex().
-using Registry = std::map<std::pair<uint64_t, uint64_t>, std::weak_ptr<const Segment>>;
-std::mutex& Mutex() {
-  static std::mutex* mutex = new std::mutex;
-  return *mutex;
-}
+// of its file lives, so a hit is the same file.
+using Registry = WeakRegistry<std::pair<uint64_t, uint64_t>, const Segment>;
 Registry& Opened() {
   static Registry* registry = new Registry;
   return *registry;
@@ -194,21 +191,13 @@ const ColumnView& Segment::Filled(const Column& column) const {
 Status Segment::Open(const std::string& path, std::shared_ptr<const Segment>* out) {
   struct stat info;
   if (::stat(path.c_str(), &info) != 0) return Status::System(errno, "open", path);
-  const std::pair<uint64_t, uint64_t> identity(info.st_dev, info.st_ino);
-  {
-    std::lock_guard<std::mutex> lock(Mutex());
-    auto found = Opened().find(identity);
-    if (found != Opened().end() && (*out = found->second.lock())) return Status::Ok();
-  }
+  if ((*out = Opened().Find({info.st_dev, info.st_ino})) != nullptr) return Status::Ok();
   std::shared_ptr<Segment> segment(new Segment);
   GF_RETURN_IF_ERROR(Mapping::Open(path, &segment->mapping_));
   GF_RETURN_IF_ERROR(segment->Check());
   *out = segment;
-  std::lock_guard<std::mutex> lock(Mutex());
-  for (auto it = Opened().begin(); it != Opened().end();)
-    it = it->second.expired() ? Opened().erase(it) : std::next(it);
   // Of what was mapped: the path may have got another file since it was asked for.
-  Opened()[segment->mapping_->identity()] = *out;
+  Opened().Set(segment->mapping_->identity(), *out);
   return Status::Ok();
 }
 

@@ -1,21 +1,15 @@
 #include "ops/instance.h"
 
 #include <cstdlib>
-#include <map>
-#include <mutex>
+
+#include "core/weak_registry.h"
 
 namespace gridflow {
 namespace ops {
 namespace {
 
-// Guarded by RegistryMutex(). An entry is there as long as somebody holds what it names, or a moment longer.
-using Registry = std::map<int64_t, std::weak_ptr<Instance>>;
-std::mutex& RegistryMutex() {
-  static std::mutex* mutex = new std::mutex;
-  return *mutex;
-}
-Registry& All() {
-  static Registry* registry = new Registry;
+WeakRegistry<int64_t, Instance>& All() {
+  static auto* registry = new WeakRegistry<int64_t, Instance>;
   return *registry;
 }
 
@@ -25,25 +19,12 @@ Instance::Instance(int64_t number, uint64_t seed)
     : number(number), seed(seed), environment(Environment::Read(&std::getenv)) {}
 
 std::shared_ptr<Instance> Instance::Of(int64_t number, uint64_t seed) {
-  std::lock_guard<std::mutex> lock(RegistryMutex());
-  std::weak_ptr<Instance>& entry = All()[number];
-  std::shared_ptr<Instance> found = entry.lock();
-  if (found == nullptr) entry = found = std::make_shared<Instance>(number, seed);
-  return found;
+  return All().FindOrMake(number, [&] { return std::make_shared<Instance>(number, seed); });
 }
 
-Instance::~Instance() {
-  std::lock_guard<std::mutex> lock(RegistryMutex());
-  const auto entry = All().find(number);
-  // Another one may have been made between the last holder's leaving and now.
-  if (entry != All().end() && entry->second.expired()) All().erase(entry);
-}
+Instance::~Instance() { All().Forget(number); }
 
-std::shared_ptr<Instance> Instance::Find(int64_t number) {
-  std::lock_guard<std::mutex> lock(RegistryMutex());
-  const auto entry = All().find(number);
-  return entry == All().end() ? nullptr : entry->second.lock();
-}
+std::shared_ptr<Instance> Instance::Find(int64_t number) { return All().Find(number); }
 
 }  // namespace ops
 }  // namespace gridflow

@@ -1,21 +1,16 @@
 #include "ops/kept_snapshot.h"
 
 #include <limits>
-#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/weak_registry.h"
 
 namespace gridflow {
 namespace ops {
 namespace {
 
-// Guarded by RegistryMutex(). An entry is there as long as somebody holds what it names, or a moment longer.
-using Registry = std::map<std::pair<std::string, int64_t>, std::weak_ptr<KeptSnapshot>>;
-std::mutex& RegistryMutex() {
-  static std::mutex* mutex = new std::mutex;
-  return *mutex;
-}
+using Registry = WeakRegistry<std::pair<std::string, int64_t>, KeptSnapshot>;
 Registry& All() {
   static Registry* registry = new Registry;
   return *registry;
@@ -27,22 +22,11 @@ KeptSnapshot::KeptSnapshot(std::string directory, int64_t table_id)
     : directory_(std::move(directory)), table_id_(table_id) {}
 
 std::shared_ptr<KeptSnapshot> KeptSnapshot::Of(const std::string& directory, int64_t table_id) {
-  std::lock_guard<std::mutex> lock(RegistryMutex());
-  std::weak_ptr<KeptSnapshot>& entry = All()[{directory, table_id}];
-  std::shared_ptr<KeptSnapshot> found = entry.lock();
-  if (found == nullptr) {
-    found.reset(new KeptSnapshot(directory, table_id));
-    entry = found;
-  }
-  return found;
+  const auto make = [&] { return std::shared_ptr<KeptSnapshot>(new KeptSnapshot(directory, table_id)); };
+  return All().FindOrMake({directory, table_id}, make);
 }
 
-KeptSnapshot::~KeptSnapshot() {
-  std::lock_guard<std::mutex> lock(RegistryMutex());
-  const auto entry = All().find({directory_, table_id_});
-  // Another one may have been made between the last holder's leaving and now.
-  if (entry != All().end() && entry->second.expired()) All().erase(entry);
-}
+KeptSnapshot::~KeptSnapshot() { All().Forget({directory_, table_id_}); }
 
 Status KeptSnapshot::Open(uint64_t version, std::shared_ptr<const TableSnapshot>* out) {
   if (table_id_ < 0 || table_id_ > std::numeric_limits<uint32_t>::max())
