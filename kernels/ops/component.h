@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "core/row_plan.h"
 #include "core/snapshot.h"
 #include "ops/counters.h"
 #include "ops/gather.h"
 #include "ops/leaf.h"
-#include "ops/row_plan.h"
 #include "ops/workers.h"
 #include "tensorflow/core/framework/tensor.h"
 

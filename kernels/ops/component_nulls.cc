@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "ops/bits.h"
+#include "core/bits.h"
 #include "ops/component.h"
 #include "ops/key_text.h"
 #include "ops/status.h"

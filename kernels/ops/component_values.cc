@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "ops/bits.h"
+#include "core/bits.h"
 #include "ops/buffer.h"
 #include "ops/component.h"
 #include "ops/decimal.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "ops/row_plan.h"
+#include "core/row_plan.h"
 #include "ops/workers.h"
 
 namespace gridflow {

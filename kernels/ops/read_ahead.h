@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "ops/row_plan.h"
+#include "core/row_plan.h"
 #include "ops/table_reader.h"
 #include "ops/workers.h"
 

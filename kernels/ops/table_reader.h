@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "core/row_plan.h"
 #include "core/snapshot.h"
 #include "ops/component.h"
 #include "ops/kept_snapshot.h"
 #include "ops/row_order.h"
-#include "ops/row_plan.h"
 #include "ops/workers.h"
 #include "tensorflow/core/framework/tensor.h"
 

@@ -1,13 +1,12 @@
 // Searching, counting and spreading bitmaps: validity, deletions, booleans (bit i % 8 of byte i / 8).
-#ifndef GRIDFLOW_OPS_BITS_H_
-#define GRIDFLOW_OPS_BITS_H_
+#ifndef GRIDFLOW_CORE_BITS_H_
+#define GRIDFLOW_CORE_BITS_H_
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 
 namespace gridflow {
-namespace ops {
 
 inline uint64_t LoadWord(const uint8_t* bytes) {
   uint64_t word;
@@ -69,7 +68,6 @@ inline void SpreadBits(const uint8_t* bits, int64_t begin, int64_t end, uint8_t*
   }
 }
 
-}  // namespace ops
 }  // namespace gridflow
 
-#endif  // GRIDFLOW_OPS_BITS_H_
+#endif  // GRIDFLOW_CORE_BITS_H_

@@ -1,13 +1,12 @@
-#include "ops/row_plan.h"
+#include "core/row_plan.h"
 
 #include <algorithm>
 #include <string>
 #include <utility>
 
-#include "ops/bits.h"
+#include "core/bits.h"
 
 namespace gridflow {
-namespace ops {
 namespace {
 
 constexpr int64_t kRankStep = 4096;
@@ -168,5 +167,4 @@ int64_t RowPlan::Take(int64_t count, Cursor* cursor, std::vector<Run>* runs) con
   return taken;
 }
 
-}  // namespace ops
 }  // namespace gridflow

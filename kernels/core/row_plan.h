@@ -1,6 +1,6 @@
 // RowPlan: which rows of a snapshot are read, and in which order.
-#ifndef GRIDFLOW_OPS_ROW_PLAN_H_
-#define GRIDFLOW_OPS_ROW_PLAN_H_
+#ifndef GRIDFLOW_CORE_ROW_PLAN_H_
+#define GRIDFLOW_CORE_ROW_PLAN_H_
 
 #include <cstdint>
 #include <utility>
@@ -11,7 +11,6 @@
 #include "core/status.h"
 
 namespace gridflow {
-namespace ops {
 
 // Rows that lie one after the other in a segment, none of them deleted.
 struct Run {
@@ -66,7 +65,6 @@ class RowPlan {
   int64_t rows_ = 0;
 };
 
-}  // namespace ops
 }  // namespace gridflow
 
-#endif  // GRIDFLOW_OPS_ROW_PLAN_H_
+#endif  // GRIDFLOW_CORE_ROW_PLAN_H_
