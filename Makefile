@@ -54,6 +54,11 @@ test: build  ## run the tests, but for the long ones
 test-long: build  ## run all tests
 	$(PY) -m pytest tests -q
 
+.PHONY: test-gpu
+test-gpu: build  ## run the tests that need a GPU, and benchmarks/gpu.py
+	$(PY) -m pytest tests/gpu -q
+	$(PY) benchmarks/gpu.py
+
 .PHONY: lint
 lint: build  ## ruff, and the tests of the sources: who imports whom, the public names
 	$(PY) -m ruff check .

@@ -3,6 +3,7 @@
     kernels/core/*.cc ── g++ ──> objects, shared by all below
     cython/NAME.pyx ── cython ──> NAME.cpp ── g++ ──> gridflow/_native/NAME.*.so
     kernels/ops/*.cc ── g++ ──> gridflow/tf/_gridflow_ops.so
+    kernels/cuda/*.cc ── g++ ──> gridflow/cuda/_gridflow_cuda.so, which needs no CUDA until it is used
 
 Files are found by globbing, so a new one needs no change here. Every arrow is one `Step`, which runs
 only when its command line, its source or a header it includes has changed; see `Builder`.
@@ -20,6 +21,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -39,15 +41,18 @@ from setuptools.errors import BaseError
 ROOT = Path(__file__).resolve().parent
 BUILD = Path("build")  # relative to ROOT, as all paths below: messages stay short and objects movable
 
-# Op libraries, and the folders of kernels/ that each is made of. A library without sources is not built.
-OP_LIBRARIES = {
-    "gridflow.tf._gridflow_ops": ("ops", "cuda"),
-    "gridflow.tf._gridflow_filesystem": ("filesystem",),
+# Libraries that are no Python modules: the folder of kernels/ that each is made of, and whether it is TensorFlow's. One
+# without sources is not built.
+LIBRARIES = {
+    "gridflow.tf._gridflow_ops": ("ops", True),
+    "gridflow.tf._gridflow_filesystem": ("filesystem", True),
+    "gridflow.cuda._gridflow_cuda": ("cuda", False),
 }
 
 # One set of core objects serves the Cython modules and the ops, so all code shares these flags.
 # No -march=native: wheels travel, and core marks the functions that use newer instructions.
-CXX_FLAGS = ["-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-pthread"]
+# Not contracted: a product and a sum are two roundings, on every processor and on GPUs.
+CXX_FLAGS = ["-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-pthread", "-ffp-contract=off"]
 CXX_FLAGS += ["-Ikernels", "-Ikernels/include"]
 WARNINGS = ["-Wall", "-Wextra"]
 
@@ -233,10 +238,12 @@ class GridflowBuild(build_ext):
         translated, compiled, linked = [], list(core), []
         for extension in self.extensions:
             name = extension.name.rpartition(".")[2]
-            if extension.name in OP_LIBRARIES:
-                sources = map(Path, extension.sources)
-                objects = [self.compile_step(source, tf_compile + WARNINGS, tf_key) for source in sources]
-                library, link_flags = BUILD / "linked" / f"{name}.so", ops_link
+            if extension.name in LIBRARIES:
+                flags, key, link_flags = abi, "", ["-ldl", "-Wl,--no-undefined"]
+                if LIBRARIES[extension.name][1]:
+                    flags, key, link_flags = tf_compile, tf_key, ops_link
+                objects = [self.compile_step(Path(source), flags + WARNINGS, key) for source in extension.sources]
+                library = BUILD / "linked" / f"{name}.so"
             else:
                 translated.append(self.cython_step(Path(extension.sources[0]), extension.name))
                 source, flags = translated[-1].output, [*abi, *python_flags(), "-w"]
@@ -271,7 +278,7 @@ class GridflowBuild(build_ext):
         depfile = output.with_suffix(".d")
         command = [*environment("CXX", "g++"), *CXX_FLAGS, *flags, *environment("CXXFLAGS")]
         command += ["-MMD", "-MF", str(depfile), "-c", str(source), "-o", str(output)]
-        return Step("CXX", output, command, [source], depfile, context=[cxx_version(), context])
+        return Step("CXX", output, command, [source, *embedded(source)], depfile, context=[cxx_version(), context])
 
     def link_step(self, output: Path, objects: list[Step], flags: list[str]) -> Step:
         inputs = [step.output for step in objects]
@@ -280,8 +287,8 @@ class GridflowBuild(build_ext):
         return Step("LINK", output, command, inputs, context=[cxx_version()])
 
     def get_ext_filename(self, fullname: str) -> str:
-        """Op libraries are loaded by path, so their names carry no Python version."""
-        if fullname.rpartition(".")[2] in {name.rpartition(".")[2] for name in OP_LIBRARIES}:
+        """Libraries are loaded by path, so their names carry no Python version."""
+        if fullname.rpartition(".")[2] in {name.rpartition(".")[2] for name in LIBRARIES}:
             return fullname.replace(".", os.sep) + ".so"
         return super().get_ext_filename(fullname)
 
@@ -291,6 +298,13 @@ class GridflowBuild(build_ext):
             filename = self.get_ext_filename(extension.name)
             if Path(self.build_lib, filename).exists():
                 replace_file(Path(self.build_lib, filename), ROOT / filename)
+
+
+def embedded(source: Path) -> list[Path]:
+    """What the assembler takes into a source as it is, which the compiler does not tell of."""
+    if source.parent != Path("kernels/cuda"):
+        return []
+    return [Path(name) for name in re.findall(r'GF_SOURCE\("\w+", "(.+)"\)', source.read_text())]
 
 
 def replace_file(source: Path, target: Path) -> None:
@@ -305,8 +319,8 @@ def replace_file(source: Path, target: Path) -> None:
 
 def extensions() -> list[Extension]:
     found = [Extension(f"gridflow._native.{path.stem}", [str(path)]) for path in glob("cython/*.pyx")]
-    for name, folders in OP_LIBRARIES.items():
-        sources = [str(path) for folder in folders for path in glob(f"kernels/{folder}/*.cc")]
+    for name, (folder, _) in LIBRARIES.items():
+        sources = [str(path) for path in glob(f"kernels/{folder}/*.cc")]
         found += [Extension(name, sources)] if sources else []
     return found
 

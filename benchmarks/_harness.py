@@ -70,7 +70,7 @@ class Benchmark:
     """One script's options, results and output.
 
     Args:
-        name: what the files of results are called.
+        name: what the benchmark is called, and the files of its results unless ``file`` is set.
         about: the script's docstring; its first line is the title.
         packages: the distributions whose versions belong to the result.
         rounds: how often each contender runs, after one run that does not count.
@@ -84,6 +84,7 @@ class Benchmark:
         parser.add_argument("--out", type=Path, help="folder of the results (default: results/, beside this script)")
         options = parser.parse_args()
         self.name = name
+        self.file = name
         self.title = about.strip().splitlines()[0]
         self.quick: bool = options.quick
         self.rounds: int = options.rounds or (quick_rounds if self.quick else rounds)
@@ -103,11 +104,12 @@ class Benchmark:
 
     @contextlib.contextmanager
     def scratch(self, needed: int) -> Iterator[Path]:
-        """A folder in memory with room for ``needed`` bytes; it is gone afterwards."""
-        parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
-        room = shutil.disk_usage(parent).free
-        if parent == SHARED_MEMORY:
-            room = min(room, memory_available())
+        """A folder in memory, else on a disk, with room for ``needed`` bytes; it is gone afterwards."""
+        parent = SHARED_MEMORY
+        room = min(shutil.disk_usage(parent).free, memory_available()) if parent.is_dir() else 0
+        if room < needed:
+            parent = Path(tempfile.gettempdir())
+            room = max(room, shutil.disk_usage(parent).free)
         if room < needed:
             sys.exit(f"{self.name}: needs {needed / GIB:.1f} GiB of memory, there are {room / GIB:.1f}")
         self.settings.setdefault("scratch", "tmpfs" if parent == SHARED_MEMORY else "a disk")
@@ -197,11 +199,16 @@ class Benchmark:
             "skipped": self.skipped,
         }
         self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / f"{self.name}.json").write_text(json.dumps(record, indent=1) + "\n")
-        from _plot import draw
-
-        draw(self.title, self.results, self.out / f"{self.name}.png")
-        self.console.print(f"[dim]{self.name}.json and {self.name}.png written; {seconds:.0f} s[/dim]\n")
+        (self.out / f"{self.file}.json").write_text(json.dumps(record, indent=1) + "\n")
+        written = f"{self.file}.json"
+        try:
+            from _plot import draw
+        except ImportError as error:
+            self.console.print(f"[yellow]no plot: {escape(str(error))}[/yellow]")
+        else:
+            draw(self.title, self.results, self.out / f"{self.file}.png")
+            written += f" and {self.file}.png"
+        self.console.print(f"[dim]{written} written; {seconds:.0f} s[/dim]\n")
 
 
 def repeated(work: Callable[[], object], amount: float, seconds: float) -> float:

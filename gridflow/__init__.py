@@ -17,6 +17,7 @@ from .cache import Cache
 from .config import VERSION
 from .errors import (
     ColumnNotFound,
+    DeviceError,
     DuplicateKeyError,
     GridAccessError,
     GridClosedError,
@@ -51,6 +52,7 @@ __all__ = [
     "Cache",
     "ColumnNotFound",
     "Dataset",
+    "DeviceError",
     "DuplicateKeyError",
     "Grid",
     "GridAccessError",

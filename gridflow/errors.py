@@ -20,7 +20,8 @@
     |   |-- GridAccessError           (PermissionError)
     |   |-- GridCorruptError          (ValueError): has .file and .offset
     |   |-- GridVersionError          (ValueError): written by a newer Gridflow; has .file
-    |   `-- GridConnectionError       (ConnectionError)
+    |   |-- GridConnectionError       (ConnectionError)
+    |   `-- DeviceError               (RuntimeError): no GPU, driver or compiler, or too little memory; has .code
     `-- InternalError                 (RuntimeError): a bug of ours, please report it
 
 Each class also derives from the builtin that a caller would catch without knowing Gridflow.
@@ -131,6 +132,17 @@ class GridVersionError(GridEnvironmentError, ValueError):
 
 class GridConnectionError(GridEnvironmentError, ConnectionError):
     """The owner of the grid cannot be reached, or went away."""
+
+
+class DeviceError(GridEnvironmentError, RuntimeError):
+    """A GPU, its driver, the compiler of its kernels or its memory is missing, or failed.
+
+    ``code`` says which: NO_DRIVER, NO_COMPILER, NO_DEVICE, NO_MEMORY or FAILED.
+    """
+
+    def __init__(self, message: str = "", code: str = "FAILED"):
+        super().__init__(message)
+        self.code = code
 
 
 class InternalError(GridflowError, RuntimeError):

@@ -24,7 +24,7 @@ PUBLIC_NAMES = """
         UsageError TableNotFound TableExists ColumnNotFound KeyNotFound SnapshotNotFound DuplicateKeyError SchemaError
             StructureError SqlError TransactionConflictError GridClosedError
         GridEnvironmentError GridOwnedError GridFullError GridNotFound GridAccessError GridCorruptError GridVersionError
-            GridConnectionError
+            GridConnectionError DeviceError
         InternalError
 """.split()
 
@@ -37,8 +37,8 @@ LAYERS = [
     ["sql", "files"],
     ["grid", "table", "transaction", "cache"],
     ["protocols", "client"],
-    ["open"],
-    ["server", "cluster", "tf", "dbapi"],
+    ["open", "source"],
+    ["server", "cluster", "cuda", "tf", "dbapi"],
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

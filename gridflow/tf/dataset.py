@@ -13,10 +13,11 @@ import tensorflow as tf
 from tensorflow.python.framework import random_seed
 
 from ..errors import UsageError
+from ..source import flush
 from ..sql.selection import Condition
 from ..table import Table, partition_ranges
 from . import description, iterator, ops, selection, sharding, specs, stages
-from .source import flush, resolve
+from .source import resolve
 from .stages import Kind
 
 if TYPE_CHECKING:

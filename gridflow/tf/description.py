@@ -11,8 +11,8 @@ from .._native.snapshot import Snapshot
 from .stages import Kind, Stages
 
 if TYPE_CHECKING:
+    from ..source import Source
     from .dataset import Dataset
-    from .source import Source
 
 
 def describe(source: Source, condition: str, calls: Stages, leaves: Any, dataset: Dataset) -> str:

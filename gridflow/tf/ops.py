@@ -84,6 +84,8 @@ def _library() -> ctypes.CDLL:
         function.argtypes, function.restype = arguments, None
     library.gridflow_ops_make_selection.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     library.gridflow_ops_make_selection.restype = ctypes.c_void_p
+    library.gridflow_ops_ordinals.argtypes = [ctypes.c_void_p]
+    library.gridflow_ops_ordinals.restype = ctypes.POINTER(ctypes.c_int64)
     return library
 
 
@@ -99,7 +101,15 @@ class Selected:
         library = _library()
         ends = None if weights is None else weights.ctypes.data
         self.handle = library.gridflow_ops_make_selection(rows.ctypes.data, ends, len(rows))
+        self.count = len(rows)
         weakref.finalize(self, library.gridflow_ops_free_selection, self.handle)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Their numbers, int64[count]: a view, as long as this is held."""
+        if not self.count:
+            return np.empty(0, np.int64)
+        return np.ctypeslib.as_array(_library().gridflow_ops_ordinals(self.handle), (self.count,))
 
 
 def set_python(

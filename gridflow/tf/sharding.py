@@ -23,10 +23,10 @@ import tensorflow as tf
 
 from .._native.snapshot import Snapshot
 from ..errors import UsageError
+from ..source import Source
 from ..sql.selection import Condition
 from ..table import partition_ranges
 from . import selection
-from .source import Source
 
 # Launchers that number the processes they start: where each of them says so. Slurm's SLURM_NTASKS is there in a batch
 # script, too, which is no task; this one is not.
@@ -243,11 +243,11 @@ def _rows(source: Source, condition: Condition | None, chosen: list[int]) -> np.
         return there.sum(axis=0)
     pairs = [bound for pair in partition_ranges(chosen, source.partitions, source.name) for bound in pair]
     text = selection.to_text(condition)
-    code, message, rows, _ = selection.select(source.directory, source.name, snapshot, text, pairs)
-    if rows is None:
+    code, message, selected = selection.select(source.directory, source.name, snapshot, text, pairs)
+    if selected is None:
         raise tf.errors.exception_type_from_error_code(code)(None, None, message)
     # Rows are numbered segment by segment, and partition by partition in each.
-    places = np.searchsorted(np.cumsum(there), rows, side="right")
+    places = np.searchsorted(np.cumsum(there), selected.rows, side="right")
     return np.bincount(places % len(chosen), minlength=len(chosen))
 
 

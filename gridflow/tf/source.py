@@ -7,47 +7,19 @@ that whoever writes the table flushes it first: this process, or the node that s
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
-import socket
-import threading
-from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from ..config import SOCKET_NAME, resolve_home
-from ..errors import (
-    GridClosedError,
-    GridConnectionError,
-    GridEnvironmentError,
-    GridflowError,
-    GridFullError,
-    TableNotFound,
-)
-from ..grid import open_reader, owned_grid
-from ..protocols.address import SocketAddress
-from ..schema import Schema
+from ..errors import GridConnectionError, GridEnvironmentError, GridflowError, GridFullError
+from ..source import Source, describe, flush, found
 from ..sql.selection import Condition
 from . import ops, selection
 
 if TYPE_CHECKING:
-    from ..client.connection import Connection
     from ..table import Table
-
-
-@dataclass(frozen=True)
-class Source:
-    """A table as the op wants to know it. ``directory`` is the grid's, as an absolute path."""
-
-    directory: str
-    table_id: int
-    name: str
-    schema: Schema
-    partitions: int
-    version: int  # 0: the current one, whenever it is asked for
 
 
 def resolve(
@@ -74,81 +46,13 @@ def resolve(
         GridFullError: the newest rows could not be flushed.
         GridConnectionError: the node that serves the grid does not answer.
     """
-    with contextlib.ExitStack() as opened:
-        if grid is None:
-            path = resolve_home(home) if isinstance(table, str) else Path(table.folder).parent.parent
-            grid = owned_grid(path) or opened.enter_context(open_reader(path))
-        found = grid.table(table) if isinstance(table, str) else table
-        source = _describe(found, snapshot)
+    with found(table, grid, home) as (holder, it):
+        source = describe(it, snapshot)
         if condition is not None:
-            selection.check(grid, SimpleNamespace(name=source.name, schema=source.schema), condition)
+            selection.check(holder, SimpleNamespace(name=source.name, schema=source.schema), condition)
     if snapshot is None:
         flush(source.directory, source.name)
     return source
-
-
-def _describe(table: Table, snapshot: str | int | None) -> Source:
-    directory = Path(table.folder).absolute().parent.parent
-    version, schema = 0, table.schema
-    if snapshot is not None:
-        version = table.snapshot_version(snapshot)
-        schema = table.open_version(version).schema
-    return Source(str(directory), table.table_id, table.name, schema, table.partitions_count, version)
-
-
-def flush(directory: str, table: str) -> None:
-    """Have every write acknowledged so far moved to segments, where it can be.
-
-    If nobody owns the grid there is nothing newer. If a process owns it that does not serve it, that process cannot be
-    asked: what it has not flushed by itself is not seen.
-
-    Raises:
-        GridFullError: there was no room to flush.
-        GridConnectionError: the node that serves the grid does not answer.
-    """
-    home = Path(directory)
-    owner = owned_grid(home)
-    try:
-        if owner is not None:
-            found = owner.table(table)
-            # Not to wait where there is nothing to flush: a load, for instance, that reads what it loads from a
-            # dataset over the same table holds what flush() waits for.
-            if found.stats()["memory_rows"]:
-                found.flush()
-        elif (home / SOCKET_NAME).exists():
-            _flush_remote(home, table)
-    except (GridClosedError, TableNotFound):
-        pass  # closing flushes; a table that is gone is for the op to report
-
-
-_connections: dict[str, Connection] = {}  # by real path of the grid
-_lock = threading.Lock()  # guards _connections
-
-
-def _flush_remote(home: Path, table: str) -> None:
-    from ..client.connection import Connection
-    from ..protocols import flight_messages as messages
-
-    with _lock:
-        connection = _connections.setdefault(os.path.realpath(home), Connection(home))
-    try:
-        connection.call(messages.Flush(table), messages.Done)
-    except GridConnectionError:
-        if _is_served(home):
-            raise
-
-
-def _is_served(home: Path) -> bool:
-    """Whether a process listens there; the socket of one that was killed stays behind."""
-    address = SocketAddress(home)
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.connect(address.short_path)
-        return True
-    except OSError:
-        return False
-    finally:
-        address.close()
 
 
 def _refresh(directory: str, table: str) -> tuple[int, str]:

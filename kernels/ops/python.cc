@@ -92,6 +92,10 @@ void* gridflow_ops_make_selection(const int64_t* ordinals, const double* weights
   return new gridflow::ops::SharedSelection(std::move(selection));
 }
 
+const int64_t* gridflow_ops_ordinals(const void* selection) {
+  return (*static_cast<const gridflow::ops::SharedSelection*>(selection))->ordinals.data();
+}
+
 void gridflow_ops_selected(void* result, const void* selection) {
   *static_cast<gridflow::ops::SharedSelection*>(result) = *static_cast<const gridflow::ops::SharedSelection*>(selection);
 }

@@ -41,6 +41,8 @@ __attribute__((visibility("default"))) void gridflow_ops_set_python(gridflow_ref
 // A selection of `count` ordinals, and as many weights, or null for none: copies, which any number of answers share.
 __attribute__((visibility("default"))) void* gridflow_ops_make_selection(const int64_t* ordinals, const double* weights,
                                                                          int64_t count);
+// Its ordinals, which live as long as it does.
+__attribute__((visibility("default"))) const int64_t* gridflow_ops_ordinals(const void* selection);
 // Answers with a selection.
 __attribute__((visibility("default"))) void gridflow_ops_selected(void* result, const void* selection);
 // To be called once for each selection, when Python will not answer with it again.

@@ -23,6 +23,7 @@ STARTS_TENSORFLOW = {"binary", "memory", "narrow", "open", "read", "rows", "shuf
 METRICS = {
     "binary": {"delivered", "touched"},
     "copy_csv": {"read", "written"},
+    "gpu": {"rate", "opened", "call"},
     "index": {"rows", "aggregate", "range", "made"},
     "sql": {"filter and aggregate", "group by", "insert", "select"},
     "kv": {"put", "get"},

@@ -18,7 +18,7 @@ def docstrings() -> Iterator[tuple[str, str]]:
     names = ["gridflow", *(m.name for m in pkgutil.walk_packages(gridflow.__path__, "gridflow."))]
     seen = set()
     for module_name in names:
-        if module_name.endswith("__main__") or "_gridflow_ops" in module_name:
+        if module_name.endswith("__main__") or "._gridflow_" in module_name:  # libraries, not modules
             continue
         module = importlib.import_module(module_name)
         members = [(module_name, module)]

@@ -1,0 +1,578 @@
+"""DeviceTable: the rows of a table for a GPU, read where they are mapped or from its own memory."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from ctypes import byref, c_char_p, c_int32, c_int64, c_void_p
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import source
+from ..errors import (
+    ColumnNotFound,
+    GridClosedError,
+    SchemaError,
+    SnapshotNotFound,
+    TableNotFound,
+    UsageError,
+)
+from ..schema import FLOATS, INTEGERS, Schema
+from . import library
+from .arrays import Array, Given
+from .convert import Convert
+from .devices import describe, device_name, handle_of, number_of, same_stream, synchronize
+from .library import CPU, DTYPES, RowNotFound, call, offer_compiler, reported
+
+if TYPE_CHECKING:
+    from ..table import Table
+    from .sharing import Shared
+
+#: What ``resident="auto"`` leaves of the free memory, without a budget: for the work that the rows are for.
+_LEFT_FREE = 8  # a part in so many
+_MOST_DESCRIPTORS = 1 << 14  # one for each segment
+
+_NUMBERS = {*INTEGERS, *FLOATS, "TENSOR", "DATE", "TIME", "TIMESTAMP"}
+
+Progress = Callable[[int, int], Any]
+
+
+class DeviceColumn(NamedTuple):
+    """What a column holds: the dtype of its numbers, the shape of a row, and its bytes."""
+
+    dtype_name: str
+    shape: tuple[int, ...]
+    row_bytes: int
+
+
+class Rows:
+    """Some columns of one version of a table, open on a device. Closed when nothing refers to it any more.
+
+    A table and all views of it hold it, so what they show stays.
+    """
+
+    def __init__(self, directory: str, table_id: int, version: int, device: int, columns: list[str]):
+        if device != CPU:
+            offer_compiler()
+        made = c_void_p()
+        names = (c_char_p * len(columns))(*(name.encode() for name in columns))
+        missing = SnapshotNotFound if os.path.isdir(os.path.join(directory, "tables", str(table_id))) else TableNotFound
+        where = (os.fsencode(directory), table_id, version, device)
+        call("open", *where, names, len(columns), byref(made), not_found=missing)
+        self.handle: int = made.value or 0
+        weakref.finalize(self, library.load().gf_cuda_close, self.handle).atexit = False
+        self.table_id = table_id
+        self.device = device
+        self.count: int = library.load().gf_cuda_rows(self.handle)
+        self.version: int = library.load().gf_cuda_version(self.handle)
+        self.columns = {name: self._describe(i) for i, name in enumerate(columns)}
+        self.resident = 0
+
+    def _describe(self, position: int) -> DeviceColumn:
+        info = library.ColumnInfo()
+        call("describe_column", self.handle, position, byref(info))
+        return DeviceColumn(DTYPES[info.dtype], tuple(info.dims[: info.rank]), info.row_bytes)
+
+    def pin(self, progress: Progress | None) -> None:
+        """Have the device read rows where they are mapped."""
+        with reported(progress) as callback:
+            call("pin", self.handle, callback, None)
+
+    def load(self, budget: int, progress: Progress | None) -> None:
+        """Copy rows to the device; 0: all of them."""
+        loaded = c_int64()
+        with reported(progress) as callback:
+            call("load", self.handle, budget, byref(loaded), callback, None)
+        self.resident = loaded.value
+
+    def share(self) -> list[int]:
+        """Descriptors of the loaded memory, which are the caller's to close."""
+        descriptors, count = (c_int32 * _MOST_DESCRIPTORS)(), c_int32(_MOST_DESCRIPTORS)
+        call("share", self.handle, descriptors, byref(count))
+        return descriptors[: count.value]
+
+    def adopt(self, descriptors: list[int]) -> None:
+        """Map memory that another process has loaded; the descriptors stay the caller's."""
+        call("adopt", self.handle, (c_int32 * len(descriptors))(*descriptors), len(descriptors))
+        self.resident = self.count
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a table is found again."""
+
+    directory: str
+    name: str
+    snapshot: str | int | None
+
+
+class DeviceTable:
+    """One version of a table on a GPU, or in host memory with the same results.
+
+    Rows have numbers from 0, in the order of segments; they stay for as long as the version does, and say nothing of a
+    row's key. They are gathered, in any order, into arrays of the device; consecutive ones are shown where they lie, if
+    they are in its memory. Any thread may call any method. What is written meanwhile is seen after ``refresh``.
+
+    Args:
+        table: a name, or a table of an open grid.
+        grid: the open grid, embedded or remote, that has the table.
+        home: the grid's directory if there is no ``grid``; None for the default grid.
+        device: number of the GPU, or a name such as ``/GPU:1``; ``cpu`` for host memory.
+        columns: which: numbers, tensors, dates and times (as the integers that they are stored as), without nulls. All
+            of these types without it.
+        resident: whether rows are copied into the GPU's memory. False: they are read over the bus, from the grid's
+            files, which are pinned. True: all are copied. "auto": as many as there is room for, with a warning if that
+            is not all; the others are read over the bus. In host memory rows are anyway.
+        budget: with "auto", at most so many bytes of the GPU's memory; without it 7/8 of what is free.
+        snapshot: a version that is kept, by its tag or its number; None for the newest.
+        progress: called with the bytes that are pinned or loaded so far, and those of all.
+
+    Raises:
+        DeviceError: there is no such GPU, no driver, or not enough memory.
+        TableNotFound, ColumnNotFound, SnapshotNotFound: there is none of that name.
+        SchemaError: a column is of another type, or has nulls.
+        GridCorruptError: a file is damaged.
+        UsageError: arguments make no sense.
+
+    >>> import gridflow, tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+    ...     table = grid.create_table("T", {"ID": "LONG", "P": "UINT8[2]"}, key="ID")
+    ...     _ = table.load({"ID": np.arange(4), "P": np.full((4, 2), 255, "uint8")})
+    ...     with DeviceTable(table, device="cpu", columns=["P"]) as rows:
+    ...         rows.gather([3, 0], convert=Convert("float32", scale=1 / 255))["P"].numpy()
+    array([[1., 1.],
+           [1., 1.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        table: str | Table,
+        *,
+        grid: Any = None,
+        home: str | os.PathLike[str] | None = None,
+        device: int | str = 0,
+        columns: str | Iterable[str] | None = None,
+        resident: bool | str = False,
+        budget: int | None = None,
+        snapshot: str | int | None = None,
+        progress: Progress | None = None,
+    ):
+        if resident not in (True, False, "auto"):
+            raise UsageError(f"resident is True, False or 'auto', not {resident!r}")
+        if budget is not None and resident != "auto":
+            raise UsageError("budget goes with resident='auto'")
+        if budget is not None and (isinstance(budget, bool) or not hasattr(budget, "__index__") or budget < 1):
+            raise UsageError(f"budget is a number of bytes, at least 1, not {budget!r}")
+        self._rows: Rows | None = None
+        self._shares: list[Shared] = []
+        self._adopted = False
+        self._resident = resident
+        self._budget = budget
+        self._device = number_of(device)
+        with source.found(table, grid, home) as (_, its):
+            described = source.describe(its, snapshot)
+        self._place = _Place(described.directory, described.name, snapshot)
+        self._names = _chosen(described.schema, columns, described.name)
+        if snapshot is None:
+            source.flush(described.directory, described.name)
+        self._rows = self._open(described.table_id, described.version)
+        self._bring(self._rows, progress)
+
+    @classmethod
+    def _adopting(
+        cls, place: _Place, table_id: int, version: int, device: int, columns: list[str], descriptors: list[int]
+    ) -> DeviceTable:
+        """The table whose loaded memory another process shares."""
+        self = cls.__new__(cls)
+        self._rows, self._shares, self._adopted = None, [], True
+        self._resident, self._budget, self._device = True, None, device
+        self._place, self._names = place, columns
+        self._rows = self._open(table_id, version)
+        self._rows.adopt(descriptors)
+        return self
+
+    def _open(self, table_id: int, version: int) -> Rows:
+        return Rows(self._place.directory, table_id, version, self._device, self._names)
+
+    def _bring(self, rows: Rows, progress: Progress | None) -> None:
+        """Load and pin, as was asked for."""
+        if self._device == CPU:
+            rows.pin(progress)
+            rows.resident = rows.count
+            return
+        if self._resident is not False:
+            rows.load(self._limit(), progress)
+        if rows.resident < rows.count:
+            if self._resident == "auto":
+                warnings.warn(
+                    f"table {self.name}: {rows.resident:,} of {rows.count:,} rows fit into the memory of "
+                    f"{device_name(self._device)}; the others are read over the bus",
+                    stacklevel=3,
+                )
+            rows.pin(progress)
+
+    def _limit(self) -> int:
+        """The budget as the library takes it."""
+        if self._resident is True:
+            return 0
+        if self._budget is not None:
+            return int(self._budget)
+        free = describe(self._device).free_bytes
+        return max(free - free // _LEFT_FREE, 1)
+
+    def __enter__(self) -> DeviceTable:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        rows, on = self._rows, device_name(self._device)
+        if rows is None:
+            return f"<gridflow.cuda.DeviceTable {self.name} (closed)>"
+        where = "resident" if rows.resident == rows.count else f"{rows.resident:,} resident"
+        return f"<gridflow.cuda.DeviceTable {self.name} version {rows.version} on {on}, {rows.count:,} rows, {where}>"
+
+    def __len__(self) -> int:
+        return self._held().count
+
+    def _held(self) -> Rows:
+        rows = self._rows
+        if rows is None:
+            raise GridClosedError(f"table {self.name} on {device_name(self._device)} was closed")
+        return rows
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self._place.name
+
+    @property
+    def device(self) -> int:
+        """Number of the GPU, or -1 for host memory."""
+        return self._device
+
+    @property
+    def columns(self) -> dict[str, DeviceColumn]:
+        """The columns that are open, by name."""
+        return dict(self._held().columns)
+
+    @property
+    def version(self) -> int:
+        """The version of the table that is open."""
+        return self._held().version
+
+    @property
+    def resident_rows(self) -> int:
+        """How many rows are in the device's memory."""
+        return self._held().resident
+
+    def close(self) -> None:
+        """Let the version go: its memory, once no view and no other process uses it, and what was pinned for it alone.
+
+        What is shared under a path is not any more. May be called again.
+        """
+        while self._shares:
+            self._shares.pop().close()
+        self._rows = None
+
+    def refresh(self, progress: Progress | None = None) -> bool:
+        """Open the newest version instead, or that which the tag names now, brought to the device as this one was.
+
+        Both are there while it is loaded. Views of this one stay as they are.
+
+        Returns:
+            Whether it is another version.
+
+        Raises:
+            TableNotFound: the table is gone.
+            UsageError: the memory is shared by another process, which decides on the version.
+        """
+        rows = self._held()
+        if self._adopted:
+            raise UsageError(f"table {self.name} is shared by another process: open what that shares now")
+        place = self._place
+        with source.found(place.name, None, place.directory) as (_, its):
+            described = source.describe(its, place.snapshot)
+        if place.snapshot is None:
+            source.flush(place.directory, place.name)
+        newer = self._open(described.table_id, described.version)
+        if newer.version == rows.version:
+            return False
+        self._bring(newer, progress)
+        self._rows = newer
+        return True
+
+    def gather(
+        self,
+        rows: Any,
+        convert: Convert | Mapping[str, Convert] | None = None,
+        stream: Any = None,
+        out: Mapping[str, Any] | None = None,
+        *,
+        check: bool = True,
+    ) -> dict[str, Any]:
+        """Rows by number, in any order and as often as they are named.
+
+        Args:
+            rows: numbers in host memory; or int64 on the device, an ``Array`` or anything with
+                ``__cuda_array_interface__``.
+            convert: of all columns, or by column; columns without one stay as they are.
+            stream: in which it happens: a CUstream, or a stream of PyTorch, CuPy or this module; None for the default
+                stream.
+            out: by column, where to put them, an array of the result's shape and dtype on the device; else in new ones.
+            check: whether to wait for rows that are on the device to be looked at. Else one that is not there gives
+                zeros, and a later ``check`` says so.
+
+        Returns:
+            By column what ``out`` has for it, or an ``Array`` [rows, ...].
+
+        Raises:
+            RowNotFound: the table does not have one of the rows.
+            SchemaError: a conversion does not fit its column.
+            UsageError: ``rows`` or ``out`` is on another device, or of another shape or type.
+            DeviceError: there is not enough memory.
+        """
+        return self._gather(self._held(), rows, convert, stream, out, check)
+
+    def _gather(self, held: Rows, rows: Any, convert: Any, stream: Any, out: Any, check: bool) -> dict[str, Any]:
+        handle = handle_of(stream)
+        chosen, on_device = _row_numbers(rows, self._device)
+        if on_device and chosen.stream is not None and not same_stream(chosen.stream, handle):
+            synchronize(self._device, chosen.stream)
+        count, pointer = chosen.shape[0], chosen.pointer
+
+        def fill(position: int, conversion: Any, to: int) -> None:
+            call("gather", held.handle, position, pointer, on_device, count, conversion, to, handle)
+
+        made = self._filled(held, fill, count, convert, handle, out, kept=chosen)
+        if on_device and check:
+            call("check", held.handle, handle)
+        return made
+
+    def batch(
+        self,
+        start: int,
+        count: int,
+        convert: Convert | Mapping[str, Convert] | None = None,
+        stream: Any = None,
+        out: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Consecutive rows: a read-only view where they lie in the device's memory one behind the other, else a copy.
+
+        Args:
+            start, count: rows [start, start + count).
+            convert, stream, out: as ``gather`` has them; a column with one of the first or the last is copied.
+
+        Raises:
+            RowNotFound: the table does not have all of them.
+            SchemaError, UsageError, DeviceError: as ``gather``.
+        """
+        return self._batch(self._held(), start, count, convert, stream, out)
+
+    def _batch(self, held: Rows, start: int, count: int, convert: Any, stream: Any, out: Any) -> dict[str, Any]:
+        if start < 0 or count < 0 or start + count > held.count:
+            raise RowNotFound(f"table {self.name} has rows 0 to {held.count - 1}, not [{start}, {start + count})")
+        if convert is None and out is None:
+            views = self._views(held, start, count)
+            if len(views) == len(held.columns):
+                return views
+        else:
+            views = {}
+        handle = handle_of(stream)
+
+        def fill(position: int, conversion: Any, to: int) -> None:
+            call("batch", held.handle, position, start, count, conversion, to, handle)
+
+        return self._filled(held, fill, count, convert, handle, out, views)
+
+    def _views(self, held: Rows, start: int, count: int) -> dict[str, Array]:
+        views, at = {}, c_void_p()
+        view, where = library.load().gf_cuda_view, byref(at)
+        for position, (name, column) in enumerate(held.columns.items()):
+            if view(held.handle, position, start, count, where, None):  # a message is asked for when there is one
+                call("view", held.handle, position, start, count, where)
+            if at.value is not None:
+                shape = (count, *column.shape)
+                views[name] = Array(shape, column.dtype_name, held.device, at.value, held, read_only=True)
+        return views
+
+    def _filled(
+        self,
+        held: Rows,
+        fill: Callable[[int, Any, int], None],
+        count: int,
+        convert: Convert | Mapping[str, Convert] | None,
+        stream: int,
+        out: Mapping[str, Any] | None,
+        views: Mapping[str, Array] | None = None,
+        kept: Any = None,
+    ) -> dict[str, Any]:
+        """Columns as ``fill`` writes them, but for those in ``views``."""
+        conversions = _by_column(convert, held.columns)
+        for name in out or ():
+            if name not in held.columns:
+                raise ColumnNotFound(f"out has column {name}; there are {', '.join(held.columns)}")
+        result: dict[str, Any] = {}
+        for position, (name, column) in enumerate(held.columns.items()):
+            if views and name in views:
+                result[name] = views[name]
+                continue
+            conversion = conversions.get(name)
+            shape, dtype_name, native, places = column.shape, column.dtype_name, None, None
+            if conversion is not None:
+                shape, dtype_name = conversion.row_shape(shape, name), conversion.dtype
+                native, places = conversion.native(count, held.device, stream)
+            if out and name in out:
+                target = Given(out[name], held.device, f"out of column {name}", writable=True)
+                if (target.shape, target.dtype_name) != ((count, *shape), dtype_name):
+                    raise UsageError(
+                        f"out of column {name} is {dtype_name}{[count, *shape]} here, not "
+                        f"{target.dtype_name}{list(target.shape)}"
+                    )
+                made, pointer = out[name], target.pointer
+            else:
+                made = Array.empty((count, *shape), dtype_name, held.device, stream=stream)
+                pointer = made.pointer
+            if isinstance(made, Array):
+                # What the device reads must be there until it has: for as long as what it makes of it, at least.
+                made._kept, made.stream = (kept, places), stream
+            fill(position, None if native is None else byref(native), pointer)
+            result[name] = made
+        return result
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        drop_remainder: bool = False,
+        convert: Convert | Mapping[str, Convert] | None = None,
+        stream: Any = None,
+    ) -> Iterator[dict[str, Any]]:
+        """All rows of the version that is open now, once, in batches.
+
+        Args:
+            batch_size: rows in a batch; the last one may have fewer.
+            shuffle: whether they come in a uniformly random order, another one at each call.
+            seed: of that order; the same one gives the same order. None: at random.
+            drop_remainder: whether to leave out a last batch that is not full.
+            convert, stream: as ``gather`` has them.
+
+        Raises:
+            UsageError: ``batch_size`` is not at least 1.
+        """
+        if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
+            raise UsageError(f"batch_size is a number of rows, at least 1, not {batch_size!r}")
+        if seed is not None and not shuffle:
+            raise UsageError("seed goes with shuffle=True")
+        held = self._held()
+        _by_column(convert, held.columns)
+        end = held.count - held.count % batch_size if drop_remainder else held.count
+        order = np.random.default_rng(seed).permutation(held.count) if shuffle else None
+
+        def made() -> Iterator[dict[str, Any]]:
+            for start in range(0, end, batch_size):
+                if order is None:
+                    yield self._batch(held, start, min(batch_size, held.count - start), convert, stream, None)
+                else:
+                    yield self._gather(held, order[start : start + batch_size], convert, stream, None, False)
+
+        return made()
+
+    def check(self, stream: Any = None) -> None:
+        """Wait for a stream, and see whether all rows that were gathered since the last check are there.
+
+        Raises:
+            RowNotFound: one was not; what was gathered for it is zeros.
+        """
+        call("check", self._held().handle, handle_of(stream))
+
+    def share(self, path: str | os.PathLike[str]) -> Shared:
+        """Let other processes of this user use the same copy in the GPU's memory; see ``open_shared``.
+
+        It stays until the last of them has closed it, or ended, however this process ends.
+
+        Args:
+            path: of the Unix socket where they ask for it; it is made, and unlinked when what this returns or the table
+                is closed.
+
+        Raises:
+            UsageError: not all rows are in the GPU's memory, or somebody shares a table there already.
+            DeviceError: the GPU cannot share memory.
+        """
+        from .sharing import Shared
+
+        held = self._held()
+        if self._device == CPU:
+            raise UsageError(f"table {self.name} is in host memory, where every process maps it: open it there")
+        if held.resident < held.count:
+            raise UsageError(
+                f"table {self.name} has {held.resident:,} of {held.count:,} rows in the memory of "
+                f"{device_name(self._device)}; what is shared has all: open it with resident=True"
+            )
+        shared = Shared(self, held, path)
+        self._shares.append(shared)
+        return shared
+
+
+def _chosen(schema: Schema, columns: str | Iterable[str] | None, table: str) -> list[str]:
+    """The names of the columns to open, all of which a device can hold."""
+    if columns is None:
+        names = [column.name for column in schema.columns if column.type.kind in _NUMBERS]
+        if not names:
+            raise SchemaError(
+                f"table {table} has no column of numbers, tensors, dates or times, which are what a device holds"
+            )
+        return names
+    names = [columns] if isinstance(columns, str) else list(columns)
+    if not names:
+        raise UsageError("columns names none; leave it out for all")
+    for name in names:
+        column = schema[name]
+        if column.type.kind not in _NUMBERS:
+            raise SchemaError(f"column {column}: a device holds numbers, tensors, dates and times")
+    if len(set(names)) != len(names):
+        raise UsageError(f"a column is named twice: {', '.join(names)}")
+    return names
+
+
+def _row_numbers(rows: Any, device: int) -> tuple[Given, bool]:
+    """Where the rows that are asked for are named, and whether that is in a GPU's memory."""
+    on_device = hasattr(rows, "__cuda_array_interface__")
+    if not on_device:
+        numbers = np.asarray(rows)
+        if numbers.size == 0 and numbers.ndim == 1:
+            numbers = numbers.astype(np.int64)
+        if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
+            raise UsageError(f"rows are int64[n], not {numbers.dtype}{list(numbers.shape)}")
+        if numbers.dtype == np.uint64 and numbers.size and numbers.max() > np.iinfo(np.int64).max:
+            raise RowNotFound(f"no table has a row {numbers.max()}")
+        return Given(np.ascontiguousarray(numbers, np.int64), CPU, "rows"), False
+    given = Given(rows, device, "rows")
+    if given.dtype_name != "int64" or len(given.shape) != 1:
+        raise UsageError(f"rows are int64[n], not {given.dtype_name}{list(given.shape)}")
+    return given, True
+
+
+def _by_column(
+    convert: Convert | Mapping[str, Convert] | None, columns: Mapping[str, DeviceColumn]
+) -> Mapping[str, Convert]:
+    if convert is None:
+        return {}
+    if isinstance(convert, Convert):
+        return dict.fromkeys(columns, convert)
+    if not isinstance(convert, Mapping):
+        raise UsageError(f"convert is a Convert, or a dict of them by column, not {convert!r}")
+    for name, conversion in convert.items():
+        if name not in columns:
+            raise ColumnNotFound(f"convert has column {name}; there are {', '.join(columns)}")
+        if not isinstance(conversion, Convert):
+            raise UsageError(f"convert of column {name} is a Convert, not {conversion!r}")
+    return convert

@@ -1,0 +1,129 @@
+"""Which table is read by what reads files itself, and having its newest rows flushed before it does.
+
+A dataset, and a table on a GPU, read files and own no grid. So whoever writes the table flushes it first: this process,
+or the node that serves the grid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import SOCKET_NAME, resolve_home
+from .errors import GridClosedError, GridConnectionError, TableNotFound
+from .grid import Grid, open_reader, owned_grid
+from .protocols.address import SocketAddress
+from .schema import Schema
+from .table import Table
+
+if TYPE_CHECKING:
+    from .client.connection import Connection
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table as native code wants to know it. ``directory`` is the grid's, as an absolute path."""
+
+    directory: str
+    table_id: int
+    name: str
+    schema: Schema
+    partitions: int
+    version: int  # 0: the current one, whenever it is asked for
+
+
+@contextlib.contextmanager
+def found(
+    table: str | Table, grid: Any = None, home: str | os.PathLike[str] | None = None
+) -> Iterator[tuple[Grid, Table]]:
+    """A table and its grid, which is open until the block ends.
+
+    Args:
+        table: a name, also ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
+        grid: the open grid, embedded or remote, that has the table.
+        home: the grid's directory if there is no ``grid``; None for the default grid.
+
+    Raises:
+        TableNotFound: the grid has no such table.
+        GridNotFound: there is no grid in the directory.
+    """
+    with contextlib.ExitStack() as opened:
+        if grid is None:
+            path = resolve_home(home) if isinstance(table, str) else Path(table.folder).parent.parent
+            grid = owned_grid(path) or opened.enter_context(open_reader(path))
+        yield grid, grid.table(table) if isinstance(table, str) else table
+
+
+def describe(table: Table, snapshot: str | int | None = None) -> Source:
+    """A table, or one of its versions, for native code.
+
+    Raises:
+        SnapshotNotFound: there is no such version.
+    """
+    directory = Path(table.folder).absolute().parent.parent
+    version, schema = 0, table.schema
+    if snapshot is not None:
+        version = table.snapshot_version(snapshot)
+        schema = table.open_version(version).schema
+    return Source(str(directory), table.table_id, table.name, schema, table.partitions_count, version)
+
+
+def flush(directory: str, table: str) -> None:
+    """Have every write acknowledged so far moved to segments, where it can be.
+
+    If nobody owns the grid there is nothing newer. If a process owns it that does not serve it, that process cannot be
+    asked: what it has not flushed by itself is not seen.
+
+    Raises:
+        GridFullError: there was no room to flush.
+        GridConnectionError: the node that serves the grid does not answer.
+    """
+    home = Path(directory)
+    owner = owned_grid(home)
+    try:
+        if owner is not None:
+            written = owner.table(table)
+            # Not to wait where there is nothing to flush: a load, for instance, that reads what it loads from a
+            # dataset over the same table holds what flush() waits for.
+            if written.stats()["memory_rows"]:
+                written.flush()
+        elif (home / SOCKET_NAME).exists():
+            _flush_remote(home, table)
+    except (GridClosedError, TableNotFound):
+        pass  # closing flushes; a table that is gone is for the reader to report
+
+
+_connections: dict[str, Connection] = {}  # by real path of the grid
+_lock = threading.Lock()  # guards _connections
+
+
+def _flush_remote(home: Path, table: str) -> None:
+    from .client.connection import Connection
+    from .protocols import flight_messages as messages
+
+    with _lock:
+        connection = _connections.setdefault(os.path.realpath(home), Connection(home))
+    try:
+        connection.call(messages.Flush(table), messages.Done)
+    except GridConnectionError:
+        if _is_served(home):
+            raise
+
+
+def _is_served(home: Path) -> bool:
+    """Whether a process listens there; the socket of one that was killed stays behind."""
+    address = SocketAddress(home)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(address.short_path)
+        return True
+    except OSError:
+        return False
+    finally:
+        address.close()

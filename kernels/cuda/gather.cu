@@ -1,0 +1,274 @@
+// Kernels that gather rows of a column, perhaps converting their numbers. Compiled by NVRTC for the GPU at hand.
+//
+// Rows lie in pinned host memory or in the GPU's own: to a kernel it is the same. A warp takes a row, or a thread where
+// a row is a number; each lane has several loads under way before it stores, as a load over the bus takes microseconds.
+#include "cuda/gather_args.h"
+
+using gridflow::cuda::GatherArgs;
+using gridflow::cuda::GatherSpan;
+
+namespace {
+
+constexpr int kWarp = 32;
+
+__device__ inline long long Thread() { return static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; }
+__device__ inline long long Threads() { return static_cast<long long>(gridDim.x) * blockDim.x; }
+
+// Where the i-th row asked for lies; null if the table does not have it, which is noted.
+__device__ inline const unsigned char* RowAt(const GatherArgs& args, long long i) {
+  const long long row = args.rows != nullptr ? args.rows[i] : args.first_row + i;
+  if (row < 0 || row >= args.table_rows) {
+    if (atomicCAS(reinterpret_cast<unsigned long long*>(args.bad), 0ull, 1ull) == 0) args.bad[1] = row;
+    return nullptr;
+  }
+  int low = 0, high = args.span_count - 1;
+  while (low < high) {
+    const int middle = (low + high + 1) / 2;
+    if (args.spans[middle].first <= row) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  const GatherSpan& span = args.spans[low];
+  const long long rank = row - span.first;
+  return span.data + (span.live != nullptr ? span.live[rank] : span.begin + rank) * args.row_bytes;
+}
+
+template <typename Word>
+__device__ inline Word Zero() {
+  return Word{};
+}
+
+// A warp for each row, in words; row_bytes, rows and the output are multiples of a word.
+template <typename Word>
+__device__ inline void GatherRows(const GatherArgs& args) {
+  constexpr int kAhead = 4;
+  const int lane = threadIdx.x % kWarp;
+  const long long warps = Threads() / kWarp;
+  for (long long task = Thread() / kWarp; task < args.count * args.pieces; task += warps) {
+    const long long i = args.pieces == 1 ? task : task / args.pieces;
+    const long long begin = args.pieces == 1 ? 0 : (task - i * args.pieces) * args.piece / sizeof(Word);
+    const long long all = args.row_bytes / sizeof(Word), end = begin + args.piece / sizeof(Word);
+    const long long words = end < all ? end : all;
+    const Word* from = reinterpret_cast<const Word*>(RowAt(args, i));
+    Word* to = reinterpret_cast<Word*>(args.out + i * args.row_bytes);
+    for (long long at = begin + lane; at < words; at += kAhead * kWarp) {
+      Word word[kAhead];
+#pragma unroll
+      for (int k = 0; k < kAhead; ++k)
+        word[k] = from != nullptr && at + k * kWarp < words ? from[at + k * kWarp] : Zero<Word>();
+#pragma unroll
+      for (int k = 0; k < kAhead; ++k)
+        if (at + k * kWarp < words) to[at + k * kWarp] = word[k];
+    }
+  }
+}
+
+// A thread for each row of one word.
+template <typename Word>
+__device__ inline void GatherNumbers(const GatherArgs& args) {
+  for (long long i = Thread(); i < args.count; i += Threads()) {
+    const Word* from = reinterpret_cast<const Word*>(RowAt(args, i));
+    reinterpret_cast<Word*>(args.out)[i] = from != nullptr ? *from : Zero<Word>();
+  }
+}
+
+// ---- numbers ----
+
+struct Half {
+  unsigned short bits;
+};
+struct BFloat {
+  unsigned short bits;
+};
+
+__device__ inline float ToFloat(Half number) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(number.bits));
+  return value;
+}
+template <typename In>
+__device__ inline float ToFloat(In number) {
+  return static_cast<float>(number);
+}
+
+// Every NaN becomes the same one, here and on the processor.
+__device__ inline void Round(float value, float* out) {
+  *out = value == value ? value : __int_as_float(0x7fc00000);
+}
+__device__ inline void Round(float value, Half* out) {
+  unsigned short bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  out->bits = value == value ? bits : 0x7e00;
+}
+__device__ inline void Round(float value, BFloat* out) {
+  const unsigned int bits = __float_as_int(value);
+  out->bits = value == value ? static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16) : 0x7fc0;
+}
+
+template <typename In, typename Out>
+__device__ inline Out Convert(const GatherArgs& args, In number, int channel) {
+  Out out;
+  Round(__fadd_rn(__fmul_rn(ToFloat(number), args.scale[channel]), args.offset[channel]), &out);
+  return out;
+}
+
+template <typename T, int kCount>
+struct alignas(sizeof(T) * kCount) Vector {
+  T part[kCount];
+};
+
+// A warp for each row; four numbers at a time where they are aligned so.
+template <typename In, typename Out>
+__device__ inline void ConvertRows(const GatherArgs& args) {
+  constexpr int kPart = sizeof(In) * 4 <= 16 ? 4 : 16 / sizeof(In);
+  using InVector = Vector<In, kPart>;
+  using OutVector = Vector<Out, kPart>;
+  constexpr int kAhead = 4;
+  const int lane = threadIdx.x % kWarp;
+  const long long all = args.row_numbers, warps = Threads() / kWarp;
+  const bool vectors = all % kPart == 0 && args.row_bytes % sizeof(InVector) == 0 &&
+                       reinterpret_cast<unsigned long long>(args.out) % sizeof(OutVector) == 0;
+  for (long long task = Thread() / kWarp; task < args.count * args.pieces; task += warps) {
+    const long long i = args.pieces == 1 ? task : task / args.pieces;
+    const long long begin = args.pieces == 1 ? 0 : (task - i * args.pieces) * args.piece, end = begin + args.piece;
+    const long long numbers = end < all ? end : all;
+    const unsigned char* row = RowAt(args, i);
+    Out* to = reinterpret_cast<Out*>(args.out) + i * all;
+    if (row == nullptr) {
+      for (long long at = begin + lane; at < numbers; at += kWarp) to[at] = Out{};
+      continue;
+    }
+    if (vectors && reinterpret_cast<unsigned long long>(row) % sizeof(InVector) == 0) {
+      const InVector* from = reinterpret_cast<const InVector*>(row);
+      const long long parts = numbers / kPart;
+      for (long long at = begin / kPart + lane; at < parts; at += kAhead * kWarp) {
+        InVector in[kAhead];
+#pragma unroll
+        for (int k = 0; k < kAhead; ++k)
+          if (at + k * kWarp < parts) in[k] = from[at + k * kWarp];
+#pragma unroll
+        for (int k = 0; k < kAhead; ++k) {
+          if (at + k * kWarp >= parts) continue;
+          OutVector out;
+          int channel = args.channels == 1 ? 0 : static_cast<int>((at + k * kWarp) * kPart % args.channels);
+#pragma unroll
+          for (int p = 0; p < kPart; ++p) {
+            out.part[p] = Convert<In, Out>(args, in[k].part[p], channel);
+            if (++channel == args.channels) channel = 0;
+          }
+          reinterpret_cast<OutVector*>(to)[at + k * kWarp] = out;
+        }
+      }
+    } else {
+      const In* from = reinterpret_cast<const In*>(row);
+      for (long long at = begin + lane; at < numbers; at += kWarp)
+        to[at] = Convert<In, Out>(args, from[at], args.channels == 1 ? 0 : static_cast<int>(at % args.channels));
+    }
+  }
+}
+
+// A block for each row, a thread for each number of what is taken of it.
+template <typename In, typename Out>
+__device__ inline void ConvertImages(const GatherArgs& args) {
+  __shared__ const unsigned char* row;
+  const int height = args.crop_height, width = args.crop_width, channels = args.channels;
+  const int numbers = height * width * channels;
+  for (long long i = blockIdx.x; i < args.count; i += gridDim.x) {
+    __syncthreads();
+    if (threadIdx.x == 0) row = RowAt(args, i);
+    __syncthreads();
+    Out* to = reinterpret_cast<Out*>(args.out) + i * numbers;
+    int top = (args.height - height) / 2, left = (args.width - width) / 2;
+    bool mirrored = false;
+    if (args.places != nullptr) {
+      top = min(max(args.places[3 * i], 0), args.height - height);
+      left = min(max(args.places[3 * i + 1], 0), args.width - width);
+      mirrored = args.places[3 * i + 2] != 0;
+    }
+    for (int at = threadIdx.x; at < numbers; at += blockDim.x) {
+      int channel, x, y;
+      if (args.channels_first) {
+        x = at % width;
+        y = at / width % height;
+        channel = at / width / height;
+      } else {
+        channel = at % channels;
+        x = at / channels % width;
+        y = at / channels / width;
+      }
+      const int from_x = left + (mirrored ? width - 1 - x : x);
+      const long long from = (static_cast<long long>(top + y) * args.width + from_x) * channels + channel;
+      to[at] = row == nullptr ? Out{} : Convert<In, Out>(args, reinterpret_cast<const In*>(row)[from], channel);
+    }
+  }
+}
+
+struct alignas(16) Word16 {
+  unsigned int part[4];
+};
+
+}  // namespace
+
+// What is compiled: 0 the copies, else the conversions of a gf_cuda_dtype. A program uses few of them.
+#if GF_PART == 0
+
+#define GF_GATHER(bytes, Word)                                                                 \
+  extern "C" __global__ void gather_rows_##bytes(const __grid_constant__ GatherArgs args) {    \
+    GatherRows<Word>(args);                                                                    \
+  }                                                                                            \
+  extern "C" __global__ void gather_numbers_##bytes(const __grid_constant__ GatherArgs args) { \
+    GatherNumbers<Word>(args);                                                                 \
+  }
+
+GF_GATHER(16, Word16)
+GF_GATHER(8, unsigned long long)
+GF_GATHER(4, unsigned int)
+GF_GATHER(2, unsigned short)
+GF_GATHER(1, unsigned char)
+
+#else
+
+template <int kDtype>
+struct Number;
+template <>
+struct Number<1> { using Type = unsigned char; };
+template <>
+struct Number<2> { using Type = signed char; };
+template <>
+struct Number<3> { using Type = short; };
+template <>
+struct Number<4> { using Type = int; };
+template <>
+struct Number<5> { using Type = long long; };
+template <>
+struct Number<6> { using Type = unsigned char; };
+template <>
+struct Number<7> { using Type = unsigned short; };
+template <>
+struct Number<8> { using Type = unsigned int; };
+template <>
+struct Number<9> { using Type = unsigned long long; };
+template <>
+struct Number<10> { using Type = Half; };
+template <>
+struct Number<11> { using Type = float; };
+template <>
+struct Number<12> { using Type = double; };
+using In = Number<GF_PART>::Type;
+
+#define GF_CONVERT(out, Out)                                                                \
+  extern "C" __global__ void convert_rows_##out(const __grid_constant__ GatherArgs args) {   \
+    ConvertRows<In, Out>(args);                                                             \
+  }                                                                                         \
+  extern "C" __global__ void convert_images_##out(const __grid_constant__ GatherArgs args) { \
+    ConvertImages<In, Out>(args);                                                           \
+  }
+
+// Named by the gf_cuda_dtype that they make.
+GF_CONVERT(11, float)
+GF_CONVERT(10, Half)
+GF_CONVERT(64, BFloat)
+
+#endif

@@ -1,0 +1,41 @@
+// What the kernels of gather.cu are given. Read by g++ and by NVRTC, which has no other header: no #include.
+#ifndef GRIDFLOW_CUDA_GATHER_ARGS_H_
+#define GRIDFLOW_CUDA_GATHER_ARGS_H_
+
+namespace gridflow {
+namespace cuda {
+
+// Rows [first, the next span's first) of a table, as ordinals: row begin + (ordinal - first) of a segment or, where some
+// are deleted, row live[ordinal - first].
+struct GatherSpan {
+  long long first;
+  long long begin;
+  const unsigned char* data;   // of the column's row 0 in that segment
+  const unsigned int* live;    // null: none is deleted
+};
+
+constexpr int kMostChannels = 64;
+
+struct GatherArgs {
+  const GatherSpan* spans;
+  int span_count;
+  int channels;         // of scale and offset
+  long long table_rows;
+  const long long* rows;  // which ones; null: from first_row on
+  long long first_row;
+  long long count;
+  long long row_bytes;
+  long long row_numbers;    // of a conversion: how many a row has
+  long long pieces, piece;  // long rows are shared by several warps, who take so many bytes each, or numbers
+  unsigned char* out;
+  long long* bad;  // [0] becomes 1 where a row is not there, and [1] that row
+  // Of an image.
+  int height, width, crop_height, crop_width, channels_first;
+  const int* places;  // top, left, mirrored; null: the middle
+  float scale[kMostChannels], offset[kMostChannels];
+};
+
+}  // namespace cuda
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_CUDA_GATHER_ARGS_H_

@@ -1,0 +1,64 @@
+#include "cuda/pinned.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "core/weak_registry.h"
+
+namespace gridflow {
+namespace cuda {
+namespace {
+
+// By the address: core maps a file once, and the mapping lives as long as what is registered of it. Registered memory is
+// portable: it serves all GPUs.
+using Registry = WeakRegistry<const uint8_t*, Pinned>;
+Registry& All() {
+  static auto* registry = new Registry;
+  return *registry;
+}
+
+}  // namespace
+
+std::shared_ptr<Pinned> Pinned::Of(Device* device, const std::shared_ptr<const Mapping>& mapping) {
+  return All().FindOrMake(mapping->data(), [&] { return std::shared_ptr<Pinned>(new Pinned(device, mapping)); });
+}
+
+Outcome Pinned::RegisterNext(uint64_t* bytes) {
+  *bytes = std::min<uint64_t>(kPinnedPiece, mapping_->size() - registered_);
+  const Current current(*device_);
+  const Driver& driver = device_->driver();
+  void* begin = const_cast<uint8_t*>(mapping_->data()) + registered_;
+  // Read-only, as the mapping is; the driver would refuse it else.
+  CUresult result;
+  // Who held it last may still be about to give it back.
+  for (int tries = 0; tries < 1000; ++tries) {
+    result = driver.MemHostRegister(begin, *bytes, kRegisterPortable | kRegisterMapped | kRegisterReadOnly);
+    if (result != kAlreadyRegistered) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  if (result != 0) {
+    Outcome outcome = driver.Check(result, "register " + mapping_->path() + " with the GPU's driver");
+    if (result == kNotPermitted || result == kOutOfMemory) {
+      outcome.code = GF_CUDA_NO_MEMORY;
+      outcome.message += "; ulimit -l says how much memory may be locked";
+    }
+    return outcome;
+  }
+  registered_ += *bytes;
+  return Ok();
+}
+
+Pinned::~Pinned() {
+  {
+    const Current current(*device_);
+    for (uint64_t at = 0; at < registered_; at += kPinnedPiece)
+      device_->driver().MemHostUnregister(const_cast<uint8_t*>(mapping_->data()) + at);
+  }
+  All().Forget(mapping_->data());
+}
+
+}  // namespace cuda
+}  // namespace gridflow

@@ -1,0 +1,58 @@
+// Pinned: files that are registered with the driver, so that the GPU reads them where they are mapped.
+#ifndef GRIDFLOW_CUDA_PINNED_H_
+#define GRIDFLOW_CUDA_PINNED_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "core/mapping.h"
+#include "cuda/device.h"
+
+namespace gridflow {
+namespace cuda {
+
+// Files are registered in pieces of this size; a copy must not reach from one into the next.
+constexpr uint64_t kPinnedPiece = uint64_t{1} << 30;
+
+// A range of host memory that is registered as long as this lives. It keeps what the memory is of, if that is given.
+class Pinned {
+ public:
+  // A mapped file, which is registered once in a process for all who ask, read-only. `read` tells that this many bytes
+  // more have been registered; what it returns, unless it is ok, ends the work.
+  template <typename Progress>
+  static Outcome File(Device* device, const std::shared_ptr<const Mapping>& mapping, const Progress& progress,
+                      std::shared_ptr<Pinned>* out);
+
+  ~Pinned();
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+
+ private:
+  Pinned(Device* device, std::shared_ptr<const Mapping> mapping) : device_(device), mapping_(std::move(mapping)) {}
+  static std::shared_ptr<Pinned> Of(Device* device, const std::shared_ptr<const Mapping>& mapping);
+  Outcome RegisterNext(uint64_t* bytes);
+
+  Device* const device_;
+  const std::shared_ptr<const Mapping> mapping_;
+  std::mutex mutex_;
+  uint64_t registered_ = 0;  // from the beginning on; guarded by mutex_
+};
+
+template <typename Progress>
+Outcome Pinned::File(Device* device, const std::shared_ptr<const Mapping>& mapping, const Progress& progress,
+                     std::shared_ptr<Pinned>* out) {
+  std::shared_ptr<Pinned> pinned = Of(device, mapping);
+  std::lock_guard<std::mutex> lock(pinned->mutex_);  // who comes second waits, and then finds it done
+  while (pinned->registered_ < mapping->size()) {
+    uint64_t bytes = 0;
+    GF_CUDA_RETURN_IF_ERROR(pinned->RegisterNext(&bytes));
+    GF_CUDA_RETURN_IF_ERROR(progress(bytes));
+  }
+  *out = std::move(pinned);
+  return Ok();
+}
+
+}  // namespace cuda
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_CUDA_PINNED_H_

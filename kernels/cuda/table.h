@@ -1,0 +1,119 @@
+// Table: columns of one version of a table, as a GPU or the processor gathers rows of them.
+#ifndef GRIDFLOW_CUDA_TABLE_H_
+#define GRIDFLOW_CUDA_TABLE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/row_plan.h"
+#include "core/snapshot.h"
+#include "cuda/convert.h"
+#include "cuda/device.h"
+#include "cuda/pinned.h"
+
+namespace gridflow {
+namespace cuda {
+
+// See gridflow/cuda_api.h for what the functions do. Any thread may call them; one at a time does.
+class Table {
+ public:
+  using Progress = std::function<Outcome(uint64_t done, uint64_t all)>;
+
+  // `device` is null for the processor.
+  static Outcome Open(const std::string& grid, uint32_t table_id, uint64_t version, Device* device,
+                      const std::vector<std::string>& columns, std::unique_ptr<Table>* out);
+  // Waits for what was begun.
+  ~Table();
+
+  int64_t rows() const { return plan_.rows(); }
+  uint64_t version() const { return snapshot_->manifest().version; }
+  Outcome Describe(int32_t column, gf_cuda_column* out) const;
+  Outcome ResultBytes(int32_t column, const gf_cuda_convert* convert, int64_t* out) const;
+
+  Outcome Pin(const Progress& progress);
+  Outcome Load(uint64_t budget, int64_t* loaded, const Progress& progress);
+  Outcome Unload();
+  Outcome Gather(int32_t column, const int64_t* rows, bool rows_on_device, int64_t count,
+                 const gf_cuda_convert* convert, void* out, CUstream stream);
+  Outcome Batch(int32_t column, int64_t start, int64_t count, const gf_cuda_convert* convert, void* out,
+                CUstream stream);
+  Outcome View(int32_t column, int64_t start, int64_t count, const void** out);
+  Outcome Check(CUstream stream);
+  Outcome Share(std::vector<int>* descriptors);
+  Outcome Adopt(const std::vector<int>& descriptors);
+
+ private:
+  struct Column {
+    std::string name;
+    int position;  // in the version's schema
+    int32_t dtype;
+    std::vector<int64_t> dims;
+    int64_t row_bytes, row_numbers;
+    std::vector<size_t> offsets;  // of the column in each segment's memory on the device
+    std::shared_ptr<DeviceMemory> spans;  // as kernels take them
+  };
+  // Of the rows that are read of a segment.
+  struct Part {
+    int segment;
+    int64_t first;               // ordinal of the first one
+    std::vector<uint32_t> live;  // where some are deleted: the others
+    size_t live_offset = 0;      // of those numbers in live_
+    size_t bytes = 0;            // of all columns, in the device's memory
+    std::shared_ptr<DeviceMemory> memory;  // null: not loaded
+    std::vector<std::shared_ptr<Pinned>> pinned;
+  };
+  // Row numbers on their way to the device.
+  struct Slot {
+    void* host = nullptr;
+    std::shared_ptr<DeviceMemory> memory;
+    size_t bytes = 0;
+    CUevent used = nullptr;  // null: never
+  };
+
+  Table() = default;
+  Outcome AddColumn(const std::string& name);
+  Outcome CheckNulls(const Column& column) const;
+  Outcome MakeParts();
+  const uint8_t* HostData(const Column& column, const Part& part) const;
+  bool IsMapped(const Column& column, const Part& part) const;
+  uint64_t AllBytes() const;
+
+  Outcome CheckPart(const Part& part) const;
+  Outcome PinLocked(const Progress& progress);
+  Outcome LoadPart(Part* part);
+  Outcome MakeSpans();
+  Outcome Upload(const void* from, size_t bytes, unsigned char* to);
+  Outcome WaitForAll();
+  Outcome Begun(CUstream stream);
+
+  Outcome Prepare(int32_t column, const gf_cuda_convert* convert, Conversion* out) const;
+  Outcome CheckRange(int64_t start, int64_t count) const;
+  Outcome RunKernel(const Column& column, const Conversion& conversion, GatherArgs args, CUstream stream);
+  Outcome OnProcessor(const Column& column, const Conversion& conversion, GatherArgs args);
+  Outcome SendRows(const int64_t* rows, int64_t count, CUstream stream, const int64_t** out, Slot** slot);
+  Outcome CopyRows(const Column& column, const std::vector<Run>& runs, unsigned char* out, CUstream stream);
+  const unsigned char* SourceOf(const Column& column, int segment, bool* on_device) const;
+
+  Device* device_ = nullptr;
+  std::shared_ptr<const TableSnapshot> snapshot_;
+  RowPlan plan_;
+  std::vector<Column> columns_;
+  std::vector<Part> parts_;
+  std::mutex mutex_;  // guards what follows, and memory and pinned of parts_
+  bool pinned_ = false;
+  std::shared_ptr<DeviceMemory> live_, bad_;
+  CUstream own_ = nullptr;  // for uploads
+  std::map<CUstream, CUevent> begun_;
+  std::vector<Slot> slots_ = std::vector<Slot>(4);
+  size_t next_slot_ = 0;
+};
+
+}  // namespace cuda
+}  // namespace gridflow
+
+#endif  // GRIDFLOW_CUDA_TABLE_H_

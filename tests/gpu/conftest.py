@@ -1,0 +1,42 @@
+"""Tests that need a GPU. They use a grid and gridflow.cuda, and neither SQL nor TensorFlow."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for device_rows.py
+pytest.register_assert_rewrite("device_rows")
+
+import gridflow  # noqa: E402
+import gridflow.cuda  # noqa: E402
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mine = [item for item in items if Path(__file__).parent in item.path.parents]
+    absent = mine and not gridflow.cuda.is_available()
+    for item in mine:
+        item.add_marker(pytest.mark.gpu)
+        if absent:
+            item.add_marker(pytest.mark.skip(reason="no GPU, or no driver of one"))
+
+
+@pytest.fixture(scope="module")
+def module_grid() -> Iterator[gridflow.Grid]:
+    """A grid for all tests of a file."""
+    shared = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="gridflow-gpu-", dir=shared) as home, gridflow.connect(home) as grid:
+        yield grid
+
+
+@pytest.fixture
+def grid() -> Iterator[gridflow.Grid]:
+    """A grid of its own, looked through after the test."""
+    shared = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="gridflow-gpu-", dir=shared) as home, gridflow.connect(home) as grid:
+        yield grid
+        assert grid.check() == []
