@@ -46,6 +46,7 @@ Status Mapping::Open(const std::string& path, std::shared_ptr<const Mapping>* ou
   std::shared_ptr<Mapping> mapping(new Mapping);
   mapping->path_ = path;
   mapping->identity_ = {info.st_dev, info.st_ino};
+  mapping->changed_ = int64_t{info.st_ctim.tv_sec} * 1000000000 + info.st_ctim.tv_nsec;
   mapping->size_ = static_cast<size_t>(info.st_size);
   if (mapping->size_ > 0) {
     void* data = ::mmap(nullptr, mapping->size_, PROT_READ, MAP_SHARED, file.fd, 0);

@@ -35,6 +35,8 @@ class Mapping {
   const std::string& path() const { return path_; }
   // Device and inode: no other file has them as long as this mapping lives.
   const std::pair<uint64_t, uint64_t>& identity() const { return identity_; }
+  // When the file was changed last, bytes or anything else of it, in nanoseconds since 1970.
+  int64_t changed() const { return changed_; }
 
  private:
   Mapping() = default;
@@ -42,6 +44,7 @@ class Mapping {
   size_t size_ = 0;
   std::string path_;
   std::pair<uint64_t, uint64_t> identity_;
+  int64_t changed_ = 0;
 };
 
 // Replaces `path` by `bytes` bytes at once: writes <path>.tmp, fsyncs it if `durable`, renames it over `path` and

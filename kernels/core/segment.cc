@@ -173,7 +173,9 @@ struct Segment::Fill {
 };
 
 Segment::Segment() = default;
-Segment::~Segment() = default;
+Segment::~Segment() {
+  if (mapping_ != nullptr && blocks_checked_ != nullptr) Remember();
+}
 
 const ColumnView& Segment::Filled(const Column& column) const {
   std::lock_guard<std::mutex> lock(fills_mutex_);
@@ -232,6 +234,7 @@ Status Segment::Check() {
   if (header_.checksum_offset + 4 * (blocks() + 1) != file.size()) return fail(80, "the checksums lie outside the file");
   blocks_checked_.reset(new std::atomic<uint64_t>[blocks() / 64 + 1]());
   unchecked_ = static_cast<int64_t>(blocks());
+  Recall();
 
   GF_RETURN_IF_ERROR(Schema::Parse(file.data() + header_.schema_offset, header_.schema_bytes, file.path(),
                                    static_cast<int64_t>(header_.schema_offset), &schema_));

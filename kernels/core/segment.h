@@ -20,7 +20,7 @@ namespace gridflow {
 
 // A sealed segment. Immutable; any thread may read it. Open() checks everything that is read without looking at rows:
 // magic, version, header checksum, every buffer's bounds and size against the row count. The rows' bytes are checked
-// against their checksums by who reads them, with the Check functions, each block once as long as the file is mapped.
+// against their checksums by who reads them, with the Check functions, each block once in a process.
 // What rows say (offsets of variable-length values) is checked where it is used, by the caller, with CheckedRange
 // (column.h).
 class Segment {
@@ -95,6 +95,9 @@ class Segment {
   // The blocks in which some bytes of the file lie, from *first to *last, inclusive.
   void BlocksOf(const void* begin, uint64_t bytes, uint64_t* first, uint64_t* last) const;
   bool IsChecked(const void* begin, uint64_t bytes) const;
+  // Blocks that were checked in this process when the same file was mapped before; and for the next time.
+  void Recall();
+  void Remember() const;
   // Looks at a block in any case.
   Status CheckBlock(uint64_t block) const;
   Status CheckChecksums() const;

@@ -1,6 +1,12 @@
 // Segment's checks of its rows: of the blocks that are read, of the offsets of a column, or of every byte.
 #include <algorithm>
+#include <chrono>
+#include <map>
+#include <mutex>
 #include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "core/checksum.h"
 #include "core/key_hash.h"
@@ -9,6 +15,23 @@
 
 namespace gridflow {
 namespace {
+
+// Of files that are mapped no more, which of their blocks were checked: a file is mapped again by the next dataset, say,
+// and its bytes are the same if it has not been changed since. Guarded by CheckedMutex().
+using FileName = std::tuple<uint64_t, uint64_t, uint64_t, int64_t>;  // device, inode, size, time of the last change
+using Memory = std::map<FileName, std::vector<uint64_t>>;
+constexpr size_t kMostChecked = 4096;
+std::mutex& CheckedMutex() {
+  static std::mutex* mutex = new std::mutex;
+  return *mutex;
+}
+Memory& Checked() {
+  static Memory* memory = new Memory;
+  return *memory;
+}
+FileName NameOf(const Mapping& file) {
+  return {file.identity().first, file.identity().second, file.size(), file.changed()};
+}
 
 // Offsets must rise from 0 to the limit; nested columns likewise.
 bool OffsetsRise(const ColumnView& column) {
@@ -49,6 +72,30 @@ Status Segment::CheckBlock(uint64_t block) const {
   if (BlockChecksum(mapping_->data() + from, bytes) == expected) return Status::Ok();
   return Status::Corrupt(path(), static_cast<int64_t>(from),
                          "the checksum of the " + std::to_string(bytes) + " bytes from there does not match");
+}
+
+void Segment::Recall() {
+  std::lock_guard<std::mutex> lock(CheckedMutex());
+  const auto found = Checked().find(NameOf(*mapping_));
+  if (found == Checked().end() || found->second.size() != blocks() / 64 + 1) return;
+  for (size_t i = 0; i < found->second.size(); ++i) {
+    blocks_checked_[i].store(found->second[i], std::memory_order_relaxed);
+    unchecked_.fetch_sub(__builtin_popcountll(found->second[i]), std::memory_order_relaxed);
+  }
+  checksums_checked_.store(true, std::memory_order_relaxed);
+}
+
+void Segment::Remember() const {
+  if (unchecked_.load(std::memory_order_relaxed) == static_cast<int64_t>(blocks())) return;
+  // A file that was changed a moment ago could be changed again without another time to tell it by.
+  constexpr int64_t kMoment = 1000000000;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  if (std::chrono::nanoseconds(now).count() - mapping_->changed() < kMoment) return;
+  std::vector<uint64_t> bits(blocks() / 64 + 1);
+  for (size_t i = 0; i < bits.size(); ++i) bits[i] = blocks_checked_[i].load(std::memory_order_relaxed);
+  std::lock_guard<std::mutex> lock(CheckedMutex());
+  if (Checked().size() >= kMostChecked) Checked().clear();
+  Checked()[NameOf(*mapping_)] = std::move(bits);
 }
 
 void Segment::BlocksOf(const void* begin, uint64_t bytes, uint64_t* first, uint64_t* last) const {

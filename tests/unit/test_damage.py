@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -185,5 +187,22 @@ def test_compaction_does_not_take_over_what_is_damaged(damaged):
     flip(file, rows_at(sound).stop - 100)
     with gridflow.connect(damaged) as grid, pytest.raises(GridCorruptError, match="does not match"):
         grid.table("A").compact()
+    file.write_bytes(sound)
+    expect_after_all(damaged)
+
+
+def test_a_file_that_is_changed_after_it_was_read_is_checked_again(damaged):
+    """What was checked is known when a file is mapped again; not of one that is another since."""
+    file = find(damaged, "segment")
+    time.sleep(1.1)  # of a file that is younger nothing is kept
+    for _ in range(2):
+        with gridflow.connect(damaged) as grid:
+            assert len(grid.table("A").to_arrow()) == 610
+        del grid
+        gc.collect()  # nothing of it is mapped any more
+    file, sound = find(damaged, "segment"), find(damaged, "segment").read_bytes()
+    flip(file, rows_at(sound).start + 8)
+    with gridflow.connect(damaged) as grid, pytest.raises(GridCorruptError, match="does not match"):
+        grid.table("A").to_arrow()
     file.write_bytes(sound)
     expect_after_all(damaged)
