@@ -288,28 +288,35 @@ def _before_fork() -> None:
     would hang. Once the last channel is closed gRPC shuts down by itself within milliseconds.
     """
     open_ones = [c for c in _connections if c._client is not None]
+    known = _threads()
     for connection in open_ones:
         connection.drop_channel()
     began = time.monotonic()
-    while open_ones and _grpc_is_running():
+    while open_ones and _grpc_is_running(known):
         # Where another thread's call goes on, or something else uses gRPC, it will not end.
         if time.monotonic() - began > (1.0 if len(_clients) else 5.0):
             break
         time.sleep(0.001)
 
 
-def _grpc_is_running() -> bool:
+def _threads() -> set[int]:
     try:
-        tasks = os.listdir("/proc/self/task")
+        return {int(task) for task in os.listdir("/proc/self/task")}
     except OSError:
-        return False
-    for task in tasks:
+        return set()
+
+
+def _grpc_is_running(known: set[int]) -> bool:
+    """Whether one of its threads is there: by its name, or as one that is none of ours and was not there before."""
+    ours = {thread.native_id for thread in threading.enumerate()}
+    for task in _threads():
         try:
             with open(f"/proc/self/task/{task}/comm") as file:
-                if file.read().startswith(_GRPC_THREADS):
+                # The thread that shuts gRPC down, and holds its locks, has no name yet when it begins.
+                if file.read().startswith(_GRPC_THREADS) or task not in known | ours:
                     return True
-        except OSError:  # the thread has just ended
-            continue
+        except OSError:  # it has just ended, and may have begun another, which was not there when we looked
+            return True
     return False
 
 
