@@ -41,6 +41,9 @@ def _free(device: int, pointer: int) -> None:
     library.load().gf_cuda_free(device, pointer, None)
 
 
+_NOTHING = np.zeros(1, np.int64)  # where arrays without numbers lie
+
+
 class Array:
     """C-contiguous numbers in the memory of a device. Its contents come about in the order of ``stream``.
 
@@ -166,7 +169,10 @@ class Array:
     def __array_interface__(self) -> dict[str, Any]:
         if self.device != CPU:
             raise AttributeError("it lies in a GPU's memory; numpy() copies it")
-        return self._interface()
+        interface = self._interface()
+        if not self.size:  # numpy before 2.3 takes no null pointer
+            interface["data"] = (_NOTHING.ctypes.data, self.read_only)
+        return interface
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
