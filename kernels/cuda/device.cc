@@ -140,18 +140,26 @@ Outcome DeviceMemory::Allocate(Device* device, size_t bytes, std::shared_ptr<Dev
   return Ok();
 }
 
-Outcome DeviceMemory::AllocateShareable(Device* device, size_t bytes, std::shared_ptr<DeviceMemory>* out) {
-  if (!device->shares_memory()) return Allocate(device, bytes, out);
+Outcome DeviceMemory::NewShareable(Device* device, size_t bytes, std::shared_ptr<DeviceMemory>* out) {
+  out->reset(new DeviceMemory);
+  (*out)->device_ = device;
+  (*out)->bytes_ = bytes;
   const Driver& driver = device->driver();
-  const Current current(*device);
-  std::shared_ptr<DeviceMemory> memory(new DeviceMemory);
-  memory->device_ = device;
-  memory->bytes_ = bytes;
   const CUmemAllocationProp properties = PropertiesOf(device->ordinal());
   size_t step = 0;
   GF_CUDA_RETURN_IF_ERROR(
       driver.Check(driver.MemGetAllocationGranularity(&step, &properties, 0), "ask how memory is allocated"));
-  memory->reserved_ = (std::max<size_t>(bytes, 1) + step - 1) / step * step;
+  (*out)->reserved_ = (std::max<size_t>(bytes, 1) + step - 1) / step * step;
+  return Ok();
+}
+
+Outcome DeviceMemory::AllocateShareable(Device* device, size_t bytes, std::shared_ptr<DeviceMemory>* out) {
+  if (!device->shares_memory()) return Allocate(device, bytes, out);
+  const Driver& driver = device->driver();
+  const Current current(*device);
+  std::shared_ptr<DeviceMemory> memory;
+  GF_CUDA_RETURN_IF_ERROR(NewShareable(device, bytes, &memory));
+  const CUmemAllocationProp properties = PropertiesOf(device->ordinal());
   GF_CUDA_RETURN_IF_ERROR(driver.Check(driver.MemCreate(&memory->handle_, memory->reserved_, &properties, 0),
                                        "allocate " + std::to_string(bytes) + " bytes on the GPU"));
   memory->has_handle_ = true;
@@ -164,14 +172,8 @@ Outcome DeviceMemory::Import(Device* device, size_t bytes, int descriptor, std::
   const Driver& driver = device->driver();
   if (!device->shares_memory()) return Fail(GF_CUDA_INVALID, "this GPU's driver does not share memory among processes");
   const Current current(*device);
-  std::shared_ptr<DeviceMemory> memory(new DeviceMemory);
-  memory->device_ = device;
-  memory->bytes_ = bytes;
-  const CUmemAllocationProp properties = PropertiesOf(device->ordinal());
-  size_t step = 0;
-  GF_CUDA_RETURN_IF_ERROR(
-      driver.Check(driver.MemGetAllocationGranularity(&step, &properties, 0), "ask how memory is allocated"));
-  memory->reserved_ = (std::max<size_t>(bytes, 1) + step - 1) / step * step;
+  std::shared_ptr<DeviceMemory> memory;
+  GF_CUDA_RETURN_IF_ERROR(NewShareable(device, bytes, &memory));
   void* given = reinterpret_cast<void*>(static_cast<intptr_t>(descriptor));
   GF_CUDA_RETURN_IF_ERROR(driver.Check(driver.MemImportFromShareableHandle(&memory->handle_, given, kPosixDescriptor),
                                        "map another process's memory"));

@@ -91,6 +91,8 @@ class DeviceMemory {
 
  private:
   DeviceMemory() = default;
+  // Without memory yet; knows how many addresses it takes. The device's context is current.
+  static Outcome NewShareable(Device* device, size_t bytes, std::shared_ptr<DeviceMemory>* out);
   Outcome MapHandle();
 
   Device* device_ = nullptr;
