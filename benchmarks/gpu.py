@@ -8,6 +8,7 @@ memory but where it says that they are not.
 
     copies      the limits
     sequential  rows of 1 MiB, one batch after the other
+    compressed  the same of drawings, three quarters of which are empty, with and without compressed copies of them
     over bus    rows at random, of 64 bytes to 1 MiB
     resident    rows of 512 bytes at random, as they are and as float32; images cropped, mirrored, channels first
     calls       what a batch costs that is shown where it lies
@@ -46,12 +47,16 @@ SETS = 8  # of row numbers, and of arrays for results
 class Rows:
     """A table of random rows, and the same rows as a numpy array in the order of its ordinals."""
 
-    def __init__(self, grid: gridflow.Grid, name: str, shape: tuple[int, ...], size: int):
+    def __init__(self, grid: gridflow.Grid, name: str, shape: tuple[int, ...], size: int, *, drawn: int | None = None):
         self.shape = shape
         self.row_bytes = int(np.prod(shape))
         self.count = max(size // self.row_bytes, 16)
         rng = np.random.default_rng()
         data = np.frombuffer(rng.bytes(self.count * self.row_bytes), np.uint8).reshape(self.count, *shape)
+        if drawn is not None:  # a square of that many pixels in the middle, else nothing
+            begin, end = (shape[0] - drawn) // 2, (shape[0] + drawn) // 2
+            part, data = data[:, begin:end, begin:end], np.zeros_like(data)
+            data[:, begin:end, begin:end] = part
         columns = {"ID": "LONG", "X": f"UINT8[{','.join(map(str, shape))}]"}
         self.table = grid.create_table(name, columns, key="ID")
         self.table.load({"ID": np.arange(self.count), "X": data})
@@ -166,6 +171,9 @@ def main() -> None:
                 calls(it, rows)
             grid.drop_table(rows.table.name)
         over_bus(it, largest, pinned)
+        drawings = Rows(grid, "DRAWINGS", (28, 28), it.size, drawn=14)
+        compressed(it, drawings, pinned)
+        grid.drop_table(drawings.table.name)
         pictures = Rows(grid, "IMAGES", IMAGE, it.size)
         check(it, pictures)
         images(it, pictures, within)
@@ -290,6 +298,31 @@ def sequential(it: Bench, rows: Rows, pinned: float, pageable: float) -> None:
     reached = it.it.median(group, "rate", "gridflow")
     it.target("sequential 1 MiB rows, of the largest pinned copy", reached / pinned * 100, 90, "%")
     it.target("sequential 1 MiB rows, against pageable memory", reached / pageable, 2, "x")
+
+
+def compressed(it: Bench, rows: Rows, pinned: float) -> None:
+    group, count = f"sequential, drawings of {rows.row_bytes} bytes", it.piece // rows.row_bytes
+    outs = [it.empty((count, *rows.shape)) for _ in range(SETS)]
+    starts = range(0, rows.count - count + 1, count)
+
+    def rate(device: DeviceTable) -> Measured:
+        return it.rate(
+            [lambda s=s, out=outs[i % SETS]: device.batch(s, count, out={"X": out}) for i, s in enumerate(starts)],
+            count * rows.row_bytes,
+        )
+
+    try:
+        with rows.open(it.device) as plain:
+            rows.table.compress("X")
+            with rows.open(it.device) as device:
+                same(device.batch(7, count)["X"], rows.data[7 : 7 + count])
+                it.measure(group, {"gridflow, compressed": lambda: rate(device), "gridflow": lambda: rate(plain)})
+                device.check()
+    except ImportError as error:
+        it.it.skip(group, str(error))
+        return
+    reached = it.it.median(group, "rate", "gridflow, compressed") / pinned
+    it.target(f"{group}, compressed, against the largest pinned copy", reached, None, "x")
 
 
 def over_bus(it: Bench, rows: Rows, pinned: float) -> None:

@@ -50,7 +50,7 @@ def find_table(str home, str name):
 
 
 def kept_files(str folder, uint64_t version):
-    """The names of the segments and deletion bitmaps of a past version that is kept in a table's folder.
+    """The names of a past version's files in a table's folder: segments, copies that may be there, deletion bitmaps.
 
     Raises:
         GridNotFound: it is not kept.

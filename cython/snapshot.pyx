@@ -81,7 +81,7 @@ cdef class Snapshot:
         return os.fsdecode(self.it.get().segments()[segment].segment.get().path())
 
     def files(self):
-        """The names of the files that make up this version, but for the manifest."""
+        """The names of this version's files, but for the manifest; of compressed copies those that may be there."""
         return {name.decode() for name in self.it.get().manifest().Files()}
 
     def partition_rows(self, int segment, uint32_t first, uint32_t last):

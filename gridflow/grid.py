@@ -575,19 +575,20 @@ class Grid:
                     self._store.begin_close()
                     self.flush()
                     self._store.forget_log()
-                    self._settle_indexes()
+                    self._settle()
             finally:
                 self._store.close()
                 if self._lock is not None:
                     self._lock.release()
 
-    def _settle_indexes(self) -> None:
-        """So that readers of a grid that nobody owns need not scan what was written last."""
+    def _settle(self) -> None:
+        """So that readers of a grid that nobody owns find what belongs to the segments that were written last."""
         for table in self._open_tables():
             try:
                 table.indexes.settle(verify=False)
+                table.copies.settle()
             except GridflowError as error:
-                _log.warning("indexes of table %s: %s", table.name, error)
+                _log.warning("indexes and compressed copies of table %s: %s", table.name, error)
 
     def _abandon(self) -> None:
         """In a forked child: the grid belongs to the parent."""

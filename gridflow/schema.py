@@ -30,6 +30,8 @@ INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UIN
 FLOATS = ("FLOAT16", "FLOAT32", "FLOAT64")
 SCALARS = ("BOOL", *INTEGERS, *FLOATS, "DECIMAL", "STRING", "BINARY", "DATE", "TIME", "TIMESTAMP", "UUID")
 TENSOR_ELEMENTS = ("BOOL", *INTEGERS, *FLOATS)
+#: Types whose values are numbers, the same bytes of each: what a GPU takes.
+NUMBERS = (*INTEGERS, *FLOATS, "TENSOR", "DATE", "TIME", "TIMESTAMP")
 
 ALIASES = {
     "BOOLEAN": "BOOL",

@@ -23,6 +23,7 @@ from .errors import (
 )
 from .schema import Schema
 from .storage.arrow import live_batches, to_columns
+from .storage.compressed import OPTION, CompressedCopies, check_compressible
 from .storage.index_rows import Found
 from .storage.indexing import Choice, TableIndexes
 from .storage.load import in_groups, in_segments, looked_at, record_batches
@@ -59,6 +60,7 @@ class Table(TableStore):
         self.name = entry.name
         self.options = dict(entry.options)
         self._indexes = TableIndexes(self)
+        self._copies = CompressedCopies(self)
         self._grid = grid
 
     def __repr__(self) -> str:
@@ -290,6 +292,37 @@ class Table(TableStore):
             if len(chosen) > 1 or any(segments[i][2] for i in chosen):
                 edit.merge(chosen)
                 edit.commit()
+
+    def compress(self, *columns: str) -> None:
+        """Keep compressed copies of these columns beside the segments, and of no others, from now on.
+
+        They are for GPUs (``gridflow.cuda.DeviceTable``, ``gridflow.tf.DeviceTable``), which copy them over the bus and
+        decode them where that is faster: if the numbers take half the room compressed, say. Everybody else reads
+        the segments, which stay as they are. The copies are in blocks of LZ4; those of segments that come later are
+        made in the background.
+
+        Args:
+            columns: of numbers, tensors, dates or times. None: no column is compressed any more.
+
+        Raises:
+            ColumnNotFound: there is none of that name.
+            SchemaError: a column is of another type.
+            GridFullError: there is no room for the copies.
+        """
+        ids = sorted(column.id for column in check_compressible(self.schema, columns))
+
+        def change(options: dict[str, Any]) -> dict[str, Any]:
+            rest = {name: value for name, value in options.items() if name != OPTION}
+            return rest | {OPTION: ids} if ids else rest
+
+        self._grid.alter_options(self.name, change)
+        self.flush()
+        self._copies.settle()
+
+    @property
+    def copies(self) -> CompressedCopies:
+        """The compressed copies of some of its columns; see ``compress``."""
+        return self._copies
 
     def version(self) -> int:
         """The number of the table's current version; it grows with every flush, load and compaction."""

@@ -38,7 +38,8 @@ LAYERS = [
     ["grid", "table", "transaction", "cache"],
     ["protocols", "client"],
     ["open", "source"],
-    ["server", "cluster", "cuda", "tf", "dbapi"],
+    ["cuda"],
+    ["server", "cluster", "tf", "dbapi"],
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

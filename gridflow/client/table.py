@@ -12,6 +12,7 @@ from ..catalog import TableEntry
 from ..errors import GridConnectionError, SchemaError, UsageError
 from ..protocols import flight_messages as messages
 from ..schema import Schema
+from ..storage.compressed import check_compressible
 from ..storage.load import looked_at, record_batches
 from ..storage.versions import Kept
 from ..table import Table
@@ -133,6 +134,12 @@ class RemoteTable(Table):
         Kept().with_last(count)  # raises where it is no number
         self._check_usable()
         self._connection.call(messages.KeepVersions(self.name, self.table_id, count), messages.Done)
+
+    def compress(self, *columns: str) -> None:
+        """Have the owner keep compressed copies of columns; see :meth:`gridflow.Table.compress`."""
+        check_compressible(self.schema, columns)
+        self._check_usable()
+        self._connection.call(messages.Compress(self.name, self.table_id, list(columns)), messages.Done)
 
     def _commit(self, mode: str, encode: Callable[[], bytes]) -> int:
         self.store.catch_up()

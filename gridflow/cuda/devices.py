@@ -90,20 +90,31 @@ def number_of(device: int | str) -> int:
         UsageError: it is none of these.
         DeviceError: there is no such GPU, or no driver.
     """
+    kind, number = parsed(device)
+    if kind == "cpu":
+        return CPU
+    if number >= count():
+        raise DeviceError(f"no GPU {number}; there are {', '.join(['cpu', *_names()])}", "NO_DEVICE")
+    return number
+
+
+def parsed(device: int | str) -> tuple[str, int]:
+    """The kind of a device, "cpu" or "gpu", and its number, whether there is one or not.
+
+    Raises:
+        UsageError: it is neither a number nor such a name.
+    """
     if isinstance(device, str):
         named = _NAME.fullmatch(device.strip())
         if named is None:
             raise UsageError(f"no device {device!r}; there are {', '.join(['cpu', *_names()])}")
-        number = CPU if named["kind"].lower() == "cpu" else int(named["number"] or 0)
-    elif isinstance(device, bool) or not hasattr(device, "__index__"):
+        return ("cpu" if named["kind"].lower() == "cpu" else "gpu"), int(named["number"] or 0)
+    if isinstance(device, bool) or not hasattr(device, "__index__"):
         raise UsageError(f"a device is a number or a name such as 'cpu' or '/GPU:0', not {device!r}")
-    else:
-        number = device.__index__()
-        if number < 0 and number != CPU:
-            raise UsageError(f"no device {number}; there are {', '.join(['cpu', *_names()])}")
-    if number != CPU and number >= count():
-        raise DeviceError(f"no GPU {number}; there are {', '.join(['cpu', *_names()])}", "NO_DEVICE")
-    return number
+    number = device.__index__()
+    if number < 0 and number != CPU:
+        raise UsageError(f"no device {number}; there are {', '.join(['cpu', *_names()])}")
+    return ("cpu", 0) if number == CPU else ("gpu", number)
 
 
 def _names() -> list[str]:

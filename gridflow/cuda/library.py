@@ -117,17 +117,20 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "event_record": [c_int32, c_void_p, c_void_p],
     "event_elapsed": [c_int32, c_void_p, c_void_p, POINTER(c_float)],
     "event_destroy": [c_int32, c_void_p],
+    "use_driver": [c_char_p],
     "use_compiler": [c_char_p],
     "compile": [c_int32, POINTER(c_uint64)],
     "open": [c_char_p, c_uint32, c_uint64, c_int32, POINTER(c_char_p), c_int32, POINTER(c_void_p)],
+    "pin_memory": [c_int32, c_void_p, c_uint64, POINTER(c_void_p)],
+    "retain": [c_void_p],
     "describe_column": [c_void_p, c_int32, POINTER(ColumnInfo)],
     "pin": [c_void_p, PROGRESS, c_void_p],
-    "load": [c_void_p, c_uint64, POINTER(c_int64), PROGRESS, c_void_p],
+    "load": [c_void_p, c_uint64, PROGRESS, c_void_p],
     "unload": [c_void_p],
     "result_bytes": [c_void_p, c_int32, POINTER(Conversion), POINTER(c_int64)],
     "gather": [c_void_p, c_int32, c_void_p, c_int32, c_int64, POINTER(Conversion), c_void_p, c_void_p],
     "batch": [c_void_p, c_int32, c_int64, c_int64, POINTER(Conversion), c_void_p, c_void_p],
-    "view": [c_void_p, c_int32, c_int64, c_int64, POINTER(c_void_p)],
+    "view": [c_void_p, c_int32, c_int64, c_int64, POINTER(c_void_p), POINTER(c_void_p)],
     "check": [c_void_p, c_void_p],
     "share": [c_void_p, POINTER(c_int32), POINTER(c_int32)],
     "adopt": [c_void_p, POINTER(c_int32), c_int32],
@@ -146,8 +149,12 @@ def load(path: Path = LIBRARY) -> ctypes.CDLL:
         for name, arguments in _FUNCTIONS.items():
             function = getattr(library, f"gf_cuda_{name}")
             function.argtypes, function.restype = [*arguments, POINTER(Error)], ctypes.c_int
-        library.gf_cuda_close.argtypes, library.gf_cuda_close.restype = [c_void_p], None
-        library.gf_cuda_rows.argtypes, library.gf_cuda_rows.restype = [c_void_p], c_int64
+        for name in ("close", "release", "unpin_memory"):
+            function = getattr(library, f"gf_cuda_{name}")
+            function.argtypes, function.restype = [c_void_p], None
+        for name in ("rows", "resident_rows"):
+            function = getattr(library, f"gf_cuda_{name}")
+            function.argtypes, function.restype = [c_void_p], c_int64
         library.gf_cuda_version.argtypes, library.gf_cuda_version.restype = [c_void_p], c_uint64
     except (OSError, AttributeError) as error:
         missing = f"there is no {path}" if not path.exists() else f"cannot load {path}: {error}"

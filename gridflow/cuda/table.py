@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from ctypes import byref, c_char_p, c_int32, c_int64, c_void_p
+from ctypes import byref, c_char_p, c_int32, c_void_p
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,7 @@ from ..errors import (
     TableNotFound,
     UsageError,
 )
-from ..schema import FLOATS, INTEGERS, Schema
+from ..schema import NUMBERS, Schema
 from . import library
 from .arrays import Array, Given
 from .convert import Convert
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 _LEFT_FREE = 8  # a part in so many
 _MOST_DESCRIPTORS = 1 << 14  # one for each segment
 
-_NUMBERS = {*INTEGERS, *FLOATS, "TENSOR", "DATE", "TIME", "TIMESTAMP"}
-
 Progress = Callable[[int, int], Any]
 
 
@@ -50,10 +49,7 @@ class DeviceColumn(NamedTuple):
 
 
 class Rows:
-    """Some columns of one version of a table, open on a device. Closed when nothing refers to it any more.
-
-    A table and all views of it hold it, so what they show stays.
-    """
+    """Some columns of one version of a table, open on a device. Closed when nothing refers to it any more."""
 
     def __init__(self, directory: str, table_id: int, version: int, device: int, columns: list[str]):
         if device != CPU:
@@ -70,12 +66,16 @@ class Rows:
         self.count: int = library.load().gf_cuda_rows(self.handle)
         self.version: int = library.load().gf_cuda_version(self.handle)
         self.columns = {name: self._describe(i) for i, name in enumerate(columns)}
-        self.resident = 0
 
     def _describe(self, position: int) -> DeviceColumn:
         info = library.ColumnInfo()
         call("describe_column", self.handle, position, byref(info))
         return DeviceColumn(DTYPES[info.dtype], tuple(info.dims[: info.rank]), info.row_bytes)
+
+    @property
+    def resident(self) -> int:
+        """How many rows are in the device's memory now."""
+        return library.load().gf_cuda_resident_rows(self.handle)
 
     def pin(self, progress: Progress | None) -> None:
         """Have the device read rows where they are mapped."""
@@ -84,10 +84,8 @@ class Rows:
 
     def load(self, budget: int, progress: Progress | None) -> None:
         """Copy rows to the device; 0: all of them."""
-        loaded = c_int64()
         with reported(progress) as callback:
-            call("load", self.handle, budget, byref(loaded), callback, None)
-        self.resident = loaded.value
+            call("load", self.handle, budget, callback, None)
 
     def share(self) -> list[int]:
         """Descriptors of the loaded memory, which are the caller's to close."""
@@ -98,7 +96,19 @@ class Rows:
     def adopt(self, descriptors: list[int]) -> None:
         """Map memory that another process has loaded; the descriptors stay the caller's."""
         call("adopt", self.handle, (c_int32 * len(descriptors))(*descriptors), len(descriptors))
-        self.resident = self.count
+
+
+class _Lent:
+    """Memory of a table that a view shows; it stays as long as this does."""
+
+    __slots__ = ("_holder", "__weakref__")
+
+    def __init__(self, holder: int | None):
+        self._holder = holder
+
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not finalizing():  # then the driver may be gone
+            library.load().gf_cuda_release(self._holder)
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,8 @@ class DeviceTable:
             of these types without it.
         resident: whether rows are copied into the GPU's memory. False: they are read over the bus, from the grid's
             files, which are pinned. True: all are copied. "auto": as many as there is room for, with a warning if that
-            is not all; the others are read over the bus. In host memory rows are anyway.
+            is not all; the others are read over the bus, and take the place of the least recently used ones when they
+            are read again and again. In host memory rows are anyway.
         budget: with "auto", at most so many bytes of the GPU's memory; without it 7/8 of what is free.
         snapshot: a version that is kept, by its tag or its number; None for the newest.
         progress: called with the bytes that are pinned or loaded so far, and those of all.
@@ -203,7 +214,6 @@ class DeviceTable:
         """Load and pin, as was asked for."""
         if self._device == CPU:
             rows.pin(progress)
-            rows.resident = rows.count
             return
         if self._resident is not False:
             rows.load(self._limit(), progress)
@@ -269,7 +279,7 @@ class DeviceTable:
 
     @property
     def resident_rows(self) -> int:
-        """How many rows are in the device's memory."""
+        """How many rows are in the device's memory now."""
         return self._held().resident
 
     def close(self) -> None:
@@ -392,14 +402,14 @@ class DeviceTable:
         return self._filled(held, fill, count, convert, handle, out, views)
 
     def _views(self, held: Rows, start: int, count: int) -> dict[str, Array]:
-        views, at = {}, c_void_p()
-        view, where = library.load().gf_cuda_view, byref(at)
+        views, at, holder = {}, c_void_p(), c_void_p()
+        view, where = library.load().gf_cuda_view, (byref(at), byref(holder))
         for position, (name, column) in enumerate(held.columns.items()):
-            if view(held.handle, position, start, count, where, None):  # a message is asked for when there is one
-                call("view", held.handle, position, start, count, where)
+            if view(held.handle, position, start, count, *where, None):  # a message is asked for when there is one
+                call("view", held.handle, position, start, count, *where)
             if at.value is not None:
-                shape = (count, *column.shape)
-                views[name] = Array(shape, column.dtype_name, held.device, at.value, held, read_only=True)
+                shape, lent = (count, *column.shape), _Lent(holder.value)
+                views[name] = Array(shape, column.dtype_name, held.device, at.value, lent, read_only=True)
         return views
 
     def _filled(
@@ -414,7 +424,7 @@ class DeviceTable:
         kept: Any = None,
     ) -> dict[str, Any]:
         """Columns as ``fill`` writes them, but for those in ``views``."""
-        conversions = _by_column(convert, held.columns)
+        conversions = by_column(convert, held.columns)
         for name in out or ():
             if name not in held.columns:
                 raise ColumnNotFound(f"out has column {name}; there are {', '.join(held.columns)}")
@@ -468,23 +478,15 @@ class DeviceTable:
         Raises:
             UsageError: ``batch_size`` is not at least 1.
         """
-        if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
-            raise UsageError(f"batch_size is a number of rows, at least 1, not {batch_size!r}")
-        if seed is not None and not shuffle:
-            raise UsageError("seed goes with shuffle=True")
         held = self._held()
-        _by_column(convert, held.columns)
-        end = held.count - held.count % batch_size if drop_remainder else held.count
-        order = np.random.default_rng(seed).permutation(held.count) if shuffle else None
-
-        def made() -> Iterator[dict[str, Any]]:
-            for start in range(0, end, batch_size):
-                if order is None:
-                    yield self._batch(held, start, min(batch_size, held.count - start), convert, stream, None)
-                else:
-                    yield self._gather(held, order[start : start + batch_size], convert, stream, None, False)
-
-        return made()
+        by_column(convert, held.columns)
+        parts = batch_plan(held.count, batch_size, shuffle, seed, drop_remainder)
+        return (
+            self._batch(held, part.start, len(part), convert, stream, None)
+            if isinstance(part, range)
+            else self._gather(held, part, convert, stream, None, False)
+            for part in parts
+        )
 
     def check(self, stream: Any = None) -> None:
         """Wait for a stream, and see whether all rows that were gathered since the last check are there.
@@ -522,10 +524,30 @@ class DeviceTable:
         return shared
 
 
+def batch_plan(
+    count: int, batch_size: int, shuffle: bool, seed: int | None, drop_remainder: bool
+) -> Iterator[range | np.ndarray]:
+    """Which rows of ``count`` are in each batch: consecutive ones, or with ``shuffle`` an array of their numbers.
+
+    Raises:
+        UsageError: ``batch_size`` is not at least 1, or there is a seed of nothing.
+    """
+    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
+        raise UsageError(f"batch_size is a number of rows, at least 1, not {batch_size!r}")
+    if seed is not None and not shuffle:
+        raise UsageError("seed goes with shuffle=True")
+    end = count - count % batch_size if drop_remainder else count
+    starts = range(0, end, batch_size)
+    if not shuffle:
+        return (range(start, min(start + batch_size, count)) for start in starts)
+    order = np.random.default_rng(seed).permutation(count)
+    return (order[start : start + batch_size] for start in starts)
+
+
 def _chosen(schema: Schema, columns: str | Iterable[str] | None, table: str) -> list[str]:
     """The names of the columns to open, all of which a device can hold."""
     if columns is None:
-        names = [column.name for column in schema.columns if column.type.kind in _NUMBERS]
+        names = [column.name for column in schema.columns if column.type.kind in NUMBERS]
         if not names:
             raise SchemaError(
                 f"table {table} has no column of numbers, tensors, dates or times, which are what a device holds"
@@ -536,7 +558,7 @@ def _chosen(schema: Schema, columns: str | Iterable[str] | None, table: str) -> 
         raise UsageError("columns names none; leave it out for all")
     for name in names:
         column = schema[name]
-        if column.type.kind not in _NUMBERS:
+        if column.type.kind not in NUMBERS:
             raise SchemaError(f"column {column}: a device holds numbers, tensors, dates and times")
     if len(set(names)) != len(names):
         raise UsageError(f"a column is named twice: {', '.join(names)}")
@@ -561,9 +583,10 @@ def _row_numbers(rows: Any, device: int) -> tuple[Given, bool]:
     return given, True
 
 
-def _by_column(
+def by_column(
     convert: Convert | Mapping[str, Convert] | None, columns: Mapping[str, DeviceColumn]
 ) -> Mapping[str, Convert]:
+    """The conversion of each column that has one."""
     if convert is None:
         return {}
     if isinstance(convert, Convert):

@@ -8,8 +8,8 @@ Every message, in either direction, is
 
 Arrow Flight carries them:
 
-    Hello, Goodbye, CreateTable, AlterTable, DropTable, Truncate, Flush, Compact, Tag, Untag, KeepVersions, Commit,
-    CommitTransaction, Cancel
+    Hello, Goodbye, CreateTable, AlterTable, DropTable, Truncate, Flush, Compact, Tag, Untag, KeepVersions, Compress,
+    Commit, CommitTransaction, Cancel
                          an action of their kind; the result is one message
     Sql                  a ticket of DoGet; the result's rows stream back, SqlDone in the schema's metadata
     SystemView           a ticket of DoGet; the view's rows stream back
@@ -173,6 +173,16 @@ class KeepVersions(Message):
     table: str
     table_id: int
     count: int
+
+
+@dataclass(frozen=True)
+class Compress(Message):
+    """Keep compressed copies of these columns, by name; ``table_id`` as of Commit."""
+
+    kind: ClassVar[str] = "compress"
+    table: str
+    table_id: int
+    columns: list
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class FlightService(flight.FlightServerBase):
                 (messages.Tag, self._tag),
                 (messages.Untag, self._untag),
                 (messages.KeepVersions, self._keep_versions),
+                (messages.Compress, self._compress),
                 (messages.Commit, self._commit),
                 (messages.CommitTransaction, self._commit_transaction),
                 (messages.Cancel, self._cancel),
@@ -182,6 +183,10 @@ class FlightService(flight.FlightServerBase):
 
     def _keep_versions(self, m: messages.KeepVersions) -> Message:
         self._table(m.table, m.table_id).keep_versions(m.count)
+        return Done(0)
+
+    def _compress(self, m: messages.Compress) -> Message:
+        self._table(m.table, m.table_id).compress(*m.columns)
         return Done(0)
 
     def _commit(self, m: messages.Commit) -> Message:

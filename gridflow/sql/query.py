@@ -16,6 +16,7 @@ from .params import plain
 from .plan import Plan, indexed, keys_of, plan_for, read, take_rows
 from .problems import translated
 from .result import Result
+from .shortcut import select_shortcut
 from .statements import Prepared
 
 #: How often a query is planned at most, where its tables get other columns meanwhile.
@@ -35,6 +36,8 @@ def execute_query(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> R
             result = _by_key(plan, tables, params)
             if result is not None:
                 if _as_planned(plan, tables):
+                    if prepared.plan is plan:
+                        prepared.shortcut = select_shortcut(tables[0], plan, prepared.marks)
                     return result
                 continue
         tables = at_one_moment(grid, tables)

@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
+
 from ..errors import ColumnNotFound, SchemaError, TableNotFound
+from ..schema import INTEGERS
 from .params import Marks
 from .result import Result
 
 _ONE_INSERTED = Result(rowcount=1, statement="INSERT")
+_MISSING = object()
 
 
 def insert_shortcut(
@@ -66,5 +70,52 @@ def insert_shortcut(
         except (SchemaError, ColumnNotFound, TableNotFound, KeyError):
             pass
         return None
+
+    return shortcut
+
+
+def select_shortcut(table: Any, plan: Any, marks: Marks) -> Callable[[Any, Any], Result | None] | None:
+    """A SELECT of the row under a key of one column, an integer or a text, which is the only parameter.
+
+    Any other parameter than one that is just such a key it leaves to the long way, by giving None.
+
+    Args:
+        table: the only table.
+        plan: the query's; it has a ``by_key``.
+        marks: the statement's parameters.
+
+    Returns:
+        As ``insert_shortcut``.
+    """
+    lookup, schema, name = plan.lookup, plan.bound.sources[0].schema, plan.bound.sources[0].name
+    if getattr(table, "codec", None) is None or table.name != name or table.schema is not schema:
+        return None
+    if plan.limit is not None or plan.offset is not None or len(lookup.columns) != 1 or len(lookup.alternatives) != 1:
+        return None
+    ((choices,),) = lookup.alternatives
+    if len(choices) != 1 or choices[0].mark is None or marks.names or marks.count != 1:
+        return None
+    kind = lookup.columns[0].type.kind
+    if kind not in (*INTEGERS, "STRING"):
+        return None
+    limits = np.iinfo(lookup.columns[0].type.dtype) if kind in INTEGERS else None
+    low, high = (int(limits.min), int(limits.max)) if limits is not None else (0, 0)
+    wanted = str if limits is None else int
+    names, types, row = plan.by_key.names, plan.by_key.types, plan.by_key.row
+
+    def shortcut(grid: Any, params: Any) -> Result | None:
+        if (type(params) is not list and type(params) is not tuple) or len(params) != 1:
+            return None
+        key = params[0]
+        if type(key) is not wanted or (wanted is int and not low <= key <= high):
+            return None
+        try:
+            table = grid.table(name)
+            if table.schema is not schema:
+                return None
+            value = table.get(key, _MISSING)
+            return Result.of_values(names, types, [] if value is _MISSING else [row(key, value)])
+        except (TableNotFound, KeyError):  # it was dropped, or got other columns
+            return None
 
     return shortcut

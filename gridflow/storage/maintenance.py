@@ -1,4 +1,4 @@
-"""The owner's background thread: flushes on time and size, merges segments, and makes the files of indexes."""
+"""The owner's background thread: flushes on time and size, merges segments, and makes what lies beside them."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ class Maintenance:
                     table.flush()
                     compact_some(table)
                     table.indexes.settle()
+                    table.copies.settle()
                 except TableNotFound:  # it was dropped meanwhile
                     pass
                 except GridflowError as error:

@@ -14,6 +14,7 @@ from .._native.catalog import read_catalog
 from .._native.snapshot import Snapshot
 from .._native.store import check_log
 from ..errors import GridCorruptError, GridNotFound, GridVersionError, SnapshotNotFound
+from .compressed import check_copy, copy_path
 from .index import IndexFile, file_bytes, indexes_of
 from .versions import Kept, kept_versions, manifest_name
 
@@ -80,6 +81,7 @@ class _Check:
         options, kept = Kept.split(options)
         if self._rows(snapshot, name):
             self.problems.extend(_wrong_indexes(snapshot, folder, options, table_id))
+            self.problems.extend(_wrong_copies(snapshot, table_id))
         for version in sorted({*kept.tags.values(), *kept_versions(folder, kept, snapshot.version)}):
             self._past(table_id, name, folder / manifest_name(version), version)
 
@@ -177,3 +179,18 @@ def _wrong_indexes(snapshot: Snapshot, folder: Path, options: dict[str, Any], ta
                 continue
             if not np.array_equal(found, file_bytes(snapshot, segment, index, table_id)):
                 yield Problem(str(path), None, f"{path} does not have the order of its segment's rows; {hint}")
+
+
+def _wrong_copies(snapshot: Snapshot, table_id: int) -> Iterator[Problem]:
+    """Compressed copies that are damaged."""
+    for segment, (segment_id, rows, _, _) in enumerate(snapshot.segments()):
+        path = copy_path(snapshot.path(segment))
+        try:
+            check_copy(path, segment_id, rows, table_id)
+        except GridNotFound:  # most segments have none
+            continue
+        except (GridCorruptError, GridVersionError) as error:
+            offset = getattr(error, "offset", None)
+            yield Problem(
+                str(path), offset, f"{error}; a GPU reads the segment instead, and Table.compress makes it again"
+            )

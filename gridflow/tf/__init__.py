@@ -1,6 +1,8 @@
 """TensorFlow's side of Gridflow: datasets over the mapped files of a grid. The only importer of TensorFlow.
 
 dataset.py      Dataset, a tf.data source
+device_table.py DeviceTable: rows by number, as tensors on a GPU
+placing.py      TensorFlow's names of devices and CUDA's numbers of GPUs
 compat.py       IgniteDataset: the same for programs that were written for Apache Ignite
 stages.py       what is called on one that its op does itself: shuffle, batch and so on
 selection.py    which rows an SQL condition means, for the op
@@ -14,10 +16,12 @@ source.py       which grid and table is meant, and flushing it before an iterato
 ops.py          loads the op library, kernels/ops
 """
 
+from ..cuda.convert import Convert
 from .dataset import Dataset
+from .device_table import DeviceTable
 from .mixing import sample_from
 from .source import install
 
-__all__ = ["Dataset", "sample_from"]
+__all__ = ["Convert", "Dataset", "DeviceTable", "sample_from"]
 
 install()  # so that a process can execute datasets that others have made

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 from tensorflow.python.framework import random_seed
 
+from ..cuda.devices import CPU
 from ..errors import UsageError
 from ..source import flush
 from ..sql.selection import Condition
 from ..table import Table, partition_ranges
 from . import description, iterator, ops, selection, sharding, specs, stages
+from .placing import place
 from .source import resolve
 from .stages import Kind
 
@@ -114,6 +116,10 @@ class Dataset(tf.data.Dataset):
         batch_size: rows in an element; None for single rows without a batch dimension.
         drop_remainder: whether to leave out a last batch that is not full, so that shapes are static.
         nulls: "error", "mask", or values for the nulls of some columns, by name or path; see above.
+        device: where the elements of a Python loop and of Keras's ``fit`` are to be, such as ``/GPU:0``: each is copied
+            there while the one before is in use. For a GPU, the grid's files are pinned, so that it copies tensors from
+            where they are mapped. A dataset that TensorFlow makes of this one (``map``, say) has only that: end it with
+            ``tf.data.experimental.prefetch_to_device``. Iterators cannot be saved.
 
     Raises:
         TableNotFound: the grid has no such table.
@@ -123,6 +129,7 @@ class Dataset(tf.data.Dataset):
         SnapshotNotFound: there is no such version.
         SqlError: ``where``, ``order_by``, ``weights`` or ``balance`` is not what SQL has in that place.
         UsageError: arguments make no sense together or are something else, or ``batch_size`` is not at least 1.
+        DeviceError: TensorFlow has no such device.
 
     >>> import gridflow, tempfile
     >>> with gridflow.connect(tempfile.mkdtemp()) as grid:
@@ -157,6 +164,7 @@ class Dataset(tf.data.Dataset):
         follow: bool = False,
         timeout: float | None = None,
         nulls: str | Mapping[str, Any] = "error",
+        device: Any = None,
     ):
         if batch_size is not None and operator.index(batch_size) < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1, or None for single rows")
@@ -171,6 +179,7 @@ class Dataset(tf.data.Dataset):
             )
         if timeout is not None and (not follow or timeout <= 0):
             raise UsageError(f"timeout {timeout!r}: it is how many seconds a dataset that follows waits, above 0")
+        self._place = None if device is None else place(device)
         self._source = resolve(table, grid, home, condition, snapshot)
         source = self._source
         if as_supervised is None:
@@ -195,6 +204,7 @@ class Dataset(tf.data.Dataset):
             "partitions": _pairs(share.partitions, source.partitions, source.name),
             "follow_ms": 0 if not follow else -1 if timeout is None else max(1, round(timeout * 1000)),
             "selection": "" if condition is None else selection.to_text(condition),
+            "gpu": CPU if self._place is None else self._place.number,
         }
         calls: stages.Stages = ()
         if condition is not None and condition.weights is not None:
@@ -221,7 +231,7 @@ class Dataset(tf.data.Dataset):
             "seeds": seeds,
             "instance": self._inputs_of_op["instance"] if self._follows else secrets.randbits(62),
         }
-        self._untuned: iterator.Untuned | None = None  # made when it is first needed
+        self._untuned: tf.data.Dataset | None = None  # what is iterated over, made when it is first needed
         tf.data.Dataset.__init__(self, self._variant())  # not super(), which in a subclass may be TensorFlow 1's
 
     def _variant(self) -> tf.Tensor:
@@ -307,11 +317,14 @@ class Dataset(tf.data.Dataset):
         return []
 
     def __iter__(self) -> tf.data.Iterator:
-        if not iterator.suits(self):
+        if self._place is None and not iterator.suits(self):
             return super().__iter__()
+        if not tf.executing_eagerly():  # of this graph alone
+            return iter(iterator.on_device(self, self._place.name))
         if self._untuned is None:
-            self._untuned = iterator.Untuned(self)
-        return iterator.Iterator(self._untuned)
+            untuned = iterator.Untuned(self)
+            self._untuned = untuned if self._place is None else iterator.on_device(untuned, self._place.name)
+        return iterator.Iterator(self._untuned) if self._place is None else iter(self._untuned)
 
     @property
     def element_spec(self) -> dict[str, Any]:
@@ -341,9 +354,9 @@ class Dataset(tf.data.Dataset):
 
         Returns:
             ``views``, tensors of which no byte was copied, and their ``viewed_bytes``; ``copies``, the others, and the
-            ``copied_bytes``. Numbers only grow.
+            ``copied_bytes``; ``pinned_bytes``, of those viewed, what lay in pinned memory. Numbers only grow.
         """
-        names = ("views", "viewed_bytes", "copies", "copied_bytes")
+        names = ("views", "viewed_bytes", "copies", "copied_bytes", "pinned_bytes")
         return dict(zip(names, ops.counters(self._inputs_of_op["instance"]), strict=True))
 
     def describe(self) -> str:
@@ -360,7 +373,10 @@ class Dataset(tf.data.Dataset):
         val.XY  float32[2]: a view where the values lie together and begin at a multiple of 64 bytes, else one copy
         so far 0 views of 0 bytes and 0 copies of 0 bytes
         """
-        return description.describe(self._source, self._inputs_of_op["selection"], self._stages, self._leaves, self)
+        on_gpu = self._inputs_of_op["gpu"] != CPU
+        return description.describe(
+            self._source, self._inputs_of_op["selection"], self._stages, self._leaves, self, on_gpu
+        )
 
     def cardinality(self, name: str | None = None) -> tf.Tensor:
         """How many elements an iterator made now would have. A dataset derived from this one keeps its first answer."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .dataset import Dataset
 
 
-def describe(source: Source, condition: str, calls: Stages, leaves: Any, dataset: Dataset) -> str:
+def describe(source: Source, condition: str, calls: Stages, leaves: Any, dataset: Dataset, on_gpu: bool) -> str:
     """The text of ``Dataset.describe``."""
     elements = int(dataset.cardinality())  # has newer rows flushed
     snapshot = Snapshot.open(source.directory, source.table_id, source.version)
@@ -35,9 +35,10 @@ def describe(source: Source, condition: str, calls: Stages, leaves: Any, dataset
     width = max(len(name) for name, _ in paths)
     lines += [f"{name:{width}}  {leaf}" for name, leaf in paths]
     numbers = dataset.counters()
+    pinned = f" ({_bytes(numbers['pinned_bytes'])} of them pinned)" if on_gpu else ""
     lines.append(
-        f"so far {numbers['views']:,} views of {_bytes(numbers['viewed_bytes'])} and {numbers['copies']:,} copies of "
-        f"{_bytes(numbers['copied_bytes'])}"
+        f"so far {numbers['views']:,} views of {_bytes(numbers['viewed_bytes'])}{pinned} and {numbers['copies']:,} "
+        f"copies of {_bytes(numbers['copied_bytes'])}"
     )
     return "\n".join(lines)
 

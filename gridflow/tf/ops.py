@@ -63,9 +63,10 @@ def stop(instance: int) -> None:
     _library().gridflow_ops_stop(instance)
 
 
-def counters(instance: int) -> tuple[int, int, int, int]:
-    """Of a dataset in this process: tensors that were views, their bytes, tensors that were copied, their bytes."""
-    numbers = (ctypes.c_int64 * 4)()
+def counters(instance: int) -> tuple[int, ...]:
+    """Of a dataset in this process: tensors that were views, their bytes, tensors that were copied, their bytes, and of
+    the views the bytes in pinned memory."""
+    numbers = (ctypes.c_int64 * 5)()
     _library().gridflow_ops_counters(instance, numbers)
     return tuple(numbers)
 

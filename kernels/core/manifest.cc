@@ -149,6 +149,7 @@ std::set<std::string> Manifest::Files() const {
   std::set<std::string> names;
   for (const gf_manifest_segment& named : segments) {
     names.insert(FileName(named.segment_id, ".seg"));
+    names.insert(FileName(named.segment_id, ".lz4"));
     if (named.deletions_id != 0) names.insert(FileName(named.deletions_id, ".del"));
   }
   return names;

@@ -68,7 +68,13 @@ Status Mapping::Populate(size_t begin, size_t bytes) const {
   return Status::System(EIO, "read", path_);
 }
 
+const std::shared_ptr<void>& Mapping::Attached(const std::function<std::shared_ptr<void>()>& make) const {
+  std::call_once(attached_once_, [&] { attached_ = make(); });
+  return attached_;
+}
+
 Mapping::~Mapping() {
+  attached_.reset();
   if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
 }
 

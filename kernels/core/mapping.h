@@ -6,7 +6,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -37,6 +39,9 @@ class Mapping {
   const std::pair<uint64_t, uint64_t>& identity() const { return identity_; }
   // When the file was changed last, bytes or anything else of it, in nanoseconds since 1970.
   int64_t changed() const { return changed_; }
+  // What belongs to the mapping and goes just before it does: `make` makes it, at the first call of whoever calls first.
+  // Null if that gave null.
+  const std::shared_ptr<void>& Attached(const std::function<std::shared_ptr<void>()>& make) const;
 
  private:
   Mapping() = default;
@@ -45,6 +50,8 @@ class Mapping {
   std::string path_;
   std::pair<uint64_t, uint64_t> identity_;
   int64_t changed_ = 0;
+  mutable std::once_flag attached_once_;
+  mutable std::shared_ptr<void> attached_;
 };
 
 // Replaces `path` by `bytes` bytes at once: writes <path>.tmp, fsyncs it if `durable`, renames it over `path` and

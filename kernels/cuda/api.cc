@@ -6,13 +6,17 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "cuda/compiler.h"
 #include "cuda/device.h"
+#include "cuda/driver.h"
+#include "cuda/pinned.h"
 #include "cuda/table.h"
 
 using gridflow::cuda::Current;
@@ -23,13 +27,33 @@ using gridflow::cuda::Device;
 using gridflow::cuda::Fail;
 using gridflow::cuda::Ok;
 using gridflow::cuda::Outcome;
+using gridflow::cuda::Pinned;
 using gridflow::cuda::Table;
 
 struct gf_cuda_table {
   std::unique_ptr<Table> table;
+  int32_t device;
+};
+
+struct gf_cuda_memory {
+  std::shared_ptr<const void> memory;
+};
+
+struct gf_cuda_pinned {
+  std::unique_ptr<Pinned> pinned;
 };
 
 namespace {
+
+// How many holders each open table has.
+struct Tables {
+  std::mutex mutex;
+  std::map<const gf_cuda_table*, int64_t> holders;  // guarded by mutex
+};
+Tables& Open() {
+  static auto* tables = new Tables;
+  return *tables;
+}
 
 int Answer(const Outcome& outcome, gf_cuda_error* error) {
   if (error != nullptr) {
@@ -173,6 +197,13 @@ int gf_cuda_event_destroy(int32_t device, void* event, gf_cuda_error* error) {
   });
 }
 
+int gf_cuda_use_driver(const char* path, gf_cuda_error* error) {
+  return Guarded(error, [&] {
+    gridflow::cuda::UseDriver(path);
+    return Ok();
+  });
+}
+
 int gf_cuda_use_compiler(const char* path, gf_cuda_error* error) {
   return Guarded(error, [&] {
     gridflow::cuda::UseCompiler(path);
@@ -192,6 +223,20 @@ int gf_cuda_compile(int32_t capability, uint64_t* cubin_bytes, gf_cuda_error* er
   });
 }
 
+int gf_cuda_pin_memory(int32_t device, const void* begin, uint64_t bytes, gf_cuda_pinned** out, gf_cuda_error* error) {
+  *out = nullptr;
+  return Guarded(error, [&]() -> Outcome {
+    Device* it;
+    GF_CUDA_RETURN_IF_ERROR(Device::Get(device, &it));
+    std::unique_ptr<gf_cuda_pinned> made(new gf_cuda_pinned);
+    GF_CUDA_RETURN_IF_ERROR(Pinned::Memory(it, begin, bytes, &made->pinned));
+    *out = made.release();
+    return Ok();
+  });
+}
+
+void gf_cuda_unpin_memory(gf_cuda_pinned* pinned) { delete pinned; }
+
 int gf_cuda_open(const char* grid, uint32_t table_id, uint64_t version, int32_t device, const char* const* columns,
                  int32_t count, gf_cuda_table** out, gf_cuda_error* error) {
   *out = nullptr;
@@ -201,12 +246,35 @@ int gf_cuda_open(const char* grid, uint32_t table_id, uint64_t version, int32_t 
     std::unique_ptr<gf_cuda_table> made(new gf_cuda_table);
     GF_CUDA_RETURN_IF_ERROR(
         Table::Open(grid, table_id, version, it, std::vector<std::string>(columns, columns + count), &made->table));
+    made->device = device;
+    std::lock_guard<std::mutex> lock(Open().mutex);
+    Open().holders[made.get()] = 1;
     *out = made.release();
     return Ok();
   });
 }
 
-void gf_cuda_close(gf_cuda_table* table) { delete table; }
+int gf_cuda_retain(gf_cuda_table* table, gf_cuda_error* error) {
+  return Guarded(error, [&]() -> Outcome {
+    std::lock_guard<std::mutex> lock(Open().mutex);
+    const auto found = Open().holders.find(table);
+    if (found == Open().holders.end()) return Fail(GF_CUDA_NOT_FOUND, "no such table is open in this process");
+    ++found->second;
+    return Ok();
+  });
+}
+
+void gf_cuda_close(gf_cuda_table* table) {
+  {
+    std::lock_guard<std::mutex> lock(Open().mutex);
+    const auto found = Open().holders.find(table);
+    if (found == Open().holders.end() || --found->second > 0) return;
+    Open().holders.erase(found);
+  }
+  delete table;
+}
+
+int32_t gf_cuda_device_of(const gf_cuda_table* table) { return table->device; }
 
 int64_t gf_cuda_rows(const gf_cuda_table* table) { return table->table->rows(); }
 
@@ -220,10 +288,12 @@ int gf_cuda_pin(gf_cuda_table* table, gf_cuda_progress progress, void* argument,
   return Guarded(error, [&] { return table->table->Pin(Telling(progress, argument)); });
 }
 
-int gf_cuda_load(gf_cuda_table* table, uint64_t budget, int64_t* loaded, gf_cuda_progress progress, void* argument,
+int gf_cuda_load(gf_cuda_table* table, uint64_t budget, gf_cuda_progress progress, void* argument,
                  gf_cuda_error* error) {
-  return Guarded(error, [&] { return table->table->Load(budget, loaded, Telling(progress, argument)); });
+  return Guarded(error, [&] { return table->table->Load(budget, Telling(progress, argument)); });
 }
+
+int64_t gf_cuda_resident_rows(gf_cuda_table* table) { return table->table->ResidentRows(); }
 
 int gf_cuda_unload(gf_cuda_table* table, gf_cuda_error* error) {
   return Guarded(error, [&] { return table->table->Unload(); });
@@ -249,9 +319,17 @@ int gf_cuda_batch(gf_cuda_table* table, int32_t column, int64_t start, int64_t c
 }
 
 int gf_cuda_view(gf_cuda_table* table, int32_t column, int64_t start, int64_t count, const void** out,
-                 gf_cuda_error* error) {
-  return Guarded(error, [&] { return table->table->View(column, start, count, out); });
+                 gf_cuda_memory** holder, gf_cuda_error* error) {
+  *holder = nullptr;
+  return Guarded(error, [&]() -> Outcome {
+    std::unique_ptr<gf_cuda_memory> made(new gf_cuda_memory);
+    GF_CUDA_RETURN_IF_ERROR(table->table->View(column, start, count, out, &made->memory));
+    if (*out != nullptr) *holder = made.release();
+    return Ok();
+  });
 }
+
+void gf_cuda_release(gf_cuda_memory* holder) { delete holder; }
 
 int gf_cuda_check(gf_cuda_table* table, void* stream, gf_cuda_error* error) {
   return Guarded(error, [&] { return table->table->Check(static_cast<CUstream>(stream)); });

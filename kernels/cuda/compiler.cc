@@ -12,6 +12,7 @@
 
 #include "core/key_hash.h"
 #include "core/mapping.h"
+#include "cuda/given_path.h"
 #include "cuda/sources.h"
 
 namespace gridflow {
@@ -42,21 +43,13 @@ struct Nvrtc {
   int major = 0, minor = 0;
 };
 
-std::string& GivenPath() {
-  static auto* path = new std::string;
+GivenPath& Path() {
+  static auto* path = new GivenPath;
   return *path;
-}
-std::mutex& PathMutex() {
-  static auto* mutex = new std::mutex;
-  return *mutex;
 }
 
 void* OpenLibrary() {
-  std::string given;
-  {
-    std::lock_guard<std::mutex> lock(PathMutex());
-    given = GivenPath();
-  }
+  const std::string given = Path().Get();
   if (!given.empty())
     if (void* library = ::dlopen(given.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
   for (const char* name : {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"})
@@ -103,9 +96,9 @@ Outcome Compile(const Nvrtc& nvrtc, int capability, int part, std::string* cubin
     return Fail(GF_CUDA_NO_COMPILER, name + " does not compile for compute capability " +
                                          std::to_string(capability / 10) + "." + std::to_string(capability % 10));
   nvrtcProgram program = nullptr;
-  const char* header = gf_cuda_gather_args_source;
-  const char* header_name = "cuda/gather_args.h";
-  if (nvrtc.CreateProgram(&program, gf_cuda_gather_source, "gather.cu", 1, &header, &header_name) != 0)
+  const char* headers[] = {gf_cuda_gather_args_source, gf_cuda_lz4_block_source};
+  const char* names[] = {"cuda/gather_args.h", "cuda/lz4_block.h"};
+  if (nvrtc.CreateProgram(&program, gf_cuda_gather_source, "gather.cu", 2, headers, names) != 0)
     return Fail(GF_CUDA_NO_COMPILER, name + " cannot make a program");
   const std::string arch = "--gpu-architecture=sm_" + std::to_string(best);
   const std::string define = "--define-macro=GF_PART=" + std::to_string(part);
@@ -159,10 +152,7 @@ uint64_t HashOf(const std::string& text) { return KeyHash(text.data(), text.size
 
 }  // namespace
 
-void UseCompiler(const std::string& path) {
-  std::lock_guard<std::mutex> lock(PathMutex());
-  GivenPath() = path;
-}
+void UseCompiler(const std::string& path) { Path().Set(path); }
 
 Outcome CompileKernels(int capability, int part, std::string* cubin) {
   const Nvrtc* nvrtc;
@@ -174,7 +164,8 @@ Outcome CompileKernels(int capability, int part, std::string* cubin) {
 Outcome CachedKernels(int capability, int part, std::string* cubin) {
   // Named by what it is made of, not by what made it: without NVRTC, what was compiled before still serves.
   const std::string what = std::to_string(part) + "-sm_" + std::to_string(capability);
-  const std::string made_of = std::string(gf_cuda_gather_source) + gf_cuda_gather_args_source + what;
+  const std::string made_of =
+      std::string(gf_cuda_gather_source) + gf_cuda_gather_args_source + gf_cuda_lz4_block_source + what;
   const std::string folder = CacheFolder();
   const std::string path = folder + "/gather" + what + "-" + Hex(HashOf(made_of)) + ".cubin";
   std::shared_ptr<const Mapping> file;

@@ -243,8 +243,11 @@ std::string Conversion::Kernel(int64_t word, int* threads) const {
     *threads = image ? kThreads : 32;
     return (image ? "convert_images_" : "convert_rows_") + std::to_string(to);
   }
-  *threads = word == row_bytes ? 1 : 32;
-  return std::string(word == row_bytes ? "gather_numbers_" : "gather_rows_") + std::to_string(word);
+  const int64_t words = row_bytes / word;
+  *threads = 32;
+  if (words > 16) return "gather_rows_" + std::to_string(word);
+  for (*threads = 1; *threads < words;) *threads *= 2;
+  return "gather_short_rows_" + std::to_string(word);
 }
 
 void GatherOnProcessor(const Conversion& conversion, const GatherArgs& args, int threads) {

@@ -116,12 +116,12 @@ Outcome Device::Kernel(int part, const std::string& name, CUfunction* out) {
   return Ok();
 }
 
-Outcome Device::Launch(int part, const std::string& kernel, int64_t blocks, int threads, const GatherArgs& args,
+Outcome Device::Launch(int part, const std::string& kernel, int64_t blocks, int threads, const void* args,
                        CUstream stream) {
   const Current current(*this);
   CUfunction function;
   GF_CUDA_RETURN_IF_ERROR(Kernel(part, kernel, &function));
-  void* arguments[] = {const_cast<GatherArgs*>(&args)};
+  void* arguments[] = {const_cast<void*>(args)};
   const auto grid = static_cast<unsigned>(std::clamp<int64_t>(blocks, 1, int64_t{1} << 30));
   return driver_->Check(
       driver_->LaunchKernel(function, grid, 1, 1, static_cast<unsigned>(threads), 1, 1, 0, stream, arguments, nullptr),

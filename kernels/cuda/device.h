@@ -51,9 +51,8 @@ class Device {
   Outcome Describe(gf_cuda_device* out) const;
   Outcome FreeMemory(size_t* free, size_t* all) const;
 
-  // Launches a kernel of a part of gather.cu, which is compiled at the first call.
-  Outcome Launch(int part, const std::string& kernel, int64_t blocks, int threads, const GatherArgs& args,
-                 CUstream stream);
+  // Launches a kernel of a part of gather.cu, which is compiled at the first call; `args` are its GatherArgs or DecodeArgs.
+  Outcome Launch(int part, const std::string& kernel, int64_t blocks, int threads, const void* args, CUstream stream);
 
  private:
   Device() = default;

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include "cuda/given_path.h"
+
 namespace gridflow {
 namespace cuda {
 namespace {
@@ -11,9 +13,15 @@ struct Opened {
   Outcome outcome;
 };
 
+GivenPath& Path() {
+  static auto* path = new GivenPath;
+  return *path;
+}
+
 Opened Open() {
   Opened opened;
-  void* library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  const std::string given = Path().Get();
+  void* library = ::dlopen(given.empty() ? "libcuda.so.1" : given.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     opened.outcome = Fail(GF_CUDA_NO_DRIVER, std::string("no NVIDIA driver on this machine: ") + ::dlerror());
     return opened;
@@ -37,6 +45,8 @@ Opened Open() {
 }
 
 }  // namespace
+
+void UseDriver(const std::string& path) { Path().Set(path); }
 
 Outcome Driver::Get(const Driver** out) {
   static const Opened* opened = new Opened(Open());

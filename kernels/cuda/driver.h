@@ -108,6 +108,9 @@ constexpr unsigned kRegisterPortable = 1, kRegisterMapped = 2, kRegisterReadOnly
     (void*, CUmemGenericAllocationHandle, int, unsigned long long))                                            \
   F(MemImportFromShareableHandle, "cuMemImportFromShareableHandle", (CUmemGenericAllocationHandle*, void*, int))
 
+// Where the driver is, unless the loader finds it. To be called before the first Driver::Get().
+void UseDriver(const std::string& path);
+
 struct Driver {
 #define GF_CUDA_DECLARE(name, symbol, arguments) CUresult(*name) arguments = nullptr;
   GF_CUDA_DRIVER_FUNCTIONS(GF_CUDA_DECLARE)

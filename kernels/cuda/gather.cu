@@ -1,9 +1,13 @@
 // Kernels that gather rows of a column, perhaps converting their numbers. Compiled by NVRTC for the GPU at hand.
 //
-// Rows lie in pinned host memory or in the GPU's own: to a kernel it is the same. A warp takes a row, or a thread where
-// a row is a number; each lane has several loads under way before it stores, as a load over the bus takes microseconds.
+// Rows lie in pinned host memory or in the GPU's own: to a kernel it is the same. A warp takes a row, or a few of its
+// threads where a row is short; each has several loads under way before it stores, as a load over the bus takes
+// microseconds.
 #include "cuda/gather_args.h"
+#include "cuda/lz4_block.h"
 
+using gridflow::cuda::DecodeArgs;
+using gridflow::cuda::DecodeLz4Block;
 using gridflow::cuda::GatherArgs;
 using gridflow::cuda::GatherSpan;
 
@@ -65,12 +69,25 @@ __device__ inline void GatherRows(const GatherArgs& args) {
   }
 }
 
-// A thread for each row of one word.
+// A few threads of a warp for each row of a few words, one for each word at least; several rows are under way in each.
 template <typename Word>
-__device__ inline void GatherNumbers(const GatherArgs& args) {
-  for (long long i = Thread(); i < args.count; i += Threads()) {
-    const Word* from = reinterpret_cast<const Word*>(RowAt(args, i));
-    reinterpret_cast<Word*>(args.out)[i] = from != nullptr ? *from : Zero<Word>();
+__device__ inline void GatherShortRows(const GatherArgs& args) {
+  constexpr int kAhead = 4;
+  const int lanes = args.lanes, lane = threadIdx.x % lanes;
+  const bool has_word = lane < args.row_bytes / sizeof(Word);
+  const long long groups = Threads() / lanes;
+  for (long long i = Thread() / lanes; i < args.count; i += kAhead * groups) {
+    Word word[kAhead];
+#pragma unroll
+    for (int k = 0; k < kAhead; ++k) {
+      const bool takes = has_word && i + k * groups < args.count;
+      const Word* from = takes ? reinterpret_cast<const Word*>(RowAt(args, i + k * groups)) : nullptr;
+      word[k] = from != nullptr ? from[lane] : Zero<Word>();
+    }
+#pragma unroll
+    for (int k = 0; k < kAhead; ++k)
+      if (has_word && i + k * groups < args.count)
+        reinterpret_cast<Word*>(args.out + (i + k * groups) * args.row_bytes)[lane] = word[k];
   }
 }
 
@@ -107,10 +124,24 @@ __device__ inline void Round(float value, BFloat* out) {
   out->bits = value == value ? static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16) : 0x7fc0;
 }
 
-template <typename In, typename Out>
-__device__ inline Out Convert(const GatherArgs& args, In number, int channel) {
+// The factors of each channel, in shared memory: threads of a warp ask for different ones at once.
+struct Factors {
+  float scale[gridflow::cuda::kMostChannels], offset[gridflow::cuda::kMostChannels];
+
+  // By all threads of the block.
+  __device__ void Load(const GatherArgs& args) {
+    for (int channel = threadIdx.x; channel < args.channels; channel += blockDim.x) {
+      scale[channel] = args.scale[channel];
+      offset[channel] = args.offset[channel];
+    }
+    __syncthreads();
+  }
+};
+
+template <typename Out, typename In>
+__device__ inline Out Convert(const Factors& factors, In number, int channel) {
   Out out;
-  Round(__fadd_rn(__fmul_rn(ToFloat(number), args.scale[channel]), args.offset[channel]), &out);
+  Round(__fadd_rn(__fmul_rn(ToFloat(number), factors.scale[channel]), factors.offset[channel]), &out);
   return out;
 }
 
@@ -126,6 +157,8 @@ __device__ inline void ConvertRows(const GatherArgs& args) {
   using InVector = Vector<In, kPart>;
   using OutVector = Vector<Out, kPart>;
   constexpr int kAhead = 4;
+  __shared__ Factors factors;
+  factors.Load(args);
   const int lane = threadIdx.x % kWarp;
   const long long all = args.row_numbers, warps = Threads() / kWarp;
   const bool vectors = all % kPart == 0 && args.row_bytes % sizeof(InVector) == 0 &&
@@ -155,7 +188,7 @@ __device__ inline void ConvertRows(const GatherArgs& args) {
           int channel = args.channels == 1 ? 0 : static_cast<int>((at + k * kWarp) * kPart % args.channels);
 #pragma unroll
           for (int p = 0; p < kPart; ++p) {
-            out.part[p] = Convert<In, Out>(args, in[k].part[p], channel);
+            out.part[p] = Convert<Out>(factors, in[k].part[p], channel);
             if (++channel == args.channels) channel = 0;
           }
           reinterpret_cast<OutVector*>(to)[at + k * kWarp] = out;
@@ -164,31 +197,38 @@ __device__ inline void ConvertRows(const GatherArgs& args) {
     } else {
       const In* from = reinterpret_cast<const In*>(row);
       for (long long at = begin + lane; at < numbers; at += kWarp)
-        to[at] = Convert<In, Out>(args, from[at], args.channels == 1 ? 0 : static_cast<int>(at % args.channels));
+        to[at] = Convert<Out>(factors, from[at], args.channels == 1 ? 0 : static_cast<int>(at % args.channels));
     }
   }
 }
 
-// A block for each row, a thread for each number of what is taken of it.
+// A block for each row, a thread for each few numbers of the result that lie together.
 template <typename In, typename Out>
 __device__ inline void ConvertImages(const GatherArgs& args) {
+  constexpr unsigned kPart = 4;
+  using OutVector = Vector<Out, kPart>;
+  __shared__ Factors factors;
   __shared__ const unsigned char* row;
-  const int height = args.crop_height, width = args.crop_width, channels = args.channels;
-  const int numbers = height * width * channels;
+  factors.Load(args);
+  const unsigned height = args.crop_height, width = args.crop_width, channels = args.channels;
+  const unsigned numbers = height * width * channels;
+  const bool vectors =
+      numbers % kPart == 0 && reinterpret_cast<unsigned long long>(args.out) % sizeof(OutVector) == 0;
   for (long long i = blockIdx.x; i < args.count; i += gridDim.x) {
     __syncthreads();
     if (threadIdx.x == 0) row = RowAt(args, i);
     __syncthreads();
     Out* to = reinterpret_cast<Out*>(args.out) + i * numbers;
-    int top = (args.height - height) / 2, left = (args.width - width) / 2;
+    int top = (args.height - args.crop_height) / 2, left = (args.width - args.crop_width) / 2;
     bool mirrored = false;
     if (args.places != nullptr) {
-      top = min(max(args.places[3 * i], 0), args.height - height);
-      left = min(max(args.places[3 * i + 1], 0), args.width - width);
+      top = min(max(args.places[3 * i], 0), args.height - args.crop_height);
+      left = min(max(args.places[3 * i + 1], 0), args.width - args.crop_width);
       mirrored = args.places[3 * i + 2] != 0;
     }
-    for (int at = threadIdx.x; at < numbers; at += blockDim.x) {
-      int channel, x, y;
+    const In* from = reinterpret_cast<const In*>(row) + (static_cast<long long>(top) * args.width + left) * channels;
+    for (unsigned at = threadIdx.x * kPart; at < numbers; at += blockDim.x * kPart) {
+      unsigned channel, x, y;
       if (args.channels_first) {
         x = at % width;
         y = at / width % height;
@@ -198,9 +238,39 @@ __device__ inline void ConvertImages(const GatherArgs& args) {
         x = at / channels % width;
         y = at / channels / width;
       }
-      const int from_x = left + (mirrored ? width - 1 - x : x);
-      const long long from = (static_cast<long long>(top + y) * args.width + from_x) * channels + channel;
-      to[at] = row == nullptr ? Out{} : Convert<In, Out>(args, reinterpret_cast<const In*>(row)[from], channel);
+      OutVector out;
+#pragma unroll
+      for (unsigned p = 0; p < kPart; ++p) {
+        const unsigned from_x = mirrored ? width - 1 - x : x;
+        const bool there = row != nullptr && at + p < numbers;
+        out.part[p] =
+            there ? Convert<Out>(factors, from[(static_cast<long long>(y) * args.width + from_x) * channels + channel],
+                                 channel)
+                  : Out{};
+        // On to the next number.
+        if (args.channels_first) {
+          if (++x == width) {
+            x = 0;
+            if (++y == height) {
+              y = 0;
+              ++channel;
+            }
+          }
+        } else if (++channel == channels) {
+          channel = 0;
+          if (++x == width) {
+            x = 0;
+            ++y;
+          }
+        }
+      }
+      if (vectors) {
+        *reinterpret_cast<OutVector*>(to + at) = out;
+      } else {
+#pragma unroll
+        for (unsigned p = 0; p < kPart; ++p)
+          if (at + p < numbers) to[at + p] = out.part[p];
+      }
     }
   }
 }
@@ -208,6 +278,25 @@ __device__ inline void ConvertImages(const GatherArgs& args) {
 struct alignas(16) Word16 {
   unsigned int part[4];
 };
+
+// A warp for each block. One that was not compressed is copied.
+__device__ inline void DecodeBlocks(const DecodeArgs& args) {
+  const unsigned lane = threadIdx.x % kWarp;
+  const unsigned long long warps = Threads() / kWarp;
+  for (unsigned long long block = Thread() / kWarp; block < args.blocks; block += warps) {
+    const unsigned char* in = args.data + (args.bounds[block] - args.bounds[0]);
+    const auto in_bytes = static_cast<unsigned>(args.bounds[block + 1] - args.bounds[block]);
+    const unsigned long long begin = block * args.block_bytes, rest = args.raw_bytes - begin;
+    const auto out_bytes = static_cast<unsigned>(rest < args.block_bytes ? rest : args.block_bytes);
+    unsigned char* out = args.out + begin;
+    if (in_bytes == out_bytes) {
+      for (unsigned i = lane; i < out_bytes; i += kWarp) out[i] = in[i];
+    } else if (!DecodeLz4Block(in, in_bytes, out, out_bytes, lane, kWarp) && lane == 0) {
+      if (atomicCAS(reinterpret_cast<unsigned long long*>(args.bad), 0ull, 1ull) == 0)
+        args.bad[1] = static_cast<long long>(block);
+    }
+  }
+}
 
 }  // namespace
 
@@ -218,8 +307,8 @@ struct alignas(16) Word16 {
   extern "C" __global__ void gather_rows_##bytes(const __grid_constant__ GatherArgs args) {    \
     GatherRows<Word>(args);                                                                    \
   }                                                                                            \
-  extern "C" __global__ void gather_numbers_##bytes(const __grid_constant__ GatherArgs args) { \
-    GatherNumbers<Word>(args);                                                                 \
+  extern "C" __global__ void gather_short_rows_##bytes(const __grid_constant__ GatherArgs args) { \
+    GatherShortRows<Word>(args);                                                               \
   }
 
 GF_GATHER(16, Word16)
@@ -227,6 +316,8 @@ GF_GATHER(8, unsigned long long)
 GF_GATHER(4, unsigned int)
 GF_GATHER(2, unsigned short)
 GF_GATHER(1, unsigned char)
+
+extern "C" __global__ void decode_blocks(const __grid_constant__ DecodeArgs args) { DecodeBlocks(args); }
 
 #else
 

@@ -14,26 +14,31 @@ namespace cuda {
 // Files are registered in pieces of this size; a copy must not reach from one into the next.
 constexpr uint64_t kPinnedPiece = uint64_t{1} << 30;
 
-// A range of host memory that is registered as long as this lives. It keeps what the memory is of, if that is given.
+// A range of host memory that is registered as long as this lives.
 class Pinned {
  public:
-  // A mapped file, which is registered once in a process for all who ask, read-only. `read` tells that this many bytes
-  // more have been registered; what it returns, unless it is ok, ends the work.
+  // A mapped file, which is registered once in a process for all who ask, read-only, and kept mapped. `progress` is told
+  // how many bytes more have been registered; what it returns, unless it is ok, ends the work.
   template <typename Progress>
   static Outcome File(Device* device, const std::shared_ptr<const Mapping>& mapping, const Progress& progress,
                       std::shared_ptr<Pinned>* out);
+  // Read-only memory that whoever calls keeps mapped, as one piece.
+  static Outcome Memory(Device* device, const void* begin, uint64_t bytes, std::unique_ptr<Pinned>* out);
 
   ~Pinned();
   Pinned(const Pinned&) = delete;
   Pinned& operator=(const Pinned&) = delete;
 
  private:
-  Pinned(Device* device, std::shared_ptr<const Mapping> mapping) : device_(device), mapping_(std::move(mapping)) {}
+  Pinned(Device* device, const uint8_t* begin, uint64_t bytes, uint64_t piece, std::shared_ptr<const Mapping> mapping)
+      : device_(device), begin_(begin), bytes_(bytes), piece_(piece), mapping_(std::move(mapping)) {}
   static std::shared_ptr<Pinned> Of(Device* device, const std::shared_ptr<const Mapping>& mapping);
   Outcome RegisterNext(uint64_t* bytes);
 
   Device* const device_;
-  const std::shared_ptr<const Mapping> mapping_;
+  const uint8_t* const begin_;
+  const uint64_t bytes_, piece_;
+  const std::shared_ptr<const Mapping> mapping_;  // null: somebody else's
   std::mutex mutex_;
   uint64_t registered_ = 0;  // from the beginning on; guarded by mutex_
 };

@@ -5,6 +5,7 @@
 extern "C" {
 extern const char gf_cuda_gather_source[];
 extern const char gf_cuda_gather_args_source[];
+extern const char gf_cuda_lz4_block_source[];
 }
 
 #endif  // GRIDFLOW_CUDA_SOURCES_H_

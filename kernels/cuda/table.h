@@ -12,6 +12,7 @@
 
 #include "core/row_plan.h"
 #include "core/snapshot.h"
+#include "cuda/compressed.h"
 #include "cuda/convert.h"
 #include "cuda/device.h"
 #include "cuda/pinned.h"
@@ -36,13 +37,15 @@ class Table {
   Outcome ResultBytes(int32_t column, const gf_cuda_convert* convert, int64_t* out) const;
 
   Outcome Pin(const Progress& progress);
-  Outcome Load(uint64_t budget, int64_t* loaded, const Progress& progress);
+  Outcome Load(uint64_t budget, const Progress& progress);
+  int64_t ResidentRows();
   Outcome Unload();
   Outcome Gather(int32_t column, const int64_t* rows, bool rows_on_device, int64_t count,
                  const gf_cuda_convert* convert, void* out, CUstream stream);
   Outcome Batch(int32_t column, int64_t start, int64_t count, const gf_cuda_convert* convert, void* out,
                 CUstream stream);
-  Outcome View(int32_t column, int64_t start, int64_t count, const void** out);
+  // `holder` keeps what `out` points to.
+  Outcome View(int32_t column, int64_t start, int64_t count, const void** out, std::shared_ptr<const void>* holder);
   Outcome Check(CUstream stream);
   Outcome Share(std::vector<int>* descriptors);
   Outcome Adopt(const std::vector<int>& descriptors);
@@ -56,6 +59,8 @@ class Table {
     int64_t row_bytes, row_numbers;
     std::vector<size_t> offsets;  // of the column in each segment's memory on the device
     std::shared_ptr<DeviceMemory> spans;  // as kernels take them
+    std::vector<CompressedCopy::Column> blocks;  // of each segment; without bounds where it is not compressed
+    bool decodes = false;  // whether blocks are copied and decoded on the device, which is faster then
   };
   // Of the rows that are read of a segment.
   struct Part {
@@ -65,13 +70,23 @@ class Table {
     size_t live_offset = 0;      // of those numbers in live_
     size_t bytes = 0;            // of all columns, in the device's memory
     std::shared_ptr<DeviceMemory> memory;  // null: not loaded
+    int64_t used = 0;            // when it was read last, by clock_
+    uint64_t read = 0;           // bytes that were read of it over the bus, since when
+    int64_t read_since = 0;
     std::vector<std::shared_ptr<Pinned>> pinned;
+    std::shared_ptr<const CompressedCopy> compressed;  // null: there is none
   };
   // Row numbers on their way to the device.
   struct Slot {
     void* host = nullptr;
     std::shared_ptr<DeviceMemory> memory;
     size_t bytes = 0;
+    CUevent used = nullptr;  // null: never
+  };
+
+  // Blocks on their way to the device, and what they become there if that is not where they are to be.
+  struct Staging {
+    std::shared_ptr<DeviceMemory> memory;
     CUevent used = nullptr;  // null: never
   };
 
@@ -86,6 +101,9 @@ class Table {
   Outcome CheckPart(const Part& part) const;
   Outcome PinLocked(const Progress& progress);
   Outcome LoadPart(Part* part);
+  bool HasAllColumns(const Part& part) const;
+  Outcome Used(const int64_t* rows, int64_t first, int64_t count, int64_t row_bytes);
+  Outcome Replace(Part* part);
   Outcome MakeSpans();
   Outcome Upload(const void* from, size_t bytes, unsigned char* to);
   Outcome WaitForAll();
@@ -96,7 +114,16 @@ class Table {
   Outcome RunKernel(const Column& column, const Conversion& conversion, GatherArgs args, CUstream stream);
   Outcome OnProcessor(const Column& column, const Conversion& conversion, GatherArgs args);
   Outcome SendRows(const int64_t* rows, int64_t count, CUstream stream, const int64_t** out, Slot** slot);
-  Outcome CopyRows(const Column& column, const std::vector<Run>& runs, unsigned char* out, CUstream stream);
+  Outcome CopyRows(Column* column, const std::vector<Run>& runs, unsigned char* out, CUstream stream);
+  Outcome CopyMapped(const Mapping& mapping, const void* from, uint64_t bytes, unsigned char* to, CUstream stream);
+  bool Decodes(const Column& column, int segment, uint64_t bytes) const;
+  Outcome OpenCompressed(Part* part);
+  Outcome ChooseWays();
+  Outcome TimeWays(const Column& column, const Part& part, bool* decodes);
+  Outcome DecodeRange(const Column& column, const Part& part, uint64_t begin, uint64_t bytes, unsigned char* out,
+                      CUstream stream);
+  Outcome TakeBad(int which, int64_t* bad);
+  const Part& PartOf(int segment) const;
   const unsigned char* SourceOf(const Column& column, int segment, bool* on_device) const;
 
   Device* device_ = nullptr;
@@ -106,11 +133,16 @@ class Table {
   std::vector<Part> parts_;
   std::mutex mutex_;  // guards what follows, and memory and pinned of parts_
   bool pinned_ = false;
+  bool partial_ = false;         // whether some parts are loaded and others are not
+  uint64_t budget_ = 0;          // of a partial one: bytes that may be loaded
+  int64_t clock_ = 0;            // counts reads of a partial one
   std::shared_ptr<DeviceMemory> live_, bad_;
   CUstream own_ = nullptr;  // for uploads
   std::map<CUstream, CUevent> begun_;
   std::vector<Slot> slots_ = std::vector<Slot>(4);
   size_t next_slot_ = 0;
+  std::vector<Staging> staging_ = std::vector<Staging>(2);
+  size_t next_staging_ = 0;
 };
 
 }  // namespace cuda

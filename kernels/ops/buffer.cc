@@ -8,15 +8,19 @@ namespace gridflow {
 namespace ops {
 namespace {
 
-class MappedBuffer final : public tensorflow::TensorBuffer {
+using tensorflow::AllocatorMemoryType;
+
+class BorrowedBuffer final : public tensorflow::TensorBuffer {
  public:
-  MappedBuffer(std::shared_ptr<const Mapping> mapping, const uint8_t* data, size_t bytes)
-      : TensorBuffer(const_cast<uint8_t*>(data)), mapping_(std::move(mapping)), bytes_(bytes) {}
+  BorrowedBuffer(std::shared_ptr<const void> owner, AllocatorMemoryType memory, const void* data, size_t bytes)
+      : TensorBuffer(const_cast<void*>(data)), owner_(std::move(owner)), memory_(memory), bytes_(bytes) {}
 
   size_t size() const override { return bytes_; }
   tensorflow::TensorBuffer* root_buffer() override { return this; }
   // Without this, `x + 1` would be computed in place: in the file, or rather in a page that cannot be written.
   bool OwnsMemory() const override { return false; }
+  // Of pinned memory TensorFlow's copies to a GPU are begun at once, and wait for nobody.
+  AllocatorMemoryType GetMemoryType() const override { return memory_; }
   // tf.data asks for every element; the inherited method would build a message to answer.
   bool GetAllocatedBytes(size_t* out) const override {
     *out = bytes_;
@@ -28,15 +32,17 @@ class MappedBuffer final : public tensorflow::TensorBuffer {
   }
 
  private:
-  const std::shared_ptr<const Mapping> mapping_;
+  const std::shared_ptr<const void> owner_;
+  const AllocatorMemoryType memory_;
   const size_t bytes_;
 };
 
 }  // namespace
 
-tensorflow::Tensor ViewOf(const std::shared_ptr<const Mapping>& mapping, const uint8_t* data, size_t bytes,
+tensorflow::Tensor ViewOf(std::shared_ptr<const void> owner, AllocatorMemoryType memory, const void* data, size_t bytes,
                           tensorflow::DataType dtype, const tensorflow::TensorShape& shape) {
-  tensorflow::core::RefCountPtr<tensorflow::TensorBuffer> buffer(new MappedBuffer(mapping, data, bytes));
+  tensorflow::core::RefCountPtr<tensorflow::TensorBuffer> buffer(
+      new BorrowedBuffer(std::move(owner), memory, data, bytes));
   return tensorflow::Tensor(dtype, shape, std::move(buffer));
 }
 

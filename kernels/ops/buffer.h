@@ -1,4 +1,4 @@
-// Tensors that are views of a mapped file.
+// Tensors that are views of memory that is not TensorFlow's.
 #ifndef GRIDFLOW_OPS_BUFFER_H_
 #define GRIDFLOW_OPS_BUFFER_H_
 
@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <memory>
 
-#include "core/mapping.h"
 #include "gridflow/segment_format.h"
 #include "tensorflow/core/framework/tensor.h"
 
@@ -18,11 +17,11 @@ inline bool IsAligned(const void* data) {
   return reinterpret_cast<uintptr_t>(data) % GF_BUFFER_ALIGNMENT == 0;
 }
 
-// A tensor of `bytes` bytes at `data`, which lie in `mapping`. The mapping lives as long as the tensor or any tensor
-// that TensorFlow makes of it without a copy (a slice, a variable's initial value).
+// A tensor of `bytes` bytes at `data`, in memory of that type that `owner` keeps: a mapping, say. The owner lives as long
+// as the tensor or any tensor that TensorFlow makes of it without a copy (a slice, a variable's initial value).
 // REQUIRES: IsAligned(data).
-tensorflow::Tensor ViewOf(const std::shared_ptr<const Mapping>& mapping, const uint8_t* data, size_t bytes,
-                          tensorflow::DataType dtype, const tensorflow::TensorShape& shape);
+tensorflow::Tensor ViewOf(std::shared_ptr<const void> owner, tensorflow::AllocatorMemoryType memory, const void* data,
+                          size_t bytes, tensorflow::DataType dtype, const tensorflow::TensorShape& shape);
 
 }  // namespace ops
 }  // namespace gridflow

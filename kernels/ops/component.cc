@@ -44,10 +44,11 @@ absl::Status FillOf(const Type& type, const Format& format, const std::string& c
 }  // namespace
 
 absl::Status Component::Make(const std::string& leaf, const std::string& table, const TableSnapshot& snapshot,
-                             Counters* counters, std::unique_ptr<Component>* out) {
+                             Counters* counters, int32_t gpu, std::unique_ptr<Component>* out) {
   std::unique_ptr<Component> component(new Component);
   component->table_ = table;
   component->counters_ = counters;
+  component->gpu_ = gpu;
   TF_RETURN_IF_ERROR(Leaf::Parse(leaf, &component->leaf_));
   std::vector<size_t> way;
   const Type* type = component->leaf_.Find(snapshot.schema(), &way);

@@ -30,9 +30,9 @@ namespace ops {
 class Component {
  public:
   // Finds the leaf in every segment. What is read is counted in `counters`, unless that is null; it must outlive the
-  // component. NotFound: the table has no such column any more.
+  // component. `gpu`: number of the GPU that tensors are for, so that files with views are pinned; negative for none. NotFound: the table has no such column any more.
   static absl::Status Make(const std::string& leaf, const std::string& table, const TableSnapshot& snapshot,
-                           Counters* counters, std::unique_ptr<Component>* out);
+                           Counters* counters, int32_t gpu, std::unique_ptr<Component>* out);
 
   const std::string& name() const { return leaf_.name; }
   // What Batch(), or else Row(), gives. A ragged tensor is a scalar variant.
@@ -82,8 +82,8 @@ class Component {
   absl::Status CopyStrings(Runs runs, tensorflow::tstring* out) const;
   void CopyTexts(Runs runs, tensorflow::tstring* out) const;
   void Fill(const Places& nulls, tensorflow::Tensor* out) const;
-  void Count(int64_t viewed, int64_t copied) const {
-    if (counters_ != nullptr) counters_->Add(viewed, copied);
+  void Count(int64_t viewed, int64_t copied, bool pinned = false) const {
+    if (counters_ != nullptr) counters_->Add(viewed, copied, pinned);
   }
 
   Leaf leaf_;
@@ -92,6 +92,7 @@ class Component {
   std::string fill_;   // of Nulls::kFill: the value as it is in a tensor
   std::string table_;
   Counters* counters_ = nullptr;
+  int32_t gpu_ = -1;
   std::vector<Binding> bindings_;          // of each segment
   std::vector<const ColumnView*> values_;  // of each segment; null: it lacks the column
   std::vector<const uint8_t*> bases_;      // the same of values of fixed width, as GatherFixed() takes them

@@ -8,10 +8,12 @@
 #include "ops/buffer.h"
 #include "ops/component.h"
 #include "ops/decimal.h"
+#include "ops/pinning.h"
 
 namespace gridflow {
 namespace ops {
 
+using tensorflow::AllocatorMemoryType;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 using tensorflow::tstring;
@@ -37,8 +39,11 @@ absl::Status Component::Values(const Workers& workers, Runs runs, const RowList*
     const uint8_t* data = values_[runs[0].segment]->Value(runs[0].begin);
     if (binding.mapped && IsAligned(data)) {
       const int64_t bytes = values * format_.width;
-      Count(bytes, 0);
-      *out = ViewOf(binding.segment->mapping(), data, static_cast<size_t>(bytes), format_.dtype, shape);
+      const std::shared_ptr<const Mapping>& mapping = binding.segment->mapping();
+      const bool pinned = gpu_ >= 0 && IsPinned(*mapping, gpu_);
+      const auto memory = pinned ? AllocatorMemoryType::kHostPinned : AllocatorMemoryType::kHostPageable;
+      Count(bytes, 0, pinned);
+      *out = ViewOf(mapping, memory, data, static_cast<size_t>(bytes), format_.dtype, shape);
       return absl::OkStatus();
     }
   }

@@ -47,6 +47,16 @@ Workers WorkersOf(data::AnyContext context) {
   return {context.allocator, context.runner, context.runner_threadpool_size};
 }
 
+// The same; what is copied for a GPU comes into pinned memory of TensorFlow's, where there is some.
+Workers WorkersOf(data::IteratorContext* ctx, const ReaderOptions& options) {
+  Workers workers = WorkersOf(data::AnyContext(ctx));
+  if (options.gpu < 0) return workers;
+  tensorflow::AllocatorAttributes pinned;
+  pinned.set_gpu_compatible(true);
+  workers.allocator = ctx->allocator(pinned);
+  return workers;
+}
+
 class GridflowDataset : public data::DatasetBase {
  public:
   // Inputs that are kept as they came, for the graph.
@@ -149,11 +159,12 @@ class GridflowDataset : public data::DatasetBase {
     TF_RETURN_IF_ERROR(b->AddVector(numbers_.seeds, &seeds));
     TF_RETURN_IF_ERROR(b->AddScalar(instance_->number, &instance));
     TF_RETURN_IF_ERROR(b->AddScalar(options_.follow_ms, &follow_ms));
-    tensorflow::AttrValue default_grid;
+    tensorflow::AttrValue default_grid, gpu;
     b->BuildAttrValue(options_.default_grid, &default_grid);
+    b->BuildAttrValue(options_.gpu, &gpu);
     return b->AddDataset(
         this, {directory, table_id, table, version, columns, partitions, selection, stages, seeds, instance, follow_ms},
-        {{"default_grid", default_grid}}, node);
+        {{"default_grid", default_grid}, {"gpu", gpu}}, node);
   }
 
  private:
@@ -211,10 +222,10 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
       News news;
       {
         std::lock_guard<std::mutex> lock(mutex_);
-        if (split_ != nullptr) return split_->Next(WorkersOf(data::AnyContext(ctx)), out, end);
+        if (split_ != nullptr) return split_->Next(WorkersOf(ctx, dataset()->options_), out, end);
         if (!stream_.begun()) TF_RETURN_IF_ERROR(stream_.Start());
         bool wait;
-        TF_RETURN_IF_ERROR(stream_.Next(WorkersOf(data::AnyContext(ctx)), out, end, &wait));
+        TF_RETURN_IF_ERROR(stream_.Next(WorkersOf(ctx, dataset()->options_), out, end, &wait));
         if (!wait) return absl::OkStatus();
         news = stream_.news();
       }
@@ -314,6 +325,7 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
     OP_REQUIRES_OK(ctx, ctx->GetAttr("output_types", &dtypes_));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("output_shapes", &shapes_));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("default_grid", &default_grid_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("gpu", &gpu_));
   }
 
  protected:
@@ -353,6 +365,7 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
     }
     options.directory = directory;
     options.default_grid = default_grid_;
+    options.gpu = gpu_;
     options.table = table;
     options.version = static_cast<uint64_t>(version);
     options.selection = selection;
@@ -370,6 +383,7 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
   tensorflow::DataTypeVector dtypes_;
   std::vector<PartialTensorShape> shapes_;
   bool default_grid_;
+  int32_t gpu_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("GridflowDataset").Device(tensorflow::DEVICE_CPU), GridflowDatasetOp);

@@ -37,6 +37,7 @@ REGISTER_OP("GridflowDataset")
     .Attr("output_types: list(type) >= 1")
     .Attr("output_shapes: list(shape) >= 1")
     .Attr("default_grid: bool = false")
+    .Attr("gpu: int = -1")
     .Attr("metadata: string = ''")
     .SetDoNotOptimize()
     .SetShapeFn(DatasetShape)
@@ -74,4 +75,6 @@ output_types: of the components. Numbers, booleans and tensors have their own ty
   A LIST or MAP adds a dimension; with more than one dimension of varying size it is a variant that holds a ragged
   tensor.
 default_grid: whether `directory` is the default grid's, so that GRIDFLOW_HOME of another process may name another one.
+gpu: number of the GPU that tensors are for, of those that CUDA shows the process: files are registered with its driver
+  when a tensor is first a view of them, and what is copied is copied into pinned memory. -1: none.
 )doc");

@@ -42,4 +42,5 @@ void gridflow_ops_counters(int64_t instance, int64_t* out) {
   out[1] = counters.viewed_bytes.load();
   out[2] = counters.copies.load();
   out[3] = counters.copied_bytes.load();
+  out[4] = counters.pinned_bytes.load();
 }

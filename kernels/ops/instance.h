@@ -45,7 +45,8 @@ extern "C" {
 // Both do nothing if no dataset of that number is there.
 // Ends iterators that follow a table.
 __attribute__((visibility("default"))) void gridflow_ops_stop(int64_t instance);
-// Puts four numbers into `out`: tensors that were views, their bytes, tensors that were copied, their bytes.
+// Puts five numbers into `out`: tensors that were views, their bytes, tensors that were copied, their bytes; and the bytes
+// of views of pinned memory.
 __attribute__((visibility("default"))) void gridflow_ops_counters(int64_t instance, int64_t* out);
 }
 

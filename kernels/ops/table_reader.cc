@@ -69,7 +69,7 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
   reader->components_.resize(options.columns.size());
   for (size_t i = 0; i < options.columns.size(); ++i) {
     TF_RETURN_IF_ERROR(Component::Make(options.columns[i], options.table, *reader->snapshot_, options.counters,
-                                       &reader->components_[i]));
+                                       options.gpu, &reader->components_[i]));
     TF_RETURN_IF_ERROR(CheckComponent(*reader->components_[i], options, i));
     reader->numbers_ = reader->numbers_ || reader->components_[i]->is_number();
   }

@@ -31,6 +31,7 @@ struct ReaderOptions {
   std::string selection;             // which rows, in SQL: see SelectRows(); empty: all
   Stages stages;
   int64_t follow_ms = 0;  // not 0: go on with what is written later, until nothing comes for so long; negative: for ever
+  int32_t gpu = -1;      // number of the GPU that tensors are for; negative: none
   Counters* counters = nullptr;  // counts what is read, unless it is null; must outlive the reader
   tensorflow::DataTypeVector dtypes;
   std::vector<tensorflow::PartialTensorShape> shapes;

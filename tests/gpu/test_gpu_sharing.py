@@ -47,6 +47,7 @@ while True:
 def model(grid):
     """128 MiB, in two segments; a version that is shared is kept though the grid compacts."""
     model = RandomTable(grid, {"X": ("uint8", (4096,))}, 32_768, segments=2, deleted=0.02)
+    model.table.flush()  # another process reads it, which cannot ask for that
     model.table.keep_versions(8)
     return model
 

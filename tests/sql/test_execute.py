@@ -408,6 +408,79 @@ def test_an_insert_that_is_executed_again_sees_that_the_table_has_other_columns(
     assert grid.sql("SELECT * FROM T WHERE ID IN (1, 2)").fetchall() == [(1, 1, None), (2, 2, 2.5)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "keys", "others"),
+    [
+        (
+            "INT",
+            [1, 7, 2],
+            [None, True, 1.0, 1.5, "1", 1 << 31, -(1 << 40), decimal.Decimal(2), np.int64(7), [1], b"1"],
+        ),
+        ("TINYINT", [1, 7, 2], [128, -129, "x", np.uint8(7)]),
+        ("VARCHAR", ["a", "b", "1"], [None, 1, b"a", "", np.str_("a")]),
+    ],
+)
+def test_a_select_by_key_that_is_executed_again_gives_what_it_gave_at_first(grid, tmp_path, kind, keys, others):
+    """The short way and the long one: of any parameter, the same rows or the same error."""
+    grid.sql(f"CREATE TABLE T (ID {kind} PRIMARY KEY, N INT, S VARCHAR)")
+    for i, key in enumerate(keys):
+        grid.sql("INSERT INTO T VALUES (?, ?, ?)", [key, i, None if i else "s"])
+    text = "SELECT S, ID AS K, N FROM T WHERE ID = ?"
+
+    def outcome(text: str, params: object) -> object:
+        try:
+            result = grid.sql(text, params)
+            return result.columns, result.types, result.fetchall(), result.rowcount, result.statement
+        except (gridflow.GridflowError, duckdb.Error) as error:
+            return type(error), str(error).partition("\n")[0]
+
+    all_params = [[key] for key in (*keys, *others)] + [(keys[0],), [], [1, 2], None, {"p1": 1}, "a", keys[0]]
+    fresh = [outcome(text + " " * (i + 1), params) for i, params in enumerate(all_params)]
+    outcome(text, [keys[0]])
+    assert statements.prepare(text)[0].shortcut is not None
+    for params, expected in zip(all_params, fresh, strict=True):
+        for _ in range(2):
+            assert outcome(text, params) == expected, params
+
+
+def test_a_select_by_key_that_is_executed_again_sees_what_has_become_of_the_table(grid, tmp_path):
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, N INT)")
+    text = "SELECT * FROM T WHERE ID = ?"
+
+    def found() -> object:
+        return grid.sql(text, [1]).fetchall()
+
+    assert found() == found() == []
+    grid.sql("INSERT INTO T VALUES (1, 10)")
+    assert found() == [(1, 10)]
+    grid.sql("ALTER TABLE T ADD COLUMN M INT DEFAULT 5")
+    assert found() == found() == [(1, 10, 5)]
+    with gridflow.connect(tmp_path / "other") as other:
+        other.sql("CREATE TABLE T (ID INT PRIMARY KEY, TEXT VARCHAR)")
+        other.sql("INSERT INTO T VALUES (1, 'other')")
+        for _ in range(3):
+            assert other.sql(text, [1]).fetchall() == [(1, "other")]
+            assert found() == [(1, 10, 5)]
+    grid.sql("BEGIN")
+    grid.sql("UPDATE T SET N = 11 WHERE ID = 1")
+    assert found() == [(1, 11, 5)]
+    other_thread: list[object] = []
+    thread = threading.Thread(target=lambda: other_thread.append(found()))
+    thread.start()
+    thread.join()
+    assert other_thread == [[(1, 10, 5)]], "of another session"
+    grid.sql("ROLLBACK")
+    assert found() == [(1, 10, 5)]
+    grid.sql("DROP TABLE T")
+    for _ in range(2):
+        with pytest.raises(gridflow.TableNotFound):
+            found()
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
+    assert found() == []
+    history = grid.sql("SELECT EXECUTIONS FROM SYS.SQL_QUERIES_HISTORY WHERE SQL = ?", [text]).fetchall()
+    assert history[0][0] == 14, "each is noted"
+
+
 def test_a_repeated_insert_takes_part_in_a_transaction(grid):
     grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
     for key in (1, 2):

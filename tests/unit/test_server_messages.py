@@ -28,6 +28,7 @@ EXAMPLES = [
     messages.Tag("IMAGES", 3, "v1", True),
     messages.Untag("IMAGES", 3, "v1"),
     messages.KeepVersions("IMAGES", 3, 2),
+    messages.Compress("T", 7, ["X", "Y"]),
     messages.SystemView("TABLES", ["TABLE_NAME"]),
     messages.Welcome(7, "/dev/shm/grid", "0.1.0", 1024, "process"),
     messages.CreateTable("T", [["ID", "INT64 NOT NULL"]], ["ID"], None, True, {"sql": {"template": "x"}}, 3),

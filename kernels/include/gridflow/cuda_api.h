@@ -89,10 +89,23 @@ GF_CUDA_EXPORT int gf_cuda_event_create(int32_t device, void** out, gf_cuda_erro
 GF_CUDA_EXPORT int gf_cuda_event_record(int32_t device, void* event, void* stream, gf_cuda_error* error);
 GF_CUDA_EXPORT int gf_cuda_event_elapsed(int32_t device, void* first, void* second, float* ms, gf_cuda_error* error);
 GF_CUDA_EXPORT int gf_cuda_event_destroy(int32_t device, void* event, gf_cuda_error* error);
+/* Where the driver is, if the loader does not find libcuda.so.1: its path, before the first call that needs it. */
+GF_CUDA_EXPORT int gf_cuda_use_driver(const char* path, gf_cuda_error* error);
 /* Where NVRTC is, if the loader does not find it: the path of libnvrtc.so.*, before the first kernel is needed. */
 GF_CUDA_EXPORT int gf_cuda_use_compiler(const char* path, gf_cuda_error* error);
 /* Compiles all kernels for a compute capability, major * 10 + minor, without a GPU. */
 GF_CUDA_EXPORT int gf_cuda_compile(int32_t capability, uint64_t* cubin_bytes, gf_cuda_error* error);
+
+/* ---- memory that others have mapped ---- */
+
+typedef struct gf_cuda_pinned gf_cuda_pinned;
+
+/* Registers whole pages of host memory with the driver, which may be read-only, as one piece: any GPU copies from them, and
+ * any part of them, without a copy on the host. All pages are read into memory; that takes about 50 ms for a GiB. The
+ * memory must stay mapped until it is unpinned. */
+GF_CUDA_EXPORT int gf_cuda_pin_memory(int32_t device, const void* begin, uint64_t bytes, gf_cuda_pinned** out,
+                                      gf_cuda_error* error);
+GF_CUDA_EXPORT void gf_cuda_unpin_memory(gf_cuda_pinned* pinned);
 
 /* ---- tables ---- */
 
@@ -106,12 +119,15 @@ typedef struct gf_cuda_column {
 } gf_cuda_column;
 
 /* Opens columns of one version of a table; version 0 is the current one. Columns are named as in SQL, and are numbers,
- * tensors, or dates and times, which are the integers that they are stored as; no row may be null. Blocks are checked against their checksums when they are
- * pinned, loaded or read. */
+ * tensors, or dates and times, which are the integers that they are stored as; no row may be null. Blocks are checked
+ * against their checksums when they are pinned, loaded or read. */
 GF_CUDA_EXPORT int gf_cuda_open(const char* grid, uint32_t table_id, uint64_t version, int32_t device,
                                 const char* const* columns, int32_t count, gf_cuda_table** out, gf_cuda_error* error);
-/* Waits for what was begun on the table's rows, in any stream. */
+/* One holder more, who is to call gf_cuda_close() as well. GF_CUDA_NOT_FOUND: that is no table that is open. */
+GF_CUDA_EXPORT int gf_cuda_retain(gf_cuda_table* table, gf_cuda_error* error);
+/* When the last holder calls it, waits for what was begun on the table's rows, in any stream. */
 GF_CUDA_EXPORT void gf_cuda_close(gf_cuda_table* table);
+GF_CUDA_EXPORT int32_t gf_cuda_device_of(const gf_cuda_table* table);
 GF_CUDA_EXPORT int64_t gf_cuda_rows(const gf_cuda_table* table);
 GF_CUDA_EXPORT uint64_t gf_cuda_version(const gf_cuda_table* table);
 GF_CUDA_EXPORT int gf_cuda_describe_column(const gf_cuda_table* table, int32_t column, gf_cuda_column* out,
@@ -126,10 +142,16 @@ GF_CUDA_EXPORT int gf_cuda_pin(gf_cuda_table* table, gf_cuda_progress progress, 
 
 /* Copies the columns into the GPU's memory, segment after segment, until `budget` bytes are in use by this table; what
  * is left out is read over the bus. 0: no limit, and if it does not fit, GF_CUDA_NO_MEMORY and nothing is loaded. Memory
- * that runs out below a budget ends the loading, without an error. *loaded: rows that are in the GPU's memory. */
-GF_CUDA_EXPORT int gf_cuda_load(gf_cuda_table* table, uint64_t budget, int64_t* loaded, gf_cuda_progress progress,
-                                void* argument, gf_cuda_error* error);
-/* Gives the memory back. Views must not be in use any more. */
+ * that runs out below a budget ends the loading, without an error.
+ *
+ * Of a table that does not fit, a segment later takes the place of the least recently used ones: once twice its bytes have
+ * been read over the bus, if those were not used since the first of them. So a table that is read from end to end again and
+ * again stays as it is, and rows that are read often come to be loaded. Rows that are named on the device do not count. */
+GF_CUDA_EXPORT int gf_cuda_load(gf_cuda_table* table, uint64_t budget, gf_cuda_progress progress, void* argument,
+                                gf_cuda_error* error);
+/* How many rows are in the device's memory now; all of them in host memory. */
+GF_CUDA_EXPORT int64_t gf_cuda_resident_rows(gf_cuda_table* table);
+/* Gives the memory back, once no view of it is held. */
 GF_CUDA_EXPORT int gf_cuda_unload(gf_cuda_table* table, gf_cuda_error* error);
 
 /* What is done with the numbers of a row on their way: result = number * scale[channel] + offset[channel], in float32,
@@ -162,9 +184,14 @@ GF_CUDA_EXPORT int gf_cuda_gather(gf_cuda_table* table, int32_t column, const in
 /* Rows [start, start + count). */
 GF_CUDA_EXPORT int gf_cuda_batch(gf_cuda_table* table, int32_t column, int64_t start, int64_t count,
                                  const gf_cuda_convert* convert, void* out, void* stream, gf_cuda_error* error);
-/* Where these rows lie in the device's memory; null if they are not there, or not one behind the other. */
+/* Holds memory of a table. */
+typedef struct gf_cuda_memory gf_cuda_memory;
+/* Where these rows lie in the device's memory, which stays until *holder is released, whatever becomes of the table. Both
+ * are null if the rows are not there, or not one behind the other. */
 GF_CUDA_EXPORT int gf_cuda_view(gf_cuda_table* table, int32_t column, int64_t start, int64_t count, const void** out,
-                                gf_cuda_error* error);
+                                gf_cuda_memory** holder, gf_cuda_error* error);
+/* Memory that nobody holds any more is given back when the device has done all that was begun, in any stream. */
+GF_CUDA_EXPORT void gf_cuda_release(gf_cuda_memory* holder);
 /* Waits for the stream. GF_CUDA_OUT_OF_RANGE: since the last call a gather was asked for a row that is not there. */
 GF_CUDA_EXPORT int gf_cuda_check(gf_cuda_table* table, void* stream, gf_cuda_error* error);
 

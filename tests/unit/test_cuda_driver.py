@@ -1,0 +1,368 @@
+"""What gridflow.cuda asks of a driver, with one of the tests' own (fake_driver.cc): pinned files, memory, eviction.
+
+A process has one driver for its life, so each test's body runs in a process of its own that has the fake one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import subprocess
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from device_rows import RandomTable, assert_same, check_table
+
+import gridflow
+from gridflow import DeviceError
+from gridflow.cuda import DeviceTable, is_available, library
+from gridflow.testing import temporary_home
+
+ROOT = Path(__file__).parents[2]
+MIB = 1 << 20
+
+pytestmark = pytest.mark.skipif(library.find_compiler() is None, reason="no NVRTC: pip install nvidia-cuda-nvrtc")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory) -> Path:
+    made = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
+    command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", f"-I{ROOT / 'kernels'}"]
+    subprocess.run([*command, str(ROOT / "tests/fake_driver.cc"), "-o", str(made)], check=True)
+    return made
+
+
+@pytest.fixture
+def with_driver(driver, monkeypatch) -> Callable[..., Any]:
+    """Calls a function of this module in a process that has the driver."""
+
+    def run(body: Callable[..., Any], *arguments: Any, memory: int = 64 * MIB) -> Any:
+        monkeypatch.setenv("FAKE_DRIVER_BYTES", str(memory))
+        with ProcessPoolExecutor(1, get_context("spawn"), initializer=use, initargs=(str(driver),)) as pool:
+            return pool.submit(body, *arguments).result()
+
+    return run
+
+
+def use(path: str) -> None:
+    library.call("use_driver", path.encode())
+    assert is_available()
+
+
+def of_driver(name: str) -> int:
+    """Bytes that are ``registered``, or ``allocated``."""
+    gc.collect()
+    (path,) = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libcuda.so.1" in line}
+    function = getattr(ctypes.CDLL(path), f"fake_driver_{name}")
+    function.restype = ctypes.c_size_t
+    return function()
+
+
+# --- over the bus ---
+
+
+def over_the_bus() -> None:
+    columns = {"X": ("uint8", (3,)), "Y": ("float64", (40,)), "Z": ("int16", ())}
+    with temporary_home() as home, gridflow.connect(home) as grid:
+        model = RandomTable(grid, columns, 3000)
+        for names in (["ID", "X", "Y", "Z"], ["ID"]):
+            with DeviceTable(model.table, columns=names) as device:
+                assert of_driver("registered") >= 3000 * 8
+                check_table(model, device)
+                assert device.resident_rows == 0
+        assert of_driver("registered") == of_driver("allocated") == 0
+        grid.drop_table("T")
+        assert of_driver("registered") == 0
+
+
+def test_rows_are_read_where_they_are_pinned(with_driver):
+    with_driver(over_the_bus)
+
+
+def rows_that_are_not_there() -> None:
+    with temporary_home() as home, gridflow.connect(home) as grid:
+        model = RandomTable(grid, {"X": ("uint8", (3,))}, 50)
+        with DeviceTable(model.table) as device:
+            from gridflow.cuda import Array
+
+            rows = Array.of(np.array([0, len(device)]), 0)
+            with pytest.raises(gridflow.cuda.RowNotFound, match=f"no row {len(device)}: there are {len(device)}"):
+                device.gather(rows)
+            made = device.gather(rows, check=False)
+            assert not made["X"].numpy()[1].any()
+            with pytest.raises(gridflow.cuda.RowNotFound):
+                device.check()
+            device.check()
+
+
+def test_rows_that_are_not_there(with_driver):
+    with_driver(rows_that_are_not_there)
+
+
+# --- in the GPU's memory ---
+
+
+def resident() -> None:
+    with temporary_home() as home, gridflow.connect(home) as grid:
+        model = RandomTable(grid, {"X": ("uint8", (5,)), "Y": ("float64", (40,))}, 3000)
+        with DeviceTable(model.table, resident=True) as device:
+            assert device.resident_rows == len(device)
+            assert of_driver("registered") == 0, "files are not needed any more"
+            check_table(model, device)
+            model.table.load({name: numbers[:10] for name, numbers in model.data.items()})
+            assert device.refresh()
+            assert device.resident_rows == len(device)
+        assert of_driver("allocated") == 0
+
+
+def test_resident(with_driver):
+    with_driver(resident)
+
+
+class Quarters:
+    """A table of four segments of 1 MiB, of which as many are loaded as the budget allows."""
+
+    ROWS = 256
+
+    def __init__(self, grid: gridflow.Grid, budget: int):
+        self.table = grid.create_table("T", {"ID": "LONG", "X": "UINT8[4096]"}, key="ID", partitions=1)
+        rng = np.random.default_rng(0)
+        for first in range(0, 4 * self.ROWS, self.ROWS):
+            pixels = rng.integers(0, 256, (self.ROWS, 4096), np.uint8)
+            self.table.load({"ID": np.arange(first, first + self.ROWS), "X": pixels})
+        self.host = DeviceTable(self.table, device="cpu", columns=["X"])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            self.device = DeviceTable(self.table, columns=["X"], resident="auto", budget=budget)
+        assert len(caught) == 1 and "of 1,024 rows fit into the memory of" in str(caught[0].message)
+
+    def batch(self, quarter: int) -> bool:
+        """Reads a quarter; whether it is in the GPU's memory."""
+        made = self.device.batch(quarter * self.ROWS, self.ROWS)["X"]
+        assert_same(made.numpy(), self.host.batch(quarter * self.ROWS, self.ROWS)["X"].numpy())
+        return made.read_only
+
+    def gather(self, *quarters: int) -> None:
+        """Reads all rows of some quarters."""
+        rows = np.concatenate([np.arange(self.ROWS) + quarter * self.ROWS for quarter in quarters])
+        np.random.default_rng(1).shuffle(rows)
+        assert_same(self.device.gather(rows)["X"].numpy(), self.host.gather(rows)["X"].numpy())
+
+
+def table_read_from_end_to_end() -> None:
+    with temporary_home() as home, gridflow.connect(home) as grid:
+        table = Quarters(grid, 2 * MIB + 100)
+        for _ in range(6):
+            assert [table.batch(quarter) for quarter in range(4)] == [True, True, False, False]
+        for _ in range(6):
+            table.gather(0, 1, 2, 3)
+        assert [table.batch(quarter) for quarter in range(4)] == [True, True, False, False]
+        assert table.device.resident_rows == 2 * table.ROWS
+
+
+def test_a_table_that_does_not_fit_and_is_read_from_end_to_end_stays_as_it_is(with_driver):
+    with_driver(table_read_from_end_to_end)
+
+
+def rows_read_often() -> None:
+    with temporary_home() as home, gridflow.connect(home) as grid:
+        table = Quarters(grid, 2 * MIB + 100)
+        assert table.batch(1) and table.batch(0)  # 1 is the one that was not used for longer
+        shown = table.device.batch(table.ROWS, table.ROWS)["X"]
+        table.batch(0)
+        expected = table.host.batch(table.ROWS, table.ROWS)["X"].numpy()
+        assert not table.batch(3), "read over the bus, once"
+        table.batch(3)
+        assert table.batch(3), "and now it has been read often enough"
+        assert table.batch(0), "the least recently used one made room"
+        assert not table.batch(1)
+        assert table.device.resident_rows == 2 * table.ROWS
+        assert_same(shown.numpy(), expected), "a view stays"
+        assert of_driver("allocated") >= 3 * MIB
+        del shown
+        assert of_driver("allocated") < 2 * MIB + 200_000
+
+        table.gather(1, 2)
+        table.gather(1, 2)
+        table.gather(1, 2)
+        assert [table.batch(quarter) for quarter in range(4)] == [False, True, True, False]
+        registered = of_driver("registered")
+        assert registered >= 4 * MIB, "each may have to be read over the bus"
+        table.device.close()
+        assert of_driver("registered") == 0
+
+
+def test_rows_that_are_read_often_come_to_be_loaded(with_driver):
+    with_driver(rows_read_often)
+
+
+def table_that_does_not_fit() -> None:
+    with temporary_home() as home, gridflow.connect(home) as grid:
+        model = RandomTable(grid, {"X": ("uint8", (4096,))}, 1024, segments=4, deleted=0)
+        with pytest.raises(DeviceError, match="and .* are free on the GPU") as caught:
+            DeviceTable(model.table, resident=True)
+        assert caught.value.code == "NO_MEMORY"
+        del caught  # its traceback holds the table
+        assert of_driver("allocated") == of_driver("registered") == 0
+        with pytest.warns(UserWarning, match="of 1,024 rows fit into the memory of /GPU:0"):
+            device = DeviceTable(model.table, resident="auto", budget=1 << 40)
+        assert 0 < device.resident_rows < 1024
+        for row in range(1024):
+            found = device.gather([row, 1023 - row])
+            assert_same(found["X"].numpy(), model.data["X"][found["ID"].numpy()])
+        del found
+        device.close()
+        assert of_driver("allocated") == of_driver("registered") == 0
+
+
+def test_a_table_that_does_not_fit(with_driver):
+    with_driver(table_that_does_not_fit, memory=3 * MIB + MIB // 2)
+
+
+# --- memory that others have mapped ---
+
+
+def memory_of_others() -> None:
+    room = np.zeros(3 * 4096, np.uint8)
+    begin = -(-room.ctypes.data // 4096) * 4096
+    pinned = ctypes.c_void_p()
+    library.call("pin_memory", 0, begin, 2 * 4096, ctypes.byref(pinned))
+    assert of_driver("registered") == 2 * 4096
+    library.load().gf_cuda_unpin_memory(pinned)
+    assert of_driver("registered") == 0
+    with pytest.raises(DeviceError, match="cannot register 4096 bytes with the GPU's driver: result 1"):
+        library.call("pin_memory", 0, begin + 1, 4096, ctypes.byref(pinned))
+    with pytest.raises(DeviceError, match="no GPU 1: there are 1"):
+        library.call("pin_memory", 1, begin, 4096, ctypes.byref(pinned))
+    assert pinned.value is None
+    library.load().gf_cuda_unpin_memory(pinned)
+
+
+def test_memory_of_others(with_driver):
+    with_driver(memory_of_others)
+
+
+# --- TensorFlow ---
+
+
+def tensors_for_a_gpu() -> None:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import tensorflow as tf
+
+    from gridflow.cuda.devices import CPU
+    from gridflow.tf import dataset as module
+    from gridflow.tf.placing import Place
+
+    # This TensorFlow has no GPU: elements stay where they are, of files that are pinned as for one.
+    module.place = lambda device: Place("/CPU:0", CPU if device == "cpu" else 0)
+    with temporary_home() as home, gridflow.connect(home) as grid:
+        pixels = np.random.default_rng(0).integers(0, 256, (1000, 64), np.uint8)
+        table = grid.create_table("T", {"ID": "LONG", "X": "UINT8[64]", "S": "STRING"}, key="ID", partitions=1)
+        table.load({"ID": np.arange(1000), "X": pixels, "S": [f"row number {i}" for i in range(1000)]})
+
+        def read(**options: Any) -> gridflow.Dataset:
+            rows = gridflow.Dataset("T", grid=grid, **options).batch(100)
+            for element in rows:
+                assert_same(element["val"]["X"].numpy(), pixels[element["key"].numpy()])
+                assert element["val"]["S"].numpy()[7] == f"row number {element['key'].numpy()[7]}".encode()
+            return rows
+
+        for options in ({}, {"device": "cpu"}):
+            rows = read(**options)
+            assert rows.counters()["viewed_bytes"] > rows.counters()["pinned_bytes"] == of_driver("registered") == 0
+            assert "pinned" not in rows.describe()
+        rows = read(device="/GPU:0")
+        numbers = rows.counters()
+        assert numbers["pinned_bytes"] >= pixels.nbytes and "pinned)" in rows.describe()
+        registered = of_driver("registered")
+        assert registered >= pixels.nbytes
+        again = read(device="/GPU:0")
+        assert of_driver("registered") == registered, "once for all"
+        shuffled = read(device="/GPU:0", shuffle=True, columns=["X", "S"])
+        assert shuffled.counters()["pinned_bytes"] == 0, "what is gathered is copied"
+        kept = next(iter(rows))["val"]["X"]
+        del rows, again, shuffled
+        grid.drop_table("T")
+        assert of_driver("registered") == registered, "a tensor shows it"
+        assert kept.numpy().any()
+        del kept
+        tf.keras.backend.clear_session()
+        assert of_driver("registered") == 0
+
+
+def test_tensors_for_a_gpu_lie_in_pinned_files(with_driver):
+    with_driver(tensors_for_a_gpu)
+
+
+# --- compressed over the bus ---
+
+
+def compressed(decodes: bool) -> None:
+    """Numbers that compress well, some that do not, and rows whose bytes do not fit into blocks."""
+    with temporary_home() as home, gridflow.connect(home) as grid:
+        rng = np.random.default_rng(0)
+        count = 40_000
+        data = {
+            "ID": np.arange(count),
+            "FEW": rng.integers(0, 3, (count, 33), np.uint8),
+            "NOISE": rng.integers(0, 256, (count, 24), np.uint8),
+            "TIMES": np.arange(count, dtype="int64") // 1000,
+        }
+        types = {"ID": "LONG", "FEW": "UINT8[33]", "NOISE": "UINT8[24]", "TIMES": "LONG"}
+        table = grid.create_table("T", types, key="ID", partitions=4)
+        half = count // 2
+        for part in (slice(half), slice(half, count)):
+            table.load({name: numbers[part] for name, numbers in data.items()})
+        table.compress("FEW", "NOISE", "TIMES")
+        table.remove_all(range(5, 15))
+        with DeviceTable(table, device="cpu") as host:
+            expected = {name: numbers.numpy() for name, numbers in host.batch(0, len(host)).items()}
+        before = of_driver("decoded")
+        with DeviceTable(table) as device:
+            tried = of_driver("decoded")
+            assert tried > before, "both ways are tried"
+            for start, size in ((0, len(device)), (1, 15_000), (12_345, 20_000), (19_000, 2), (30_000, 5_000)):
+                batch = device.batch(start, size)
+                for name, numbers in batch.items():
+                    assert_same(numbers.numpy(), expected[name][start : start + size], name)
+            device.check()
+            assert (of_driver("decoded") > tried) == decodes
+        tried = of_driver("decoded")
+        with DeviceTable(table, resident=True) as device:
+            assert (of_driver("decoded") > tried + 2 * 3) == decodes, "loaded that way, too"
+            for name, numbers in device.batch(0, len(device)).items():
+                assert_same(numbers.numpy(), expected[name], name)
+        del batch, numbers
+        assert of_driver("registered") == of_driver("allocated") == 0
+        # Where a copy is missing or damaged the segment is read.
+        for path in table.folder.glob("*.lz4"):
+            raw = bytearray(path.read_bytes())
+            raw[len(raw) // 2] ^= 1
+            path.unlink()
+            path.write_bytes(raw)
+            break
+        assert len(grid.check()) == 1
+        with DeviceTable(table) as device:
+            for name, numbers in device.batch(0, len(device)).items():
+                assert_same(numbers.numpy(), expected[name], name)
+        table.compress()
+        before = of_driver("decoded")
+        with DeviceTable(table) as device:
+            assert_same(device.batch(0, 9000)["FEW"].numpy(), expected["FEW"][:9000])
+        assert of_driver("decoded") == before
+
+
+def test_columns_that_are_compressed(with_driver, monkeypatch):
+    monkeypatch.setenv("FAKE_DRIVER_DECODES", "1")
+    with_driver(compressed, True)
+
+
+def test_columns_that_are_compressed_where_that_is_not_faster(with_driver):
+    with_driver(compressed, False)
