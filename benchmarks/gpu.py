@@ -13,9 +13,10 @@ memory but where it says that they are not.
     resident    rows of 512 bytes at random, as they are and as float32; images cropped, mirrored, channels first
     calls       what a batch costs that is shown where it lies
     bringing    a table opened, its files pinned, or loaded
+    tensorflow  rows of 1 MiB as a dataset and from a DeviceTable, in its loop and by its clock
 
-Beside it are PyTorch (a pinned tensor, ``index_select`` and ``to``; a resident one, ``index_select`` and ``float``) and
-CuPy (``take``), where they are installed.
+Beside it are PyTorch (a pinned tensor, ``index_select`` and ``to``; a resident one, ``index_select`` and ``float``),
+CuPy (``take``) and TensorFlow (``from_tensor_slices`` and ``prefetch_to_device``), where they are installed.
 
     python benchmarks/gpu.py [--quick]
 
@@ -177,6 +178,7 @@ def main() -> None:
         pictures = Rows(grid, "IMAGES", IMAGE, it.size)
         check(it, pictures)
         images(it, pictures, within)
+        with_tensorflow(it, largest)
     bench.finish()
 
 
@@ -474,6 +476,56 @@ def images(it: Bench, rows: Rows, within: float) -> None:
         it.measure(group, contenders)
         device.check()
     it.target(f"{group}, of a copy", it.it.median(group, "rate", "gridflow") / within * 100, None, "%")
+
+
+def with_tensorflow(it: Bench, rows: Rows) -> None:
+    """Last of all: it takes what it likes of the GPU's memory."""
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        it.it.skip("tensorflow", str(error))
+        return
+    for card in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(card, True)
+    if it.on_gpu and not tf.config.list_logical_devices("GPU"):
+        it.it.skip("tensorflow", "it does not find the GPU")
+        return
+    import gridflow.tf
+
+    it.it.machine["versions"]["tensorflow"] = tf.__version__
+    device = "/GPU:0" if it.on_gpu else "/CPU:0"
+    count = it.piece // rows.row_bytes
+    size = rows.count // count * count * rows.row_bytes
+    options = {"columns": ["X"], "batch_size": count, "drop_remainder": True}
+    ours = gridflow.Dataset(rows.table, device=device, **options)
+    shuffled = gridflow.Dataset(rows.table, device=device, shuffle=True, **options)
+    batches = rows.data[: size // rows.row_bytes].reshape(-1, count, rows.row_bytes)
+    theirs = tf.data.Dataset.from_tensor_slices(batches).apply(tf.data.experimental.prefetch_to_device(device, 2))
+    table = gridflow.tf.DeviceTable(rows.table, device, "X")
+
+    def loop(elements: Callable[[], Any], rows_of: Callable[[Any], Any]) -> Measured:
+        began, last = time.perf_counter(), None
+        for element in elements():
+            last = rows_of(element)
+        with tf.device(device):
+            int(tf.cast(last[-1, -1], tf.int32))  # waits for the last copy
+        return {"rate": size / (time.perf_counter() - began) / GIB}
+
+    same(table.batch(1, count)["X"].numpy(), rows.data[1 : count + 1])
+    group = f"tensorflow, rows of {rows.row_bytes} bytes"
+    contenders = {
+        "gridflow.Dataset(device=)": lambda: loop(lambda: ours, lambda element: element["val"]["X"]),
+        "gridflow.Dataset(device=, shuffle=True)": lambda: loop(lambda: shuffled, lambda element: element["val"]["X"]),
+        "gridflow.tf.DeviceTable.batches": lambda: loop(
+            lambda: table.batches(count, drop_remainder=True), lambda element: element["X"]
+        ),
+        "gridflow.tf.DeviceTable.batches(shuffle=True)": lambda: loop(
+            lambda: table.batches(count, drop_remainder=True, shuffle=True), lambda element: element["X"]
+        ),
+        "from_tensor_slices, prefetch_to_device": lambda: loop(lambda: theirs, lambda element: element),
+    }
+    it.measure(group, contenders)
+    table.close()
 
 
 if __name__ == "__main__":

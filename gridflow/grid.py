@@ -397,7 +397,7 @@ class Grid:
         if table.lock._is_owned():
             raise UsageError(f"table {entry.name} is being loaded by this very thread: it cannot be dropped meanwhile")
         # A flush or load under way ends first. The lock of names comes last: the load's data may look up tables.
-        with table.indexes.lock, table.lock, self._names:
+        with table.indexes.lock, table.copies.lock, table.lock, self._names:
             self._check_open()
             if entry.table_id not in self._tables:  # another thread was faster
                 if if_exists:

@@ -317,7 +317,7 @@ class Table(TableStore):
 
         self._grid.alter_options(self.name, change)
         self.flush()
-        self._copies.settle()
+        self._copies.settle(verify=True)
 
     @property
     def copies(self) -> CompressedCopies:

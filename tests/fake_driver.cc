@@ -2,7 +2,8 @@
 //
 // It does the copies and the kernels that copy rows; of kernels that convert numbers it says that it cannot. It is as strict as
 // a driver where mistakes would be seen only on a GPU: registering what is registered, copying from one registration into
-// the next, kernels that read host memory which is not registered, memory that is used after it was freed.
+// the next, kernels that read host memory which is not registered, or memory of the GPU that was freed. Work is done at
+// once, so it does not see what is freed or written over too early.
 //
 // FAKE_DRIVER_BYTES is how much memory its one GPU has; 64 MiB without it.
 #include <algorithm>
@@ -57,6 +58,7 @@ bool CanBeRead(const void* begin, size_t bytes) {
 }
 
 int CopyRows(const GatherArgs& args) {
+  if (!CanBeRead(args.spans, static_cast<size_t>(args.span_count) * sizeof(GatherSpan))) return kIllegalAddress;
   for (long long i = 0; i < args.count; ++i) {
     unsigned char* to = args.out + i * args.row_bytes;
     const long long row = args.rows != nullptr ? args.rows[i] : args.first_row + i;
@@ -69,6 +71,7 @@ int CopyRows(const GatherArgs& args) {
     while (args.spans[span].first > row) --span;
     const GatherSpan& it = args.spans[span];
     const long long rank = row - it.first;
+    if (it.live != nullptr && !CanBeRead(it.live + rank, sizeof(*it.live))) return kIllegalAddress;
     const unsigned char* from = it.data + (it.live != nullptr ? it.live[rank] : it.begin + rank) * args.row_bytes;
     if (!CanBeRead(from, static_cast<size_t>(args.row_bytes))) return kIllegalAddress;
     std::memcpy(to, from, static_cast<size_t>(args.row_bytes));

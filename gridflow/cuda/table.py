@@ -137,7 +137,8 @@ class DeviceTable:
         resident: whether rows are copied into the GPU's memory. False: they are read over the bus, from the grid's
             files, which are pinned. True: all are copied. "auto": as many as there is room for, with a warning if that
             is not all; the others are read over the bus, and take the place of the least recently used ones when they
-            are read again and again. In host memory rows are anyway.
+            are read again and again (reads of rows that are named on the device do not count). In host memory rows are
+            anyway.
         budget: with "auto", at most so many bytes of the GPU's memory; without it 7/8 of what is free.
         snapshot: a version that is kept, by its tag or its number; None for the newest.
         progress: called with the bytes that are pinned or loaded so far, and those of all.

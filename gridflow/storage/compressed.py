@@ -63,34 +63,51 @@ class CompressedCopies:
 
     def __init__(self, table: Any):
         self._table = weakref.proxy(table)  # it owns us
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()  # orders what makes and removes files; before the table's own
         self._settled: tuple[Any, Any] | None = None  # the version and options for which every copy was made
+        self._sizes: dict[tuple[int, ...], int] = {}  # of copies for which there was no room, by segment and columns
 
-    def settle(self) -> None:
+    def settle(self, *, verify: bool = False) -> None:
         """Make the copies that are missing, and remove those of segments and columns that are gone.
+
+        Args:
+            verify: whether damaged ones are made again, too; each is read for that.
 
         Raises:
             GridFullError: there is no room for a copy.
         """
-        with self._lock:
+        with self.lock:
             table = self._table
             snapshot = table.snapshot()
             state = (snapshot.version, table.options)
-            if self._settled is not None and self._settled[0] == state[0] and self._settled[1] is state[1]:
+            settled = self._settled
+            if not verify and settled is not None and settled[0] == state[0] and settled[1] is state[1]:
                 return
             columns = compressed_columns(table.options, snapshot.schema)
             made = self._listed()
             wanted = [column.id for column in columns]
-            for segment, (segment_id, _, _, _) in enumerate(snapshot.segments()):
+            for segment, (segment_id, rows, _, _) in enumerate(snapshot.segments()):
                 path = table.folder / _file_name(segment_id)
                 if not wanted:
                     _unlink(path)
-                elif path.name not in made or _column_ids(path) != wanted:
-                    data = copy_bytes(snapshot, segment, columns, table.table_id)
-                    table.store.check_room(len(data))
-                    replace_file(str(path), data)
+                elif (
+                    path.name not in made
+                    or _column_ids(path) != wanted
+                    or (verify and not _is_sound(path, segment_id, rows, table.table_id))
+                ):
+                    self._make(snapshot, segment, columns, path)
             self._remove_stale()
             self._settled = state
+
+    def _make(self, snapshot: Snapshot, segment: int, columns: list[Column], path: Path) -> None:
+        table, which = self._table, (snapshot.segments()[segment][0], *(column.id for column in columns))
+        # Tried again and again in the background: what is known not to fit is not compressed to see that once more.
+        table.store.check_room(self._sizes.get(which, 0))
+        data = copy_bytes(snapshot, segment, columns, table.table_id)
+        self._sizes[which] = len(data)
+        table.store.check_room(len(data))
+        replace_file(str(path), data)
+        del self._sizes[which]
 
     def _listed(self) -> set[str]:
         return {name for name in os.listdir(self._table.folder) if _FILE_NAME.fullmatch(name)}
@@ -169,6 +186,14 @@ def check_copy(path: Path, segment_id: int, rows: int, table_id: int) -> None:
         body = 8 * (-(-raw // block_bytes) + 1) + data
         if offset + body > size or block_checksum(np.frombuffer(view[offset : offset + body], np.uint8)) != checksum:
             raise damaged("the checksum differs", offset)
+
+
+def _is_sound(path: Path, segment_id: int, rows: int, table_id: int) -> bool:
+    try:
+        check_copy(path, segment_id, rows, table_id)
+    except (GridCorruptError, GridVersionError, GridNotFound):
+        return False
+    return True
 
 
 def _file_name(segment_id: int) -> str:

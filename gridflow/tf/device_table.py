@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
 from ..cuda import table as cuda
@@ -27,7 +28,8 @@ class DeviceTable:
     last bit. Methods may be called in a ``tf.function``, which keeps the version that was open when it was traced.
 
     Rows have numbers from 0, in the order of segments; they stay for as long as the version does. What is written
-    meanwhile is seen after ``refresh``.
+    meanwhile is seen after ``refresh``. With ``resident="auto"``, what ``batch`` reads makes segments take others'
+    places; what ``gather`` reads does not, as the numbers of its rows are the GPU's.
 
     Args:
         table: a name, or a table of an open grid.
@@ -134,7 +136,10 @@ class DeviceTable:
         Raises:
             TableNotFound: the table is gone.
         """
-        return self._table.refresh(progress)
+        changed = self._table.refresh(progress)
+        if changed:
+            self._handle = None  # with the older version's memory
+        return changed
 
     def gather(
         self, rows: Any, convert: Convert | Mapping[str, Convert] | None = None, *, check: bool = True
@@ -223,10 +228,11 @@ class DeviceTable:
 
     def _of(self, held: Rows) -> tf.Tensor:
         """The ops' handle of a version."""
-        if self._handle is None or self._handle[0] is not held:
+        known = self._handle  # other threads may be at other versions
+        if known is None or known[0] is not held:
             with tf.init_scope(), tf.device(self._place.name):
-                self._handle = held, ops.load().gridflow_device_table(table=held.handle)
-        return self._handle[1]
+                known = self._handle = held, ops.load().gridflow_device_table(table=held.handle)
+        return known[1]
 
     def _read(self, held: Rows, convert: Any, op: Callable[..., tf.Tensor]) -> dict[str, tf.Tensor]:
         conversions = by_column(convert, held.columns)
@@ -241,7 +247,7 @@ class DeviceTable:
         return made
 
 
-_NO_PLACES = tf.zeros([0, 3], tf.int32)
+_NO_PLACES = np.zeros((0, 3), np.int32)  # a tensor would start TensorFlow when this is imported
 
 
 def _attributes(conversion: Convert) -> dict[str, Any]:
@@ -257,5 +263,15 @@ def _attributes(conversion: Convert) -> dict[str, Any]:
         "channels_first": conversion.channels_first,
     }
     if conversion.places is not None:
-        attributes["places"] = tf.cast(conversion.places, tf.int32)
+        attributes["places"] = _places(conversion.places)
     return attributes
+
+
+def _places(places: Any) -> tf.Tensor:
+    """As int32; what is too large is at the edge of the image anyway."""
+    numbers = tf.convert_to_tensor(places)
+    if not (numbers.dtype.is_integer or numbers.dtype.is_bool):
+        raise SchemaError(f"places is int32[rows, 3], not {numbers.dtype.name}{numbers.shape}")
+    if numbers.dtype in (tf.int64, tf.uint32, tf.uint64):
+        numbers = tf.clip_by_value(tf.cast(numbers, tf.int64), tf.int32.min, tf.int32.max)
+    return tf.cast(numbers, tf.int32)

@@ -39,7 +39,7 @@ def place(device: Any = None) -> Place:
     if isinstance(device, tf.config.LogicalDevice):
         device = device.name
     kind, index = parsed(device)
-    if isinstance(device, str) and "/job:" in device and tf.DeviceSpec.from_string(device).job != _job():
+    if isinstance(device, str) and not _is_here(device):
         raise UsageError(f"{device} is a device of another process: it reads its own tables")
     if kind == "cpu":
         return Place("/CPU:0", CPU)
@@ -50,9 +50,15 @@ def place(device: Any = None) -> Place:
     return Place(f"/GPU:{index}", _physical()[index])
 
 
-def _job() -> str:
-    """The name that TensorFlow gives this process."""
-    return tf.DeviceSpec.from_string(tf.config.list_logical_devices("CPU")[0].name).job
+def _is_here(device: str) -> bool:
+    """Whether a name is not that of another process's device."""
+    try:
+        named = tf.DeviceSpec.from_string(device)
+    except ValueError:  # no name of TensorFlow's, then
+        return True
+    here = tf.DeviceSpec.from_string(tf.config.list_logical_devices("CPU")[0].name)
+    parts = ((named.job, here.job), (named.replica, here.replica), (named.task, here.task))
+    return all(part is None or part == own for part, own in parts)
 
 
 def _physical() -> list[int]:

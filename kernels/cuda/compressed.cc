@@ -22,7 +22,8 @@ std::shared_ptr<const CompressedCopy> CompressedCopy::Open(const Segment& segmen
   if (dot == std::string::npos) return nullptr;
   path.replace(dot, std::string::npos, ".lz4");
   std::shared_ptr<const Mapping> mapping;
-  if (!Mapping::Open(path, &mapping).ok()) return nullptr;
+  // Where the storage cannot give all of it, whoever read it unasked would be ended by a signal.
+  if (!Mapping::Open(path, &mapping).ok() || !mapping->Populate(0, mapping->size()).ok()) return nullptr;
   std::shared_ptr<const CompressedCopy> copy(new CompressedCopy(std::move(mapping)));
   return copy->Fits(segment) ? copy : nullptr;
 }

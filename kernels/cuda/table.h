@@ -1,4 +1,9 @@
 // Table: columns of one version of a table, as a GPU or the processor gathers rows of them.
+//
+//     table.cc             what is open
+//     table_memory.cc      where its rows are for the device: pinned files, or copies in its memory that come and go
+//     table_compressed.cc  columns that lie compressed beside their segments
+//     table_rows.cc        rows gathered, copied, or shown where they lie
 #ifndef GRIDFLOW_CUDA_TABLE_H_
 #define GRIDFLOW_CUDA_TABLE_H_
 
@@ -120,6 +125,9 @@ class Table {
   Outcome OpenCompressed(Part* part);
   Outcome ChooseWays();
   Outcome TimeWays(const Column& column, const Part& part, bool* decodes);
+  Outcome Decode(const Column& column, const Part& part, uint64_t begin, uint64_t bytes, unsigned char* out,
+                 CUstream stream);
+  void ReleaseStaging();
   Outcome DecodeRange(const Column& column, const Part& part, uint64_t begin, uint64_t bytes, unsigned char* out,
                       CUstream stream);
   Outcome TakeBad(int which, int64_t* bad);

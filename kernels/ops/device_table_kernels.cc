@@ -67,6 +67,8 @@ class DeviceTableOp : public OpKernel {
   void Compute(OpKernelContext* ctx) override {
     const CudaLibrary* cuda;
     OP_REQUIRES_OK(ctx, CudaLibrary::Get(&cuda));
+    OP_REQUIRES(ctx, tensorflow::TensorShapeUtils::IsScalar(ctx->input(0).shape()),
+                absl::InvalidArgumentError("table is one number"));
     DeviceTable* made;
     OP_REQUIRES_OK(ctx, DeviceTable::Hold(cuda, reinterpret_cast<gf_cuda_table*>(ctx->input(0).scalar<int64_t>()()), &made));
     const ResourceHandle handle = ResourceHandle::MakeRefCountingHandle(made, ctx->device()->name());
@@ -118,6 +120,8 @@ class ReadOp : public OpKernel {
  protected:
   // The table, if it and the attributes fit each other.
   absl::Status Find(OpKernelContext* ctx, DeviceTable** out) const {
+    if (!tensorflow::TensorShapeUtils::IsScalar(ctx->input(0).shape()))
+      return absl::InvalidArgumentError("handle is one resource");
     const ResourceHandle& handle = ctx->input(0).scalar<ResourceHandle>()();
     if (!handle.IsRefCounting()) return absl::InvalidArgumentError("that handle is no table's");
     TF_ASSIGN_OR_RETURN(*out, handle.GetResource<DeviceTable>());

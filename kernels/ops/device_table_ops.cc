@@ -24,6 +24,7 @@ absl::Status RowsShape(InferenceContext* c, DimensionHandle rows) {
 
 absl::Status GatherShape(InferenceContext* c) {
   ShapeHandle rows, unused;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 0, &unused));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &rows));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 2, &unused));
   return RowsShape(c, c->Dim(rows, 0));
@@ -31,6 +32,7 @@ absl::Status GatherShape(InferenceContext* c) {
 
 absl::Status BatchShape(InferenceContext* c) {
   ShapeHandle unused;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 0, &unused));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 0, &unused));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 0, &unused));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 2, &unused));
@@ -39,13 +41,20 @@ absl::Status BatchShape(InferenceContext* c) {
   return RowsShape(c, count);
 }
 
+absl::Status TableShape(InferenceContext* c) {
+  ShapeHandle unused;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 0, &unused));
+  c->set_output(0, c->Scalar());
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 REGISTER_OP("GridflowDeviceTable")
     .Input("table: int64")
     .Output("handle: resource")
     .SetIsStateful()
-    .SetShapeFn(tensorflow::shape_inference::ScalarShape)
+    .SetShapeFn(TableShape)
     .Doc(R"doc(
 A table that is open on the op's device, for the ops that read it there.
 

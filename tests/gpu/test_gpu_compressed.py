@@ -30,8 +30,10 @@ def numbers(rng: np.random.Generator, kind: str, shape: tuple[int, int]) -> np.n
 KINDS = ("ZEROS", "FEW", "PERIODS", "TEXT", "NOISE")
 
 
+@pytest.mark.parametrize("decode", ["always", "never", ""])
 @pytest.mark.parametrize("width", [64, 97, 4096])
-def test_columns(grid, width):
+def test_columns(grid, width, decode, monkeypatch):
+    monkeypatch.setenv("GRIDFLOW_CUDA_DECODE", decode)
     rng = np.random.default_rng()
     count = 8 * MIB // width
     types = {"ID": "LONG"} | dict.fromkeys(KINDS, f"UINT8[{width}]")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-import threading
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -118,9 +120,10 @@ def test_parts_of_images(images, dtype, channels_first):
     how = {"scale": [1, 2, 0.5], "offset": [0, -1, 7], "channels": 3, "image": (7, 5), "crop": (4, 3)}
     convert = Convert(dtype, **how, channels_first=channels_first)
     places = np.stack([images.rng.integers(-1, 6, 60), images.rng.integers(-1, 6, 60), rows % 2], axis=1)
-    for given in (None, places, tf.constant(places), tf.constant(places, tf.int32)):
+    for given in (None, places, places * (1 << 33), tf.constant(places), tf.constant(places, tf.int32)):
         found = table.gather(rows, {"PIXELS": convert if given is None else convert.at(given)})["PIXELS"]
-        expected = converted(images.data["PIXELS"][order[rows]], convert, None if given is None else places)
+        wanted = None if given is None else np.asarray(given)
+        expected = converted(images.data["PIXELS"][order[rows]], convert, wanted)
         assert_same(numpy_of(found), expected)
 
 
@@ -161,23 +164,18 @@ def test_in_a_dataset(images):
 
 def test_many_threads(images):
     table = DeviceTable(images.table, "cpu")
-    order, wrong = order_of(table), []
+    order = order_of(table)
 
     def read(seed: int) -> None:
         rng = np.random.default_rng(seed)
         for _ in range(30):
             rows = rng.integers(0, len(order), 100)
-            if not (table.gather(rows)["ID"].numpy() == order[rows]).all():
-                wrong.append(rows)
+            assert_same(table.gather(rows)["ID"].numpy(), order[rows])
             with pytest.raises(tf.errors.InvalidArgumentError):
                 table.gather([seed, 1000 + seed])
 
-    threads = [threading.Thread(target=read, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(read, range(4)))
 
 
 # --- versions ---
@@ -234,6 +232,8 @@ def test_arguments(images, grid):
     ):
         with pytest.raises(UsageError, match=message):
             table.batches(**arguments)
+    with pytest.raises(SchemaError, match="places is int32"):
+        table.gather([0], {"PIXELS": Convert("float32", channels=3, image=(7, 5)).at([[0.5, 0.0, 0.0]])})
     with pytest.raises(SchemaError, match="column NAME"):
         DeviceTable(grid.create_table("NAMES", {"ID": "LONG", "NAME": "STRING"}, key="ID"), "cpu", ["NAME"])
     table.close()
@@ -251,6 +251,8 @@ def test_an_op_that_is_called_with_nonsense(images):
     library = ops.load()
     with pytest.raises(tf.errors.NotFoundError, match="no such table is open in this process"):
         library.gridflow_device_table(table=12345)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="table is one number"):
+        library.gridflow_device_table(table=[1, 2])
     table = DeviceTable(images.table, "cpu", ["ID", "LABEL"])
     table.gather([0])
     handle = table._handle[1]
@@ -269,6 +271,26 @@ def test_an_op_that_is_called_with_nonsense(images):
     ):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             library.gridflow_device_table_gather(**how, **arguments)
+
+
+def test_a_thread_that_goes_on_with_an_older_version(images):
+    table = DeviceTable(images.table, "cpu", ["ID"])
+    order = order_of(table)
+    batches = table.batches(50)
+    found = [next(batches)["ID"].numpy()]
+    images.table.put(10_000, {"PIXELS": np.zeros((7, 5, 3), np.uint8), "LABEL": 1})
+    assert table.refresh() and 10_000 in order_of(table)
+    for batch in batches:
+        found.append(batch["ID"].numpy())
+        assert 10_000 in order_of(table)
+    assert_same(np.concatenate(found), order)
+
+
+def test_importing_it_does_not_start_tensorflow():
+    """So that a program can still say which devices there are, and join a cluster."""
+    code = "import gridflow.tf; from tensorflow.python.eager import context; "
+    code += "assert context.context()._context_handle is None"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # --- devices ---
@@ -305,6 +327,8 @@ def test_names_of_devices(images):
         place(1.5)
     with pytest.raises(UsageError, match="device of another process"):
         place("/job:worker/replica:0/task:3/device:CPU:0")
+    with pytest.raises(UsageError, match="device of another process"):
+        place("/job:localhost/replica:0/task:1/device:CPU:0")
 
 
 # --- Dataset(device=) ---

@@ -205,7 +205,7 @@ def test_an_owner_in_another_process(tmp_path):
 
 def test_counters_and_description(images, grid):
     rows = gridflow.Dataset(images, grid=grid, columns=["PIXELS"]).batch(64)
-    assert rows.counters() == dict.fromkeys(("views", "viewed_bytes", "copies", "copied_bytes"), 0)
+    assert rows.counters() == dict.fromkeys(("views", "viewed_bytes", "copies", "copied_bytes", "pinned_bytes"), 0)
     list(rows)
     numbers = rows.counters()
     assert numbers["viewed_bytes"] + numbers["copied_bytes"] == 1000 * (784 + 8) and numbers["views"] > 15

@@ -166,6 +166,8 @@ def test_damage_is_told_of(table, place):
     flip(path, place % len(whole))
     (problem,) = table.grid.check()
     assert problem.file == str(path) and "a GPU reads the segment instead" in str(problem)
+    table.compress("X", "N")
+    assert table.grid.check() == [] and path.read_bytes() == whole, "it is made again"
     path.write_bytes(whole[:-5])
     assert len(table.grid.check()) == 1
     path.write_bytes(b"")

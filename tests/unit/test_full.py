@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 from small_room import COLUMNS, WRITES, Writer, compare, fill, room, value
 
@@ -187,3 +188,22 @@ def test_a_segment_that_was_copied_with_holes(small, home):
     ballast.unlink()
     done = subprocess.run(read, capture_output=True, text=True)
     assert done.stdout == "False\n", f"{done.returncode} {done.stderr}"
+
+
+def test_no_room_for_compressed_copies(full, small, monkeypatch):
+    grid, writer = full
+    table = grid.create_table("N", {"ID": "LONG", "X": "UINT8[1024]"}, key="ID")
+    numbers = np.random.default_rng(0).integers(0, 200, (2000, 1024), np.uint8)
+    table.load({"ID": np.arange(2000), "X": numbers})
+    fill(small, leave=1 << 20)
+    with pytest.raises(GridFullError):
+        table.compress("X")
+    assert not list(table.folder.glob("*.lz4*"))
+    monkeypatch.setattr("gridflow.storage.compressed.copy_bytes", None)  # it is known by now how large they are
+    with pytest.raises(GridFullError):
+        table.copies.settle()
+    monkeypatch.undo()
+    (small / "ballast").unlink()
+    table.copies.settle()
+    assert len(list(table.folder.glob("*.lz4"))) == 1 and grid.check() == []
+    writer.check()

@@ -406,6 +406,7 @@ def test_what_a_node_offers_is_listed(raw):
         "tag",
         "untag",
         "keep_versions",
+        "compress",
         "commit",
         "commit_transaction",
     }
