@@ -55,8 +55,13 @@ test-long: build  ## run all tests
 	$(PY) -m pytest tests -q
 
 .PHONY: test-gpu
-test-gpu: build  ## run the tests that need a GPU, and benchmarks/gpu.py
+test-gpu: build  ## run the tests that need a GPU, some under compute-sanitizer if it is there, and benchmarks/gpu.py
 	$(PY) -m pytest tests/gpu -q
+	@if command -v compute-sanitizer > /dev/null; then \
+	  for tool in memcheck racecheck; do \
+	    compute-sanitizer --tool $$tool --error-exitcode 1 $(PY) -m pytest tests/gpu/test_gpu_small.py -q || exit 1; \
+	  done; \
+	else echo "skipped: compute-sanitizer, which CUDA's toolkit has, is not there"; fi
 	$(PY) benchmarks/gpu.py
 
 .PHONY: lint

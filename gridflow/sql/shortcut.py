@@ -80,15 +80,15 @@ def select_shortcut(table: Any, plan: Any, marks: Marks) -> Callable[[Any, Any],
     Any other parameter than one that is just such a key it leaves to the long way, by giving None.
 
     Args:
-        table: the only table.
+        table: the only table, with the columns that the plan was made for.
         plan: the query's; it has a ``by_key``.
         marks: the statement's parameters.
 
     Returns:
         As ``insert_shortcut``.
     """
-    lookup, schema, name = plan.lookup, plan.bound.sources[0].schema, plan.bound.sources[0].name
-    if getattr(table, "codec", None) is None or table.name != name or table.schema is not schema:
+    lookup, schema, name = plan.lookup, table.schema, plan.bound.sources[0].name
+    if getattr(table, "codec", None) is None or table.name != name or schema != plan.bound.sources[0].schema:
         return None
     if plan.limit is not None or plan.offset is not None or len(lookup.columns) != 1 or len(lookup.alternatives) != 1:
         return None

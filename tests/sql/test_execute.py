@@ -476,9 +476,16 @@ def test_a_select_by_key_that_is_executed_again_sees_what_has_become_of_the_tabl
         with pytest.raises(gridflow.TableNotFound):
             found()
     grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
-    assert found() == []
+    assert found() == found() == []
+    grid.sql("DROP TABLE T")
+    grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
+    grid.sql("INSERT INTO T VALUES (1)")
+    assert found() == found() == [(1,)]
+    assert statements.prepare(text)[0].shortcut(grid, [1]).fetchall() == [(1,)], (
+        "though another table had the same columns"
+    )
     history = grid.sql("SELECT EXECUTIONS FROM SYS.SQL_QUERIES_HISTORY WHERE SQL = ?", [text]).fetchall()
-    assert history[0][0] == 14, "each is noted"
+    assert history[0][0] == 17, "each is noted"
 
 
 def test_a_repeated_insert_takes_part_in_a_transaction(grid):
