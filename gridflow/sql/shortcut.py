@@ -80,17 +80,19 @@ def select_shortcut(table: Any, plan: Any, marks: Marks) -> Callable[[Any, Any],
     Any other parameter than one that is just such a key it leaves to the long way, by giving None.
 
     Args:
-        table: the only table, with the columns that the plan was made for.
+        table: the only table.
         plan: the query's; it has a ``by_key``.
         marks: the statement's parameters.
 
     Returns:
         As ``insert_shortcut``.
     """
-    lookup, schema, name = plan.lookup, table.schema, plan.bound.sources[0].name
-    if getattr(table, "codec", None) is None or table.name != name or schema != plan.bound.sources[0].schema:
-        return None
+    lookup = plan.lookup
     if plan.limit is not None or plan.offset is not None or len(lookup.columns) != 1 or len(lookup.alternatives) != 1:
+        return None
+    schema, name = table.schema, plan.bound.sources[0].name
+    # Once more: another thread may give the table other columns at any time.
+    if getattr(table, "codec", None) is None or table.name != name or schema != plan.bound.sources[0].schema:
         return None
     ((choices,),) = lookup.alternatives
     if len(choices) != 1 or choices[0].mark is None or marks.names or marks.count != 1:

@@ -25,6 +25,7 @@ from .._native.store import replace_file
 from ..errors import GridCorruptError, GridNotFound, GridVersionError, SchemaError
 from ..schema import NUMBERS, Column, Schema
 from .arrow import export_batch
+from .indexing import unlink
 from .versions import kept_versions
 
 OPTION = "compressed"  # of a table: the ids of its columns that are
@@ -86,10 +87,13 @@ class CompressedCopies:
             columns = compressed_columns(table.options, snapshot.schema)
             made = self._listed()
             wanted = [column.id for column in columns]
+            if not wanted and not made:  # as of most tables
+                self._settled = state
+                return
             for segment, (segment_id, rows, _, _) in enumerate(snapshot.segments()):
                 path = table.folder / _file_name(segment_id)
                 if not wanted:
-                    _unlink(path)
+                    unlink(path)
                 elif (
                     path.name not in made
                     or _column_ids(path) != wanted
@@ -126,7 +130,7 @@ class CompressedCopies:
             except GridNotFound:  # it has just been let go of
                 pass
         for name in listed - needed:
-            _unlink(table.folder / name)
+            unlink(table.folder / name)
 
 
 def copy_bytes(snapshot: Snapshot, segment: int, columns: list[Column], table_id: int) -> np.ndarray:
@@ -251,10 +255,3 @@ def _column_ids(path: Path) -> list[int] | None:
         return [_COLUMN.unpack_from(view, _HEADER.size + _COLUMN.size * i)[0] for i in range(count)]
     except (GridNotFound, struct.error):
         return None
-
-
-def _unlink(path: Path) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

@@ -119,7 +119,7 @@ class TableIndexes:
         with self.lock:  # while it is held nobody makes files of newer segments
             snapshot = self._table.snapshot()
             for name in self._listed() - files_of(self._of(snapshot.schema), snapshot):
-                _unlink(self._table.folder / name)
+                unlink(self._table.folder / name)
             self._forget(snapshot)
 
     def _listed(self) -> set[str]:
@@ -206,7 +206,8 @@ def _live_rows(snapshot: Snapshot, segment: int, pieces: list[np.ndarray] | None
     return rows if live is None else rows[live]
 
 
-def _unlink(path: Path) -> None:
+def unlink(path: Path) -> None:
+    """Remove a file that nothing depends on, if that can be done."""
     try:
         os.unlink(path)
     except OSError:  # what is left behind goes when the grid is opened next

@@ -28,23 +28,13 @@ Opened Open() {
   Opened opened;
   void* library = ::dlopen(Path().c_str(), RTLD_NOW | RTLD_LOCAL);
   const char* failure = library == nullptr ? ::dlerror() : nullptr;
-  const auto find = [&](const char* name, auto* function) {
-    if (failure != nullptr) return;
-    *function = reinterpret_cast<std::remove_pointer_t<decltype(function)>>(::dlsym(library, name));
-    if (*function == nullptr) failure = ::dlerror();
-  };
-  find("gf_cuda_pin_memory", &opened.library.pin_memory);
-  find("gf_cuda_unpin_memory", &opened.library.unpin_memory);
-  find("gf_cuda_retain", &opened.library.retain);
-  find("gf_cuda_close", &opened.library.close);
-  find("gf_cuda_device_of", &opened.library.device_of);
-  find("gf_cuda_rows", &opened.library.rows);
-  find("gf_cuda_result_bytes", &opened.library.result_bytes);
-  find("gf_cuda_gather", &opened.library.gather);
-  find("gf_cuda_batch", &opened.library.batch);
-  find("gf_cuda_view", &opened.library.view);
-  find("gf_cuda_release", &opened.library.release);
-  find("gf_cuda_check", &opened.library.check);
+#define GF_CUDA_FIND(name)                                                                                    \
+  if (failure == nullptr) {                                                                                   \
+    opened.library.name = reinterpret_cast<decltype(&gf_cuda_##name)>(::dlsym(library, "gf_cuda_" #name));     \
+    if (opened.library.name == nullptr) failure = ::dlerror();                                                \
+  }
+  GF_CUDA_LIBRARY_FUNCTIONS(GF_CUDA_FIND)
+#undef GF_CUDA_FIND
   if (failure != nullptr)
     opened.status = absl::FailedPreconditionError(
         absl::StrCat(failure, ": install gridflow again, or run `make build` in its sources"));

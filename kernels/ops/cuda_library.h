@@ -8,19 +8,15 @@
 namespace gridflow {
 namespace ops {
 
+// gf_cuda_<name>
+#define GF_CUDA_LIBRARY_FUNCTIONS(F) \
+  F(pin_memory) F(unpin_memory) F(retain) F(close) F(device_of) F(rows) F(result_bytes) F(gather) F(batch) F(view) \
+  F(release) F(check)
+
 struct CudaLibrary {
-  decltype(&gf_cuda_pin_memory) pin_memory;
-  decltype(&gf_cuda_unpin_memory) unpin_memory;
-  decltype(&gf_cuda_retain) retain;
-  decltype(&gf_cuda_close) close;
-  decltype(&gf_cuda_device_of) device_of;
-  decltype(&gf_cuda_rows) rows;
-  decltype(&gf_cuda_result_bytes) result_bytes;
-  decltype(&gf_cuda_gather) gather;
-  decltype(&gf_cuda_batch) batch;
-  decltype(&gf_cuda_view) view;
-  decltype(&gf_cuda_release) release;
-  decltype(&gf_cuda_check) check;
+#define GF_CUDA_DECLARE(name) decltype(&gf_cuda_##name) name;
+  GF_CUDA_LIBRARY_FUNCTIONS(GF_CUDA_DECLARE)
+#undef GF_CUDA_DECLARE
 
   // Opened at the first call, and never closed. FailedPrecondition: it is not there, or of another version.
   static absl::Status Get(const CudaLibrary** out);
