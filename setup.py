@@ -96,6 +96,7 @@ class Step:
             return (
                 self.output.exists()
                 and stamp["key"] == self.key
+                and stamp["inputs"].keys() >= {str(path) for path in self.inputs}
                 and all(digest(Path(path), memo) == value for path, value in stamp["inputs"].items())
             )
         except (OSError, ValueError, KeyError):
@@ -304,7 +305,7 @@ def embedded(source: Path) -> list[Path]:
     """What the assembler takes into a source as it is, which the compiler does not tell of."""
     if source.parent != Path("kernels/cuda"):
         return []
-    return [Path(name) for name in re.findall(r'GF_SOURCE\("\w+", "(.+)"\)', source.read_text())]
+    return [Path(name) for name in re.findall(r'GF_SOURCE\(\w+, "(.+)"\)', source.read_text())]
 
 
 def replace_file(source: Path, target: Path) -> None:

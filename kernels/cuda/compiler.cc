@@ -96,9 +96,13 @@ Outcome Compile(const Nvrtc& nvrtc, int capability, int part, std::string* cubin
     return Fail(GF_CUDA_NO_COMPILER, name + " does not compile for compute capability " +
                                          std::to_string(capability / 10) + "." + std::to_string(capability % 10));
   nvrtcProgram program = nullptr;
-  const char* headers[] = {gf_cuda_gather_args_source, gf_cuda_lz4_block_source};
-  const char* names[] = {"cuda/gather_args.h", "cuda/lz4_block.h"};
-  if (nvrtc.CreateProgram(&program, gf_cuda_gather_source, "gather.cu", 2, headers, names) != 0)
+  constexpr int kHeaders = kSourceCount - 1;
+  const char *names[kHeaders], *headers[kHeaders];
+  for (int i = 0; i < kHeaders; ++i) {
+    names[i] = kSources[i + 1].name;
+    headers[i] = kSources[i + 1].text;
+  }
+  if (nvrtc.CreateProgram(&program, kSources[0].text, kSources[0].name, kHeaders, headers, names) != 0)
     return Fail(GF_CUDA_NO_COMPILER, name + " cannot make a program");
   const std::string arch = "--gpu-architecture=sm_" + std::to_string(best);
   const std::string define = "--define-macro=GF_PART=" + std::to_string(part);
@@ -164,8 +168,8 @@ Outcome CompileKernels(int capability, int part, std::string* cubin) {
 Outcome CachedKernels(int capability, int part, std::string* cubin) {
   // Named by what it is made of, not by what made it: without NVRTC, what was compiled before still serves.
   const std::string what = std::to_string(part) + "-sm_" + std::to_string(capability);
-  const std::string made_of =
-      std::string(gf_cuda_gather_source) + gf_cuda_gather_args_source + gf_cuda_lz4_block_source + what;
+  std::string made_of = what;
+  for (const Source& source : kSources) made_of += source.text;
   const std::string folder = CacheFolder();
   const std::string path = folder + "/gather" + what + "-" + Hex(HashOf(made_of)) + ".cubin";
   std::shared_ptr<const Mapping> file;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/parallel.h"
+#include "cuda/numbers.h"
 
 namespace gridflow {
 namespace cuda {
@@ -12,64 +13,6 @@ namespace {
 // A long row is shared by warps that take so many bytes, or numbers, each.
 constexpr int64_t kPiece = 16384;
 constexpr int kThreads = 256;
-
-struct Half {
-  uint16_t bits;
-};
-struct BFloat {
-  uint16_t bits;
-};
-
-float FromBits(uint32_t bits) {
-  float value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
-}
-uint32_t BitsOf(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  return bits;
-}
-
-float ToFloat(Half number) {
-  const uint32_t sign = static_cast<uint32_t>(number.bits & 0x8000u) << 16;
-  const uint32_t exponent = (number.bits >> 10) & 0x1Fu, fraction = number.bits & 0x3FFu;
-  if (exponent == 0x1F) return FromBits(sign | 0x7F800000u | fraction << 13);
-  if (exponent != 0) return FromBits(sign | (exponent + 112) << 23 | fraction << 13);
-  const float value = static_cast<float>(fraction) * 0x1p-24f;  // exact
-  return sign != 0 ? -value : value;
-}
-template <typename In>
-float ToFloat(In number) {
-  return static_cast<float>(number);
-}
-
-void Round(float value, float* out) { *out = value == value ? value : FromBits(0x7FC00000u); }
-void Round(float value, BFloat* out) {
-  const uint32_t bits = BitsOf(value);
-  out->bits = value == value ? static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16) : 0x7FC0;
-}
-void Round(float value, Half* out) {
-  const uint32_t bits = BitsOf(value), sign = (bits >> 16) & 0x8000u, size = bits & 0x7FFFFFFFu;
-  uint32_t half;
-  if (size > 0x7F800000u) {
-    out->bits = 0x7E00;
-    return;
-  }
-  if (size >= 0x477FF000u) {  // rounds to more than the largest
-    half = 0x7C00;
-  } else if (size >= 0x38800000u) {
-    half = (size - 0x38000000u + 0xFFFu + ((size >> 13) & 1u)) >> 13;
-  } else if (size < 0x33000000u) {
-    half = 0;
-  } else {  // becomes a denormal: units of 2^-24
-    const uint32_t shift = 126 - (size >> 23), fraction = (size & 0x7FFFFFu) | 0x800000u;
-    half = fraction >> shift;
-    const uint32_t rest = fraction & ((1u << shift) - 1), middle = 1u << (shift - 1);
-    if (rest > middle || (rest == middle && (half & 1u))) ++half;
-  }
-  out->bits = static_cast<uint16_t>(sign | half);
-}
 
 const unsigned char* RowAt(const GatherArgs& args, int64_t i) {
   const int64_t row = args.rows != nullptr ? args.rows[i] : args.first_row + i;

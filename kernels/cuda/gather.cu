@@ -5,11 +5,9 @@
 // microseconds.
 #include "cuda/gather_args.h"
 #include "cuda/lz4_block.h"
+#include "cuda/numbers.h"
 
-using gridflow::cuda::DecodeArgs;
-using gridflow::cuda::DecodeLz4Block;
-using gridflow::cuda::GatherArgs;
-using gridflow::cuda::GatherSpan;
+using namespace gridflow::cuda;
 
 namespace {
 
@@ -93,40 +91,9 @@ __device__ inline void GatherShortRows(const GatherArgs& args) {
 
 // ---- numbers ----
 
-struct Half {
-  unsigned short bits;
-};
-struct BFloat {
-  unsigned short bits;
-};
-
-__device__ inline float ToFloat(Half number) {
-  float value;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(number.bits));
-  return value;
-}
-template <typename In>
-__device__ inline float ToFloat(In number) {
-  return static_cast<float>(number);
-}
-
-// Every NaN becomes the same one, here and on the processor.
-__device__ inline void Round(float value, float* out) {
-  *out = value == value ? value : __int_as_float(0x7fc00000);
-}
-__device__ inline void Round(float value, Half* out) {
-  unsigned short bits;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
-  out->bits = value == value ? bits : 0x7e00;
-}
-__device__ inline void Round(float value, BFloat* out) {
-  const unsigned int bits = __float_as_int(value);
-  out->bits = value == value ? static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16) : 0x7fc0;
-}
-
 // The factors of each channel, in shared memory: threads of a warp ask for different ones at once.
 struct Factors {
-  float scale[gridflow::cuda::kMostChannels], offset[gridflow::cuda::kMostChannels];
+  float scale[kMostChannels], offset[kMostChannels];
 
   // By all threads of the block.
   __device__ void Load(const GatherArgs& args) {

@@ -1,4 +1,4 @@
-// What the kernels of gather.cu are given. Read by g++ and by NVRTC, which has no other header: no #include.
+// What the kernels of gather.cu are given. Read by g++ and by NVRTC, which has no other headers: no #include.
 #ifndef GRIDFLOW_CUDA_GATHER_ARGS_H_
 #define GRIDFLOW_CUDA_GATHER_ARGS_H_
 

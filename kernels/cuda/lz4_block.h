@@ -1,13 +1,13 @@
-// Decoding of a block of LZ4 by the threads of a warp together, or by one of the processor. Read by g++ and by NVRTC: no
-// #include. The format: https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md
+// Decoding of a block of LZ4 by the threads of a warp together, or by one of the processor. The format:
+// https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md
 #ifndef GRIDFLOW_CUDA_LZ4_BLOCK_H_
 #define GRIDFLOW_CUDA_LZ4_BLOCK_H_
 
+#include "cuda/both.h"
+
 #ifdef __CUDACC__
-#define GF_LZ4_FUNCTION __device__ inline
 #define GF_LZ4_ALL_WROTE() __syncwarp()
 #else
-#define GF_LZ4_FUNCTION inline
 #define GF_LZ4_ALL_WROTE() static_cast<void>(0)
 #endif
 
@@ -15,7 +15,7 @@ namespace gridflow {
 namespace cuda {
 
 // Adds what follows a length of 15: bytes up to the first that is not 255. False: the block ends within.
-GF_LZ4_FUNCTION bool AddLength(const unsigned char* in, unsigned in_bytes, unsigned* at, unsigned* length) {
+GF_BOTH bool AddLength(const unsigned char* in, unsigned in_bytes, unsigned* at, unsigned* length) {
   while (*at < in_bytes) {
     const unsigned more = in[(*at)++];
     *length += more;
@@ -26,8 +26,8 @@ GF_LZ4_FUNCTION bool AddLength(const unsigned char* in, unsigned in_bytes, unsig
 
 // Thread `lane` of `lanes` writes its share of the `out_bytes` bytes that the block of `in_bytes`, at most 1 MiB, stands for.
 // False for all of them if it is no such block; nothing outside of it and of the output is touched then, either.
-GF_LZ4_FUNCTION bool DecodeLz4Block(const unsigned char* in, unsigned in_bytes, unsigned char* out, unsigned out_bytes,
-                                    unsigned lane, unsigned lanes) {
+GF_BOTH bool DecodeLz4Block(const unsigned char* in, unsigned in_bytes, unsigned char* out, unsigned out_bytes,
+                            unsigned lane, unsigned lanes) {
   unsigned at = 0, made = 0;
   while (at < in_bytes) {
     const unsigned token = in[at++];

@@ -1,11 +1,21 @@
-// Texts that NVRTC compiles, each with a NUL at its end.
+// Texts that NVRTC compiles.
 #ifndef GRIDFLOW_CUDA_SOURCES_H_
 #define GRIDFLOW_CUDA_SOURCES_H_
 
-extern "C" {
-extern const char gf_cuda_gather_source[];
-extern const char gf_cuda_gather_args_source[];
-extern const char gf_cuda_lz4_block_source[];
-}
+namespace gridflow {
+namespace cuda {
+
+// A file of the kernels as #include names it.
+struct Source {
+  const char* name;
+  const char* text;
+};
+
+// The first is the program, the others are its headers.
+constexpr int kSourceCount = 5;
+extern const Source kSources[kSourceCount];
+
+}  // namespace cuda
+}  // namespace gridflow
 
 #endif  // GRIDFLOW_CUDA_SOURCES_H_

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for device_rows.py
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for device_rows.py and fake_gpu
 pytest.register_assert_rewrite("device_rows")
+
+import fake_gpu  # noqa: E402
 
 import gridflow  # noqa: E402
 import gridflow.cuda  # noqa: E402
+
+fake_gpu.use_if_asked()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

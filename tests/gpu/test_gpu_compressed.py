@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from device_rows import assert_same
+from fake_gpu import scaled
 
 from gridflow.cuda import Array, DeviceTable
 
 pytest.importorskip("lz4.block", reason="the package lz4 compresses")
-MIB = 1 << 20
+
+RANGES = scaled(20)
 
 
 def numbers(rng: np.random.Generator, kind: str, shape: tuple[int, int]) -> np.ndarray:
@@ -35,7 +37,7 @@ KINDS = ("ZEROS", "FEW", "PERIODS", "TEXT", "NOISE")
 def test_columns(grid, width, decode, monkeypatch):
     monkeypatch.setenv("GRIDFLOW_CUDA_DECODE", decode)
     rng = np.random.default_rng()
-    count = 8 * MIB // width
+    count = scaled(8 << 20) // width
     types = {"ID": "LONG"} | dict.fromkeys(KINDS, f"UINT8[{width}]")
     table = grid.create_table("T", types, key="ID", partitions=4)
     for begin, end in ((0, count // 3), (count // 3, count)):
@@ -45,14 +47,14 @@ def test_columns(grid, width, decode, monkeypatch):
     table.remove_all(range(7, 20))
     with DeviceTable(table, device="cpu") as host, DeviceTable(table) as over_bus:
         expected = {name: made.numpy() for name, made in host.batch(0, len(host)).items()}
-        ends = np.sort(rng.integers(0, len(host) + 1, (20, 2)), axis=1).tolist()
+        ends = np.sort(rng.integers(0, len(host) + 1, (RANGES, 2)), axis=1).tolist()
         for start, end in [(0, len(host)), *ends]:
             for name, made in over_bus.batch(start, end - start).items():
                 assert_same(made.numpy(), expected[name][start:end], f"{name} {start} {end}")
         over_bus.check()
         size = len(host) // 2
         out = {name: Array.empty((size, *made.shape[1:]), made.dtype.name, 0) for name, made in expected.items()}
-        for start in range(0, size, size // 20):  # one after the other without a stop between
+        for start in range(0, size, size // RANGES):  # one after the other without a stop between
             over_bus.batch(start, size, out=out)
         for name, made in out.items():
             assert_same(made.numpy(), expected[name][start : start + size], name)

@@ -7,6 +7,7 @@ import gc
 import numpy as np
 import pytest
 from device_rows import RandomTable, assert_same, check_table, converted
+from fake_gpu import scaled
 
 from gridflow import DeviceError, GridClosedError, TableNotFound, UsageError
 from gridflow.cuda import Array, Convert, DeviceTable, Stream, devices
@@ -96,28 +97,28 @@ def test_pinning_and_loading_can_be_ended(large, resident, raised):
 
 @pytest.mark.parametrize("resident", [False, True])
 def test_a_table_that_is_closed_while_the_gpu_reads_it(large, resident):
-    rng, convert = np.random.default_rng(), {"X": Convert("float32", scale=1 / 255)}
+    rng, convert, count = np.random.default_rng(), {"X": Convert("float32", scale=1 / 255)}, scaled(10_000)
     for _ in range(5):
         device = DeviceTable(large.table, resident=resident)
         order = large.order(device)
-        rows = rng.integers(0, len(device), 10_000)
+        rows = rng.integers(0, len(device), count)
         streams = [Stream(), None, Stream()]
         begun = [device.gather(rows, convert, streams[0]), device.gather(rows, None, streams[1])]
-        begun.append(device.batch(0, 10_000, None, streams[2]))
+        begun.append(device.batch(0, count, None, streams[2]))
         device.close()
         assert_same(begun[0]["X"].numpy(), converted(large.data["X"][order[rows]], convert["X"]))
         assert_same(begun[1]["X"].numpy(), large.data["X"][order[rows]])
-        assert_same(begun[2]["X"].numpy(), large.data["X"][order[:10_000]])
+        assert_same(begun[2]["X"].numpy(), large.data["X"][order[:count]])
 
 
 @pytest.mark.parametrize("resident", [False, True])
 def test_rows_named_on_the_gpu_are_held_until_they_are_read(large, resident):
     device = DeviceTable(large.table, resident=resident)
-    order = large.order(device)
+    order, count = large.order(device), scaled(5000)
     for _ in range(20):
-        rows = np.random.default_rng().integers(0, len(device), 5000)
+        rows = np.random.default_rng().integers(0, len(device), count)
         found = device.gather(Array.of(rows), check=False)  # nobody else has the numbers
-        Array.of(np.full(5000, 1 << 50))
+        Array.of(np.full(count, 1 << 50))
         assert_same(found["X"].numpy(), large.data["X"][order[rows]])
     device.check()
 

@@ -16,6 +16,7 @@ from device_rows import (
     check_table,
     converted,
 )
+from fake_gpu import scaled
 
 from gridflow import DeviceError, SchemaError, UsageError
 from gridflow.cuda import Array, Convert, DeviceTable, RowNotFound, Stream
@@ -27,7 +28,7 @@ WIDTHS = [*range(1, 34), 512, 784, 1000]
 def widths(module_grid):
     """Rows of many sizes, most of which begin at odd addresses."""
     columns = {f"B{width}": ("uint8", (width,)) for width in WIDTHS}
-    return RandomTable(module_grid, columns, 3000, segments=4, name="WIDTHS")
+    return RandomTable(module_grid, columns, scaled(3000), segments=4, name="WIDTHS")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def numbers(module_grid):
         for name, shape in shapes.items()
         if shape or dtype != "bool"
     }
-    return RandomTable(module_grid, columns, 2000, name="NUMBERS")
+    return RandomTable(module_grid, columns, scaled(2000), name="NUMBERS")
 
 
 @pytest.fixture(scope="module", params=[False, True, "auto", "some"])
@@ -194,17 +195,18 @@ def test_results_at_any_address(opened, widths):
     """An array that begins where no word does, as another library may give one."""
     device = opened[0]
     order = widths.order(device)
-    rows = np.random.default_rng().integers(0, len(device), 500)
+    count = scaled(500)
+    rows = np.random.default_rng().integers(0, len(device), count)
     for width in (1, 4, 12, 16, 17, 32, 512, 784):
         for shift in (1, 2, 4, 8):
-            base = Array.empty(500 * width + 16, "uint8")
-            out = Array((500, width), "uint8", 0, base.pointer + shift, base)
+            base = Array.empty(count * width + 16, "uint8")
+            out = Array((count, width), "uint8", 0, base.pointer + shift, base)
             device.gather(rows, out={f"B{width}": out})
             assert_same(out.numpy(), widths.data[f"B{width}"][order[rows]], f"{width} bytes from {shift}")
-            device.batch(10, 500, out={f"B{width}": out})
-            assert_same(out.numpy(), widths.data[f"B{width}"][order[10:510]], f"{width} bytes from {shift}")
-        base = Array.empty(500 * width + 4, "float16")
-        out = Array((500, width), "float16", 0, base.pointer + 2, base)
+            device.batch(10, count, out={f"B{width}": out})
+            assert_same(out.numpy(), widths.data[f"B{width}"][order[10 : 10 + count]], f"{width} bytes from {shift}")
+        base = Array.empty(count * width + 4, "float16")
+        out = Array((count, width), "float16", 0, base.pointer + 2, base)
         convert = {f"B{width}": Convert("float16", scale=0.5)}
         device.gather(rows, convert, out={f"B{width}": out})
         assert_same(out.numpy(), converted(widths.data[f"B{width}"][order[rows]], convert[f"B{width}"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import numpy as np
@@ -40,12 +41,13 @@ def test_copies(grid, opened):
 @pytest.mark.parametrize("dtype", RESULTS)
 def test_conversions(grid, opened, dtype):
     columns = {f"C{i}": (kind, (2, 3)) for i, kind in enumerate(TENSOR_DTYPES)}
-    model = RandomTable(grid, columns | {"PIXELS": ("uint8", (6, 5, 3))}, 60)
+    # More images than blocks of threads, of a GPU with one multiprocessor.
+    model = RandomTable(grid, columns | {"PIXELS": ("uint8", (6, 5, 3))}, 100)
     with opened(model) as device:
         for column in columns:
             check_conversion(model, device, column, Convert(dtype, scale=[1, 2, 3], offset=0.5, channels=3))
-        for first in (False, True):
-            images = Convert(dtype, scale=0.1, channels=3, image=(6, 5), crop=(4, 3), channels_first=first)
+        for first, crop in itertools.product((False, True), (None, (4, 3), (3, 3))):
+            images = Convert(dtype, scale=0.1, channels=3, image=(6, 5), crop=crop, channels_first=first)
             check_conversion(model, device, "PIXELS", images)
             check_conversion(model, device, "PIXELS", images.at(model.rng.integers(-1, 4, (20, 3))))
 

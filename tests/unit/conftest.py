@@ -1,4 +1,4 @@
-"""Grids in a bad way: damaged ones, and ones without room."""
+"""Grids in a bad way, damaged ones and ones without room; and a GPU in host memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fake_gpu
 import pytest
 from damage import make_sound
 from small_room import COLUMNS, SIZE, Writer, compare
@@ -25,6 +26,12 @@ def sound() -> Iterator[Path]:
     with gridflow.testing.temporary_home() as home:
         make_sound(home / "sound")
         yield home / "sound"
+
+
+@pytest.fixture(scope="session")
+def built_gpu(tmp_path_factory) -> Path:
+    """The GPU of ``fake_gpu``, for processes that a test starts."""
+    return fake_gpu.build(tmp_path_factory.mktemp("gpu"))
 
 
 @pytest.fixture

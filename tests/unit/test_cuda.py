@@ -630,7 +630,7 @@ def test_threads_that_gather_while_versions_come_and_go(images):
     assert not failed
 
 
-@pytest.mark.parametrize("capability", [90, *(pytest.param(c, marks=pytest.mark.long) for c in (75, 80, 100))])
+@pytest.mark.parametrize("capability", [75, 80, 90, 100])
 def test_kernels_compile(capability):
     if library.find_compiler() is None:
         pytest.skip("no NVRTC: pip install nvidia-cuda-nvrtc")

@@ -1,4 +1,4 @@
-"""What gridflow.cuda asks of a driver, with one of the tests' own (fake_driver.cc): pinned files, memory, eviction.
+"""What gridflow.cuda asks of a driver, with one of the tests' own: pinned files, memory, eviction.
 
 A process has one driver for its life, so each test's body runs in a process of its own that has the fake one.
 """
@@ -6,63 +6,38 @@ A process has one driver for its life, so each test's body runs in a process of 
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
-import subprocess
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
+import fake_gpu
 import numpy as np
 import pytest
 from device_rows import RandomTable, assert_same, check_table
+from fake_gpu import ask
 
 import gridflow
 from gridflow import DeviceError
-from gridflow.cuda import DeviceTable, is_available, library
+from gridflow.cuda import DeviceTable, library
 from gridflow.testing import temporary_home
 
-ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
-
-pytestmark = pytest.mark.skipif(library.find_compiler() is None, reason="no NVRTC: pip install nvidia-cuda-nvrtc")
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory) -> Path:
-    made = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
-    command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", f"-I{ROOT / 'kernels'}"]
-    subprocess.run([*command, str(ROOT / "tests/fake_driver.cc"), "-o", str(made)], check=True)
-    return made
 
 
 @pytest.fixture
-def with_driver(driver, monkeypatch) -> Callable[..., Any]:
+def with_driver(built_gpu, monkeypatch) -> Callable[..., Any]:
     """Calls a function of this module in a process that has the driver."""
 
     def run(body: Callable[..., Any], *arguments: Any, memory: int = 64 * MIB) -> Any:
-        monkeypatch.setenv("FAKE_DRIVER_BYTES", str(memory))
-        with ProcessPoolExecutor(1, get_context("spawn"), initializer=use, initargs=(str(driver),)) as pool:
+        for name, value in fake_gpu.environment(built_gpu, memory).items():
+            monkeypatch.setenv(name, value)
+        with ProcessPoolExecutor(1, get_context("spawn"), initializer=fake_gpu.use_if_asked) as pool:
             return pool.submit(body, *arguments).result()
 
     return run
-
-
-def use(path: str) -> None:
-    library.call("use_driver", path.encode())
-    assert is_available()
-
-
-def of_driver(name: str) -> int:
-    """Bytes that are ``registered``, or ``allocated``."""
-    gc.collect()
-    (path,) = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libcuda.so.1" in line}
-    function = getattr(ctypes.CDLL(path), f"fake_driver_{name}")
-    function.restype = ctypes.c_size_t
-    return function()
 
 
 # --- over the bus ---
@@ -74,12 +49,12 @@ def over_the_bus() -> None:
         model = RandomTable(grid, columns, 3000)
         for names in (["ID", "X", "Y", "Z"], ["ID"]):
             with DeviceTable(model.table, columns=names) as device:
-                assert of_driver("registered") >= 3000 * 8
+                assert ask("registered") >= 3000 * 8
                 check_table(model, device)
                 assert device.resident_rows == 0
-        assert of_driver("registered") == of_driver("allocated") == 0
+        assert ask("registered") == ask("allocated") == 0
         grid.drop_table("T")
-        assert of_driver("registered") == 0
+        assert ask("registered") == 0
 
 
 def test_rows_are_read_where_they_are_pinned(with_driver):
@@ -114,12 +89,12 @@ def resident() -> None:
         model = RandomTable(grid, {"X": ("uint8", (5,)), "Y": ("float64", (40,))}, 3000)
         with DeviceTable(model.table, resident=True) as device:
             assert device.resident_rows == len(device)
-            assert of_driver("registered") == 0, "files are not needed any more"
+            assert ask("registered") == 0, "files are not needed any more"
             check_table(model, device)
             model.table.load({name: numbers[:10] for name, numbers in model.data.items()})
             assert device.refresh()
             assert device.resident_rows == len(device)
-        assert of_driver("allocated") == 0
+        assert ask("allocated") == 0
 
 
 def test_resident(with_driver):
@@ -185,18 +160,18 @@ def rows_read_often() -> None:
         assert not table.batch(1)
         assert table.device.resident_rows == 2 * table.ROWS
         assert_same(shown.numpy(), expected), "a view stays"
-        assert of_driver("allocated") >= 3 * MIB
+        assert ask("allocated") >= 3 * MIB
         del shown
-        assert of_driver("allocated") < 2 * MIB + 200_000
+        assert ask("allocated") < 2 * MIB + 200_000
 
         table.gather(1, 2)
         table.gather(1, 2)
         table.gather(1, 2)
         assert [table.batch(quarter) for quarter in range(4)] == [False, True, True, False]
-        registered = of_driver("registered")
+        registered = ask("registered")
         assert registered >= 4 * MIB, "each may have to be read over the bus"
         table.device.close()
-        assert of_driver("registered") == 0
+        assert ask("registered") == 0
 
 
 def test_rows_that_are_read_often_come_to_be_loaded(with_driver):
@@ -210,7 +185,7 @@ def table_that_does_not_fit() -> None:
             DeviceTable(model.table, resident=True)
         assert caught.value.code == "NO_MEMORY"
         del caught  # its traceback holds the table
-        assert of_driver("allocated") == of_driver("registered") == 0
+        assert ask("allocated") == ask("registered") == 0
         with pytest.warns(UserWarning, match="of 1,024 rows fit into the memory of /GPU:0"):
             device = DeviceTable(model.table, resident="auto", budget=1 << 40)
         assert 0 < device.resident_rows < 1024
@@ -219,7 +194,7 @@ def table_that_does_not_fit() -> None:
             assert_same(found["X"].numpy(), model.data["X"][found["ID"].numpy()])
         del found
         device.close()
-        assert of_driver("allocated") == of_driver("registered") == 0
+        assert ask("allocated") == ask("registered") == 0
 
 
 def test_a_table_that_does_not_fit(with_driver):
@@ -234,9 +209,9 @@ def memory_of_others() -> None:
     begin = -(-room.ctypes.data // 4096) * 4096
     pinned = ctypes.c_void_p()
     library.call("pin_memory", 0, begin, 2 * 4096, ctypes.byref(pinned))
-    assert of_driver("registered") == 2 * 4096
+    assert ask("registered") == 2 * 4096
     library.load().gf_cuda_unpin_memory(pinned)
-    assert of_driver("registered") == 0
+    assert ask("registered") == 0
     with pytest.raises(DeviceError, match="cannot register 4096 bytes with the GPU's driver: result 1"):
         library.call("pin_memory", 0, begin + 1, 4096, ctypes.byref(pinned))
     with pytest.raises(DeviceError, match="no GPU 1: there are 1"):
@@ -276,25 +251,25 @@ def tensors_for_a_gpu() -> None:
 
         for options in ({}, {"device": "cpu"}):
             rows = read(**options)
-            assert rows.counters()["viewed_bytes"] > rows.counters()["pinned_bytes"] == of_driver("registered") == 0
+            assert rows.counters()["viewed_bytes"] > rows.counters()["pinned_bytes"] == ask("registered") == 0
             assert "pinned" not in rows.describe()
         rows = read(device="/GPU:0")
         numbers = rows.counters()
         assert numbers["pinned_bytes"] >= pixels.nbytes and "pinned)" in rows.describe()
-        registered = of_driver("registered")
+        registered = ask("registered")
         assert registered >= pixels.nbytes
         again = read(device="/GPU:0")
-        assert of_driver("registered") == registered, "once for all"
+        assert ask("registered") == registered, "once for all"
         shuffled = read(device="/GPU:0", shuffle=True, columns=["X", "S"])
         assert shuffled.counters()["pinned_bytes"] == 0, "what is gathered is copied"
         kept = next(iter(rows))["val"]["X"]
         del rows, again, shuffled
         grid.drop_table("T")
-        assert of_driver("registered") == registered, "a tensor shows it"
+        assert ask("registered") == registered, "a tensor shows it"
         assert kept.numpy().any()
         del kept
         tf.keras.backend.clear_session()
-        assert of_driver("registered") == 0
+        assert ask("registered") == 0
 
 
 def test_tensors_for_a_gpu_lie_in_pinned_files(with_driver):
@@ -324,23 +299,23 @@ def compressed(decodes: bool) -> None:
         table.remove_all(range(5, 15))
         with DeviceTable(table, device="cpu") as host:
             expected = {name: numbers.numpy() for name, numbers in host.batch(0, len(host)).items()}
-        before = of_driver("decoded")
+        before = ask("decoded")
         with DeviceTable(table) as device:
-            tried = of_driver("decoded")
+            tried = ask("decoded")
             assert tried > before, "both ways are tried"
             for start, size in ((0, len(device)), (1, 15_000), (12_345, 20_000), (19_000, 2), (30_000, 5_000)):
                 batch = device.batch(start, size)
                 for name, numbers in batch.items():
                     assert_same(numbers.numpy(), expected[name][start : start + size], name)
             device.check()
-            assert (of_driver("decoded") > tried) == decodes
-        tried = of_driver("decoded")
+            assert (ask("decoded") > tried) == decodes
+        tried = ask("decoded")
         with DeviceTable(table, resident=True) as device:
-            assert (of_driver("decoded") > tried + 2 * 3) == decodes, "loaded that way, too"
+            assert (ask("decoded") > tried + 2 * 3) == decodes, "loaded that way, too"
             for name, numbers in device.batch(0, len(device)).items():
                 assert_same(numbers.numpy(), expected[name], name)
         del batch, numbers
-        assert of_driver("registered") == of_driver("allocated") == 0
+        assert ask("registered") == ask("allocated") == 0
         # Where a copy is missing or damaged the segment is read.
         for path in table.folder.glob("*.lz4"):
             raw = bytearray(path.read_bytes())
@@ -353,14 +328,14 @@ def compressed(decodes: bool) -> None:
             for name, numbers in device.batch(0, len(device)).items():
                 assert_same(numbers.numpy(), expected[name], name)
         table.compress()
-        before = of_driver("decoded")
+        before = ask("decoded")
         with DeviceTable(table) as device:
             assert_same(device.batch(0, 9000)["FEW"].numpy(), expected["FEW"][:9000])
-        assert of_driver("decoded") == before
+        assert ask("decoded") == before
 
 
 def test_columns_that_are_compressed(with_driver, monkeypatch):
-    monkeypatch.setenv("FAKE_DRIVER_DECODES", "1")
+    monkeypatch.setenv("FAKE_GPU_DECODES", "1")
     with_driver(compressed, True)
 
 

@@ -1,0 +1,64 @@
+"""A GPU in host memory, for machines without one: a driver and an NVRTC that gridflow.cuda takes for NVIDIA's.
+
+The kernels themselves run, compiled by g++, and every address that they touch is looked at: see driver.cc and runner.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import subprocess
+from pathlib import Path
+
+from gridflow.cuda import is_available, library
+
+FOLDER = Path(__file__).parent
+KERNELS = FOLDER.parents[1] / "kernels"
+
+VARIABLE = "GRIDFLOW_FAKE_GPU"  # where it is, for use_if_asked()
+
+
+def build(folder: Path) -> Path:
+    """Make it in a folder, where it also keeps the kernels that it compiles; about 10 s."""
+    made = folder / "fakegpu.so"
+    command = ["g++", "-std=c++17", "-O2", "-shared", "-fPIC", "-Wall", "-Wextra", f"-I{KERNELS}"]
+    command += [f'-DFAKE_GPU_SOURCES="{FOLDER}"', *map(str, sorted(FOLDER.glob("*.cc"))), "-o", str(made)]
+    subprocess.run(command, check=True)
+    return made
+
+
+def environment(made: Path, memory: int) -> dict[str, str]:
+    """For a process that is to use it: ``memory`` is how many bytes the GPU has."""
+    return {
+        VARIABLE: str(made),
+        "FAKE_GPU_BYTES": str(memory),
+        "XDG_CACHE_HOME": str(made.parent),  # where compiled kernels are kept
+        "PYTHONPATH": os.pathsep.join(
+            [str(FOLDER.parent), str(KERNELS.parent), *os.environ.get("PYTHONPATH", "").split()]
+        ),
+    }
+
+
+def scaled(rows: int) -> int:
+    """Rows for a test: fewer on this one, which is thousands of times as slow as a GPU."""
+    return rows // 8 if VARIABLE in os.environ else rows
+
+
+def use_if_asked() -> None:
+    """Open it if the environment says so; to be called before a driver is looked for."""
+    path = os.environ.get(VARIABLE)
+    if path is None:
+        return
+    library.offer_compiler()  # which would come later, and in place of this one
+    library.call("use_driver", os.fsencode(path))
+    library.call("use_compiler", os.fsencode(path))
+    assert is_available()
+
+
+def ask(name: str) -> int:
+    """Bytes that are ``registered``, or ``allocated``; or how often blocks were ``decoded``."""
+    gc.collect()
+    function = getattr(ctypes.CDLL(os.environ[VARIABLE]), f"fake_gpu_{name}")
+    function.restype = ctypes.c_size_t
+    return function()
