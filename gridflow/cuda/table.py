@@ -209,7 +209,10 @@ class DeviceTable:
         return self
 
     def _open(self, table_id: int, version: int) -> Rows:
-        return Rows(self._place.directory, table_id, version, self._device, self._names)
+        try:
+            return Rows(self._place.directory, table_id, version, self._device, self._names)
+        except SchemaError as error:
+            raise SchemaError(f"table {self.name}: {error}") from None
 
     def _bring(self, rows: Rows, progress: Progress | None) -> None:
         """Load and pin, as was asked for."""

@@ -164,16 +164,31 @@ Outcome Table::WaitForAll() {
   if (device_ == nullptr) return Ok();
   const Current current(*device_);
   const Driver& driver = device_->driver();
-  for (const auto& [stream, event] : begun_)
-    GF_CUDA_RETURN_IF_ERROR(driver.Check(driver.EventSynchronize(event), "wait for the GPU"));
-  return Ok();
+  Outcome outcome;
+  const auto waited = [&](CUresult result) {
+    if (outcome.ok()) outcome = driver.Check(result, "wait for the GPU");
+  };
+  for (const auto& [stream, event] : begun_) waited(driver.EventSynchronize(event));
+  if (own_ != nullptr) waited(driver.StreamSynchronize(own_));
+  return outcome;
 }
 
 Outcome Table::Begun(CUstream stream) {
   const Driver& driver = device_->driver();
-  CUevent& event = begun_[stream];
-  if (event == nullptr) GF_CUDA_RETURN_IF_ERROR(driver.Check(driver.EventCreate(&event, kNoTiming), "make an event"));
-  return driver.Check(driver.EventRecord(event, stream), "record an event");
+  auto found = begun_.find(stream);
+  if (found == begun_.end()) {
+    CUevent event;
+    GF_CUDA_RETURN_IF_ERROR(driver.Check(driver.EventCreate(&event, kNoTiming), "make an event"));
+    found = begun_.emplace(stream, event).first;
+  }
+  return driver.Check(driver.EventRecord(found->second, stream), "record an event");
+}
+
+Outcome Table::WaitIfFailed(CUstream stream, const std::function<Outcome()>& work) {
+  const Outcome outcome = work();
+  // Nobody has noted what it began: buffers would be used again, and files be unpinned, too early.
+  if (!outcome.ok()) device_->driver().StreamSynchronize(stream);
+  return outcome;
 }
 
 }  // namespace cuda

@@ -112,7 +112,10 @@ class Table {
   Outcome MakeSpans();
   Outcome Upload(const void* from, size_t bytes, unsigned char* to);
   Outcome WaitForAll();
+  // Notes that work was begun in the stream.
   Outcome Begun(CUstream stream);
+  // Does what begins work in the stream; where that fails nothing is under way any more.
+  Outcome WaitIfFailed(CUstream stream, const std::function<Outcome()>& work);
 
   Outcome Prepare(int32_t column, const gf_cuda_convert* convert, Conversion* out) const;
   Outcome CheckRange(int64_t start, int64_t count) const;

@@ -42,7 +42,7 @@ Outcome Table::PinLocked(const Progress& progress) {
     GF_CUDA_RETURN_IF_ERROR(CheckPart(part));
     if (device_ == nullptr || part.memory != nullptr) continue;
     if (!device_->reads_host_addresses() || !device_->reads_read_only())
-      return Fail(GF_CUDA_NO_DEVICE, "this GPU does not read pinned mappings of files: load the table");
+      return Fail(GF_CUDA_NO_DEVICE, "this GPU does not read pinned mappings of files: load the whole table (resident=True)");
     const std::shared_ptr<const Mapping>& mapping = snapshot_->segments()[part.segment].segment->mapping();
     std::shared_ptr<Pinned> pinned;
     const auto registered = [&](uint64_t bytes) { return progress(done += bytes, all); };

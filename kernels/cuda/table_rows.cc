@@ -116,21 +116,24 @@ Outcome Table::Gather(int32_t column, const int64_t* rows, bool rows_on_device, 
   Column& it = columns_[column];
   if (device_ == nullptr) return OnProcessor(it, conversion, args);
   if (partial_ && !rows_on_device) GF_CUDA_RETURN_IF_ERROR(Used(rows, 0, count, it.row_bytes));
+  const Driver& driver = device_->driver();
   const Current current(*device_);
-  if (!rows_on_device && !conversion.converts && it.row_bytes >= kCopiedRow) {
-    std::vector<Run> runs;
-    plan_.Find({rows, rows + count}, &runs);
-    return CopyRows(&it, runs, args.out, stream);
-  }
-  Slot* slot = nullptr;
-  if (!rows_on_device) {
-    const int64_t* sent;
-    GF_CUDA_RETURN_IF_ERROR(SendRows(rows, count, stream, &sent, &slot));
-    args.rows = reinterpret_cast<const long long*>(sent);
-  }
-  if (this->rows() == 0) return Fail(GF_CUDA_OUT_OF_RANGE, "the table has no rows");
-  GF_CUDA_RETURN_IF_ERROR(RunKernel(it, conversion, args, stream));
-  return slot == nullptr ? Ok() : device_->driver().Check(device_->driver().EventRecord(slot->used, stream), "record an event");
+  return WaitIfFailed(stream, [&]() -> Outcome {
+    if (!rows_on_device && !conversion.converts && it.row_bytes >= kCopiedRow) {
+      std::vector<Run> runs;
+      plan_.Find({rows, rows + count}, &runs);
+      return CopyRows(&it, runs, args.out, stream);
+    }
+    Slot* slot = nullptr;
+    if (!rows_on_device) {
+      const int64_t* sent;
+      GF_CUDA_RETURN_IF_ERROR(SendRows(rows, count, stream, &sent, &slot));
+      args.rows = reinterpret_cast<const long long*>(sent);
+    }
+    if (this->rows() == 0) return Fail(GF_CUDA_OUT_OF_RANGE, "the table has no rows");
+    GF_CUDA_RETURN_IF_ERROR(RunKernel(it, conversion, args, stream));
+    return slot == nullptr ? Ok() : driver.Check(driver.EventRecord(slot->used, stream), "record an event");
+  });
 }
 
 Outcome Table::Batch(int32_t column, int64_t start, int64_t count, const gf_cuda_convert* convert, void* out,
@@ -149,13 +152,15 @@ Outcome Table::Batch(int32_t column, int64_t start, int64_t count, const gf_cuda
   if (device_ == nullptr) return OnProcessor(it, conversion, args);
   if (partial_) GF_CUDA_RETURN_IF_ERROR(Used(nullptr, start, count, it.row_bytes));
   const Current current(*device_);
-  if (!conversion.converts) {
-    std::vector<Run> runs;
-    RowPlan::Cursor cursor = plan_.Seek(start);
-    plan_.Take(count, &cursor, &runs);
-    if (runs.size() <= 16 || it.row_bytes >= kCopiedRow) return CopyRows(&it, runs, args.out, stream);
-  }
-  return RunKernel(it, conversion, args, stream);
+  return WaitIfFailed(stream, [&]() -> Outcome {
+    if (!conversion.converts) {
+      std::vector<Run> runs;
+      RowPlan::Cursor cursor = plan_.Seek(start);
+      plan_.Take(count, &cursor, &runs);
+      if (runs.size() <= 16 || it.row_bytes >= kCopiedRow) return CopyRows(&it, runs, args.out, stream);
+    }
+    return RunKernel(it, conversion, args, stream);
+  });
 }
 
 Outcome Table::View(int32_t column, int64_t start, int64_t count, const void** out,

@@ -5,10 +5,12 @@ The kernels themselves run, compiled by g++, and every address that they touch i
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from gridflow.cuda import is_available, library
@@ -62,3 +64,19 @@ def ask(name: str) -> int:
     function = getattr(ctypes.CDLL(os.environ[VARIABLE]), f"fake_gpu_{name}")
     function.restype = ctypes.c_size_t
     return function()
+
+
+@contextlib.contextmanager
+def failing(call: int, result: int) -> Iterator[list[bool]]:
+    """Let a call of the driver say ``result``, by its number from here on, of those that may fail.
+
+    Gives a list that, afterwards, has whether it came to that.
+    """
+    function = ctypes.CDLL(os.environ[VARIABLE]).fake_gpu_fail
+    function.restype = ctypes.c_int64
+    said: list[bool] = []
+    function(ctypes.c_int64(call), result)
+    try:
+        yield said
+    finally:
+        said.append(function(ctypes.c_int64(-1), 0) < 0)

@@ -7,7 +7,7 @@
 // says what it was.
 //
 // FAKE_GPU_BYTES is how much memory its one GPU has, for all processes that use this library together; 64 MiB without it.
-// FAKE_GPU_DECODES: decoding takes less time than copying.
+// FAKE_GPU_DECODES: decoding takes less time than copying. FAKE_GPU_LACKS: the number of an attribute that it does not have.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -29,6 +29,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuda/gather_args.h"
@@ -66,6 +67,8 @@ struct Event {
 std::mutex mutex;  // guards what follows
 int failed = kOk;  // what every call says from now on
 std::string mistake;
+int64_t until_failure = -1;  // calls that go well
+int failure = kOk;
 Ranges registered;  // ranges of host memory
 Ranges pinned;      // host memory that the driver allocated
 Ranges allocated;   // of the GPU, that can be used
@@ -204,6 +207,18 @@ size_t BytesOf(const Ranges& ranges) {
   return bytes;
 }
 
+// ---- failures ----
+
+// To be asked by each call that may fail; the mutex is held. What the call is to say, or kOk.
+int Failure() {
+  if (failed != kOk) return failed;
+  if (until_failure < 0 || until_failure-- != 0) return kOk;
+  return failure;
+}
+
+#define FAKE_GPU_RETURN_IF_FAILURE() \
+  if (const int result_ = Failure()) return result_
+
 // ---- streams ----
 
 std::shared_ptr<Stream> StreamOf(void* handle) {
@@ -321,6 +336,13 @@ size_t fake_gpu_allocated() {
   return BytesOf(allocated);
 }
 
+// Of the calls from now on that may fail, the one after `calls` says `result`; calls < 0: none. How many were still to come.
+int64_t fake_gpu_fail(int64_t calls, int result) {
+  std::lock_guard<std::mutex> lock(mutex);
+  failure = result;
+  return std::exchange(until_failure, calls);
+}
+
 // Goes on after a mistake, of which it says what it was.
 const char* fake_gpu_forgive() {
   std::lock_guard<std::mutex> lock(mutex);
@@ -348,6 +370,8 @@ int cuDeviceGet(int* device, int) { return *device = 0, kOk; }
 int cuDeviceGetName(char* name, int room, int) { return std::strncpy(name, "Fake GPU", static_cast<size_t>(room)), kOk; }
 int cuDeviceGetUuid(void* uuid, int) { return std::memset(uuid, 7, 16), kOk; }
 int cuDeviceGetAttribute(int* value, int attribute, int) {
+  const char* lacks = std::getenv("FAKE_GPU_LACKS");
+  if (lacks != nullptr && std::strtol(lacks, nullptr, 10) == attribute) return *value = 0, kOk;
   switch (attribute) {
     case 75:  // compute capability: of no GPU that there is
     case 76:
@@ -367,18 +391,20 @@ int cuCtxPushCurrent_v2(void*) { return kOk; }
 int cuCtxPopCurrent_v2(void** context) { return *context = &mutex, kOk; }
 int cuCtxSynchronize() {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   return RunAll();
 }
 
 int cuMemGetInfo_v2(size_t* free, size_t* all) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   *all = Slots::Room();
   *free = *all - std::min<size_t>(*all, Memory().InUse());
-  return failed;
+  return kOk;
 }
 int cuMemAlloc_v2(unsigned long long* out, size_t bytes) {
   std::lock_guard<std::mutex> lock(mutex);
-  if (failed != kOk) return failed;
+  FAKE_GPU_RETURN_IF_FAILURE();
   if (!Memory().Take(0, bytes, &own_slot)) return kOutOfMemory;
   void* memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 4096);  // with something behind it that is nobody's
   if (memory == nullptr) return kOutOfMemory;
@@ -399,10 +425,11 @@ int cuMemFree_v2(unsigned long long memory) {
 }
 int cuMemHostAlloc(void** out, size_t bytes, unsigned) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   *out = std::malloc(bytes);
   if (*out == nullptr) return kOutOfMemory;
   pinned[reinterpret_cast<uintptr_t>(*out)] = bytes;
-  return failed;
+  return kOk;
 }
 int cuMemFreeHost(void* memory) {
   std::lock_guard<std::mutex> lock(mutex);
@@ -412,8 +439,8 @@ int cuMemFreeHost(void* memory) {
 }
 int cuMemHostRegister_v2(void* begin, size_t bytes, unsigned flags) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   const auto at = reinterpret_cast<uintptr_t>(begin);
-  if (failed != kOk) return failed;
   if ((flags & 8) == 0 || at % 4096 != 0) return kInvalid;  // mappings of a grid may only be read
   if (Touches(registered, at, bytes)) return kRegistered;
   registered[at] = bytes;
@@ -429,11 +456,13 @@ int cuMemHostGetDevicePointer_v2(unsigned long long* out, void* memory, unsigned
 
 int cuMemcpyAsync(unsigned long long to, unsigned long long from, size_t bytes, void* stream) {
   std::lock_guard<std::mutex> lock(mutex);
-  return failed != kOk ? failed : Copy(static_cast<uintptr_t>(to), static_cast<uintptr_t>(from), bytes, stream);
+  FAKE_GPU_RETURN_IF_FAILURE();
+  return Copy(static_cast<uintptr_t>(to), static_cast<uintptr_t>(from), bytes, stream);
 }
 int cuMemsetD8Async(unsigned long long to, unsigned char value, size_t bytes, void* stream) {
   std::lock_guard<std::mutex> lock(mutex);
-  return failed != kOk ? failed : Enqueue(stream, [=] {
+  FAKE_GPU_RETURN_IF_FAILURE();
+  return Enqueue(stream, [=] {
     if (!Within(allocated, static_cast<uintptr_t>(to), bytes)) return Mistake("memory is set that is gone");
     std::memset(reinterpret_cast<void*>(to), value, bytes);
     return kOk;
@@ -442,9 +471,10 @@ int cuMemsetD8Async(unsigned long long to, unsigned char value, size_t bytes, vo
 
 int cuStreamCreate(void** out, unsigned flags) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   if (flags != 1) return kInvalid;  // streams that wait for the default one are not there
   all_streams.push_back(streams[*out = NewHandle()] = std::make_shared<Stream>());
-  return failed;
+  return kOk;
 }
 int cuStreamDestroy_v2(void* stream) {  // its work is done all the same
   std::lock_guard<std::mutex> lock(mutex);
@@ -452,12 +482,18 @@ int cuStreamDestroy_v2(void* stream) {  // its work is done all the same
 }
 int cuStreamSynchronize(void* handle) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   const std::shared_ptr<Stream> stream = StreamOf(handle);
   return stream != nullptr ? RunUntil(stream.get(), stream->begun) : kInvalid;
 }
-int cuEventCreate(void** out, unsigned) { return *out = new std::shared_ptr<Event>(new Event), kOk; }
+int cuEventCreate(void** out, unsigned) {
+  std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
+  return *out = new std::shared_ptr<Event>(new Event), kOk;
+}
 int cuEventRecord(void* handle, void* stream) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   auto& event = *static_cast<std::shared_ptr<Event>*>(handle);
   event = std::make_shared<Event>();
   event->stream = StreamOf(stream);
@@ -467,27 +503,33 @@ int cuEventRecord(void* handle, void* stream) {
 }
 int cuEventSynchronize(void* handle) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   const Event& event = **static_cast<std::shared_ptr<Event>*>(handle);
   return event.stream != nullptr ? RunUntil(event.stream.get(), event.after) : failed;
 }
 int cuEventElapsedTime(float* ms, void* first, void* second) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   const Event& one = **static_cast<std::shared_ptr<Event>*>(first);
   const Event& other = **static_cast<std::shared_ptr<Event>*>(second);
   for (const Event* event : {&one, &other})
     if (event->stream == nullptr || event->stream->done < event->after) return kNotReady;
   *ms = one.decoded != other.decoded && std::getenv("FAKE_GPU_DECODES") != nullptr ? 1 : 2;
-  return failed;
+  return kOk;
 }
 int cuEventDestroy_v2(void* event) { return delete static_cast<std::shared_ptr<Event>*>(event), kOk; }
 
 int cuModuleLoadData(void** out, const void* image) {
+  std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   *out = ::dlopen(static_cast<const char*>(image), RTLD_NOW | RTLD_LOCAL);
   if (*out != nullptr) return kOk;
   std::fprintf(stderr, "fake GPU: %s\n", ::dlerror());
   return kNotFound;
 }
 int cuModuleGetFunction(void** out, void* library, const char* name) {
+  std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   auto* module = static_cast<fake_gpu::Module*>(::dlsym(library, "fake_gpu_module"));
   void* code = ::dlsym(library, name);
   if (module == nullptr || code == nullptr) return kNotFound;
@@ -496,7 +538,7 @@ int cuModuleGetFunction(void** out, void* library, const char* name) {
 int cuLaunchKernel(void* handle, unsigned blocks, unsigned, unsigned, unsigned threads, unsigned, unsigned, unsigned,
                    void* stream, void** arguments, void**) {
   std::lock_guard<std::mutex> lock(mutex);
-  if (failed != kOk) return failed;
+  FAKE_GPU_RETURN_IF_FAILURE();
   const Function function = *static_cast<const Function*>(handle);
   if (function.name == "decode_blocks") {
     const auto args = *static_cast<const DecodeArgs*>(arguments[0]);
@@ -514,14 +556,17 @@ int cuLaunchKernel(void* handle, unsigned blocks, unsigned, unsigned, unsigned t
 }
 
 // Memory that processes share: files in memory.
-int cuMemGetAllocationGranularity(size_t* bytes, const void*, int) { return *bytes = 4096, kOk; }
+int cuMemGetAllocationGranularity(size_t* bytes, const void*, int) {
+  std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
+  return *bytes = 4096, kOk;
+}
 int cuMemCreate(unsigned long long* out, size_t bytes, const void*, unsigned long long) {
   std::lock_guard<std::mutex> lock(mutex);
-  if (failed != kOk) return failed;
+  FAKE_GPU_RETURN_IF_FAILURE();
   const int file = ::memfd_create("fake GPU", MFD_CLOEXEC);
-  if (file < 0 || ::ftruncate(file, static_cast<off_t>(bytes)) != 0) return kOutOfMemory;
   std::shared_ptr<Piece> piece = NewPiece(file, bytes);
-  if (piece == nullptr) return kOutOfMemory;
+  if (piece == nullptr || ::ftruncate(file, static_cast<off_t>(bytes)) != 0) return kOutOfMemory;
   handles[*out = reinterpret_cast<uintptr_t>(NewHandle())] = std::move(piece);
   return kOk;
 }
@@ -531,10 +576,11 @@ int cuMemRelease(unsigned long long handle) {
 }
 int cuMemAddressReserve(unsigned long long* out, size_t bytes, size_t, unsigned long long, unsigned long long) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   void* at = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) return kOutOfMemory;
   reserved[*out = reinterpret_cast<uintptr_t>(at)] = bytes;
-  return failed;
+  return kOk;
 }
 int cuMemAddressFree(unsigned long long at, size_t bytes) {
   std::lock_guard<std::mutex> lock(mutex);
@@ -544,19 +590,21 @@ int cuMemAddressFree(unsigned long long at, size_t bytes) {
 }
 int cuMemMap(unsigned long long at, size_t bytes, size_t, unsigned long long handle, unsigned long long) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   const auto found = handles.find(handle);
   if (found == handles.end() || found->second->bytes != bytes || !Within(reserved, at, bytes)) return kInvalid;
   void* begin = reinterpret_cast<void*>(at);
   if (::mmap(begin, bytes, PROT_NONE, MAP_SHARED | MAP_FIXED, found->second->file, 0) == MAP_FAILED) return kOutOfMemory;
   mapped[at] = found->second;
-  return failed;
+  return kOk;
 }
 int cuMemSetAccess(unsigned long long at, size_t bytes, const void*, size_t) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   if (mapped.count(at) == 0) return kInvalid;
   if (::mprotect(reinterpret_cast<void*>(at), bytes, PROT_READ | PROT_WRITE) != 0) return kOutOfMemory;
   allocated[at] = bytes;
-  return failed;
+  return kOk;
 }
 int cuMemUnmap(unsigned long long at, size_t bytes) {  // does not wait
   std::lock_guard<std::mutex> lock(mutex);
@@ -567,6 +615,7 @@ int cuMemUnmap(unsigned long long at, size_t bytes) {  // does not wait
 }
 int cuMemExportToShareableHandle(void* out, unsigned long long handle, int, unsigned long long) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   const auto found = handles.find(handle);
   if (found == handles.end()) return kInvalid;
   const int file = ::fcntl(found->second->file, F_DUPFD_CLOEXEC, 0);
@@ -575,12 +624,13 @@ int cuMemExportToShareableHandle(void* out, unsigned long long handle, int, unsi
 }
 int cuMemImportFromShareableHandle(unsigned long long* out, void* given, int) {
   std::lock_guard<std::mutex> lock(mutex);
+  FAKE_GPU_RETURN_IF_FAILURE();
   const int file = ::fcntl(static_cast<int>(reinterpret_cast<intptr_t>(given)), F_DUPFD_CLOEXEC, 0);
   struct stat info;
   if (file < 0 || ::fstat(file, &info) != 0) return kInvalid;
   std::shared_ptr<Piece> piece = NewPiece(file, static_cast<size_t>(info.st_size));
   if (piece == nullptr) return kInvalid;
   handles[*out = reinterpret_cast<uintptr_t>(NewHandle())] = std::move(piece);
-  return failed;
+  return kOk;
 }
 }

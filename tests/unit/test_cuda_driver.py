@@ -16,12 +16,12 @@ from typing import Any
 import fake_gpu
 import numpy as np
 import pytest
-from device_rows import RandomTable, assert_same, check_table
-from fake_gpu import ask
+from device_rows import RandomTable, assert_same, check_table, converted
+from fake_gpu import ask, failing
 
 import gridflow
-from gridflow import DeviceError
-from gridflow.cuda import DeviceTable, library
+from gridflow import DeviceError, UsageError
+from gridflow.cuda import Array, Convert, DeviceTable, library, open_shared
 from gridflow.testing import temporary_home
 
 MIB = 1 << 20
@@ -199,6 +199,103 @@ def table_that_does_not_fit() -> None:
 
 def test_a_table_that_does_not_fit(with_driver):
     with_driver(table_that_does_not_fit, memory=3 * MIB + MIB // 2)
+
+
+# --- calls that fail ---
+
+
+def calls_that_fail(resident: bool | str, result: int) -> None:
+    os.environ["GRIDFLOW_CUDA_DECODE"] = "always"
+    with temporary_home() as home, gridflow.connect(home) as grid:
+        columns = {"X": ("uint8", (300,)), "Y": ("float32", (3,))}
+        model = RandomTable(grid, columns, 2500, segments=2)
+        model.table.compress("X")
+        model.table.keep_versions(2)
+        count = len(model.ids)
+        rows, few = np.random.default_rng().integers(0, count, 70), {"Y": Convert("float16", scale=2)}
+
+        def work() -> None:
+            budget = count * 170 if resident == "auto" else None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                device = DeviceTable(model.table, resident=resident, budget=budget)
+            with device:
+                named = Array.of(rows, 0)
+                for _ in range(2):
+                    found = device.gather(rows, few)
+                    ids = found["ID"].numpy()
+                    assert_same(found["X"].numpy(), model.data["X"][ids])
+                    assert_same(found["Y"].numpy(), converted(model.data["Y"][ids], few["Y"]))
+                    assert_same(device.gather(named)["ID"].numpy(), ids)
+                    batch = device.batch(5, count - 5)
+                    assert_same(batch["X"].numpy(), model.data["X"][batch["ID"].numpy()])
+                if resident is True:
+                    with device.share(home / "socket"), open_shared(home / "socket") as other:
+                        assert_same(other.gather(rows)["X"].numpy(), model.data["X"][ids])
+                device.refresh()
+
+        call = failed = 0
+        while True:
+            with failing(call, result) as came:
+                try:
+                    work()
+                except DeviceError as error:
+                    failed += 1
+                    assert str(error)
+            if not came[0]:
+                break
+            assert ask("registered") == ask("allocated") == 0, call
+            call += 1
+        assert failed > call / 2 > 20
+        work()
+
+
+@pytest.mark.parametrize(
+    ("resident", "result"),
+    [
+        ("auto", 2),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in ((True, 2), (True, 999), (False, 2), (False, 999))),
+    ],
+)
+def test_calls_that_fail(with_driver, resident, result):
+    """Whichever it is, for want of memory or unknown: an error or the right rows come of it; nothing stays behind."""
+    with_driver(calls_that_fail, resident, result)
+
+
+# --- a driver that lacks something ---
+
+
+def read_with_what_there_is(said: dict[bool | str, str]) -> None:
+    with temporary_home() as home, gridflow.connect(home) as grid:
+        model = RandomTable(grid, {"X": ("uint8", (30,))}, 300)
+        for resident in (False, True, "auto"):
+            if resident in said:
+                with pytest.raises(DeviceError, match=said[resident]) as caught:
+                    DeviceTable(model.table, resident=resident)
+                assert caught.value.code == "NO_DEVICE"
+                del caught
+            else:
+                with DeviceTable(model.table, resident=resident) as device:
+                    check_table(model, device)
+            assert ask("registered") == ask("allocated") == 0
+        if not said:
+            with DeviceTable(model.table, resident=True) as device, pytest.raises(UsageError, match="does not share"):
+                device.share(home / "socket")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "said"),
+    [
+        (113, {False: "does not read pinned mappings of files: load the whole table"}),
+        (91, {False: "does not read pinned mappings of files: load the whole table"}),
+        (75, dict.fromkeys((False, True, "auto"), "GPU 0 is too old: compute capability 0.9, and 7.5 is needed")),
+        (103, {}),
+    ],
+    ids=["read-only memory", "addresses of the host", "new kernels", "shared memory"],
+)
+def test_a_driver_that_lacks_something(with_driver, monkeypatch, attribute, said):
+    monkeypatch.setenv("FAKE_GPU_LACKS", str(attribute))
+    with_driver(read_with_what_there_is, said)
 
 
 # --- memory that others have mapped ---
