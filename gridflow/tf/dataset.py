@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import random_seed
 
@@ -227,7 +228,7 @@ class Dataset(tf.data.Dataset):
         self._spec = tf.nest.map_structure(lambda leaf: leaf.spec(size, drop), self._leaves)
         self._inputs_of_op = {
             **self._inputs_of_op,
-            "stages": tf.constant([number for stage in calls for number in stage], tf.int64),
+            "stages": np.array([number for stage in calls for number in stage], np.int64),  # no tensor: not on a GPU
             "seeds": seeds,
             "instance": self._inputs_of_op["instance"] if self._follows else secrets.randbits(62),
         }
@@ -411,7 +412,7 @@ def _seeds(seed: Any) -> tuple[int, int]:
 def _pairs(partitions: Any, count: int, table: str) -> Any:
     """The op's pairs of partitions, begin and end; none for all ``count`` of them."""
     if partitions is None:
-        return tf.zeros([0], tf.int64)
+        return np.empty(0, np.int64)
     if tf.is_tensor(partitions):  # of a map or interleave: checked by the op, when its value is known
         numbers = tf.reshape(tf.cast(partitions, tf.int64), [-1])
         pairs = tf.reshape(tf.stack([numbers, numbers + 1], axis=1), [-1])

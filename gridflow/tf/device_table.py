@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +82,8 @@ class DeviceTable:
             grid=grid,
             home=home,
         )
-        self._handle: tuple[Rows, tf.Tensor] | None = None
+        self._lock = threading.Lock()
+        self._handles = weakref.WeakKeyDictionary[Rows, tf.Tensor]()  # the ops'; guarded by _lock
 
     def __enter__(self) -> DeviceTable:
         return self
@@ -124,7 +127,7 @@ class DeviceTable:
 
         May be called again.
         """
-        self._handle = None
+        self._handles.clear()
         self._table.close()
 
     def refresh(self, progress: Callable[[int, int], Any] | None = None) -> bool:
@@ -136,10 +139,7 @@ class DeviceTable:
         Raises:
             TableNotFound: the table is gone.
         """
-        changed = self._table.refresh(progress)
-        if changed:
-            self._handle = None  # with the older version's memory
-        return changed
+        return self._table.refresh(progress)
 
     def gather(
         self, rows: Any, convert: Convert | Mapping[str, Convert] | None = None, *, check: bool = True
@@ -164,11 +164,10 @@ class DeviceTable:
 
     def _gather(self, held: Rows, rows: Any, convert: Any, check: bool) -> dict[str, tf.Tensor]:
         handle = self._of(held)
-        numbers = tf.convert_to_tensor(rows)
-        if numbers.dtype != tf.int64:
-            if not numbers.dtype.is_integer and numbers.shape != [0]:
-                raise SchemaError(f"rows are int64[n], not {numbers.dtype.name}{numbers.shape}")
-            numbers = tf.cast(numbers, tf.int64)
+        numbers, dtype = _numbers(rows)
+        if not (dtype.is_integer or numbers.shape == (0,)):
+            raise SchemaError(f"rows are int64[n], not {_said(numbers)}")
+        numbers = _cast(numbers, tf.int64)
         op = ops.load().gridflow_device_table_gather
         return self._read(held, convert, lambda **how: op(handle=handle, rows=numbers, check=check, **how))
 
@@ -227,12 +226,12 @@ class DeviceTable:
         )
 
     def _of(self, held: Rows) -> tf.Tensor:
-        """The ops' handle of a version."""
-        known = self._handle  # other threads may be at other versions
-        if known is None or known[0] is not held:
-            with tf.init_scope(), tf.device(self._place.name):
-                known = self._handle = held, ops.load().gridflow_device_table(table=held.handle)
-        return known[1]
+        """The ops' handle of a version; one, as calls that wait for what the GPU says take turns at it."""
+        with self._lock:
+            if held not in self._handles:
+                with tf.init_scope(), tf.device(self._place.name):
+                    self._handles[held] = ops.load().gridflow_device_table(table=held.handle)
+            return self._handles[held]
 
     def _read(self, held: Rows, convert: Any, op: Callable[..., tf.Tensor]) -> dict[str, tf.Tensor]:
         conversions = by_column(convert, held.columns)
@@ -267,11 +266,30 @@ def _attributes(conversion: Convert) -> dict[str, Any]:
     return attributes
 
 
-def _places(places: Any) -> tf.Tensor:
+def _places(places: Any) -> np.ndarray | tf.Tensor:
     """As int32; what is too large is at the edge of the image anyway."""
-    numbers = tf.convert_to_tensor(places)
-    if not (numbers.dtype.is_integer or numbers.dtype.is_bool):
-        raise SchemaError(f"places is int32[rows, 3], not {numbers.dtype.name}{numbers.shape}")
-    if numbers.dtype in (tf.int64, tf.uint32, tf.uint64):
-        numbers = tf.clip_by_value(tf.cast(numbers, tf.int64), tf.int32.min, tf.int32.max)
-    return tf.cast(numbers, tf.int32)
+    numbers, dtype = _numbers(places)
+    if not (dtype.is_integer or dtype.is_bool):
+        raise SchemaError(f"places is int32[rows, 3], not {_said(numbers)}")
+    if dtype in (tf.int64, tf.uint32, tf.uint64):
+        clip = tf.clip_by_value if tf.is_tensor(numbers) else np.clip
+        numbers = clip(_cast(numbers, tf.int64), tf.int32.min, tf.int32.max)
+    return _cast(numbers, tf.int32)
+
+
+# What is not a tensor yet is looked at by numpy: on a GPU each step would be a kernel.
+
+
+def _numbers(given: Any) -> tuple[np.ndarray | tf.Tensor, tf.DType]:
+    numbers = given if tf.is_tensor(given) else np.asarray(given)
+    return numbers, tf.as_dtype(numbers.dtype)
+
+
+def _said(numbers: np.ndarray | tf.Tensor) -> str:
+    return f"{numbers.dtype.name}[{', '.join(map(str, numbers.shape))}]"
+
+
+def _cast(numbers: np.ndarray | tf.Tensor, dtype: tf.DType) -> np.ndarray | tf.Tensor:
+    if tf.is_tensor(numbers):
+        return tf.cast(numbers, dtype)
+    return numbers.astype(dtype.as_numpy_dtype, copy=False)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,15 +21,26 @@ FOLDER = Path(__file__).parent
 KERNELS = FOLDER.parents[1] / "kernels"
 
 VARIABLE = "GRIDFLOW_FAKE_GPU"  # where it is, for use_if_asked()
+DEVICE = "tensorflow_device.so"  # beside it
 
 
 def build(folder: Path) -> Path:
     """Make it in a folder, where it also keeps the kernels that it compiles; about 10 s."""
     made = folder / "fakegpu.so"
     command = ["g++", "-std=c++17", "-O2", "-shared", "-fPIC", "-Wall", "-Wextra", f"-I{KERNELS}"]
-    command += [f'-DFAKE_GPU_SOURCES="{FOLDER}"', *map(str, sorted(FOLDER.glob("*.cc"))), "-o", str(made)]
-    subprocess.run(command, check=True)
+    sources = [str(FOLDER / f"{name}.cc") for name in ("compiler", "driver", "runner")]
+    subprocess.run([*command, f'-DFAKE_GPU_SOURCES="{FOLDER}"', *sources, "-o", str(made)], check=True)
     return made
+
+
+def build_for_tensorflow(made: Path) -> None:
+    """Make what ``use_in_tensorflow`` needs; about 15 s."""
+    asked = "import json; from tensorflow import sysconfig as tf; "
+    asked += "print(json.dumps([tf.get_compile_flags(), tf.get_link_flags()]))"
+    said = subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True)
+    compiling, linking = json.loads(said.stdout)
+    command = ["g++", *compiling, "-O1", "-shared", "-fPIC", "-w", str(FOLDER / "tensorflow_device.cc")]
+    subprocess.run([*command, "-o", str(made.with_name(DEVICE)), *linking], check=True)
 
 
 def environment(made: Path, memory: int) -> dict[str, str]:
@@ -56,6 +69,18 @@ def use_if_asked() -> None:
     library.call("use_driver", os.fsencode(path))
     library.call("use_compiler", os.fsencode(path))
     assert is_available()
+
+
+def use_in_tensorflow() -> None:
+    """Give TensorFlow the device too, if the environment says so; to be called before it looks for devices.
+
+    Of its own kernels those work that only hand tensors on.
+    """
+    if VARIABLE in os.environ:
+        import tensorflow as tf
+
+        use_if_asked()
+        tf.load_library(str(Path(os.environ[VARIABLE]).with_name(DEVICE)))
 
 
 def ask(name: str) -> int:

@@ -4,10 +4,13 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import fake_gpu
 import numpy as np
 import pytest
 
 import gridflow
+
+fake_gpu.use_in_tensorflow()
 
 
 @pytest.fixture

@@ -13,26 +13,38 @@ import fake_gpu
 import numpy as np
 import pytest
 
-TESTS = Path(__file__).parents[1] / "gpu"
+TESTS = Path(__file__).parents[1]
 
 # --- on a GPU that is fake ---
 
 
+def passed(gpu: Path, path: str, some: str = "") -> str:
+    """Run tests in a process that has the GPU; all of them pass. Gives the line that counts them."""
+    environment = {**os.environ, **fake_gpu.environment(gpu, 512 << 20)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / path), "-k", some]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    last = (done.stdout.splitlines() or [""])[-1]
+    assert done.returncode == 0 and " passed" in last, done.stdout + done.stderr
+    return last
+
+
 @pytest.mark.parametrize(
-    ("file", "some"),
+    ("path", "some"),
     [
-        ("test_gpu_small.py", ""),
-        ("test_gpu_sharing.py", ""),
-        ("test_gpu_lifetimes.py", "closed_while or named_on or dropped or newer or empty or came_later"),
-        pytest.param("", "not torch and not cupy and not jax", marks=pytest.mark.long),
+        ("gpu/test_gpu_small.py", ""),
+        ("gpu/test_gpu_sharing.py", ""),
+        ("gpu/test_gpu_lifetimes.py", "closed_while or named_on or dropped or newer or empty or came_later"),
+        pytest.param("gpu", "not libraries", marks=pytest.mark.long),
     ],
 )
-def test_what_is_tested_on_a_gpu(built_gpu, file, some):
-    environment = {**os.environ, **fake_gpu.environment(built_gpu, 512 << 20)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / file), "-k", some]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    last = done.stdout.splitlines()[-1]
-    assert done.returncode == 0 and " passed" in last and "skipped" not in last, done.stdout + done.stderr
+def test_what_is_tested_on_a_gpu(built_gpu, path, some):
+    assert "skipped" not in passed(built_gpu, path, some)
+
+
+def test_what_is_tested_on_a_gpu_with_tensorflow(built_gpu):
+    """Its kernels for GPUs, and elements of datasets that are copied to one, in graphs and outside."""
+    fake_gpu.build_for_tensorflow(built_gpu)
+    assert "2 skipped" in passed(built_gpu, "tf/test_device_table.py"), "where there is none, and where it computes"
 
 
 # --- mistakes that are found ---
