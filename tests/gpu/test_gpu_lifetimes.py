@@ -98,7 +98,7 @@ def test_pinning_and_loading_can_be_ended(large, resident, raised):
 @pytest.mark.parametrize("resident", [False, True])
 def test_a_table_that_is_closed_while_the_gpu_reads_it(large, resident):
     rng, convert, count = np.random.default_rng(), {"X": Convert("float32", scale=1 / 255)}, scaled(10_000)
-    for _ in range(5):
+    for _ in range(scaled(8)):
         device = DeviceTable(large.table, resident=resident)
         order = large.order(device)
         rows = rng.integers(0, len(device), count)
@@ -125,9 +125,9 @@ def test_rows_named_on_the_gpu_are_held_until_they_are_read(large, resident):
 
 @pytest.mark.parametrize("resident", [False, True])
 def test_a_table_that_is_dropped_while_it_is_in_use(grid, resident):
-    model = RandomTable(grid, {"X": ("uint8", (4096,))}, 4000)
+    model = RandomTable(grid, {"X": ("uint8", (4096,))}, scaled(4000))
     device = DeviceTable(model.table, resident=resident)
-    rows = np.random.default_rng().integers(0, len(device), 3000)
+    rows = np.random.default_rng().integers(0, len(device), scaled(3000))
     begun = device.gather(rows)
     grid.drop_table("T")
     assert_same(begun["X"].numpy(), model.data["X"][begun["ID"].numpy()])

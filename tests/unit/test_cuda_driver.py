@@ -204,12 +204,13 @@ def test_a_table_that_does_not_fit(with_driver):
 # --- calls that fail ---
 
 
-def calls_that_fail(resident: bool | str, result: int) -> None:
+def calls_that_fail(resident: bool | str, result: int, compressed: bool) -> None:
     os.environ["GRIDFLOW_CUDA_DECODE"] = "always"
     with temporary_home() as home, gridflow.connect(home) as grid:
         columns = {"X": ("uint8", (300,)), "Y": ("float32", (3,))}
-        model = RandomTable(grid, columns, 2500, segments=2)
-        model.table.compress("X")
+        model = RandomTable(grid, columns, 2500 if compressed else 300, segments=2)
+        if compressed:
+            model.table.compress("X")
         model.table.keep_versions(2)
         count = len(model.ids)
         rows, few = np.random.default_rng().integers(0, count, 70), {"Y": Convert("float16", scale=2)}
@@ -251,15 +252,17 @@ def calls_that_fail(resident: bool | str, result: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("resident", "result"),
+    ("resident", "result", "compressed"),
     [
-        ("auto", 2),
-        *(pytest.param(*case, marks=pytest.mark.long) for case in ((True, 2), (True, 999), (False, 2), (False, 999))),
+        ("auto", 2, False),
+        (True, 999, False),
+        *(pytest.param(resident, 2, True, marks=pytest.mark.long) for resident in (False, True, "auto")),
+        pytest.param(False, 999, True, marks=pytest.mark.long),
     ],
 )
-def test_calls_that_fail(with_driver, resident, result):
+def test_calls_that_fail(with_driver, resident, result, compressed):
     """Whichever it is, for want of memory or unknown: an error or the right rows come of it; nothing stays behind."""
-    with_driver(calls_that_fail, resident, result)
+    with_driver(calls_that_fail, resident, result, compressed)
 
 
 # --- a driver that lacks something ---
