@@ -127,7 +127,8 @@ class DeviceTable:
 
         May be called again.
         """
-        self._handles.clear()
+        with self._lock:
+            self._handles.clear()
         self._table.close()
 
     def refresh(self, progress: Callable[[int, int], Any] | None = None) -> bool:
@@ -281,7 +282,10 @@ def _places(places: Any) -> np.ndarray | tf.Tensor:
 
 
 def _numbers(given: Any) -> tuple[np.ndarray | tf.Tensor, tf.DType]:
-    numbers = given if tf.is_tensor(given) else np.asarray(given)
+    try:
+        numbers = given if tf.is_tensor(given) else np.asarray(given)
+    except NotImplementedError:  # a list with tensors of a graph in it
+        numbers = tf.convert_to_tensor(given)
     return numbers, tf.as_dtype(numbers.dtype)
 
 

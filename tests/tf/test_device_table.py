@@ -160,6 +160,14 @@ def test_in_a_function(images):
         assert_same(pixels.numpy(), images.data["PIXELS"][order[np.array(rows, int)]].astype(np.float32))
         assert_same(labels.numpy(), images.data["LABEL"][order[len(rows) : len(rows) + 3]])
     assert len(traced) == 1
+
+    @tf.function
+    def corner(row, top):
+        left = Convert("float32", channels=3, image=(7, 5), crop=(1, 1)).at([[top, 0, 0]])
+        return table.gather([row], {"PIXELS": left})["PIXELS"]
+
+    found = corner(tf.constant(3, tf.int64), tf.constant(2))
+    assert_same(found.numpy(), images.data["PIXELS"][order[[3]], 2:3, 0:1].astype(np.float32))
     expected = step(np.array([0]), 0)[0].numpy()
     table.close()
     gc.collect()
