@@ -19,7 +19,7 @@ import gridflow
 from gridflow import GridConnectionError, SnapshotNotFound, UsageError
 from gridflow.cuda import Convert, DeviceTable, devices, open_shared
 
-ROWS, ROW_BYTES = scaled(32_768), 4096
+ROWS, ROW_BYTES = scaled(scaled(32_768)), 4096
 TABLE_BYTES = ROWS * ROW_BYTES
 
 OWNER = """

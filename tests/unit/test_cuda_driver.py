@@ -255,9 +255,8 @@ def calls_that_fail(resident: bool | str, result: int, compressed: bool) -> None
     ("resident", "result", "compressed"),
     [
         ("auto", 2, False),
-        (True, 999, False),
         *(pytest.param(resident, 2, True, marks=pytest.mark.long) for resident in (False, True, "auto")),
-        pytest.param(False, 999, True, marks=pytest.mark.long),
+        *(pytest.param(resident, 999, True, marks=pytest.mark.long) for resident in (False, True)),
     ],
 )
 def test_calls_that_fail(with_driver, resident, result, compressed):
@@ -439,5 +438,6 @@ def test_columns_that_are_compressed(with_driver, monkeypatch):
     with_driver(compressed, True)
 
 
+@pytest.mark.long
 def test_columns_that_are_compressed_where_that_is_not_faster(with_driver):
     with_driver(compressed, False)

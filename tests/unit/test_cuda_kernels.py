@@ -7,6 +7,8 @@ import mmap
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import fake_gpu
@@ -17,34 +19,52 @@ TESTS = Path(__file__).parents[1]
 
 # --- on a GPU that is fake ---
 
+QUICK = {
+    "tf/test_device_table.py": "not importing",
+    "gpu/test_gpu_small.py": "",
+    "gpu/test_gpu_sharing.py": "",
+    "gpu/test_gpu_lifetimes.py": "closed_while or named_on or dropped or newer or empty or came_later",
+}
 
-def passed(gpu: Path, path: str, some: str = "") -> str:
-    """Run tests in a process that has the GPU; all of them pass. Gives the line that counts them."""
+
+def run(gpu: Path, path: str, some: str) -> subprocess.CompletedProcess[str]:
+    """Tests in a process that has the GPU."""
+    if path.startswith("tf"):
+        fake_gpu.build_for_tensorflow(gpu)
     environment = {**os.environ, **fake_gpu.environment(gpu, 512 << 20)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / path), "-k", some]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def quick(built_gpu) -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
+    """All of them, two at a time."""
+    with ThreadPoolExecutor(2) as threads:
+        yield {path: threads.submit(run, built_gpu, path, some) for path, some in QUICK.items()}
+
+
+def passed(done: subprocess.CompletedProcess[str]) -> str:
+    """The line that counts the tests, all of which passed."""
     last = (done.stdout.splitlines() or [""])[-1]
     assert done.returncode == 0 and " passed" in last, done.stdout + done.stderr
     return last
 
 
-@pytest.mark.parametrize(
-    ("path", "some"),
-    [
-        ("gpu/test_gpu_small.py", ""),
-        ("gpu/test_gpu_sharing.py", ""),
-        ("gpu/test_gpu_lifetimes.py", "closed_while or named_on or dropped or newer or empty or came_later"),
-        pytest.param("gpu", "not libraries", marks=pytest.mark.long),
-    ],
-)
-def test_what_is_tested_on_a_gpu(built_gpu, path, some):
-    assert "skipped" not in passed(built_gpu, path, some)
+@pytest.mark.parametrize("path", [path for path in QUICK if path.startswith("gpu")])
+def test_what_is_tested_on_a_gpu(quick, path):
+    assert "skipped" not in passed(quick[path].result())
 
 
-def test_what_is_tested_on_a_gpu_with_tensorflow(built_gpu):
+@pytest.mark.long
+def test_all_that_is_tested_on_a_gpu(built_gpu):
+    assert "skipped" not in passed(run(built_gpu, "gpu", "not libraries"))
+
+
+def test_what_is_tested_on_a_gpu_with_tensorflow(quick):
     """Its kernels for GPUs, and elements of datasets that are copied to one, in graphs and outside."""
-    fake_gpu.build_for_tensorflow(built_gpu)
-    assert "2 skipped" in passed(built_gpu, "tf/test_device_table.py"), "where there is none, and where it computes"
+    assert "2 skipped" in passed(quick["tf/test_device_table.py"].result()), (
+        "where there is none, and where it computes"
+    )
 
 
 # --- mistakes that are found ---
