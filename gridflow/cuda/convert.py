@@ -113,7 +113,7 @@ class Convert:
             return made, None
         places = self.places
         if device == CPU or not (isinstance(places, Array) or hasattr(places, "__cuda_array_interface__")):
-            places = _host_places(places)
+            places = host_places(places)
             if device != CPU:
                 places = Array.of(places, device, stream=stream)
         given = Given(places, device, "places")
@@ -123,7 +123,8 @@ class Convert:
         return made, given
 
 
-def _host_places(places: Any) -> np.ndarray:
+def host_places(places: Any) -> np.ndarray:
+    """As int32; what is too large is at the edge of the image anyway."""
     numbers = np.asarray(places)
     if numbers.dtype.kind not in "iub":
         raise SchemaError(f"places is int32[rows, 3], not {numbers.dtype}{list(numbers.shape)}")

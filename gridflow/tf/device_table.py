@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..cuda import table as cuda
-from ..cuda.convert import Convert
+from ..cuda.convert import Convert, host_places
 from ..cuda.table import DeviceColumn, Rows, batch_plan, by_column
 from ..errors import SchemaError
 from . import ops
@@ -165,10 +165,11 @@ class DeviceTable:
 
     def _gather(self, held: Rows, rows: Any, convert: Any, check: bool) -> dict[str, tf.Tensor]:
         handle = self._of(held)
-        numbers, dtype = _numbers(rows)
+        numbers = _numbers(rows)
+        dtype = tf.as_dtype(numbers.dtype)
         if not (dtype.is_integer or numbers.shape == (0,)):
-            raise SchemaError(f"rows are int64[n], not {_said(numbers)}")
-        numbers = _cast(numbers, tf.int64)
+            raise SchemaError(f"rows are int64[n], not {dtype.name}{numbers.shape}")
+        numbers = tf.cast(numbers, tf.int64) if tf.is_tensor(numbers) else numbers.astype(np.int64, copy=False)
         op = ops.load().gridflow_device_table_gather
         return self._read(held, convert, lambda **how: op(handle=handle, rows=numbers, check=check, **how))
 
@@ -268,32 +269,20 @@ def _attributes(conversion: Convert) -> dict[str, Any]:
 
 
 def _places(places: Any) -> np.ndarray | tf.Tensor:
-    """As int32; what is too large is at the edge of the image anyway."""
-    numbers, dtype = _numbers(places)
-    if not (dtype.is_integer or dtype.is_bool):
-        raise SchemaError(f"places is int32[rows, 3], not {_said(numbers)}")
-    if dtype in (tf.int64, tf.uint32, tf.uint64):
-        clip = tf.clip_by_value if tf.is_tensor(numbers) else np.clip
-        numbers = clip(_cast(numbers, tf.int64), tf.int32.min, tf.int32.max)
-    return _cast(numbers, tf.int32)
+    """As ``host_places`` has them."""
+    numbers = _numbers(places)
+    if not tf.is_tensor(numbers):
+        return host_places(numbers)
+    if not (numbers.dtype.is_integer or numbers.dtype.is_bool):
+        raise SchemaError(f"places is int32[rows, 3], not {numbers.dtype.name}{numbers.shape}")
+    if numbers.dtype in (tf.int64, tf.uint32, tf.uint64):
+        numbers = tf.clip_by_value(tf.cast(numbers, tf.int64), tf.int32.min, tf.int32.max)
+    return tf.cast(numbers, tf.int32)
 
 
-# What is not a tensor yet is looked at by numpy: on a GPU each step would be a kernel.
-
-
-def _numbers(given: Any) -> tuple[np.ndarray | tf.Tensor, tf.DType]:
+def _numbers(given: Any) -> np.ndarray | tf.Tensor:
+    """A tensor only where it is one already: on a GPU each further step would be a kernel."""
     try:
-        numbers = given if tf.is_tensor(given) else np.asarray(given)
+        return given if tf.is_tensor(given) else np.asarray(given)
     except NotImplementedError:  # a list with tensors of a graph in it
-        numbers = tf.convert_to_tensor(given)
-    return numbers, tf.as_dtype(numbers.dtype)
-
-
-def _said(numbers: np.ndarray | tf.Tensor) -> str:
-    return f"{numbers.dtype.name}[{', '.join(map(str, numbers.shape))}]"
-
-
-def _cast(numbers: np.ndarray | tf.Tensor, dtype: tf.DType) -> np.ndarray | tf.Tensor:
-    if tf.is_tensor(numbers):
-        return tf.cast(numbers, dtype)
-    return numbers.astype(dtype.as_numpy_dtype, copy=False)
+        return tf.convert_to_tensor(given)

@@ -221,13 +221,13 @@ int Failure() {
 
 // ---- streams ----
 
+// The default one is there from its first use on. Null: there is none.
 std::shared_ptr<Stream> StreamOf(void* handle) {
-  std::shared_ptr<Stream>& stream = streams[handle];
-  if (stream == nullptr) {
-    if (handle != nullptr) return nullptr;
-    all_streams.push_back(stream = std::make_shared<Stream>());
-  }
-  return stream;
+  const auto found = streams.find(handle);
+  if (found != streams.end()) return found->second;
+  if (handle != nullptr) return nullptr;
+  all_streams.push_back(streams[handle] = std::make_shared<Stream>());
+  return all_streams.back();
 }
 
 int Enqueue(void* handle, std::function<int()> work) {
