@@ -74,13 +74,15 @@ def use_if_asked() -> None:
 def use_in_tensorflow() -> None:
     """Give TensorFlow the device too, if the environment says so; to be called before it looks for devices.
 
-    Of its own kernels those work that only hand tensors on.
+    TensorFlow's own operations are done there by the processor; what XLA compiles does not run.
     """
     if VARIABLE in os.environ:
         import tensorflow as tf
+        from keras.src.trainers import trainer
 
         use_if_asked()
         tf.load_library(str(Path(os.environ[VARIABLE]).with_name(DEVICE)))
+        trainer.model_supports_jit = lambda model: False  # or Keras has XLA compile what it can
 
 
 def ask(name: str) -> int:

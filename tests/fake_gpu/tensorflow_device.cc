@@ -1,5 +1,6 @@
-// A device "GPU" for TensorFlow on machines without one, whose memory is that of driver.cc: kernels of gridflow_ops for
-// GPUs run on it, and TensorFlow's own that only hand tensors on. To be loaded before TensorFlow looks for devices.
+// A device "GPU" for TensorFlow on machines without one, whose memory is that of driver.cc. Kernels of gridflow_ops for
+// GPUs run on it. TensorFlow places its own there as well, but those for the processor do their work, in this memory.
+// What XLA compiles does not run. To be loaded before TensorFlow looks for devices.
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -7,11 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "tensorflow/core/common_runtime/device_factory.h"
 #include "tensorflow/core/common_runtime/local_device.h"
 #include "tensorflow/core/framework/allocator.h"
 #include "tensorflow/core/framework/device_base.h"
+#include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/public/version.h"
 #include "xla/stream_executor/stream_common.h"
 
 namespace {
@@ -125,6 +129,12 @@ class FakeGpu : public tensorflow::LocalDevice {
     *out = Tensor(memory_, read.dtype(), read.shape());
     return context_->CopyCPUTensorToDeviceSync(&read, this, out);
   }
+  void Compute(tensorflow::OpKernel* kernel, tensorflow::OpKernelContext* context) override {
+    const auto stands_in = OfProcessor(*kernel);
+    if (stands_in == nullptr) return kernel->Compute(context);
+    OP_REQUIRES_OK(context, Sync());
+    stands_in->Compute(context);
+  }
   absl::Status TryGetDeviceContext(tensorflow::DeviceContext** out) override {
     context_->Ref();
     *out = context_;
@@ -135,6 +145,17 @@ class FakeGpu : public tensorflow::LocalDevice {
   }
 
  private:
+  // What does the work of a kernel of TensorFlow's: the same for the processor. Null for Gridflow's, and for those of
+  // tf.data, which have no work for a GPU and may be kept.
+  std::unique_ptr<tensorflow::OpKernel> OfProcessor(const tensorflow::OpKernel& kernel) {
+    const std::string& name = kernel.type_string();
+    if (absl::StartsWith(name, "Gridflow") || absl::StrContains(name, "Dataset") ||
+        absl::StrContains(name, "Iterator"))
+      return nullptr;
+    absl::Status status;
+    return tensorflow::CreateOpKernel(tensorflow::DEVICE_CPU, this, tensorflow::cpu_allocator(), kernel.def(),
+                                      TF_GRAPH_DEF_VERSION, &status);
+  }
   Memory* const memory_ = new Memory;
   Context* const context_ = new Context;
   AcceleratorDeviceInfo info_;
