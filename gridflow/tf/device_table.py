@@ -27,7 +27,8 @@ class DeviceTable:
 
     What ``gridflow.cuda.DeviceTable`` does for arrays: on a GPU, kernels read rows over the bus from the grid's pinned
     files, or from the GPU's memory, and convert their numbers on the way; on the CPU the same rows come out, to the
-    last bit. Methods may be called in a ``tf.function``, which keeps the version that was open when it was traced.
+    last bit. Methods may be called in a ``tf.function``, which keeps the version that was open when it was traced, but
+    not in one that XLA compiles (``jit_compile=True``, which is what Keras chooses where there is a GPU).
 
     Rows have numbers from 0, in the order of segments; they stay for as long as the version does. What is written
     meanwhile is seen after ``refresh``. With ``resident="auto"``, what ``batch`` reads makes segments take others'

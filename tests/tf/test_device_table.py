@@ -401,11 +401,35 @@ def test_fit_with_a_device(images, grid, eagerly):
         more = model.fit(rows.repeat(), steps_per_epoch=3, verbose=0).history
         return [*history["loss"], *history["val_loss"], *more["loss"], *model.predict(rows, verbose=0).ravel()]
 
-    np.testing.assert_allclose(fitted(DEVICE), fitted(None), rtol=1e-3)
+    np.testing.assert_allclose(fitted(DEVICE), fitted(None), rtol=1e-3, equal_nan=False)
     assert bool(seen) == eagerly
     placed, plain = np.split(np.array(seen), 2)
     assert all(device.endswith(DEVICE.lstrip("/")) for device in placed)
     assert all("CPU" in device for device in plain)
+
+
+def test_a_model_gathers_its_rows_itself(images):
+    table = DeviceTable(images.table, DEVICE, columns=["PIXELS", "LABEL"])
+    pixels = Convert("float32", scale=1 / 255, channels=3)
+
+    class Model(tf.keras.Sequential):
+        def train_step(self, rows):
+            batch = table.gather(rows, {"PIXELS": pixels})
+            return super().train_step((batch["PIXELS"], batch["LABEL"]))
+
+    def fitted(kind, *data, **how):
+        model = kind(
+            [tf.keras.Input((7, 5, 3)), tf.keras.layers.Flatten(), tf.keras.layers.Dense(1, kernel_initializer="zeros")]
+        )
+        model.compile(tf.keras.optimizers.SGD(1e-4), "mse", jit_compile=False)
+        return model.fit(*data, **how, epochs=3, verbose=0).history["loss"]
+
+    numbers = np.arange(len(table))
+    found = fitted(Model, tf.data.Dataset.from_tensor_slices(numbers).batch(32))
+    batch = table.gather(numbers, {"PIXELS": pixels})
+    arrays = (batch["PIXELS"].numpy(), batch["LABEL"].numpy())
+    expected = fitted(tf.keras.Sequential, *arrays, batch_size=32, shuffle=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, equal_nan=False)
 
 
 def test_lists_and_strings_on_a_device(grid):
