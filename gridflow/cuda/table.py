@@ -339,7 +339,8 @@ class DeviceTable:
             convert: of all columns, or by column; columns without one stay as they are.
             stream: in which it happens: a CUstream, or a stream of PyTorch, CuPy or this module; None for the default
                 stream.
-            out: by column, where to put them, an array of the result's shape and dtype on the device; else in new ones.
+            out: by column, where to put them, an array of the result's shape and dtype on the device; else in new ones,
+                which wait for all work of the device when they are given back.
             check: whether to wait for rows that are on the device to be looked at. Else one that is not there gives
                 zeros, and a later ``check`` says so.
 
