@@ -305,7 +305,7 @@ def embedded(source: Path) -> list[Path]:
     """What the assembler takes into a source as it is, which the compiler does not tell of."""
     if source.parent != Path("kernels/cuda"):
         return []
-    return [Path(name) for name in re.findall(r'GF_SOURCE\(\w+, "(.+)"\)', source.read_text())]
+    return [Path("kernels", name) for name in re.findall(r'SOURCE\(\w+, "(.+)"\)', source.read_text())]
 
 
 def replace_file(source: Path, target: Path) -> None:

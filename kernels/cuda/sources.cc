@@ -1,30 +1,33 @@
 // The kernels' sources, as they are compiled at run time.
 #include "cuda/sources.h"
 
-// The assembler takes the files in as they are; setup.py finds their names here, as the compiler does not tell of them.
-#define GF_SOURCE(symbol, path)           \
-  asm(".pushsection .rodata\n"            \
-      ".global " #symbol "\n"             \
-      ".hidden " #symbol "\n" #symbol ":\n" \
-      ".incbin \"" path "\"\n"            \
-      ".byte 0\n"                         \
-      ".popsection\n");                   \
-  extern "C" const char symbol[]
+// The first is the program, the others are its headers. setup.py finds their names here: the assembler takes the files
+// in, of which the compiler does not tell.
+#define GF_SOURCES(SOURCE)                  \
+  SOURCE(gather, "cuda/gather.cu")          \
+  SOURCE(gather_args, "cuda/gather_args.h") \
+  SOURCE(both, "cuda/both.h")               \
+  SOURCE(lz4_block, "cuda/lz4_block.h")     \
+  SOURCE(numbers, "cuda/numbers.h")
 
-GF_SOURCE(gf_cuda_gather_source, "kernels/cuda/gather.cu");
-GF_SOURCE(gf_cuda_gather_args_source, "kernels/cuda/gather_args.h");
-GF_SOURCE(gf_cuda_both_source, "kernels/cuda/both.h");
-GF_SOURCE(gf_cuda_lz4_block_source, "kernels/cuda/lz4_block.h");
-GF_SOURCE(gf_cuda_numbers_source, "kernels/cuda/numbers.h");
+#define GF_EMBED(name, path)                    \
+  asm(".pushsection .rodata\n"                  \
+      ".global gf_cuda_" #name "_source\n"      \
+      ".hidden gf_cuda_" #name "_source\n"      \
+      "gf_cuda_" #name "_source:\n"             \
+      ".incbin \"kernels/" path "\"\n"          \
+      ".byte 0\n"                               \
+      ".popsection\n");                         \
+  extern "C" const char gf_cuda_##name##_source[];
+
+GF_SOURCES(GF_EMBED)
 
 namespace gridflow {
 namespace cuda {
 
-const Source kSources[kSourceCount] = {
-    {"cuda/gather.cu", gf_cuda_gather_source},   {"cuda/gather_args.h", gf_cuda_gather_args_source},
-    {"cuda/both.h", gf_cuda_both_source},        {"cuda/lz4_block.h", gf_cuda_lz4_block_source},
-    {"cuda/numbers.h", gf_cuda_numbers_source},
-};
+#define GF_ENTRY(name, path) {path, gf_cuda_##name##_source},
+
+const Source kSources[kSourceCount] = {GF_SOURCES(GF_ENTRY)};
 
 }  // namespace cuda
 }  // namespace gridflow
