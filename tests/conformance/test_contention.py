@@ -148,7 +148,7 @@ def test_an_update_sees_all_its_tables_at_one_moment(grid):
             q.put(3, {"V": q.get(3)["V"] + 1})
 
     with meanwhile(move) as errors:
-        for _ in range(20):
+        for _ in range(40):
             grid.sql("UPDATE TOTAL SET V = (SELECT SUM(V) FROM P) + (SELECT SUM(V) FROM Q) WHERE ID > 0")
             assert grid.table("TOTAL").get(1) == {"V": 400}
     assert errors == []

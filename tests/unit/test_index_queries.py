@@ -104,7 +104,7 @@ def change(grid: gridflow.Grid, draw: Any, pools: dict[str, list], rows: dict[in
             table.indexes.settle() if what == "settle" else getattr(table, what)()
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_the_same_rows_with_and_without(data):
     names = data.draw(st.sampled_from([["A"], ["A", "B"], ["A", "B", "C"]]))
