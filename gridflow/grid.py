@@ -502,7 +502,7 @@ class Grid:
         ...     grid.system_view("TABLE_COLUMNS", ["COLUMN_NAME", "PK"]).to_pylist()
         [{'COLUMN_NAME': 'ID', 'PK': True}, {'COLUMN_NAME': 'X', 'PK': False}]
         """
-        from .sql.views import rows_of
+        from .sql.views.views import rows_of
 
         self._check_open()
         return rows_of(self, name, columns)

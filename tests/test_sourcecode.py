@@ -42,6 +42,8 @@ LAYERS = [
     ["server", "cluster", "tf", "dbapi"],
     ["cli"],
 ]
+# The same within gridflow/sql, by folder or file.
+SQL_ROOMS = ["text", "result", "engine", "grammar", "views", "binding", "access", "execution", "session", "__init__"]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TOP = len(LAYERS) - 1
 # These import what they need, and only the top layer may import them: gridflow itself is `__init__`.
@@ -180,6 +182,23 @@ def test_nobody_imports_upward():
         )
 
     wrong = [str(found) for found in all_imports() if is_upward(found)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_rooms_of_sql_do_not_import_upward():
+    wrong = []
+    for found in all_imports():
+        if found.path.parts[:2] == ("gridflow", "sql") and found.module.startswith("gridflow.sql"):
+            importer = found.path.with_suffix("").parts[2]
+            imported = [*found.module.split("."), "__init__"][2]
+            if SQL_ROOMS.index(imported) > SQL_ROOMS.index(importer):
+                wrong.append(str(found))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_the_engine_s_room_knows_duckdb():
+    wrong = [str(found) for found in all_imports() if found.module.split(".")[0] == "duckdb"]
+    wrong = [text for text in wrong if not text.startswith("gridflow/sql/engine/")]
     assert not wrong, "\n".join(wrong)
 
 

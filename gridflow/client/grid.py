@@ -151,7 +151,7 @@ class RemoteGrid(Grid):
             The last statement's Result, as of :meth:`gridflow.Grid.sql`.
         """
         from ..sql import Result, begins_transaction, copies_files, is_query, one_by_one, split_statements
-        from ..sql.text import first_word
+        from ..sql.text.cutter import first_word
 
         statements = [statement.text for statement in split_statements(text)]
         copies = copies_files(text)
@@ -179,7 +179,7 @@ class RemoteGrid(Grid):
         The owner is asked, who alone knows them; a query joins them here with the mapped tables. What this process
         runs itself is among SQL_QUERIES and SQL_QUERIES_HISTORY, too.
         """
-        from ..sql.views import find_view
+        from ..sql.views.views import find_view
 
         self._check_open()
         schema = find_view(name).schema

@@ -21,7 +21,7 @@ from ..protocols.flight_messages import Done, Message
 from ..protocols.values import decode_values
 from ..schema import Schema
 from ..sql import Session, copies_files
-from ..sql.engine import connection
+from ..sql.engine.connection import connection
 from ..table import Table
 from .loading import StreamLoad
 

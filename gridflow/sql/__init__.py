@@ -1,16 +1,15 @@
 """SQL over a grid, in Apache Ignite's dialect.
 
-A ``Session`` executes texts and knows whether a transaction is open. A text is cut into statements and parsed
-once (``statements``; the grammar is sqlglot's with our ``dialect``, and our own for tables and indexes, in ``ddl``,
-``alter`` and ``index_ddl``), and ``executors`` says what carries out which. A query (``query``) finds its tables
-(``names``, ``pseudo``), decides what to read (``plan``; by key ``keys`` and ``lookups``; ``indexes`` and ``spans``,
-where an index may tell) and lets DuckDB (``engine``) compute over the mapped columns, without copying them;
-``to_engine`` and ``from_engine`` carry types across. A change (``dml``, ``insert``, ``merge``) works out keys and new
-values the same way, or without the engine where literals say everything (``constants``), and hands them to the table
-as one commit (``changes``); one that is executed again may go there straight (``shortcut``). COPY (``copying``) reads
-and writes files with ``storage.formats``. ``problems`` turns the engine's errors into ours, ``spelling`` finds what
-was meant. ``views`` shows the grid itself as tables of schema SYS; ``users`` and ``upkeep`` are the statements that
-administer it.
+A ``Session`` executes texts and knows whether a transaction is open. A text is cut into statements (``text``) and
+parsed (``grammar``: sqlglot's with our ``dialect``, and our own for tables, indexes, users and COPY). Its names are
+found in the grid (``binding``), among them the views of schema SYS (``views``), and it is decided how the rows of
+each table are reached (``access``: by key, by an index, or all of them). ``execution`` has what carries out each
+statement. A query is computed by DuckDB (``engine``) over the mapped columns, without copying them; a change is
+worked out the same way, or without the engine where literals say everything, and handed to the table as one commit;
+one that is executed again may go there straight (``execution.fast_path``). COPY reads and writes files with
+``storage.formats``.
+
+The rooms import from each other in this order: text, engine, grammar, views, binding, access, execution.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .params import assign
-from .progress import Progress, Report
+from .grammar.statements import prepare
 from .result import Result
 from .session import Session
-from .statements import prepare
-from .text import Statement, begins_transaction, is_query, split_statements
+from .text.cutter import Statement, begins_transaction, is_query, split_statements
+from .text.params import assign
+from .text.progress import Progress, Report
 
 __all__ = [
     "Progress",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..schema import Type
-from ..storage.values import to_python
-from .to_engine import arrow_column
+from ..storage.python_columns import arrow_column, python_values
 
 _warned: set[str] = set()
 _SHOWN_ROWS = 20
@@ -159,49 +157,6 @@ class Result:
         """The result as text: at most so many rows, each cell cut to fit a line."""
         table = self.arrow()
         return _render(table, self._values(table.slice(0, rows).columns))
-
-
-def python_values(column: pa.Array | pa.ChunkedArray, dtype: Type | None = None) -> list[Any]:
-    """A column's Python values; with the column's type also what is inside lists, maps and structs."""
-    if dtype is not None and _says_more(dtype):
-        return [_typed(value, dtype) for value in python_values(column)]
-    if isinstance(column, pa.ChunkedArray):
-        return [value for chunk in column.chunks for value in python_values(chunk)]
-    if not isinstance(column.type, pa.FixedShapeTensorType):
-        return to_python(column)
-    storage, shape = column.storage, tuple(column.type.shape)
-    size = int(np.prod(shape, dtype=np.int64))
-    flat = storage.values.slice(storage.offset * size, len(storage) * size)
-    if flat.null_count:  # only rows that are null themselves have any
-        flat = flat.fill_null(0)
-    numbers = flat.to_numpy(zero_copy_only=False).reshape(len(storage), *shape)
-    if not storage.null_count:
-        return list(numbers)
-    return [row if ok else None for row, ok in zip(numbers, storage.is_valid().to_pylist(), strict=True)]
-
-
-def _says_more(dtype: Type) -> bool:
-    """Whether values come out of Arrow in another form than they go into a table."""
-    if dtype.element == "BOOL":
-        return True
-    return any(child.kind in ("TENSOR", "UUID") or _says_more(child) for _, child in dtype.children)
-
-
-def _typed(value: Any, dtype: Type) -> Any:
-    if value is None:
-        return None
-    if dtype.kind == "TENSOR":
-        return np.asarray(value).astype(dtype.dtype).reshape(dtype.shape)
-    if dtype.kind == "UUID":
-        return value if isinstance(value, uuid.UUID) else uuid.UUID(bytes=value)
-    if dtype.kind == "LIST":
-        return [_typed(item, dtype.children[0][1]) for item in value]
-    if dtype.kind == "STRUCT":
-        return {name: _typed(value[name], child) for name, child in dtype.children}
-    if dtype.kind == "MAP":
-        (_, key), (_, item) = dtype.children
-        return {_typed(k, key): _typed(v, item) for k, v in value.items()}
-    return value
 
 
 def _render(table: pa.Table, values: list[list[Any]]) -> str:

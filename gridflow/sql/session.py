@@ -9,14 +9,15 @@ from typing import Any
 from sqlglot import exp
 
 from ..errors import GridflowError, SqlError, TransactionConflictError
-from .executors import EXECUTORS
-from .insert import execute_insert_many
-from .params import assign
-from .progress import Report, reporting
+from .execution.executors import EXECUTORS
+from .execution.insert import execute_insert_many
+from .grammar.prepared import Prepared, own_text
+from .grammar.statements import prepare
 from .result import Result
-from .secrets import hide_passwords
-from .statements import Prepared, own_text, prepare
-from .text import point
+from .text.params import assign
+from .text.places import point
+from .text.progress import Report, reporting
+from .text.secrets import hide_passwords
 
 #: What changes rows or only looks; all else commits by itself and so cannot be part of a transaction.
 IN_TRANSACTION = ("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY", "SHOW", "DESCRIBE", "DESC")

@@ -16,7 +16,7 @@ from tensorflow.python.framework import random_seed
 from ..cuda.devices import CPU
 from ..errors import UsageError
 from ..source import flush
-from ..sql.selection import Condition
+from ..sql.execution.select_rows import Condition
 from ..table import Table, partition_ranges
 from . import description, iterator, ops, selection, sharding, specs, stages
 from .placing import place

@@ -31,7 +31,7 @@ from ..errors import (
     TableNotFound,
 )
 from ..grid import open_reader, owned_grid
-from ..sql.selection import Condition, select_rows
+from ..sql.execution.select_rows import Condition, select_rows
 from ..storage.arrow import user_schema
 from ..storage.scan import positions_of, scan_batches
 from .ops import Selected

@@ -24,7 +24,7 @@ import tensorflow as tf
 from .._native.snapshot import Snapshot
 from ..errors import UsageError
 from ..source import Source
-from ..sql.selection import Condition
+from ..sql.execution.select_rows import Condition
 from ..table import partition_ranges
 from . import selection
 

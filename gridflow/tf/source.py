@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from ..errors import GridConnectionError, GridEnvironmentError, GridflowError, GridFullError
 from ..source import Source, describe, flush, found
-from ..sql.selection import Condition
+from ..sql.execution.select_rows import Condition
 from . import ops, selection
 
 if TYPE_CHECKING:

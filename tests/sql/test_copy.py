@@ -23,7 +23,7 @@ from gridflow.client.connection import Connection
 from gridflow.protocols import flight_messages as messages
 from gridflow.protocols.values import encode_values
 from gridflow.server import ServerProcess
-from gridflow.sql.copying import _SCANNED_ROWS
+from gridflow.sql.execution.copy_to import _SCANNED_ROWS
 from gridflow.storage.formats import csv_reader
 
 

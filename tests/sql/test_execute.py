@@ -16,8 +16,10 @@ import pytest
 
 import gridflow
 from gridflow import ColumnNotFound, DuplicateKeyError, SchemaError, SqlError, Table
-from gridflow.sql import engine, result, statements
-from gridflow.sql.plan import take_rows
+from gridflow.sql import result
+from gridflow.sql.engine import connection as engine
+from gridflow.sql.execution.rows import take_rows
+from gridflow.sql.grammar import statements
 from gridflow.transaction import TransactionTable
 
 IMAGES = "CREATE TABLE IMAGES (ID LONG PRIMARY KEY, LABEL INT, NAME VARCHAR, PIXELS UINT8[4,3])"

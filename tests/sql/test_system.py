@@ -22,10 +22,11 @@ from gridflow.errors import ColumnNotFound, SchemaError, SqlError, TableNotFound
 from gridflow.protocols import flight_messages as messages
 from gridflow.protocols.address import SocketAddress
 from gridflow.server import ServerProcess
-from gridflow.sql import result, statements
-from gridflow.sql.secrets import hide_passwords
-from gridflow.sql.view_rows import java_hash
-from gridflow.sql.views import sorted_views, view_names
+from gridflow.sql import result
+from gridflow.sql.grammar import statements
+from gridflow.sql.text.secrets import hide_passwords
+from gridflow.sql.views.table_rows import java_hash
+from gridflow.sql.views.views import sorted_views, view_names
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LONG_QUERY = "SELECT COUNT(*) FROM RANGE(1000000000) A, RANGE(1000000) B WHERE A.RANGE % 7 = B.RANGE % 3"

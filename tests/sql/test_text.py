@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from gridflow import SqlError
 from gridflow.sql import is_query, split_statements
-from gridflow.sql.dialect import parse, to_duckdb, tokenize
-from gridflow.sql.text import point
+from gridflow.sql.grammar.dialect import parse, to_duckdb, tokenize
+from gridflow.sql.text.places import point
 
 
 @pytest.mark.parametrize(

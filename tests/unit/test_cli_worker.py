@@ -11,7 +11,7 @@ import pytest
 
 from gridflow.cli.shell.worker import Worker, _Task
 from gridflow.errors import SqlError
-from gridflow.sql import engine
+from gridflow.sql.engine import connection as engine
 
 ENDLESS = "SELECT COUNT(*) FROM range(1000000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3"
 

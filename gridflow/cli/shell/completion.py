@@ -14,8 +14,9 @@ from prompt_toolkit.document import Document
 from ...errors import GridflowError
 from ...schema import Schema, quote_name
 from ...sql import split_statements
-from ...sql.text import open_quote
-from ...sql.views import SYSTEM_SCHEMA, find_view, view_names
+from ...sql.grammar.schemas import SYSTEM_SCHEMA
+from ...sql.text.cutter import open_quote
+from ...sql.views.views import find_view, view_names
 from .describing import find_table
 from .registry import COMMANDS, Words
 from .rendering import FORMATS

@@ -14,7 +14,7 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.output import create_output
 
-from ...sql.secrets import hide_passwords
+from ...sql.text.secrets import hide_passwords
 from .completion import SqlCompleter
 from .highlighting import ShellLexer
 from .session import Leave, Session, check_complete

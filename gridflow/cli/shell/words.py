@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ...schema import ALIASES, SCALARS
-from ...sql.engine import connection
-from ...sql.functions import FUNCTIONS as _OURS
+from ...sql.engine.vocabulary import callable_names
+from ...sql.grammar.functions import FUNCTIONS as _OURS
 
 KEYWORDS = (
     "ADD ALL ALTER ANALYZE AND ANY AS ASC ASYNC BEGIN BETWEEN BY CASE CAST COLUMN COMMIT COPY CREATE CROSS "
@@ -29,16 +29,9 @@ FUNCTIONS = frozenset(
         "ROW_NUMBER RTRIM SIGN SQRT STDDEV STRING_AGG SUBSTR SUBSTRING SUM TRIM UNNEST UPPER VARIANCE".split()
     )
 )
-# The engine's own, for its own use, for collations and for other systems' tools.
-_HIDDEN = ("collate_", "icu_", "st_", "pg_", "json_deserialize", "json_serialize", "create_sort_key", "txid_")
 
 
 @lru_cache(maxsize=1)
 def all_functions() -> tuple[str, ...]:
     """Every function that a query can call, in upper case, sorted."""
-    found = connection().execute(
-        "SELECT DISTINCT function_name FROM duckdb_functions() "
-        "WHERE function_type IN ('scalar', 'aggregate', 'macro') AND function_name ~ '^[a-z][a-z_0-9]+$'"
-    )
-    names = {name.upper() for (name,) in found.fetchall() if not name.startswith(_HIDDEN)}
-    return tuple(sorted(names | FUNCTIONS))
+    return tuple(sorted(callable_names() | FUNCTIONS))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ...sql.engine import connection
+from ...sql.engine.connection import connection
 
 T = TypeVar("T")
 

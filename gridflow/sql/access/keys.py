@@ -1,0 +1,205 @@
+"""Primary keys that a WHERE fixes, so that no scan is needed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import itertools
+import math
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlglot import exp
+
+from ...schema import INTEGERS, Column, Schema, Type
+from ...storage.moments import read_date
+from ..grammar.literals import Constant, constant
+
+#: A WHERE that fixes more keys than this is a scan: looking each up would cost more.
+MOST_KEYS = 1000
+
+
+class NotExact(Exception):
+    """A constant that cannot be compared with a key without SQL's casts."""
+
+
+@dataclass(frozen=True)
+class KeyLookup:
+    """The keys that a WHERE leaves.
+
+    Attributes:
+        columns: the key columns, in the key's order.
+        alternatives: several where the WHERE has an OR: in each, for each key column the constants it may equal.
+        whole: whether the WHERE says nothing else.
+    """
+
+    columns: tuple[Column, ...]
+    alternatives: tuple[tuple[tuple[Constant, ...], ...], ...]
+    whole: bool
+
+    def keys(self, params: Mapping[str, Any]) -> list[Any]:
+        """The keys for these parameters, each once, as ``Table.get`` takes them.
+
+        Raises:
+            NotExact: a parameter's type calls for a scan.
+        """
+        found: dict[Any, None] = {}
+        for alternative in self.alternatives:
+            each = [
+                # Nothing equals a null.
+                [exact(v, column) for v in (choice.get(params) for choice in choices) if v is not None]
+                for column, choices in zip(self.columns, alternative, strict=True)
+            ]
+            found.update(dict.fromkeys(each[0] if len(each) == 1 else itertools.product(*each)))
+        return list(found)
+
+
+# Column (upper case) -> the constants it may equal: what one alternative says of the key columns.
+_Choices = dict[str, tuple[Constant, ...]]
+
+
+def find_lookup(
+    where: exp.Expression | None, schema: Schema, labels: set[str], bare: Callable[[str], bool] | None = None
+) -> KeyLookup | None:
+    """The lookup of a WHERE that fixes every key column by ``=`` or ``IN`` of constants, else None.
+
+    Args:
+        where: the condition, or a Where node.
+        schema: the table's.
+        labels: upper-case names by which the statement may qualify the table's columns.
+        bare: whether a column's upper-case name without a label means this table's; None: always.
+    """
+    if isinstance(where, exp.Where):
+        where = where.this
+    if where is None or not schema.key:
+        return None
+    names = {c.name.upper(): c.name.upper() for c in schema.key_columns}
+    if len(names) != len(schema.key):  # keys that differ only in case
+        return None
+    if len(schema.key) == 1 and "_KEY" not in (name.upper() for name in schema.names):
+        names["_KEY"] = schema.key[0].upper()
+
+    def key_column(node: exp.Expression) -> str:
+        if not isinstance(node, exp.Column) or not isinstance(node.this, exp.Identifier):
+            return ""
+        label = node.table.upper()
+        if label not in labels if label else bare is not None and not bare(node.name.upper()):
+            return ""
+        return names.get(node.name.upper(), "")
+
+    found, whole = _alternatives(where, key_column)
+    wanted = [name.upper() for name in schema.key]
+    if any(set(one) != set(wanted) for one in found):
+        return None
+    total = sum(math.prod(len(choices) for choices in one.values()) for one in found)
+    if total > MOST_KEYS:
+        return None
+    listed = tuple(tuple(one[name] for name in wanted) for one in found)
+    return KeyLookup(schema.key_columns, listed, whole)
+
+
+def _alternatives(node: exp.Expression, key_column: Callable[[exp.Expression], str]) -> tuple[list[_Choices], bool]:
+    """What a condition says of the key columns, and whether that is all it says. An alternative may say nothing."""
+    node = node.unnest()
+    if isinstance(node, exp.Or):
+        parts = [_alternatives(part, key_column) for part in node.flatten()]
+        either = [one for found, _ in parts for one in found]
+        return (either, all(whole for _, whole in parts)) if len(either) <= MOST_KEYS else ([{}], False)
+    if isinstance(node, exp.And):
+        both: list[_Choices] = [{}]
+        all_whole = True
+        for part in node.flatten():
+            found, whole = _alternatives(part, key_column)
+            if len(both) * len(found) > MOST_KEYS or any(set(a) & set(b) for a in both for b in found):
+                whole = False  # what is fixed already stays: the engine looks at the rest
+            else:
+                both = [{**a, **b} for a in both for b in found]
+            all_whole = all_whole and whole
+        return both, all_whole
+    found = _fixed(node, key_column)
+    return (found, True) if found else ([{}], False)
+
+
+def _fixed(node: exp.Expression, key_column: Callable[[exp.Expression], str]) -> list[_Choices]:
+    """The alternatives of ``c = x``, ``c IN (x, y)`` and the same of tuples; none if it is anything else."""
+    if isinstance(node, exp.EQ):
+        return _equal(node.this, node.expression, key_column) or _equal(node.expression, node.this, key_column)
+    if not isinstance(node, exp.In) or not node.expressions or node.args.get("query"):
+        return []
+    if isinstance(node.this.unnest(), exp.Tuple):
+        each = [_equal(node.this, item, key_column) for item in node.expressions]
+        return [one for found in each for one in found] if all(each) else []
+    name = key_column(node.this)
+    values = tuple(constant(item) for item in node.expressions)
+    return [{name: values}] if name and all(v is not None for v in values) else []  # type: ignore[dict-item]
+
+
+def _equal(left: exp.Expression, right: exp.Expression, key_column: Callable[[exp.Expression], str]) -> list[_Choices]:
+    """The one alternative of ``column = constant``, or of tuples of them."""
+    left, right = left.unnest(), right.unnest()
+    if isinstance(left, exp.Tuple) and isinstance(right, exp.Tuple):
+        pairs = list(zip(left.expressions, right.expressions, strict=False))
+        if len(left.expressions) != len(right.expressions):
+            return []
+    else:
+        pairs = [(left, right)]
+    found: _Choices = {}
+    for column, value in pairs:
+        name, fixed = key_column(column), constant(value)
+        if not name or name in found or fixed is None:
+            return []
+        found[name] = (fixed,)
+    return [found]
+
+
+_EXACT: dict[str, type | tuple[type, ...]] = {
+    "STRING": str,
+    "BINARY": bytes,
+    "UUID": uuid.UUID,
+    "DATE": dt.date,
+    "TIME": dt.time,
+    "BOOL": bool,
+}
+
+
+def exact(value: Any, column: Column) -> Any:
+    """A constant as a key, where ``=`` means the same in SQL and to the key.
+
+    Raises:
+        NotExact: it needs a cast.
+    """
+    dtype: Type = column.type
+    if hasattr(value, "dtype") and hasattr(value, "item"):
+        value = value.item()
+    if dtype.kind in INTEGERS:
+        limits = np.iinfo(dtype.dtype)
+        if type(value) is int and limits.min <= value <= limits.max:
+            return value
+        raise NotExact
+    if dtype.kind == "UUID" and isinstance(value, str):
+        try:
+            return uuid.UUID(value)
+        except ValueError:
+            raise NotExact from None
+    if dtype.kind == "DATE" and isinstance(value, str):
+        try:
+            return read_date(value)
+        except ValueError:
+            raise NotExact from None
+    if dtype.kind == "DECIMAL" and isinstance(value, (int, decimal.Decimal)) and type(value) is not bool:
+        number = decimal.Decimal(value)
+        with decimal.localcontext() as context:
+            context.prec = 80  # more than twice the digits of any DECIMAL
+            if not number.is_finite() or abs(number) >= decimal.Decimal(10) ** (dtype.precision - dtype.scale):
+                raise NotExact
+            fitted = number.quantize(decimal.Decimal(1).scaleb(-dtype.scale))
+        if fitted == number:
+            return fitted
+        raise NotExact
+    kind = _EXACT.get(dtype.kind)
+    if kind is None or not isinstance(value, kind) or (kind is dt.date and isinstance(value, dt.datetime)):
+        raise NotExact
+    return value

@@ -1,0 +1,1 @@
+"""A statement's names become tables and columns of a grid."""

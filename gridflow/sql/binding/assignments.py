@@ -1,0 +1,102 @@
+"""``SET column = value, ...``: the columns that an UPDATE changes, and their new values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlglot import exp
+
+from ...errors import ColumnNotFound, SqlError
+from ...schema import Column
+from ..engine.to_duckdb import duckdb_type
+from ..text.places import place_of, syntax_error
+from .filling import defaults_of
+from .find import find_column
+from .pseudo import is_made_up, pseudo_column
+
+
+def assignments(
+    nodes: list[exp.Expression], table: Any, labels: set[str], text: str, word: str = "UPDATE"
+) -> list[tuple[Column, exp.Expression]]:
+    """The columns that SET names, each once, and their new values.
+
+    Args:
+        nodes: ``column = value``; ``(columns) = (values)`` and ``_VAL = value`` give several columns.
+        table: that is changed.
+        labels: upper-case names by which it may be qualified.
+        text: the statement, for messages.
+        word: what the statement is.
+
+    Raises:
+        ColumnNotFound, SqlError: a column is not there, in the key, or named twice.
+    """
+    result: list[tuple[Column, exp.Expression]] = []
+    for target, value in _pairs(nodes, table, word):
+        if not isinstance(target, exp.Column):
+            raise SqlError(f"{word} {table.name}: SET takes column = value")
+        start, length = place_of(target.this)
+        if target.table and target.table.upper() not in labels:
+            raise ColumnNotFound(f"{word} {table.name} cannot set a column of {target.table}")
+        found = pseudo_column(table.schema, target.name)
+        column = found or find_column(table.schema, target.this, text, table.name)
+        if column.name in table.schema.key or (found is not None and found.name == "_KEY"):
+            raise syntax_error(
+                text,
+                start,
+                f"column {column.name} is in the primary key of {table.name}: it cannot be updated; "
+                "delete the row and insert another",
+                length,
+            )
+        if found is not None and is_made_up(table.schema, found):
+            new = [(table.schema[name], _field(value, found, name)) for name, _ in found.type.children]
+        else:
+            new = [(column, defaults_of(table).get(column.name, exp.Null()) if _is_default(value) else value)]
+        for column, _ in new:
+            if any(column is other for other, _ in result):
+                raise syntax_error(text, start, f"column {column.name} is set twice", length)
+        result += new
+    return result
+
+
+def _pairs(
+    nodes: list[exp.Expression], table: Any, word: str
+) -> Iterator[tuple[exp.Expression | None, exp.Expression]]:
+    for node in nodes:
+        if not isinstance(node, exp.EQ):
+            raise SqlError(f"{word} {table.name}: SET takes column = value, not {node.sql()}")
+        targets = node.this.unnest()
+        if not isinstance(targets, exp.Tuple) and targets is node.this:
+            yield node.this, node.expression
+            continue
+        names = targets.expressions if isinstance(targets, exp.Tuple) else [targets]
+        value = node.expression
+        query = value.unnest()
+        if isinstance(query, exp.Select) and not query.is_star:
+            values = [_one_column(query, i) for i in range(len(query.expressions))]
+        elif isinstance(query, exp.Tuple):
+            values = query.expressions
+        else:
+            values = [value]
+        if len(values) != len(names):
+            raise SqlError(f"{word} {table.name}: SET has {len(names)} columns and {len(values)} values")
+        yield from zip(names, values, strict=True)
+
+
+def _one_column(query: exp.Select, i: int) -> exp.Subquery:
+    """A query of several columns as one that gives the i-th."""
+    copy = query.copy()
+    copy.set("expressions", [copy.expressions[i]])
+    return exp.Subquery(this=copy)
+
+
+def _field(value: exp.Expression, column: Column, name: str) -> exp.Expression:
+    kind = exp.DataType.build(duckdb_type(column.type), dialect="duckdb")
+    struct = exp.Cast(this=value.copy(), to=kind)
+    return exp.Anonymous(this="STRUCT_EXTRACT", expressions=[struct, exp.Literal.string(name)])
+
+
+def _is_default(node: exp.Expression) -> bool:
+    if isinstance(node, exp.Column):
+        return node.name == "DEFAULT" and not node.table and not node.this.args.get("quoted")
+    return isinstance(node, exp.Var) and node.name == "DEFAULT"

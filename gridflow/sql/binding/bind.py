@@ -1,0 +1,152 @@
+"""A statement's tables found in the grid, and the columns that it needs of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlglot import exp
+
+from ...errors import SqlError
+from ...schema import Schema
+from ..grammar.functions import call_bare
+from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
+from ..text.places import place_of, point
+from ..views.views import SystemView
+from .allowed import check_table_functions
+from .bound import Bound, BoundTable, no_column
+from .find import find_source
+from .pseudo import spell_out
+from .scopes import is_cte
+
+
+def bind(tree: exp.Expression, grid: Any, text: str, target: Any = None) -> Bound:
+    """Find a statement's tables and the columns that it needs of each. ``target``: what is used for one so marked.
+
+    A column counts as needed where its name occurs anywhere in the statement in any role, and where a ``*``
+    or something as wide covers its table: too many are possible, too few are not.
+
+    Raises:
+        TableNotFound, SqlError: see ``find_table``.
+    """
+    check_table_functions(tree)
+    tree = tree.copy()
+    sources: dict[tuple[str, bool], BoundTable] = {}
+    of_node: dict[int, BoundTable] = {}
+    labels: dict[str, list[BoundTable]] = {}
+    exact = True
+    for node in list(tree.find_all(exp.Table)):
+        if not isinstance(node.this, exp.Identifier) or is_cte(node):
+            continue
+        if node.name.upper() == "DUAL" and not node.db and "DUAL" not in grid.tables():
+            _replace_dual(node)
+            exact = False
+            continue
+        is_target = bool(node.meta.get("target"))
+        table = target if is_target and target is not None else find_source(grid, node, text)
+        exact = exact and (table.name == node.name or isinstance(table, SystemView))
+        source = sources.setdefault(
+            (table.name, is_target),
+            BoundTable(table.name, table.schema, f"gridflow_{len(sources)}", target=is_target),
+        )
+        label = node.alias or node.name
+        of_node[id(node)] = source
+        labels.setdefault(label.upper(), []).append(source)
+        if not node.alias:
+            node.set("alias", exp.TableAlias(this=exp.to_identifier(label, quoted=True)))
+        node.set("this", exp.to_identifier(source.registered, quoted=True))
+        node.set("db", None)
+        if node.args.get("pivots"):
+            source.every = True
+    spell_out(tree, of_node, text)
+    call_bare(tree, {name.upper() for source in sources.values() for name in source.schema.names})
+    bound = Bound(tree, list(sources.values()), {}, text, exact)
+    _mark_wide(tree, bound, of_node, labels)
+    _rename_twins(bound)
+    _check_quoted(bound)
+    # After a rename the tree holds replaced names; `originals` gives the columns they stand for.
+    used = {bound.originals.get(i.name, i.name).upper() for i in tree.find_all(exp.Identifier)}
+    for source in bound.sources:
+        names = source.schema.names
+        source.columns = [n for n in names if source.every or n.upper() in used] or [_cheapest(source.schema)]
+    for column in tree.find_all(exp.Column):
+        column.set("db", None) if column.text("db").upper() in (PUBLIC_SCHEMA, SYSTEM_SCHEMA) else None
+    return bound
+
+
+def _replace_dual(node: exp.Table) -> None:
+    row = exp.Subquery(this=exp.select("1 AS DUMMY"))
+    row.set("alias", exp.TableAlias(this=exp.to_identifier(node.alias or "DUAL", quoted=True)))
+    node.replace(row)
+
+
+def _mark_wide(
+    tree: exp.Expression, bound: Bound, of_node: dict[int, BoundTable], labels: dict[str, list[BoundTable]]
+) -> None:
+    """Mark the sources of which everything is asked: ``*``, ``t.*``, a row as a value, NATURAL JOIN."""
+    for star in tree.find_all(exp.Star, exp.Columns):
+        parent = star.parent
+        if isinstance(parent, exp.Count):
+            continue
+        if isinstance(parent, exp.Column):
+            wide = labels.get(parent.table.upper(), [])
+        else:
+            scope = star.find_ancestor(exp.Select)
+            tables = tree.find_all(exp.Table) if scope is None else scope.find_all(exp.Table)
+            wide = [of_node[id(t)] for t in tables if id(t) in of_node and t.find_ancestor(exp.Select) is scope]
+        for source in wide:
+            source.every = True
+    for column in tree.find_all(exp.Column):
+        if not column.table:
+            for source in labels.get(column.name.upper(), []):
+                source.every = True
+    natural = any(j.args.get("method") == "NATURAL" for j in tree.find_all(exp.Join))
+    if natural or tree.find(exp.Pivot, exp.Summarize, exp.Describe):
+        for source in bound.sources:
+            source.every = True
+
+
+def _rename_twins(bound: Bound) -> None:
+    """Replace columns' names that differ only in case: to DuckDB they would be one."""
+    groups: dict[str, set[str]] = {}
+    for name in bound.column_names():
+        groups.setdefault(name.upper(), set()).add(name)
+    twins = {
+        name: f"{name}\x1f{i}" for group in groups.values() if len(group) > 1 for i, name in enumerate(sorted(group))
+    }
+    if not twins:
+        return
+    for column in bound.tree.find_all(exp.Column):
+        group = groups.get(column.name.upper(), set())
+        if len(group) > 1 and column.name not in group and not column.this.args.get("quoted"):
+            start, length = place_of(column.this)
+            quoted = " or ".join(f'"{name}"' for name in sorted(group))
+            message = f"{column.name} could be {quoted}: quote the one you mean"
+            raise SqlError(point(bound.text, start, message, length))
+    for name in bound.tree.find_all(exp.Identifier):
+        if name.name in twins:
+            name.set("this", twins[name.name])
+    bound.originals = {replaced: name for name, replaced in twins.items()}
+
+
+def _check_quoted(bound: Bound) -> None:
+    """A quoted column name means exactly itself, which DuckDB would not mind."""
+    tree = bound.tree
+    columns = bound.column_names()
+    exact = {*columns, *bound.originals}
+    folded = {name.upper(): name for name in columns}
+    for identifier in tree.find_all(exp.Identifier):
+        if not isinstance(identifier.parent, exp.Column):
+            exact.add(identifier.name)
+    for column in tree.find_all(exp.Column):
+        name = column.this
+        if not isinstance(name, exp.Identifier) or not name.args.get("quoted") or name.name in exact:
+            continue
+        if name.name.upper() in folded:
+            raise no_column(name.name, bound)
+
+
+def _cheapest(schema: Schema) -> str:
+    """The column that costs least to read, for statements that only count rows."""
+    keys = schema.key_columns or schema.columns  # a view has no key
+    fixed = [c for c in keys if c.type.kind not in ("STRING", "BINARY")]
+    return (fixed or keys)[0].name

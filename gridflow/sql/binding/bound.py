@@ -1,0 +1,90 @@
+"""A statement whose tables are found, and how an error points into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from ...errors import ColumnNotFound, did_you_mean
+from ...schema import Schema
+from ..grammar.spelling import KEYWORDS, nearest
+from ..text.places import place_of, point
+from .scopes import is_in_sight
+
+
+@dataclass
+class BoundTable:
+    """A grid's table in a statement.
+
+    Attributes:
+        name, schema: of the table. Not the Table itself: a plan outlives its grid.
+        registered: the name under which DuckDB finds its rows.
+        columns: those that the statement needs, in the table's order, at least one.
+        every: whether it needs all of them, whatever it names.
+        target: whether it is the place in a change where the rows that are changed are looked for.
+    """
+
+    name: str
+    schema: Schema
+    registered: str
+    columns: list[str] = field(default_factory=list)
+    every: bool = False
+    target: bool = False
+
+
+@dataclass
+class Bound:
+    """A statement whose tables are found.
+
+    Attributes:
+        tree: a copy that names ``registered`` tables; names that DuckDB would confuse are replaced.
+        sources: the tables, each once.
+        originals: replaced name -> the column's name.
+        text: the text it came from, for messages.
+        exact: whether every table was found under the very name written.
+    """
+
+    tree: exp.Expression
+    sources: list[BoundTable]
+    originals: dict[str, str]
+    text: str
+    exact: bool = True
+
+    def column_names(self) -> list[str]:
+        """All columns of all its tables."""
+        return sorted({name for source in self.sources for name in source.schema.names})
+
+
+def no_column(name: str, bound: Bound) -> ColumnNotFound:
+    """No such column: says what columns the statement's tables have."""
+    keyword = nearest(name, KEYWORDS, 0.8)
+    if len(bound.sources) == 1:
+        known = bound.sources[0].schema.names
+        if name in known:
+            text = f"no column {name} here: the query in FROM does not give it"
+        elif keyword:
+            text = f"no column {name} in {bound.sources[0].name}{keyword}"
+        else:
+            text = f"no column {name} in {bound.sources[0].name}; {did_you_mean(name, known)}"
+    elif bound.sources:
+        each = (f"{s.name} has {', '.join(s.schema.names[:20])}" for s in bound.sources)
+        text = f"no column {name}; {'; '.join(each)}"
+    else:
+        text = f"no column {name}: the statement names no table"
+    return ColumnNotFound(pointed(bound, name, text))
+
+
+def pointed(bound: Bound, name: str, message: str) -> str:
+    """The message with the place of a name in the text, where one can be told.
+
+    Of several places it is the first where no table in sight has a column of that name.
+    """
+    schemas = {table.registered: table.schema for table in bound.sources}
+    nodes = [n for n in bound.tree.find_all(exp.Identifier) if n.name.upper() == name.upper() and "start" in n.meta]
+    nodes.sort(key=lambda node: node.meta["start"])
+    if not nodes:
+        return message
+    unknown = [node for node in nodes if isinstance(node.parent, exp.Column) and not is_in_sight(node.parent, schemas)]
+    start, length = place_of((unknown or nodes)[0])
+    return point(bound.text, start, message, length)

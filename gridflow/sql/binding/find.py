@@ -1,0 +1,93 @@
+"""Names in a statement as a grid's tables, system views and columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlglot import exp
+
+from ...errors import ColumnNotFound, SqlError, TableNotFound, did_you_mean
+from ...schema import Column, Schema
+from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
+from ..grammar.spelling import KEYWORDS, nearest
+from ..text.places import place_of, point
+from ..views.views import SystemView, find_view
+
+
+def find_table(grid: Any, node: exp.Table, text: str) -> Any:
+    """The table that a name in a statement means.
+
+    A quoted name means exactly itself. One without quotes means its upper-case form or, where there is no
+    such table, the only one that differs from it in case.
+
+    Raises:
+        TableNotFound: there is none; says which are.
+        SqlError: it names a system view or another schema, or two tables could be meant.
+    """
+    if node.db.upper() == SYSTEM_SCHEMA:
+        view = find_source(grid, node, text)
+        start, length = place_of(node.this)
+        raise SqlError(point(text, start, f"{view.name} is a system view: it can be read, not changed", length))
+    if node.args.get("catalog") is not None or (node.db and node.db.upper() != PUBLIC_SCHEMA):
+        start, length = place_of(node.args["db"])
+        message = f"no schema {node.db}; there are {PUBLIC_SCHEMA} and {SYSTEM_SCHEMA}, of the system's views"
+        raise SqlError(point(text, start, message, length))
+    name = node.name
+    try:
+        return grid.table(name)
+    except TableNotFound:
+        pass
+    known = grid.tables()
+    start, length = place_of(node.this)
+    if not node.this.args.get("quoted"):
+        near = [other for other in known if other.upper() == name.upper()]
+        if len(near) == 1:
+            return grid.table(near[0])
+        if near:
+            quoted = " or ".join(f'"{other}"' for other in near)
+            raise SqlError(point(text, start, f"{name} could be {quoted}: quote the one you mean", length))
+    keyword = nearest(name, KEYWORDS, 0.7) if node.alias and not node.this.args.get("quoted") else ""  # DELETE FORM t
+    message = f"no table {name}{keyword or '; ' + did_you_mean(name, known)}"
+    raise TableNotFound(point(text, start, message, length))
+
+
+def find_source(grid: Any, node: exp.Table, text: str) -> Any:
+    """What a query may read under a name: a table, or a view of schema SYS.
+
+    Raises:
+        TableNotFound, SqlError: see ``find_table``.
+    """
+    if node.db.upper() != SYSTEM_SCHEMA or node.args.get("catalog") is not None:
+        return find_table(grid, node, text)
+    try:
+        return SystemView(grid, find_view(node.name.upper()))
+    except TableNotFound as error:
+        start, length = place_of(node.this)
+        raise TableNotFound(point(text, start, str(error), length)) from None
+
+
+def source_of(grid: Any, name: str) -> Any:
+    """The table or system view that a plan noted by its name.
+
+    Raises:
+        TableNotFound: it is not there any more.
+    """
+    schema, _, view = name.partition(".")
+    return SystemView(grid, find_view(view)) if schema == SYSTEM_SCHEMA and view else grid.table(name)
+
+
+def find_column(schema: Schema, node: exp.Identifier, text: str, table: str) -> Column:
+    """The column that a name means: exactly itself, or without quotes also the only one like it.
+
+    Raises:
+        ColumnNotFound: says what columns the table has.
+    """
+    name = node.name
+    if name in schema:
+        return schema[name]
+    near = [other for other in schema.names if other.upper() == name.upper()]
+    if len(near) == 1 and not node.args.get("quoted"):
+        return schema[near[0]]
+    start, length = place_of(node)
+    message = f"no column {name} in {table}; {did_you_mean(name, schema.names)}"
+    raise ColumnNotFound(point(text, start, message, length))

@@ -1,0 +1,124 @@
+"""A grid's columns as DuckDB reads them, over the same memory.
+
+A tensor is an array of arrays to DuckDB (``UINT8[28,28]`` is ``UTINYINT[28][28]``): so its shape goes through
+any query, ``PIXELS[1][2]`` works, and what comes out is a tensor again. Only half-precision numbers, which
+DuckDB does not have, are copied.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from ...schema import Schema, Type
+
+_DUCKDB = {
+    "BOOL": "BOOLEAN",
+    "INT8": "TINYINT",
+    "INT16": "SMALLINT",
+    "INT32": "INTEGER",
+    "INT64": "BIGINT",
+    "UINT8": "UTINYINT",
+    "UINT16": "USMALLINT",
+    "UINT32": "UINTEGER",
+    "UINT64": "UBIGINT",
+    "FLOAT16": "FLOAT",
+    "FLOAT32": "FLOAT",
+    "FLOAT64": "DOUBLE",
+    "STRING": "VARCHAR",
+    "BINARY": "BLOB",
+    "DATE": "DATE",
+    "TIME": "TIME",
+    "UUID": "UUID",
+}
+_TIMESTAMPS = {"s": "TIMESTAMP_S", "ms": "TIMESTAMP_MS", "us": "TIMESTAMP", "ns": "TIMESTAMP_NS"}
+
+
+def duckdb_type(dtype: Type) -> str:
+    """The type of a column as DuckDB writes it.
+
+    >>> from gridflow.schema import parse_type
+    >>> duckdb_type(parse_type("STRUCT<a LONG, b UINT8[28,28]>"))
+    'STRUCT("a" BIGINT, "b" UTINYINT[28][28])'
+    """
+    kind = dtype.kind
+    if kind == "DECIMAL":
+        return f"DECIMAL({dtype.precision},{dtype.scale})"
+    if kind == "TIMESTAMP":
+        return "TIMESTAMPTZ" if dtype.utc else _TIMESTAMPS[dtype.unit]
+    if kind == "TENSOR":
+        element = "UTINYINT" if dtype.element == "BOOL" else _DUCKDB[dtype.element]
+        return element + "".join(f"[{n}]" for n in reversed(dtype.shape))
+    if kind == "LIST":
+        return duckdb_type(dtype.children[0][1]) + "[]"
+    if kind == "MAP":
+        return f"MAP({duckdb_type(dtype.children[0][1])}, {duckdb_type(dtype.children[1][1])})"
+    if kind == "STRUCT":
+        fields = ('"{}" {}'.format(n.replace('"', '""'), duckdb_type(t)) for n, t in dtype.children)
+        return f"STRUCT({', '.join(fields)})"
+    return _DUCKDB[kind]
+
+
+def for_duckdb(table: pa.Table, schema: Schema) -> pa.Table:
+    """Rows of a table of this schema, or some of its columns, as DuckDB can read them."""
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        dtype = schema[name].type
+        if _is_foreign(dtype):
+            chunks = [_lower(chunk, dtype) for chunk in column.chunks]
+            empty = _lower(pa.nulls(0, column.type), dtype).type
+            column = pa.chunked_array(chunks, chunks[0].type if chunks else empty)
+        columns.append(column)
+    return pa.Table.from_arrays(columns, names=table.column_names)
+
+
+def _is_foreign(dtype: Type, nested: bool = False) -> bool:
+    """Whether DuckDB would not take a column as it lies."""
+    if dtype.kind in ("TENSOR", "FLOAT16") or (nested and dtype.kind == "UUID"):
+        return True
+    return any(_is_foreign(child, True) for _, child in dtype.children)
+
+
+def _lower(array: pa.Array, dtype: Type) -> pa.Array:
+    kind = dtype.kind
+    if kind == "FLOAT16":
+        return array.cast(pa.float32())
+    if kind == "TENSOR":
+        return _lower_tensor(array, dtype.shape)
+    if kind == "UUID" and not isinstance(array.type, pa.UuidType):
+        return pa.ExtensionArray.from_storage(pa.uuid(), array)
+    if not _is_foreign(dtype):
+        return array
+    validity = array.buffers()[0]
+    if kind == "STRUCT":
+        fields = [_lower(array.field(i), child) for i, (_, child) in enumerate(dtype.children)]
+        mask = array.is_null() if array.null_count else None
+        return pa.StructArray.from_arrays(fields, names=[n for n, _ in dtype.children], mask=mask)
+    if kind == "LIST":
+        items = _lower(array.values, dtype.children[0][1])
+        made = pa.large_list(items.type)
+        return pa.Array.from_buffers(
+            made, len(array), [validity, array.buffers()[1]], offset=array.offset, children=[items]
+        )
+    (_, key), (_, value) = dtype.children
+    keys, items = _lower(array.keys, key), _lower(array.items, value)
+    entries = pa.StructArray.from_arrays([keys, items], names=["key", "value"])
+    made = pa.map_(keys.type, items.type)
+    return pa.Array.from_buffers(
+        made, len(array), [validity, array.buffers()[1]], offset=array.offset, children=[entries]
+    )
+
+
+def _lower_tensor(array: pa.Array, shape: tuple[int, ...]) -> pa.Array:
+    storage = array.storage if isinstance(array, pa.ExtensionArray) else array
+    begin, count = storage.offset, len(storage)
+    # `values` ignores the offset, so every level below the rows starts at the buffer's first row.
+    level = storage.values
+    if level.type == pa.float16():
+        level = level.cast(pa.float32())
+    for axis in range(len(shape) - 1, 0, -1):
+        outer = (begin + count) * int(np.prod(shape[:axis], dtype=np.int64))
+        kind = pa.list_(level.type, shape[axis])
+        level = pa.Array.from_buffers(kind, outer, [None], children=[level])
+    validity = storage.buffers()[0]
+    return pa.Array.from_buffers(pa.list_(level.type, shape[0]), count, [validity], offset=begin, children=[level])

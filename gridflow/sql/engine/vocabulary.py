@@ -1,0 +1,27 @@
+"""The functions that the engine knows by name."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from .connection import connection
+
+# The engine's own, for its own use, for collations and for other systems' tools.
+_HIDDEN = ("collate_", "icu_", "st_", "pg_", "json_deserialize", "json_serialize", "create_sort_key", "txid_")
+
+
+@cache
+def function_names() -> frozenset[str]:
+    """The names of all functions, in upper case; operators are none."""
+    rows = connection().execute("SELECT DISTINCT UPPER(function_name) FROM duckdb_functions()").fetchall()
+    return frozenset(name for (name,) in rows if name.replace("_", "").isalnum())
+
+
+@cache
+def callable_names() -> frozenset[str]:
+    """The names of those that a query is likely to call, in upper case: what a person may be offered."""
+    rows = connection().execute(
+        "SELECT DISTINCT function_name FROM duckdb_functions() "
+        "WHERE function_type IN ('scalar', 'aggregate', 'macro') AND function_name ~ '^[a-z][a-z_0-9]+$'"
+    )
+    return frozenset(name.upper() for (name,) in rows.fetchall() if not name.startswith(_HIDDEN))

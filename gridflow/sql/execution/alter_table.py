@@ -1,0 +1,97 @@
+"""ALTER TABLE, carried out: columns come, go and get other names, while the rows stay where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import TableNotFound
+from ...schema import Column, Type
+from ...storage.index import indexes_of
+from ..binding.find import find_column, find_table
+from ..grammar.alter_table import AlterTable
+from ..grammar.dialect import parse, tokenize
+from ..grammar.literals import constant, convert
+from ..text.places import place_of, syntax_error
+from .changes import changing
+
+
+def alter_table(grid: Any, node: AlterTable, text: str) -> None:
+    """Change the table.
+
+    Raises:
+        TableNotFound, ColumnNotFound: there is none of that name, and nobody said IF EXISTS.
+        SqlError, SchemaError: it cannot be done; names the column.
+    """
+    try:
+        table = find_table(grid, node.table, text)
+    except TableNotFound:
+        if node.if_exists:
+            return
+        raise
+    with changing(grid, table):  # so that no statement that is under way misses a DEFAULT
+        _alter(grid, table, node, text)
+
+
+def _alter(grid: Any, table: Any, node: AlterTable, text: str) -> None:
+    schema = table.schema
+    add = {name: dtype for name, dtype in node.add if not (node.lenient and name in schema)}
+    wanted = [name for name in node.drop if not (node.lenient and name.name not in schema)]
+    drop = [find_column(schema, name, text, table.name).name for name in wanted]
+    rename = {find_column(schema, old, text, table.name).name: new for old, new in node.rename}
+    _check_indexes(table, drop, node, text)
+    if len(add) + len(drop) + len(rename) == 0:
+        return
+    defaults = {name: written for name, written in node.defaults if name in add}
+    fill = {name: _value(Column(name, add[name]), written) for name, written in defaults.items()}
+    # A DEFAULT without a column does nothing, a column without its DEFAULT would: so the options change first where
+    # columns come, and what is left over goes afterwards.
+    grid.alter_options(table.name, lambda options: _with(options, defaults, rename, add))
+    grid.alter_table(table.name, add=add, drop=drop, rename=rename, fill=fill)
+    grid.alter_options(table.name, lambda options: _without(options, drop, rename, table.schema.names))
+
+
+def _value(column: Column, written: str) -> Any:
+    found = constant(parse(tokenize(written), written))
+    assert found is not None  # it was checked when it was parsed
+    return convert(found.get({}), column)
+
+
+def _check_indexes(table: Any, drop: list[str], node: AlterTable, text: str) -> None:
+    for index in indexes_of(table.options, table.schema):
+        for column in index.columns:
+            if column.name in drop:
+                start, length = place_of(node.drop[0])
+                message = (
+                    f"column {column.name} of {table.name} is in index {index.name}: DROP INDEX {index.name} first"
+                )
+                raise syntax_error(text, start, message, length)
+
+
+def _sql(options: Mapping[str, Any]) -> dict[str, Any]:
+    return dict((options or {}).get("sql") or {})
+
+
+def _with(
+    options: dict[str, Any], defaults: Mapping[str, str], rename: Mapping[str, str], add: Mapping[str, Type]
+) -> dict[str, Any]:
+    """The options with the DEFAULTs of new columns and of new names, the old ones still among them."""
+    sql = _sql(options)
+    before = dict(sql.get("defaults") or {})
+    kept = {name: written for name, written in before.items() if name not in add}
+    kept |= {new: before[old] for old, new in rename.items() if old in before}
+    sql["defaults"] = kept | dict(defaults)
+    return {**options, "sql": sql}
+
+
+def _without(options: dict[str, Any], drop: list[str], rename: Mapping[str, str], names: list[str]) -> dict[str, Any]:
+    """The options without the DEFAULTs of columns that are no more, and the affinity key by its name of now."""
+    sql = _sql(options)
+    gone = {*drop, *rename}
+    for old, new in rename.items():
+        if str(sql.get("affinity_key", "")).upper() == old.upper():
+            sql["affinity_key"] = new
+    sql["defaults"] = {n: w for n, w in (sql.get("defaults") or {}).items() if n not in gone or n in names}
+    if not sql["defaults"]:
+        del sql["defaults"]
+    return {**options, "sql": sql}

@@ -1,0 +1,153 @@
+"""Rows that a statement has worked out, handed to the table as one commit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from ...errors import DuplicateKeyError
+from ...schema import Schema
+from ...storage.python_columns import python_values
+
+#: So many rows at most go through the log; more are a bulk load, which writes a segment at once.
+MOST_LOGGED = 2000
+MOST_LOGGED_BYTES = 8 << 20
+
+_locks: dict[tuple[str, str], threading.RLock] = {}
+_locks_lock = threading.Lock()
+
+
+@contextmanager
+def changing(grid: Any, table: Any) -> Iterator[None]:
+    """Keep other SQL statements of this process from changing the table meanwhile.
+
+    What a statement read stays true until it commits, as far as SQL goes. ``put`` from another thread is not
+    kept out: it lands before or after, row by row.
+    """
+    if getattr(grid, "_alone", False):  # it holds the table itself; to wait here would turn the order of locks round
+        yield
+        return
+    with _locks_lock:
+        lock = _locks.setdefault((str(getattr(grid, "home", id(grid))), table.name), threading.RLock())
+    with lock:
+        yield
+
+
+def key_and_value(schema: Schema, row: dict[str, Any]) -> tuple[Any, Any]:
+    """A row of all columns as a key and a value as ``Table.put`` takes them."""
+    key = row[schema.key[0]] if len(schema.key) == 1 else tuple(row[name] for name in schema.key)
+    if schema.plain_value:
+        return key, row.get("_VAL")
+    return key, {column.name: row.get(column.name) for column in schema.value_columns}
+
+
+def insert_rows(table: Any, rows: Sequence[tuple[Any, Any]], codec: Any = None) -> int:
+    """Insert (key, value) pairs: all, or none where a key is there already or twice.
+
+    Args:
+        table: the table.
+        rows: the pairs.
+        codec: what the table's must still be if there is only one row.
+
+    Raises:
+        DuplicateKeyError: names the key.
+        SchemaError: a value does not fit.
+    """
+    try:
+        if len(rows) != 1:
+            table.insert_all(rows)
+        elif not (table.put_if_absent(*rows[0], codec) if codec is not None else table.put_if_absent(*rows[0])):
+            raise DuplicateKeyError(f"table {table.name} has a row under key {rows[0][0]!r} already")
+    except DuplicateKeyError as error:
+        raise DuplicateKeyError(f"{error}; MERGE INTO {table.name} writes over it") from None
+    return len(rows)
+
+
+def insert_arrow(table: Any, rows: pa.Table) -> int:
+    """Insert rows of all columns, all or none.
+
+    Raises:
+        DuplicateKeyError: names the key.
+        SchemaError: a value does not fit.
+    """
+    try:
+        return _insert_arrow(table, rows)
+    except DuplicateKeyError as error:
+        raise DuplicateKeyError(f"{error}; MERGE INTO {table.name} writes over it") from None
+
+
+def _insert_arrow(table: Any, rows: pa.Table) -> int:
+    if not _is_small(rows):
+        table.load(rows, mode="insert")
+    elif rows.num_rows:
+        table.insert_all(pairs_of(table.schema, rows))
+    return rows.num_rows
+
+
+def replace_arrow(table: Any, rows: pa.Table) -> int:
+    """Write rows of all columns over what is there. Returns how many there were."""
+    if not _is_small(rows):
+        table.load(rows, mode="replace")
+    elif rows.num_rows:
+        table.put_all(pairs_of(table.schema, rows))
+    return rows.num_rows
+
+
+def change_rows(table: Any, updated: pa.Table | None, inserted: pa.Table | None, removed: Sequence[Any]) -> None:
+    """Write, insert and remove rows that a MERGE has worked out; those of ``updated`` are there.
+
+    It is one commit where the table is one of a transaction.
+
+    Raises:
+        DuplicateKeyError: a key of ``inserted`` is there, and is not removed, or is given twice; nothing is changed.
+        SchemaError: a value does not fit; nothing is changed.
+    """
+    if inserted is not None and inserted.num_rows and updated is None and not removed:
+        _insert_arrow(table, inserted)
+        return
+    gone = set(removed)
+    parts = [] if updated is None else [updated]
+    if inserted is not None and inserted.num_rows:
+        parts.append(inserted)
+        keys = keys_of_rows(table.schema, inserted)
+        seen: set[Any] = set()
+        for key in keys:
+            if key in seen:
+                raise DuplicateKeyError(f"table {table.name}: key {key!r} is given twice")
+            seen.add(key)
+        for key in table.get_all(key for key in keys if key not in gone):
+            raise DuplicateKeyError(f"table {table.name} has a row under key {key!r} already")
+        gone -= seen
+    changes = getattr(table, "changes", None)
+    if changes is not None:
+        changes.save()
+    try:
+        if gone:
+            table.remove_all(list(gone))
+        if parts:
+            replace_arrow(table, pa.concat_tables(parts))
+    except BaseException:
+        if changes is not None:
+            changes.restore()
+        raise
+
+
+def keys_of_rows(schema: Schema, rows: pa.Table) -> list[Any]:
+    """The keys of Arrow rows, as ``Table.get`` takes them."""
+    columns = [python_values(rows.column(name), schema[name].type) for name in schema.key]
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _is_small(rows: pa.Table) -> bool:
+    return rows.num_rows <= MOST_LOGGED and rows.nbytes <= MOST_LOGGED_BYTES
+
+
+def pairs_of(schema: Schema, rows: pa.Table) -> list[tuple[Any, Any]]:
+    """Arrow rows of all columns as (key, value) pairs."""
+    names = rows.column_names
+    columns = [python_values(rows.column(name), schema[name].type) for name in names]
+    return [key_and_value(schema, dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]

@@ -1,0 +1,42 @@
+"""COPY: files become rows of a table, in one commit, and rows become files.
+
+The files are read and written here, in the process whose user named them; the engine has no way to any.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import SqlError
+from ..grammar.copy import CopyFrom, CopyTo
+from ..grammar.literals import constant
+from ..grammar.prepared import Prepared
+from ..result import Result
+from .copy_from import copy_from
+from .copy_to import copy_to
+
+
+def execute_copy(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> Result:
+    """Run a COPY.
+
+    Raises:
+        UsageError: a file cannot be read or written, or is not of its format.
+        SchemaError: a value does not fit; names the file, the line and the column. Nothing is kept.
+        DuplicateKeyError: a key is there already; nothing is kept.
+        TableNotFound, ColumnNotFound, SqlError: the statement names what is not there.
+    """
+    node = prepared.node
+    path = _path(node, params)
+    if isinstance(node, CopyTo):
+        return copy_to(grid, node, prepared.text, path, params)
+    return copy_from(grid, node, prepared.text, path)
+
+
+def _path(node: CopyFrom | CopyTo, params: Mapping[str, Any]) -> str:
+    path = constant(node.path)
+    value = path.get(params) if path is not None else None
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise SqlError(f"COPY takes the name of a file, not {value!r}")
+    return os.path.expanduser(os.fspath(value))

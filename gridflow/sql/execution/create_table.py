@@ -1,0 +1,51 @@
+"""CREATE TABLE and DROP TABLE, carried out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ...errors import TableNotFound
+from ...schema import Schema
+from ..binding.find import find_table
+from ..grammar.create_table import CreateTable, DropTable
+from ..grammar.options import parse_options
+
+
+def create_table(grid: Any, node: CreateTable) -> list[str]:
+    """Make the table.
+
+    Returns:
+        A note for each option that has no effect.
+
+    Raises:
+        TableExists: there is one of that name.
+        SqlError, SchemaError, ColumnNotFound: an option, a type or the key is wrong.
+    """
+    schema = Schema.of(node.columns, node.key)
+    partitions, options, notes = parse_options(node.with_texts, node.key)
+    if node.defaults:
+        options.setdefault("sql", {})["defaults"] = dict(node.defaults)
+    json.dumps(options)  # options are written as JSON
+    grid.create_table(
+        node.name,
+        schema,
+        node.key if len(node.key) > 1 else node.key[0],
+        partitions,
+        if_not_exists=node.if_not_exists,
+        options=options or None,
+    )
+    return notes
+
+
+def drop_table(grid: Any, node: DropTable, text: str) -> None:
+    """Forget the table and its rows.
+
+    Raises:
+        TableNotFound: there is none of that name, and nobody said IF EXISTS.
+    """
+    try:
+        grid.drop_table(find_table(grid, node.table, text).name)
+    except TableNotFound:
+        if not node.if_exists:
+            raise

@@ -1,0 +1,92 @@
+"""CREATE TABLE ... AS, carried out: a table of the types and with the rows that a query gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ...errors import DuplicateKeyError, SchemaError, SqlError, TableExists
+from ...schema import Schema, Type, from_arrow
+from ..engine.from_duckdb import fit
+from ..grammar.create_table_as import CreateTableAs
+from ..grammar.options import parse_options
+from ..grammar.prepared import Prepared
+from ..result import Result
+from ..text.places import place_of, point
+from .changes import insert_arrow
+from .query import execute_query
+
+
+def create_table_as(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> Result:
+    """Make the table and fill it. If the rows do not fit there is no table.
+
+    Raises:
+        TableExists: there is one of that name.
+        SqlError, SchemaError, ColumnNotFound: the query, a type, an option or the key is wrong.
+        DuplicateKeyError: the query gives a key twice.
+    """
+    node: CreateTableAs = prepared.node
+    name = node.table.name
+    if name in grid.tables():
+        if node.if_not_exists:
+            return Result(statement="CREATE TABLE", rowcount=0)
+        raise TableExists(f"table {name} exists already")
+    found = execute_query(grid, node.query, params)
+    columns = _columns(node, found, prepared.text)
+    if not node.key:
+        first = columns[0][0]
+        start, length = place_of(node.table.this)
+        message = (
+            f"table {name} has no primary key; write CREATE TABLE {name} PRIMARY KEY ({first}) AS ... "
+            f"to take the column {first}"
+        )
+        raise SqlError(point(prepared.text, start, message, length))
+    schema = Schema.of(columns, node.key)
+    partitions, options, notes = parse_options(node.with_texts, node.key)
+    rows = found.arrow().rename_columns(schema.names)
+    for i, column in enumerate(schema.columns):
+        rows = rows.set_column(i, column.name, fit(rows.column(i), column.type))
+    key: Any = node.key if len(node.key) > 1 else node.key[0]
+    table = grid.create_table(name, schema, key, partitions, options=options or None)
+    try:
+        count = insert_arrow(table, rows)
+    except BaseException as error:
+        grid.drop_table(name, if_exists=True)
+        if isinstance(error, DuplicateKeyError):
+            text = str(error).partition("; MERGE")[0]
+            raise DuplicateKeyError(f"{text}: ({', '.join(node.key)}) is no primary key of these rows") from None
+        raise
+    return Result(statement="CREATE TABLE", rowcount=count, notes=notes)
+
+
+def _columns(node: CreateTableAs, found: Result, text: str) -> list[tuple[str, Type]]:
+    """Names and types of the table's columns."""
+    names = found.columns
+    if node.names:
+        if len(node.names) != len(names):
+            start, length = place_of(node.table.this)
+            message = f"{len(node.names)} columns are named, the query gives {len(names)}: {', '.join(names)}"
+            raise SqlError(point(text, start, message, length))
+        names = list(node.names)
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise SqlError(f"the query gives two columns {name}: name one of them otherwise, with AS")
+    tree = node.query.node
+    written = tree.expressions if isinstance(tree, exp.Select) else []
+    result = []
+    for i, (name, field, known) in enumerate(zip(names, found.arrow().schema, found.types, strict=True)):
+        is_null = len(written) == len(names) and isinstance(written[i].unalias(), exp.Null)
+        dtype = known
+        if dtype is None:
+            try:
+                dtype = from_arrow(pa.null() if is_null else field.type)
+            except SchemaError:
+                hint = f"CAST(NULL AS type) AS {name}" if is_null else "a CAST"
+                raise SchemaError(f"column {name} of the query has no type of a table's column; write {hint}") from None
+        # A column may be left empty, whatever the one demanded that it is made of.
+        result.append((name, replace(dtype, nullable=name not in node.key)))
+    return result

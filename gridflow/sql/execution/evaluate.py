@@ -1,0 +1,143 @@
+"""New values that need the engine: a query whose columns become columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sqlglot import exp
+
+from ...errors import GridflowError, SchemaError, SqlError
+from ...schema import Column, Type
+from ..binding.bound import Bound
+from ..binding.find import source_of
+from ..engine.connection import run
+from ..engine.errors import MISFITS, EngineError
+from ..engine.from_duckdb import fit, from_duckdb
+from ..engine.to_duckdb import duckdb_type
+from ..grammar.dialect import to_duckdb
+from ..text.params import plain
+from .cut import at_one_moment
+from .errors import clean, translate, translated
+from .rows import register
+
+
+def evaluate(
+    grid: Any,
+    bound: Bound,
+    params: Mapping[str, Any],
+    columns: Sequence[Column],
+    *,
+    target: str,
+    rows: pa.Table | None = None,
+    numbered: bool = False,
+    versions: dict[str, pa.Table] | None = None,
+) -> pa.Table:
+    """Run a query and cast what it gives to the types of a table's columns.
+
+    Args:
+        grid: where its tables are.
+        bound: the query.
+        params: mark -> value.
+        columns: the columns that its columns become, in order.
+        target: the table of those columns.
+        rows: rows to use where that table is changed instead of all it has, with all its columns.
+        numbered: whether the query begins with the row numbers of ``rows``, column ``ROW`` of the target.
+        versions: table -> its rows, with all columns; those that are read are added.
+
+    Returns:
+        A table with the query's row numbers, if numbered, and the columns in the grid's types.
+
+    Raises:
+        SchemaError: a value does not fit; names the column and the value.
+        SqlError, ColumnNotFound: as for any query.
+    """
+    tables: dict[str, pa.Table] = {}
+    kept = {} if versions is None else versions
+    others = [s for s in bound.sources if not (s.target and rows is not None) and s.name not in kept]
+    seen = at_one_moment(grid, [source_of(grid, source.name) for source in others])
+    read = {}
+    for source, table in zip(others, seen, strict=True):
+        read[source.registered] = table.to_arrow(source.columns if versions is None else None)
+        if versions is not None:
+            versions[source.name] = read[source.registered]
+    for source in bound.sources:
+        data = read.get(source.registered)
+        if data is None:
+            data = rows if source.target and rows is not None else kept[source.name]
+        counted = source.target and numbered  # in four bytes where they do, which is half the work
+        numbers = np.arange(data.num_rows, dtype=np.min_scalar_type(data.num_rows | 1 << 31)) if counted else None
+        tables[source.registered] = register(data, source, bound, numbers=numbers)
+    marks = {mark.name for mark in bound.tree.find_all(exp.Placeholder)}
+    values = {mark: plain(value) for mark, value in params.items() if mark in marks}
+    with translated(bound):
+        inner = to_duckdb(bound.tree)
+    width = len(columns) + numbered
+    names = [f"c{i}" for i in range(width)]
+    _check_width(bound, inner, tables, values, width, target)
+    alias = ", ".join(f'"{name}"' for name in names)
+    query = f'FROM ({inner}) AS "q"({alias})'
+    types = [None, *(c.type for c in columns)] if numbered else [c.type for c in columns]
+    casts = [_cast(name, dtype) for name, dtype in zip(names, types, strict=True)]
+    try:
+        found = run(f"SELECT {', '.join(casts)} {query}", tables, values)
+    except MISFITS as error:
+        raise _misfit(error, bound, columns, casts[numbered:], query, tables, values) from None
+    except EngineError as error:
+        raise translate(error, bound) from None
+    found = from_duckdb(found)
+    fitted = [found.column(0).cast(pa.int64())] if numbered else []
+    fitted += [_fitted(found.column(i + numbered), column) for i, column in enumerate(columns)]
+    return pa.Table.from_arrays(fitted, names=names)
+
+
+def _cast(name: str, dtype: Type | None) -> str:
+    return f'"{name}"' if dtype is None else f'CAST("{name}" AS {duckdb_type(dtype)}) AS "{name}"'
+
+
+def _check_width(
+    bound: Bound, inner: str, tables: Mapping[str, pa.Table], values: dict[str, Any], width: int, target: str
+) -> None:
+    """A query must give as many columns as are filled; DuckDB would take more."""
+    tree = bound.tree
+    if not tree.is_star:
+        found = len(tree.selects)
+    else:
+        with translated(bound):
+            found = run(f"SELECT * FROM ({inner}) LIMIT 0", tables, values).num_columns
+    if found != width:
+        raise SqlError(f"table {target}: {width} columns are to be filled, the query gives {found}")
+
+
+def _misfit(
+    error: EngineError,
+    bound: Bound,
+    columns: Sequence[Column],
+    casts: Sequence[str],
+    query: str,
+    tables: Mapping[str, pa.Table],
+    values: dict[str, Any],
+) -> GridflowError:
+    """Find the column whose cast fails by casting one at a time."""
+    for column, cast in zip(columns, casts, strict=True):
+        try:
+            run(f"SELECT {cast} {query}", tables, values)
+        except MISFITS as own:
+            try:  # an expression that fails by itself has nothing to do with the column's type
+                run(f"SELECT {cast.partition(' AS ')[0].removeprefix('CAST(')} {query}", tables, values)
+            except EngineError:
+                return translate(own, bound)
+            return SchemaError(f"column {column.name} {column.type.text()}: {clean(str(own), bound)}")
+        except EngineError:
+            break
+    return translate(error, bound)
+
+
+def _fitted(array: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """A column in exactly the type that tables take."""
+    try:
+        return fit(array, column.type)
+    except pa.ArrowException as error:
+        raise SchemaError(f"column {column.name} {column.type.text()}: {error}") from None

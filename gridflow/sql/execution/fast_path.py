@@ -1,0 +1,123 @@
+"""The short way of a statement that is executed again and again with other parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from ...errors import ColumnNotFound, SchemaError, TableNotFound
+from ...schema import INTEGERS
+from ..result import Result
+from ..text.params import Marks
+
+_ONE_INSERTED = Result(rowcount=1, statement="INSERT")
+_MISSING = object()
+
+
+def insert_shortcut(
+    table: Any, planned: Any, filled: Mapping[str, str | None], defaults: Mapping[str, Any], marks: Marks
+) -> Callable[[Any, Any], Result | None] | None:
+    """An INSERT of one row of parameters that go to the table as they are.
+
+    Whatever is not as simple (a value that needs a cast, one that does not fit, a key that is there) it leaves to
+    the long way, by giving None, before anything has happened.
+
+    Args:
+        table: the table. The statement must have called it by its very name: under another one a table that is made
+            later could be meant.
+        filled: column -> the parameter that it is filled with; None if it is no parameter.
+        defaults: values of the other columns.
+        marks: the statement's parameters.
+
+    Returns:
+        A function of a grid and the parameters as they came; None where the statement is of another kind.
+    """
+    schema, codec = table.schema, getattr(table, "codec", None)
+    if codec is None or codec.python_schema is not planned:  # a transaction's, which ends
+        return None
+    used, by_name, name = list(filled.values()), bool(marks.names), table.name
+    if len(schema.key) != 1 or schema.key[0] not in filled or schema.plain_value:
+        return None
+    if None in used or len(set(used)) != len(used) or len(used) != marks.count or (by_name and len(used) == 1):
+        return None
+    places = {column: marks.places[mark] for column, mark in filled.items() if mark is not None}
+    names = list(places) if by_name else sorted(places, key=places.__getitem__)  # in the order of the parameters
+    values_of = itemgetter(*(places[column] for column in names)) if by_name else None
+    count, key = marks.count, schema.key[0]
+
+    def shortcut(grid: Any, params: Any) -> Result | None:
+        values: Sequence[Any]
+        kind = type(params)
+        try:
+            if values_of is None:
+                if (kind is not tuple and kind is not list) or len(params) != count:
+                    return None
+                values = params
+            else:
+                if kind is not dict or len(params) != count:
+                    return None
+                values = values_of(params)
+            row = dict(zip(names, values))  # noqa: B905  (of one length, and strict=True takes its time)
+            if defaults:
+                row.update(defaults)
+            table = grid.table(name)
+            # With its columns a table gets another codec.
+            if table.put_if_absent(row.pop(key), row, codec):
+                return _ONE_INSERTED
+        except (SchemaError, ColumnNotFound, TableNotFound, KeyError):
+            pass
+        return None
+
+    return shortcut
+
+
+def select_shortcut(table: Any, plan: Any, marks: Marks) -> Callable[[Any, Any], Result | None] | None:
+    """A SELECT of the row under a key of one column, an integer or a text, which is the only parameter.
+
+    Any other parameter than one that is just such a key it leaves to the long way, by giving None.
+
+    Args:
+        table: the only table.
+        plan: the query's; it has a ``by_key``.
+        marks: the statement's parameters.
+
+    Returns:
+        As ``insert_shortcut``.
+    """
+    lookup = plan.lookup
+    if plan.limit is not None or plan.offset is not None or len(lookup.columns) != 1 or len(lookup.alternatives) != 1:
+        return None
+    schema, name = table.schema, plan.bound.sources[0].name
+    # Once more: another thread may give the table other columns at any time.
+    if getattr(table, "codec", None) is None or table.name != name or schema != plan.bound.sources[0].schema:
+        return None
+    ((choices,),) = lookup.alternatives
+    if len(choices) != 1 or choices[0].mark is None or marks.names or marks.count != 1:
+        return None
+    kind = lookup.columns[0].type.kind
+    if kind not in (*INTEGERS, "STRING"):
+        return None
+    limits = np.iinfo(lookup.columns[0].type.dtype) if kind in INTEGERS else None
+    low, high = (int(limits.min), int(limits.max)) if limits is not None else (0, 0)
+    wanted = str if limits is None else int
+    names, types, row = plan.by_key.names, plan.by_key.types, plan.by_key.row
+
+    def shortcut(grid: Any, params: Any) -> Result | None:
+        if (type(params) is not list and type(params) is not tuple) or len(params) != 1:
+            return None
+        key = params[0]
+        if type(key) is not wanted or (wanted is int and not low <= key <= high):
+            return None
+        try:
+            table = grid.table(name)
+            if table.schema is not schema:
+                return None
+            value = table.get(key, _MISSING)
+            return Result.of_values(names, types, [] if value is _MISSING else [row(key, value)])
+        except (TableNotFound, KeyError):  # it was dropped, or got other columns
+            return None
+
+    return shortcut

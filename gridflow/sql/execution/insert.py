@@ -1,0 +1,238 @@
+"""INSERT and MERGE INTO: of literals and parameters without the engine, of anything else through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ...errors import SchemaError, SqlError
+from ...schema import Column, Schema
+from ..binding.bind import bind
+from ..binding.filling import complete, default_values, defaults_of, filled_columns
+from ..binding.find import find_table
+from ..binding.pseudo import expand_value, is_made_up
+from ..grammar.literals import Constant, constant, convert
+from ..grammar.prepared import Prepared
+from .changes import MOST_LOGGED, changing, insert_arrow, insert_rows, key_and_value, replace_arrow
+from .evaluate import evaluate
+from .fast_path import insert_shortcut
+
+
+@dataclass(eq=False)
+class _Plan:
+    """An INSERT made ready for a table.
+
+    Attributes:
+        name, schema: of the table; the plan holds for no other.
+        columns: those that are filled, in the statement's order; ``_KEY`` and ``_VAL`` may be among them.
+        rows: for each row of VALUES its cells; None where the engine has to work them out.
+        source: VALUES, without DEFAULT in it, or the query.
+        defaults: value of each column that is not filled but has a DEFAULT.
+    """
+
+    name: str
+    schema: Schema
+    columns: list[Column]
+    rows: list[list[Constant]] | None
+    source: exp.Expression | None
+    defaults: dict[str, Any]
+
+
+def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> int:
+    """Run an INSERT or MERGE. Returns how many rows it wrote.
+
+    Raises:
+        DuplicateKeyError: an INSERT meets a key that is there, or has one twice; nothing is kept.
+        SchemaError, SqlError, TableNotFound, ColumnNotFound: a value or name is wrong; nothing is kept.
+    """
+    table = find_table(grid, _target(prepared), prepared.text)
+    codec = getattr(table, "codec", None)
+    plan = _plan_for(prepared, table)
+    merge = prepared.kind == "MERGE"
+    one = plan.rows is not None and len(plan.rows) == 1 and not merge
+    if one and codec is not None and codec.python_schema is plan.schema:
+        try:
+            return insert_rows(table, [_pair(plan, plan.rows[0], params)], codec)
+        except SchemaError:
+            if table.codec is codec:
+                raise
+    with changing(grid, table):  # and so without ALTER TABLE
+        plan = _plan_for(prepared, table)
+        if plan.rows is not None:
+            return _write(table, plan, [(cells, params) for cells in plan.rows], merge)
+        rows = _evaluated(grid, table, prepared, plan, params)
+        return replace_arrow(table, rows) if merge else insert_arrow(table, rows)
+
+
+def execute_insert_many(grid: Any, prepared: Prepared, sets: Sequence[Mapping[str, Any]]) -> int | None:
+    """Run an INSERT or MERGE with many sets of parameters, as one commit. Returns how many rows it wrote.
+
+    None where the engine has to work rows out: then nothing has happened.
+    """
+    table = find_table(grid, _target(prepared), prepared.text)
+    with changing(grid, table):
+        plan = _plan_for(prepared, table)
+        if plan.rows is None:
+            return None
+        rows = [(cells, params) for params in sets for cells in plan.rows]
+        return _write(table, plan, rows, prepared.kind == "MERGE") if rows else 0
+
+
+def _write(table: Any, plan: _Plan, rows: list[tuple[list[Constant], Mapping[str, Any]]], merge: bool) -> int:
+    """Write rows of literals and parameters."""
+    if len(rows) > MOST_LOGGED:
+        count = table.load((_row(plan, *row) for row in rows), mode="replace" if merge else "insert")
+        return len(rows) if merge else count
+    pairs = [_pair(plan, cells, params) for cells, params in rows]
+    if not merge:
+        return insert_rows(table, pairs)
+    if len(pairs) == 1:
+        table.put(*pairs[0])
+    else:
+        table.put_all(pairs)
+    return len(pairs)
+
+
+def _shortcut(prepared: Prepared, plan: _Plan, table: Any) -> Callable[[Any, Any], Any] | None:
+    if prepared.kind != "INSERT" or plan.rows is None or len(plan.rows) != 1:
+        return None
+    filled = {column.name: cell.mark for column, cell in zip(plan.columns, plan.rows[0], strict=True)}
+    return insert_shortcut(table, plan.schema, filled, plan.defaults, prepared.marks)
+
+
+_REFUSED = {
+    "conflict": "ON CONFLICT",
+    "returning": "RETURNING",
+    "alternative": "OR",
+    "by_name": "BY NAME",
+    "overwrite": "OVERWRITE",
+    "ignore": "IGNORE",
+    "with_": "WITH before it",
+}
+_HINTS = {
+    "returning": "SELECT the rows afterwards",
+    "with_": "write WITH after INSERT INTO t",
+    "by_name": "name the columns after the table",
+}
+
+
+def _target(prepared: Prepared) -> exp.Table:
+    tree = prepared.node
+    for part, name in _REFUSED.items():
+        if tree.args.get(part):
+            hint = _HINTS.get(part, "MERGE INTO writes over rows")
+            raise SqlError(f"INSERT with {name} is not there; {hint}")
+    node = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+    if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
+        raise SqlError(f"{prepared.kind} INTO needs a table's name")
+    return node
+
+
+def _plan_for(prepared: Prepared, table: Any) -> _Plan:
+    plan = prepared.plan
+    if plan is None or plan.name != table.name or plan.schema is not table.schema:
+        plan = prepared.plan = _plan(prepared, table)
+        # Under another name than its own a table may be hidden by one that is made later.
+        prepared.shortcut = _shortcut(prepared, plan, table) if _target(prepared).name == table.name else None
+    return plan
+
+
+def _plan(prepared: Prepared, table: Any) -> _Plan:
+    tree, schema = prepared.node, table.schema
+    what = f"{prepared.kind} INTO {table.name}"
+    source = tree.args.get("expression")
+    if isinstance(tree.this, exp.Schema):
+        columns = filled_columns(what, tree.this.expressions, table, prepared.text)
+    elif tree.args.get("default"):  # INSERT INTO t DEFAULT VALUES
+        columns = list(schema.columns)
+        source = exp.Values(expressions=[exp.Tuple(expressions=[exp.var("DEFAULT") for _ in columns])])
+    else:
+        columns = list(schema.columns)
+    _check_merge_key(prepared, table)
+    written = defaults_of(table)
+    rest = default_values(what, columns, table)
+    rows = None
+    if isinstance(source, exp.Values):
+        source = source.copy()  # the statement outlives this table and its defaults
+        rows = _cells(source, table, columns, written)
+    return _Plan(table.name, schema, columns, rows, source, rest)
+
+
+def _check_merge_key(prepared: Prepared, table: Any) -> None:
+    named = prepared.node.meta.get("key")
+    if named and {n.name.upper() for n in named} != {n.upper() for n in table.schema.key}:
+        raise SqlError(f"MERGE INTO {table.name}: KEY must name its primary key, {', '.join(table.schema.key)}")
+
+
+def _cells(
+    source: exp.Values, table: Any, columns: list[Column], defaults: dict[str, exp.Expression]
+) -> list[list[Constant]] | None:
+    """The cells of VALUES, or None where one is more than literals and parameters.
+
+    ``DEFAULT`` is replaced in ``source`` by the default's literal on the way.
+    """
+    rows: list[list[Constant]] = []
+    plain = True
+    for number, row in enumerate(source.expressions, 1):
+        cells = row.expressions if isinstance(row, exp.Tuple) else [row]
+        if len(cells) != len(columns):
+            raise SqlError(
+                f"table {table.name}: row {number} of VALUES has {len(cells)} values for {len(columns)} "
+                f"columns, {', '.join(column.name for column in columns)}"
+            )
+        made: list[Constant] = []
+        for cell, column in zip(cells, columns, strict=True):
+            if isinstance(cell, exp.Var) and cell.name == "DEFAULT":
+                default = defaults.get(column.name, exp.Null()).copy()
+                cell.replace(default)
+                cell = default
+            found = constant(cell)
+            if found is None:
+                plain = False
+            elif found.fixed and not is_made_up(table.schema, column):  # converted once, here
+                value = convert(found.get({}), column)
+                made.append(Constant(lambda _, value=value: value, True))
+            else:
+                made.append(found)
+        rows.append(made)
+    return rows if plain else None
+
+
+def _row(plan: _Plan, cells: list[Constant], params: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of literals and parameters as column -> value."""
+    row = dict(plan.defaults)
+    for column, cell in zip(plan.columns, cells, strict=True):
+        value = cell.get(params)
+        if is_made_up(plan.schema, column):
+            row.update(expand_value(column, value))
+        else:
+            row[column.name] = value if cell.fixed else convert(value, column)
+    return row
+
+
+def _pair(plan: _Plan, cells: list[Constant], params: Mapping[str, Any]) -> tuple[Any, Any]:
+    row = _row(plan, cells, params)
+    for name in plan.schema.key:
+        row.setdefault(name, None)
+    return key_and_value(plan.schema, row)
+
+
+def _evaluated(grid: Any, table: Any, prepared: Prepared, plan: _Plan, params: Mapping[str, Any]) -> pa.Table:
+    """The rows that the engine works out, with all columns of the table."""
+    source = plan.source
+    if isinstance(source, exp.Values):
+        values = source.copy()
+        names = [exp.to_identifier(f"v{i}", quoted=True) for i in range(len(plan.columns))]
+        values.set("alias", exp.TableAlias(this=exp.to_identifier("v", quoted=True), columns=names))
+        query: exp.Expression = exp.Select(expressions=[exp.Star()], from_=exp.From(this=values))
+    elif isinstance(source, exp.Query):
+        query = source
+    else:
+        raise SqlError(f"{prepared.kind} INTO {table.name} needs VALUES or SELECT")
+    bound = bind(query, grid, prepared.text)
+    found = evaluate(grid, bound, params, plan.columns, target=table.name)
+    return complete(plan.schema, plan.columns, plan.defaults, found)

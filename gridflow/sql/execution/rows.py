@@ -1,0 +1,56 @@
+"""Arrow rows on their way into the engine, and rows of a table by number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from ..binding.bound import Bound, BoundTable
+from ..engine.to_duckdb import for_duckdb
+
+#: Column of row numbers that DuckDB sees where tensors come late.
+ROW = "gridflow row"
+
+
+def register(table: pa.Table, source: BoundTable, bound: Bound, *, numbers: np.ndarray | None = None) -> pa.Table:
+    """A table's rows as DuckDB gets them: the columns that the statement needs, perhaps with numbers for the rows."""
+    replaced = {name: other for other, name in bound.originals.items()}
+    shown = for_duckdb(table.select(source.columns), source.schema)
+    shown = shown.rename_columns([replaced.get(name, name) for name in shown.column_names])
+    if numbers is not None:
+        shown = shown.append_column(ROW, pa.array(numbers))
+    return shown
+
+
+def take_rows(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
+    """Rows of a column by number, in one copy, without joining its chunks."""
+    starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
+    if column.num_chunks <= 1 or not len(rows):
+        chunks = [chunk.take(pa.array(rows)) for chunk in column.chunks[:1]]
+        return pa.chunked_array(chunks, column.type)
+    owner = np.searchsorted(starts, rows, side="right") - 1
+    if np.all(owner[:-1] <= owner[1:]):  # in the table's order: chunk after chunk
+        chunks = [column.chunk(int(i)).take(pa.array(rows[owner == i] - starts[i])) for i in np.unique(owner)]
+        return pa.chunked_array(chunks, column.type)
+    if not isinstance(column.type, pa.FixedShapeTensorType) or column.null_count:
+        order = np.argsort(rows, kind="stable")
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return pa.chunked_array([take_rows(column, rows[order]).combine_chunks()]).take(pa.array(back))
+    return _scatter_tensors(column, rows, owner, starts)
+
+
+def _scatter_tensors(
+    column: pa.ChunkedArray, rows: np.ndarray, owner: np.ndarray, starts: np.ndarray
+) -> pa.ChunkedArray:
+    dtype = column.type
+    size = int(np.prod(dtype.shape, dtype=np.int64))
+    out = np.empty((len(rows), size), dtype.value_type.to_pandas_dtype())
+    for i in np.unique(owner):
+        storage = column.chunk(int(i)).storage
+        flat = storage.values.slice(storage.offset * size, len(storage) * size)
+        mine = owner == i
+        out[mine] = flat.to_numpy(zero_copy_only=True).reshape(-1, size)[rows[mine] - starts[i]]
+    values = pa.array(out.reshape(-1), dtype.value_type)
+    storage = pa.FixedSizeListArray.from_arrays(values, type=dtype.storage_type)
+    return pa.chunked_array([pa.ExtensionArray.from_storage(dtype, storage)], dtype)

@@ -1,0 +1,105 @@
+"""Which rows of a table a condition means, in which order, with which weights: the SQL that a dataset is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sqlglot import exp
+
+from ...errors import SqlError
+from ...schema import Column, as_type
+from ..binding.bind import bind
+from ..grammar.statements import prepare
+from .evaluate import evaluate
+from .rows import ROW
+
+_WEIGHT = Column("weights", as_type("DOUBLE"))
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Parts of a query over one table, as SQL text; None for what is not asked.
+
+    Attributes:
+        where: what must be true of a row.
+        order_by: what rows are ordered by.
+        weights: a number for each row: how likely it is to be drawn, as against others.
+    """
+
+    where: str | None = None
+    order_by: str | None = None
+    weights: str | None = None
+
+
+def select_rows(
+    grid: Any, table: Any, condition: Condition, read: Callable[[Iterable[str]], pa.Table]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Find the rows that a condition means.
+
+    Args:
+        grid: where the table is, and others that the condition may name in queries inside it.
+        table: the table; its name and schema.
+        condition: the condition.
+        read: gives the rows to choose from, with these columns.
+
+    Returns:
+        The numbers of the rows, int64[n], rising unless another order is asked for, and their weights, float64[n], or
+        None if none are asked for.
+
+    Raises:
+        SqlError: a part does not parse, or is not what it should be; a weight is negative, infinite or not there.
+        ColumnNotFound: there is no such column.
+    """
+    query, text = _query(table.name, condition)
+    bound = bind(query, grid, text, table)
+    columns = next(source.columns for source in bound.sources if source.target)
+    weighted = [_WEIGHT] if condition.weights is not None else []
+    found = evaluate(grid, bound, {}, weighted, target=table.name, rows=read(columns), numbered=True)
+    numbers = found.column(0).to_numpy().astype(np.int64, copy=False)
+    weights = _checked(found.column(1), condition) if weighted else None
+    if condition.order_by is None and (np.diff(numbers) < 0).any():  # a join, say, may give them in any order
+        order = np.argsort(numbers)
+        numbers, weights = numbers[order], None if weights is None else weights[order]
+    return numbers, weights
+
+
+def _query(table: str, condition: Condition) -> tuple[exp.Select, str]:
+    """``SELECT the row's number, its weight FROM table WHERE ... ORDER BY ...``, and its text."""
+    quoted = '"' + table.replace('"', '""') + '"'
+    parts = [f"SELECT {condition.weights or 1} FROM {quoted}"]
+    parts += [f"WHERE {condition.where}"] if condition.where is not None else []
+    parts += [f"ORDER BY {condition.order_by}"] if condition.order_by is not None else []
+    text = " ".join(parts)
+    statements = prepare(text)
+    query = statements[0].node.copy() if len(statements) == 1 else None
+    given = {"expressions", "from_"}
+    given |= {name for name, part in (("where", condition.where), ("order", condition.order_by)) if part is not None}
+    if not isinstance(query, exp.Select) or {name for name, part in query.args.items() if part} - {"kind"} != given:
+        raise SqlError(f"where, order_by and weights are parts of one query, without a word of its others: {text}")
+    if len(query.expressions) != 1:
+        raise SqlError(f"weights is one number for each row: {condition.weights}")
+    source = query.args["from_"].this
+    source.meta["target"] = True
+    number = exp.column(ROW, table=source.alias or source.name, quoted=True)
+    query.set("expressions", [number, *query.expressions] if condition.weights is not None else [number])
+    if condition.order_by is not None:  # rows that are equal come as they lie
+        query.args["order"].append("expressions", exp.Ordered(this=number.copy()))
+    return query, text
+
+
+def _checked(weights: pa.ChunkedArray, condition: Condition) -> np.ndarray:
+    values = weights.to_numpy()
+    if weights.null_count or not np.isfinite(values).all() or (values < 0).any():
+        bad = "a null" if weights.null_count else repr(float(values[~(np.isfinite(values) & (values >= 0))][0]))
+        raise SqlError(f"weights {condition.weights}: {bad} is no weight; each must be a number from 0")
+    with np.errstate(over="ignore"):
+        total = values.sum()
+    if not np.isfinite(total):
+        raise SqlError(f"weights {condition.weights}: their sum is too large for a number; divide them")
+    if len(values) and not values.any():
+        raise SqlError(f"weights {condition.weights}: all are 0, so that no row can be drawn")
+    return values

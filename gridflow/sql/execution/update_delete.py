@@ -1,0 +1,197 @@
+"""INSERT, MERGE, UPDATE and DELETE. Each is one commit: it happens wholly or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ...errors import SqlError
+from ...schema import Column, Schema
+from ..access.by_key import look_up
+from ..access.index_rows import Conditions, find_conditions
+from ..access.index_rows import look_up as look_up_indexed
+from ..access.keys import KeyLookup, NotExact, find_lookup
+from ..binding.assignments import assignments
+from ..binding.bind import bind
+from ..binding.find import find_table
+from ..grammar.literals import Constant, constant, convert
+from ..grammar.prepared import Prepared
+from ..text.places import place_of, syntax_error
+from .changes import changing, keys_of_rows, replace_arrow
+from .cut import take_moment
+from .evaluate import evaluate
+from .insert import execute_insert
+from .merge import execute_merge
+from .rows import ROW, take_rows
+
+
+def execute_change(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> int:
+    """Run a statement that changes rows. Returns how many it changed.
+
+    Raises:
+        TableNotFound, ColumnNotFound: it names what is not there.
+        DuplicateKeyError: an INSERT meets an existing key.
+        SchemaError: a value does not fit its column.
+        SqlError: anything else about the statement.
+    """
+    if isinstance(prepared.node, exp.Merge):
+        take_moment(grid, prepared.node, prepared.text)
+        return execute_merge(grid, prepared, params)
+    if prepared.kind in ("INSERT", "MERGE"):
+        return execute_insert(grid, prepared, params)
+    node = _target(prepared)
+    table = find_table(grid, node, prepared.text)
+    with changing(grid, table):
+        plan = prepared.plan
+        if plan is None or plan.name != table.name or plan.schema is not table.schema:
+            plan = prepared.plan = _plan(prepared, table)
+        if prepared.node.find(exp.Query):
+            take_moment(grid, prepared.node, prepared.text)
+        if prepared.kind == "UPDATE":
+            return _update(grid, table, prepared, plan, params)
+        return _delete(grid, table, prepared, plan, params)
+
+
+def _target(prepared: Prepared) -> exp.Table:
+    """The table that an UPDATE or DELETE changes, after refusing what is not there."""
+    tree, text = prepared.node, prepared.text
+    node = tree.this
+    word = prepared.kind
+    for part in ("using", "from_", "returning", "order", "tables", "with_"):
+        if tree.args.get(part):
+            name = part.strip("_").upper()
+            raise SqlError(f"{word} with {'several tables' if name == 'TABLES' else name} is not there yet")
+    if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier) or node.args.get("joins"):
+        raise SqlError(f"{word} changes one table; name it after {word}")
+    if word == "UPDATE" and not tree.expressions:
+        start, length = place_of(node.this)
+        raise syntax_error(text, start, "UPDATE needs SET column = value", length)
+    return node
+
+
+@dataclass(eq=False)
+class _Plan:
+    """An UPDATE or DELETE made ready for a table.
+
+    Attributes:
+        name, schema: of the table; the plan holds for no other.
+        lookup: the keys that the WHERE fixes, if it does.
+        conditions: what indexes may know of the WHERE.
+        changes: the columns that are set, and their new values.
+        constants: the same, where all values are literals and parameters.
+    """
+
+    name: str
+    schema: Schema
+    lookup: KeyLookup | None
+    conditions: Conditions | None
+    changes: list[tuple[Column, exp.Expression]]
+    constants: list[tuple[Column, Constant]] | None
+
+    def keys(self, params: Mapping[str, Any]) -> list[Any] | None:
+        """The keys to look at, or None where the table has to be scanned."""
+        try:
+            return None if self.lookup is None else self.lookup.keys(params)
+        except NotExact:
+            return None
+
+
+def _plan(prepared: Prepared, table: Any) -> _Plan:
+    tree = prepared.node
+    labels = {(tree.this.alias or tree.this.name).upper()}
+    where = tree.args.get("where")
+    lookup = None if tree.args.get("limit") else find_lookup(where, table.schema, labels)
+    conditions = find_conditions(where, table.schema, labels)
+    changes = assignments(tree.expressions, table, labels, prepared.text) if prepared.kind == "UPDATE" else []
+    constants = [(column, found) for column, node in changes if (found := constant(node)) is not None]
+    all_constant = len(constants) == len(changes)
+    return _Plan(table.name, table.schema, lookup, conditions, changes, constants if all_constant else None)
+
+
+# ---- DELETE ----
+
+
+def _delete(grid: Any, table: Any, prepared: Prepared, plan: _Plan, params: Mapping[str, Any]) -> int:
+    keys = plan.keys(params)
+    if keys is not None and plan.lookup is not None and plan.lookup.whole:
+        return table.remove_all(keys)
+    schema = table.schema
+    query, _ = _selection(prepared.node, [exp.column(name, quoted=True) for name in schema.key])
+    bound = bind(query, grid, prepared.text)
+    rows = look_up(table, keys) if keys is not None else None
+    if rows is None:
+        by_index = look_up_indexed(table, plan.conditions, params)
+        columns = next(source.columns for source in bound.sources if source.target)
+        rows = by_index.found.take(columns) if by_index is not None else None
+    found = evaluate(grid, bound, params, schema.key_columns, target=table.name, rows=rows)
+    return table.remove_all(keys_of_rows(schema, found.rename_columns(list(schema.key))))
+
+
+def _selection(tree: exp.Expression, columns: list[exp.Expression]) -> tuple[exp.Select, exp.Table]:
+    """``SELECT columns FROM its table WHERE its condition``."""
+    table = tree.this.copy()
+    table.meta["target"] = True
+    query = exp.Select(expressions=columns, from_=exp.From(this=table))
+    for part in ("where", "limit"):
+        if tree.args.get(part):
+            query.set(part, tree.args[part].copy())
+    return query, table
+
+
+# ---- UPDATE ----
+
+
+def _update(grid: Any, table: Any, prepared: Prepared, plan: _Plan, params: Mapping[str, Any]) -> int:
+    keys = plan.keys(params)
+    if keys is not None and plan.lookup is not None and plan.lookup.whole and plan.constants is not None:
+        return _update_keys(table, keys, plan.constants, params)
+    versions = None
+    by_index = look_up_indexed(table, plan.conditions, params) if keys is None else None
+    if keys is not None:
+        rows = look_up(table, keys)
+    elif by_index is not None:
+        rows = by_index.found.take(table.schema.names)
+    else:
+        rows = table.to_arrow()
+        versions = {table.name: rows}  # a query inside may ask for the same table
+    return _update_rows(grid, table, prepared, params, plan.changes, rows, versions)
+
+
+def _update_keys(
+    table: Any, keys: list[Any], constants: list[tuple[Column, Constant]], params: Mapping[str, Any]
+) -> int:
+    """Write constants into the rows under some keys."""
+    new = {column.name: convert(value.get(params), column) for column, value in constants}
+    rows = []
+    for key, value in table.get_all(keys).items():
+        rows.append((key, new["_VAL"] if table.schema.plain_value else {**value, **new}))
+    if rows:
+        table.put_all(rows)
+    return len(rows)
+
+
+def _update_rows(
+    grid: Any,
+    table: Any,
+    prepared: Prepared,
+    params: Mapping[str, Any],
+    changes: list[tuple[Column, exp.Expression]],
+    rows: pa.Table,
+    versions: dict[str, pa.Table] | None,
+) -> int:
+    """Let DuckDB find the rows and work out new values; everything else of the rows stays as it lies."""
+    schema = table.schema
+    query, target = _selection(prepared.node, [node.copy() for _, node in changes])
+    label = target.alias or target.name
+    query.set("expressions", [exp.column(ROW, table=label, quoted=True), *query.expressions])
+    bound = bind(query, grid, prepared.text)
+    changed = [column for column, _ in changes]
+    found = evaluate(grid, bound, params, changed, target=table.name, rows=rows, numbered=True, versions=versions)
+    numbers = found.column(0).to_numpy()
+    new = {column.name: found.column(i + 1) for i, column in enumerate(changed)}
+    columns = [new[n] if n in new else take_rows(rows.column(n), numbers) for n in schema.names]
+    return replace_arrow(table, pa.Table.from_arrays(columns, names=schema.names))

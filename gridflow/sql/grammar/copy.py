@@ -1,0 +1,209 @@
+"""The grammar of COPY, which is Ignite's with more options, and PostgreSQL's ``COPY ... TO``."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlglot import exp
+from sqlglot.tokens import Token, TokenType
+
+from ...errors import SqlError, did_you_mean
+from ...storage.formats.source import CsvStyle
+from ..text.places import syntax_error
+from .dialect import parse
+from .tokens import Tokens
+
+_FORMATS = ("CSV", "JSON", "PARQUET", "ARROW", "TFRECORD", "NPZ")
+_SWITCH = {"ON": True, "OFF": False, "TRUE": True, "FALSE": False}
+_CHARACTER, _TEXT, _COUNT, _CHARSET = "one character", "a text in quotes", "a whole number", "a character set"
+_ALL = frozenset(_FORMATS)
+_CSV, _LINES, _COLUMNAR = frozenset(["CSV"]), frozenset(["CSV", "JSON"]), frozenset(["PARQUET", "ARROW"])
+
+# option -> what it takes (words, or a kind of literal), whether FROM, whether TO, and for which formats
+_OPTIONS: dict[str, tuple[Any, bool, bool, frozenset[str]]] = {
+    "FORMAT": (_FORMATS, True, True, _ALL),
+    "HEADER": (_SWITCH, True, True, _CSV),
+    "DELIMITER": (_CHARACTER, True, True, _CSV),
+    "QUOTE": (_CHARACTER, True, True, _CSV),
+    "ESCAPE": (_CHARACTER, True, True, _CSV),
+    "NULL": (_TEXT, True, True, _CSV),
+    "CHARSET": (_CHARSET, True, True, _CSV),
+    "SKIP": (_COUNT, True, False, _CSV),
+    "MISSING": (("DEFAULT", "NULL"), True, False, _LINES),
+    "ON_ERROR": (("STOP", "SKIP"), True, False, _LINES),
+    "REJECTS": (_TEXT, True, False, _LINES),
+    "ON_DUPLICATE": (("STOP", "REPLACE"), True, False, _ALL),
+    "ARRAY": (_SWITCH, False, True, frozenset(["JSON"])),
+    "COMPRESSION": (_TEXT, False, True, _COLUMNAR),
+    "PACKET_SIZE": (_COUNT, True, False, _ALL),  # Ignite's: rows travel in packets of ours
+}
+
+
+@dataclass(frozen=True)
+class CopyOptions:
+    """The options of a COPY that were written: name -> value, and where each stands."""
+
+    text: str
+    values: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, Token] = field(default_factory=dict)
+
+    def get(self, name: str, otherwise: Any = None) -> Any:
+        """The value of an option, or another where it was not written."""
+        return self.values.get(name, otherwise)
+
+    def csv_style(self) -> CsvStyle:
+        """How CSV is written, as the options say."""
+        return CsvStyle(
+            delimiter=self.get("DELIMITER"),
+            quote=self.get("QUOTE", '"') or None,
+            escape=self.get("ESCAPE") or None,
+            charset=self.get("CHARSET", "utf-8"),
+            header=self.get("HEADER", True),
+            skip=self.get("SKIP", 0),
+            null=self.get("NULL", ""),
+            base64=True,
+        )
+
+    def check(self, form: str) -> None:
+        """Refuse an option that says nothing about files of this format."""
+        for name, token in self.places.items():
+            if form.upper() not in _OPTIONS[name][3]:
+                fitting = ", ".join(sorted(_OPTIONS[name][3]))
+                raise self.fail(name, f"{name} is for {fitting}, and the file is {form.upper()}", token)
+
+    def fail(self, name: str, message: str, token: Token | None = None) -> SqlError:
+        """An error that points at an option."""
+        token = token or self.places[name]
+        return syntax_error(self.text, token.start, message, token.end - token.start + 1)
+
+
+@dataclass(frozen=True)
+class CopyFrom:
+    """``COPY FROM path INTO table [(columns)] options``; ``path`` is a literal or a parameter."""
+
+    path: exp.Expression
+    table: exp.Table
+    columns: tuple[exp.Identifier, ...]
+    options: CopyOptions
+
+
+@dataclass
+class CopyTo:
+    """``COPY table [(columns)] TO path options`` or ``COPY (query) TO path options``.
+
+    ``tokens`` are the query's; ``query`` is what is made of them.
+    """
+
+    path: exp.Expression
+    table: exp.Table | None
+    columns: tuple[exp.Identifier, ...]
+    tokens: list[Token]
+    options: CopyOptions
+    query: Any = None
+
+
+def parse_copy(tokens: list[Token], text: str) -> CopyFrom | CopyTo:
+    """The parts of a COPY.
+
+    Raises:
+        SqlError: points at what cannot be read.
+    """
+    reader = Tokens(tokens, text)
+    reader.expect("COPY")
+    if reader.accept("FROM"):
+        path = _path(reader)
+        reader.expect("INTO")
+        table, columns = reader.table_and_columns()
+        return CopyFrom(path, table, columns, _options(reader, is_from=True))
+    if reader.word() == "(":
+        query = _query(reader)
+        reader.expect("TO")
+        path = _path(reader)
+        return CopyTo(path, None, (), query, _options(reader, is_from=False))
+    table, columns = reader.table_and_columns()
+    if reader.word() == "FROM":
+        raise reader.fail("write COPY FROM 'file' INTO table")
+    reader.expect("TO")
+    path = _path(reader)
+    return CopyTo(path, table, columns, [], _options(reader, is_from=False))
+
+
+def _path(reader: Tokens) -> exp.Expression:
+    token = reader.now
+    if token is not None and token.token_type is TokenType.STRING:
+        reader.at += 1
+        return exp.Literal.string(token.text)
+    if token is not None and token.token_type in (TokenType.PLACEHOLDER, TokenType.COLON):
+        width = 1 if token.token_type is TokenType.PLACEHOLDER else 2
+        found = parse(reader.tokens[reader.at : reader.at + width], reader.text)
+        reader.at += width
+        return found
+    raise reader.fail("expected a file's name in quotes")
+
+
+def _query(reader: Tokens) -> list[Token]:
+    """The tokens between a parenthesis and the one that closes it."""
+    begin, depth = reader.at + 1, 0
+    while reader.now is not None:
+        word = reader.word()
+        depth += (word == "(") - (word == ")")
+        reader.at += 1
+        if depth == 0:
+            break
+    else:
+        raise reader.fail("expected )")
+    found = reader.tokens[begin : reader.at - 1]
+    if not found or found[0].text.upper() not in ("SELECT", "WITH", "VALUES", "FROM", "("):
+        reader.at = begin
+        raise reader.fail("expected a query")
+    return found
+
+
+def _options(reader: Tokens, is_from: bool) -> CopyOptions:
+    direction = "FROM" if is_from else "TO"
+    known = [name for name, (_, f, t, _) in _OPTIONS.items() if (f if is_from else t)]
+    values: dict[str, Any] = {}
+    places: dict[str, Token] = {}
+    while reader.now is not None:
+        name, token = reader.word(), reader.now
+        if name not in known:
+            raise reader.fail(f"COPY {direction} has no such option; {did_you_mean(name, known)}")
+        if name in values:
+            raise reader.fail(f"{name} is given twice")
+        reader.at += 1
+        values[name] = _value(reader, name, _OPTIONS[name][0])
+        places[name] = token
+        reader.accept(",")
+    return CopyOptions(reader.text, values, places)
+
+
+def _value(reader: Tokens, name: str, wanted: Any) -> Any:
+    if wanted is _SWITCH:
+        word = reader.word()
+        if word in _SWITCH:
+            reader.at += 1
+        return _SWITCH.get(word, True)
+    token = reader.now
+    if isinstance(wanted, tuple):
+        if token is None or token.text.upper() not in wanted:
+            raise reader.fail(f"{name} is {' or '.join(wanted)}")
+        reader.at += 1
+        return token.text.upper()
+    found = token.text if token is not None else ""
+    if token is None or token.token_type is not (TokenType.NUMBER if wanted is _COUNT else TokenType.STRING):
+        raise reader.fail(f"{name} takes {wanted}")
+    if wanted is _COUNT and not found.isdigit():
+        raise reader.fail(f"{name} takes {wanted}")
+    if wanted is _CHARACTER:
+        found = "\t" if found == "\\t" else found
+        if (len(found) != 1 or not found.isascii() or found in "\r\n\0") and not (name != "DELIMITER" and not found):
+            raise reader.fail(f"{name} takes one ASCII character, '\\t' for a tab")
+    if wanted is _CHARSET:
+        try:
+            codecs.lookup(found)
+        except LookupError:
+            raise reader.fail("CHARSET: there is no such character set; UTF-8, LATIN1, UTF-16 are some") from None
+    reader.at += 1
+    return int(found) if wanted is _COUNT else found

@@ -1,0 +1,299 @@
+"""The SQL that is spoken here: Apache Ignite 2.x (H2's flavour), parsed by sqlglot and run by DuckDB.
+
+``Ignite`` is DuckDB's dialect with Ignite's rules where both would read a text differently: names that are
+not quoted are upper case, nulls sort as the smallest, ``FLOAT`` is a double, ``INT8`` has 8 bits, ``MERGE
+INTO t VALUES`` is an upsert, and H2's functions are there. What DuckDB has beyond that (lists, structs,
+``QUALIFY``, ``EXCLUDE``) can be written too.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Any
+
+from sqlglot import exp, parser
+from sqlglot.dialects.dialect import NormalizationStrategy
+from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.errors import ErrorLevel, ParseError, TokenError, UnsupportedError
+from sqlglot.tokens import Token, TokenType
+
+from ...errors import SqlError
+from ...schema import quote_name
+from ..text.cutter import open_quote
+from ..text.places import syntax_error
+from .division import DIVISIONS, guard_divisors
+from .functions import FUNCTIONS
+from .spelling import meant_keyword
+
+TYPE_WORDS = {
+    "BYTE": TokenType.TINYINT,
+    "INT8": TokenType.TINYINT,
+    "SHORT": TokenType.SMALLINT,
+    "INT16": TokenType.SMALLINT,
+    "INT32": TokenType.INT,
+    "LONG": TokenType.BIGINT,
+    "INT64": TokenType.BIGINT,
+    "UINT8": TokenType.UTINYINT,
+    "UINT16": TokenType.USMALLINT,
+    "UINT32": TokenType.UINT,
+    "UINT64": TokenType.UBIGINT,
+    "FLOAT": TokenType.DOUBLE,
+    "FLOAT8": TokenType.DOUBLE,
+    "FLOAT64": TokenType.DOUBLE,
+    "REAL": TokenType.FLOAT,
+    "HALF": TokenType.FLOAT,
+    "FLOAT16": TokenType.FLOAT,
+    "FLOAT32": TokenType.FLOAT,
+    "STRING": TokenType.TEXT,
+    "CLOB": TokenType.TEXT,
+    "VARCHAR2": TokenType.TEXT,
+    "RAW": TokenType.VARBINARY,
+    "LONGVARBINARY": TokenType.VARBINARY,
+    "TIMESTAMP_TZ": TokenType.TIMESTAMPTZ,
+}
+
+
+class Ignite(DuckDB):
+    """Ignite's SQL. Registered with sqlglot as ``ignite``."""
+
+    NORMALIZATION_STRATEGY = NormalizationStrategy.UPPERCASE
+    NULL_ORDERING = "nulls_are_small"
+    SUPPORTS_VALUES_DEFAULT = True
+
+    class Tokenizer(DuckDB.Tokenizer):
+        COMMANDS = set()  # all statements are tokens; what cannot be parsed is refused
+        HEX_STRINGS = [("x'", "'"), ("X'", "'")]
+        KEYWORDS = {
+            **DuckDB.Tokenizer.KEYWORDS,
+            **TYPE_WORDS,
+            "MINUS": TokenType.EXCEPT,
+            "TOP": TokenType.TOP,
+        }
+
+    class Parser(DuckDB.Parser):
+        FUNCTIONS = {**DuckDB.Parser.FUNCTIONS, **FUNCTIONS}
+        FUNCTION_PARSERS = {
+            **DuckDB.Parser.FUNCTION_PARSERS,
+            "DECODE": parser.Parser.FUNCTION_PARSERS["DECODE"],  # CASE in short, not a character set
+            "GROUP_CONCAT": lambda self: self._group_concat(),
+        }
+        TYPE_CONVERTERS = {
+            **DuckDB.Parser.TYPE_CONVERTERS,
+            exp.DType.DECIMAL: lambda dtype: _default_decimal(dtype),
+            exp.DType.TEXT: lambda dtype: dtype,  # with its length, for CAST
+        }
+        PLACEHOLDER_PARSERS = {
+            **DuckDB.Parser.PLACEHOLDER_PARSERS,
+            TokenType.PLACEHOLDER: lambda self: self._positional(),
+        }
+        STATEMENT_PARSERS = {
+            **DuckDB.Parser.STATEMENT_PARSERS,
+            TokenType.MERGE: lambda self: self._upsert(),
+        }
+
+        def _parse_expression(self) -> exp.Expression | None:
+            # Without DuckDB's "name: expression", which would take the colon of a parameter.
+            return parser.Parser._parse_expression(self)
+
+        def _positional(self) -> exp.Placeholder:
+            """A ``?`` or ``?1``. Its place in the text is noted: only that gives the order of several."""
+            found = exp.Placeholder()
+            found.meta["offset"] = self._prev.start
+            number = self._curr
+            if number and number.token_type is TokenType.NUMBER and number.start == self._prev.end + 1:
+                if not number.text.isdigit() or int(number.text) == 0:
+                    self.raise_error(f"parameters are numbered from 1, not {number.text}")
+                found.meta["number"] = int(number.text)
+                self._advance()
+            return found
+
+        def _group_concat(self) -> exp.Expression:
+            """``GROUP_CONCAT([DISTINCT] x [ORDER BY y] [SEPARATOR ','])``: a STRING_AGG."""
+            this = self._distinct() if self._match(TokenType.DISTINCT) else self._parse_disjunction()
+            order = self._parse_order(this=this)
+            if self._match_text_seq("SEPARATOR") or self._match(TokenType.COMMA):
+                separator = self._parse_bitwise()
+            else:
+                separator = exp.Literal.string(",")
+            return exp.GroupConcat(this=order or this, separator=separator)
+
+        def _distinct(self) -> exp.Expression:
+            return exp.Distinct(expressions=[self._parse_disjunction()])
+
+        def _upsert(self) -> exp.Expression:
+            """``MERGE INTO t [(cols)] [KEY (cols)] VALUES ... | SELECT ...``: an INSERT that may replace.
+
+            Also ``MERGE INTO t USING s ON ... WHEN ...``, as ANSI has it.
+            """
+            for token in self._tokens[self._index :]:
+                if token.token_type is TokenType.USING:
+                    return self._parse_merge()
+                if token.token_type in (TokenType.L_PAREN, TokenType.VALUES, TokenType.SELECT):
+                    break
+            self._match(TokenType.INTO)
+            this = self._parse_table(schema=True)
+            keys = self._parse_wrapped_csv(self._parse_id_var) if self._match_text_seq("KEY") else None
+            rows = self._parse_derived_table_values() or self._parse_ddl_select()
+            if rows is None:
+                self.raise_error("expected VALUES, SELECT or USING")
+            found = exp.Insert(this=this, expression=rows)
+            found.meta["merge"] = True
+            found.meta["key"] = keys
+            return found
+
+
+class _Target(DuckDB):
+    """What is written for DuckDB: its own dialect, but for literals and moments that it has otherwise."""
+
+    class Generator(DuckDB.Generator):
+        TRANSFORMS = {
+            **DuckDB.Generator.TRANSFORMS,
+            exp.HexString: lambda self, e: f"UNHEX('{even_hex(e.name)}')",
+            # Ignite's moment has no time zone, and neither has a TIMESTAMP column.
+            exp.CurrentTimestamp: lambda self, e: "CAST(NOW() AS TIMESTAMP)",
+            exp.Localtimestamp: lambda self, e: "CAST(NOW() AS TIMESTAMP)",
+            exp.CurrentDate: lambda self, e: "CAST(NOW() AS DATE)",
+            exp.CurrentTime: lambda self, e: "CAST(CAST(NOW() AS TIMESTAMP) AS TIME)",
+            exp.Localtime: lambda self, e: "CAST(CAST(NOW() AS TIMESTAMP) AS TIME)",
+            exp.Cast: lambda self, e: _cut_text(self, e),
+        }
+
+
+def _cut_text(generator: DuckDB.Generator, cast: exp.Cast) -> str:
+    """CAST(x AS VARCHAR(3)) cuts, which DuckDB does not."""
+    kind = cast.to
+    size = kind.expressions[0].name if kind.expressions and kind.this in exp.DataType.TEXT_TYPES else ""
+    if size.isdigit():
+        kind.set("expressions", None)
+        return f"LEFT({DuckDB.Generator.cast_sql(generator, cast)}, {size})"
+    return DuckDB.Generator.cast_sql(generator, cast)
+
+
+def even_hex(digits: str) -> str:
+    """The digits of a hexadecimal literal as whole bytes."""
+    return digits if len(digits) % 2 == 0 else "0" + digits
+
+
+def _default_decimal(dtype: exp.DataType) -> exp.DataType:
+    # As in schema.py: a DECIMAL without digits keeps nine after the point.
+    if not dtype.expressions:
+        digits = [exp.DataTypeParam(this=exp.Literal.number(n)) for n in (38, 9)]
+        dtype.set("expressions", digits)
+    return dtype
+
+
+IGNITE = Ignite()
+_TARGET = _Target()
+
+
+def tokenize(text: str, shown: str | None = None) -> list[Token]:
+    """The tokens of a text; ``start`` and ``end`` (inclusive) of each are offsets in it.
+
+    Args:
+        shown: the text as a message may show it.
+
+    Raises:
+        SqlError: a quote is never closed.
+    """
+    with suppress(TokenError):  # which shows the text: nothing of it may hang on to our error
+        return IGNITE.tokenize(text)
+    raise syntax_error(shown or text, open_quote(text), "a quote or comment starts here and is never closed")
+
+
+def parse(tokens: list[Token], text: str) -> exp.Expression:
+    """Parse one statement's tokens; names that are not quoted come back in upper case.
+
+    Args:
+        tokens: of one statement, without its semicolon.
+        text: the whole text the tokens were made of.
+
+    Raises:
+        SqlError: with line, column and a caret.
+    """
+    reader = IGNITE.parser()
+    try:
+        trees = reader.parse(tokens, text)
+    except ParseError as error:
+        found = meant_keyword(tokens, text, _offset(error, text), _error_at)
+        if found is not None:
+            token, keyword = found
+            message = f"cannot read {token.text} here; did you mean {keyword}?"
+            raise syntax_error(text, token.start, message, len(token.text)) from None
+        raise _parse_error(error, text, at_end=not reader._curr) from None
+    tree = trees[0] if trees else None
+    if tree is None or isinstance(tree, exp.Command):
+        token = tokens[0]
+        raise syntax_error(text, token.start, f"cannot read {token.text}", len(token.text))
+    fold(tree)
+    return tree
+
+
+def fold(tree: exp.Expression) -> None:
+    """Write names that are not quoted in upper case, in place. A struct's literal keys are no names."""
+    for name in tree.find_all(exp.Identifier):
+        if not name.args.get("quoted") and "line" in name.meta:
+            name.set("this", name.name.upper())
+
+
+_CLEAN = (
+    (re.compile(r"Invalid expression / Unexpected token"), "cannot read {found} here"),
+    (re.compile(r"Required keyword: '(\w+)' missing for .*"), "something is missing {side} {near}"),
+    (re.compile(r"Expect(?:ing|ed) (.+?)(?: but got .*)?"), "expected {1}, found {found}"),
+)
+
+
+def _offset(error: ParseError, text: str) -> int:
+    """Where the token stands at which sqlglot gave up."""
+    details: dict[str, Any] = error.errors[0] if error.errors else {}
+    line, column = int(details.get("line") or 1), int(details.get("col") or 1)
+    before = sum(len(one) + 1 for one in text.split("\n")[: line - 1])
+    return before + max(0, column - len(details.get("highlight") or ""))  # sqlglot counts to the end of the token
+
+
+def _error_at(text: str) -> int | None:
+    """Where a text cannot be parsed; None if it can."""
+    try:
+        IGNITE.parser().parse(IGNITE.tokenize(text), text)
+    except ParseError as error:
+        return _offset(error, text)
+    return None
+
+
+def _parse_error(error: ParseError, text: str, at_end: bool) -> SqlError:
+    """sqlglot's error in our words and with the place; ``at_end``: the text ended too soon."""
+    details: dict[str, Any] = error.errors[0] if error.errors else {}
+    near = details.get("highlight") or ""
+    message = str(details.get("description") or error)
+    offset = _offset(error, text)
+    for pattern, words in _CLEAN:
+        match = pattern.fullmatch(message)
+        if match:
+            found, side = ("the end", "after") if at_end else (near, "before")
+            if at_end and message.startswith("Expect"):
+                offset, near = offset + len(near), ""
+            message = words.format(match.group(), *match.groups(), found=found, side=side, near=near)
+            break
+    return syntax_error(text, offset, message, len(near) or 1)
+
+
+def to_duckdb(tree: exp.Expression) -> str:
+    """The statement for DuckDB, every name quoted."""
+    if tree.find(*DIVISIONS):
+        tree = tree.copy()
+        guard_divisors(tree, to_ignite)
+    try:
+        return tree.sql(dialect=_TARGET, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE)
+    except UnsupportedError as error:
+        raise SqlError(str(error).replace(" when targeting _Target", "")) from None
+
+
+def to_ignite(tree: exp.Expression) -> str:
+    """An expression as a person would write it: the name of a result column that has none."""
+    plain = tree.copy()
+    for name in plain.find_all(exp.Identifier):
+        name.set("quoted", quote_name(name.name) != name.name or name.name != name.name.upper())
+    for mark in plain.find_all(exp.Placeholder):
+        if "offset" in mark.meta:
+            mark.set("this", None)
+    return plain.sql(dialect=IGNITE, identify=False, comments=False)

@@ -1,0 +1,69 @@
+"""Division by zero: an error here as in Ignite, whatever DuckDB makes of it.
+
+Its versions differ (2 raises an error where 1 gives null), and so do its types (the remainder of doubles is NaN).
+So a divisor that may be zero is looked at first: ``A / B`` is written for DuckDB as
+
+    A / CASE WHEN B = 0 THEN LIST_EXTRACT([B], CAST('Division by zero: ...' AS INT)) ELSE B END
+
+The cast never succeeds; ``execution.errors`` takes the message out of its error. DuckDB's ``ERROR()`` would be
+plainer, but it counts as volatile: not allowed where a window is ordered, and no condition that has it moves below a
+join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlglot import exp
+
+DIVISIONS = (exp.Div, exp.IntDiv, exp.Mod)
+# A divisor with one of these is written once: thrice would give three values, or a text that trebles at each level.
+_ONCE = (*DIVISIONS, exp.Query, exp.Window, exp.Rand, exp.Uuid, exp.Anonymous)
+_LONGEST = 60  # of an expression in a message
+
+
+def guard_divisors(tree: exp.Expression, write: Callable[[exp.Expression], str]) -> None:
+    """Make each division of a statement fail where its divisor is zero; in place.
+
+    Args:
+        tree: the statement.
+        write: gives an expression as a person would write it, for the message.
+    """
+    for node in list(tree.find_all(*DIVISIONS)):  # the outer ones first: their messages show what was written
+        divisor = node.expression
+        value = _number(divisor)
+        if value == 0:
+            node.set("expression", _guarded(exp.Literal.number(0), "Division by zero"))
+        elif value is None:
+            text = write(divisor.unnest())
+            text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+            node.set("expression", _guarded(divisor, f"Division by zero: {text} is zero"))
+
+
+def _number(node: exp.Expression) -> float | None:
+    """What a number in the text is, with quotes or without; None for any other expression."""
+    while isinstance(node, (exp.Paren, exp.Neg)):
+        node = node.this
+    if not isinstance(node, exp.Literal):
+        return None
+    try:
+        return float(node.name)
+    except ValueError:
+        return 1.0  # no number: DuckDB says so
+
+
+def _guarded(divisor: exp.Expression, message: str) -> exp.Expression:
+    if not divisor.find(*_ONCE):
+        return _case(divisor, message)
+    name = exp.to_identifier("divisor")
+    check = exp.Lambda(this=_case(exp.column(name.copy()), message), expressions=[name], colon=True)
+    checked = exp.Anonymous(this="LIST_TRANSFORM", expressions=[exp.Array(expressions=[divisor]), check])
+    return exp.Anonymous(this="LIST_EXTRACT", expressions=[checked, exp.Literal.number(1)])
+
+
+def _case(divisor: exp.Expression, message: str) -> exp.Case:
+    is_zero = exp.EQ(this=divisor.copy(), expression=exp.Literal.number(0))
+    never = exp.cast(exp.Literal.string(message), exp.DType.INT)
+    values = exp.Array(expressions=[divisor.copy()])  # so that the result's type is the divisor's
+    failure = exp.Anonymous(this="LIST_EXTRACT", expressions=[values, never])
+    return exp.Case(ifs=[exp.If(this=is_zero, true=failure)], default=divisor)

@@ -1,0 +1,252 @@
+"""Functions of Ignite and H2 that DuckDB calls otherwise: name -> what the call becomes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from sqlglot import exp, parse_one
+
+from ...errors import SqlError, did_you_mean
+from .date_patterns import java_format, oracle_format
+
+_UNITS = {
+    **{f"SQL_TSI_{u}": u for u in ("YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND")},
+    **{"YYYY": "YEAR", "YY": "YEAR", "MM": "MONTH", "M": "MONTH", "DD": "DAY", "D": "DAY", "HH": "HOUR"},
+    **{"MI": "MINUTE", "N": "MINUTE", "SS": "SECOND", "S": "SECOND", "MS": "MILLISECOND"},
+    **{"DAY_OF_YEAR": "DAY", "DAYOFYEAR": "DAY", "DY": "DAY", "DAY_OF_MONTH": "DAY", "WW": "WEEK", "WK": "WEEK"},
+    **{"Q": "QUARTER", "QQ": "QUARTER", "MCS": "MICROSECOND", "US": "MICROSECOND", "NS": "NANOSECOND"},
+}
+_KNOWN_UNITS = "YEAR QUARTER MONTH WEEK DAY HOUR MINUTE SECOND MILLISECOND MICROSECOND NANOSECOND".split()
+
+
+def _unit(arg: exp.Expression) -> exp.Var:
+    """The unit of a date function: written as a name or as a string."""
+    word = arg.name.upper()
+    unit = _UNITS.get(word, word)
+    if unit not in _KNOWN_UNITS:
+        raise SqlError(f"no unit of time {arg.name}; {did_you_mean(word, _KNOWN_UNITS)}")
+    return exp.var(unit)
+
+
+def _call(name: str, *args: exp.Expression) -> exp.Expression:
+    return exp.Anonymous(this=name, expressions=list(args))
+
+
+def _template(sql: str) -> Callable[[list], exp.Expression]:
+    """A call as a DuckDB expression in which ``_1``, ``_2`` stand for the arguments."""
+    tree = parse_one(sql, dialect="duckdb")
+
+    def build(args: list) -> exp.Expression:
+        given = {f"_{i + 1}": arg for i, arg in enumerate(args)}
+
+        def put(node: exp.Expression) -> exp.Expression:
+            if isinstance(node, exp.Column) and node.name in given:
+                return exp.paren(given[node.name].copy(), copy=False)
+            return node
+
+        return exp.paren(tree.copy().transform(put), copy=False)
+
+    return build
+
+
+def _date_add(args: list) -> exp.Expression:
+    if len(args) != 3:
+        return _call("DATEADD", *args)
+    unit, amount, moment = args
+    step = exp.Interval(this=exp.paren(amount, copy=False), unit=_unit(unit))
+    return exp.paren(exp.Add(this=moment, expression=step), copy=False)
+
+
+def _date_diff(args: list) -> exp.Expression:
+    if len(args) != 3:
+        return _call("DATEDIFF", *args)
+    return _call("DATE_DIFF", exp.Literal.string(_unit(args[0]).name.lower()), args[1], args[2])
+
+
+def _pad(name: str) -> Callable[[list], exp.Expression]:
+    return lambda args: _call(name, *args, *([exp.Literal.string(" ")] if len(args) == 2 else []))
+
+
+def _renamed(name: str) -> Callable[[list], exp.Expression]:
+    return lambda args: _call(name, *args)
+
+
+def _locate(args: list) -> exp.Expression:
+    """LOCATE(search, string [, start]): 1-based, 0 where it is not."""
+    if len(args) == 3:
+        return _template(
+            "CASE WHEN STRPOS(SUBSTRING(_2, _3), _1) = 0 THEN 0 ELSE STRPOS(SUBSTRING(_2, _3), _1) + _3 - 1 END"
+        )(args)
+    return _call("STRPOS", *reversed(args))
+
+
+def _text(args: list, i: int, function: str) -> str:
+    """The i-th argument of a function that takes only a literal there."""
+    node = args[i].unnest() if len(args) > i else None
+    if not isinstance(node, exp.Literal) or not node.is_string:
+        raise SqlError(f"{function}: argument {i + 1} is a text in quotes")
+    return node.name
+
+
+def _format_datetime(args: list) -> exp.Expression:
+    pattern = java_format(_text(args, 1, "FORMATDATETIME"))
+    return _call("STRFTIME", args[0], exp.Literal.string(pattern))
+
+
+def _parse_datetime(args: list) -> exp.Expression:
+    pattern = java_format(_text(args, 1, "PARSEDATETIME"))
+    return _call("STRPTIME", args[0], exp.Literal.string(pattern))
+
+
+def _to_char(args: list) -> exp.Expression:
+    if len(args) == 1:
+        return exp.cast(args[0], exp.DType.TEXT)
+    return _call("STRFTIME", args[0], exp.Literal.string(oracle_format(_text(args, 1, "TO_CHAR"))))
+
+
+def _parsed(name: str, kind: str) -> Callable[[list], exp.Expression]:
+    """TO_DATE and TO_TIMESTAMP: of a text and a pattern, or of a text alone."""
+
+    def build(args: list) -> exp.Expression:
+        if len(args) == 2:
+            args = [_call("STRPTIME", args[0], exp.Literal.string(oracle_format(_text(args, 1, name))))]
+        return exp.cast(args[0], kind) if len(args) == 1 else _call(name, *args)
+
+    return build
+
+
+def _regexp_replace(args: list) -> exp.Expression:
+    """All matches, as in Java, whose ``$1`` is DuckDB's ``\\1``."""
+    if len(args) not in (3, 4):
+        return _call("REGEXP_REPLACE", *args)
+    text, pattern, new = args[:3]
+    if isinstance(new, exp.Literal) and new.is_string:
+        new = exp.Literal.string(re.sub(r"\$(\d)", r"\\\1", new.name))
+    flags = _text(args, 3, "REGEXP_REPLACE") if len(args) == 4 else ""
+    return _call("REGEXP_REPLACE", text, pattern, new, exp.Literal.string(flags.replace("g", "") + "g"))
+
+
+_HASHES = {"SHA256": "SHA256", "SHA-256": "SHA256", "SHA1": "SHA1", "SHA-1": "SHA1", "MD5": "MD5"}
+
+
+def _hash(args: list) -> exp.Expression:
+    """``HASH('SHA256', data [, 1])``; of one argument a number."""
+    if len(args) == 1:
+        return _call("HASH", *args)
+    name = _text(args, 0, "HASH")
+    if name.upper() not in _HASHES:
+        raise SqlError(f"HASH: no algorithm {name}; there are {', '.join(dict.fromkeys(_HASHES.values()))}")
+    if len(args) == 3 and args[2].name != "1":
+        raise SqlError("HASH: it is applied once; leave the third argument out")
+    return _call("UNHEX", _call(_HASHES[name.upper()], args[1]))
+
+
+def _log(args: list) -> exp.Expression:
+    return _call("LN" if len(args) == 1 else "LOG", *args)
+
+
+def _defaulted(name: str, count: int, default: exp.Expression) -> Callable[[list], exp.Expression]:
+    """A call whose last argument may be left out."""
+    return lambda args: _call(name, *args, *([default.copy()] if len(args) == count else []))
+
+
+def _instr(args: list) -> exp.Expression:
+    return _locate([args[1], args[0], *args[2:]]) if len(args) in (2, 3) else _call("INSTR", *args)
+
+
+def _system_range(args: list) -> exp.Expression:
+    """H2's SYSTEM_RANGE: both ends are in, and the column is X."""
+    found = exp.GenerateSeries(start=args[0] if args else None, end=args[1] if len(args) > 1 else None)
+    if len(args) > 2:
+        found.set("step", args[2])
+    found.meta["column"] = "X"
+    return found
+
+
+FUNCTIONS: dict[str, Callable[[list], exp.Expression]] = {
+    "BITAND": _template("_1 & _2"),
+    "BITOR": _template("_1 | _2"),
+    "BITXOR": _renamed("XOR"),
+    "BITGET": _template("(_1 >> _2) & 1 = 1"),
+    "BITNOT": _template("~_1"),
+    "LSHIFT": _template("_1 << _2"),
+    "RSHIFT": _template("_1 >> _2"),
+    "ARRAY_GET": _renamed("LIST_EXTRACT"),
+    "CASEWHEN": _template("CASE WHEN _1 THEN _2 ELSE _3 END"),
+    "CHAR_LENGTH": _renamed("LENGTH"),
+    "CHARACTER_LENGTH": _renamed("LENGTH"),
+    "CURDATE": _template("CAST(NOW() AS DATE)"),
+    "CURRENT_TIMESTAMP": _template("CAST(NOW() AS TIMESTAMP)"),
+    "CURRENT_TIME": _template("CAST(CAST(NOW() AS TIMESTAMP) AS TIME)"),
+    "CURTIME": _template("CAST(CAST(NOW() AS TIMESTAMP) AS TIME)"),
+    "DATEADD": _date_add,
+    "DATEDIFF": _date_diff,
+    "DATE_DIFF": _date_diff,
+    "TIMESTAMPADD": _date_add,
+    "TIMESTAMPDIFF": _date_diff,
+    "DAY_OF_MONTH": _renamed("DAYOFMONTH"),
+    "DAY_OF_WEEK": _template("DAYOFWEEK(_1) + 1"),
+    "DAYOFWEEK": _template("DAYOFWEEK(_1) + 1"),
+    "DAY_OF_YEAR": _renamed("DAYOFYEAR"),
+    "DIVIDE": _template("_1 // _2"),
+    "EVERY": _renamed("BOOL_AND"),
+    "FORMATDATETIME": _format_datetime,
+    "HASH": _hash,
+    "HEXTORAW": _renamed("UNHEX"),
+    "INSTR": _instr,
+    "ISNULL": _renamed("IFNULL"),
+    "ISO_DAY_OF_WEEK": _renamed("ISODOW"),
+    "ISO_WEEK": _renamed("WEEK"),
+    "ISO_YEAR": _renamed("ISOYEAR"),
+    "JSON_QUERY": _renamed("JSON_EXTRACT"),
+    "LOCATE": _locate,
+    "LOG": _log,
+    "LPAD": _pad("LPAD"),
+    "RPAD": _pad("RPAD"),
+    "NOW": _template("CAST(NOW() AS TIMESTAMP)"),
+    "OCTET_LENGTH": _template("LENGTH(HEX(_1)) // 2"),
+    "ORA_HASH": _template("HASH(_1) % 4294967296"),
+    "PARSEDATETIME": _parse_datetime,
+    "RAND": _template("RANDOM()"),
+    "RANDOM_UUID": _template("UUID()"),
+    "RAWTOHEX": _renamed("HEX"),
+    "REGEXP_LIKE": _renamed("REGEXP_MATCHES"),
+    "REGEXP_REPLACE": _regexp_replace,
+    "REPLACE": _defaulted("REPLACE", 2, exp.Literal.string("")),
+    "ROWNUM": _template("ROW_NUMBER() OVER ()"),
+    "SPACE": _template("REPEAT(' ', _1)"),
+    "SYSDATE": _template("CAST(NOW() AS TIMESTAMP)"),
+    "STRINGTOUTF8": _renamed("ENCODE"),
+    "SYSTEM_RANGE": _system_range,
+    "SYSTIMESTAMP": _template("CAST(NOW() AS TIMESTAMP)"),
+    "TODAY": _template("CAST(NOW() AS DATE)"),
+    "TO_CHAR": _to_char,
+    "TO_DATE": _parsed("TO_DATE", "DATE"),
+    "TO_NUMBER": _template("CAST(_1 AS DOUBLE)"),
+    "TO_TIMESTAMP": _parsed("TO_TIMESTAMP", "TIMESTAMP"),
+    "TRUNCATE": _renamed("TRUNC"),
+    "UTF8TOSTRING": _renamed("DECODE"),
+    "ZERO": _template("0"),
+}
+_BARE = ("SYSDATE", "SYSTIMESTAMP", "TODAY")
+
+
+def call_bare(tree: exp.Expression, names: set[str]) -> None:
+    """Make calls of the functions that need no parentheses, in place; ``names`` are those of columns, which go first.
+
+    Also name the column of a SYSTEM_RANGE.
+    """
+    for node in list(tree.find_all(exp.Column, exp.GenerateSeries)):
+        if isinstance(node, exp.GenerateSeries):
+            table, column = node.parent, node.meta.get("column")
+            if column and isinstance(table, exp.Table) and not table.alias_column_names:
+                alias = exp.to_identifier(table.alias or "SYSTEM_RANGE", quoted=True)
+                columns = [exp.to_identifier(column, quoted=True)]
+                table.set("alias", exp.TableAlias(this=alias, columns=columns))
+            continue
+        is_free = node.name in _BARE and not node.table and not node.this.args.get("quoted") and node.name not in names
+        if is_free and not any(alias.alias == node.name for alias in tree.find_all(exp.Alias)):
+            call = FUNCTIONS[node.name]([])
+            is_column = isinstance(node.parent, exp.Select) and node.arg_key == "expressions"
+            node.replace(exp.alias_(call, node.name, quoted=True) if is_column else call)

@@ -1,0 +1,108 @@
+"""The grammar of TRUNCATE, ANALYZE and what belongs to it, KILL QUERY, SET STREAMING."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sqlglot import exp
+from sqlglot.tokens import Token, TokenType
+
+from ...errors import did_you_mean
+from ..text.places import syntax_error
+from .tokens import Tokens
+
+
+def parse_truncate(tokens: list[Token], text: str) -> exp.Table:
+    """``TRUNCATE [TABLE] name [CONTINUE IDENTITY | RESTART IDENTITY]``: no column counts by itself."""
+    reader = Tokens(tokens, text)
+    reader.expect("TRUNCATE")
+    reader.accept("TABLE")
+    table = reader.table()
+    if not reader.accept("CONTINUE", "IDENTITY"):
+        reader.accept("RESTART", "IDENTITY")
+    reader.end()
+    return table
+
+
+# ---- statistics ----
+
+#: What Ignite's statistics can be told: all of them numbers.
+_STATISTICS = ("MAX_CHANGED_PARTITION_ROWS_PERCENT", "NULLS", "TOTAL", "SIZE", "DISTINCT")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Tables, and of each some columns, that a statement about statistics names."""
+
+    tables: tuple[tuple[exp.Table, tuple[exp.Identifier, ...]], ...]
+
+
+def parse_analyze(tokens: list[Token], text: str) -> Targets:
+    """``ANALYZE [table [(columns)], ...] [WITH 'name=value, ...']``"""
+    reader = Tokens(tokens, text)
+    reader.expect("ANALYZE")
+    found = _targets(reader) if reader.now is not None and reader.word() != "WITH" else ()
+    if reader.accept("WITH"):
+        option = reader.now
+        if option is None or option.token_type not in (TokenType.STRING, TokenType.IDENTIFIER):
+            raise reader.fail("expected 'name=value, ...'")
+        reader.at += 1
+        for part in option.text.split(","):
+            name, _, value = (piece.strip() for piece in part.partition("="))
+            length = option.end - option.start + 1
+            if name.upper() not in _STATISTICS:
+                message = f"no option {name} of ANALYZE; {did_you_mean(name, _STATISTICS)}"
+                raise syntax_error(text, option.start, message, length)
+            if not re.fullmatch(r"\d+", value):
+                message = f"option {name}={value} of ANALYZE: its value is a whole number"
+                raise syntax_error(text, option.start, message, length)
+    reader.end()
+    return Targets(found)
+
+
+def parse_statistics(tokens: list[Token], text: str) -> Targets:
+    """``REFRESH | DROP STATISTICS table [(columns)], ...``"""
+    reader = Tokens(tokens, text)
+    if not reader.accept("REFRESH", "STATISTICS"):
+        reader.expect("DROP", "STATISTICS")
+    found = _targets(reader)
+    reader.end()
+    return Targets(found)
+
+
+def _targets(reader: Tokens) -> tuple[tuple[exp.Table, tuple[exp.Identifier, ...]], ...]:
+    found = []
+    while True:
+        found.append(reader.table_and_columns())
+        if not reader.accept(","):
+            return tuple(found)
+
+
+# ---- sessions ----
+
+
+def parse_kill(tokens: list[Token], text: str) -> str:
+    """``KILL QUERY [ASYNC] 'id'``; gives the id."""
+    reader = Tokens(tokens, text)
+    if not reader.accept("KILL", "QUERY"):
+        message = "KILL ends a query: KILL QUERY 'id', with the QUERY_ID that SYS.SQL_QUERIES shows"
+        raise syntax_error(text, tokens[0].start, message, len("KILL"))
+    reader.accept("ASYNC")
+    token = reader.now
+    if token is None or token.token_type is not TokenType.STRING:
+        raise reader.fail("expected a query's id in single quotes, as SYS.SQL_QUERIES shows it")
+    reader.at += 1
+    reader.end()
+    return token.text
+
+
+def parse_set(tokens: list[Token], text: str) -> None:
+    """``SET STREAMING [ON | OFF] ...``; nothing else can be set."""
+    reader = Tokens(tokens, text)
+    if not reader.accept("SET", "STREAMING"):
+        message = (
+            "there is nothing to set: a grid has no settings for SQL; a table's name may be written with its "
+            "schema, PUBLIC.T or SYS.TABLES"
+        )
+        raise syntax_error(text, tokens[0].start, message, len("SET"))

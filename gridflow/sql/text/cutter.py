@@ -1,0 +1,135 @@
+"""Statements as text: where each begins and ends, and which kind it is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .places import position
+
+# What may hide a semicolon. A quote or comment that is never closed runs to the end of the text.
+_LEXEME = re.compile(
+    r"""
+      (?P<comment> --[^\n]* )
+    | (?P<block>   /\* )
+    | (?P<string>  \b[eE]'(?:[^'\\]|\\.|'')*(?P<e>'|\Z) | '(?:[^']|'')*(?P<s>'|\Z) | "(?:[^"]|"")*(?P<d>"|\Z)
+                 | \$(?P<tag>\w*)\$.*?(?P<h>\$(?P=tag)\$|\Z) )
+    | (?P<end>     ; )
+    | (?P<space>   \s+ )
+    | (?P<other>   [^\s;'"/$-]+ | . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*(\(?)[\s(]*([A-Za-z_]*)", re.DOTALL)
+_QUERY_WORDS = {
+    "SELECT", "WITH", "VALUES", "FROM", "TABLE", "PIVOT", "UNPIVOT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "SUMMARIZE",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a text.
+
+    Attributes:
+        text: the statement without its semicolon and without space or comments around it.
+        start, end: offsets of ``text`` in the whole text, in characters.
+        line, column: where it starts, both from 1.
+        complete: False where a quote or a comment in it is never closed, or no semicolon ends it.
+    """
+
+    text: str
+    start: int
+    end: int
+    line: int
+    column: int
+    complete: bool = True
+
+
+def split_statements(text: str) -> list[Statement]:
+    """Cut a text at the semicolons that are in no quotes and no comment.
+
+    Args:
+        text: any number of statements. Nothing in it need be valid SQL.
+
+    Returns:
+        The statements that are not empty, in order.
+
+    >>> [s.text for s in split_statements("SELECT ';'; -- one; comment\\n DELETE FROM T")]
+    ["SELECT ';'", 'DELETE FROM T']
+    """
+    result: list[Statement] = []
+    at, first, last = 0, -1, 0
+
+    def finish(complete: bool) -> None:
+        if first >= 0:
+            line, column = position(text, first)
+            result.append(Statement(text[first:last], first, last, line, column, complete))
+
+    while at < len(text):
+        match = _LEXEME.match(text, at)
+        assert match is not None  # the last branch takes any character
+        end = match.end()
+        if match.group("block"):
+            end, closed = _block_end(text, at)
+            if not closed:
+                first, last = (at if first < 0 else first), end
+        elif match.group("end"):
+            finish(True)
+            first = -1
+        elif not (match.group("comment") or match.group("space")):
+            first = at if first < 0 else first
+            last = end
+        at = end
+    finish(False)
+    return result
+
+
+def _block_end(text: str, at: int) -> tuple[int, bool]:
+    """Where the block comment ends that starts at ``at`` (they nest), and whether it does end."""
+    depth = 0
+    for match in re.finditer(r"/\*|\*/", text[at:]):
+        depth += 1 if match.group() == "/*" else -1
+        if depth == 0:
+            return at + match.end(), True
+    return len(text), False
+
+
+def open_quote(text: str) -> int:
+    """Where the quote or comment starts that is never closed; the text's end if there is none."""
+    at = 0
+    while at < len(text):
+        match = _LEXEME.match(text, at)
+        assert match is not None  # the last branch takes any character
+        end = match.end()
+        if match.group("block"):
+            end, closed = _block_end(text, at)
+        else:
+            closed = match.group("string") is None or _is_closed(match)
+        if not closed:
+            return at
+        at = end
+    return len(text)
+
+
+def _is_closed(match: re.Match[str]) -> bool:
+    return any(match.group(name) for name in ("e", "s", "d", "h"))
+
+
+def first_word(text: str) -> str:
+    """The first word of a statement in upper case, past comments and parentheses."""
+    match = _WORD.match(text)
+    return match.group(2).upper() if match else ""
+
+
+def is_query(text: str) -> bool:
+    """Whether a statement gives rows and changes nothing.
+
+    >>> is_query("select 1"), is_query("-- note\\nDELETE FROM T")
+    (True, False)
+    """
+    return first_word(text) in _QUERY_WORDS
+
+
+def begins_transaction(text: str) -> bool:
+    """Whether a statement is BEGIN or START TRANSACTION."""
+    return first_word(text) in ("BEGIN", "START")

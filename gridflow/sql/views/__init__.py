@@ -1,0 +1,1 @@
+"""Schema SYS: what a grid is and does, as tables."""

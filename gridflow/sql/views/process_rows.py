@@ -1,0 +1,162 @@
+"""The rows of the system views about users, processes and statements, as dicts of their columns."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from ...catalog.users import list_users
+from ...config import SOCKET_NAME, VERSION
+from ...errors import TableNotFound
+from ...storage.lock import holder
+from ..grammar.schemas import PUBLIC_SCHEMA
+from .table_rows import Row
+
+
+def users(grid: Any, wanted: set[str]) -> Iterator[Row]:
+    """SYS.USERS."""
+    for user in list_users(grid):
+        yield {"NAME": user.name, "CREATED": user.created, "CHANGED": user.changed}
+
+
+def nodes(grid: Any, wanted: set[str]) -> Iterator[Row]:
+    """SYS.NODES: who owns the grid. A reader knows of another process no more than its pid."""
+    pid = os.getpid() if grid.owner else holder(grid.home)
+    if pid is None:
+        return
+    served = (grid.home / SOCKET_NAME).exists()
+    yield {
+        "NODE_ID": grid.activity.node if grid.owner else None,
+        "CONSISTENT_ID": str(grid.home),
+        "VERSION": VERSION if grid.owner else None,
+        "IS_CLIENT": False,
+        "IS_LOCAL": grid.owner,
+        "NODE_ORDER": 1,
+        "ADDRESSES": _address(grid) if served else None,
+        "HOSTNAMES": socket.gethostname(),
+        "PID": pid,
+        "START_TIME": _moment(grid.activity.started) if grid.owner else None,
+    }
+
+
+def _address(grid: Any) -> str:
+    return f"unix:{grid.home / SOCKET_NAME}"
+
+
+def client_connections(grid: Any, wanted: set[str]) -> Iterator[Row]:
+    """SYS.CLIENT_CONNECTIONS."""
+    for client in grid.activity.clients(_is_alive):
+        yield {
+            "CONNECTION_ID": client.number,
+            "LOCAL_ADDRESS": _address(grid),
+            "REMOTE_ADDRESS": f"pid:{client.pid}",
+            "TYPE": "FLIGHT",
+            "USER": None,
+            "VERSION": client.release,
+            "PID": client.pid,
+            "START_TIME": _moment(client.since),
+        }
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user: it lives
+        return True
+    return True
+
+
+# ---- statements ----
+
+
+def sql_queries(grid: Any, wanted: set[str]) -> Iterator[Row]:
+    """SYS.SQL_QUERIES; the statement that asks is among them."""
+    now, before = time.perf_counter(), _before()
+    for run in grid.activity.running():
+        yield {
+            "QUERY_ID": grid.activity.query_id(run.number),
+            **_statement(run.text, run.kind),
+            "ORIGIN_NODE_ID": grid.activity.node,
+            "START_TIME": _moment(before + run.clock),
+            "DURATION": round((now - run.clock) * 1e3),
+            "PID": os.getpid(),
+        }
+
+
+def sql_queries_history(grid: Any, wanted: set[str]) -> Iterator[Row]:
+    """SYS.SQL_QUERIES_HISTORY, what ran last first."""
+    before = _before()
+    for text, found in grid.activity.history():
+        yield {
+            **_statement(text, found.kind),
+            "EXECUTIONS": found.executions,
+            "FAILURES": found.failures,
+            "DURATION_MIN": round(found.shortest * 1e3),
+            "DURATION_MAX": round(found.longest * 1e3),
+            "LAST_START_TIME": _moment(before + found.clock),
+            "DURATION_LAST": found.last * 1e3,
+            "DURATION_TOTAL": found.total * 1e3,
+            "ROWS_COUNT": found.rows,
+            "LAST_ERROR": found.error,
+            "PID": os.getpid(),
+        }
+
+
+def _before() -> float:
+    """The wall clock's seconds where the steady clock has 0."""
+    return time.time() - time.perf_counter()
+
+
+def _statement(text: str, kind: str) -> Row:
+    return {"SQL": text, "SCHEMA_NAME": PUBLIC_SCHEMA, "LOCAL": True, "KIND": kind}
+
+
+def metrics(grid: Any, wanted: set[str]) -> Iterator[Row]:
+    """SYS.METRICS. Names are Ignite's where it measures the same."""
+    for name, value, description in _metrics(grid):
+        yield {"NAME": name, "VALUE": int(value), "DESCRIPTION": description}
+
+
+def _metrics(grid: Any) -> Iterator[tuple[str, float, str]]:
+    activity = grid.activity
+    stats = []
+    for name in grid.tables():
+        with suppress(TableNotFound):  # dropped meanwhile
+            stats.append(grid.table(name).stats())
+    total = {name: sum(one[name] for one in stats) for name in ("rows", "segments", "bytes", "deleted", "kept_bytes")}
+    memory = [(one["memory_rows"], one["memory_bytes"]) for one in stats]
+    log = [entry.stat().st_size for entry in os.scandir(grid.home / "log")]
+    counts, failures, cancellations = activity.totals()
+    yield "sys.UpTime", (time.time() - activity.started) * 1e3, "milliseconds since the grid was opened"
+    yield "grid.Tables", len(stats), "tables"
+    yield "grid.Segments", total["segments"], "segments of all tables"
+    yield "grid.Rows", total["rows"], "rows in segments"
+    yield "grid.DeletedRows", total["deleted"], "rows in segments that are gone, until they are merged"
+    yield "grid.MemoryRows", sum(rows for rows, _ in memory), "rows and removals that are in no segment yet"
+    yield "grid.MemoryBytes", sum(size for _, size in memory), "bytes of what is in no segment yet"
+    yield "grid.LogFiles", len(log), "files of the log"
+    yield "grid.LogBytes", sum(log), "bytes of the log's files, most of them allocated ahead"
+    yield "grid.FreeBytes", shutil.disk_usage(grid.home).free, "bytes free on the grid's file system"
+    yield "grid.KeptBytes", total["kept_bytes"], "bytes of files that only past versions of tables need"
+    yield "io.datastorage.StorageSize", total["bytes"] + total["kept_bytes"], "bytes of all segments, past ones too"
+    if grid.owner:
+        yield "grid.LastCommit", grid._store.last_lsn, "number of the last commit"
+        yield "client.connections.Active", len(activity.clients(_is_alive)), "clients of the grid's server"
+    yield "sql.queries.user.success", sum(counts.values()) - failures, "statements that worked"
+    yield "sql.queries.user.failed", failures, "statements that failed, or were cancelled"
+    yield "sql.queries.user.canceled", cancellations, "statements that KILL QUERY ended"
+    yield "sql.queries.user.running", len(activity.running()), "statements that run now, this one too"
+    for kind, count in sorted(counts.items()):
+        yield f"sql.statements.{kind.replace(' ', '_') or 'refused'}", count, f"statements {kind or 'not understood'}"
+
+
+def _moment(seconds: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).replace(tzinfo=None)
