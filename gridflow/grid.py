@@ -8,7 +8,8 @@ import copy
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,7 @@ class Grid:
         home: the grid's directory.
         owner: whether this process owns the grid and may write.
         activity: the statements that run and ran on it here, and the clients that it is served to.
+        plans: what was worked out for its tables, by statement; ``gridflow.sql`` keeps it.
         default_partitions: of a new table that does not say how many it wants; may be set.
     """
 
@@ -136,6 +138,7 @@ class Grid:
         self.home = home
         self.owner = lock is not None
         self.activity = Activity()
+        self.plans: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
         self._lock = lock
         self._durable = durable
         self._uses = 1

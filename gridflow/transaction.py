@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -111,6 +111,11 @@ class Transaction:
     def activity(self) -> Activity:
         """The statements that run on the grid."""
         return self._grid.activity
+
+    @property
+    def plans(self) -> MutableMapping[Any, Any]:
+        """What was worked out for the grid's tables, by statement."""
+        return self._grid.plans
 
     def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
         """The rows of a view of schema SYS: it shows the grid, and nothing of what the transaction has written."""

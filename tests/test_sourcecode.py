@@ -43,7 +43,19 @@ LAYERS = [
     ["cli"],
 ]
 # The same within gridflow/sql, by folder or file.
-SQL_ROOMS = ["text", "result", "engine", "grammar", "views", "binding", "access", "execution", "session", "__init__"]
+SQL_ROOMS = [
+    "text",
+    "result",
+    "engine",
+    "grammar",
+    "views",
+    "binding",
+    "access",
+    "execution",
+    "routing",
+    "session",
+    "__init__",
+]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TOP = len(LAYERS) - 1
 # These import what they need, and only the top layer may import them: gridflow itself is `__init__`.

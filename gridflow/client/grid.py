@@ -150,23 +150,17 @@ class RemoteGrid(Grid):
         Returns:
             The last statement's Result, as of :meth:`gridflow.Grid.sql`.
         """
-        from ..sql import Result, begins_transaction, copies_files, is_query, one_by_one, split_statements
-        from ..sql.text.cutter import first_word
+        from ..sql import Result, Route, one_by_one, route
 
-        statements = [statement.text for statement in split_statements(text)]
-        copies = copies_files(text)
-        if self.in_transaction or all(map(is_query, statements)) or any(map(begins_transaction, statements)):
+        way = route(text, in_transaction=self.in_transaction, node=str(self.activity.node))
+        if way is Route.HERE:
             return super().sql(text, params, progress=progress)
-        if copies and len(statements) == 1:
-            return super().sql(text, params, progress=progress)
-        if copies:
+        if way is Route.EACH:
             result = Result()
             for statement, values in one_by_one(text, params):
                 result = self.sql(statement, values, progress=progress)
             return result
         self._check_open()
-        if first_word(text) == "KILL" and str(self.activity.node) in text:  # a query that this process runs itself
-            return super().sql(text, params)
         done, rows = self._connection.query(messages.Sql(text, *encode_values(params)))
         found = rows if rows.num_columns else None
         result = Result(found, rowcount=done.count, statement=done.statement, notes=done.notes)

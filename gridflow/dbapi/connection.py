@@ -10,7 +10,7 @@ from typing import Any
 
 from ..grid import Grid
 from ..open import connect as open_grid
-from ..sql import Result, Session, begins_transaction, split_statements
+from ..sql import Result, Session, begins_transaction
 from . import errors
 from .cursor import Cursor
 
@@ -119,8 +119,7 @@ class Connection:
     def run(self, text: str, parameters: Any) -> Result:
         """Execute statements, in the transaction that is open or is begun for them."""
         with self._lock, errors.translated():
-            begins = any(begins_transaction(statement.text) for statement in split_statements(text))
-            if not self._begun() and not begins:
+            if not self._begun() and not begins_transaction(text):
                 return self.grid.sql(text, parameters)  # a client sends it to the owner
             result = self._session.execute(text, parameters)
             result.warn()

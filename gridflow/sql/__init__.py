@@ -14,20 +14,19 @@ The rooms import from each other in this order: text, engine, grammar, views, bi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from .grammar.statements import prepare
 from .result import Result
+from .routing import Route, begins_transaction, copies_files, one_by_one, route
 from .session import Session
-from .text.cutter import Statement, begins_transaction, is_query, split_statements
-from .text.params import assign
+from .text.cutter import Statement, is_query, split_statements
 from .text.progress import Progress, Report
 
 __all__ = [
     "Progress",
     "Report",
     "Result",
+    "Route",
     "Session",
     "Statement",
     "begins_transaction",
@@ -35,6 +34,7 @@ __all__ = [
     "execute",
     "is_query",
     "one_by_one",
+    "route",
     "split_statements",
 ]
 
@@ -69,25 +69,3 @@ def execute(grid: Any, text: str, params: Any = None, progress: Report | None = 
         >>> grid.close()
     """
     return Session(grid).execute(text, params, progress)
-
-
-def copies_files(text: str) -> bool:
-    """Whether a COPY is among the statements, which has to run where its files are.
-
-    >>> copies_files("COPY T TO 'out.csv'"), copies_files("SELECT 'COPY'")
-    (True, False)
-    """
-    return "COPY" in text.upper() and any(statement.kind == "COPY" for statement in prepare(text))
-
-
-def one_by_one(text: str, params: Any = None) -> Iterator[tuple[str, dict[str, Any] | list[Any]]]:
-    """The statements of a text, each with its own parameters; every one stands in its line and column.
-
-    >>> list(one_by_one("DELETE FROM T WHERE X = ?; COPY T TO ?", [1, "out.csv"]))[0]
-    ('DELETE FROM T WHERE X = ?', [1])
-    """
-    statements = prepare(text)
-    assigned = assign([statement.marks for statement in statements], params)
-    for part, statement, values in zip(split_statements(text), statements, assigned, strict=True):
-        placed = "\n" * (part.line - 1) + " " * (part.column - 1) + part.text
-        yield placed, (list(values.values()) if statement.marks.positional else values)

@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from ..errors import GridflowError, SqlError, TransactionConflictError
 from .execution.executors import EXECUTORS
+from .execution.fast_path import FastPath
 from .execution.insert import execute_insert_many
 from .grammar.prepared import Prepared, own_text
 from .grammar.statements import prepare
@@ -27,7 +28,7 @@ IN_TRANSACTION += ("ANALYZE", "REFRESH STATISTICS", "DROP STATISTICS", "KILL", "
 TRIES = 4
 
 #: So many statements are remembered that are executed again and again.
-MOST_SHORTCUTS = 512
+MOST_FAST_PATHS = 512
 
 
 class Session:
@@ -40,8 +41,8 @@ class Session:
     def __init__(self, grid: Any):
         self.grid = grid
         self._transaction: Any = None
-        # text -> the short way of its only statement; empty while a transaction is open.
-        self._shortcuts: dict[str, tuple[Callable[[Any, Any], Result | None], Prepared]] = {}
+        # text -> the fast path of its only statement; empty while a transaction is open.
+        self._fast_paths: dict[str, tuple[FastPath, Prepared]] = {}
 
     @property
     def in_transaction(self) -> bool:
@@ -51,11 +52,11 @@ class Session:
     def execute(self, text: str, params: Any = None, progress: Report | None = None) -> Result:
         """Execute one statement, or several with semicolons between them; see ``gridflow.sql.execute``."""
         activity = self.grid.activity
-        shortcut, known = self._shortcuts.get(text, (None, None))
-        if shortcut is not None:
+        fast_path, known = self._fast_paths.get(text, (None, None))
+        if fast_path is not None:
             started = activity.begin(known.own_text, known.kind)
             try:
-                done = shortcut(self.grid, params)
+                done = fast_path(self.grid, params)
             except BaseException as error:
                 activity.end(started, 0, error)
                 raise
@@ -76,11 +77,17 @@ class Session:
                 result = self._noted(statement, partial(self._one, statement, values))
                 notes += result.notes
         result.notes = notes
-        if len(statements) == 1 and statements[0].shortcut is not None and self._transaction is None:
-            if len(self._shortcuts) >= MOST_SHORTCUTS:
-                self._shortcuts.clear()
-            self._shortcuts[text] = statements[0].shortcut, statements[0]
+        if len(statements) == 1 and self._transaction is None:
+            self._remember(text, statements[0])
         return result
+
+    def _remember(self, text: str, statement: Prepared) -> None:
+        """Keep the fast path of a statement, if it has one, for when it is executed again."""
+        plan = self.grid.plans.get(statement)
+        if plan is not None and plan.fast_path is not None:
+            if len(self._fast_paths) >= MOST_FAST_PATHS:
+                self._fast_paths.clear()
+            self._fast_paths[text] = plan.fast_path, statement
 
     def _noted(self, statement: Prepared, run: Callable[[], Result]) -> Result:
         """Run a statement, which ``SYS.SQL_QUERIES`` lists meanwhile and ``SYS.SQL_QUERIES_HISTORY`` afterwards."""
@@ -170,7 +177,7 @@ class Session:
         begin = getattr(self.grid, "transaction", None)
         if begin is None:
             raise SqlError("BEGIN: this is inside a transaction already")
-        self._shortcuts.clear()
+        self._fast_paths.clear()
         self._transaction = begin()
 
     def commit(self) -> None:

@@ -439,7 +439,7 @@ def test_a_select_by_key_that_is_executed_again_gives_what_it_gave_at_first(grid
     all_params = [[key] for key in (*keys, *others)] + [(keys[0],), [], [1, 2], None, {"p1": 1}, "a", keys[0]]
     fresh = [outcome(text + " " * (i + 1), params) for i, params in enumerate(all_params)]
     outcome(text, [keys[0]])
-    assert statements.prepare(text)[0].shortcut is not None
+    assert grid.plans[statements.prepare(text)[0]].fast_path is not None
     for params, expected in zip(all_params, fresh, strict=True):
         for _ in range(2):
             assert outcome(text, params) == expected, params
@@ -483,7 +483,7 @@ def test_a_select_by_key_that_is_executed_again_sees_what_has_become_of_the_tabl
     grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
     grid.sql("INSERT INTO T VALUES (1)")
     assert found() == found() == [(1,)]
-    assert statements.prepare(text)[0].shortcut(grid, [1]).fetchall() == [(1,)], (
+    assert grid.plans[statements.prepare(text)[0]].fast_path(grid, [1]).fetchall() == [(1,)], (
         "though another table had the same columns"
     )
     history = grid.sql("SELECT EXECUTIONS FROM SYS.SQL_QUERIES_HISTORY WHERE SQL = ?", [text]).fetchall()
@@ -681,3 +681,19 @@ def test_a_forked_child_has_an_engine_of_its_own(grid, images):
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_statement_keeps_a_plan_for_each_grid(grid, tmp_path):
+    """Two grids that are asked the same in turn do not take each other's plan."""
+    text = "SELECT N FROM T WHERE N > ?"
+    with gridflow.connect(tmp_path / "other") as other:
+        for each, dtype in ((grid, "INT"), (other, "DOUBLE")):
+            each.sql(f"CREATE TABLE T (ID INT PRIMARY KEY, N {dtype})")
+            each.sql("INSERT INTO T VALUES (1, 2)")
+        (statement,) = statements.prepare(text)
+        plans = []
+        for _ in range(2):
+            for each in (grid, other):
+                assert each.sql(text, [1]).fetchall() == [(2,)]
+                plans.append(each.plans[statement])
+        assert plans[0] is plans[2] is not plans[1] is plans[3]

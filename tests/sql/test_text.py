@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sqlglot.tokens import TokenType
 
 from gridflow import SqlError
 from gridflow.sql import is_query, split_statements
+from gridflow.sql.grammar import statements
 from gridflow.sql.grammar.dialect import parse, to_duckdb, tokenize
+from gridflow.sql.text.cutter import open_quote
 from gridflow.sql.text.places import point
 
 
@@ -29,6 +32,32 @@ def test_statements_are_cut_at_semicolons_outside_quotes_and_comments(text, stat
     found = split_statements(text)
     assert [s.text for s in found] == statements
     assert all(text[s.start : s.end] == s.text for s in found)
+
+
+PIECES = [" ", "\n", "\ufeff"]
+PIECES += r"""
+    SELECT x 1.5 $1 $ $$ $t$ ' '' " "" ; -- /* */ /*+ # // - / \ e' E'\\' x'0a' ? :n :: { } [ ] ( ) , @ ~ % ` ä
+    | || < > = ! & ^ + * .
+""".split()
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+@settings(max_examples=1500, deadline=None)
+def test_the_cutter_and_the_tokenizer_agree_where_statements_end(text):
+    assume(open_quote(text) == len(text))  # something that is never closed is an error in any case
+    assume("/*/" not in text)  # in which the tokenizer sees a comment that ends where it begins
+    try:
+        tokens = tokenize(text)
+    except SqlError:
+        return
+    parts: list[list[str]] = [[]]
+    for token in tokens:
+        if token.token_type is TokenType.SEMICOLON:
+            parts.append([])
+        else:
+            parts[-1].append(token.text)
+    cut = [[token.text for token in part] for _, part in statements.tokens_of_each(text, text)]
+    assert cut == [part for part in parts if part]
 
 
 @pytest.mark.parametrize(

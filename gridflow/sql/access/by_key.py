@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 from sqlglot import exp
 
-from ...schema import Schema, Type
+from ...schema import Schema
 from ...storage.python_columns import arrow_column
 from ..binding.bound import Bound, BoundTable
 from .keys import KeyLookup, find_lookup
@@ -54,25 +53,15 @@ def lookup_of(tree: exp.Expression, source: BoundTable, bound: Bound) -> KeyLook
     return find_lookup(select.args["where"], source.schema, {nodes[0].alias.upper()}, bare)
 
 
-def look_up(table: Any, keys: list[Any], columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows under these keys, of some columns or all."""
+def rows_by_key(table: Any, keys: list[Any], names: Sequence[str]) -> pa.Table:
+    """These columns of the rows under some keys."""
     schema = table.schema
-    names = schema.names if columns is None else columns
     rows = []
     for key, value in table.get_all(keys).items():
         parts = _parts(schema, key, value)
         rows.append([parts.get(name) for name in names])
     arrays = [arrow_column([row[i] for row in rows], schema[name].type) for i, name in enumerate(names)]
     return pa.Table.from_arrays(arrays, names=list(names))
-
-
-@dataclass(frozen=True)
-class ByKey:
-    """Names and types of the columns of a result that is read by key, and what makes a row of a key and a value."""
-
-    names: tuple[str, ...]
-    types: tuple[Type, ...]
-    row: Callable[[Any, Any], tuple[Any, ...]]
 
 
 def row_maker(schema: Schema, names: list[str]) -> Callable[[Any, Any], tuple[Any, ...]]:

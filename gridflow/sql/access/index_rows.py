@@ -83,19 +83,6 @@ class Conditions:
     whole: bool
 
 
-@dataclass(frozen=True)
-class Lookup:
-    """What an index has found for a statement.
-
-    Attributes:
-        found: the rows.
-        text: how EXPLAIN shows it.
-    """
-
-    found: Found
-    text: str
-
-
 def find_conditions(where: exp.Expression | None, schema: Schema, labels: set[str]) -> Conditions | None:
     """The conditions of a WHERE, None if there is none that an index could help with.
 
@@ -176,10 +163,14 @@ def _comparisons(part: exp.Expression, labels: set[str]) -> Iterator[tuple[exp.C
         yield part.this, "IS NULL", ()
 
 
-def look_up(table: Any, conditions: Conditions | None, params: Mapping[str, Any]) -> Lookup | None:
-    """The rows of the table among which are all for which the conditions hold; None where it has to be scanned."""
+def look_up(table: Any, conditions: Conditions, params: Mapping[str, Any]) -> tuple[Found, str] | None:
+    """The rows of the table among which are all for which the conditions hold; None where it has to be scanned.
+
+    Returns:
+        The rows, and which index has found them by which conditions, as EXPLAIN shows it.
+    """
     known = getattr(table, "indexes", None)  # what is made up on the way, as system views are, has none
-    if conditions is None or known is None or not known.all():
+    if known is None or not known.all():
         return None
     choices = []
     intervals: dict[int, tuple[list[Interval], bool] | None] = {}
@@ -192,7 +183,7 @@ def look_up(table: Any, conditions: Conditions | None, params: Mapping[str, Any]
     if found is None:
         return None
     used = next(c.used for c in choices if c.index is found.index)
-    return Lookup(found, f"by index {found.index.name} ({', '.join(part.text() for part in used)})")
+    return found, f"{found.index.name} ({', '.join(part.text() for part in used)})"
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,13 @@ class KeyLookup:
             found.update(dict.fromkeys(each[0] if len(each) == 1 else itertools.product(*each)))
         return list(found)
 
+    def keys_if_exact(self, params: Mapping[str, Any]) -> list[Any] | None:
+        """``keys``, or None where these parameters call for a scan."""
+        try:
+            return self.keys(params)
+        except NotExact:
+            return None
+
 
 # Column (upper case) -> the constants it may equal: what one alternative says of the key columns.
 _Choices = dict[str, tuple[Constant, ...]]

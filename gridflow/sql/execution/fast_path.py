@@ -1,4 +1,4 @@
-"""The short way of a statement that is executed again and again with other parameters."""
+"""The fast path of a statement that is executed again and again with other parameters: past all that was planned."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ from typing import Any
 import numpy as np
 
 from ...errors import ColumnNotFound, SchemaError, TableNotFound
-from ...schema import INTEGERS
+from ...schema import INTEGERS, Type
+from ..access.keys import KeyLookup
+from ..binding.bound import BoundTable
 from ..result import Result
 from ..text.params import Marks
+
+#: A function of a grid and the parameters as they came: the result if they are plain enough, else None, and then
+#: nothing has happened.
+FastPath = Callable[[Any, Any], Result | None]
 
 _ONE_INSERTED = Result(rowcount=1, statement="INSERT")
 _MISSING = object()
 
 
-def insert_shortcut(
+def insert_fast_path(
     table: Any, planned: Any, filled: Mapping[str, str | None], defaults: Mapping[str, Any], marks: Marks
-) -> Callable[[Any, Any], Result | None] | None:
+) -> FastPath | None:
     """An INSERT of one row of parameters that go to the table as they are.
 
     Whatever is not as simple (a value that needs a cast, one that does not fit, a key that is there) it leaves to
@@ -33,7 +39,7 @@ def insert_shortcut(
         marks: the statement's parameters.
 
     Returns:
-        A function of a grid and the parameters as they came; None where the statement is of another kind.
+        None where the statement is of another kind.
     """
     schema, codec = table.schema, getattr(table, "codec", None)
     if codec is None or codec.python_schema is not planned:  # a transaction's, which ends
@@ -48,7 +54,7 @@ def insert_shortcut(
     values_of = itemgetter(*(places[column] for column in names)) if by_name else None
     count, key = marks.count, schema.key[0]
 
-    def shortcut(grid: Any, params: Any) -> Result | None:
+    def fast_path(grid: Any, params: Any) -> Result | None:
         values: Sequence[Any]
         kind = type(params)
         try:
@@ -71,28 +77,38 @@ def insert_shortcut(
             pass
         return None
 
-    return shortcut
+    return fast_path
 
 
-def select_shortcut(table: Any, plan: Any, marks: Marks) -> Callable[[Any, Any], Result | None] | None:
+def select_fast_path(
+    table: Any,
+    source: BoundTable,
+    lookup: KeyLookup,
+    names: tuple[str, ...],
+    types: tuple[Type, ...],
+    row: Callable[[Any, Any], tuple[Any, ...]],
+    marks: Marks,
+) -> FastPath | None:
     """A SELECT of the row under a key of one column, an integer or a text, which is the only parameter.
 
     Any other parameter than one that is just such a key it leaves to the long way, by giving None.
 
     Args:
         table: the only table.
-        plan: the query's; it has a ``by_key``.
+        source: the same in the statement.
+        lookup: the keys that the WHERE fixes; it says nothing else.
+        names, types: of the result's columns.
+        row: makes a row of the result of a key and a value.
         marks: the statement's parameters.
 
     Returns:
-        As ``insert_shortcut``.
+        None where the statement is of another kind.
     """
-    lookup = plan.lookup
-    if plan.limit is not None or plan.offset is not None or len(lookup.columns) != 1 or len(lookup.alternatives) != 1:
+    if len(lookup.columns) != 1 or len(lookup.alternatives) != 1:
         return None
-    schema, name = table.schema, plan.bound.sources[0].name
+    schema, name = table.schema, source.name
     # Once more: another thread may give the table other columns at any time.
-    if getattr(table, "codec", None) is None or table.name != name or schema != plan.bound.sources[0].schema:
+    if getattr(table, "codec", None) is None or table.name != name or schema != source.schema:
         return None
     ((choices,),) = lookup.alternatives
     if len(choices) != 1 or choices[0].mark is None or marks.names or marks.count != 1:
@@ -103,9 +119,8 @@ def select_shortcut(table: Any, plan: Any, marks: Marks) -> Callable[[Any, Any],
     limits = np.iinfo(lookup.columns[0].type.dtype) if kind in INTEGERS else None
     low, high = (int(limits.min), int(limits.max)) if limits is not None else (0, 0)
     wanted = str if limits is None else int
-    names, types, row = plan.by_key.names, plan.by_key.types, plan.by_key.row
 
-    def shortcut(grid: Any, params: Any) -> Result | None:
+    def fast_path(grid: Any, params: Any) -> Result | None:
         if (type(params) is not list and type(params) is not tuple) or len(params) != 1:
             return None
         key = params[0]
@@ -120,4 +135,4 @@ def select_shortcut(table: Any, plan: Any, marks: Marks) -> Callable[[Any, Any],
         except (TableNotFound, KeyError):  # it was dropped, or got other columns
             return None
 
-    return shortcut
+    return fast_path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,11 @@ from ..grammar.literals import Constant, constant, convert
 from ..grammar.prepared import Prepared
 from .changes import MOST_LOGGED, changing, insert_arrow, insert_rows, key_and_value, replace_arrow
 from .evaluate import evaluate
-from .fast_path import insert_shortcut
+from .fast_path import FastPath, insert_fast_path
 
 
 @dataclass(eq=False)
-class _Plan:
+class InsertPlan:
     """An INSERT made ready for a table.
 
     Attributes:
@@ -32,6 +32,7 @@ class _Plan:
         rows: for each row of VALUES its cells; None where the engine has to work them out.
         source: VALUES, without DEFAULT in it, or the query.
         defaults: value of each column that is not filled but has a DEFAULT.
+        fast_path: what runs it when it is executed again, where there is such a thing.
     """
 
     name: str
@@ -40,6 +41,7 @@ class _Plan:
     rows: list[list[Constant]] | None
     source: exp.Expression | None
     defaults: dict[str, Any]
+    fast_path: FastPath | None = None
 
 
 def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> int:
@@ -51,7 +53,7 @@ def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
     """
     table = find_table(grid, _target(prepared), prepared.text)
     codec = getattr(table, "codec", None)
-    plan = _plan_for(prepared, table)
+    plan = _plan_for(grid, prepared, table)
     merge = prepared.kind == "MERGE"
     one = plan.rows is not None and len(plan.rows) == 1 and not merge
     if one and codec is not None and codec.python_schema is plan.schema:
@@ -61,7 +63,7 @@ def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
             if table.codec is codec:
                 raise
     with changing(grid, table):  # and so without ALTER TABLE
-        plan = _plan_for(prepared, table)
+        plan = _plan_for(grid, prepared, table)
         if plan.rows is not None:
             return _write(table, plan, [(cells, params) for cells in plan.rows], merge)
         rows = _evaluated(grid, table, prepared, plan, params)
@@ -75,14 +77,14 @@ def execute_insert_many(grid: Any, prepared: Prepared, sets: Sequence[Mapping[st
     """
     table = find_table(grid, _target(prepared), prepared.text)
     with changing(grid, table):
-        plan = _plan_for(prepared, table)
+        plan = _plan_for(grid, prepared, table)
         if plan.rows is None:
             return None
         rows = [(cells, params) for params in sets for cells in plan.rows]
         return _write(table, plan, rows, prepared.kind == "MERGE") if rows else 0
 
 
-def _write(table: Any, plan: _Plan, rows: list[tuple[list[Constant], Mapping[str, Any]]], merge: bool) -> int:
+def _write(table: Any, plan: InsertPlan, rows: list[tuple[list[Constant], Mapping[str, Any]]], merge: bool) -> int:
     """Write rows of literals and parameters."""
     if len(rows) > MOST_LOGGED:
         count = table.load((_row(plan, *row) for row in rows), mode="replace" if merge else "insert")
@@ -97,11 +99,11 @@ def _write(table: Any, plan: _Plan, rows: list[tuple[list[Constant], Mapping[str
     return len(pairs)
 
 
-def _shortcut(prepared: Prepared, plan: _Plan, table: Any) -> Callable[[Any, Any], Any] | None:
+def _fast_path(prepared: Prepared, plan: InsertPlan, table: Any) -> FastPath | None:
     if prepared.kind != "INSERT" or plan.rows is None or len(plan.rows) != 1:
         return None
     filled = {column.name: cell.mark for column, cell in zip(plan.columns, plan.rows[0], strict=True)}
-    return insert_shortcut(table, plan.schema, filled, plan.defaults, prepared.marks)
+    return insert_fast_path(table, plan.schema, filled, plan.defaults, prepared.marks)
 
 
 _REFUSED = {
@@ -132,16 +134,17 @@ def _target(prepared: Prepared) -> exp.Table:
     return node
 
 
-def _plan_for(prepared: Prepared, table: Any) -> _Plan:
-    plan = prepared.plan
+def _plan_for(grid: Any, prepared: Prepared, table: Any) -> InsertPlan:
+    plan = grid.plans.get(prepared)
     if plan is None or plan.name != table.name or plan.schema is not table.schema:
-        plan = prepared.plan = _plan(prepared, table)
-        # Under another name than its own a table may be hidden by one that is made later.
-        prepared.shortcut = _shortcut(prepared, plan, table) if _target(prepared).name == table.name else None
+        plan = _plan(prepared, table)
+        if _target(prepared).name == table.name:  # under another name a table may be hidden by one that is made later
+            plan.fast_path = _fast_path(prepared, plan, table)
+        grid.plans[prepared] = plan
     return plan
 
 
-def _plan(prepared: Prepared, table: Any) -> _Plan:
+def _plan(prepared: Prepared, table: Any) -> InsertPlan:
     tree, schema = prepared.node, table.schema
     what = f"{prepared.kind} INTO {table.name}"
     source = tree.args.get("expression")
@@ -159,7 +162,7 @@ def _plan(prepared: Prepared, table: Any) -> _Plan:
     if isinstance(source, exp.Values):
         source = source.copy()  # the statement outlives this table and its defaults
         rows = _cells(source, table, columns, written)
-    return _Plan(table.name, schema, columns, rows, source, rest)
+    return InsertPlan(table.name, schema, columns, rows, source, rest)
 
 
 def _check_merge_key(prepared: Prepared, table: Any) -> None:
@@ -202,7 +205,7 @@ def _cells(
     return rows if plain else None
 
 
-def _row(plan: _Plan, cells: list[Constant], params: Mapping[str, Any]) -> dict[str, Any]:
+def _row(plan: InsertPlan, cells: list[Constant], params: Mapping[str, Any]) -> dict[str, Any]:
     """One row of literals and parameters as column -> value."""
     row = dict(plan.defaults)
     for column, cell in zip(plan.columns, cells, strict=True):
@@ -214,14 +217,14 @@ def _row(plan: _Plan, cells: list[Constant], params: Mapping[str, Any]) -> dict[
     return row
 
 
-def _pair(plan: _Plan, cells: list[Constant], params: Mapping[str, Any]) -> tuple[Any, Any]:
+def _pair(plan: InsertPlan, cells: list[Constant], params: Mapping[str, Any]) -> tuple[Any, Any]:
     row = _row(plan, cells, params)
     for name in plan.schema.key:
         row.setdefault(name, None)
     return key_and_value(plan.schema, row)
 
 
-def _evaluated(grid: Any, table: Any, prepared: Prepared, plan: _Plan, params: Mapping[str, Any]) -> pa.Table:
+def _evaluated(grid: Any, table: Any, prepared: Prepared, plan: InsertPlan, params: Mapping[str, Any]) -> pa.Table:
     """The rows that the engine works out, with all columns of the table."""
     source = plan.source
     if isinstance(source, exp.Values):

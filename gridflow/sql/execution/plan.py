@@ -1,98 +1,48 @@
-"""How a query is run: which columns of which tables are read, and what need not go through DuckDB.
-
-Four shortcuts, none of which changes a result:
-
-    key lookup   a WHERE that fixes a table's primary key reads those rows by key, without a flush or a scan
-    index        a WHERE on the columns of an index reads the rows that the index finds; see ``indexes``
-    direct       SELECT of plain columns and nothing else: the answer is the mapping itself
-    late         a tensor that only passes through is not given to DuckDB: it answers with row numbers,
-                 and the tensors of those rows are then taken from the mapping in one copy
-"""
+"""Which way a query is run: what is known of it before its parameters are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from sqlglot import exp
 
 from ...schema import Schema
-from ..access.by_key import ByKey, is_plain, look_up, lookup_of, row_maker
-from ..access.index_rows import Conditions, Lookup, find_conditions
-from ..access.index_rows import look_up as look_up_indexed
-from ..access.keys import KeyLookup, NotExact
+from ..access.by_key import is_plain, lookup_of, row_maker
+from ..access.index_rows import Conditions, find_conditions
+from ..access.keys import KeyLookup
 from ..binding.bind import bind
-from ..binding.bound import Bound, BoundTable
+from ..binding.bound import Bound
 from ..binding.find import source_of
 from ..grammar.dialect import to_duckdb, to_ignite
-from ..grammar.literals import Constant, constant
+from ..grammar.literals import constant
 from ..grammar.prepared import Prepared
-from .rows import ROW, register
+from .query_plans import EnginePlan, IndexPlan, KeyPlan, LatePlan, Limits, MappedPlan, Projection, QueryPlan
+from .rows import ROW
+
+# (column of the table or None for an expression, label, node) of a result column.
+_Column = tuple[str | None, str, exp.Expression]
 
 
-@dataclass
-class Plan:
-    """A query made ready for the tables it names.
-
-    Attributes:
-        bound: the statement with its tables found.
-        sql: for DuckDB.
-        lookups: table -> the keys that it is read by; the others are scanned.
-        conditions: what indexes of its only table may answer.
-        plain: (column, label) of each result column where they are what an exact index lookup gives.
-        direct: (column, label) of each result column where DuckDB is not needed; with a lookup only if its
-            parameters allow it.
-        limit, offset: of a direct or plain plan.
-        late: result column -> column of the only table.
-        columns: of each result column the column of the only table that it is, where that can be told.
-        labels: of all result columns, where some come late.
-        by_key: how results are made of values, where the plan is direct and has a lookup.
-    """
-
-    bound: Bound
-    sql: str
-    lookups: dict[str, KeyLookup] = field(default_factory=dict)
-    conditions: Conditions | None = None
-    plain: list[tuple[str, str]] | None = None
-    direct: list[tuple[str, str]] | None = None
-    limit: Constant | None = None
-    offset: Constant | None = None
-    late: dict[int, str] = field(default_factory=dict)
-    columns: list[str | None] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    by_key: ByKey | None = None
-
-    @property
-    def lookup(self) -> KeyLookup | None:
-        """The keys of the only table."""
-        return self.lookups.get(self.bound.sources[0].name) if len(self.bound.sources) == 1 else None
-
-
-def plan_for(prepared: Prepared, grid: Any) -> tuple[Plan, list[Any]]:
-    """The plan of a query and its tables; the statement's last plan where it still holds.
+def plan_for(prepared: Prepared, grid: Any) -> tuple[QueryPlan, list[Any]]:
+    """The plan of a query and its tables; the statement's last plan on this grid where it still holds.
 
     Raises:
         TableNotFound, ColumnNotFound, SqlError: a name means nothing.
     """
-    plan = prepared.plan
+    plan = grid.plans.get(prepared)
     if plan is not None:
         tables = _same_tables(plan, grid)
         if tables is not None:
             return plan, tables
     bound = bind(prepared.node, grid, prepared.text)
     _name_projections(bound, prepared.labels)
-    plan = Plan(bound, "")
-    _take_shortcuts(plan)
-    plan.sql = to_duckdb(bound.tree)
+    plan = _plan(bound, prepared)
     if bound.exact:
-        prepared.plan = plan
+        grid.plans[prepared] = plan
     return plan, [source_of(grid, source.name) for source in bound.sources]
 
 
-def _same_tables(plan: Plan, grid: Any) -> list[Any] | None:
+def _same_tables(plan: QueryPlan, grid: Any) -> list[Any] | None:
     """The tables that a plan names, if they have the schemas it was made for."""
     tables = []
     for source in plan.bound.sources:
@@ -100,10 +50,10 @@ def _same_tables(plan: Plan, grid: Any) -> list[Any] | None:
             table = source_of(grid, source.name)
         except KeyError:
             return None
-        if table.name != source.name or (table.schema is not source.schema and table.schema != source.schema):
+        if table.name != source.name:
             return None
         tables.append(table)
-    return tables
+    return tables if plan.is_for(tables) else None
 
 
 def _leftmost(tree: exp.Expression) -> exp.Select | None:
@@ -134,67 +84,96 @@ def _name_projections(bound: Bound, labels: tuple[str, ...]) -> None:
         select.expressions[i].replace(exp.alias_(node.copy(), label, quoted=True))
 
 
-def _take_shortcuts(plan: Plan) -> None:
-    tree, bound = plan.bound.tree, plan.bound
-    if bound.originals:
-        return
-    for source in bound.sources:
-        lookup = lookup_of(tree, source, bound)
-        if lookup is not None:
-            plan.lookups[source.name] = lookup
+def _plan(bound: Bound, prepared: Prepared) -> QueryPlan:
+    tree = bound.tree
+    lookups: dict[str, KeyLookup] = {}
+    if not bound.originals:
+        for source in bound.sources:
+            lookup = lookup_of(tree, source, bound)
+            if lookup is not None:
+                lookups[source.name] = lookup
+        table = _only_table(bound)
+        if table is not None:
+            assert isinstance(tree, exp.Select)  # else there is no only table
+            return _plan_of_one(bound, prepared, tree, table, lookups)
+    return EnginePlan(bound, to_duckdb(tree), lookups, None, [])
+
+
+def _only_table(bound: Bound) -> exp.Table | None:
+    """The table of a query that has no other, and no query within."""
+    tree = bound.tree
     if not isinstance(tree, exp.Select) or len(bound.sources) != 1:
-        return
-    source = bound.sources[0]
-    tables = list(tree.find_all(exp.Table))
-    from_ = tree.args.get("from_")
+        return None
+    tables, from_ = list(tree.find_all(exp.Table)), tree.args.get("from_")
     if len(tables) != 1 or from_ is None or from_.this is not tables[0] or tree.args.get("joins"):
-        return
-    table = tables[0]
-    if not is_plain(table):
-        return
-    labels = {table.alias.upper()}
+        return None
+    return tables[0] if is_plain(tables[0]) else None
+
+
+def _plan_of_one(
+    bound: Bound, prepared: Prepared, tree: exp.Select, table: exp.Table, lookups: dict[str, KeyLookup]
+) -> QueryPlan:
+    """The plan of a query of one table."""
+    source, labels = bound.sources[0], {table.alias.upper()}
+    conditions: Conditions | None = None
     if source.schema.key:  # a system view has none, and no indexes
-        plan.conditions = find_conditions(tree.args.get("where"), source.schema, labels)
+        conditions = find_conditions(tree.args.get("where"), source.schema, labels)
     columns = _plain_projections(tree, source.schema, labels)
     if columns is None:
-        return
-    plan.columns = [name for name, _, _ in columns]
-    given = set(_given(tree)) - {"kind", "expressions", "from_", "limit", "offset"}
+        return EnginePlan(bound, to_duckdb(tree), lookups, conditions, [])
+    names = [name for name, _, _ in columns]
+    clauses = set(_clauses(tree)) - {"kind", "expressions", "from_", "limit", "offset"}
     limits = _limits(tree)
-    by_key_only = given == {"where"} and plan.lookup is not None and plan.lookup.whole
-    pairs = [(name, label) for name, label, _ in columns if name is not None]
-    if limits is not None and len(pairs) == len(columns) and (not given or by_key_only):
-        plan.direct = pairs
-        plan.limit, plan.offset = limits
-        if by_key_only:
-            types = tuple(source.schema[name].type for name, _ in pairs)
-            row = row_maker(source.schema, [name for name, _ in pairs])
-            plan.by_key = ByKey(tuple(label for _, label in pairs), types, row)
-        return
-    if limits is not None and len(pairs) == len(columns) and given == {"where"} and plan.conditions is not None:
-        plan.plain = pairs if plan.conditions.whole else None
-        plan.limit, plan.offset = limits
-    if given <= {"where", "order"} and not tree.find(exp.AggFunc, exp.Window):
-        _defer(plan, tree, columns)
+    projection: Projection = [(name, label) for name, label, _ in columns if name is not None]
+    if limits is None or len(projection) < len(columns):  # not of plain columns, or not of a known number of rows
+        return _engine_plan(bound, tree, lookups, conditions, columns, clauses)
+    if not clauses:
+        return MappedPlan(bound, projection, limits)
+    lookup = lookups.get(source.name)
+    if clauses == {"where"} and lookup is not None and lookup.whole:
+        row = row_maker(source.schema, [name for name, _ in projection])
+        engine = EnginePlan(bound, to_duckdb(tree), lookups, conditions, names)
+        return KeyPlan(bound, projection, limits, lookup, row, prepared.marks, engine)
+    engine = _engine_plan(bound, tree, lookups, conditions, columns, clauses)
+    if clauses == {"where"} and conditions is not None and conditions.whole:
+        return IndexPlan(bound, projection, limits, engine)
+    return engine
 
 
-def _given(node: exp.Expression) -> list[str]:
+def _engine_plan(
+    bound: Bound,
+    tree: exp.Select,
+    lookups: dict[str, KeyLookup],
+    conditions: Conditions | None,
+    columns: list[_Column],
+    clauses: set[str],
+) -> EnginePlan:
+    """The engine's plan of a query of one table, with as many tensors as can be left out of it."""
+    names = [name for name, _, _ in columns]
+    late: dict[int, str] = {}
+    if clauses <= {"where", "order"} and not tree.find(exp.AggFunc, exp.Window):
+        late = _defer(bound, tree, columns)
+    if not late:
+        return EnginePlan(bound, to_duckdb(tree), lookups, conditions, names)
+    labels = [label for _, label, _ in columns]
+    return LatePlan(bound, to_duckdb(tree), lookups, conditions, names, late, labels)
+
+
+def _clauses(node: exp.Expression) -> list[str]:
     return [key for key, value in node.args.items() if value]
 
 
-def _plain_projections(
-    tree: exp.Select, schema: Schema, labels: set[str]
-) -> list[tuple[str | None, str, exp.Expression]] | None:
+def _plain_projections(tree: exp.Select, schema: Schema, labels: set[str]) -> list[_Column] | None:
     """(column or None for an expression, label, node) of each result column; None if that is not clear."""
     upper = {name.upper(): name for name in schema.names}
     if len(upper) != len(schema.names):
         return None
-    result: list[tuple[str | None, str, exp.Expression]] = []
+    result: list[_Column] = []
     for node in tree.expressions:
         inner = node.this if isinstance(node, exp.Alias) else node
         if node.is_star:
             star = node.this if isinstance(node, exp.Column) else node
-            if not isinstance(star, exp.Star) or _given(star):
+            if not isinstance(star, exp.Star) or _clauses(star):
                 return None
             if isinstance(node, exp.Column) and node.table.upper() not in labels:
                 return None
@@ -210,23 +189,23 @@ def _plain_projections(
     return result
 
 
-def _limits(tree: exp.Select) -> tuple[Constant | None, Constant | None] | None:
+def _limits(tree: exp.Select) -> Limits | None:
     """LIMIT and OFFSET of a query if they are constants (or not there), else None."""
     limit, offset = tree.args.get("limit"), tree.args.get("offset")
-    if limit is not None and (type(limit) is not exp.Limit or set(_given(limit)) != {"expression"}):
+    if limit is not None and (type(limit) is not exp.Limit or set(_clauses(limit)) != {"expression"}):
         return None
-    if offset is not None and set(_given(offset)) != {"expression"}:
+    if offset is not None and set(_clauses(offset)) != {"expression"}:
         return None
     first = constant(limit.args["expression"]) if limit is not None else None
     second = constant(offset.args["expression"]) if offset is not None else None
     if (limit is not None and first is None) or (offset is not None and second is None):
         return None
-    return first, second
+    return Limits(first, second)
 
 
-def _defer(plan: Plan, tree: exp.Select, columns: list[tuple[str | None, str, exp.Expression]]) -> None:
-    """Leave tensors that are only passed through out of DuckDB's query."""
-    source = plan.bound.sources[0]
+def _defer(bound: Bound, tree: exp.Select, columns: list[_Column]) -> dict[int, str]:
+    """Leave tensors that are only passed through out of the engine's query; result column -> the table's column."""
+    source = bound.sources[0]
     schema = source.schema
     wide = {n for n, _, _ in columns if n is not None and _is_wide(schema, n)}
     # A tensor that is looked at anywhere else is DuckDB's to read, under its own name or another.
@@ -239,81 +218,23 @@ def _defer(plan: Plan, tree: exp.Select, columns: list[tuple[str | None, str, ex
     shown = {label.upper() for name, label, _ in columns if name in wide}
     wide = {name for name in wide if name.upper() not in seen}
     if not wide or shown & seen:
-        return
+        return {}
     # ORDER BY 2 counts the columns that it sees.
     order = tree.args.get("order")
     if order is not None and any(isinstance(o.this, exp.Literal) for o in order.expressions):
-        return
+        return {}
+    late: dict[int, str] = {}
     kept: list[exp.Expression] = [exp.column(ROW, table=tree.args["from_"].this.alias, quoted=True)]
     for i, (name, _, node) in enumerate(columns):
         if name in wide:
-            plan.late[i] = name
+            late[i] = name
         else:
             kept.append(node.copy())
-    plan.labels = [label for _, label, _ in columns]
     tree.set("expressions", kept)
     source.columns = [name for name in source.columns if name not in wide]
+    return late
 
 
 def _is_wide(schema: Schema, name: str) -> bool:
     dtype = schema[name].type
     return dtype.kind == "TENSOR" or dtype.kind == "FLOAT16"
-
-
-def read(plan: Plan, tables: list[Any], params: Mapping[str, Any]) -> tuple[dict[str, pa.Table], pa.Table | None, bool]:
-    """The rows of the plan's tables.
-
-    Each table is read once, so a statement sees one version of it.
-
-    Returns:
-        What DuckDB gets; the only table's rows for a direct or late plan; whether they are the result already.
-    """
-    direct = plan.direct is not None and plan.lookup is None
-    rows_of = []
-    for source, table in zip(plan.bound.sources, tables, strict=True):
-        keys = keys_of(plan, source, params)
-        by_index = indexed(plan, table, params) if keys is None else None
-        if by_index is not None:
-            return _read_found(plan, by_index)
-        columns = list(source.columns)
-        if direct and plan.direct is not None:
-            columns = list(dict.fromkeys(name for name, _ in plan.direct))
-        elif plan.late:
-            columns = list(dict.fromkeys([*columns, *plan.late.values()]))
-        rows_of.append(table.to_arrow(columns) if keys is None else look_up(table, keys, columns))
-    whole = rows_of[0] if rows_of else None
-    return ({}, whole, True) if direct else (_register(plan, rows_of), whole, False)
-
-
-def indexed(plan: Plan, table: Any, params: Mapping[str, Any]) -> Lookup | None:
-    """What an index of the only table finds; None where it is scanned."""
-    return None if plan.conditions is None else look_up_indexed(table, plan.conditions, params)
-
-
-def _read_found(plan: Plan, lookup: Lookup) -> tuple[dict[str, pa.Table], pa.Table | None, bool]:
-    """What ``read`` gives for rows that an index has found."""
-    found, columns = lookup.found, plan.bound.sources[0].columns
-    if plan.plain is not None and found.exact:
-        return {}, found.take(list(dict.fromkeys(name for name, _ in plan.plain))), True
-    if not plan.late:
-        return _register(plan, [found.take(columns)]), None, False
-    whole, numbers = found.spread(list(dict.fromkeys(plan.late.values())))
-    source = plan.bound.sources[0]
-    shown = register(found.take(columns), source, plan.bound, numbers=numbers)
-    return {source.registered: shown}, whole, False
-
-
-def keys_of(plan: Plan, source: BoundTable, params: Mapping[str, Any]) -> list[Any] | None:
-    """The keys by which a table is read; None where it is scanned."""
-    lookup = plan.lookups.get(source.name)
-    try:
-        return None if lookup is None else lookup.keys(params)
-    except NotExact:
-        return None
-
-
-def _register(plan: Plan, tables: list[pa.Table]) -> dict[str, pa.Table]:
-    return {
-        source.registered: register(table, source, plan.bound, numbers=np.arange(table.num_rows) if plan.late else None)
-        for source, table in zip(plan.bound.sources, tables, strict=True)
-    }

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import SqlError
 from ...schema import Column, Schema
-from ..access.by_key import look_up
 from ..access.index_rows import Conditions, find_conditions
-from ..access.index_rows import look_up as look_up_indexed
-from ..access.keys import KeyLookup, NotExact, find_lookup
+from ..access.keys import KeyLookup, find_lookup
+from ..access.path import AccessPath, Scan, access_path
 from ..binding.assignments import assignments
 from ..binding.bind import bind
 from ..binding.find import find_table
@@ -46,9 +45,9 @@ def execute_change(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
     node = _target(prepared)
     table = find_table(grid, node, prepared.text)
     with changing(grid, table):
-        plan = prepared.plan
+        plan = grid.plans.get(prepared)
         if plan is None or plan.name != table.name or plan.schema is not table.schema:
-            plan = prepared.plan = _plan(prepared, table)
+            plan = grid.plans[prepared] = _plan(prepared, table)
         if prepared.node.find(exp.Query):
             take_moment(grid, prepared.node, prepared.text)
         if prepared.kind == "UPDATE":
@@ -74,7 +73,7 @@ def _target(prepared: Prepared) -> exp.Table:
 
 
 @dataclass(eq=False)
-class _Plan:
+class ChangePlan:
     """An UPDATE or DELETE made ready for a table.
 
     Attributes:
@@ -83,6 +82,7 @@ class _Plan:
         conditions: what indexes may know of the WHERE.
         changes: the columns that are set, and their new values.
         constants: the same, where all values are literals and parameters.
+        fast_path: none: it runs as planned.
     """
 
     name: str
@@ -92,15 +92,18 @@ class _Plan:
     changes: list[tuple[Column, exp.Expression]]
     constants: list[tuple[Column, Constant]] | None
 
-    def keys(self, params: Mapping[str, Any]) -> list[Any] | None:
-        """The keys to look at, or None where the table has to be scanned."""
-        try:
-            return None if self.lookup is None else self.lookup.keys(params)
-        except NotExact:
-            return None
+    fast_path: ClassVar[None] = None
+
+    def whole_keys(self, params: Mapping[str, Any]) -> list[Any] | None:
+        """The keys of just the rows that are meant; None where the rows have to be looked at."""
+        return self.lookup.keys_if_exact(params) if self.lookup is not None and self.lookup.whole else None
+
+    def path(self, table: Any, params: Mapping[str, Any]) -> AccessPath:
+        """How the rows are reached among which are those that are meant."""
+        return access_path(table, self.lookup, self.conditions, params)
 
 
-def _plan(prepared: Prepared, table: Any) -> _Plan:
+def _plan(prepared: Prepared, table: Any) -> ChangePlan:
     tree = prepared.node
     labels = {(tree.this.alias or tree.this.name).upper()}
     where = tree.args.get("where")
@@ -109,26 +112,23 @@ def _plan(prepared: Prepared, table: Any) -> _Plan:
     changes = assignments(tree.expressions, table, labels, prepared.text) if prepared.kind == "UPDATE" else []
     constants = [(column, found) for column, node in changes if (found := constant(node)) is not None]
     all_constant = len(constants) == len(changes)
-    return _Plan(table.name, table.schema, lookup, conditions, changes, constants if all_constant else None)
+    return ChangePlan(table.name, table.schema, lookup, conditions, changes, constants if all_constant else None)
 
 
 # ---- DELETE ----
 
 
-def _delete(grid: Any, table: Any, prepared: Prepared, plan: _Plan, params: Mapping[str, Any]) -> int:
-    keys = plan.keys(params)
-    if keys is not None and plan.lookup is not None and plan.lookup.whole:
+def _delete(grid: Any, table: Any, prepared: Prepared, plan: ChangePlan, params: Mapping[str, Any]) -> int:
+    keys = plan.whole_keys(params)
+    if keys is not None:
         return table.remove_all(keys)
     schema = table.schema
     query, _ = _selection(prepared.node, [exp.column(name, quoted=True) for name in schema.key])
     bound = bind(query, grid, prepared.text)
-    rows = look_up(table, keys) if keys is not None else None
-    if rows is None:
-        by_index = look_up_indexed(table, plan.conditions, params)
-        columns = next(source.columns for source in bound.sources if source.target)
-        rows = by_index.found.take(columns) if by_index is not None else None
-    found = evaluate(grid, bound, params, schema.key_columns, target=table.name, rows=rows)
-    return table.remove_all(keys_of_rows(schema, found.rename_columns(list(schema.key))))
+    columns = next(source.columns for source in bound.sources if source.target)
+    rows = plan.path(table, params).rows(columns)
+    doomed = evaluate(grid, bound, params, schema.key_columns, target=table.name, rows=rows)
+    return table.remove_all(keys_of_rows(schema, doomed.rename_columns(list(schema.key))))
 
 
 def _selection(tree: exp.Expression, columns: list[exp.Expression]) -> tuple[exp.Select, exp.Table]:
@@ -145,19 +145,13 @@ def _selection(tree: exp.Expression, columns: list[exp.Expression]) -> tuple[exp
 # ---- UPDATE ----
 
 
-def _update(grid: Any, table: Any, prepared: Prepared, plan: _Plan, params: Mapping[str, Any]) -> int:
-    keys = plan.keys(params)
-    if keys is not None and plan.lookup is not None and plan.lookup.whole and plan.constants is not None:
+def _update(grid: Any, table: Any, prepared: Prepared, plan: ChangePlan, params: Mapping[str, Any]) -> int:
+    keys = plan.whole_keys(params)
+    if keys is not None and plan.constants is not None:
         return _update_keys(table, keys, plan.constants, params)
-    versions = None
-    by_index = look_up_indexed(table, plan.conditions, params) if keys is None else None
-    if keys is not None:
-        rows = look_up(table, keys)
-    elif by_index is not None:
-        rows = by_index.found.take(table.schema.names)
-    else:
-        rows = table.to_arrow()
-        versions = {table.name: rows}  # a query inside may ask for the same table
+    path = plan.path(table, params)
+    rows = path.rows(table.schema.names)
+    versions = {table.name: rows} if isinstance(path, Scan) else None  # a query inside may ask for the same table
     return _update_rows(grid, table, prepared, params, plan.changes, rows, versions)
 
 

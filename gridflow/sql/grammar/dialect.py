@@ -52,6 +52,9 @@ TYPE_WORDS = {
     "LONGVARBINARY": TokenType.VARBINARY,
     "TIMESTAMP_TZ": TokenType.TIMESTAMPTZ,
 }
+# DuckDB's without the brackets of Jinja's templates, of which some would hide the beginning of a comment.
+_JINJA = (TokenType.BLOCK_START, TokenType.BLOCK_END)
+_WORDS = {word: kind for word, kind in DuckDB.Tokenizer.KEYWORDS.items() if kind not in _JINJA}
 
 
 class Ignite(DuckDB):
@@ -65,7 +68,7 @@ class Ignite(DuckDB):
         COMMANDS = set()  # all statements are tokens; what cannot be parsed is refused
         HEX_STRINGS = [("x'", "'"), ("X'", "'")]
         KEYWORDS = {
-            **DuckDB.Tokenizer.KEYWORDS,
+            **_WORDS,
             **TYPE_WORDS,
             "MINUS": TokenType.EXCEPT,
             "TOP": TokenType.TOP,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...catalog.activity import TEXT_LENGTH
+from ..text.cutter import Statement
 from ..text.params import Marks
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Prepared:
-    """A parsed statement. Never changed after it is made, but for ``plan`` and ``shortcut``.
+    """A parsed statement. It knows no grid: what is worked out for one lies in ``plans`` of that grid.
 
     Attributes:
         kind: ``SELECT``, ``EXPLAIN``, ``INSERT``, ``CREATE TABLE``, ...
@@ -20,10 +20,8 @@ class Prepared:
         marks: its parameters.
         text: the whole text it stands in.
         labels: names of a query's columns as the text has them, where they have no others.
-        plan: what its executor worked out for the tables it met; it checks that they are still the same.
-        shortcut: given a grid and the parameters as they came, the result if they are plain enough, else None,
-            and then nothing has happened.
         own_text: the statement's own text, for lists of statements: without passwords, and not too long.
+        statement: where it stands; None for a query within another statement.
     """
 
     kind: str
@@ -31,9 +29,8 @@ class Prepared:
     marks: Marks
     text: str
     labels: tuple[str, ...] = ()
-    plan: Any = field(default=None, repr=False)
-    shortcut: Callable[[Any, Any], Any] | None = field(default=None, repr=False)
     own_text: str = ""
+    statement: Statement | None = field(default=None, repr=False)
 
 
 def own_text(text: str, start: int = 0, end: int | None = None) -> str:

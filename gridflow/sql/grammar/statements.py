@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
 from ...errors import SqlError, did_you_mean
+from ..text.cutter import Statement, split_statements
 from ..text.params import Marks
 from ..text.places import syntax_error
 from ..text.secrets import hide_passwords
@@ -62,11 +63,10 @@ def _prepare(text: str) -> tuple[Prepared, ...]:
         raise SqlError(f"a statement is a str, not {type(text).__name__}")
     shown = hide_passwords(text)  # all that messages are made of
     result = []
-    for part in _cut(tokenize(text, shown)):
-        statement = _prepare_one(part, shown)
-        own = own_text(shown, part[0].start, part[-1].end + 1)
-        statement.own_text = own if shown is text else re.sub(r"'\*+'", "'***'", own)  # nor how long it is
-        result.append(statement)
+    for statement, tokens in tokens_of_each(text, shown):
+        own = own_text(shown, statement.start, statement.end)
+        own = own if shown is text else re.sub(r"'\*+'", "'***'", own)  # nor how long it is
+        result.append(replace(_prepare_one(tokens, shown), own_text=own, statement=statement))
     if not result:
         raise SqlError("there is no statement in the text")
     if shown != text:
@@ -77,17 +77,18 @@ def _prepare(text: str) -> tuple[Prepared, ...]:
 _prepare_cached = lru_cache(maxsize=512)(_prepare)
 
 
-def _cut(tokens: list[Token]) -> Iterator[list[Token]]:
-    part: list[Token] = []
-    for token in tokens:
-        if token.token_type is TokenType.SEMICOLON:
-            if part:
-                yield part
-            part = []
-        else:
-            part.append(token)
-    if part:
-        yield part
+def tokens_of_each(text: str, shown: str) -> Iterator[tuple[Statement, list[Token]]]:
+    """The statements of a text, each with its tokens; their offsets are those in the whole text."""
+    tokens = iter(tokenize(text, shown))
+    token = next(tokens, None)
+    for statement in split_statements(text):
+        part: list[Token] = []
+        while token is not None and token.start < statement.end:
+            if token.start >= statement.start:  # else it is a semicolon
+                part.append(token)
+            token = next(tokens, None)
+        if part:
+            yield statement, part
 
 
 def _prepare_one(tokens: list[Token], text: str) -> Prepared:

@@ -13,10 +13,10 @@ _LEXEME = re.compile(
       (?P<comment> --[^\n]* )
     | (?P<block>   /\* )
     | (?P<string>  \b[eE]'(?:[^'\\]|\\.|'')*(?P<e>'|\Z) | '(?:[^']|'')*(?P<s>'|\Z) | "(?:[^"]|"")*(?P<d>"|\Z)
-                 | \$(?P<tag>\w*)\$.*?(?P<h>\$(?P=tag)\$|\Z) )
+                 | \$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?P<h>\$(?P=tag)\$|\Z) )
     | (?P<end>     ; )
     | (?P<space>   \s+ )
-    | (?P<other>   [^\s;'"/$-]+ | . )
+    | (?P<other>   // | -\|- | [^\W\d][\w$]* | \d+ | [^\w\s;'"/$-]+ | . )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -43,6 +43,15 @@ class Statement:
     line: int
     column: int
     complete: bool = True
+
+    @property
+    def word(self) -> str:
+        """Its first word in upper case, past comments and parentheses."""
+        return first_word(self.text)
+
+    def placed(self) -> str:
+        """The statement alone, in the line and column in which it stands in the whole text."""
+        return "\n" * (self.line - 1) + " " * (self.column - 1) + self.text
 
 
 def split_statements(text: str) -> list[Statement]:
@@ -128,8 +137,3 @@ def is_query(text: str) -> bool:
     (True, False)
     """
     return first_word(text) in _QUERY_WORDS
-
-
-def begins_transaction(text: str) -> bool:
-    """Whether a statement is BEGIN or START TRANSACTION."""
-    return first_word(text) in ("BEGIN", "START")

@@ -49,6 +49,9 @@ class SystemView:
         self.name = f"{SYSTEM_SCHEMA}.{view.name}"
         self.schema = view.schema
 
+    def __len__(self) -> int:
+        return self.to_arrow(self.schema.names[:1]).num_rows
+
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """Its rows as they are now, seen from where the grid's owner is."""
         return self._grid.system_view(self._view.name, columns)

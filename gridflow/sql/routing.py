@@ -1,0 +1,77 @@
+"""Where the statements of a text run: in the process that was given it, or in the one that owns the grid.
+
+Queries run where they are asked, over mapped columns; so does a transaction, which sends what it has written when it
+commits, and COPY, whose files are those of the process. All else runs where the grid's owner is. The first word of a
+statement tells, so that a text is parsed in the one place where it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import Any
+
+from .grammar.statements import prepare
+from .text.cutter import is_query, split_statements
+from .text.params import assign
+
+
+class Route(Enum):
+    """Where the statements of a text run."""
+
+    HERE = auto()  #: in this process
+    OWNER = auto()  #: in the process that owns the grid
+    EACH = auto()  #: each statement goes its own way
+
+
+def route(text: str, *, in_transaction: bool, node: str) -> Route:
+    """Where a process that does not own the grid has a text run.
+
+    Args:
+        text: one statement, or several.
+        in_transaction: whether a transaction is open here.
+        node: what begins the ids of the queries that run here.
+
+    >>> [route(text, in_transaction=False, node="") for text in ("SELECT 1", "DROP TABLE T", "DROP TABLE T; COPY ...")]
+    [<Route.HERE: 1>, <Route.OWNER: 2>, <Route.EACH: 3>]
+    """
+    if in_transaction or not isinstance(text, str):
+        return Route.HERE
+    statements = split_statements(text)
+    words = [statement.word for statement in statements]
+    if all(is_query(statement.text) for statement in statements) or begins_transaction(text):
+        return Route.HERE
+    if "COPY" in words:
+        return Route.HERE if len(words) == 1 else Route.EACH
+    return Route.HERE if words[0] == "KILL" and node in text else Route.OWNER
+
+
+def begins_transaction(text: str) -> bool:
+    """Whether a transaction is begun by one of a text's statements.
+
+    >>> begins_transaction("DELETE FROM T; BEGIN"), begins_transaction("SELECT 'BEGIN'")
+    (True, False)
+    """
+    return any(statement.word in ("BEGIN", "START") for statement in split_statements(text))
+
+
+def copies_files(text: str) -> bool:
+    """Whether a COPY is among the statements, which has to run where its files are.
+
+    >>> copies_files("COPY T TO 'out.csv'"), copies_files("SELECT 'COPY'")
+    (True, False)
+    """
+    return any(statement.word == "COPY" for statement in split_statements(text))
+
+
+def one_by_one(text: str, params: Any = None) -> Iterator[tuple[str, dict[str, Any] | list[Any]]]:
+    """The statements of a text, each with its own parameters; every one stands in its line and column.
+
+    >>> list(one_by_one("DELETE FROM T WHERE X = ?; COPY T TO ?", [1, "out.csv"]))[0]
+    ('DELETE FROM T WHERE X = ?', [1])
+    """
+    statements = prepare(text)
+    assigned = assign([statement.marks for statement in statements], params)
+    for prepared, values in zip(statements, assigned, strict=True):
+        assert prepared.statement is not None  # it is one of a text
+        yield prepared.statement.placed(), (list(values.values()) if prepared.marks.positional else values)
