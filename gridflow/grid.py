@@ -35,6 +35,7 @@ from .errors import (
 from .schema import Schema
 from .storage import verify
 from .storage.alter import altered, filled
+from .storage.expected_files import CATALOG, foreign_names
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
 from .storage.versions import Kept, kept_versions
@@ -43,9 +44,6 @@ from .transaction import Transaction
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-#: What a grid's directory may hold before there is a catalog: a crash while it was made.
-_OWN_FILES = {"LOCK", "catalog", "catalog.tmp", "control", "control.tmp", "log", "tables", SOCKET_NAME}
 
 _log = logging.getLogger("gridflow")
 _open_grids: dict[str, Grid] = {}  # owners, by real path, until they are closed
@@ -107,10 +105,12 @@ def _make_home(home: Path, default: bool) -> None:
                     raise GridAccessError(f"{folder} belongs to another user: set GRIDFLOW_HOME to a folder of yours")
         if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
             raise GridAccessError(f"cannot write to {home}: pick another directory, or connect with read_only=True")
-        names = set(os.listdir(home))
-        if "catalog" not in names and not names <= _OWN_FILES:
-            other = sorted(names - _OWN_FILES)[0]
-            raise UsageError(f"{home} is not a grid and not empty (it holds {other}): name an empty or a new directory")
+        names = os.listdir(home)
+        foreign = foreign_names(names)
+        if CATALOG not in names and foreign:
+            raise UsageError(
+                f"{home} is not a grid and not empty (it holds {foreign[0]}): name an empty or a new directory"
+            )
     except FileExistsError:
         raise GridAccessError(f"{home} is a file, not a directory") from None
     except NotADirectoryError:
@@ -261,7 +261,7 @@ class Grid:
                     if self._look_up(name) == entry:
                         raise  # else the owner has dropped it just now, and made another
 
-    def _system_table(self, name: str, columns: Any = None, key: str = "") -> Table | None:
+    def system_table(self, name: str, columns: Any = None, key: str = "") -> Table | None:
         """A system table; with ``columns`` it is made if it is not there, without them it may be None."""
         with self._names:
             self._check_open()
@@ -397,7 +397,7 @@ class Grid:
                     return
                 raise
             table = self._open(entry)
-        if table.lock._is_owned():
+        if table.held_here:
             raise UsageError(f"table {entry.name} is being loaded by this very thread: it cannot be dropped meanwhile")
         # A flush or load under way ends first. The lock of names comes last: the load's data may look up tables.
         with table.indexes.lock, table.copies.lock, table.lock, self._names:
@@ -589,7 +589,7 @@ class Grid:
         for table in self._open_tables():
             try:
                 table.indexes.settle(verify=False)
-                table.copies.settle()
+                table.copies.settle(verify=False)
             except GridflowError as error:
                 _log.warning("indexes and compressed copies of table %s: %s", table.name, error)
 

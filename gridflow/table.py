@@ -23,13 +23,15 @@ from .errors import (
 )
 from .schema import Schema
 from .storage.arrow import live_batches, to_columns
-from .storage.compressed import OPTION, CompressedCopies, check_compressible
-from .storage.index_rows import Found
-from .storage.indexing import Choice, TableIndexes
+from .storage.arrow_to_python import to_python
+from .storage.compressed_copies import CompressedCopies
+from .storage.compressed_file import OPTION, check_compressible
+from .storage.expected_files import table_folder
+from .storage.index_rows import IndexRows
 from .storage.load import in_groups, in_segments, looked_at, record_batches
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
-from .storage.values import to_python
-from .storage.versions import bytes_of, describe, kept_versions
+from .storage.table_indexes import Choice, TableIndexes
+from .storage.versions import Kept, bytes_of, describe, kept_versions
 
 if TYPE_CHECKING:
     from .grid import Grid
@@ -82,14 +84,14 @@ class Table(TableStore):
         """The indexes that SQL has made on the table."""
         return self._indexes
 
-    def find_indexed(self, choices: Sequence[Choice]) -> Found | None:
+    def find_indexed(self, choices: Sequence[Choice]) -> IndexRows | None:
         """The rows that the best of some lookups in ``indexes`` gives; see ``TableIndexes.find``."""
         return self._indexes.find(choices, self._flushed())
 
     @property
     def folder(self) -> Path:
         """The folder that holds the table's files."""
-        return self._grid.home / "tables" / str(self.table_id)
+        return table_folder(self._grid.home, self.table_id)
 
     @property
     def partitions_count(self) -> int:
@@ -268,6 +270,11 @@ class Table(TableStore):
         """Move the writes in memory to a segment. Returns the version of the table that holds them."""
         return self.flush_store() if self.store.owner else self.snapshot().version
 
+    @property
+    def held_here(self) -> bool:
+        """Whether this very thread holds ``lock``, as one that loads the table does: it cannot wait for that."""
+        return self.lock._is_owned()  # threading.Condition asks an RLock the same
+
     def compact(self) -> None:
         """Merge all segments into one and drop deleted rows. Readers keep what they have mapped.
 
@@ -317,7 +324,7 @@ class Table(TableStore):
 
         self._grid.alter_options(self.name, change)
         self.flush()
-        self._copies.settle(verify=True)
+        self._copies.settle()
 
     @property
     def copies(self) -> CompressedCopies:
@@ -370,9 +377,14 @@ class Table(TableStore):
         """
         self._grid._keep(self, lambda kept: kept.untagged(self.name, name))
 
+    @property
+    def kept(self) -> Kept:
+        """Which of its versions are kept, as the catalog says it now."""
+        return self._grid._kept(self)
+
     def tags(self) -> dict[str, int]:
         """The tags of the table, and the version that each names."""
-        return dict(self._grid._kept(self).tags)
+        return dict(self.kept.tags)
 
     def keep_versions(self, count: int) -> None:
         """Keep so many versions before the current one readable by their number, from now on.

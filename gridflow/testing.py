@@ -29,14 +29,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from ._native.snapshot import Snapshot
 from ._native.store import set_failpoints
 from .catalog import Catalog
+from .config import SOCKET_NAME
 from .grid import Grid, open_reader
 from .open import connect
-from .storage.index import files_of, indexes_of
 from .storage.verify import check_home
-from .storage.versions import kept_versions, manifest_name
 from .table import Table
 
 __all__ = ["contents", "set_failpoints", "stray_files", "temporary_home", "verified", "verify"]
@@ -106,19 +104,12 @@ def _plain_type(arrow: pa.DataType) -> pa.DataType:
 
 
 def stray_files(home: Path) -> list[str]:
-    """Files in a grid's directory that neither its catalog nor a manifest accounts for; the grid must not be in use."""
-    expected = {"LOCK", "catalog", "control"}
-    catalog = Catalog(home)
-    for entry in catalog.all_entries:
-        folder = catalog.folder(entry).relative_to(home)
-        expected.add(str(folder / "manifest"))
-        snapshot = Snapshot.open(str(home), entry.table_id)
-        names = snapshot.files() | files_of(indexes_of(entry.options, snapshot.schema), snapshot)
-        for version in kept_versions(catalog.folder(entry), entry.kept, snapshot.version):
-            names |= {manifest_name(version), *Snapshot.open(str(home), entry.table_id, version).files()}
-        expected |= {str(folder / name) for name in names}
-    found = {str(path.relative_to(home)) for path in home.rglob("*") if not path.is_dir()}
-    return sorted(name for name in found - expected if not name.endswith(".log"))
+    """What is in a grid's directory that neither its catalog nor a manifest accounts for; the grid must not be in use.
+
+    Returns:
+        Paths from the directory on, sorted. Of a folder that no table has there is its own alone.
+    """
+    return sorted(str(stray.path.relative_to(home)) for stray in Catalog(home).strays())
 
 
 def verify(home: Path, expected: dict[str, Any] | None = None) -> None:
@@ -127,24 +118,24 @@ def verify(home: Path, expected: dict[str, Any] | None = None) -> None:
     assert not problems, f"grid {home} is damaged:\n" + "\n".join(map(str, problems))
     with connect(home) as grid:
         assert grid.owner, f"grid {home} is still open elsewhere"
-        found = contents(grid)
+        actual = contents(grid)
     strays = stray_files(home)
     assert not strays, f"grid {home} keeps files that nothing names: {strays}"
-    assert expected is None or found == expected, _difference(found, expected)
+    assert expected is None or actual == expected, _difference(actual, expected)
     with open_reader(home) as reader:
-        assert contents(reader) == found, "a reader sees something else"
+        assert contents(reader) == actual, "a reader sees something else"
     problems = check_home(home)
     assert not problems, f"grid {home} is damaged:\n" + "\n".join(map(str, problems))
 
 
-def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
+def _difference(actual: dict[str, Any], expected: dict[str, Any]) -> str:
     lines = ["the grid does not hold what it should:"]
-    for name in sorted(found.keys() | expected.keys()):
-        if name not in found or name not in expected:
-            lines.append(f"  table {name} is {'missing' if name not in found else 'too much'}")
-        elif found[name] != expected[name]:
-            have, want = (set(rows[name][1]) for rows in (found, expected))
-            lines.append(f"  table {name}: {len(found[name][1])} rows, not {len(expected[name][1])}")
+    for name in sorted(actual.keys() | expected.keys()):
+        if name not in actual or name not in expected:
+            lines.append(f"  table {name} is {'missing' if name not in actual else 'too much'}")
+        elif actual[name] != expected[name]:
+            have, want = (set(rows[name][1]) for rows in (actual, expected))
+            lines.append(f"  table {name}: {len(actual[name][1])} rows, not {len(expected[name][1])}")
             lines += [f"    missing  {row}" for row in sorted(want - have)[:5]]
             lines += [f"    too much {row}" for row in sorted(have - want)[:5]]
     return "\n".join(lines)
@@ -185,5 +176,5 @@ def _copy(grid: Grid, to: Path) -> bool:
             locks.enter_context(table.lock)
         if sum(path.stat().st_size for path in grid.home.rglob("*") if path.is_file()) > MOST_COPIED:
             return False
-        shutil.copytree(grid.home, to, ignore=lambda _, names: {"serve.sock"} & set(names))
+        shutil.copytree(grid.home, to, ignore=lambda _, names: {SOCKET_NAME} & set(names))
     return True

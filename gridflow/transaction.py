@@ -20,10 +20,10 @@ from .errors import (
     did_you_mean,
 )
 from .storage.arrow import to_columns
-from .storage.index_rows import Found
-from .storage.indexing import Choice, TableIndexes
+from .storage.index_rows import IndexRows
 from .storage.load import in_groups, looked_at, record_batches
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
+from .storage.table_indexes import Choice, TableIndexes
 from .table import partition_ranges
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ class TransactionTable:
         """The indexes of the table."""
         return self._table.indexes
 
-    def find_indexed(self, choices: Sequence[Choice]) -> Found | None:
+    def find_indexed(self, choices: Sequence[Choice]) -> IndexRows | None:
         """The rows that the best of some lookups in ``indexes`` gives, as ``Table.find_indexed`` does."""
         return self._table.indexes.find(choices, self.snapshot())
 

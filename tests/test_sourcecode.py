@@ -69,6 +69,7 @@ KERNEL_RANK = {"include": 0, "core": 1, "ops": 2, "filesystem": 2, "cuda": 2}
 TENSORFLOW_HEADER = re.compile(r"(tensorflow|tsl|xla|absl|google/protobuf|Eigen|unsupported|third_party)/")
 FOREIGN_HEADER = re.compile(r"(Python\.h|numpy/|arrow/)")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULTILINE)
+MAGIC = re.compile(r"#define GF_\w+_MAGIC 0x([0-9A-Fa-f]+)")
 CYTHON_EXTERN = re.compile(r'^[ \t]*cdef[ \t]+extern[ \t]+from[ \t]+"([^"\n]+)"', re.MULTILINE)
 CYTHON_IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(?P<base>[\w.]+)[ \t]+c?import[ \t]+\(?(?P<names>[^#\n]*)"
@@ -302,6 +303,19 @@ def test_contract_headers_are_plain_c():
         flags = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]
         done = run(*compiler.split(), *flags, "-fsyntax-only", "-Ikernels/include", "-x", "c", header)
         assert done.returncode == 0, done.stderr
+
+
+def test_python_repeats_no_magic_of_a_header():
+    """What a format is like stands in its header alone: Python asks ``_native.layout``."""
+    magics = [int(m, 16) for path in files("kernels/include/**/*.h") for m in MAGIC.findall(read(path))]
+    assert len(magics) > 5
+    texts = [magic.to_bytes(8, "little")[:5].decode() for magic in magics]  # "GFSEG"
+    wrong = []
+    for path in files("gridflow/**/*.py"):
+        source = read(path)
+        wrong += [f"{path} has {text}" for text in texts if text in source]
+        wrong += [f"{path} has {magic:#x}" for magic in magics if f"{magic:x}" in source.lower().replace("_", "")]
+    assert not wrong, "\n".join(wrong)
 
 
 # --- all files ---

@@ -118,28 +118,28 @@ class Activity:
             for _ in range(len(ended)):
                 (number, text, kind, _thread, begun), clock, rows, error = ended.popleft()
                 self._counts[kind] += 1
-                found = history.get(text)
-                if found is None:
-                    found = history[text] = Executed(kind)
+                entry = history.get(text)
+                if entry is None:
+                    entry = history[text] = Executed(kind)
                     if len(history) > HISTORY_SIZE:
                         history.popitem(last=False)
                 else:
                     history.move_to_end(text)
                 seconds = clock - begun
-                found.executions += 1
-                found.clock = begun
-                found.last = seconds
-                found.total += seconds
-                if seconds < found.shortest:  # not min(): a call costs as much as all the rest
-                    found.shortest = seconds
-                if seconds > found.longest:
-                    found.longest = seconds
+                entry.executions += 1
+                entry.clock = begun
+                entry.last = seconds
+                entry.total += seconds
+                if seconds < entry.shortest:  # not min(): a call costs as much as all the rest
+                    entry.shortest = seconds
+                if seconds > entry.longest:
+                    entry.longest = seconds
                 if error is None:
-                    found.rows = rows
+                    entry.rows = rows
                 else:
                     self._failures += 1
-                    found.failures += 1
-                    found.error = error
+                    entry.failures += 1
+                    entry.error = error
                     self._cancellations += number in self._cancelled
                 if self._cancelled:
                     self._cancelled.discard(number)

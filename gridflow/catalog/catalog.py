@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .._native.catalog import kept_files, read_catalog, write_catalog, write_first_manifest
+from .._native.catalog import read_catalog, write_catalog, write_first_manifest
 from .._native.rows import RowCodec
 from .._native.snapshot import Snapshot
 from ..config import MAX_PARTITIONS
@@ -27,8 +27,8 @@ from ..errors import (
     os_failure,
 )
 from ..schema import Schema
-from ..storage.index import files_of, indexes_of
-from ..storage.versions import Kept, is_manifest, kept_versions, manifest_name
+from ..storage.expected_files import Stray, manifests_first, strays, table_files, table_folder
+from ..storage.versions import MANIFEST, Kept
 
 #: Ignite calls the cache of table T in schema PUBLIC so.
 IGNITE_PREFIX = "SQL_PUBLIC_"
@@ -147,7 +147,7 @@ class Catalog:
 
     def folder(self, entry: TableEntry) -> Path:
         """Where a table's files are."""
-        return self._home / "tables" / str(entry.table_id)
+        return table_folder(self._home, entry.table_id)
 
     def snapshot(self, entry: TableEntry) -> Snapshot:
         """The current version of a table that the catalog names.
@@ -158,7 +158,7 @@ class Catalog:
         try:
             return Snapshot.open(str(self._home), entry.table_id)
         except GridNotFound:
-            manifest = self.folder(entry) / "manifest"
+            manifest = self.folder(entry) / MANIFEST
             raise GridCorruptError(f"{manifest} is missing: table {entry.name} has none", str(manifest), 0) from None
 
     def add(
@@ -223,7 +223,7 @@ class Catalog:
         self._write([e for e in self.all_entries if e.name != entry.name], self._next_id)
         folder = self.folder(entry)
         with contextlib.suppress(OSError):  # what stays is swept at the next start
-            for file in _manifests_first(folder):  # a reader sees a table that is gone, not one that lacks files
+            for file in manifests_first(folder):  # a reader sees a table that is gone, not one that lacks files
                 file.unlink()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -257,31 +257,25 @@ class Catalog:
         self._entries = {e.name: e for e in entries if e.name not in self._system}
         self._next_id, self.version = next_id, self.version + 1
 
+    def strays(self) -> list[Stray]:
+        """What is in the grid's directory and no catalog and no manifest names. Nobody may write the grid meanwhile.
+
+        Raises:
+            GridCorruptError, GridVersionError: a manifest is damaged, missing, or of a newer format.
+        """
+        names = {}
+        for entry in self.all_entries:
+            snapshot = self.snapshot(entry)
+            names[entry.table_id] = table_files(self.folder(entry), entry.options, entry.kept, snapshot)
+        return strays(self._home, names)
+
     def sweep(self) -> None:
-        """Owner, at start: unlink what a crash left behind, files that no manifest and no catalog names.
+        """Owner, at start: remove what a crash left behind.
 
         Only at start: later, files that nothing names yet may belong to a flush or a load under way.
         """
-        known = {str(e.table_id): e for e in self.all_entries}
-        for folder in (self._home / "tables").iterdir():
-            if folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
-                continue
-            entry = known[folder.name]
-            snapshot = self.snapshot(entry)
-            named = {"manifest", *snapshot.files(), *files_of(indexes_of(entry.options, snapshot.schema), snapshot)}
-            for version in kept_versions(folder, entry.kept, snapshot.version):
-                named |= {manifest_name(version), *kept_files(str(folder), version)}
-            for file in _manifests_first(folder):
-                if file.name not in named:
-                    file.unlink()
-        for leftover in (self._home / "log").glob("*.tmp"):
-            leftover.unlink()
-        for leftover in ("catalog.tmp", "control.tmp"):
-            if os.path.exists(self._home / leftover):
-                os.unlink(self._home / leftover)
-
-
-def _manifests_first(folder: Path) -> list[Path]:
-    """The files of a table's folder in the order in which they may go: a manifest names only what is there."""
-    return sorted(folder.iterdir(), key=lambda file: not is_manifest(file.name))
+        for stray in self.strays():
+            if stray.leftover and stray.path.is_dir():
+                shutil.rmtree(stray.path, ignore_errors=True)
+            elif stray.leftover:
+                stray.path.unlink()

@@ -16,7 +16,10 @@ import datetime as dt
 import hashlib
 import hmac
 import os
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
 
 from ..errors import UsageError, did_you_mean
 
@@ -36,6 +39,32 @@ _MAX_MEMORY = 256 << 20
 _KEY_BYTES = 32
 
 
+class SystemTable(Protocol):
+    """What is needed of a system table."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value under a key."""
+
+    def put_if_absent(self, key: Any, value: Any) -> bool:
+        """Write a row, unless there is one."""
+
+    def replace(self, key: Any, value: Any) -> bool:
+        """Write a row, if there is one."""
+
+    def remove(self, key: Any) -> bool:
+        """Remove a row."""
+
+    def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
+        """All rows."""
+
+
+class SystemTables(Protocol):
+    """Where system tables are: in a grid."""
+
+    def system_table(self, name: str, columns: Any = None, key: str = "") -> SystemTable | None:
+        """A system table; with ``columns`` it is made if it is not there, without them it may be None."""
+
+
 class User(NamedTuple):
     """A user as SYS.USERS shows it; times are in UTC."""
 
@@ -44,7 +73,7 @@ class User(NamedTuple):
     changed: dt.datetime
 
 
-def create_user(grid: Any, name: str, password: str) -> None:
+def create_user(grid: SystemTables, name: str, password: str) -> None:
     """Make a user.
 
     Raises:
@@ -60,52 +89,54 @@ def create_user(grid: Any, name: str, password: str) -> None:
         raise UsageError(f"a user's name has 1 to {MAX_NAME_BYTES} bytes, {name!r} has {len(name.encode())}")
     now = _now()
     row = {"PASSWORD": hash_password(password), "CREATED": now, "CHANGED": now}
-    if not grid._system_table(TABLE, _COLUMNS, "NAME").put_if_absent(name, row):
+    table = grid.system_table(TABLE, _COLUMNS, "NAME")
+    assert table is not None  # it was made
+    if not table.put_if_absent(name, row):
         raise UsageError(f"there is a user {name} already; ALTER USER changes its password")
 
 
-def alter_user(grid: Any, name: str, password: str) -> None:
+def alter_user(grid: SystemTables, name: str, password: str) -> None:
     """Give a user another password.
 
     Raises:
         UsageError: there is no such user, or the password cannot be.
     """
-    table = grid._system_table(TABLE)
+    table = grid.system_table(TABLE)
     row = None if table is None else table.get(name)
     hashed = hash_password(password)
-    if row is None or not table.replace(name, {**row, "PASSWORD": hashed, "CHANGED": _now()}):
+    if table is None or row is None or not table.replace(name, {**row, "PASSWORD": hashed, "CHANGED": _now()}):
         raise _no_user(grid, name)
 
 
-def drop_user(grid: Any, name: str) -> None:
+def drop_user(grid: SystemTables, name: str) -> None:
     """Remove a user.
 
     Raises:
         UsageError: there is no such user.
     """
-    table = grid._system_table(TABLE)
+    table = grid.system_table(TABLE)
     if table is None or not table.remove(name):
         raise _no_user(grid, name)
 
 
-def list_users(grid: Any) -> list[User]:
+def list_users(grid: SystemTables) -> list[User]:
     """All users, by name."""
-    table = grid._system_table(TABLE)
+    table = grid.system_table(TABLE)
     if table is None:
         return []
     rows = table.to_arrow(["NAME", "CREATED", "CHANGED"]).to_pylist()
     return sorted(User(row["NAME"], row["CREATED"], row["CHANGED"]) for row in rows)
 
 
-def verify(grid: Any, name: str, password: str) -> bool:
+def verify(grid: SystemTables, name: str, password: str) -> bool:
     """Whether there is such a user with this password: what a server asks that lets others in.
 
     A name is meant as it is or, as Ignite's drivers have it, in upper case. It takes as long for a user who is not
     there as for one who is.
     """
-    table = grid._system_table(TABLE)
+    table = grid.system_table(TABLE)
     rows = () if table is None else (table.get(name), table.get(name.upper()))
-    row = next((found for found in rows if found is not None), None)
+    row = next((row for row in rows if row is not None), None)
     right = _matches(password, row["PASSWORD"] if row is not None else _NOBODY)
     return right and row is not None
 
@@ -125,8 +156,8 @@ def hash_password(password: str) -> str:
 
 def _matches(password: str, kept: str) -> bool:
     _, n, r, p, salt, hashed = kept.split("$")
-    found = _scrypt(password, base64.b64decode(salt), int(n), int(r), int(p))
-    return hmac.compare_digest(found, base64.b64decode(hashed))
+    ours = _scrypt(password, base64.b64decode(salt), int(n), int(r), int(p))
+    return hmac.compare_digest(ours, base64.b64decode(hashed))
 
 
 def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
@@ -145,5 +176,5 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)
 
 
-def _no_user(grid: Any, name: str) -> UsageError:
+def _no_user(grid: SystemTables, name: str) -> UsageError:
     return UsageError(f"no user {name}; {did_you_mean(name, [user.name for user in list_users(grid)])}")

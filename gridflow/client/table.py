@@ -12,7 +12,7 @@ from ..catalog import TableEntry
 from ..errors import GridConnectionError, SchemaError, UsageError
 from ..protocols import flight_messages as messages
 from ..schema import Schema
-from ..storage.compressed import check_compressible
+from ..storage.compressed_file import check_compressible
 from ..storage.load import looked_at, record_batches
 from ..storage.versions import Kept
 from ..table import Table

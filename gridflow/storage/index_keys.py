@@ -1,13 +1,6 @@
 """Columns as keys of an index, in a form whose order as numbers or bytes is that of SQL; and how keys are searched.
 
-    BOOL, integers, DATE, TIME, TIMESTAMP   the number
-    DECIMAL of up to 18 digits              its digits as an INT64
-    DECIMAL of more                         16 bytes, big endian, sign bit flipped
-    FLOAT16, FLOAT32, FLOAT64               the bits as an unsigned number, so turned that it rises with the value;
-                                            -0.0 is 0.0, and NaN comes after all others, as in DuckDB
-    STRING, BINARY, UUID                    the bytes
-
-Nulls come last. One key is an int or bytes.
+``kernels/include/gridflow/index_format.h`` says what the key of a value is. Here one key is an int or bytes.
 """
 
 from __future__ import annotations

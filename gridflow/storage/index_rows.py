@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from .._native.snapshot import Snapshot
 from .arrow import export_batch, live_batches, user_schema
-from .index import Index
+from .index_definition import Index
 from .scan import positions_of
 
 
 @dataclass(frozen=True)
-class Found:
+class IndexRows:
     """Rows of one version of a table that an index has found.
 
     Attributes:
@@ -41,7 +41,7 @@ class Found:
         return pa.Table.from_batches(batches, schema=self._schema(positions))
 
     def spread(self, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
-        """These columns of all rows of the segments that have any, as views, and which rows of that are the found."""
+        """These columns of all rows of the segments that have any, as views, and where among those these are."""
         positions = positions_of(self._snapshot.schema, columns)
         batches: list[pa.RecordBatch] = []
         numbers = [np.empty(0, np.int64)]

@@ -14,6 +14,7 @@ import struct
 from pathlib import Path
 
 from ..errors import os_failure
+from .expected_files import LOCK
 
 _FLOCK = "hhqqi"  # struct flock: l_type, l_whence, l_start, l_len, l_pid
 
@@ -28,7 +29,7 @@ class OwnerLock:
             BlockingIOError: another process holds it; ``holder(home)`` says which.
             GridAccessError, GridFullError: the file cannot be opened or made.
         """
-        path = home / "LOCK"
+        path = home / LOCK
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -51,7 +52,7 @@ class OwnerLock:
 def holder(home: Path) -> int | None:
     """The pid of the other process that owns a grid, or None. Never call it in the owner itself."""
     try:
-        fd = os.open(home / "LOCK", os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(home / LOCK, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return None
     try:

@@ -5,15 +5,46 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Protocol
 
+from .._native.snapshot import Snapshot
+from .._native.store import Edit
 from ..errors import GridflowError, TableNotFound
 from . import compaction
+from .compressed_copies import CompressedCopies
+from .table_indexes import TableIndexes
 
 #: Seconds after which writes that nobody asked for go to a segment by themselves.
 FLUSH_SECONDS = 1.0
 
 _log = logging.getLogger("gridflow")
+
+
+class MergedTable(Protocol):
+    """What a merge needs of its table."""
+
+    def snapshot(self) -> Snapshot:
+        """The current version."""
+
+    def edit(self) -> Edit:
+        """A new version in the making, which keeps other writers out meanwhile."""
+
+
+class MaintainedTable(MergedTable, Protocol):
+    """What the background work needs of a table."""
+
+    name: str
+
+    @property
+    def indexes(self) -> TableIndexes:
+        """Its indexes."""
+
+    @property
+    def copies(self) -> CompressedCopies:
+        """The compressed copies of some of its columns."""
+
+    def flush(self) -> int:
+        """Move what is in memory to a segment."""
 
 
 class Maintenance:
@@ -24,7 +55,7 @@ class Maintenance:
         wake: an event that is set when there is much to flush.
     """
 
-    def __init__(self, tables: Callable[[], Iterable[Any]], wake: threading.Event):
+    def __init__(self, tables: Callable[[], Iterable[MaintainedTable]], wake: threading.Event):
         self._tables = tables
         self._wake = wake
         self._stopping = False
@@ -50,7 +81,7 @@ class Maintenance:
                     table.flush()
                     compact_some(table)
                     table.indexes.settle()
-                    table.copies.settle()
+                    table.copies.settle(verify=False)
                 except TableNotFound:  # it was dropped meanwhile
                     pass
                 except GridflowError as error:
@@ -62,7 +93,7 @@ class Maintenance:
                     _log.exception("background work on table %s failed", table.name)
 
 
-def compact_some(table: Any) -> None:
+def compact_some(table: MergedTable) -> None:
     """Merge while there is something worth it."""
     while compaction.choose(table.snapshot().segments()):
         with table.edit() as edit:

@@ -54,31 +54,31 @@ def read_moment(text: str) -> dt.datetime | np.datetime64:
     >>> read_moment("2020-01-02 03:04:05+01:00").astimezone(dt.timezone.utc).isoformat(" ")
     '2020-01-02 02:04:05+00:00'
     """
-    found = _match(_MOMENT_FORM, text)
-    if not found["hour"]:
-        return dt.datetime.combine(_date(found), dt.time())
-    moment = dt.datetime.combine(_date(found), _time(found))
-    if found["zone"]:
-        return moment.replace(tzinfo=_zone(found["zone"].upper()))
-    if len(found["fraction"] or "") > 6:
-        return np.datetime64(f"{moment.isoformat(timespec='seconds')}.{found['fraction']}", "ns")
+    match = _match(_MOMENT_FORM, text)
+    if not match["hour"]:
+        return dt.datetime.combine(_date(match), dt.time())
+    moment = dt.datetime.combine(_date(match), _time(match))
+    if match["zone"]:
+        return moment.replace(tzinfo=_zone(match["zone"].upper()))
+    if len(match["fraction"] or "") > 6:
+        return np.datetime64(f"{moment.isoformat(timespec='seconds')}.{match['fraction']}", "ns")
     return moment
 
 
 def _match(form: re.Pattern[str], text: str) -> re.Match[str]:
-    found = form.fullmatch(text)
-    if found is None:
+    match = form.fullmatch(text)
+    if match is None:
         raise ValueError(f"not a date or time: {text!r}")
-    return found
+    return match
 
 
-def _date(found: re.Match[str]) -> dt.date:
-    return dt.date(int(found["year"]), int(found["month"]), int(found["day"]))
+def _date(match: re.Match[str]) -> dt.date:
+    return dt.date(int(match["year"]), int(match["month"]), int(match["day"]))
 
 
-def _time(found: re.Match[str]) -> dt.time:
-    microsecond = int((found["fraction"] or "")[:6].ljust(6, "0"))
-    return dt.time(int(found["hour"]), int(found["minute"]), int(found["second"] or 0), microsecond)
+def _time(match: re.Match[str]) -> dt.time:
+    microsecond = int((match["fraction"] or "")[:6].ljust(6, "0"))
+    return dt.time(int(match["hour"]), int(match["minute"]), int(match["second"] or 0), microsecond)
 
 
 def _zone(text: str) -> dt.timezone:

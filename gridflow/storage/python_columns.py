@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ..schema import Type
 from .arrow import user_type
-from .values import to_python
+from .arrow_to_python import to_python
 
 
 def arrow_column(items: list[Any], dtype: Type) -> pa.Array:

@@ -14,9 +14,13 @@ from .._native.catalog import read_catalog
 from .._native.snapshot import Snapshot
 from .._native.store import check_log
 from ..errors import GridCorruptError, GridNotFound, GridVersionError, SnapshotNotFound
-from .compressed import check_copy, copy_path
-from .index import IndexFile, file_bytes, indexes_of
-from .versions import Kept, kept_versions, manifest_name
+from .compressed_file import check_copy
+from .expected_files import CATALOG, LOG, copy_sidecars, index_sidecars, table_folder
+from .index_file import IndexFile, file_bytes
+from .versions import MANIFEST, Kept, kept_versions, manifest_name
+
+#: So often a log is looked at whose files an owner moves on.
+_LOG_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
         progress: called with the name of each table before it is read.
     """
     check = _Check(home)
-    catalog = check.attempt(home / "catalog", lambda: read_catalog(str(home)))
-    check.attempt(home / "log", lambda: _check_log(home))
+    catalog = check.attempt(home / CATALOG, lambda: read_catalog(str(home)))
+    check.attempt(home / LOG, lambda: _check_log(home))
     for table_id, name, options in catalog[2] if catalog else []:
         if progress:
             progress(name)
@@ -72,8 +76,8 @@ class _Check:
     def table(self, table_id: int, name: str, options: dict[str, Any]) -> None:
         """The current version of a table, and those that are kept."""
         before = len(self.problems)
-        folder = self.home / "tables" / str(table_id)
-        snapshot = self.attempt(folder / "manifest", lambda: Snapshot.open(str(self.home), table_id))
+        folder = table_folder(self.home, table_id)
+        snapshot = self.attempt(folder / MANIFEST, lambda: Snapshot.open(str(self.home), table_id))
         if snapshot is None:
             if table_id not in _table_ids(self.home):  # it was dropped meanwhile
                 del self.problems[before:]
@@ -81,7 +85,7 @@ class _Check:
         options, kept = Kept.split(options)
         if self._rows(snapshot, name):
             self.problems.extend(_wrong_indexes(snapshot, folder, options, table_id))
-            self.problems.extend(_wrong_copies(snapshot, table_id))
+            self.problems.extend(_wrong_copies(snapshot, folder, options, table_id))
         for version in sorted({*kept.tags.values(), *kept_versions(folder, kept, snapshot.version)}):
             self._past(table_id, name, folder / manifest_name(version), version)
 
@@ -116,8 +120,8 @@ def _table_ids(home: Path) -> set[int]:
 
 
 def _tags_now(home: Path, table_id: int) -> Mapping[str, int]:
-    for found, _, options in read_catalog(str(home))[2]:
-        if found == table_id:
+    for listed_id, _, options in read_catalog(str(home))[2]:
+        if listed_id == table_id:
             return Kept.split(json.loads(options))[1].tags
     return {}
 
@@ -125,17 +129,17 @@ def _tags_now(home: Path, table_id: int) -> Mapping[str, int]:
 def _check_log(home: Path) -> None:
     """Raise what is wrong with the log: the same damage twice, as an owner at work moves its files and its end."""
     before: tuple[str | None, int | None] | None = None
-    for attempt in range(100):
+    for attempt in range(_LOG_ATTEMPTS):
         try:
             return check_log(str(home))
         except GridNotFound:  # the owner dropped a file of the log just now
-            if attempt == 99:
+            if attempt == _LOG_ATTEMPTS - 1:
                 raise
         except GridCorruptError as error:  # or it wrote on just behind the place that was looked at
-            found = (error.file, error.offset)
-            if found == before:
+            place = (error.file, error.offset)
+            if place == before:
                 raise
-            before = found
+            before = place
 
 
 def _live_twice(snapshot: Snapshot, home: Path, name: str) -> list[Problem]:
@@ -165,32 +169,35 @@ def _live_twice(snapshot: Snapshot, home: Path, name: str) -> list[Problem]:
 
 def _wrong_indexes(snapshot: Snapshot, folder: Path, options: dict[str, Any], table_id: int) -> Iterator[Problem]:
     """Index files of a version that are not what their segments give, byte for byte."""
-    for index in indexes_of(options, snapshot.schema):
-        for segment, (segment_id, rows, _, _) in enumerate(snapshot.segments()):
-            path = folder / index.file(segment_id)
-            hint = "queries do without it, and the owner makes it again"
-            try:
-                IndexFile(path, index, table_id, segment_id, rows)
-                found = np.fromfile(path, np.uint8)
-            except (GridNotFound, FileNotFoundError):  # not made yet, or gone with its segment
-                continue
-            except (GridCorruptError, GridVersionError) as error:
-                yield Problem(str(path), getattr(error, "offset", None), f"{error}; {hint}")
-                continue
-            if not np.array_equal(found, file_bytes(snapshot, segment, index, table_id)):
-                yield Problem(str(path), None, f"{path} does not have the order of its segment's rows; {hint}")
-
-
-def _wrong_copies(snapshot: Snapshot, table_id: int) -> Iterator[Problem]:
-    """Compressed copies that are damaged."""
-    for segment, (segment_id, rows, _, _) in enumerate(snapshot.segments()):
-        path = copy_path(snapshot.path(segment))
+    hint = "queries do without it, and the owner makes it again"
+    for sidecar in index_sidecars(options, snapshot):
+        path, index = folder / sidecar.name, sidecar.content
+        segment_id, rows, _, _ = snapshot.segments()[sidecar.segment]
         try:
-            check_copy(path, segment_id, rows, table_id)
-        except GridNotFound:  # most segments have none
+            IndexFile(path, index, table_id, segment_id, rows)
+            data = np.fromfile(path, np.uint8)
+        except (GridNotFound, FileNotFoundError):  # not made yet, or gone with its segment
             continue
         except (GridCorruptError, GridVersionError) as error:
-            offset = getattr(error, "offset", None)
-            yield Problem(
-                str(path), offset, f"{error}; a GPU reads the segment instead, and Table.compress makes it again"
-            )
+            yield _damage(path, error, hint)
+            continue
+        if not np.array_equal(data, file_bytes(snapshot, sidecar.segment, index, table_id)):
+            yield Problem(str(path), None, f"{path} does not have the order of its segment's rows; {hint}")
+
+
+def _wrong_copies(snapshot: Snapshot, folder: Path, options: dict[str, Any], table_id: int) -> Iterator[Problem]:
+    """Compressed copies of a version that are damaged."""
+    hint = "a GPU reads the segment instead, and Table.compress makes it again"
+    for sidecar in copy_sidecars(options, snapshot):
+        path = folder / sidecar.name
+        segment_id, rows, _, _ = snapshot.segments()[sidecar.segment]
+        try:
+            check_copy(path, segment_id, rows, table_id)
+        except GridNotFound:  # not made yet, or gone with its segment
+            continue
+        except (GridCorruptError, GridVersionError) as error:
+            yield _damage(path, error, hint)
+
+
+def _damage(path: Path, error: Exception, hint: str) -> Problem:
+    return Problem(str(path), getattr(error, "offset", None), f"{error}; {hint}")

@@ -18,7 +18,9 @@ from ..errors import GridNotFound, SnapshotNotFound, UsageError, did_you_mean
 
 #: The name under which a table's entry in the catalog has them, among its options.
 OPTION = "SYS.VERSIONS"
-_MANIFEST = re.compile(r"([0-9a-f]{16})\.manifest")
+#: The manifest of the current version.
+MANIFEST = "manifest"
+_KEPT_MANIFEST = re.compile(r"([0-9a-f]{16})\.manifest")
 
 
 @dataclass(frozen=True)
@@ -94,15 +96,15 @@ def manifest_name(version: int) -> str:
 
 def is_manifest(name: str) -> bool:
     """Whether a file of a table's folder is a manifest of whatever version."""
-    return name == "manifest" or _MANIFEST.fullmatch(name) is not None
+    return name == MANIFEST or _KEPT_MANIFEST.fullmatch(name) is not None
 
 
 def kept_versions(folder: Path, kept: Kept, current: int) -> list[int]:
     """The versions that are kept and there, rising; the current one only if it has a tag."""
     if not kept:
         return []
-    found = [int(match[1], 16) for name in os.listdir(folder) if (match := _MANIFEST.fullmatch(name))]
-    return sorted(version for version in found if kept.wants(version, current))
+    versions = [int(match[1], 16) for name in os.listdir(folder) if (match := _KEPT_MANIFEST.fullmatch(name))]
+    return sorted(version for version in versions if kept.wants(version, current))
 
 
 def bytes_of(folder: Path, versions: Iterable[int], current: set[str]) -> int:

@@ -327,7 +327,7 @@ def test_passwords_are_verified_and_kept_as_hashes(grid, home):
         ("KATE", "", False),
     ]:
         assert users.verify(grid, name, password) is right, (name, password)
-    table = grid._system_table(users.TABLE)
+    table = grid.system_table(users.TABLE)
     kept = {name: table.get(name)["PASSWORD"] for name in ("KATE", "Bob")}
     assert kept["KATE"] != kept["Bob"]  # salted
     assert all(text.startswith("scrypt$32768$8$3$") for text in kept.values())

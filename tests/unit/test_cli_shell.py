@@ -29,7 +29,7 @@ from gridflow.cli.sql import FORMATS as FORMATS_OF_THE_COMMAND
 from gridflow.errors import UsageError
 from gridflow.schema import parse_type
 from gridflow.sql import result
-from gridflow.storage.formats.values import plain
+from gridflow.storage.formats.plain_values import plain
 
 PIXELS = np.arange(2 * 28 * 28, dtype=np.uint16).reshape(2, 28, 28)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from damage import flip
 import gridflow
 from gridflow import ColumnNotFound, SchemaError
 from gridflow.server import ServerProcess
-from gridflow.storage import compressed
+from gridflow.storage import compressed_file
 
 
 def copies(table: gridflow.Table) -> list[Path]:
@@ -60,10 +61,10 @@ def check(table: gridflow.Table, *names: str) -> None:
     assert {path.stem for path in copies(table)} == {f"{segment[0]:016x}" for segment in snapshot.segments()}
     by_id = {column.id: column for column in table.schema.columns}
     for segment in range(len(snapshot.segments())):
-        found = columns_of(compressed.copy_path(snapshot.path(segment)))
+        found = columns_of(Path(snapshot.path(segment)).with_suffix(".lz4"))
         assert [by_id[column_id].name for column_id in found] == list(names)
         for column_id, values in found.items():
-            np.testing.assert_array_equal(values, compressed._values(snapshot, segment, by_id[column_id]))
+            np.testing.assert_array_equal(values, compressed_file._values(snapshot, segment, by_id[column_id]))
     assert table.grid.check() == []
 
 
@@ -76,7 +77,23 @@ def test_copies_of_columns(table):
     table.compress("X")
     check(table, "X")
     table.compress()
-    assert copies(table) == [] and compressed.OPTION not in table.options
+    assert copies(table) == [] and compressed_file.OPTION not in table.options
+
+
+def test_bytes_of_the_format(grid):
+    """What no compression makes smaller, so that its bytes are those of every release of LZ4."""
+    table = grid.create_table("T", {"ID": "LONG", "X": "UINT8[32]", "N": "INT"}, key="ID")
+    rows = range(1000)
+    noise = np.frombuffer(b"".join(hashlib.sha256(b"%d" % i).digest() for i in rows), np.uint8)
+    table.load({"ID": np.arange(1000), "X": noise.reshape(-1, 32), "N": noise[:4000].view("<i4")})
+    table.compress("N", "X")
+    (path,) = copies(table)
+    data = path.read_bytes()
+    assert data[:12] == b"GFLZ4\r\x1a\n\x01\x00\x00\x00"
+    assert struct.unpack_from("<QQQIII12x", data, 16) == (len(data), 1, 1000, 1, 2, 1 << 14)
+    assert struct.unpack_from("<IIQQQ", data, 64)[::2] == (2, 32000, 32000)
+    assert len(data) == 128 + 3 * 8 + 32000 + 40 + 2 * 8 + 4000, "the second column begins at a multiple of 64"
+    assert hashlib.sha256(data).hexdigest() == "12748aae6068ec1d07b9163d469ec043449b4d32b0b25e5fd3bab4a8455b528e"
 
 
 def test_they_follow_their_segments(table):

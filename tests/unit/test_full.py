@@ -199,7 +199,7 @@ def test_no_room_for_compressed_copies(full, small, monkeypatch):
     with pytest.raises(GridFullError):
         table.compress("X")
     assert not list(table.folder.glob("*.lz4*"))
-    monkeypatch.setattr("gridflow.storage.compressed.copy_bytes", None)  # it is known by now how large they are
+    monkeypatch.setattr("gridflow.storage.compressed_copies.copy_bytes", None)  # it is known by now how large they are
     with pytest.raises(GridFullError):
         table.copies.settle()
     monkeypatch.undo()

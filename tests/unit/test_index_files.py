@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
+import hashlib
 import json
+import math
 import os
 import shutil
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +23,9 @@ import gridflow.testing
 from gridflow import GridFullError, SqlError, UsageError
 from gridflow._native.store import set_failpoints
 from gridflow.grid import open_reader
-from gridflow.storage import indexing
-from gridflow.storage.index_keys import Interval
+from gridflow.storage import table_indexes
+from gridflow.storage.expected_files import index_sidecars
+from gridflow.storage.index_keys import INDEXABLE, Interval
 from gridflow.storage.verify import check_home
 
 ROWS = 5000
@@ -56,7 +62,7 @@ def index_files(table: gridflow.Table) -> list[Path]:
 @pytest.fixture
 def quiet(monkeypatch) -> Iterator[None]:
     """The background thread lets indexes be: the test says when they are made."""
-    monkeypatch.setattr(indexing.TableIndexes, "settle", lambda self, verify=True: None)
+    monkeypatch.setattr(table_indexes.TableIndexes, "settle", lambda self, verify=True: None)
     yield
 
 
@@ -203,7 +209,8 @@ def test_a_segment_of_a_reader_is_not_the_owners(home, quiet):
             table.put_all((ROWS + i, {"N": 2000 + i}) for i in range(10))
             table.flush()
             (index,) = table.indexes.all()
-            table.indexes._write(table.snapshot(), 1, index)
+            _, sidecar = index_sidecars(table.options, table.snapshot())
+            table.indexes._make(table.snapshot(), sidecar)
             assert [s[:2] for s in preview.segments()] == [s[:2] for s in table.snapshot().segments()]
             mine = reader.table("T")
             probe = (Interval(1003, 1003),)
@@ -398,7 +405,7 @@ def test_not_from_within_a_load(grid):
 
 
 def test_bytes_of_the_format(home, quiet):
-    """Three rows: pins what ``storage/index.py`` draws."""
+    """Three rows: pins what ``index_format.h`` draws."""
     with gridflow.connect(home / "grid") as grid:
         grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, A INT, B VARCHAR)")
         grid.sql("INSERT INTO T VALUES (1, 5, 'x'), (2, NULL, 'yy'), (3, -1, NULL)")
@@ -419,6 +426,33 @@ def test_bytes_of_the_format(home, quiet):
     assert [ids[row] for row in np.frombuffer(buffers[0], "<u4")] == [3, 1, 2]
     assert buffers[1:4] == [b"\0\0\1", b"", np.array([-1, 5, 0], "<i4").tobytes()]
     assert buffers[4:] == [b"\1\0\0", np.array([0, 0, 1, 3], "<u8").tobytes(), b"xyy"]
+
+
+def test_bytes_of_every_kind_of_key(grid):
+    """Of all of them, with nulls: an index file of an older release is that of this one, bit for bit."""
+    types = ["BOOL", "INT8", "INT16", "INT", "LONG", "UINT8", "UINT16", "UINT32", "UINT64", "FLOAT16", "FLOAT32"]
+    types += ["DOUBLE", "DECIMAL(9,2)", "DECIMAL(30,3)", "STRING", "BINARY", "DATE", "TIME", "TIMESTAMP", "UUID"]
+    columns = {f"C{i}": kind for i, kind in enumerate(types)}
+    table = grid.create_table("T", {"ID": "LONG", **columns}, key="ID")
+    assert {column.type.kind for column in table.schema.columns} == set(INDEXABLE)
+    with table.indexes.lock, table.lock:  # the background has to wait
+        for i in range(20):
+            n = (i * 7 - 60) / 4
+            moment = dt.datetime(1970, 1, 1) + dt.timedelta(hours=i * 1000 - 9000)
+            values = [i % 3 == 0, i - 9, i * 99, -i, -i * 10**12, i, i * 9, i * 99, i * 10**12, n, n, n]
+            values += [decimal.Decimal(i - 9) / 4, decimal.Decimal(9 - i) * 10**20, f"n {i % 7}", bytes([255 - i])]
+            values += [moment.date(), moment.time(), moment, uuid.UUID(int=(i * 7919 << 100) + i)]
+            row = {f"C{k}": None if (i + k) % 6 == 0 else value for k, value in enumerate(values)}
+            table.put(i, row)
+        table.put(20, {"C9": math.nan, "C10": -0.0, "C11": -math.inf})
+        table.flush()
+    grid.sql(f"CREATE INDEX ALL_KINDS ON T ({', '.join(columns)})")
+    for name in columns:
+        grid.sql(f"CREATE INDEX BY_{name} ON T ({name})")
+    files = {file.name: file.read_bytes() for file in index_files(table)}
+    assert len(files) == 1 + len(columns)
+    digest = hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()
+    assert digest == "f277aea6104074dc2317508f39d99894e84cb36c8f4704b257a018422ca18120"
 
 
 def test_options_of_the_catalog(grid):

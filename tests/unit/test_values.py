@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from gridflow.storage.values import to_python
+from gridflow.storage.arrow_to_python import to_python
 
 NANO = np.datetime64("2020-01-01T00:00:00.123456789")
 MOMENT = dt.datetime(2020, 1, 1, 12)

@@ -15,12 +15,12 @@ from strategies import as_row, key_parts, same, schemas, values
 from gridflow.errors import UsageError
 from gridflow.schema import Schema, Type, parse_type
 from gridflow.storage.arrow import to_columns, user_schema
+from gridflow.storage.arrow_to_python import to_python
+from gridflow.storage.formats.plain_values import column_of_plain
 from gridflow.storage.formats.reading import detect_format, open_source
 from gridflow.storage.formats.source import CsvStyle, ReadOptions
-from gridflow.storage.formats.values import column_of_plain
 from gridflow.storage.formats.writing import WriteOptions, write_file
 from gridflow.storage.python_columns import arrow_column
-from gridflow.storage.values import to_python
 
 STYLES = [
     CsvStyle(null="", base64=True),

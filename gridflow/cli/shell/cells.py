@@ -13,8 +13,8 @@ from rich.cells import cell_len, set_cell_size
 
 from ...errors import SchemaError
 from ...schema import Type, from_arrow, quote_name
-from ...storage.formats.values import duration_text, moment_text
-from ...storage.values import to_python
+from ...storage.arrow_to_python import to_python
+from ...storage.formats.plain_values import duration_text, moment_text
 
 #: Characters of a value in a table; longer ones are cut, with a mark.
 MAX_WIDTH = 60

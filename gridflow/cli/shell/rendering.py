@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...errors import UsageError, did_you_mean, os_failure
-from ...storage.formats.values import plain
+from ...storage.formats.plain_values import plain
 from ..common import human_bytes
 from .cells import column_type, short, visible
 from .layout import RIGHT, Look, look_of, rows_of, table_lines, vertical_lines

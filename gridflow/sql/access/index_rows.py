@@ -15,9 +15,10 @@ from typing import Any
 from sqlglot import exp
 
 from ...schema import Column, Schema
-from ...storage.index import Index
+from ...storage.index_definition import Index
 from ...storage.index_keys import INDEXABLE, Interval
-from ...storage.indexing import Found, Probe
+from ...storage.index_rows import IndexRows
+from ...storage.table_indexes import Probe
 from ..grammar.literals import Constant, constant
 from .key_ranges import beginning, key_range
 from .keys import MOST_KEYS, NotExact
@@ -163,7 +164,7 @@ def _comparisons(part: exp.Expression, labels: set[str]) -> Iterator[tuple[exp.C
         yield part.this, "IS NULL", ()
 
 
-def look_up(table: Any, conditions: Conditions, params: Mapping[str, Any]) -> tuple[Found, str] | None:
+def look_up(table: Any, conditions: Conditions, params: Mapping[str, Any]) -> tuple[IndexRows, str] | None:
     """The rows of the table among which are all for which the conditions hold; None where it has to be scanned.
 
     Returns:

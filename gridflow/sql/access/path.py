@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ...storage.index_rows import Found
+from ...storage.index_rows import IndexRows
 from .by_key import rows_by_key
 from .index_rows import Conditions, look_up
 from .keys import KeyLookup
@@ -44,7 +44,7 @@ class ByIndex:
     """
 
     table: Any
-    selected: Found
+    selected: IndexRows
     text: str
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import TableNotFound
 from ...schema import Column, Type
-from ...storage.index import indexes_of
+from ...storage.index_definition import indexes_of
 from ..binding.find import find_column, find_table
 from ..grammar.alter_table import AlterTable
 from ..grammar.dialect import parse, tokenize

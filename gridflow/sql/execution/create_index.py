@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from ...errors import SchemaError, SqlError, did_you_mean
-from ...storage.index import Index
+from ...storage.index_definition import Index
 from ...storage.index_keys import check_indexable
 from ..binding.find import find_column, find_table
 from ..grammar.create_index import CreateIndex, DropIndex

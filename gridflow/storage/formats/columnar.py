@@ -36,8 +36,8 @@ def open_parquet(path: Path, options: ReadOptions) -> Source:
             yield batch.select(names)
 
     types = types_of(schema, options, path)
-    found = finished(batches(), options, path)
-    return Source(types, schema, found, rows, total, lambda: total * done[0] // max(1, rows))
+    rows_of_file = finished(batches(), options, path)
+    return Source(types, schema, rows_of_file, rows, total, lambda: total * done[0] // max(1, rows))
 
 
 def open_arrow(path: Path, options: ReadOptions) -> Source:

@@ -14,8 +14,8 @@ import pyarrow.csv as arrow_csv
 from ...errors import SchemaError
 from ...schema import Type
 from ..arrow import cast_column
+from .plain_values import Misfit, column_of_plain, shown
 from .source import CsvStyle, ReadOptions, with_defaults
-from .values import Misfit, column_of_plain, shown
 
 _INVALID = re.compile(r"In CSV column #(\d+): .*?invalid value '(.*)'", re.DOTALL)
 _IN_COLUMN = re.compile(r"In CSV column #(\d+): (?:Row #\d+: )?(?:CSV conversion error to \S+: )?(.*)", re.DOTALL)

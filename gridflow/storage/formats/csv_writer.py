@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from ...errors import UsageError
 from ...schema import Type
+from .plain_values import plain_column
 from .text import is_utf8
-from .values import plain_column
 from .writing import WriteOptions
 
 _BATCH_ROWS = 16384

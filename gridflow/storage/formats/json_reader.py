@@ -20,9 +20,9 @@ import pyarrow as pa
 from ...errors import ColumnNotFound, GridflowError, SchemaError, UsageError, did_you_mean
 from ...schema import Type, from_arrow
 from ..arrow import cast_column
+from .plain_values import Misfit, column_of_plain
 from .source import ReadOptions, Reject, Source, chosen_columns, first_bad, with_defaults
 from .text import open_text, text_blocks
-from .values import Misfit, column_of_plain
 
 _BLOCK_BYTES = 1 << 20
 _BATCH_ROWS = 8192
@@ -164,13 +164,13 @@ class _Reader:
         for name in names:
             self.types[name] = self.options.wanted(name) or self._guess(name, [row.get(name) for row in rows])
         self.schema = pa.schema([(n, t.arrow()) for n, t in self.types.items()])
-        found = {name: self.options.default(name) for name in names}
-        self.defaults = {name: default for name, default in found.items() if default is not None}
+        defaults = {name: self.options.default(name) for name in names}
+        self.defaults = {name: default for name, default in defaults.items() if default is not None}
 
     def _guess(self, name: str, values: list[Any]) -> Type:
         try:
-            found = pa.array([_without_decimals(v) for v in values]).type
-            return Type("STRING") if pa.types.is_null(found) else from_arrow(found)
+            arrow = pa.array([_without_decimals(v) for v in values]).type
+            return Type("STRING") if pa.types.is_null(arrow) else from_arrow(arrow)
         except (pa.ArrowException, SchemaError) as error:
             raise SchemaError(f"{self.path}, column {name}: {error}") from None
 
@@ -198,8 +198,8 @@ class _Reader:
                     ranges += [(middle, end), (begin, middle)]
                     continue
                 line, row = items[begin]
-                found = type(error)(f"{self.path}, line {line}{error}")
-                self.options.reject(Reject(line, found, json.dumps(row, default=float, ensure_ascii=False)))
+                problem = type(error)(f"{self.path}, line {line}{error}")
+                self.options.reject(Reject(line, problem, json.dumps(row, default=float, ensure_ascii=False)))
 
     def _batch(self, items: list[_Item], begin: int, end: int) -> pa.RecordBatch:
         rows = [row for _, row in items[begin:end]]
@@ -228,10 +228,10 @@ class _Reader:
                 raise type(error)(f": {error}") from None
             if not picked:
                 return None
-            found = [n for n in self.types if n.upper() == key.upper()]
-            if len(found) == 1:
-                self.names[key] = found[0]
-                return found[0]
+            names = [n for n in self.types if n.upper() == key.upper()]
+            if len(names) == 1:
+                self.names[key] = names[0]
+                return names[0]
         elif self.options.columns:
             return None
         raise ColumnNotFound(f": no column {key} in the objects before it; {did_you_mean(key, self.types)}")

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ...schema import Type
-from .values import plain_column
+from .plain_values import plain_column
 from .writing import WriteOptions
 
 _BATCH_ROWS = 4096

@@ -50,9 +50,9 @@ def detect_format(path: Path, option: str = "--format csv") -> str:
     Raises:
         UsageError: neither tells.
     """
-    found = format_of_name(path)
-    if found is not None:
-        return found
+    format_name = format_of_name(path)
+    if format_name is not None:
+        return format_name
     with path.open("rb") as file:
         magic = file.read(4)
     if magic in _MAGIC:

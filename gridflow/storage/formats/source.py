@@ -149,19 +149,19 @@ def first_bad(count: int, attempt: Callable[[int, int], object]) -> tuple[int, G
         count: of the items; together they fail.
         attempt: tries the items [begin, end); raises a GridflowError if it fails.
     """
-    begin, end, found = 0, count, None
-    while end - begin > 1 or found is None:
+    begin, end, problem = 0, count, None
+    while end - begin > 1 or problem is None:
         middle = (begin + end) // 2 if end - begin > 1 else end
         try:
             attempt(begin, middle)
         except GridflowError as error:
-            end, found = middle, error
+            end, problem = middle, error
         else:
             if middle == end:
                 raise SchemaError("the rows do not fit together, but each of them does")
             begin = middle
-            found = None
-    return begin, found
+            problem = None
+    return begin, problem
 
 
 def with_defaults(array: pa.Array, missing: pa.Array, default: pa.Array) -> pa.Array:

@@ -22,8 +22,8 @@ from ...errors import GridCorruptError, SchemaError, UsageError
 from ...schema import FLOATS, Type
 from ..arrow import cast_column
 from .examples import example_class
+from .plain_values import Misfit, column_of_plain, shown
 from .source import ReadOptions, Source, chosen_columns, finished
-from .values import Misfit, column_of_plain, shown
 
 #: Records that are parsed together; the first so many decide the types.
 BATCH_RECORDS = 1024

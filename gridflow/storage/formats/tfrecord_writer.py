@@ -25,10 +25,10 @@ import pyarrow as pa
 from ..._native.formats import frame
 from ...errors import SchemaError
 from ...schema import FLOATS, INTEGERS, Type
-from ..values import to_python
+from ..arrow_to_python import to_python
 from .examples import example_class
+from .plain_values import plain_column
 from .tfrecord import is_json
-from .values import plain_column
 
 _BATCH_ROWS = 1024
 _RAW = ("UINT8", "BOOL", "FLOAT64", "UINT64")

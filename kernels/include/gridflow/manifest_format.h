@@ -12,6 +12,8 @@
  *   <grid>/tables/<table id>/<version>.manifest   a version that is kept, the same bytes; 16 hex digits
  *   <grid>/tables/<table id>/<id>.seg             segment_format.h
  *   <grid>/tables/<table id>/<id>.del             a deletion bitmap
+ *   <grid>/tables/<table id>/<id>-<index id>.idx  index_format.h
+ *   <grid>/tables/<table id>/<id>.lz4             compressed_format.h
  *
  * A segment or bitmap stays as long as any of a table's manifests names it. Which versions are kept the catalog says, in
  * the options of the table; a <version>.manifest that it does not ask for is garbage of a crash.

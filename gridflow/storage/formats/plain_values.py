@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from ...errors import SchemaError, did_you_mean
 from ...schema import FLOATS, INTEGERS, Type
+from ..arrow_to_python import to_python
 from ..moments import read_date, read_moment, read_time
-from ..values import to_python
 
 
 def plain(value: Any) -> Any:

@@ -75,10 +75,10 @@ def _moments(array: pa.Array) -> list[Any]:
     naive = array.cast(pa.timestamp(kind.unit))
     if kind.unit == "ns":
         return [None if number is None else np.datetime64(number, "ns") for number in _numbers(naive)]
-    found = _in_range(naive, kind.unit)
+    moments = _in_range(naive, kind.unit)
     if kind.tz is None:
-        return found
-    return [v.replace(tzinfo=dt.timezone.utc) if isinstance(v, dt.datetime) else v for v in found]
+        return moments
+    return [v.replace(tzinfo=dt.timezone.utc) if isinstance(v, dt.datetime) else v for v in moments]
 
 
 def _in_range(array: pa.Array, unit: str) -> list[Any]:

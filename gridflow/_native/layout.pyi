@@ -1,0 +1,16 @@
+from typing import Any
+
+import numpy as np
+
+BUFFER: np.dtype[Any]
+BUFFER_ALIGNMENT: int
+INDEX_HEADER: np.dtype[Any]
+INDEX_MAGIC: int
+INDEX_VERSION: int
+INDEX_BUFFERS_PER_COLUMN: int
+COMPRESSED_HEADER: np.dtype[Any]
+COMPRESSED_COLUMN: np.dtype[Any]
+COMPRESSED_MAGIC: int
+COMPRESSED_VERSION: int
+COMPRESSED_ALIGNMENT: int
+COMPRESSED_BLOCK_BYTES: int

@@ -1,0 +1,157 @@
+"""Which files may exist in a grid's directory: one answer, for all who ask.
+
+    LOCK, catalog, control, serve.sock     the grid's own; catalog.tmp, control.tmp until they are renamed
+    log/<lsn>.log                          the log
+    tables/<id>/manifest                   of a table: its current version,
+                <version>.manifest           those that are kept,
+                <id>.seg, <id>.del           what any of these names,
+                <id>-<index>.idx             of each segment of the current version, for each index,
+                <id>.lz4                     and its compressed copy, if the table has columns to compress; those of
+                                             segments that only kept versions have stay
+
+``manifest_format.h`` has the same tree, for the C++ side. Who asks:
+
+* the catalog's sweep, at the owner's start: whatever else a crash left is unlinked, what is somebody else's stays;
+* ``gridflow.testing.stray_files``: whatever else there is is reported;
+* the check of a directory that is to be a new grid: it is refused if it holds anything else;
+* ``gridflow check``: the files that there may be are read, if they are there;
+* ``Sidecars``: of the files beside a table's segments, others are unlinked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from .._native.catalog import kept_files
+from .._native.snapshot import Snapshot
+from ..config import SOCKET_NAME
+from ..errors import GridNotFound
+from ..schema import Column
+from .compressed_file import compressed_columns, copy_name
+from .index_definition import Index, indexes_of
+from .versions import MANIFEST, Kept, is_manifest, kept_versions, manifest_name
+
+LOCK = "LOCK"
+CATALOG = "catalog"
+CONTROL = "control"
+LOG = "log"
+TABLES = "tables"
+
+#: Follows the name of a file that is not whole yet: it loses it by rename.
+_TEMPORARY = ".tmp"
+_TOP = frozenset({LOCK, CATALOG, CONTROL, LOG, TABLES, SOCKET_NAME})
+_TOP_TEMPORARY = frozenset({CATALOG + _TEMPORARY, CONTROL + _TEMPORARY})
+_LOG_FILE = re.compile(r"[0-9a-f]{16}\.log")
+
+Content = TypeVar("Content")
+
+
+@dataclass(frozen=True)
+class Sidecar(Generic[Content]):
+    """A file that there may be beside a segment, and that follows from it.
+
+    Attributes:
+        name: of the file.
+        segment: the segment's place in its version.
+        content: what the file is of: an index, or the columns of a compressed copy.
+    """
+
+    name: str
+    segment: int
+    content: Content
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A file or folder that no catalog and no manifest names.
+
+    Attributes:
+        path: where it is.
+        leftover: whether a crash can have left it. Otherwise it is somebody else's, and none of our business.
+    """
+
+    path: Path
+    leftover: bool
+
+
+def table_folder(home: Path, table_id: int) -> Path:
+    """Where a table's files are."""
+    return home / TABLES / str(table_id)
+
+
+def foreign_names(names: Iterable[str]) -> list[str]:
+    """Of the names in a directory those that no grid has, not even one that was being made when its owner died."""
+    return sorted(set(names) - _TOP - _TOP_TEMPORARY)
+
+
+def index_sidecars(options: Mapping[str, Any], snapshot: Snapshot) -> Iterator[Sidecar[Index]]:
+    """The index files of a version; ``options`` are the table's."""
+    indexes = indexes_of(options, snapshot.schema)
+    for segment, (segment_id, _, _, _) in enumerate(snapshot.segments()):
+        for index in indexes:
+            yield Sidecar(index.file(segment_id), segment, index)
+
+
+def copy_sidecars(options: Mapping[str, Any], snapshot: Snapshot) -> Iterator[Sidecar[tuple[Column, ...]]]:
+    """The compressed copies of a version; ``options`` are the table's."""
+    columns = tuple(compressed_columns(options, snapshot.schema))
+    if columns:
+        for segment, (segment_id, _, _, _) in enumerate(snapshot.segments()):
+            yield Sidecar(copy_name(segment_id), segment, columns)
+
+
+def table_files(folder: Path, options: Mapping[str, Any], kept: Kept, snapshot: Snapshot) -> set[str]:
+    """The names of the files that may be in a table's folder.
+
+    Args:
+        folder: the table's.
+        options: the table's.
+        kept: the versions that are kept beside the current one.
+        snapshot: the current version.
+
+    Raises:
+        GridCorruptError, GridVersionError: the manifest of a kept version is damaged, or of a newer format.
+    """
+    manifests, past = {MANIFEST}, set()
+    for version in kept_versions(folder, kept, snapshot.version):
+        with contextlib.suppress(GridNotFound):  # it has just been let go of
+            past |= kept_files(str(folder), version)
+            manifests.add(manifest_name(version))
+    current = snapshot.files()  # the name of every segment's copy among them, whether it is to have one or not
+    copies = {copy_name(segment_id) for segment_id, _, _, _ in snapshot.segments()}
+    sidecars = {sidecar.name for sidecar in index_sidecars(options, snapshot)}
+    sidecars |= {sidecar.name for sidecar in copy_sidecars(options, snapshot)}
+    return manifests | (current - copies) | (past - current) | sidecars
+
+
+def strays(home: Path, tables: Mapping[int, set[str]]) -> list[Stray]:
+    """What is in a grid's directory and may not be there. Nobody may write the grid meanwhile.
+
+    Args:
+        home: the grid's directory.
+        tables: of each table, by its id, the names of the files that it may have; see ``table_files``.
+
+    Returns:
+        The strays in the order in which they may go: a manifest before what it names.
+    """
+    result = [Stray(path, path.name in _TOP_TEMPORARY) for path in home.iterdir() if path.name not in _TOP]
+    for path in (home / LOG).iterdir():
+        if not _LOG_FILE.fullmatch(path.name):
+            result.append(Stray(path, path.name.endswith(_TEMPORARY)))
+    known = {str(table_id): names for table_id, names in tables.items()}
+    for folder in (home / TABLES).iterdir():
+        if folder.name in known:
+            result += [Stray(path, True) for path in manifests_first(folder) if path.name not in known[folder.name]]
+        else:  # of a table that was being made or dropped; a file is none of ours
+            result.append(Stray(folder, folder.is_dir()))
+    return result
+
+
+def manifests_first(folder: Path) -> list[Path]:
+    """The files of a table's folder in the order in which they may go: a manifest names only what is there."""
+    return sorted(folder.iterdir(), key=lambda file: not is_manifest(file.name))
