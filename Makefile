@@ -65,9 +65,10 @@ test-gpu: build  ## run the tests that need a GPU, some under compute-sanitizer 
 	$(PY) benchmarks/gpu.py
 
 .PHONY: lint
-lint: build  ## ruff, and the tests of the sources: who imports whom, the public names
+lint: build  ## ruff, mypy, and the tests of the sources: who imports whom, the public names
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 	$(PY) -m pytest tests/test_sourcecode.py -q
 
 .PHONY: bench
@@ -119,6 +120,6 @@ $(NATIVE_PROGRAMS): build/native/%: build/native/%.o $(CORE_SOURCES:%.cc=build/n
 
 .PHONY: clean
 clean:  ## remove what was built, but not the environment
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find gridflow -name '*.so' -delete
 	find gridflow tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ._native.rows import RowCodec
 from .errors import ColumnNotFound, SchemaError, StructureError, TableNotFound
+from .faces import GridFace, TableFace
 from .schema import Schema, Type, from_dtype
+
+T = TypeVar("T")
 
 _SCALARS = {
     bool: "BOOL",
@@ -92,6 +95,14 @@ def missing_field(value: Any, t: Type, path: str = "value") -> str | None:
     return None
 
 
+def _was_dropped(table: TableFace) -> bool:
+    try:
+        table.snapshot()
+    except TableNotFound:
+        return True
+    return False
+
+
 class Cache:
     """A cache of nested values; made by ``Grid.cache``. It is a table with key column ``_KEY``.
 
@@ -99,26 +110,26 @@ class Cache:
     column ``_VAL``. Later values must have the same structure, with every field in it; a field may be None.
     """
 
-    def __init__(self, grid: Any, name: str):
+    def __init__(self, grid: GridFace, name: str):
         self._grid = grid
         self.name = name
-        self._known: Any = None
+        self._table: TableFace | None = None  # as it was looked up last
 
     def __repr__(self) -> str:
         return f"<gridflow.Cache {self.name}>"
 
     @property
-    def table(self) -> Any:
+    def table(self) -> TableFace:
         """The table behind the cache.
 
         Raises:
             TableNotFound: nothing was put in the cache yet.
         """
-        if self._known is None:
-            self._known = self._grid.table(self.name)
-        return self._known
+        if self._table is None:
+            self._table = self._grid.table(self.name)
+        return self._table
 
-    def _make(self, rows: list[tuple[Any, Any]]) -> Any:
+    def _make(self, rows: list[tuple[Any, Any]]) -> TableFace:
         """Make the table with the structure of the first of these rows, unless one of them would not fit."""
         key, value = rows[0]
         key_type = structure_of(key, "key")
@@ -133,8 +144,8 @@ class Cache:
             columns.append(("_VAL", structure))
         schema = Schema.of(columns, key="_KEY")
         self._check(RowCodec(schema, self.name), schema, rows)
-        self._known = self._grid.create_table(self.name, schema, "_KEY", if_not_exists=True)
-        return self._known
+        self._table = self._grid.create_table(self.name, schema, "_KEY", if_not_exists=True)
+        return self._table
 
     def _check(self, codec: RowCodec, schema: Schema, rows: list[tuple[Any, Any]]) -> None:
         for key, value in rows:
@@ -143,42 +154,36 @@ class Cache:
             except (SchemaError, ColumnNotFound) as error:
                 raise self._structure_error(schema, key, value, error) from None
 
-    def _write(self, action: str, rows: list[tuple[Any, Any]], *arguments: Any) -> Any:
+    def _write(self, rows: list[tuple[Any, Any]], action: Callable[[TableFace], T]) -> T:
         """Write, making the table if need be; ``rows`` are what is written."""
-        for attempt in range(2):
+        for is_last in (False, True):
             try:
                 table = self.table
             except TableNotFound:
                 table = self._make(rows)
             try:
                 self._check_fields(table.schema, rows)
-                return getattr(table, action)(*arguments)
+                return action(table)
             except TableNotFound:
-                if attempt == 1:
+                if is_last:
                     raise
             except (SchemaError, ColumnNotFound) as error:
-                if attempt == 1 or not self._was_dropped():
+                if is_last or not _was_dropped(table):
                     if not isinstance(error, StructureError):
-                        self._check(table.codec, table.schema, rows)
+                        self._check(RowCodec(table.schema, self.name), table.schema, rows)
                     raise
-            self._known = None  # the table was dropped since it was looked up: begin anew
+            self._table = None  # the table was dropped since it was looked up: begin anew
+        raise AssertionError("the last try returns or raises")
 
-    def _was_dropped(self) -> bool:
-        try:
-            self._known.snapshot()
-        except TableNotFound:
-            return True
-        return False
-
-    def _read(self, action: str, default: Any, *arguments: Any) -> Any:
+    def _read(self, action: Callable[[TableFace], T], default: T) -> T:
         """Read or remove; ``default`` if there is no table."""
-        for attempt in range(2):
+        for is_last in (False, True):
             try:
-                return getattr(self.table, action)(*arguments)
+                return action(self.table)
             except TableNotFound:  # there is none yet; or it was dropped since it was looked up, then once more
-                if self._known is None or attempt == 1:
+                if self._table is None or is_last:
                     break
-                self._known = None
+                self._table = None
         return default
 
     @staticmethod
@@ -196,15 +201,15 @@ class Cache:
 
     def _structure_error(self, schema: Schema, key: Any, value: Any, error: Exception) -> StructureError:
         try:
-            given = f"{structure_of(key, 'key')} -> {structure_of(value).text()}"
+            actual = f"{structure_of(key, 'key')} -> {structure_of(value).text()}"
         except SchemaError as no_structure:
-            given = str(no_structure)
+            actual = str(no_structure)
         wanted = self._structure(schema)
         keys = ", ".join(c.type.text() for c in schema.key_columns)
         return StructureError(
             f"cache {self.name}: the value under {key!r} does not have the cache's structure: {error}\n"
             f"  the cache holds: {keys} -> {wanted.text()}\n"
-            f"  this value is:   {given}"
+            f"  this value is:   {actual}"
         )
 
     def put(self, key: Any, value: Any) -> None:
@@ -221,7 +226,7 @@ class Cache:
         ...     images.get("kitten.png")["metadata"]
         {'width': 2}
         """
-        self._write("put", [(key, value)], key, value)
+        self._write([(key, value)], lambda table: table.put(key, value))
 
     def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
         """Write several values in one commit.
@@ -231,33 +236,34 @@ class Cache:
         """
         pairs = list(rows.items() if isinstance(rows, Mapping) else rows)
         if pairs:
-            self._write("put_all", pairs, pairs)
+            self._write(pairs, lambda table: table.put_all(pairs))
 
     def put_if_absent(self, key: Any, value: Any) -> bool:
         """Write the value unless there is one under ``key``; returns whether it wrote."""
-        return self._write("put_if_absent", [(key, value)], key, value)
+        return self._write([(key, value)], lambda table: table.put_if_absent(key, value))
 
     def replace(self, key: Any, value: Any) -> bool:
         """Write the value only if there is one under ``key``; returns whether it wrote."""
-        return self._write("replace", [(key, value)], key, value) if self._read("contains", False, key) else False
+        return self.contains(key) and self._write([(key, value)], lambda table: table.replace(key, value))
 
     def get(self, key: Any, default: Any = None) -> Any:
         """The value under ``key``, or ``default``."""
-        return self._read("get", default, key, default)
+        return self._read(lambda table: table.get(key, default), default)
 
     def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
         """The values under these keys; keys without one are left out."""
-        return self._read("get_all", {}, list(keys))
+        wanted = list(keys)
+        return self._read(lambda table: table.get_all(wanted), {})
 
     def remove(self, key: Any) -> bool:
         """Remove the value under ``key``; returns whether there was one."""
-        return self._read("remove", False, key)
+        return self._read(lambda table: table.remove(key), False)
 
     def contains(self, key: Any) -> bool:
         """Whether there is a value under ``key``."""
-        return self._read("contains", False, key)
+        return self._read(lambda table: table.contains(key), False)
 
     __contains__ = contains
 
     def __len__(self) -> int:
-        return self._read("__len__", 0)
+        return self._read(len, 0)

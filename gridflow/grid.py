@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import copy
 import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ._native.store import Store
@@ -18,7 +19,7 @@ from .cache import Cache
 from .catalog import Catalog, TableEntry
 from .catalog.activity import Activity
 from .catalog.catalog import sync_folder
-from .config import DEFAULT_PARTITIONS, SOCKET_NAME, resolve_home
+from .config import DEFAULT_PARTITIONS, SOCKET_NAME
 from .errors import (
     GridAccessError,
     GridClosedError,
@@ -32,97 +33,42 @@ from .errors import (
     UsageError,
     os_failure,
 )
+from .faces import Report, TableFace
 from .schema import Schema
 from .storage import verify
 from .storage.alter import altered, filled
-from .storage.expected_files import CATALOG, foreign_names
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
 from .storage.versions import Kept, kept_versions
-from .table import Table
-from .transaction import Transaction
+from .table import CATALOG_ROOM, Table
+from .transaction import Transaction, TransactionTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .sql import Session
+
 _log = logging.getLogger("gridflow")
-_open_grids: dict[str, Grid] = {}  # owners, by real path, until they are closed
-_registry_lock = threading.RLock()
 
 
-def open_owner(home: Path, durable: bool, *, default: bool = False) -> Grid:
-    """Open a grid as its owner, or share the one that this process owns already.
+class _Sessions(threading.local):
+    """The SQL session of each thread that has run SQL."""
 
-    Args:
-        home: the grid's directory; made if it is not there.
-        durable: whether a commit waits for the disk.
-        default: whether nobody named the directory, so that it must be this user's own.
-
-    Raises:
-        BlockingIOError: another process owns it.
-        GridAccessError, GridCorruptError, GridVersionError, UsageError: as ``connect``.
-    """
-    with _registry_lock:
-        shared = owned_grid(home)
-        if shared is not None:
-            shared._uses += 1
-            return shared
-        _make_home(home, default)
-        lock = OwnerLock(home)
-        try:
-            grid = Grid(home, lock, durable)
-        except BaseException:
-            lock.release()
-            raise
-        _open_grids[os.path.realpath(home)] = grid
-        return grid
+    session: Session | None = None
 
 
-def owned_grid(home: Path) -> Grid | None:
-    """The grid at ``home`` if this process owns it."""
-    grid = _open_grids.get(os.path.realpath(home))
-    return None if grid is None or grid.closed else grid
-
-
-def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
-    """Open a grid that exists to read only, beside whoever owns it.
-
-    Raises:
-        GridNotFound: there is none.
-    """
-    home = resolve_home(path)
-    if not (home / "catalog").exists():
-        raise GridNotFound(f"there is no grid at {home}; gridflow.connect({str(home)!r}) or `gridflow serve` makes one")
-    return Grid(home, None, False)
-
-
-def _make_home(home: Path, default: bool) -> None:
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if default and not os.environ.get("GRIDFLOW_HOME") and hasattr(os, "getuid"):
-            for folder in (home, home.parent):  # others can make folders in /dev/shm, too
-                if folder.stat().st_uid != os.getuid():
-                    raise GridAccessError(f"{folder} belongs to another user: set GRIDFLOW_HOME to a folder of yours")
-        if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
-            raise GridAccessError(f"cannot write to {home}: pick another directory, or connect with read_only=True")
-        names = os.listdir(home)
-        foreign = foreign_names(names)
-        if CATALOG not in names and foreign:
-            raise UsageError(
-                f"{home} is not a grid and not empty (it holds {foreign[0]}): name an empty or a new directory"
-            )
-    except FileExistsError:
-        raise GridAccessError(f"{home} is a file, not a directory") from None
-    except NotADirectoryError:
-        raise GridAccessError(f"cannot use {home} as a grid: a part of the path is a file") from None
-    except GridAccessError:
-        raise
-    except OSError as error:
-        raise os_failure(error, f"cannot use {home} as a grid") from None
+def _always_last(grid: Grid) -> AbstractContextManager[bool]:
+    return nullcontext(True)
 
 
 class Grid:
     """An open grid: its tables, and SQL over them. Made by ``connect``; a context manager. Any thread may use it.
+
+    Args:
+        home: the grid's directory.
+        lock: what makes this process its owner; None to read only.
+        durable: whether a commit waits for the disk.
+        leaving: what ``close`` is done in. It gives whether this is the last user, so that the grid closes.
 
     Attributes:
         home: the grid's directory.
@@ -130,21 +76,32 @@ class Grid:
         activity: the statements that run and ran on it here, and the clients that it is served to.
         plans: what was worked out for its tables, by statement; ``gridflow.sql`` keeps it.
         default_partitions: of a new table that does not say how many it wants; may be set.
+        alone: False: of itself a grid keeps no writer out; see ``Transaction``.
+        is_transaction: False.
     """
 
+    alone = False
+    is_transaction = False
     default_partitions: int = DEFAULT_PARTITIONS
 
-    def __init__(self, home: Path, lock: OwnerLock | None, durable: bool):
+    def __init__(
+        self,
+        home: Path,
+        lock: OwnerLock | None,
+        durable: bool,
+        *,
+        leaving: Callable[[Grid], AbstractContextManager[bool]] = _always_last,
+    ):
         self.home = home
         self.owner = lock is not None
         self.activity = Activity()
         self.plans: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
         self._lock = lock
         self._durable = durable
-        self._uses = 1
+        self._leaving = leaving
         self._names = threading.RLock()  # guards the catalog and _tables
         self._tables: dict[int, Table] = {}
-        self._session = threading.local()  # .it: the SQL session of each thread
+        self._sessions = _Sessions()
         # name -> table_id as of a version of the catalog: of an owner, so that a statement looks up only once.
         self._known: tuple[int, dict[str, int]] = (-1, {})
         self._maintenance: Maintenance | None = None
@@ -162,7 +119,7 @@ class Grid:
             if self._store.recover():
                 self.flush()
                 self._store.forget_log()
-            self._maintenance = Maintenance(self._open_tables, self._store.wake)
+            self._maintenance = Maintenance(self.open_tables, self._store.wake)
 
     def _prepare(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -187,7 +144,9 @@ class Grid:
     def __enter__(self) -> Grid:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -195,29 +154,36 @@ class Grid:
         """Whether the grid cannot be used any more."""
         return self._store.closed
 
-    def _check_open(self) -> None:
+    @property
+    def last_commit(self) -> int:
+        """The number of the last commit."""
+        return self._store.last_lsn
+
+    def check_open(self) -> None:
+        """Raise GridClosedError if the grid is closed."""
         if self._store.closed:
             raise GridClosedError(f"grid {self.home}: {self._store.closed_because}")
 
     def _open(self, entry: TableEntry) -> Table:
         table = self._tables.get(entry.table_id)
         if table is None:
-            table = Table(self, entry, self._catalog.snapshot(entry).schema)
+            table = Table(self, self._store, entry, self._catalog.snapshot(entry).schema)
             self._tables[entry.table_id] = table
         return table
 
-    def _open_tables(self) -> list[Table]:
+    def open_tables(self) -> list[Table]:
+        """The tables that are open here, system tables too; nothing is opened for it. Of an owner they are all."""
         return list(self._tables.values())
 
     def _look_up(self, name: str) -> TableEntry:
-        self._check_open()
+        self.check_open()
         if not self.owner:
             self._catalog.refresh()
         return self._catalog.find(name)
 
     def tables(self) -> list[str]:
         """The names of all tables, sorted."""
-        self._check_open()
+        self.check_open()
         with self._names:
             if not self.owner:
                 self._catalog.refresh()
@@ -225,11 +191,11 @@ class Grid:
 
     def all_tables(self) -> list[Table]:
         """All tables, sorted by name; one that is dropped meanwhile is left out."""
-        found = []
+        tables = []
         for name in self.tables():
             with contextlib.suppress(TableNotFound):
-                found.append(self.table(name))
-        return found
+                tables.append(self.table(name))
+        return tables
 
     def __contains__(self, name: str) -> bool:
         return name in self.tables()
@@ -264,13 +230,13 @@ class Grid:
     def system_table(self, name: str, columns: Any = None, key: str = "") -> Table | None:
         """A system table; with ``columns`` it is made if it is not there, without them it may be None."""
         with self._names:
-            self._check_open()
+            self.check_open()
             if not self.owner:
                 self._catalog.refresh()
             entry = self._catalog.find_system(name)
             if entry is None and columns is not None:
-                self._check_writable()
-                self._store.check_room(16 << 10)
+                self.check_changeable()
+                self._store.check_room(CATALOG_ROOM)
                 schema = Schema.of(columns, key)
                 entry = self._catalog.add(name, schema, 1, {}, self._store.last_lsn, system=True)
                 self._store.bump()
@@ -311,11 +277,11 @@ class Grid:
         checked = Schema.of(schema, key)
         kept = Kept().with_last(keep_versions)
         with self._names:
-            self._check_writable()
+            self.check_changeable()
             try:
                 if partitions is None:
                     partitions = self.default_partitions
-                self._store.check_room(16 << 10)  # else tables could be made until none can be dropped
+                self._store.check_room(CATALOG_ROOM)
                 entry = self._catalog.add(name, checked, partitions, options or {}, self._store.last_lsn, kept=kept)
             except TableExists:
                 if not if_not_exists:
@@ -333,10 +299,7 @@ class Grid:
             GridAccessError: the grid is open to read only.
             GridClosedError: it is closed.
         """
-        self._check_writable()
-
-    def _check_writable(self) -> None:
-        self._check_open()
+        self.check_open()
         if not self.owner:
             raise GridAccessError(f"grid {self.home} is open to read only")
 
@@ -371,7 +334,7 @@ class Grid:
         ...     table.get(1)
         {'SCORE': 0.5, 'LABEL': -1}
         """
-        self._check_writable()
+        self.check_changeable()
         table, drop = self.table(name), list(drop)
         with table.edit() as edit:
             for index in table.indexes.all():
@@ -389,7 +352,7 @@ class Grid:
             TableNotFound: there is none, unless ``if_exists``.
         """
         with self._names:
-            self._check_writable()
+            self.check_changeable()
             try:
                 entry = self._catalog.find(name)
             except TableNotFound:
@@ -401,7 +364,7 @@ class Grid:
             raise UsageError(f"table {entry.name} is being loaded by this very thread: it cannot be dropped meanwhile")
         # A flush or load under way ends first. The lock of names comes last: the load's data may look up tables.
         with table.indexes.lock, table.copies.lock, table.lock, self._names:
-            self._check_open()
+            self.check_open()
             if entry.table_id not in self._tables:  # another thread was faster
                 if if_exists:
                     return
@@ -431,62 +394,71 @@ class Grid:
         {'owner': 'me'}
         """
         with self._names:
-            self._check_writable()
+            self.check_changeable()
             entry = self._catalog.find(name)
-            self._store.check_room(16 << 10)
+            self._store.check_room(CATALOG_ROOM)
             entry = self._catalog.replace_options(entry, change(copy.deepcopy(dict(entry.options))))
             self._open(entry).options = dict(entry.options)
             self._store.bump()
 
-    def _kept(self, table: Table) -> Kept:
+    def kept(self, table: Table) -> Kept:
         """Which versions of a table are kept, as the catalog says it now."""
         with self._names:
-            self._check_open()
+            self.check_open()
             if not self.owner:
                 self._catalog.refresh()
             return self._catalog.find_id(table.table_id, table.name).kept
 
-    def _keep(self, table: Table, change: Callable[[Kept], Kept]) -> None:
-        """Change that, and let go of the versions that are not kept any more. In the owner only."""
+    def change_kept(self, table: Table, change: Callable[[Kept], Kept]) -> None:
+        """Change which versions of a table are kept, and let go of the others. In the owner only."""
         with table.lock, self._names:
-            self._check_writable()
+            self.check_changeable()
             try:
-                self._catalog.replace_kept(self._catalog.find_id(table.table_id, table.name), change(self._kept(table)))
+                self._catalog.replace_kept(self._catalog.find_id(table.table_id, table.name), change(self.kept(table)))
             finally:  # the catalog decides, whether it has changed or not
-                kept = self._kept(table)
+                kept = self.kept(table)
                 table.keep_only(kept.tags.values(), kept.last)
             self._store.bump()
 
     def cache(self, name: str) -> Cache:
         """A cache of nested Python values; its table is made by the first put. See ``Cache``."""
-        self._check_open()
+        self.check_open()
         return Cache(self, name)
 
     def transaction(self, *, of_statement: bool = False, alone: bool = False) -> Transaction:
         """Begin a transaction; see ``Transaction``."""
-        self._check_open()
+        self.check_open()
         return Transaction(self, of_statement=of_statement, alone=alone and self.owner)
 
     @property
     def in_transaction(self) -> bool:
         """Whether this thread has opened a transaction with ``sql("BEGIN")`` and not ended it."""
-        session = getattr(self._session, "it", None)
+        session = self._sessions.session
         return session is not None and session.in_transaction
 
-    def together(self, tables: list[Any]) -> list[Any]:
+    def together(self, tables: Sequence[TableFace]) -> list[TransactionTable]:
         """The same tables as they all are at one moment, to be read.
 
         Reading one after the other could show the half of a transaction that was committed in between.
         """
         while True:
-            seen = Transaction(self, of_statement=True)
+            moment = Transaction(self, of_statement=True)
             try:
-                return seen.together([seen.table(table.name) for table in tables])
+                return moment.together([moment.table(table.name) for table in tables])
             except TransactionConflictError:  # one has got other columns just now
                 pass
 
-    def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
-        self._check_writable()
+    def commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
+        """Commit what a transaction has written; see ``Changes.operations``.
+
+        Args:
+            operations, digests: of all its tables.
+            columns: table id -> digest of the columns that its rows were encoded for.
+
+        Raises:
+            TransactionConflictError: somebody has written one of the rows since. Nothing has happened.
+        """
+        self.check_changeable()
         self._store.commit_checked(operations, digests, columns)
 
     def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
@@ -507,10 +479,10 @@ class Grid:
         """
         from .sql.views.views import rows_of
 
-        self._check_open()
+        self.check_open()
         return rows_of(self, name, columns)
 
-    def sql(self, text: str, params: Any = None, *, progress: Callable[[Any], None] | None = None) -> Any:
+    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
         """Run one or more SQL statements, in the dialect of Apache Ignite 2.x.
 
         Each is atomic and commits by itself, but between BEGIN and COMMIT, which belong to the thread that calls.
@@ -534,13 +506,13 @@ class Grid:
         ...     grid.sql("SELECT NAME FROM T WHERE ID = 1").fetchall()
         [('one',)]
         """
-        session = getattr(self._session, "it", None)
+        session = self._sessions.session
         if session is None:
             from .sql import Session
 
-            session = self._session.it = Session(self)
+            session = self._sessions.session = Session(self)
         if self._store.closed:
-            self._check_open()
+            self.check_open()
         result = session.execute(text, params, progress)
         if result.notes:
             result.warn()
@@ -548,8 +520,8 @@ class Grid:
 
     def flush(self) -> None:
         """Move all writes in memory to segments."""
-        self._check_open()
-        for table in self._open_tables():
+        self.check_open()
+        for table in self.open_tables():
             table.flush()
 
     def check(self) -> list[verify.Problem]:
@@ -563,57 +535,35 @@ class Grid:
             GridFullError: there was no room to flush. The grid is closed all the same, and what was acknowledged is in
                 the log: it is there when the grid is opened next.
         """
-        with _registry_lock:
-            if self.closed:
-                return
-            self._uses -= 1
-            if self._uses > 0:
-                return
-            if owned_grid(self.home) is self:
-                del _open_grids[os.path.realpath(self.home)]
-            if self._maintenance is not None:
-                self._maintenance.stop()
-            try:
-                if self.owner:
-                    self._store.begin_close()
-                    self.flush()
-                    self._store.forget_log()
-                    self._settle()
-            finally:
-                self._store.close()
-                if self._lock is not None:
-                    self._lock.release()
+        with self._leaving(self) as last:
+            if last and not self.closed:
+                self._close()
+
+    def _close(self) -> None:
+        if self._maintenance is not None:
+            self._maintenance.stop()
+        try:
+            if self.owner:
+                self._store.begin_close()
+                self.flush()
+                self._store.forget_log()
+                self._settle()
+        finally:
+            self._store.close()
+            if self._lock is not None:
+                self._lock.release()
 
     def _settle(self) -> None:
         """So that readers of a grid that nobody owns find what belongs to the segments that were written last."""
-        for table in self._open_tables():
+        for table in self.open_tables():
             try:
                 table.indexes.settle(verify=False)
                 table.copies.settle(verify=False)
             except GridflowError as error:
                 _log.warning("indexes and compressed copies of table %s: %s", table.name, error)
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
         """In a forked child: the grid belongs to the parent."""
         self._store.close("it was opened before this process was forked; connect again in the child")
         self._maintenance = None
         self._lock = None
-
-
-def _close_all() -> None:
-    for grid in list(_open_grids.values()):
-        grid._uses = 1
-        grid.close()
-
-
-def _abandon_all() -> None:
-    global _registry_lock
-    _registry_lock = threading.RLock()
-    for grid in list(_open_grids.values()):
-        grid._abandon()
-    _open_grids.clear()
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from .client import connect_unix
 from .config import SOCKET_NAME, resolve_home
 from .errors import GridOwnedError, UsageError
-from .grid import open_owner, open_reader
+from .grid import Grid
+from .registry import open_owner, open_reader
 from .storage.lock import holder
 
 
-def connect(path: str | os.PathLike[str] | None = None, *, read_only: bool = False, durability: str = "process") -> Any:
+def connect(
+    path: str | os.PathLike[str] | None = None, *, read_only: bool = False, durability: str = "process"
+) -> Grid:
     """Open a grid, making it if it is not there.
 
     The first process to come owns the grid. If a ``gridflow serve`` owns it, a client of that server is returned, with
@@ -28,7 +30,7 @@ def connect(path: str | os.PathLike[str] | None = None, *, read_only: bool = Fal
             on a disk. It counts for the owner.
 
     Returns:
-        A Grid, or a RemoteGrid of the same face; both are context managers.
+        A Grid, or a ServedGrid of the same face; both are context managers.
 
     Raises:
         GridOwnedError: a process that does not serve owns the grid; the message names its pid.
@@ -53,7 +55,7 @@ def connect(path: str | os.PathLike[str] | None = None, *, read_only: bool = Fal
         return _join(home)
 
 
-def _join(home: Path) -> Any:
+def _join(home: Path) -> Grid:
     """What a process gets that comes second."""
     if (home / SOCKET_NAME).exists():
         return connect_unix(home)

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from .config import SOCKET_NAME, resolve_home
 from .errors import GridClosedError, GridConnectionError, TableNotFound
-from .grid import Grid, open_reader, owned_grid
-from .protocols.address import SocketAddress
+from .grid import Grid
+from .protocols.address import Endpoint, Route
+from .registry import open_reader, owned_grid
 from .schema import Schema
 from .table import Table
 
@@ -46,7 +47,7 @@ def found(
 
     Args:
         table: a name, also ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
-        grid: the open grid, embedded or remote, that has the table.
+        grid: the open grid, embedded or served, that has the table.
         home: the grid's directory if there is no ``grid``; None for the default grid.
 
     Raises:
@@ -94,7 +95,7 @@ def flush(directory: str, table: str) -> None:
             if written.stats()["memory_rows"]:
                 written.flush()
         elif (home / SOCKET_NAME).exists():
-            _flush_remote(home, table)
+            _flush_served(home, table)
     except (GridClosedError, TableNotFound):
         pass  # closing flushes; a table that is gone is for the reader to report
 
@@ -103,12 +104,12 @@ _connections: dict[str, Connection] = {}  # by real path of the grid
 _lock = threading.Lock()  # guards _connections
 
 
-def _flush_remote(home: Path, table: str) -> None:
+def _flush_served(home: Path, table: str) -> None:
     from .client.connection import Connection
-    from .protocols import flight_messages as messages
+    from .protocols import messages
 
     with _lock:
-        connection = _connections.setdefault(os.path.realpath(home), Connection(home))
+        connection = _connections.setdefault(os.path.realpath(home), Connection(Endpoint.of_grid(home)))
     try:
         connection.call(messages.Flush(table), messages.Done)
     except GridConnectionError:
@@ -118,12 +119,12 @@ def _flush_remote(home: Path, table: str) -> None:
 
 def _is_served(home: Path) -> bool:
     """Whether a process listens there; the socket of one that was killed stays behind."""
-    address = SocketAddress(home)
+    route = Route(Endpoint.of_grid(home))
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.connect(address.short_path)
+            probe.connect(str(route.path))
         return True
     except OSError:
         return False
     finally:
-        address.close()
+        route.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,19 +12,19 @@ import pyarrow as pa
 
 from ._native.rows import RowCodec
 from ._native.snapshot import Snapshot
-from ._native.store import TableStore
+from ._native.store import Store, TableStore
 from .catalog import TableEntry
 from .errors import (
     GridFullError,
-    KeyNotFound,
     SchemaError,
     SnapshotNotFound,
     TransactionConflictError,
     UsageError,
 )
+from .faces import Progress
+from .keyed import KeyedRows
 from .schema import Schema
 from .storage.arrow import live_batches, to_columns
-from .storage.arrow_to_python import to_python
 from .storage.compressed_copies import CompressedCopies
 from .storage.compressed_file import OPTION, check_compressible
 from .storage.expected_files import table_folder
@@ -34,7 +35,10 @@ from .storage.table_indexes import Choice, TableIndexes
 from .storage.versions import Kept, bytes_of, describe, kept_versions
 
 if TYPE_CHECKING:
-    from .grid import Grid
+    from .grid import Grid  # circle: a table is made by its grid, and asks it what is kept of it
+
+#: Bytes that must be free before the catalog is written: else tables could be made until none can be dropped.
+CATALOG_ROOM = 16 << 10
 
 
 class PartitionInfo(NamedTuple):
@@ -45,7 +49,7 @@ class PartitionInfo(NamedTuple):
     bytes: int
 
 
-class Table(TableStore):
+class Table(TableStore, KeyedRows):
     """A table of an open grid; made by ``Grid.create_table`` and ``Grid.table``.
 
     A key is the value of the key column, or a tuple where the key has several. A value is a dict of the other columns,
@@ -57,8 +61,8 @@ class Table(TableStore):
         options: what CREATE TABLE ... WITH said, and the like.
     """
 
-    def __init__(self, grid: Grid, entry: TableEntry, schema: Schema):
-        super().__init__(grid._store, RowCodec(schema, entry.name), entry.table_id)
+    def __init__(self, grid: Grid, store: Store, entry: TableEntry, schema: Schema):
+        super().__init__(store, RowCodec(schema, entry.name), entry.table_id)
         self.name = entry.name
         self.options = dict(entry.options)
         self._indexes = TableIndexes(self)
@@ -98,41 +102,8 @@ class Table(TableStore):
         """How many partitions the table has."""
         return self.snapshot().partitions
 
-    def __contains__(self, key: Any) -> bool:
-        return self.contains(key)
-
-    def __getitem__(self, key: Any) -> Any:
-        missing = object()
-        value = self.get(key, missing)
-        if value is missing:
-            raise KeyNotFound(f"table {self.name} has no row under key {key!r}")
-        return value
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.put(key, value)
-
-    def __delitem__(self, key: Any) -> None:
-        if not self.remove(key):
-            raise KeyNotFound(f"table {self.name} has no row under key {key!r}")
-
-    def __iter__(self) -> Iterator[Any]:
-        """The keys, in the order in which they are stored: as good as random."""
-        for batch in self.scan(self.schema.key):
-            columns = [to_python(column) for column in batch.columns]
-            yield from columns[0] if len(columns) == 1 else zip(*columns, strict=True)
-
     def __len__(self) -> int:
         return self._flushed().rows
-
-    def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
-        """The values under these keys; keys without a row are left out.
-
-        Raises:
-            SchemaError: a key does not fit the key columns.
-        """
-        missing = object()
-        found = ((key, self.get(key, missing)) for key in keys)
-        return {key: value for key, value in found if value is not missing}
 
     def _flushed(self) -> Snapshot:
         """A version that holds every write acknowledged before the call."""
@@ -174,9 +145,9 @@ class Table(TableStore):
         """
         if batch_size < 1:
             raise SchemaError(f"batch_size is at least 1, not {batch_size}")
-        held = self._version(snapshot)
-        ranges = partition_ranges(partitions, held.partitions, self.name)
-        return scan_batches(held, positions_of(held.schema, columns), ranges, batch_size)
+        version = self._version(snapshot)
+        ranges = partition_ranges(partitions, version.partitions, self.name)
+        return scan_batches(version, positions_of(version.schema, columns), ranges, batch_size)
 
     def to_arrow(self, columns: Iterable[str] | None = None, *, snapshot: str | int | None = None) -> pa.Table:
         """The whole table as a ``pyarrow.Table`` whose columns view the mapped segments: nothing is copied.
@@ -193,7 +164,7 @@ class Table(TableStore):
         """
         return whole_table(self._version(snapshot), columns)
 
-    def load(self, data: Any, *, mode: str = "replace", progress: Callable[[int], Any] | None = None) -> int:
+    def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
         """Write many rows at once, straight to segments: one commit and one copy of the data.
 
         Args:
@@ -218,10 +189,14 @@ class Table(TableStore):
         ...     table.load({"ID": np.arange(100), "PIXELS": np.zeros((100, 28, 28), "uint8")})
         100
         """
-        return self._load(data, mode, progress)
+        return self.load_unchanged(data, mode, progress, None)
 
-    def _load(self, data: Any, mode: str, progress: Callable[[int], Any] | None, version: int | None = None) -> int:
-        """With ``version``: only if that is still the table's; else somebody has written since."""
+    def load_unchanged(self, data: Any, mode: str, progress: Progress | None, version: int | None) -> int:
+        """Load, with ``version`` only if that is still the table's.
+
+        Raises:
+            TransactionConflictError: somebody has written since. Else as ``load``.
+        """
         if mode not in ("replace", "insert"):
             raise UsageError(f"mode is replace or insert, not {mode!r}")
         data = looked_at(data)
@@ -243,7 +218,7 @@ class Table(TableStore):
             if edit.rows:
                 edit.commit()
                 if self.indexes.all():
-                    self.store.wake.set()  # until its index is made, the new segment is scanned
+                    self.wake_maintenance()  # until its index is made, the new segment is scanned
             return edit.rows
 
     def _check_rows(self, rows: list[Any]) -> None:
@@ -263,17 +238,35 @@ class Table(TableStore):
                 edit.clear()
                 edit.commit()
                 if self.indexes.all():
-                    self.store.wake.set()  # their files go with the segments
+                    self.wake_maintenance()  # their files go with the segments
             return rows
 
     def flush(self) -> int:
         """Move the writes in memory to a segment. Returns the version of the table that holds them."""
         return self.flush_store() if self.store.owner else self.snapshot().version
 
+    def flush_unless_busy(self) -> None:
+        """Flush, unless that has to wait for a load, or there is no room."""
+        if self.store.owner and self.lock.acquire(blocking=False):
+            try:
+                self.flush()
+            except GridFullError:  # readers see what is in memory, too
+                pass
+            finally:
+                self.lock.release()
+
+    def wake_maintenance(self) -> None:
+        """Have the owner's background thread look now at what the table lacks, such as files of an index."""
+        self.store.wake.set()
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Each write in the block commits by itself: none is taken back. See ``TransactionTable.savepoint``."""
+        return nullcontext()
+
     @property
     def held_here(self) -> bool:
         """Whether this very thread holds ``lock``, as one that loads the table does: it cannot wait for that."""
-        return self.lock._is_owned()  # threading.Condition asks an RLock the same
+        return self.lock._is_owned()  # type: ignore[attr-defined]  # threading.Condition asks an RLock the same
 
     def compact(self) -> None:
         """Merge all segments into one and drop deleted rows. Readers keep what they have mapped.
@@ -286,7 +279,7 @@ class Table(TableStore):
             self._merge(None)
         except GridFullError:  # one after the other they take less room, and each gives some back
             segments = self.snapshot().segments()
-            for segment_id, rows, deleted, _ in sorted(segments, key=lambda found: found[1] - found[2]):
+            for segment_id, rows, deleted, _ in sorted(segments, key=lambda entry: entry[1] - entry[2]):
                 if 0 < deleted < rows:
                     self._merge(segment_id)
             self._merge(None)
@@ -295,7 +288,7 @@ class Table(TableStore):
         """Rewrite one segment, or all as one."""
         with self.edit() as edit:
             segments = self.snapshot().segments()
-            chosen = [i for i, found in enumerate(segments) if segment_id in (None, found[0])]
+            chosen = [i for i, entry in enumerate(segments) if segment_id in (None, entry[0])]
             if len(chosen) > 1 or any(segments[i][2] for i in chosen):
                 edit.merge(chosen)
                 edit.commit()
@@ -364,9 +357,9 @@ class Table(TableStore):
         """
         self._grid.check_changeable()
         with self.lock:
-            self.store.check_room(16 << 10)
+            self.store.check_room(CATALOG_ROOM)
             version = self.keep_current()
-            self._grid._keep(self, lambda kept: kept.tagged(self.name, name, version, replace))
+            self._grid.change_kept(self, lambda kept: kept.tagged(self.name, name, version, replace))
         return version
 
     def untag(self, name: str) -> None:
@@ -375,12 +368,12 @@ class Table(TableStore):
         Raises:
             SnapshotNotFound: there is no such tag; the message lists what there is.
         """
-        self._grid._keep(self, lambda kept: kept.untagged(self.name, name))
+        self._grid.change_kept(self, lambda kept: kept.untagged(self.name, name))
 
     @property
     def kept(self) -> Kept:
         """Which of its versions are kept, as the catalog says it now."""
-        return self._grid._kept(self)
+        return self._grid.kept(self)
 
     def tags(self) -> dict[str, int]:
         """The tags of the table, and the version that each names."""
@@ -395,12 +388,12 @@ class Table(TableStore):
         Raises:
             UsageError: ``count`` is negative, or no number.
         """
-        self._grid._keep(self, lambda kept: kept.with_last(count))
+        self._grid.change_kept(self, lambda kept: kept.with_last(count))
 
     def versions(self) -> list[int]:
         """The versions that can be read, rising: those with a tag, the last ones that are kept, the current one."""
         current = self.version()
-        return sorted({*kept_versions(self.folder, self._grid._kept(self), current), current})
+        return sorted({*kept_versions(self.folder, self.kept, current), current})
 
     def snapshot_version(self, snapshot: str | int) -> int:
         """The number of a version, given that or the name of a tag.
@@ -408,7 +401,7 @@ class Table(TableStore):
         Raises:
             SnapshotNotFound: there is no such tag, or the version is not kept; the message lists what there is.
         """
-        kept = self._grid._kept(self)
+        kept = self.kept
         if isinstance(snapshot, str) and snapshot in kept.tags:
             return kept.tags[snapshot]
         versions = self.versions()
@@ -449,7 +442,7 @@ class Table(TableStore):
         snapshot = self.snapshot()
         segments = snapshot.segments()
         memory_rows, memory_bytes = self.memory
-        kept = set(kept_versions(self.folder, self._grid._kept(self), snapshot.version)) - {snapshot.version}
+        kept = set(kept_versions(self.folder, self.kept, snapshot.version)) - {snapshot.version}
         return {
             "rows": snapshot.rows,
             "deleted": sum(deleted for _, _, deleted, _ in segments),
@@ -495,13 +488,12 @@ def partition_ranges(partitions: int | Iterable[int] | None, count: int, table: 
     """
     if partitions is None:
         return [(0, count)]
-    given = list(partitions) if isinstance(partitions, Iterable) else [partitions]
-    for partition in given:  # numpy's integers will do, booleans and floats not
+    chosen = list(partitions) if isinstance(partitions, Iterable) else [partitions]
+    for partition in chosen:  # numpy's integers will do, booleans and floats not
         if isinstance(partition, bool) or not hasattr(partition, "__index__") or not 0 <= partition < count:
             raise SchemaError(f"table {table} has partitions 0 to {count - 1}, not {partition!r}")
-    chosen = sorted(set(map(index, given)))
     ranges: list[tuple[int, int]] = []
-    for partition in chosen:
+    for partition in sorted(set(map(index, chosen))):
         if ranges and ranges[-1][1] == partition:
             ranges[-1] = (ranges[-1][0], partition + 1)
         else:

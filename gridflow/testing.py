@@ -32,8 +32,9 @@ import pyarrow as pa
 from ._native.store import set_failpoints
 from .catalog import Catalog
 from .config import SOCKET_NAME
-from .grid import Grid, open_reader
+from .grid import Grid
 from .open import connect
+from .registry import open_reader
 from .storage.verify import check_home
 from .table import Table
 
@@ -172,7 +173,7 @@ def verified(home: Path, **options: Any) -> Iterator[Grid]:
 def _copy(grid: Grid, to: Path) -> bool:
     """Copy a grid's files as they lie there, as a crash would leave them. Returns whether it was small enough."""
     with ExitStack() as locks:
-        for table in grid._open_tables():  # no flush and no load between two files
+        for table in grid.open_tables():  # no flush and no load between two files
             locks.enter_context(table.lock)
         if sum(path.stat().st_size for path in grid.home.rglob("*") if path.is_file()) > MOST_COPIED:
             return False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 
@@ -13,12 +15,14 @@ from .errors import (
     ColumnNotFound,
     GridConnectionError,
     GridFullError,
-    KeyNotFound,
+    SchemaError,
     TableNotFound,
     TransactionConflictError,
     UsageError,
     did_you_mean,
 )
+from .faces import Progress, Report, TableFace
+from .keyed import KeyedRows
 from .storage.arrow import to_columns
 from .storage.index_rows import IndexRows
 from .storage.load import in_groups, looked_at, record_batches
@@ -27,9 +31,10 @@ from .storage.table_indexes import Choice, TableIndexes
 from .table import partition_ranges
 
 if TYPE_CHECKING:
+    from ._native.rows import RowCodec
     from ._native.snapshot import Snapshot
     from .catalog.activity import Activity
-    from .grid import Grid
+    from .grid import Grid  # circle: a transaction is begun by its grid, and commits to it
     from .schema import Schema
     from .table import Table
 
@@ -67,24 +72,24 @@ class Transaction:
 
     def __init__(self, grid: Grid, *, of_statement: bool = False, alone: bool = False):
         self._grid = grid
-        self._alone = alone
         self._held: list[Table] = []
         self._tables: dict[int, TransactionTable] = {}
-        self._of_statement = of_statement
+        self.alone = alone
+        self.of_statement = of_statement
         self.active = True
         if not of_statement:
-            taken = [self._take(table) for table in grid.all_tables()]
-            there = set(cut([table.changes for table in taken]))
-            self._tables = {table.table_id: table for table in taken if table.changes in there}
+            tables = [self._take(table) for table in grid.all_tables()]
+            there = set(cut([table.changes for table in tables]))
+            self._tables = {table.table_id: table for table in tables if table.changes in there}
 
     def _take(self, table: Table) -> TransactionTable:
-        if self._alone:
+        if self.alone:
             table.hold(HOLD_SECONDS, self._held)
             if table not in self._held:
                 raise TransactionConflictError(f"table {table.name} is being written all the time")
-        found = TransactionTable(self, table, Changes(table))
-        self._tables[table.table_id] = found
-        return found
+        view = TransactionTable(self, table, Changes(table))
+        self._tables[table.table_id] = view
+        return view
 
     def __repr__(self) -> str:
         return f"<gridflow.Transaction on {self._grid.home} ({'open' if self.active else 'ended'})>"
@@ -92,15 +97,22 @@ class Transaction:
     def __enter__(self) -> Transaction:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None and self.active:
             self.commit()
         self.rollback()
 
     @property
-    def home(self) -> Any:
+    def home(self) -> Path:
         """The grid's directory."""
         return self._grid.home
+
+    @property
+    def is_transaction(self) -> bool:
+        """True: none can begin inside it."""
+        return True
 
     @property
     def owner(self) -> bool:
@@ -136,38 +148,83 @@ class Transaction:
             TableNotFound: there is none.
             UsageError: the transaction has ended.
         """
-        self._check_active()
+        self.check_active()
         table = self._grid.table(name)
-        found = self._tables.get(table.table_id)
-        if found is None:
-            found = self._take(table)
-            if not self._of_statement:  # made since the transaction began
-                _cut_all([found])
-        return found
+        view = self._tables.get(table.table_id)
+        if view is None:
+            view = self._take(table)
+            if not self.of_statement:  # made since the transaction began
+                _cut_all([view])
+        return view
 
-    def together(self, tables: list[Any]) -> list[Any]:
+    def all_tables(self) -> list[TransactionTable]:
+        """All tables as the transaction sees them, sorted by name; one that is dropped meanwhile is left out."""
+        views = []
+        for name in self.tables():
+            with contextlib.suppress(TableNotFound):
+                views.append(self.table(name))
+        return views
+
+    def together(self, tables: Sequence[TableFace]) -> list[TransactionTable]:
         """The same tables at one moment: that at which the transaction began, or for a single statement this one."""
-        live = [table for table in tables if table.changes.live]
+        views = [self._tables[table.table_id] for table in tables]
+        live = [table for table in views if table.changes.live]
         for table in live:
             table.flush()
         columns = [table.changes.columns for table in live]
         _cut_all(live)
-        if self._of_statement and [table.changes.columns for table in live] != columns:
+        if self.of_statement and [table.changes.columns for table in live] != columns:
             raise TransactionConflictError("a table has got other columns since the statement began")
-        return tables
+        return views
 
-    def create_table(self, *args: Any, **options: Any) -> Any:
+    def transaction(self, *, of_statement: bool = False, alone: bool = False) -> NoReturn:
         """Not inside a transaction."""
-        raise UsageError("a transaction cannot make or drop tables: commit or roll back first")
+        raise UsageError("this is a transaction already, and one cannot begin inside another")
 
-    drop_table = create_table
+    def create_table(
+        self,
+        name: str,
+        schema: Any,
+        key: str | Iterable[str],
+        partitions: int | None = None,
+        *,
+        if_not_exists: bool = False,
+        options: Mapping[str, Any] | None = None,
+        keep_versions: int = 0,
+    ) -> NoReturn:
+        """Not inside a transaction."""
+        raise _no_ddl()
 
-    def sql(self, text: str, params: Any = None) -> Any:
+    def alter_table(
+        self,
+        name: str,
+        *,
+        add: Mapping[str, Any] | None = None,
+        drop: Iterable[str] = (),
+        rename: Mapping[str, str] | None = None,
+        fill: Mapping[str, Any] | None = None,
+    ) -> NoReturn:
+        """Not inside a transaction."""
+        raise _no_ddl()
+
+    def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> NoReturn:
+        """Not inside a transaction."""
+        raise _no_ddl()
+
+    def drop_table(self, name: str, *, if_exists: bool = False) -> NoReturn:
+        """Not inside a transaction."""
+        raise _no_ddl()
+
+    def system_table(self, name: str, columns: Any = None, key: str = "") -> NoReturn:
+        """Not inside a transaction."""
+        raise UsageError("a transaction has no system tables: commit or roll back first")
+
+    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
         """Run SQL inside the transaction; see ``Grid.sql``."""
         from .sql import execute
 
-        self._check_active()
-        return execute(self, text, params)
+        self.check_active()
+        return execute(self, text, params, progress)
 
     def commit(self) -> None:
         """Make all writes durable and visible, or none.
@@ -177,7 +234,7 @@ class Transaction:
                 transaction again.
             GridFullError, TableNotFound: there is no room, or a table is gone. Nothing has happened.
         """
-        self._check_active()
+        self.check_active()
         try:
             self._commit([table for table in self._tables.values() if table.changes.changed])
         finally:
@@ -188,7 +245,7 @@ class Transaction:
         operations, digests = (b"".join(part) for part in zip(*pieces, strict=True)) if pieces else (b"", b"")
         if operations:
             columns = {table.table_id: table.changes.columns for table in changed}
-            self._grid._commit_checked(operations, digests, columns)
+            self._grid.commit_checked(operations, digests, columns)
 
     def rollback(self) -> None:
         """Forget all writes. Does nothing if the transaction has ended already."""
@@ -197,10 +254,15 @@ class Transaction:
         while self._held:
             self._held[-1].release(self._held)
 
-    def _check_active(self) -> None:
-        self._grid._check_open()
+    def check_active(self) -> None:
+        """Raise if the transaction has ended, or the grid is closed."""
+        self._grid.check_open()
         if not self.active:
             raise UsageError("the transaction has ended; grid.transaction() begins another")
+
+
+def _no_ddl() -> UsageError:
+    return UsageError("a transaction cannot make or drop tables: commit or roll back first")
 
 
 def _cut_all(tables: list[TransactionTable]) -> None:
@@ -210,7 +272,7 @@ def _cut_all(tables: list[TransactionTable]) -> None:
             raise TableNotFound(f"table {table.name} was dropped")
 
 
-class TransactionTable:
+class TransactionTable(KeyedRows):
     """A table as a transaction sees it. Its methods are those of ``Table``, and raise the same errors.
 
     Attributes:
@@ -240,7 +302,30 @@ class TransactionTable:
         return self._table.partitions_count
 
     def _check(self) -> None:
-        self._transaction._check_active()
+        self._transaction.check_active()
+
+    @property
+    def codec(self) -> None:
+        """None: what is prepared for its columns must not outlive the transaction."""
+        return None
+
+    def truncate(self) -> NoReturn:
+        """Not inside a transaction."""
+        raise UsageError(f"table {self.name} cannot be emptied in a transaction: remove_all takes keys")
+
+    def wake_maintenance(self) -> None:
+        """Have the owner's background thread look now at what the table lacks, such as files of an index."""
+        self._table.wake_maintenance()
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """If the block raises, what it has written to the table is forgotten. Not one inside another."""
+        self.changes.save()
+        try:
+            yield
+        except BaseException:
+            self.changes.restore()
+            raise
 
     def flush(self) -> None:
         """Move the table's writes in memory to a segment, if there is room; not those of the transaction."""
@@ -251,26 +336,6 @@ class TransactionTable:
         """The value under ``key``, or ``default``."""
         self._check()
         return self.changes.get(key, default)
-
-    def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
-        """The values under these keys; keys without a row are left out."""
-        missing = object()
-        found = ((key, self.get(key, missing)) for key in keys)
-        return {key: value for key, value in found if value is not missing}
-
-    def contains(self, key: Any) -> bool:
-        """Whether there is a row under ``key``."""
-        missing = object()
-        return self.get(key, missing) is not missing
-
-    __contains__ = contains
-
-    def __getitem__(self, key: Any) -> Any:
-        missing = object()
-        value = self.get(key, missing)
-        if value is missing:
-            raise KeyNotFound(f"table {self.name} has no row under key {key!r}")
-        return value
 
     def __len__(self) -> int:
         return self.snapshot().rows
@@ -319,8 +384,10 @@ class TransactionTable:
         self._check()
         self.changes.put_all(rows.items() if isinstance(rows, Mapping) else rows, True)
 
-    def put_if_absent(self, key: Any, value: Any) -> bool:
+    def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
         """Write the row unless there is one under ``key``; returns whether it wrote."""
+        if codec is not None and codec.python_schema is not self.schema:
+            raise SchemaError(f"table {self.name} has got other columns meanwhile: nothing was written, try again")
         absent = not self.contains(key)
         if absent:
             self.put(key, value)
@@ -342,14 +409,14 @@ class TransactionTable:
         self._check()
         return self.changes.remove_all(keys)
 
-    def load(self, data: Any, *, mode: str = "replace", progress: Callable[[int], Any] | None = None) -> int:
+    def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
         """Write many rows, given as ``Table.load`` takes them. Until the commit they are kept in memory."""
         if mode not in ("replace", "insert"):
             raise UsageError(f"mode is replace or insert, not {mode!r}")
         self._check()
         version = self.changes.version
-        if version and self._transaction._of_statement and self._transaction.owner:  # it need not be kept in memory
-            return self._table._load(data, mode, progress, version)
+        if version and self._transaction.of_statement and self._transaction.owner:  # it need not be kept in memory
+            return self._table.load_unchanged(data, mode, progress, version)
         data = looked_at(data)
         batches = record_batches(data, self.schema, self.name)
         if batches is not None:

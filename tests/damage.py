@@ -17,7 +17,7 @@ import gridflow
 import gridflow.testing
 from gridflow import GridCorruptError, GridflowError
 from gridflow._native.files import block_checksum
-from gridflow.grid import open_reader
+from gridflow.registry import open_reader
 from gridflow.storage.verify import check_home
 
 RECORD = 24  # bytes of a record's header in the log

@@ -32,10 +32,11 @@ PUBLIC_NAMES = """
 LAYERS = [
     ["errors", "schema", "config"],
     ["_native"],
+    ["faces"],
     ["storage"],
     ["catalog"],
     ["sql", "files"],
-    ["grid", "table", "transaction", "cache"],
+    ["keyed", "table", "transaction", "cache", "grid", "registry"],
     ["protocols", "client"],
     ["open", "source"],
     ["cuda"],
@@ -215,6 +216,111 @@ def test_only_the_engine_s_room_knows_duckdb():
     assert not wrong, "\n".join(wrong)
 
 
+def module_of(path: Path) -> str:
+    """The module that a file is."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_files(path: Path, modules: set[str]) -> Iterator[tuple[str, str]]:
+    """(module of ours, text of the statement's lines) that a file imports, at load or within functions."""
+    lines = read(path).splitlines()
+    for node in ast.walk(ast.parse(read(path))):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        else:
+            (base,) = resolve(list(path.parent.parts), "." * node.level + (node.module or ""), [""])
+            base = base.rstrip(".")
+            names = [f"{base}.{alias.name}" for alias in node.names]
+            targets = [name if name in modules else base for name in names]
+        text = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+        yield from ((target, text) for target in targets if target in modules)
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """The circles that a depth-first walk comes upon, each as the modules along it."""
+    found: list[list[str]] = []
+    done: set[str] = set()
+
+    def visit(module: str, trail: list[str]) -> None:
+        if module in trail:
+            found.append(trail[trail.index(module) :])
+        elif module not in done:
+            for other in sorted(edges.get(module, ())):
+                visit(other, [*trail, module])
+            done.add(module)
+
+    for module in sorted(edges):
+        visit(module, [])
+    return found
+
+
+def test_files_do_not_import_each_other_in_circles():
+    """Neither when they are loaded nor within functions; but where a comment ``# circle: why`` stands at an import."""
+    paths = files("gridflow/**/*.py")
+    modules = {module_of(path) for path in paths}
+    edges: dict[str, set[str]] = {}
+    marked = []
+    for path in paths:
+        module = module_of(path)
+        for name, text in imported_files(path, modules - {module}):
+            if "# circle: " in text:
+                marked.append((module, name))
+            else:
+                edges.setdefault(module, set()).add(name)
+    wrong = [" -> ".join([*circle, circle[0]]) for circle in circles(edges)]
+    wrong += [
+        f"{a} imports {b}: there is no circle" for a, b in marked if not circles(edges | {a: {*edges.get(a, ()), b}})
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_test_sees_circles():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def own_names(tree: ast.Module) -> set[str]:
+    """What a file defines: functions, classes, variables, and attributes of ``self``."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_self(node.value):
+            names.add(node.attr)
+    return names
+
+
+def is_self(node: ast.expr) -> bool:
+    is_super = isinstance(node, ast.Call) and getattr(node.func, "id", None) == "super"
+    return is_super or (isinstance(node, ast.Name) and node.id in ("self", "cls"))
+
+
+def test_nobody_uses_what_another_folder_keeps_to_itself():
+    """The layers hold for calls, too: ``x._name``, where x is not self, only where a file of the same folder defines
+    it. What is somebody else's altogether (``os._exit``) is no part of the rule."""
+    trees = {path: ast.parse(read(path)) for path in files("gridflow/**/*.py")}
+    ours: dict[Path, set[str]] = {}
+    for path, tree in trees.items():
+        ours.setdefault(path.parent, set()).update(own_names(tree))
+    everybodys = set().union(*ours.values())
+    wrong = [
+        f"{path}:{node.lineno} {ast.unparse(node)}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.endswith("__")
+        and not is_self(node.value)
+        and node.attr in everybodys - ours[path.parent]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_tensorflow_is_imported_only_where_it_may_be():
     """tf/ and cli/ alone, and cli/ only inside the command that needs it. `gridflow.tf` counts too, since
     importing it imports TensorFlow; gridflow/__init__.py may name it inside a function."""
@@ -327,6 +433,12 @@ def test_ruff():
     for command in (["check"], ["format", "--check"]):
         done = run(sys.executable, "-m", "ruff", *command, *paths)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_types():
+    """mypy, as pyproject.toml has it."""
+    done = run(sys.executable, "-m", "mypy")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_machine_paths():

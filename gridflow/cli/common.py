@@ -14,7 +14,7 @@ from ..errors import GridAccessError, GridNotFound, GridOwnedError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..client import RemoteGrid
+    from ..client import ServedGrid
     from ..grid import Grid
 
 
@@ -40,14 +40,14 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def open_for_writing(home: Path | None) -> Grid | RemoteGrid:
+def open_for_writing(home: Path | None) -> Grid | ServedGrid:
     """The grid, to read and write: as its server's client or as its owner. It is made if it is not there."""
     from ..open import connect
 
     return connect(home)
 
 
-def open_or_read(home: Path | None) -> tuple[Grid | RemoteGrid, str]:
+def open_or_read(home: Path | None) -> tuple[Grid | ServedGrid, str]:
     """The grid, to read and write if that can be, else to read; and why not, or nothing."""
     from ..open import connect
 
@@ -60,7 +60,7 @@ def open_or_read(home: Path | None) -> tuple[Grid | RemoteGrid, str]:
             raise error from None
 
 
-def open_for_reading(home: Path | None) -> Grid | RemoteGrid:
+def open_for_reading(home: Path | None) -> Grid | ServedGrid:
     """The grid, to read, whoever owns it. It must be there.
 
     Raises:

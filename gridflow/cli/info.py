@@ -15,12 +15,12 @@ from .common import common_options, counted, existing_home, human_bytes, open_fo
 
 def gather(home: Path | None) -> dict[str, Any]:
     """What ``info`` prints, as plain values."""
-    from ..client import RemoteGrid
+    from ..client import ServedGrid
     from .version import versions
 
     path = existing_home(home)
     with open_for_reading(path) as grid:
-        if isinstance(grid, RemoteGrid):
+        if isinstance(grid, ServedGrid):
             owner = f"served by process {grid.owner_pid}"
         else:
             owner = "nobody" if grid.owner else "embedded in another process"

@@ -17,7 +17,7 @@ from .progress import progress_bar
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..client import RemoteGrid
+    from ..client import ServedGrid
     from ..grid import Grid
     from ..schema import Type
     from ..storage.formats.source import Source
@@ -160,7 +160,7 @@ def _check_row_number(name: str, types: dict[str, Type], table: Table | None) ->
 
 
 def _make_table(
-    grid: Grid | RemoteGrid,
+    grid: Grid | ServedGrid,
     name: str,
     types: dict[str, Type],
     key: tuple[str, ...],
@@ -181,8 +181,7 @@ def _make_table(
     for column in key:
         if column not in types:
             raise ColumnNotFound(f"no column {column} for the primary key; {did_you_mean(column, types)}")
-    count = {} if partitions is None else {"partitions": partitions}
-    return grid.create_table(name, types, key=key, **count)  # type: ignore[return-value]
+    return grid.create_table(name, types, key, partitions)
 
 
 def _load(table: Table, source: Source, names: list[str], row_number: str | None, mode: str, file: Path) -> int:

@@ -96,7 +96,7 @@ def _announce(out: Console, node: Node) -> None:
     out.print(f"Gridflow {__version__}, process {os.getpid()}", style="bold")
     for name, value in (
         ("home", str(node.home)),
-        ("listens on", node.location),
+        *(("listens on", endpoint.flight_uri) for endpoint in node.endpoints),
         ("holds", f"{counted(len(tables), 'table')}, {counted(rows, 'row')}, {human_bytes(size)}"),
     ):
         out.print(f"{name:<12}{value}", markup=False, soft_wrap=True)

@@ -1,5 +1,5 @@
 """Grid and Table for a process that does not own the grid: reads are mapped, writes are sent."""
 
-from .grid import RemoteGrid, connect_unix
+from .grid import ServedGrid, connect_unix
 
-__all__ = ["RemoteGrid", "connect_unix"]
+__all__ = ["ServedGrid", "connect_unix"]

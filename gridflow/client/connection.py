@@ -1,4 +1,4 @@
-"""The wire between a client and the node that owns the grid: Arrow Flight over the grid's Unix socket."""
+"""The wire between a client and the node that owns the grid: Arrow Flight. ``server/flight.py`` is its other end."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.flight as flight
 
 from ..config import VERSION
 from ..errors import GridClosedError, GridConnectionError, GridflowError, InternalError
-from ..protocols import flight_messages as messages
-from ..protocols.address import SocketAddress
-from ..protocols.flight_messages import M, Message
+from ..protocols import messages
+from ..protocols.address import Endpoint, Route
+from ..protocols.messages import M, Message
 
 #: Seconds for the first answer; a node that is there answers at once.
 HELLO_TIMEOUT = 10.0
@@ -50,11 +49,11 @@ class Connection:
     the node is greeted first, so that it knows who its clients are; the last words are those of ``close``.
 
     Args:
-        home: the grid's directory.
+        endpoint: where the node listens.
     """
 
-    def __init__(self, home: Path):
-        self.home = home
+    def __init__(self, endpoint: Endpoint):
+        self.endpoint = endpoint
         self.owner: Callable[[], int] | None = None  # says what process owns the grid now, where that can be known
         self.welcome: messages.Welcome | None = None  # what the node answered to the last greeting
         self.answered = False  # whether a node has ever answered, if only to refuse us
@@ -62,7 +61,7 @@ class Connection:
         self._lock = threading.Lock()  # guards _client and _closed; never held during a call
         self._client: flight.FlightClient | None = None
         self._awaited: set[object] = set()  # what the node works on
-        self._address: SocketAddress | None = SocketAddress(home)
+        self._route: Route | None = Route(endpoint)
         _connections.add(self)
 
     def call(self, message: Message, *replies: type[M], timeout: float | None = None) -> M:
@@ -179,13 +178,13 @@ class Connection:
         """Let go of the node. May be called again."""
         with self._lock:
             client, self._client = self._client, None
-            address, self._address = self._address, None
+            route, self._route = self._route, None
         if client is not None:
             options = flight.FlightCallOptions(timeout=GOODBYE_TIMEOUT)
             with _ignored(flight.FlightError, OSError):  # whoever is not there need not hear it
                 _action(client, options, messages.Goodbye(f"{self._name}-{os.getpid()}"))
-        if address is not None:
-            address.close()
+        if route is not None:
+            route.close()
 
     def drop_channel(self) -> None:
         """Close the channel; the next call makes a new one."""
@@ -195,14 +194,14 @@ class Connection:
     @contextmanager
     def _channel(self, timeout: float | None) -> Iterator[tuple[flight.FlightClient, flight.FlightCallOptions]]:
         with self._lock:
-            if self._address is None:
-                raise GridClosedError(f"grid {self.home} is closed; call gridflow.connect() again")
+            if self._route is None:
+                raise GridClosedError(f"grid {self.endpoint.grid} is closed; call gridflow.connect() again")
             # gRPC finds a node that was started again by itself, and nobody would greet it.
             if self._client is not None and self.owner is not None and self.owner() != self.pid:
                 self.drop_channel()
             client, fresh = self._client, self._client is None
             if client is None:
-                client = self._client = flight.FlightClient(self._address.uri, generic_options=_OPTIONS)
+                client = self._client = flight.FlightClient(self._route.flight_uri, generic_options=_OPTIONS)
                 _clients.add(client)
         try:
             if fresh:
@@ -211,7 +210,7 @@ class Connection:
         except flight.FlightTimedOutError:
             self.drop_channel()
             raise GridConnectionError(
-                f"the node that serves {self.home} (pid {self.pid}) did not answer within {timeout:g} s; "
+                f"the node that serves {self.endpoint.grid} (pid {self.pid}) did not answer within {timeout:g} s; "
                 "whether it did what was asked is not known: read it back"
             ) from None
         except flight.FlightError as error:
@@ -228,10 +227,9 @@ class Connection:
 
     def _gone(self, why: str) -> str:
         who = f" (pid {self.pid})" if self.pid else ""
-        return (
-            f"the node that serves {self.home}{who} cannot be reached: {why}; start it with "
-            f"'gridflow serve --home {self.home}' and try again"
-        )
+        home = self.endpoint.grid
+        start = f"start it with 'gridflow serve --home {home}' and try again" if self.endpoint.is_local else "try again"
+        return f"the node that serves {home}{who} cannot be reached: {why}; {start}"
 
 
 def _action(client: flight.FlightClient, options: flight.FlightCallOptions, message: Message) -> bytes:

@@ -1,4 +1,4 @@
-"""RemoteGrid: a grid that another process of this machine serves."""
+"""ServedGrid: a grid that another process of this machine serves."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from ..catalog import TableEntry
 from ..catalog.catalog import is_system
 from ..config import resolve_home
 from ..errors import GridConnectionError, GridOwnedError, UsageError
+from ..faces import Report
 from ..grid import Grid
-from ..protocols import flight_messages as messages
-from ..protocols.values import encode_values
+from ..protocols import messages
+from ..protocols.address import Endpoint
+from ..protocols.json_values import encode_values
 from ..schema import Schema, as_type
 from ..storage.lock import holder
 from ..storage.versions import Kept
 from ..table import Table
 from .connection import COMMIT_TIMEOUT, Connection
-from .table import RemoteTable
+from .table import ServedTable
 
 
-def connect_unix(home: str | os.PathLike[str] | None = None) -> RemoteGrid:
+def connect_unix(home: str | os.PathLike[str] | None = None) -> ServedGrid:
     """Become a client of the node that serves a grid on this machine.
 
     Raises:
@@ -33,7 +35,7 @@ def connect_unix(home: str | os.PathLike[str] | None = None) -> RemoteGrid:
         GridConnectionError: nobody owns the grid any more, or the node speaks another version.
     """
     path = resolve_home(home)
-    connection = Connection(path)
+    connection = Connection(Endpoint.of_grid(path))
     try:
         try:
             connection.hello()
@@ -45,13 +47,13 @@ def connect_unix(home: str | os.PathLike[str] | None = None) -> RemoteGrid:
                 f"grid {path} is owned by process {pid}, which does not answer on its socket ({error}); "
                 "if it has just started, try again, else connect with read_only=True"
             ) from None
-        return RemoteGrid(path, connection)
+        return ServedGrid(path, connection)
     except BaseException:
         connection.close()
         raise
 
 
-class RemoteGrid(Grid):
+class ServedGrid(Grid):
     """A grid that another process owns, with the face of :class:`gridflow.Grid`; ``connect`` makes it.
 
     Reads map the grid's files and ask nobody; those that need all rows in segments (``scan``, ``to_arrow``,
@@ -68,7 +70,7 @@ class RemoteGrid(Grid):
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"served by process {self.owner_pid}"
-        return f"<gridflow.RemoteGrid {self.home} ({state})>"
+        return f"<gridflow.ServedGrid {self.home} ({state})>"
 
     @property
     def _welcome(self) -> messages.Welcome:
@@ -81,18 +83,18 @@ class RemoteGrid(Grid):
         return self._welcome.pid
 
     @property
-    def default_partitions(self) -> int:
+    def default_partitions(self) -> int:  # type: ignore[override]  # it is the node's to say, and nobody's to set here
         """Partitions of a table created without a count: what ``gridflow serve --partitions`` said."""
         return self._welcome.partitions
 
-    def _open(self, entry: TableEntry) -> RemoteTable:
+    def _open(self, entry: TableEntry) -> ServedTable:
         table = self._tables.get(entry.table_id)
         if table is None:
             schema = Snapshot.open(str(self.home), entry.table_id).schema
             if is_system(entry.name):  # of which the node tells nobody more than files do
-                table = Table(self, entry, schema)
+                table = Table(self, self._store, entry, schema)
             else:
-                table = RemoteTable(self, entry, schema, self._connection)
+                table = ServedTable(self, self._store, entry, schema, self._connection)
             self._tables[entry.table_id] = table
         return table  # type: ignore[return-value]
 
@@ -106,7 +108,7 @@ class RemoteGrid(Grid):
         if_not_exists: bool = False,
         options: Mapping[str, Any] | None = None,
         keep_versions: int = 0,
-    ) -> RemoteTable:
+    ) -> ServedTable:
         """Make a table; see :meth:`gridflow.Grid.create_table`. ``partitions`` None: the node's default."""
         schema = Schema.of(schema, key)
         columns = [[column.name, str(column.type)] for column in schema.columns]
@@ -137,7 +139,7 @@ class RemoteGrid(Grid):
         """Refused: a function cannot be sent, and SQL that changes options runs where the owner is."""
         raise UsageError(f"options of table {name} are changed in the process that owns the grid, {self.owner_pid}")
 
-    def sql(self, text: str, params: Any = None, *, progress: Callable[[Any], None] | None = None) -> Any:
+    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
         """Run SQL: queries, transactions and COPY here, over the mapped columns; anything else where the owner is.
 
         Args:
@@ -160,10 +162,11 @@ class RemoteGrid(Grid):
             for statement, values in one_by_one(text, params):
                 result = self.sql(statement, values, progress=progress)
             return result
-        self._check_open()
+        self.check_open()
         done, rows = self._connection.query(messages.Sql(text, *encode_values(params)))
-        found = rows if rows.num_columns else None
-        result = Result(found, rowcount=done.count, statement=done.statement, notes=done.notes)
+        result = Result(
+            rows if rows.num_columns else None, rowcount=done.count, statement=done.statement, notes=done.notes
+        )
         result.warn()
         return result
 
@@ -175,7 +178,7 @@ class RemoteGrid(Grid):
         """
         from ..sql.views.views import find_view
 
-        self._check_open()
+        self.check_open()
         schema = find_view(name).schema
         names = [schema[column].name for column in (schema.names if columns is None else columns)]
         rows = self._connection.view(messages.SystemView(name, names))
@@ -183,7 +186,7 @@ class RemoteGrid(Grid):
             return rows
         return pa.concat_tables([rows, super().system_view(name, names).cast(rows.schema)])
 
-    def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
+    def commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
         if len(operations) + len(digests) > messages.MAX_OPERATIONS_BYTES:
             raise UsageError(
                 f"a transaction of {len(operations):,} bytes cannot be sent, {messages.MAX_OPERATIONS_BYTES:,} can"
@@ -203,7 +206,7 @@ class RemoteGrid(Grid):
 
     def check_changeable(self) -> None:
         """Raise if the grid is closed: what is written is sent."""
-        self._check_open()
+        self.check_open()
 
     def flush(self) -> None:
         """Have the owner move all writes in memory to segments."""
@@ -215,5 +218,5 @@ class RemoteGrid(Grid):
         self._connection.close()
 
     def _call(self, message: messages.Message) -> int:
-        self._check_open()
+        self.check_open()
         return self._connection.call(message, messages.Done).count

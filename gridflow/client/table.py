@@ -1,4 +1,4 @@
-"""RemoteTable: a table of a grid that another process owns."""
+"""ServedTable: a table of a grid that another process owns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from ..catalog import TableEntry
 from ..errors import GridConnectionError, SchemaError, UsageError
-from ..protocols import flight_messages as messages
+from ..faces import Progress
+from ..protocols import messages
 from ..schema import Schema
 from ..storage.compressed_file import check_compressible
 from ..storage.load import looked_at, record_batches
@@ -22,14 +23,15 @@ from .rows import batches_of_rows
 if TYPE_CHECKING:
     from .._native.rows import RowCodec
     from .._native.snapshot import Snapshot
-    from .grid import RemoteGrid
+    from .._native.store import Store
+    from .grid import ServedGrid  # circle: a table is made by its grid
 
 
 #: Rows are sent in pieces of about this size: gRPC copies a message several times, and small ones stay in the cache.
 PIECE_BYTES = 2 << 20
 
 
-class RemoteTable(Table):
+class ServedTable(Table):
     """The face of :class:`gridflow.Table` on a grid that another process serves.
 
     ``get``, ``get_all`` and ``contains`` read the mapped segments and log and see every acknowledged write.
@@ -37,12 +39,12 @@ class RemoteTable(Table):
     here, by the table's own codec: what does not fit is found before anything is sent.
     """
 
-    def __init__(self, grid: RemoteGrid, entry: TableEntry, schema: Schema, connection: Connection):
-        super().__init__(grid, entry, schema)
+    def __init__(self, grid: ServedGrid, store: Store, entry: TableEntry, schema: Schema, connection: Connection):
+        super().__init__(grid, store, entry, schema)
         self._connection = connection
 
     def __repr__(self) -> str:
-        return f"<gridflow.RemoteTable {self.name} ({self.schema})>"
+        return f"<gridflow.ServedTable {self.name} ({self.schema})>"
 
     def put(self, key: Any, value: Any) -> None:
         """Write the row under ``key``; see :meth:`gridflow.Table.put`."""
@@ -80,7 +82,7 @@ class RemoteTable(Table):
         """Remove the rows under these keys in one commit; returns how many there were."""
         return self._commit("remove", lambda: b"".join(map(self.encode_remove, keys)))
 
-    def load(self, data: Any, *, mode: str = "replace", progress: Callable[[int], Any] | None = None) -> int:
+    def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
         """Write many rows at once, in one commit; see :meth:`gridflow.Table.load`.
 
         The rows are streamed to the owner; ``progress`` is called with how many have been sent.
@@ -125,7 +127,7 @@ class RemoteTable(Table):
 
     def untag(self, name: str) -> None:
         """Have the owner take a tag away; see :meth:`gridflow.Table.untag`."""
-        self._grid._kept(self).untagged(self.name, name)  # raises where there is none
+        self.kept.untagged(self.name, name)  # raises where there is none
         self._check_usable()
         self._connection.call(messages.Untag(self.name, self.table_id, name), messages.Done)
 
@@ -166,7 +168,7 @@ class RemoteTable(Table):
         return self.snapshot()
 
     def _check_usable(self) -> None:
-        self._grid._check_open()
+        self._grid.check_open()
 
 
 def _of_one_schema(batches: Iterator[pa.RecordBatch], schema: pa.Schema, table: str) -> Iterator[pa.RecordBatch]:

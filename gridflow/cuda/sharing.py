@@ -22,7 +22,7 @@ from .devices import CPU, describe, device_name, devices, number_of
 from .table import DeviceTable, Rows, _Place
 
 _FORMAT = 1  # of what is said
-_MOST_DESCRIPTORS = 200  # the kernel takes 253 in a message
+_DESCRIPTORS_A_MESSAGE = 200  # the kernel takes 253 in a message
 _MOST_BYTES = 60_000
 _SECONDS = 20.0  # for the other side to say or take something
 
@@ -183,8 +183,8 @@ def _serve(listener: socket.socket, said: bytes, descriptors: list[int]) -> None
             try:
                 connection.settimeout(_SECONDS)
                 connection.sendall(said)
-                for first in range(0, len(descriptors), _MOST_DESCRIPTORS):
-                    socket.send_fds(connection, [b"+"], descriptors[first : first + _MOST_DESCRIPTORS])
+                for first in range(0, len(descriptors), _DESCRIPTORS_A_MESSAGE):
+                    socket.send_fds(connection, [b"+"], descriptors[first : first + _DESCRIPTORS_A_MESSAGE])
             except OSError:
                 pass  # it went away; the next one may stay
 
@@ -196,7 +196,7 @@ def _ask(path: Path) -> tuple[dict[str, Any], list[int]]:
         with _connected(path) as connection:
             hello = _understood(connection.recv(_MOST_BYTES), path)
             while len(descriptors) < hello["descriptors"]:
-                said, some, _, _ = socket.recv_fds(connection, 16, _MOST_DESCRIPTORS)
+                said, some, _, _ = socket.recv_fds(connection, 16, _DESCRIPTORS_A_MESSAGE)
                 descriptors += some
                 if not said:
                     raise ConnectionResetError("it went away")

@@ -31,11 +31,11 @@ from .library import CPU, DTYPES, RowNotFound, call, offer_compiler, reported
 
 if TYPE_CHECKING:
     from ..table import Table
-    from .sharing import Shared
+    from .sharing import Shared  # circle: a table shares itself, and another is made of what is shared
 
 #: What ``resident="auto"`` leaves of the free memory, without a budget: for the work that the rows are for.
 _LEFT_FREE = 8  # a part in so many
-_MOST_DESCRIPTORS = 1 << 14  # one for each segment
+_MOST_SEGMENTS = 1 << 14  # each has a descriptor
 
 Progress = Callable[[int, int], Any]
 
@@ -89,7 +89,7 @@ class Rows:
 
     def share(self) -> list[int]:
         """Descriptors of the loaded memory, which are the caller's to close."""
-        descriptors, count = (c_int32 * _MOST_DESCRIPTORS)(), c_int32(_MOST_DESCRIPTORS)
+        descriptors, count = (c_int32 * _MOST_SEGMENTS)(), c_int32(_MOST_SEGMENTS)
         call("share", self.handle, descriptors, byref(count))
         return descriptors[: count.value]
 
@@ -129,7 +129,7 @@ class DeviceTable:
 
     Args:
         table: a name, or a table of an open grid.
-        grid: the open grid, embedded or remote, that has the table.
+        grid: the open grid, embedded or served, that has the table.
         home: the grid's directory if there is no ``grid``; None for the default grid.
         device: number of the GPU, or a name such as ``/GPU:1``; ``cpu`` for host memory.
         columns: which: numbers, tensors, dates and times (as the integers that they are stored as), without nulls. All
@@ -253,9 +253,10 @@ class DeviceTable:
         return f"<gridflow.cuda.DeviceTable {self.name} version {rows.version} on {on}, {rows.count:,} rows, {where}>"
 
     def __len__(self) -> int:
-        return self._held().count
+        return self.open_rows().count
 
-    def _held(self) -> Rows:
+    def open_rows(self) -> Rows:
+        """The rows as they are on the device. Raises GridClosedError once the table is closed."""
         rows = self._rows
         if rows is None:
             raise GridClosedError(f"table {self.name} on {device_name(self._device)} was closed")
@@ -274,17 +275,17 @@ class DeviceTable:
     @property
     def columns(self) -> dict[str, DeviceColumn]:
         """The columns that are open, by name."""
-        return dict(self._held().columns)
+        return dict(self.open_rows().columns)
 
     @property
     def version(self) -> int:
         """The version of the table that is open."""
-        return self._held().version
+        return self.open_rows().version
 
     @property
     def resident_rows(self) -> int:
         """How many rows are in the device's memory now."""
-        return self._held().resident
+        return self.open_rows().resident
 
     def close(self) -> None:
         """Let the version go: its memory, once no view and no other process uses it, and what was pinned for it alone.
@@ -307,7 +308,7 @@ class DeviceTable:
             TableNotFound: the table is gone.
             UsageError: the memory is shared by another process, which decides on the version.
         """
-        rows = self._held()
+        rows = self.open_rows()
         if self._adopted:
             raise UsageError(f"table {self.name} is shared by another process: open what that shares now")
         place = self._place
@@ -353,7 +354,7 @@ class DeviceTable:
             UsageError: ``rows`` or ``out`` is on another device, or of another shape or type.
             DeviceError: there is not enough memory.
         """
-        return self._gather(self._held(), rows, convert, stream, out, check)
+        return self._gather(self.open_rows(), rows, convert, stream, out, check)
 
     def _gather(self, held: Rows, rows: Any, convert: Any, stream: Any, out: Any, check: bool) -> dict[str, Any]:
         handle = handle_of(stream)
@@ -388,7 +389,7 @@ class DeviceTable:
             RowNotFound: the table does not have all of them.
             SchemaError, UsageError, DeviceError: as ``gather``.
         """
-        return self._batch(self._held(), start, count, convert, stream, out)
+        return self._batch(self.open_rows(), start, count, convert, stream, out)
 
     def _batch(self, held: Rows, start: int, count: int, convert: Any, stream: Any, out: Any) -> dict[str, Any]:
         if start < 0 or count < 0 or start + count > held.count:
@@ -483,7 +484,7 @@ class DeviceTable:
         Raises:
             UsageError: ``batch_size`` is not at least 1.
         """
-        held = self._held()
+        held = self.open_rows()
         by_column(convert, held.columns)
         parts = batch_plan(held.count, batch_size, shuffle, seed, drop_remainder)
         return (
@@ -499,7 +500,7 @@ class DeviceTable:
         Raises:
             RowNotFound: one was not; what was gathered for it is zeros.
         """
-        call("check", self._held().handle, handle_of(stream))
+        call("check", self.open_rows().handle, handle_of(stream))
 
     def share(self, path: str | os.PathLike[str]) -> Shared:
         """Let other processes of this user use the same copy in the GPU's memory; see ``open_shared``.
@@ -514,9 +515,9 @@ class DeviceTable:
             UsageError: not all rows are in the GPU's memory, or somebody shares a table there already.
             DeviceError: the GPU cannot share memory.
         """
-        from .sharing import Shared
+        from .sharing import Shared  # circle: as above
 
-        held = self._held()
+        held = self.open_rows()
         if self._device == CPU:
             raise UsageError(f"table {self.name} is in host memory, where every process maps it: open it there")
         if held.resident < held.count:

@@ -14,7 +14,7 @@ from ..sql import Result
 from .errors import InterfaceError
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .connection import Connection  # circle: a connection makes its cursors
 
 #: A column of a result: name, type code, display size, internal size, precision, scale, whether it may be null.
 Description = tuple[str, str, None, None, int | None, int | None, bool | None]
@@ -147,9 +147,9 @@ class Cursor:
 
 def _described(field: pa.Field, known: Type | None) -> Description:
     try:
-        found = known or from_arrow(field.type)
+        dtype = known or from_arrow(field.type)
     except SchemaError:  # a type that no column has, such as an interval
         return (field.name, str(field.type).upper(), None, None, None, None, None)
-    digits = (found.precision, found.scale) if found.kind == "DECIMAL" else (None, None)
+    digits = (dtype.precision, dtype.scale) if dtype.kind == "DECIMAL" else (None, None)
     nullable = known.nullable if known is not None else None
-    return (field.name, found.text(), None, None, *digits, nullable)
+    return (field.name, dtype.text(), None, None, *digits, nullable)

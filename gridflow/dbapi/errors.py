@@ -89,6 +89,6 @@ def translated() -> Iterator[None]:
     except Error:
         raise
     except errors.GridflowError as error:
-        made = _both(type(error))(*error.args)
-        made.__dict__.update(error.__dict__)
-        raise made from error
+        both = _both(type(error))(*error.args)  # type: ignore[arg-type]  # classes are hashable; mypy looks at instances
+        both.__dict__.update(error.__dict__)
+        raise both from error

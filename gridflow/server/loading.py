@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from queue import Empty, Full, Queue
 
 import pyarrow as pa
-import pyarrow.flight as flight
 
 from ..errors import GridClosedError, GridConnectionError, SchemaError
-from ..protocols import flight_messages as messages
+from ..protocols.messages import LoadEnd
 from ..table import Table
 
 #: Batches that have come in and are not yet in the table: the next ones arrive while some are written.
@@ -24,7 +23,7 @@ class StreamLoad:
 
     ::
 
-        Flight's thread: client -> run() -> queue -> writer thread: table.load()
+        the door's thread: client -> run() -> queue -> writer thread: table.load()
 
     Two threads, because reading from a client cannot be interrupted, and a load holds the table's lock:
     when the node stops, the writer gives up at once and the lock is free, even if the client never sends
@@ -44,17 +43,21 @@ class StreamLoad:
         self._count = 0  # these two are the writer's, until it has ended
         self._failure: BaseException | None = None
 
-    def run(self, reader: flight.MetadataRecordBatchReader) -> int:
+    def run(self, schema: pa.Schema, stream: Iterator[pa.RecordBatch | LoadEnd]) -> int:
         """Read the client's stream to its end and return how many rows were loaded.
+
+        Args:
+            schema: of the batches.
+            stream: batches, then how many rows they were.
 
         Raises:
             GridConnectionError: the stream was cut; nothing of it is kept.
             GridflowError: the table's reason not to take it; nothing of it is kept.
         """
-        writer = threading.Thread(target=self._write, args=(reader.schema,), name="gridflow-load", daemon=True)
+        writer = threading.Thread(target=self._write, args=(schema,), name="gridflow-load", daemon=True)
         writer.start()
         try:
-            self._read(reader, writer)
+            self._read(stream, writer)
         except BaseException as error:
             self._offer(error, writer)
         writer.join()
@@ -62,18 +65,16 @@ class StreamLoad:
             raise self._failure
         return self._count
 
-    def _read(self, reader: flight.MetadataRecordBatchReader, writer: threading.Thread) -> None:
+    def _read(self, stream: Iterator[pa.RecordBatch | LoadEnd], writer: threading.Thread) -> None:
         count = 0
-        for chunk in reader:
-            if chunk.data is not None:
-                count += chunk.data.num_rows
-                self._offer(chunk.data, writer)
-            if chunk.app_metadata is not None:
-                end = messages.decode(chunk.app_metadata.to_pybytes(), messages.LoadEnd)
-                if end.count == count:
+        for item in stream:
+            if isinstance(item, LoadEnd):
+                if item.count == count:
                     self._offer(None, writer)
                     return
                 break
+            count += item.num_rows
+            self._offer(item, writer)
             if not writer.is_alive():
                 return
         # A client that dies looks like one that has sent everything.

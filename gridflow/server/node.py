@@ -1,41 +1,67 @@
-"""Node: owns a grid, listens for other processes of the machine, and stops without losing a write."""
+"""Node: owns a grid, has services listen for other processes, and stops without losing a write."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
-from ..client import RemoteGrid
+from ..client import ServedGrid
 from ..config import DEFAULT_PARTITIONS, MAX_PARTITIONS
 from ..errors import GridOwnedError, UsageError
 from ..grid import Grid
 from ..open import connect
-from ..protocols.address import SocketAddress
+from ..protocols.address import Endpoint
 from .flight import FlightService
+from .requests import Requests
 
 #: Seconds that running requests get to end when the node stops.
 STOP_GRACE = 10.0
 
 
+class Service(Protocol):
+    """A door of a node: it takes requests in at one endpoint, has ``Requests`` carry them out, and sends the answers.
+
+    The node calls each method once, in this order: ``start``, ``drain``, ``close``. Of a service that could not start
+    only ``close`` is called.
+    """
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens."""
+
+    def start(self, requests: Requests) -> None:
+        """Listen. Requests are taken when it returns; if it raises, none are."""
+
+    def drain(self) -> None:
+        """Take no more requests and wait for those that run, without a limit: the node may not wait for its end."""
+
+    def close(self) -> None:
+        """Let go of the endpoint, while the node still owns the grid."""
+
+
 class Node:
-    """One process's hold on a grid, and the service it gives.
+    """One process's hold on a grid, and the services that it gives.
 
     ::
 
         connect()          take the owner's lock; from here on nobody else serves this grid
-        bind <socket>      replacing what a node that died has left: the lock says that it is dead
+        start()            of each service: it replaces what a node that died has left
         ... requests ...
-        shutdown()         refuse new requests, wait for running ones
-        unlink <socket>    while we still hold the lock, so that it cannot be a successor's
+        stop_accepting()   refuse new requests, wait for running ones: drain() of each service
+        close()            of each service: while we still hold the lock, so that nothing can be a successor's
         grid.close()       flush, release the lock
 
     Args:
         home: the grid's directory; None for the default grid.
         partitions: of a table that is created without a count.
         durability: "process" survives the death of the node, "fsync" also a loss of power.
+        services: where it listens. None: with Arrow Flight at the socket in the grid's directory, where ``connect``
+            looks.
 
     Raises:
         GridOwnedError: another process owns the grid; names its pid.
@@ -47,11 +73,12 @@ class Node:
         *,
         partitions: int = DEFAULT_PARTITIONS,
         durability: str = "process",
+        services: Sequence[Service] | None = None,
     ):
         if not 1 <= partitions <= MAX_PARTITIONS:
             raise UsageError(f"a table has 1 to {MAX_PARTITIONS} partitions, not {partitions}")
         grid = connect(home, durability=durability)
-        if isinstance(grid, RemoteGrid):
+        if isinstance(grid, ServedGrid):
             pid = grid.owner_pid
             grid.close()
             raise GridOwnedError(
@@ -61,32 +88,32 @@ class Node:
         self.grid: Grid = grid
         self.home: Path = grid.home
         self._stopped = False
-        self._address = SocketAddress(self.home)
+        self._requests = Requests(grid, durability)
+        self._services: list[Service] = []
         try:
-            self._service = self._listen(durability)
+            for service in [FlightService(Endpoint.of_grid(grid.home))] if services is None else services:
+                self._start(service)
         except BaseException:
-            self._address.close()
-            grid.close()
+            self.stop()
             raise
 
+    def _start(self, service: Service) -> None:
+        try:
+            service.start(self._requests)
+        except BaseException:
+            service.close()
+            raise
+        self._services.append(service)
+
     @property
-    def location(self) -> str:
-        """Where it listens, for people. Clients find it by the grid's directory."""
-        return f"grpc+unix://{self._address.path}"
+    def endpoints(self) -> list[Endpoint]:
+        """Where it listens."""
+        return [service.endpoint for service in self._services]
 
     @property
     def running(self) -> int:
         """How many requests are being worked on."""
-        return self._service.running
-
-    def _listen(self, durability: str) -> FlightService:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._address.path)
-        before = os.umask(0o177)
-        try:
-            return FlightService(self._address.uri, self.grid, durability)
-        finally:
-            os.umask(before)
+        return self._requests.running
 
     def stop(self, grace: float = STOP_GRACE) -> int:
         """Refuse new requests, let running ones end, flush, and release the grid. May be called again.
@@ -100,16 +127,17 @@ class Node:
         if self._stopped:
             return 0
         self._stopped = True
-        self._service.stop_accepting()
-        # shutdown() waits for running requests with no limit of its own: a client that never ends its load
-        # must not keep the node.
-        waiter = threading.Thread(target=self._service.shutdown, name="gridflow-shutdown", daemon=True)
-        waiter.start()
-        waiter.join(grace)
-        cut = self._service.running if waiter.is_alive() else 0
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._address.path)
-        self._address.close()
+        self._requests.stop_accepting()
+        # drain() has no limit of its own: a client that never ends its load must not keep the node.
+        waiters = [threading.Thread(target=s.drain, name="gridflow-drain", daemon=True) for s in self._services]
+        for waiter in waiters:
+            waiter.start()
+        deadline = time.monotonic() + grace
+        for waiter in waiters:
+            waiter.join(max(0.0, deadline - time.monotonic()))
+        cut = self.running if any(waiter.is_alive() for waiter in waiters) else 0
+        for service in self._services:
+            service.close()
         self.grid.close()
         return cut
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..faces import GridFace
 from .result import Result
 from .routing import Route, begins_transaction, copies_files, one_by_one, route
 from .session import Session
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 
-def execute(grid: Any, text: str, params: Any = None, progress: Report | None = None) -> Result:
+def execute(grid: GridFace, text: str, params: Any = None, progress: Report | None = None) -> Result:
     """Execute SQL on anything with the face of a Grid.
 
     Args:

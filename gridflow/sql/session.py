@@ -9,6 +9,7 @@ from typing import Any
 from sqlglot import exp
 
 from ..errors import GridflowError, SqlError, TransactionConflictError
+from ..faces import GridFace, TransactionFace
 from .execution.executors import EXECUTORS
 from .execution.fast_path import FastPath
 from .execution.insert import execute_insert_many
@@ -21,8 +22,10 @@ from .text.progress import Report, reporting
 from .text.secrets import hide_passwords
 
 #: What changes rows or only looks; all else commits by itself and so cannot be part of a transaction.
-IN_TRANSACTION = ("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY", "SHOW", "DESCRIBE", "DESC")
-IN_TRANSACTION += ("ANALYZE", "REFRESH STATISTICS", "DROP STATISTICS", "KILL", "SET")
+IN_TRANSACTION = (
+    *("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY", "SHOW", "DESCRIBE", "DESC"),
+    *("ANALYZE", "REFRESH STATISTICS", "DROP STATISTICS", "KILL", "SET"),
+)
 
 #: How often a statement runs at most, where others write the rows that it has read.
 TRIES = 4
@@ -38,9 +41,9 @@ class Session:
         grid: the grid; the caller closes it.
     """
 
-    def __init__(self, grid: Any):
+    def __init__(self, grid: GridFace):
         self.grid = grid
-        self._transaction: Any = None
+        self._transaction: TransactionFace | None = None
         # text -> the fast path of its only statement; empty while a transaction is open.
         self._fast_paths: dict[str, tuple[FastPath, Prepared]] = {}
 
@@ -52,8 +55,9 @@ class Session:
     def execute(self, text: str, params: Any = None, progress: Report | None = None) -> Result:
         """Execute one statement, or several with semicolons between them; see ``gridflow.sql.execute``."""
         activity = self.grid.activity
-        fast_path, known = self._fast_paths.get(text, (None, None))
-        if fast_path is not None:
+        fast = self._fast_paths.get(text)
+        if fast is not None:
+            fast_path, known = fast
             started = activity.begin(known.own_text, known.kind)
             try:
                 done = fast_path(self.grid, params)
@@ -132,7 +136,7 @@ class Session:
             if count is not None:
                 return Result(rowcount=count, statement=kind)
 
-        def run(grid: Any) -> Result:
+        def run(grid: GridFace) -> Result:
             counts = [EXECUTORS[kind](grid, statement, values).rowcount for values in assigned]
             return Result(rowcount=sum(counts), statement=kind)
 
@@ -146,7 +150,7 @@ class Session:
         if kind in ("INSERT", "MERGE", "UPDATE", "DELETE"):
             self.grid.check_changeable()
         if self._transaction is None:
-            if _follows_from_reading(statement) and hasattr(self.grid, "transaction"):
+            if _follows_from_reading(statement) and not self.grid.is_transaction:
                 return self._change(lambda grid: EXECUTORS[kind](grid, statement, values))
             return EXECUTORS[kind](self.grid, statement, values)
         if kind not in IN_TRANSACTION:
@@ -174,11 +178,10 @@ class Session:
         """
         if self._transaction is not None:
             raise SqlError("a transaction is open already: COMMIT or ROLLBACK ends it")
-        begin = getattr(self.grid, "transaction", None)
-        if begin is None:
+        if self.grid.is_transaction:
             raise SqlError("BEGIN: this is inside a transaction already")
         self._fast_paths.clear()
-        self._transaction = begin()
+        self._transaction = self.grid.transaction()
 
     def commit(self) -> None:
         """Commit, as COMMIT does; without a transaction nothing happens.

@@ -55,9 +55,9 @@ def to_python(array: pa.Array | pa.ChunkedArray, *, pairs: bool = False) -> list
         make = list if pairs else dict
         bounds = zip(ends[:-1], ends[1:], valid, strict=True)
         return [make(items[start:end]) if ok else None for start, end, ok in bounds]
-    items = iter(to_python(array.flatten(), pairs=pairs))  # without what lies under nulls
+    flat = iter(to_python(array.flatten(), pairs=pairs))  # without what lies under nulls
     lengths = pc.list_value_length(array).to_pylist()
-    return [[next(items) for _ in range(n)] if ok else None for n, ok in zip(lengths, valid, strict=True)]
+    return [[next(flat) for _ in range(n)] if ok else None for n, ok in zip(lengths, valid, strict=True)]
 
 
 def _is_special(kind: pa.DataType) -> bool:
@@ -97,5 +97,5 @@ def _moment(number: int, unit: str) -> Any:
     try:
         moment = _EPOCH + number * _UNITS[unit]
     except OverflowError:
-        return np.datetime64(number, unit)
+        return np.datetime64(number, unit)  # type: ignore[call-overload]  # numpy's types know units by literals only
     return moment.date() if unit == "D" else moment

@@ -36,7 +36,8 @@ def key_dtype(t: Type) -> np.dtype | None:
         return np.dtype("u8" if kind == "FLOAT64" else "u4")
     if kind in ("TIME", "TIMESTAMP"):
         return np.dtype("i8")
-    return {"BOOL": np.dtype("u1"), "DATE": np.dtype("i4")}.get(kind) or (t.dtype if kind in INTEGERS else None)
+    others: dict[str, np.dtype] = {"BOOL": np.dtype("u1"), "DATE": np.dtype("i4")}
+    return others.get(kind) or (t.dtype if kind in INTEGERS else None)
 
 
 def key_width(t: Type) -> int:
@@ -192,12 +193,12 @@ class SortedKeys:
         """The first row of [begin, end) whose key is not less than ``key``; with ``after``, greater."""
         if self._values is not None:
             wanted = self._values.dtype.type(key)
-            side = "right" if after else "left"
-            return begin + int(np.searchsorted(self._values[begin:end], wanted, side))
+            return begin + int(np.searchsorted(self._values[begin:end], wanted, "right" if after else "left"))
         bisect = bisect_right if after else bisect_left
         return begin + bisect(range(begin, end), key, key=self._at)
 
     def _at(self, row: int) -> bytes:
+        assert self._data is not None  # else there are values, of which no one is asked for
         if self._offsets is None:
             return bytes(self._data[row * self._width : (row + 1) * self._width])
         return bytes(self._data[self._offsets[row] : self._offsets[row + 1]])

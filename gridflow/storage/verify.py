@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ class _Check:
             path = snapshot.path(segment)
             if path not in self._read:
                 self._read.add(path)
-                self.attempt(Path(path), lambda segment=segment: snapshot.verify(segment))
+                self.attempt(Path(path), partial(snapshot.verify, segment))
         if len(self.problems) == before:
             self.problems.extend(_live_twice(snapshot, self.home, name))
         return len(self.problems) == before

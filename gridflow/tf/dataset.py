@@ -24,7 +24,7 @@ from .source import resolve
 from .stages import Kind
 
 if TYPE_CHECKING:
-    from ..client import RemoteGrid
+    from ..client import ServedGrid
     from ..grid import Grid
 
 
@@ -145,7 +145,7 @@ class Dataset(tf.data.Dataset):
         self,
         table: str | Table,
         *,
-        grid: Grid | RemoteGrid | None = None,
+        grid: Grid | ServedGrid | None = None,
         home: str | os.PathLike[str] | None = None,
         columns: Iterable[str] | None = None,
         partitions: Any = None,

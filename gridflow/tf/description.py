@@ -12,7 +12,7 @@ from .stages import Kind, Stages
 
 if TYPE_CHECKING:
     from ..source import Source
-    from .dataset import Dataset
+    from .dataset import Dataset  # circle: it describes what makes it
 
 
 def describe(source: Source, condition: str, calls: Stages, leaves: Any, dataset: Dataset, on_gpu: bool) -> str:

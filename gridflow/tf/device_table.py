@@ -162,7 +162,7 @@ class DeviceTable:
             SchemaError: a conversion does not fit its column.
             GridClosedError: the table was closed.
         """
-        return self._gather(self._table._held(), rows, convert, check)
+        return self._gather(self._table.open_rows(), rows, convert, check)
 
     def _gather(self, held: Rows, rows: Any, convert: Any, check: bool) -> dict[str, tf.Tensor]:
         handle = self._of(held)
@@ -190,7 +190,7 @@ class DeviceTable:
             tf.errors.InvalidArgumentError: the table does not have all of them.
             SchemaError, GridClosedError: as ``gather``.
         """
-        return self._batch(self._table._held(), start, count, convert)
+        return self._batch(self._table.open_rows(), start, count, convert)
 
     def _batch(self, held: Rows, start: Any, count: Any, convert: Any) -> dict[str, tf.Tensor]:
         handle = self._of(held)
@@ -218,7 +218,7 @@ class DeviceTable:
         Raises:
             UsageError: ``batch_size`` is not at least 1.
         """
-        held = self._table._held()
+        held = self._table.open_rows()
         by_column(convert, held.columns)
         parts = batch_plan(held.count, batch_size, shuffle, seed, drop_remainder)
         return (

@@ -10,7 +10,7 @@ from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
 from ..schema import Column, Schema
 
 if TYPE_CHECKING:
-    from .specs import Leaf
+    from .specs import Leaf  # circle: a policy is asked for a leaf, and a leaf has one
 
 ERROR, MASK = "error", "mask"
 #: Texts of leaf.h: zero or the empty string for a null; which rows, and which items of lists, have a value.

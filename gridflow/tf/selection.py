@@ -30,7 +30,7 @@ from ..errors import (
     SqlError,
     TableNotFound,
 )
-from ..grid import open_reader, owned_grid
+from ..registry import open_reader, owned_grid
 from ..sql.execution.select_rows import Condition, select_rows
 from ..storage.arrow import user_schema
 from ..storage.scan import positions_of, scan_batches

@@ -33,7 +33,7 @@ def resolve(
 
     Args:
         table: a name, also ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
-        grid: the open grid, embedded or remote, that has the table. It need not stay open.
+        grid: the open grid, embedded or served, that has the table. It need not stay open.
         home: the grid's directory if there is no ``grid``; None for the default grid.
         condition: which rows are going to be read; None for all.
         snapshot: the number or tag of a version; None for the current one.

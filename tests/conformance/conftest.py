@@ -14,7 +14,7 @@ def server(tmp_path_factory):
         yield server
 
 
-@pytest.fixture(params=["embedded", "remote"])
+@pytest.fixture(params=["embedded", "served"])
 def grid(request, tmp_path):
     home = tmp_path / "grid" if request.param == "embedded" else request.getfixturevalue("server").home
     with gridflow.connect(home) as grid:

@@ -7,7 +7,7 @@ import pytest
 
 import gridflow
 from gridflow import SnapshotNotFound, UsageError
-from gridflow.grid import open_reader
+from gridflow.registry import open_reader
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from crash.workload import hurry
 
 import gridflow
 import gridflow.testing
-from gridflow.grid import open_reader
+from gridflow.registry import open_reader
 
 ROWS = 40
 BATCHES = 1000

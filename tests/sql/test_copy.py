@@ -20,8 +20,9 @@ import gridflow
 from gridflow.cli import main
 from gridflow.cli.progress import statement_progress
 from gridflow.client.connection import Connection
-from gridflow.protocols import flight_messages as messages
-from gridflow.protocols.values import encode_values
+from gridflow.protocols import messages
+from gridflow.protocols.address import Endpoint
+from gridflow.protocols.json_values import encode_values
 from gridflow.server import ServerProcess
 from gridflow.sql.execution.copy_to import _SCANNED_ROWS
 from gridflow.storage.formats import csv_reader
@@ -293,7 +294,7 @@ def test_a_compressed_file_is_written_by_its_name(numbers):
 
 def test_a_server_touches_no_files_for_a_client(server, tmp_path):
     with gridflow.connect(server.home) as grid:
-        connection = Connection(grid.home)
+        connection = Connection(Endpoint.of_grid(grid.home))
         try:
             for text in (f"COPY (SELECT 1) TO '{tmp_path}/x.csv'", f"SELECT 1;copy from '{tmp_path}/x.csv' into T"):
                 with pytest.raises(gridflow.UsageError, match="runs there, not at the server"):

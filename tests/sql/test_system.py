@@ -19,8 +19,8 @@ import gridflow
 from gridflow.catalog import activity, users
 from gridflow.catalog.activity import Activity
 from gridflow.errors import ColumnNotFound, SchemaError, SqlError, TableNotFound, UsageError
-from gridflow.protocols import flight_messages as messages
-from gridflow.protocols.address import SocketAddress
+from gridflow.protocols import messages
+from gridflow.protocols.address import Endpoint, Route
 from gridflow.server import ServerProcess
 from gridflow.sql import result
 from gridflow.sql.grammar import statements
@@ -431,8 +431,8 @@ def test_system_tables_are_hidden(either, home):
 
 def test_no_message_reaches_a_system_table(served, home):
     served.sql("CREATE USER KATE WITH PASSWORD 'x'")
-    address = SocketAddress(home)
-    raw = flight.FlightClient(address.uri)
+    route = Route(Endpoint.of_grid(home))
+    raw = flight.FlightClient(route.flight_uri)
     try:
         for message in (
             messages.Flush("SYS.USERS"),
@@ -452,7 +452,7 @@ def test_no_message_reaches_a_system_table(served, home):
         assert isinstance(messages.decode_error(caught.value.extra_info), TableNotFound)
     finally:
         raw.close()
-        address.close()
+        route.close()
     assert [user.name for user in users.list_users(served)] == ["KATE"]
 
 

@@ -21,7 +21,7 @@ def server(tmp_path_factory):
         yield server
 
 
-@pytest.fixture(params=["embedded", "remote"])
+@pytest.fixture(params=["embedded", "served"])
 def home(request, tmp_path):
     home = tmp_path / "grid" if request.param == "embedded" else request.getfixturevalue("server").home
     yield home

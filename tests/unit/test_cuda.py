@@ -46,7 +46,7 @@ from gridflow import (
 )
 from gridflow.cuda import Array, Convert, DeviceTable, RowNotFound, devices, is_available, library, open_shared, sharing
 from gridflow.cuda.devices import number_of
-from gridflow.grid import open_reader
+from gridflow.registry import open_reader
 from gridflow.server import ServerProcess
 from gridflow.testing import temporary_home, verified
 
@@ -287,7 +287,7 @@ def test_parts_of_images(height, width, channels, dtype, result, channels_first,
             check_conversion(model, device, "X", convert)
             size = library.c_int64()
             native, _ = convert.native(20, -1, 0)
-            handle = device._held().handle
+            handle = device.open_rows().handle
             library.call("result_bytes", handle, 1, library.byref(native), library.byref(size))
             assert size.value == device.gather(range(20), {"X": convert})["X"].nbytes // 20
 
@@ -675,7 +675,7 @@ def offered(images, tmp_path):
         return made
 
     device = on_cpu(images.table)
-    rows = device._held()
+    rows = device.open_rows()
     stub = SimpleNamespace(share=share, table_id=rows.table_id, version=rows.version, columns=rows.columns, device=-1)
     path = tmp_path / ("shared-" + "x" * 120)  # longer than a socket's path may be
     with sharing.Shared(device, stub, path) as shared:

@@ -12,7 +12,7 @@ from damage import KINDS, VERSION_AT, crc32c, expect_after_all, expect_error, fi
 
 import gridflow
 from gridflow import GridCorruptError, GridflowError, GridVersionError
-from gridflow.grid import open_reader
+from gridflow.registry import open_reader
 from gridflow.storage.verify import check_home
 
 # ---- a file cut short, or gone ----

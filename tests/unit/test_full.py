@@ -15,7 +15,7 @@ import gridflow
 import gridflow.storage.load
 import gridflow.testing
 from gridflow import GridFullError
-from gridflow.grid import open_reader
+from gridflow.registry import open_reader
 
 
 @pytest.mark.parametrize("write", WRITES)

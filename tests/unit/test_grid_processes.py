@@ -13,7 +13,7 @@ import pytest
 import gridflow
 import gridflow.testing
 from gridflow import GridAccessError, GridClosedError, GridNotFound, GridOwnedError, TableNotFound
-from gridflow.grid import open_reader
+from gridflow.registry import open_reader
 from gridflow.testing import contents, verified
 
 COLUMNS = {"ID": "LONG", "N": "VARCHAR"}

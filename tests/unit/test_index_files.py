@@ -22,7 +22,7 @@ import gridflow
 import gridflow.testing
 from gridflow import GridFullError, SqlError, UsageError
 from gridflow._native.store import set_failpoints
-from gridflow.grid import open_reader
+from gridflow.registry import open_reader
 from gridflow.storage import table_indexes
 from gridflow.storage.expected_files import index_sidecars
 from gridflow.storage.index_keys import INDEXABLE, Interval

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from gridflow import errors
 from gridflow.config import SOCKET_NAME
-from gridflow.protocols import flight_messages as messages
-from gridflow.protocols.address import SocketAddress
-from gridflow.protocols.values import decode_values, encode_values
+from gridflow.protocols import messages
+from gridflow.protocols.address import Endpoint, Route
+from gridflow.protocols.json_values import decode_values, encode_values
 
 EXAMPLES = [
     messages.Hello("a1", 7, "0.1.0"),
@@ -195,16 +195,16 @@ def test_damaged_parameters_are_refused(head):
 
 
 def test_a_socket_is_reached_through_a_link_where_its_path_is_too_long(tmp_path):
-    plain = SocketAddress(Path("/dev/shm/grid"))
-    assert plain.uri == f"grpc+unix:///dev/shm/grid/{SOCKET_NAME}"
+    plain = Route(Endpoint.of_grid(Path("/dev/shm/grid")))
+    assert plain.flight_uri == f"grpc+unix:///dev/shm/grid/{SOCKET_NAME}"
     for name in ("x" * 120, "with space", "ümlaut", "per%cent"):
         home = tmp_path / name
         home.mkdir()
-        address = SocketAddress(home)
-        assert len(address.short_path.encode()) <= 103
+        address = Route(Endpoint.of_grid(home))
+        assert len(str(address.path).encode()) <= 103
         (home / SOCKET_NAME).write_text("here")
-        assert Path(address.short_path).read_text() == "here"
-        folder = Path(address.short_path).parent.parent
+        assert address.path.read_text() == "here"
+        folder = address.path.parent.parent
         address.close()
         address.close()
         assert not folder.exists() and home.exists()

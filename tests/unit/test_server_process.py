@@ -18,8 +18,8 @@ import pytest
 
 import gridflow
 from gridflow.client import table as client_table
-from gridflow.protocols import flight_messages as messages
-from gridflow.protocols.address import SocketAddress
+from gridflow.protocols import messages
+from gridflow.protocols.address import Endpoint, Route
 from gridflow.server import ServerProcess
 from gridflow.testing import verify
 
@@ -232,14 +232,14 @@ def test_a_stop_does_not_wait_for_a_client_that_never_ends_its_load(home):
     node = Node(home)
     table = node.grid.create_table("T", {"ID": "LONG"}, key="ID")
     table.put(5, {})
-    address = SocketAddress(home)
-    client = flight.FlightClient(address.uri)
+    route = Route(Endpoint.of_grid(home))
+    client = flight.FlightClient(route.flight_uri)
     load = flight.FlightDescriptor.for_command(messages.encode(messages.Load("T", "replace")))
     writer, _ = client.do_put(load, pa.schema([("ID", pa.int64())]))  # and no batch ever follows
     while table.lock.acquire(blocking=False):  # until the load has it
         table.lock.release()
     assert node.stop(grace=0.2) == 1
-    address.close()
+    route.close()
     assert not (home / "serve.sock").exists()
 
 
@@ -338,10 +338,10 @@ def test_a_long_error_arrives_whole(server, home):
 
 @pytest.fixture
 def raw(server, home):
-    address = SocketAddress(home)
-    with flight.FlightClient(address.uri) as client:
+    route = Route(Endpoint.of_grid(home))
+    with flight.FlightClient(route.flight_uri) as client:
         yield client
-    address.close()
+    route.close()
 
 
 def error_of(caught) -> gridflow.GridflowError:

@@ -16,7 +16,7 @@ import gridflow
 import gridflow.storage.load
 import gridflow.testing
 from gridflow import DuplicateKeyError
-from gridflow.grid import open_reader
+from gridflow.registry import open_reader
 
 SCHEMA = {"V": "INT", "S": "VARCHAR", "L": "LIST<INT>"}
 VALUES = st.fixed_dictionaries(

@@ -12,7 +12,7 @@ from small_room import fill
 import gridflow
 import gridflow.testing
 from gridflow import GridCorruptError, GridFullError, SnapshotNotFound
-from gridflow.grid import open_reader
+from gridflow.registry import open_reader
 from gridflow.storage.verify import check_home
 
 

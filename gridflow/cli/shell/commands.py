@@ -16,7 +16,7 @@ from .rendering import FORMATS, VALUES, check_format
 from .settings import SETTINGS, set_value, values
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .session import Session  # circle: a session runs commands, which are about it
 
 __all__ = ["COMMANDS", "run"]
 _ON_OFF = ("on", "off")
@@ -163,7 +163,7 @@ def _help(session: Session, words: Words) -> None:
 @command("!quit", "!exit", "\\q")
 def _quit(session: Session, words: Words) -> None:
     """Leave the shell"""
-    from .session import Leave
+    from .session import Leave  # circle: as above
 
     raise Leave
 

@@ -15,7 +15,7 @@ from .registry import Words, at_most, command, one, unquoted
 from .rendering import table_list, table_overview
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .session import Session  # circle: a session runs commands, which are about it
 
 _SCHEMA = re.compile(r'("(?:[^"]|"")*"|\w+)\.(?=.)')
 

@@ -134,7 +134,9 @@ def _squeezed(columns: list[_Column], width: int) -> list[_Column]:
 
 def _fitting(columns: list[_Column], width: int) -> tuple[list[int], int]:
     """Which columns to show, from both ends, and after how many of them the gap comes."""
-    room, left, right = width - 5, [], []  # the borders, and the gap of one character
+    left: list[int] = []
+    right: list[int] = []
+    room = width - 5  # the borders, and the gap of one character
     candidates = list(range(len(columns)))
     while candidates:
         side, at = (left, 0) if len(left) <= len(right) else (right, -1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .session import Session  # circle: a session runs commands, which are about it
 
 _WORD = re.compile(r'"(?:[^"]|"")*"|' + r"'(?:[^']|'')*'|\S+")
 

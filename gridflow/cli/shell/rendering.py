@@ -20,7 +20,7 @@ from .layout import RIGHT, Look, look_of, rows_of, table_lines, vertical_lines
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ...client import RemoteGrid
+    from ...client import ServedGrid
     from ...grid import Grid
 
 #: What each format is; ``!help formats`` shows it.
@@ -191,7 +191,7 @@ def _distinct(names: list[str]) -> list[str]:
     return result
 
 
-def table_list(grid: Grid | RemoteGrid) -> pa.Table:
+def table_list(grid: Grid | ServedGrid) -> pa.Table:
     """One row for each table of a grid."""
     rows = []
     for name in grid.tables():

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ...client import RemoteGrid
+from ...client import ServedGrid
 from ...errors import GridflowError, SqlError, UsageError
 from ...sql import split_statements
 from ..common import counted
@@ -56,7 +56,7 @@ class Session:
 
     def __init__(
         self,
-        grid: Grid | RemoteGrid,
+        grid: Grid | ServedGrid,
         out: Console,
         err: Console,
         *,
@@ -143,7 +143,7 @@ class Session:
         if not worked:
             raise ScriptFailed(f"{path}: not all of it worked")
 
-    def connect(self, grid: Grid | RemoteGrid) -> None:
+    def connect(self, grid: Grid | ServedGrid) -> None:
         """Go on with another grid; the one of before is closed."""
         self._forget_transaction()
         self._worker.close()
@@ -273,7 +273,7 @@ class Session:
             raise KeyboardInterrupt
 
     def _cancel(self) -> bool:
-        return isinstance(self.grid, RemoteGrid) and self.grid.cancel() > 0
+        return isinstance(self.grid, ServedGrid) and self.grid.cancel() > 0
 
 
 class ScriptFailed(UsageError):

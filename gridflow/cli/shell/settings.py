@@ -11,7 +11,7 @@ from .registry import chosen
 from .rendering import check_format
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .session import Session  # circle: a session runs commands, which are about it
 
 #: Setting -> what it means.
 SETTINGS = {

@@ -15,7 +15,7 @@ from .pictures import LEAST_PIXELS, SPACE, decode, is_picture_shape, sheet
 from .registry import Words, command, unquoted
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .session import Session  # circle: a session runs commands, which are about it
 
 #: Pictures that are drawn of a WHERE without a LIMIT.
 _MOST = 12

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
+from ...faces import TableFace
 from ...schema import Schema
 from ...storage.python_columns import arrow_column
 from ..binding.bound import Bound, BoundTable
@@ -53,7 +54,7 @@ def lookup_of(tree: exp.Expression, source: BoundTable, bound: Bound) -> KeyLook
     return find_lookup(select.args["where"], source.schema, {nodes[0].alias.upper()}, bare)
 
 
-def rows_by_key(table: Any, keys: list[Any], names: Sequence[str]) -> pa.Table:
+def rows_by_key(table: TableFace, keys: list[Any], names: Sequence[str]) -> pa.Table:
     """These columns of the rows under some keys."""
     schema = table.schema
     rows = []

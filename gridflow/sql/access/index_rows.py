@@ -14,10 +14,9 @@ from typing import Any
 
 from sqlglot import exp
 
+from ...faces import IndexedRows, IndexFace, ReadableTable
 from ...schema import Column, Schema
-from ...storage.index_definition import Index
 from ...storage.index_keys import INDEXABLE, Interval
-from ...storage.index_rows import IndexRows
 from ...storage.table_indexes import Probe
 from ..grammar.literals import Constant, constant
 from .key_ranges import beginning, key_range
@@ -112,7 +111,7 @@ def find_conditions(where: exp.Expression | None, schema: Schema, labels: set[st
     return Conditions(tuple(parts), whole) if parts else None
 
 
-def _conjuncts(node: exp.Expression) -> Iterator[exp.Expression]:
+def _conjuncts(node: exp.Expr) -> Iterator[exp.Expr]:
     """The parts of a condition that all must hold."""
     node = node.unnest()
     if isinstance(node, exp.And):
@@ -129,7 +128,7 @@ def _is_column(node: exp.Expression, labels: set[str]) -> bool:
     return not node.table or node.table.upper() in labels
 
 
-_OPERATORS: dict[type[exp.Expression], tuple[str, str]] = {
+_OPERATORS: dict[type[exp.Expr], tuple[str, str]] = {
     exp.EQ: ("=", "="),
     exp.LT: ("<", ">"),
     exp.LTE: ("<=", ">="),
@@ -138,7 +137,7 @@ _OPERATORS: dict[type[exp.Expression], tuple[str, str]] = {
 }
 
 
-def _comparisons(part: exp.Expression, labels: set[str]) -> Iterator[tuple[exp.Column, str, tuple[Constant, ...]]]:
+def _comparisons(part: exp.Expr, labels: set[str]) -> Iterator[tuple[exp.Column, str, tuple[Constant, ...]]]:
     """(column, operator, constants) of a comparison, twice for BETWEEN; nothing for anything else."""
     if type(part) in _OPERATORS:
         sides = (part.this, part.expression), (part.expression, part.this)
@@ -164,18 +163,18 @@ def _comparisons(part: exp.Expression, labels: set[str]) -> Iterator[tuple[exp.C
         yield part.this, "IS NULL", ()
 
 
-def look_up(table: Any, conditions: Conditions, params: Mapping[str, Any]) -> tuple[IndexRows, str] | None:
+def look_up(table: ReadableTable, conditions: Conditions, params: Mapping[str, Any]) -> tuple[IndexedRows, str] | None:
     """The rows of the table among which are all for which the conditions hold; None where it has to be scanned.
 
     Returns:
         The rows, and which index has found them by which conditions, as EXPLAIN shows it.
     """
-    known = getattr(table, "indexes", None)  # what is made up on the way, as system views are, has none
-    if known is None or not known.all():
+    indexes = table.indexes.all()
+    if not indexes:
         return None
     choices = []
     intervals: dict[int, tuple[list[Interval], bool] | None] = {}
-    for index in known.all():
+    for index in indexes:
         choice = _choice(index, conditions, params, intervals)
         if choice is not None:
             choices.append(choice)
@@ -189,7 +188,7 @@ def look_up(table: Any, conditions: Conditions, params: Mapping[str, Any]) -> tu
 
 @dataclass(frozen=True)
 class _Choice:
-    index: Index
+    index: IndexFace
     probes: list[Probe]
     used: list[Condition]
     exact: bool
@@ -197,7 +196,7 @@ class _Choice:
 
 
 def _choice(
-    index: Index,
+    index: IndexFace,
     conditions: Conditions,
     params: Mapping[str, Any],
     known: dict[int, tuple[list[Interval], bool] | None],

@@ -100,7 +100,8 @@ def _integers(value: Any) -> tuple[Key, Key, bool]:
         raise NotExact
     if isinstance(value, decimal.Decimal) and (not value.is_finite() or len(value.as_tuple().digits) > 18):
         raise NotExact
-    if value != value or abs(value) >= (2**53 if isinstance(value, float) else 2**63):
+    limit = 2**53 if isinstance(value, float) else 2**63
+    if value != value or not -limit < value < limit:
         raise NotExact
     low, high = math.floor(value), math.ceil(value)
     return low, high, isinstance(value, int)

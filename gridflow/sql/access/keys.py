@@ -108,7 +108,7 @@ def find_lookup(
     return KeyLookup(schema.key_columns, listed, whole)
 
 
-def _alternatives(node: exp.Expression, key_column: Callable[[exp.Expression], str]) -> tuple[list[_Choices], bool]:
+def _alternatives(node: exp.Expr, key_column: Callable[[exp.Expression], str]) -> tuple[list[_Choices], bool]:
     """What a condition says of the key columns, and whether that is all it says. An alternative may say nothing."""
     node = node.unnest()
     if isinstance(node, exp.Or):
@@ -130,7 +130,7 @@ def _alternatives(node: exp.Expression, key_column: Callable[[exp.Expression], s
     return (found, True) if found else ([{}], False)
 
 
-def _fixed(node: exp.Expression, key_column: Callable[[exp.Expression], str]) -> list[_Choices]:
+def _fixed(node: exp.Expr, key_column: Callable[[exp.Expression], str]) -> list[_Choices]:
     """The alternatives of ``c = x``, ``c IN (x, y)`` and the same of tuples; none if it is anything else."""
     if isinstance(node, exp.EQ):
         return _equal(node.this, node.expression, key_column) or _equal(node.expression, node.this, key_column)
@@ -144,7 +144,7 @@ def _fixed(node: exp.Expression, key_column: Callable[[exp.Expression], str]) ->
     return [{name: values}] if name and all(v is not None for v in values) else []  # type: ignore[dict-item]
 
 
-def _equal(left: exp.Expression, right: exp.Expression, key_column: Callable[[exp.Expression], str]) -> list[_Choices]:
+def _equal(left: exp.Expr, right: exp.Expr, key_column: Callable[[exp.Expression], str]) -> list[_Choices]:
     """The one alternative of ``column = constant``, or of tuples of them."""
     left, right = left.unnest(), right.unnest()
     if isinstance(left, exp.Tuple) and isinstance(right, exp.Tuple):

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ...storage.index_rows import IndexRows
+from ...faces import IndexedRows, ReadableTable, TableFace
+from ..views.views import is_table
 from .by_key import rows_by_key
 from .index_rows import Conditions, look_up
 from .keys import KeyLookup
@@ -22,7 +23,7 @@ from .keys import KeyLookup
 class ByKey:
     """The rows under some keys, read one by one, without a flush or a scan."""
 
-    table: Any
+    table: TableFace
     keys: list[Any]
 
     def rows(self, columns: Sequence[str]) -> pa.Table:
@@ -43,8 +44,8 @@ class ByIndex:
         text: the index and the conditions that it answers.
     """
 
-    table: Any
-    selected: IndexRows
+    table: ReadableTable
+    selected: IndexedRows
     text: str
 
     @property
@@ -69,7 +70,7 @@ class ByIndex:
 class Scan:
     """All rows."""
 
-    table: Any
+    table: ReadableTable
 
     def rows(self, columns: Sequence[str]) -> pa.Table:
         """These columns of the rows."""
@@ -84,7 +85,7 @@ AccessPath = ByKey | ByIndex | Scan
 
 
 def access_path(
-    table: Any, lookup: KeyLookup | None, conditions: Conditions | None, params: Mapping[str, Any]
+    table: ReadableTable, lookup: KeyLookup | None, conditions: Conditions | None, params: Mapping[str, Any]
 ) -> AccessPath:
     """The cheapest way to the rows for which a WHERE may hold.
 
@@ -95,7 +96,7 @@ def access_path(
         params: mark -> value. They may call for a scan where others do not.
     """
     keys = None if lookup is None else lookup.keys_if_exact(params)
-    if keys is not None:
+    if keys is not None and is_table(table):
         return ByKey(table, keys)
     indexed = None if conditions is None else look_up(table, conditions, params)
     return Scan(table) if indexed is None else ByIndex(table, *indexed)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from sqlglot import exp
 
 from ...errors import ColumnNotFound, SqlError
+from ...faces import TableFace
 from ...schema import Column
 from ..engine.to_duckdb import duckdb_type
 from ..text.places import place_of, syntax_error
@@ -17,7 +17,7 @@ from .pseudo import is_made_up, pseudo_column
 
 
 def assignments(
-    nodes: list[exp.Expression], table: Any, labels: set[str], text: str, word: str = "UPDATE"
+    nodes: list[exp.Expression], table: TableFace, labels: set[str], text: str, word: str = "UPDATE"
 ) -> list[tuple[Column, exp.Expression]]:
     """The columns that SET names, each once, and their new values.
 
@@ -60,7 +60,7 @@ def assignments(
 
 
 def _pairs(
-    nodes: list[exp.Expression], table: Any, word: str
+    nodes: list[exp.Expression], table: TableFace, word: str
 ) -> Iterator[tuple[exp.Expression | None, exp.Expression]]:
     for node in nodes:
         if not isinstance(node, exp.EQ):

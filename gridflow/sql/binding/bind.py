@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlglot import exp
 
 from ...errors import SqlError
+from ...faces import GridFace, ReadableTable
 from ...schema import Schema
 from ..grammar.functions import call_bare
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
@@ -19,7 +18,7 @@ from .pseudo import spell_out
 from .scopes import is_cte
 
 
-def bind(tree: exp.Expression, grid: Any, text: str, target: Any = None) -> Bound:
+def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable | None = None) -> Bound:
     """Find a statement's tables and the columns that it needs of each. ``target``: what is used for one so marked.
 
     A column counts as needed where its name occurs anywhere in the statement in any role, and where a ``*``
@@ -122,9 +121,9 @@ def _rename_twins(bound: Bound) -> None:
             quoted = " or ".join(f'"{name}"' for name in sorted(group))
             message = f"{column.name} could be {quoted}: quote the one you mean"
             raise SqlError(point(bound.text, start, message, length))
-    for name in bound.tree.find_all(exp.Identifier):
-        if name.name in twins:
-            name.set("this", twins[name.name])
+    for identifier in bound.tree.find_all(exp.Identifier):
+        if identifier.name in twins:
+            identifier.set("this", twins[identifier.name])
     bound.originals = {replaced: name for name, replaced in twins.items()}
 
 

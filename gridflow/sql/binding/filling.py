@@ -9,6 +9,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import SqlError
+from ...faces import ReadableTable, TableFace
 from ...schema import Column, Schema
 from ...storage.python_columns import arrow_column
 from ..grammar.dialect import parse, tokenize
@@ -18,14 +19,14 @@ from .find import find_column
 from .pseudo import expand_array, parts, pseudo_column
 
 
-def defaults_of(table: Any) -> dict[str, exp.Expression]:
+def defaults_of(table: ReadableTable) -> dict[str, exp.Expression]:
     """Column -> the literal of its DEFAULT."""
-    written = ((table.options or {}).get("sql") or {}).get("defaults") or {}
+    written = (table.options.get("sql") or {}).get("defaults") or {}
     # A crash in ALTER TABLE may leave a DEFAULT without its column.
     return {name: parse(tokenize(text), text) for name, text in written.items() if name in table.schema}
 
 
-def filled_columns(what: str, names: list[exp.Expression], table: Any, text: str) -> list[Column]:
+def filled_columns(what: str, names: list[exp.Expression], table: TableFace, text: str) -> list[Column]:
     """The columns of a column list; ``_KEY`` and ``_VAL`` as the made-up columns that they are.
 
     Raises:
@@ -47,7 +48,7 @@ def filled_columns(what: str, names: list[exp.Expression], table: Any, text: str
     return columns
 
 
-def default_values(what: str, columns: list[Column], table: Any) -> dict[str, Any]:
+def default_values(what: str, columns: list[Column], table: TableFace) -> dict[str, Any]:
     """Column -> value of those that have a DEFAULT and are not among the filled ones.
 
     Raises:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlglot import exp
 
 from ...errors import ColumnNotFound, SqlError, TableNotFound, did_you_mean
+from ...faces import GridFace, ReadableTable, TableFace
 from ...schema import Column, Schema
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
 from ..grammar.spelling import KEYWORDS, nearest
@@ -14,7 +13,7 @@ from ..text.places import place_of, point
 from ..views.views import SystemView, find_view
 
 
-def find_table(grid: Any, node: exp.Table, text: str) -> Any:
+def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
     """The table that a name in a statement means.
 
     A quoted name means exactly itself. One without quotes means its upper-case form or, where there is no
@@ -51,7 +50,7 @@ def find_table(grid: Any, node: exp.Table, text: str) -> Any:
     raise TableNotFound(point(text, start, message, length))
 
 
-def find_source(grid: Any, node: exp.Table, text: str) -> Any:
+def find_source(grid: GridFace, node: exp.Table, text: str) -> ReadableTable:
     """What a query may read under a name: a table, or a view of schema SYS.
 
     Raises:
@@ -66,7 +65,7 @@ def find_source(grid: Any, node: exp.Table, text: str) -> Any:
         raise TableNotFound(point(text, start, str(error), length)) from None
 
 
-def source_of(grid: Any, name: str) -> Any:
+def source_of(grid: GridFace, name: str) -> ReadableTable:
     """The table or system view that a plan noted by its name.
 
     Raises:

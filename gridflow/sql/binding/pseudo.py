@@ -113,7 +113,7 @@ def spell_out(tree: exp.Expression, of_node: Mapping[int, BoundTable], text: str
             if not near:
                 continue
             name, meant = field, near[0]
-        new = _expression(table, meant, column)
+        new: exp.Expr = _expression(table, meant, column)
         if isinstance(column.parent, exp.Select) and column.arg_key == "expressions":
             new = exp.alias_(new, name, quoted=True)
         column.replace(new)
@@ -121,7 +121,7 @@ def spell_out(tree: exp.Expression, of_node: Mapping[int, BoundTable], text: str
 
 def _owner(
     column: exp.Column, name: str, label: str, of_node: Mapping[int, BoundTable], text: str
-) -> tuple[exp.Table, Column | Sequence[Column]] | None:
+) -> tuple[exp.Expression, Column | Sequence[Column]] | None:
     """The table that a ``_KEY`` or ``_VAL`` is of, and the columns it means there, going outwards."""
     select = column.find_ancestor(exp.Select)
     while select is not None:
@@ -149,7 +149,7 @@ def _owner(
     return None
 
 
-def _expression(table: exp.Table, meant: Column | Iterable[Column], written: exp.Column) -> exp.Expression:
+def _expression(table: exp.Expression, meant: Column | Iterable[Column], written: exp.Column) -> exp.Expression:
     def reference(name: str) -> exp.Column:
         identifier = exp.to_identifier(name, quoted=True)
         identifier.meta.update(written.this.meta)

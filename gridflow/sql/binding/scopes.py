@@ -48,7 +48,7 @@ def is_cte(node: exp.Table) -> bool:
     """Whether a table's name is that of a WITH that it can see."""
     if node.db:
         return False
-    child: exp.Expression = node
+    child: exp.Expr = node
     parent = node.parent
     while parent is not None:
         if isinstance(parent, exp.With):
@@ -67,6 +67,6 @@ def is_cte(node: exp.Table) -> bool:
     return False
 
 
-def _ctes(node: exp.Expression) -> Iterable[exp.Expression]:
+def _ctes(node: exp.Expr) -> Iterable[exp.Expression]:
     with_ = node.args.get("with_")
     return with_.expressions if isinstance(with_, exp.With) else ()

@@ -30,8 +30,8 @@ def _raise_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
             if all(chunk is not None for chunk in chunks):
                 return pa.chunked_array(chunks, user_type(tensor))
         return column
-    chunks = [_raise(chunk) for chunk in column.chunks]
-    return pa.chunked_array(chunks, chunks[0].type) if chunks else _raise_empty(column)
+    raised = [_raise(chunk) for chunk in column.chunks]
+    return pa.chunked_array(raised, raised[0].type) if raised else _raise_empty(column)
 
 
 def _raise_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:

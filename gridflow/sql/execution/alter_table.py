@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import TableNotFound
+from ...faces import GridFace, TableFace
 from ...schema import Column, Type
 from ...storage.index_definition import indexes_of
 from ..binding.find import find_column, find_table
@@ -16,7 +17,7 @@ from ..text.places import place_of, syntax_error
 from .changes import changing
 
 
-def alter_table(grid: Any, node: AlterTable, text: str) -> None:
+def alter_table(grid: GridFace, node: AlterTable, text: str) -> None:
     """Change the table.
 
     Raises:
@@ -33,7 +34,7 @@ def alter_table(grid: Any, node: AlterTable, text: str) -> None:
         _alter(grid, table, node, text)
 
 
-def _alter(grid: Any, table: Any, node: AlterTable, text: str) -> None:
+def _alter(grid: GridFace, table: TableFace, node: AlterTable, text: str) -> None:
     schema = table.schema
     add = {name: dtype for name, dtype in node.add if not (node.lenient and name in schema)}
     wanted = [name for name in node.drop if not (node.lenient and name.name not in schema)]
@@ -57,7 +58,7 @@ def _value(column: Column, written: str) -> Any:
     return convert(found.get({}), column)
 
 
-def _check_indexes(table: Any, drop: list[str], node: AlterTable, text: str) -> None:
+def _check_indexes(table: TableFace, drop: list[str], node: AlterTable, text: str) -> None:
     for index in indexes_of(table.options, table.schema):
         for column in index.columns:
             if column.name in drop:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..._native.rows import RowCodec
 from ...errors import DuplicateKeyError
+from ...faces import GridFace, TableFace
 from ...schema import Schema
 from ...storage.python_columns import python_values
 
@@ -22,17 +24,17 @@ _locks_lock = threading.Lock()
 
 
 @contextmanager
-def changing(grid: Any, table: Any) -> Iterator[None]:
+def changing(grid: GridFace, table: TableFace) -> Iterator[None]:
     """Keep other SQL statements of this process from changing the table meanwhile.
 
     What a statement read stays true until it commits, as far as SQL goes. ``put`` from another thread is not
     kept out: it lands before or after, row by row.
     """
-    if getattr(grid, "_alone", False):  # it holds the table itself; to wait here would turn the order of locks round
+    if grid.alone:  # it holds the table itself; to wait here would turn the order of locks round
         yield
         return
     with _locks_lock:
-        lock = _locks.setdefault((str(getattr(grid, "home", id(grid))), table.name), threading.RLock())
+        lock = _locks.setdefault((str(grid.home), table.name), threading.RLock())
     with lock:
         yield
 
@@ -45,7 +47,7 @@ def key_and_value(schema: Schema, row: dict[str, Any]) -> tuple[Any, Any]:
     return key, {column.name: row.get(column.name) for column in schema.value_columns}
 
 
-def insert_rows(table: Any, rows: Sequence[tuple[Any, Any]], codec: Any = None) -> int:
+def insert_rows(table: TableFace, rows: Sequence[tuple[Any, Any]], codec: RowCodec | None = None) -> int:
     """Insert (key, value) pairs: all, or none where a key is there already or twice.
 
     Args:
@@ -60,14 +62,14 @@ def insert_rows(table: Any, rows: Sequence[tuple[Any, Any]], codec: Any = None) 
     try:
         if len(rows) != 1:
             table.insert_all(rows)
-        elif not (table.put_if_absent(*rows[0], codec) if codec is not None else table.put_if_absent(*rows[0])):
+        elif not table.put_if_absent(*rows[0], codec):
             raise DuplicateKeyError(f"table {table.name} has a row under key {rows[0][0]!r} already")
     except DuplicateKeyError as error:
         raise DuplicateKeyError(f"{error}; MERGE INTO {table.name} writes over it") from None
     return len(rows)
 
 
-def insert_arrow(table: Any, rows: pa.Table) -> int:
+def insert_arrow(table: TableFace, rows: pa.Table) -> int:
     """Insert rows of all columns, all or none.
 
     Raises:
@@ -80,7 +82,7 @@ def insert_arrow(table: Any, rows: pa.Table) -> int:
         raise DuplicateKeyError(f"{error}; MERGE INTO {table.name} writes over it") from None
 
 
-def _insert_arrow(table: Any, rows: pa.Table) -> int:
+def _insert_arrow(table: TableFace, rows: pa.Table) -> int:
     if not _is_small(rows):
         table.load(rows, mode="insert")
     elif rows.num_rows:
@@ -88,7 +90,7 @@ def _insert_arrow(table: Any, rows: pa.Table) -> int:
     return rows.num_rows
 
 
-def replace_arrow(table: Any, rows: pa.Table) -> int:
+def replace_arrow(table: TableFace, rows: pa.Table) -> int:
     """Write rows of all columns over what is there. Returns how many there were."""
     if not _is_small(rows):
         table.load(rows, mode="replace")
@@ -97,7 +99,7 @@ def replace_arrow(table: Any, rows: pa.Table) -> int:
     return rows.num_rows
 
 
-def change_rows(table: Any, updated: pa.Table | None, inserted: pa.Table | None, removed: Sequence[Any]) -> None:
+def change_rows(table: TableFace, updated: pa.Table | None, inserted: pa.Table | None, removed: Sequence[Any]) -> None:
     """Write, insert and remove rows that a MERGE has worked out; those of ``updated`` are there.
 
     It is one commit where the table is one of a transaction.
@@ -122,18 +124,11 @@ def change_rows(table: Any, updated: pa.Table | None, inserted: pa.Table | None,
         for key in table.get_all(key for key in keys if key not in gone):
             raise DuplicateKeyError(f"table {table.name} has a row under key {key!r} already")
         gone -= seen
-    changes = getattr(table, "changes", None)
-    if changes is not None:
-        changes.save()
-    try:
+    with table.savepoint():
         if gone:
             table.remove_all(list(gone))
         if parts:
             replace_arrow(table, pa.concat_tables(parts))
-    except BaseException:
-        if changes is not None:
-            changes.restore()
-        raise
 
 
 def keys_of_rows(schema: Schema, rows: pa.Table) -> list[Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import SqlError
+from ...faces import GridFace
 from ..grammar.copy import CopyFrom, CopyTo
 from ..grammar.literals import constant
 from ..grammar.prepared import Prepared
@@ -18,7 +19,7 @@ from .copy_from import copy_from
 from .copy_to import copy_to
 
 
-def execute_copy(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> Result:
+def execute_copy(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> Result:
     """Run a COPY.
 
     Raises:

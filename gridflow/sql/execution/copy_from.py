@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from ...errors import DuplicateKeyError, SqlError, UsageError
+from ...faces import GridFace
 from ...storage.formats.reading import detect_format, open_source
 from ...storage.formats.source import CsvStyle
 from ..binding.find import find_column, find_table
@@ -24,7 +24,7 @@ from .file_columns import FileColumns
 from .rejects import Rejects
 
 
-def copy_from(grid: Any, node: CopyFrom, text: str, path: str) -> Result:
+def copy_from(grid: GridFace, node: CopyFrom, text: str, path: str) -> Result:
     table = find_table(grid, node.table, text)
     chosen = [find_column(table.schema, name, text, table.name) for name in node.columns]
     for i, column in enumerate(chosen):

@@ -10,6 +10,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import SchemaError, SqlError
+from ...faces import GridFace
 from ...schema import Type, from_arrow
 from ...storage.arrow import user_schema
 from ...storage.formats.reading import format_of_name
@@ -18,13 +19,13 @@ from ..binding.find import find_column, find_source
 from ..grammar.copy import CopyTo
 from ..result import Result
 from ..text.progress import report
-from ..views.views import SystemView
+from ..views.views import is_table
 from .query import execute_query
 
 _SCANNED_ROWS = 65536
 
 
-def copy_to(grid: Any, node: CopyTo, text: str, path: str, params: Mapping[str, Any]) -> Result:
+def copy_to(grid: GridFace, node: CopyTo, text: str, path: str, params: Mapping[str, Any]) -> Result:
     form = node.options.get("FORMAT", "").lower() or format_of_name(Path(path))
     if form is None:
         raise SqlError(f"COPY TO {path}: what format is it to have? say it, for example FORMAT CSV")
@@ -43,11 +44,11 @@ def copy_to(grid: Any, node: CopyTo, text: str, path: str, params: Mapping[str, 
         columns = columns or list(table.schema.columns)
         schema, types = user_schema(columns), [c.type for c in columns]
         labels = [c.name for c in columns]
-        if isinstance(table, SystemView):
+        if is_table(table):
+            total, batches = len(table), table.scan(labels, batch_size=_SCANNED_ROWS)
+        else:
             rows = table.to_arrow(labels)
             total, batches = rows.num_rows, iter(rows.to_batches(max_chunksize=_SCANNED_ROWS))
-        else:
-            total, batches = len(table), table.scan(labels, batch_size=_SCANNED_ROWS)
     _check_names(schema, form)
     name = Path(path).name
     written = WriteOptions(

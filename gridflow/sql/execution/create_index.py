@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from ...errors import SchemaError, SqlError, did_you_mean
+from ...faces import GridFace
 from ...storage.index_definition import Index
 from ...storage.index_keys import check_indexable
 from ..binding.find import find_column, find_table
@@ -13,7 +14,7 @@ from ..grammar.create_index import CreateIndex, DropIndex
 from ..text.places import place_of, point, syntax_error
 
 
-def create_index(grid: Any, node: CreateIndex, text: str) -> None:
+def create_index(grid: GridFace, node: CreateIndex, text: str) -> None:
     """Make an index and its files.
 
     Raises:
@@ -49,12 +50,12 @@ def create_index(grid: Any, node: CreateIndex, text: str) -> None:
         except BaseException:
             table.indexes.remove_stale()
             raise
-    table.store.wake.set()  # there may be new segments meanwhile
+    table.wake_maintenance()  # there may be new segments meanwhile
     if node.without_effect:
         warnings.warn(f"without effect here: {', '.join(node.without_effect)}", UserWarning, stacklevel=2)
 
 
-def drop_index(grid: Any, node: DropIndex, text: str) -> None:
+def drop_index(grid: GridFace, node: DropIndex, text: str) -> None:
     """Forget an index and remove its files.
 
     Raises:
@@ -74,16 +75,16 @@ def drop_index(grid: Any, node: DropIndex, text: str) -> None:
         table.indexes.remove_stale()
 
 
-def _names(grid: Any) -> dict[str, list[str]]:
+def _names(grid: GridFace) -> dict[str, list[str]]:
     """The names of all indexes, by table."""
     return {table.name: [index.name for index in table.indexes.all()] for table in grid.all_tables()}
 
 
-def _table_of(grid: Any, name: str) -> str | None:
+def _table_of(grid: GridFace, name: str) -> str | None:
     return next((table for table, names in _names(grid).items() if name in names), None)
 
 
-def _with_index(grid: Any, options: dict[str, Any], index: Index) -> dict[str, Any]:
+def _with_index(grid: GridFace, options: dict[str, Any], index: Index) -> dict[str, Any]:
     owner = _table_of(grid, index.name)
     if owner is not None:  # another thread was faster
         raise SqlError(f"index {index.name} exists already, on table {owner}")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from ...errors import TableNotFound
+from ...faces import GridFace
 from ...schema import Schema
 from ..binding.find import find_table
 from ..grammar.create_table import CreateTable, DropTable
 from ..grammar.options import parse_options
 
 
-def create_table(grid: Any, node: CreateTable) -> list[str]:
+def create_table(grid: GridFace, node: CreateTable) -> list[str]:
     """Make the table.
 
     Returns:
@@ -38,7 +38,7 @@ def create_table(grid: Any, node: CreateTable) -> list[str]:
     return notes
 
 
-def drop_table(grid: Any, node: DropTable, text: str) -> None:
+def drop_table(grid: GridFace, node: DropTable, text: str) -> None:
     """Forget the table and its rows.
 
     Raises:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import DuplicateKeyError, SchemaError, SqlError, TableExists
+from ...faces import GridFace
 from ...schema import Schema, Type, from_arrow
 from ..engine.from_duckdb import fit
 from ..grammar.create_table_as import CreateTableAs
@@ -21,7 +22,7 @@ from .changes import insert_arrow
 from .query import execute_query
 
 
-def create_table_as(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> Result:
+def create_table_as(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> Result:
     """Make the table and fill it. If the rows do not fit there is no table.
 
     Raises:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import GridflowError, SchemaError, SqlError
+from ...faces import GridFace
 from ...schema import Column, Type
 from ..binding.bound import Bound
 from ..binding.find import source_of
@@ -25,7 +26,7 @@ from .rows import register
 
 
 def evaluate(
-    grid: Any,
+    grid: GridFace,
     bound: Bound,
     params: Mapping[str, Any],
     columns: Sequence[Column],
@@ -102,7 +103,7 @@ def _check_width(
 ) -> None:
     """A query must give as many columns as are filled; DuckDB would take more."""
     tree = bound.tree
-    if not tree.is_star:
+    if isinstance(tree, exp.Query) and not tree.is_star:
         found = len(tree.selects)
     else:
         with translated(bound):

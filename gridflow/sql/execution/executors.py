@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ...faces import GridFace
 from ..grammar.prepared import Prepared
 from ..result import Result
 from . import create_index, upkeep
@@ -18,58 +19,58 @@ from .update_delete import execute_change
 from .users import change_user
 
 
-def _change(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _change(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     return Result(rowcount=execute_change(grid, statement, params), statement=statement.kind)
 
 
-def _show(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _show(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     return show(grid, statement.kind, statement.node, statement.text)
 
 
-def _create_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _create_table(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     return Result(statement=statement.kind, notes=create_table(grid, statement.node))
 
 
-def _alter_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _alter_table(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     alter_table(grid, statement.node, statement.text)
     return Result(statement=statement.kind)
 
 
-def _drop_table(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _drop_table(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     drop_table(grid, statement.node, statement.text)
     return Result(statement=statement.kind)
 
 
-def _create_index(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _create_index(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     create_index.create_index(grid, statement.node, statement.text)
     return Result(statement=statement.kind)
 
 
-def _drop_index(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _drop_index(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     create_index.drop_index(grid, statement.node, statement.text)
     return Result(statement=statement.kind)
 
 
-def _user(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _user(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     change_user(grid, statement.kind, statement.node)
     return Result(statement=statement.kind)
 
 
-def _truncate(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _truncate(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     return Result(rowcount=upkeep.truncate(grid, statement.node, statement.text), statement="TRUNCATE TABLE")
 
 
-def _analyze(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _analyze(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     upkeep.analyze(grid, statement.node, statement.text)
     return Result(statement=statement.kind, notes=[f"{statement.kind} has nothing to do: {upkeep.NO_STATISTICS}"])
 
 
-def _kill(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _kill(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     upkeep.kill(grid, statement.node)
     return Result(statement="KILL QUERY")
 
 
-def _set(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+def _set(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     return Result(statement="SET STREAMING", notes=[upkeep.NO_STREAMING])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ColumnNotFound, SchemaError, TableNotFound
+from ...faces import GridFace, TableFace
 from ...schema import INTEGERS, Type
 from ..access.keys import KeyLookup
 from ..binding.bound import BoundTable
@@ -24,7 +25,7 @@ _MISSING = object()
 
 
 def insert_fast_path(
-    table: Any, planned: Any, filled: Mapping[str, str | None], defaults: Mapping[str, Any], marks: Marks
+    table: TableFace, planned: Any, filled: Mapping[str, str | None], defaults: Mapping[str, Any], marks: Marks
 ) -> FastPath | None:
     """An INSERT of one row of parameters that go to the table as they are.
 
@@ -41,7 +42,7 @@ def insert_fast_path(
     Returns:
         None where the statement is of another kind.
     """
-    schema, codec = table.schema, getattr(table, "codec", None)
+    schema, codec = table.schema, table.codec
     if codec is None or codec.python_schema is not planned:  # a transaction's, which ends
         return None
     used, by_name, name = list(filled.values()), bool(marks.names), table.name
@@ -54,7 +55,7 @@ def insert_fast_path(
     values_of = itemgetter(*(places[column] for column in names)) if by_name else None
     count, key = marks.count, schema.key[0]
 
-    def fast_path(grid: Any, params: Any) -> Result | None:
+    def fast_path(grid: GridFace, params: Any) -> Result | None:
         values: Sequence[Any]
         kind = type(params)
         try:
@@ -81,7 +82,7 @@ def insert_fast_path(
 
 
 def select_fast_path(
-    table: Any,
+    table: TableFace,
     source: BoundTable,
     lookup: KeyLookup,
     names: tuple[str, ...],
@@ -108,7 +109,7 @@ def select_fast_path(
         return None
     schema, name = table.schema, source.name
     # Once more: another thread may give the table other columns at any time.
-    if getattr(table, "codec", None) is None or table.name != name or schema != source.schema:
+    if table.codec is None or table.name != name or schema != source.schema:
         return None
     ((choices,),) = lookup.alternatives
     if len(choices) != 1 or choices[0].mark is None or marks.names or marks.count != 1:
@@ -118,9 +119,9 @@ def select_fast_path(
         return None
     limits = np.iinfo(lookup.columns[0].type.dtype) if kind in INTEGERS else None
     low, high = (int(limits.min), int(limits.max)) if limits is not None else (0, 0)
-    wanted = str if limits is None else int
+    wanted: Any = str if limits is None else int
 
-    def fast_path(grid: Any, params: Any) -> Result | None:
+    def fast_path(grid: GridFace, params: Any) -> Result | None:
         if (type(params) is not list and type(params) is not tuple) or len(params) != 1:
             return None
         key = params[0]

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ...errors import ColumnNotFound, SchemaError, did_you_mean
+from ...faces import TableFace
 from ...schema import Column, Schema, Type
 from ...storage.arrow import cast_column, to_columns
 from ...storage.formats.source import CsvStyle, ReadOptions
@@ -30,7 +31,7 @@ class FileColumns:
         keep_nulls: whether a value that is missing is null, even where the column has a default.
     """
 
-    def __init__(self, table: Any, chosen: Sequence[Column], *, keep_nulls: bool):
+    def __init__(self, table: TableFace, chosen: Sequence[Column], *, keep_nulls: bool):
         self.table = table
         self.schema: Schema = table.schema
         self.columns = list(chosen or self.schema.columns)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import SchemaError, SqlError
+from ...faces import GridFace, TableFace
 from ...schema import Column, Schema
 from ..binding.bind import bind
 from ..binding.filling import complete, default_values, defaults_of, filled_columns
@@ -44,7 +46,7 @@ class InsertPlan:
     fast_path: FastPath | None = None
 
 
-def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> int:
+def execute_insert(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> int:
     """Run an INSERT or MERGE. Returns how many rows it wrote.
 
     Raises:
@@ -52,13 +54,13 @@ def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
         SchemaError, SqlError, TableNotFound, ColumnNotFound: a value or name is wrong; nothing is kept.
     """
     table = find_table(grid, _target(prepared), prepared.text)
-    codec = getattr(table, "codec", None)
+    codec = table.codec
     plan = _plan_for(grid, prepared, table)
     merge = prepared.kind == "MERGE"
-    one = plan.rows is not None and len(plan.rows) == 1 and not merge
-    if one and codec is not None and codec.python_schema is plan.schema:
+    row = plan.rows[0] if plan.rows is not None and len(plan.rows) == 1 and not merge else None
+    if row is not None and codec is not None and codec.python_schema is plan.schema:
         try:
-            return insert_rows(table, [_pair(plan, plan.rows[0], params)], codec)
+            return insert_rows(table, [_pair(plan, row, params)], codec)
         except SchemaError:
             if table.codec is codec:
                 raise
@@ -70,7 +72,7 @@ def execute_insert(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> 
         return replace_arrow(table, rows) if merge else insert_arrow(table, rows)
 
 
-def execute_insert_many(grid: Any, prepared: Prepared, sets: Sequence[Mapping[str, Any]]) -> int | None:
+def execute_insert_many(grid: GridFace, prepared: Prepared, sets: Sequence[Mapping[str, Any]]) -> int | None:
     """Run an INSERT or MERGE with many sets of parameters, as one commit. Returns how many rows it wrote.
 
     None where the engine has to work rows out: then nothing has happened.
@@ -84,7 +86,9 @@ def execute_insert_many(grid: Any, prepared: Prepared, sets: Sequence[Mapping[st
         return _write(table, plan, rows, prepared.kind == "MERGE") if rows else 0
 
 
-def _write(table: Any, plan: InsertPlan, rows: list[tuple[list[Constant], Mapping[str, Any]]], merge: bool) -> int:
+def _write(
+    table: TableFace, plan: InsertPlan, rows: list[tuple[list[Constant], Mapping[str, Any]]], merge: bool
+) -> int:
     """Write rows of literals and parameters."""
     if len(rows) > MOST_LOGGED:
         count = table.load((_row(plan, *row) for row in rows), mode="replace" if merge else "insert")
@@ -99,7 +103,7 @@ def _write(table: Any, plan: InsertPlan, rows: list[tuple[list[Constant], Mappin
     return len(pairs)
 
 
-def _fast_path(prepared: Prepared, plan: InsertPlan, table: Any) -> FastPath | None:
+def _fast_path(prepared: Prepared, plan: InsertPlan, table: TableFace) -> FastPath | None:
     if prepared.kind != "INSERT" or plan.rows is None or len(plan.rows) != 1:
         return None
     filled = {column.name: cell.mark for column, cell in zip(plan.columns, plan.rows[0], strict=True)}
@@ -134,7 +138,7 @@ def _target(prepared: Prepared) -> exp.Table:
     return node
 
 
-def _plan_for(grid: Any, prepared: Prepared, table: Any) -> InsertPlan:
+def _plan_for(grid: GridFace, prepared: Prepared, table: TableFace) -> InsertPlan:
     plan = grid.plans.get(prepared)
     if plan is None or plan.name != table.name or plan.schema is not table.schema:
         plan = _plan(prepared, table)
@@ -144,7 +148,7 @@ def _plan_for(grid: Any, prepared: Prepared, table: Any) -> InsertPlan:
     return plan
 
 
-def _plan(prepared: Prepared, table: Any) -> InsertPlan:
+def _plan(prepared: Prepared, table: TableFace) -> InsertPlan:
     tree, schema = prepared.node, table.schema
     what = f"{prepared.kind} INTO {table.name}"
     source = tree.args.get("expression")
@@ -165,14 +169,14 @@ def _plan(prepared: Prepared, table: Any) -> InsertPlan:
     return InsertPlan(table.name, schema, columns, rows, source, rest)
 
 
-def _check_merge_key(prepared: Prepared, table: Any) -> None:
+def _check_merge_key(prepared: Prepared, table: TableFace) -> None:
     named = prepared.node.meta.get("key")
     if named and {n.name.upper() for n in named} != {n.upper() for n in table.schema.key}:
         raise SqlError(f"MERGE INTO {table.name}: KEY must name its primary key, {', '.join(table.schema.key)}")
 
 
 def _cells(
-    source: exp.Values, table: Any, columns: list[Column], defaults: dict[str, exp.Expression]
+    source: exp.Values, table: TableFace, columns: list[Column], defaults: dict[str, exp.Expression]
 ) -> list[list[Constant]] | None:
     """The cells of VALUES, or None where one is more than literals and parameters.
 
@@ -198,11 +202,15 @@ def _cells(
                 plain = False
             elif found.fixed and not is_made_up(table.schema, column):  # converted once, here
                 value = convert(found.get({}), column)
-                made.append(Constant(lambda _, value=value: value, True))
+                made.append(Constant(partial(_converted, value), True))
             else:
                 made.append(found)
         rows.append(made)
     return rows if plain else None
+
+
+def _converted(value: Any, params: Mapping[str, Any]) -> Any:
+    return value
 
 
 def _row(plan: InsertPlan, cells: list[Constant], params: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,7 +232,9 @@ def _pair(plan: InsertPlan, cells: list[Constant], params: Mapping[str, Any]) ->
     return key_and_value(plan.schema, row)
 
 
-def _evaluated(grid: Any, table: Any, prepared: Prepared, plan: InsertPlan, params: Mapping[str, Any]) -> pa.Table:
+def _evaluated(
+    grid: GridFace, table: TableFace, prepared: Prepared, plan: InsertPlan, params: Mapping[str, Any]
+) -> pa.Table:
     """The rows that the engine works out, with all columns of the table."""
     source = plan.source
     if isinstance(source, exp.Values):

@@ -11,6 +11,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import SqlError
+from ...faces import GridFace, TableFace
 from ...schema import Column
 from ..binding.assignments import assignments
 from ..binding.bind import bind
@@ -35,8 +36,8 @@ class _Merge:
         removed: numbers of rows.
     """
 
-    grid: Any
-    table: Any
+    grid: GridFace
+    table: TableFace
     prepared: Prepared
     params: Mapping[str, Any]
     rows: pa.Table
@@ -65,7 +66,7 @@ class _Merge:
         )
 
 
-def execute_merge(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> int:
+def execute_merge(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> int:
     """Run a MERGE with USING. Returns how many rows it inserted, updated and deleted.
 
     A row of the target takes the first WHEN MATCHED clause whose condition holds, a row of the source that matches
@@ -100,7 +101,7 @@ def execute_merge(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> i
         return _commit(merge)
 
 
-def _versions(grid: Any, prepared: Prepared) -> dict[str, pa.Table]:
+def _versions(grid: GridFace, prepared: Prepared) -> dict[str, pa.Table]:
     """The rows of all tables that a MERGE names in its head, as they are at one moment."""
     tree = prepared.node
     query = exp.Select(expressions=[exp.Star()], from_=exp.From(this=tree.this.copy()))
@@ -160,7 +161,7 @@ def _clause_query(
     query = exp.Select(from_=exp.From(this=first))
     join = exp.Join(this=second, on=on) if matched else exp.Join(this=second, kind="ANTI", on=on)
     query.append("joins", join)
-    conditions = []
+    conditions: list[exp.Expr] = []
     for other in earlier:  # null is not true: such a row is left for the next clause
         fallen = exp.func("COALESCE", other.copy(), exp.false()) if other is not None else exp.true()
         conditions.append(exp.Not(this=exp.paren(fallen)))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlglot import exp
 
+from ...faces import GridFace, ReadableTable
 from ...schema import Schema
 from ..access.by_key import is_plain, lookup_of, row_maker
 from ..access.index_rows import Conditions, find_conditions
@@ -23,7 +22,7 @@ from .rows import ROW
 _Column = tuple[str | None, str, exp.Expression]
 
 
-def plan_for(prepared: Prepared, grid: Any) -> tuple[QueryPlan, list[Any]]:
+def plan_for(prepared: Prepared, grid: GridFace) -> tuple[QueryPlan, list[ReadableTable]]:
     """The plan of a query and its tables; the statement's last plan on this grid where it still holds.
 
     Raises:
@@ -42,7 +41,7 @@ def plan_for(prepared: Prepared, grid: Any) -> tuple[QueryPlan, list[Any]]:
     return plan, [source_of(grid, source.name) for source in bound.sources]
 
 
-def _same_tables(plan: QueryPlan, grid: Any) -> list[Any] | None:
+def _same_tables(plan: QueryPlan, grid: GridFace) -> list[ReadableTable] | None:
     """The tables that a plan names, if they have the schemas it was made for."""
     tables = []
     for source in plan.bound.sources:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from ...errors import SqlError
+from ...faces import GridFace
 from ..grammar.prepared import Prepared
 from ..result import Result
 from .plan import plan_for
@@ -16,7 +17,7 @@ from .plan import plan_for
 _TRIES = 20
 
 
-def execute_query(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> Result:
+def execute_query(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> Result:
     """Run a query.
 
     Raises:
@@ -31,7 +32,7 @@ def execute_query(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> R
     raise SqlError("the columns of its tables change all the time: try again")
 
 
-def explain(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> Result:
+def explain(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> Result:
     """What would be read, a line a table, and the engine's plan."""
     plan, tables = plan_for(prepared, grid)
     lines = plan.explain(tables, params)

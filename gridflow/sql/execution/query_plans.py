@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...errors import SqlError
+from ...faces import GridFace, ReadableTable
 from ...schema import Type
 from ..access.index_rows import Conditions
 from ..access.keys import KeyLookup
@@ -29,6 +30,7 @@ from ..engine.from_duckdb import fit, from_duckdb
 from ..grammar.literals import Constant
 from ..result import Result
 from ..text.params import Marks, plain
+from ..views.views import is_table
 from .cut import at_one_moment
 from .errors import translated
 from .fast_path import FastPath, select_fast_path
@@ -80,23 +82,23 @@ class QueryPlan:
     bound: Bound
     fast_path: FastPath | None = field(default=None, init=False)
 
-    def is_for(self, tables: Sequence[Any]) -> bool:
+    def is_for(self, tables: Sequence[ReadableTable]) -> bool:
         """Whether tables have the columns that the plan was made for."""
         return all(
             table.schema is source.schema or table.schema == source.schema
             for source, table in zip(self.bound.sources, tables, strict=True)
         )
 
-    def run(self, grid: Any, tables: list[Any], params: Mapping[str, Any]) -> Result | None:
+    def run(self, grid: GridFace, tables: list[ReadableTable], params: Mapping[str, Any]) -> Result | None:
         """The result, from these tables; None if they have got other columns just now."""
         tables = at_one_moment(grid, tables)
         return self.result(tables, params) if self.is_for(tables) else None
 
-    def result(self, tables: list[Any], params: Mapping[str, Any]) -> Result:
+    def result(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> Result:
         """The result, from tables as they are at one moment."""
         raise NotImplementedError
 
-    def explain(self, tables: list[Any], params: Mapping[str, Any]) -> list[str]:
+    def explain(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> list[str]:
         """What would be read, a line a table, and what the engine would do."""
         raise NotImplementedError
 
@@ -117,21 +119,21 @@ class EnginePlan(QueryPlan):
     conditions: Conditions | None
     columns: list[str | None]
 
-    def paths(self, tables: Sequence[Any], params: Mapping[str, Any]) -> list[AccessPath]:
+    def paths(self, tables: Sequence[ReadableTable], params: Mapping[str, Any]) -> list[AccessPath]:
         """How the rows of each table are reached."""
         return [
             access_path(table, self.lookups.get(source.name), self.conditions, params)
             for source, table in zip(self.bound.sources, tables, strict=True)
         ]
 
-    def result(self, tables: list[Any], params: Mapping[str, Any]) -> Result:
+    def result(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> Result:
         return self.compute(self.paths(tables, params), params)
 
     def compute(self, paths: list[AccessPath], params: Mapping[str, Any]) -> Result:
         """The result, from the rows to which there are paths. Each is read once."""
         return self._finished(self._engine(self.sql, self._read(paths), params))
 
-    def explain(self, tables: list[Any], params: Mapping[str, Any]) -> list[str]:
+    def explain(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> list[str]:
         return self.explain_paths(self.paths(tables, params), params)
 
     def explain_paths(self, paths: list[AccessPath], params: Mapping[str, Any]) -> list[str]:
@@ -222,10 +224,10 @@ class MappedPlan(QueryPlan):
     projection: Projection
     limits: Limits
 
-    def result(self, tables: list[Any], params: Mapping[str, Any]) -> Result:
+    def result(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> Result:
         return _projected(self.bound, self.projection, self.limits, Scan(tables[0]), params)
 
-    def explain(self, tables: list[Any], params: Mapping[str, Any]) -> list[str]:
+    def explain(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> list[str]:
         return [f"{_line(Scan(tables[0]), _names(self.projection))}; without the engine"]
 
 
@@ -237,13 +239,13 @@ class IndexPlan(QueryPlan):
     limits: Limits
     otherwise: EnginePlan
 
-    def result(self, tables: list[Any], params: Mapping[str, Any]) -> Result:
+    def result(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> Result:
         paths = self.otherwise.paths(tables, params)
         if self._is_whole(paths[0]):
             return _projected(self.bound, self.projection, self.limits, paths[0], params)
         return self.otherwise.compute(paths, params)
 
-    def explain(self, tables: list[Any], params: Mapping[str, Any]) -> list[str]:
+    def explain(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> list[str]:
         paths = self.otherwise.paths(tables, params)
         if self._is_whole(paths[0]):
             return [f"{self.otherwise.explain_path(paths[0], self.bound.sources[0])}; without the engine"]
@@ -282,11 +284,12 @@ class KeyPlan(QueryPlan):
         schema = self.bound.sources[0].schema
         return tuple(schema[name].type for name, _ in self.projection)
 
-    def run(self, grid: Any, tables: list[Any], params: Mapping[str, Any]) -> Result | None:
+    def run(self, grid: GridFace, tables: list[ReadableTable], params: Mapping[str, Any]) -> Result | None:
         keys = self.lookup.keys_if_exact(params)
         if keys is None:
             return self.otherwise.run(grid, tables, params)
         (table,) = tables
+        assert is_table(table)  # it has a key
         try:
             rows = [self.row(key, value) for key, value in table.get_all(keys).items()]
         except KeyError:  # of other columns than planned
@@ -305,11 +308,13 @@ class KeyPlan(QueryPlan):
             self.fast_path = fast_path or self.fast_path
         return Result.of_values(self.names, self.types, rows)
 
-    def explain(self, tables: list[Any], params: Mapping[str, Any]) -> list[str]:
+    def explain(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> list[str]:
         keys = self.lookup.keys_if_exact(params)
         if keys is None:
             return self.otherwise.explain(tables, params)
-        return [f"{_line(ByKey(tables[0], keys), _names(self.projection))}; without the engine"]
+        (table,) = tables
+        assert is_table(table)
+        return [f"{_line(ByKey(table, keys), _names(self.projection))}; without the engine"]
 
 
 def _line(path: AccessPath, columns: Iterable[str]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import SqlError
+from ...faces import GridFace, TableFace
 from ...schema import Column, as_type
 from ..binding.bind import bind
 from ..grammar.statements import prepare
@@ -36,7 +36,7 @@ class Condition:
 
 
 def select_rows(
-    grid: Any, table: Any, condition: Condition, read: Callable[[Iterable[str]], pa.Table]
+    grid: GridFace, table: TableFace, condition: Condition, read: Callable[[Iterable[str]], pa.Table]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Find the rows that a condition means.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 
+from ...faces import GridFace
 from ..binding.find import find_source
 from ..grammar.schemas import PUBLIC_SCHEMA
 from ..grammar.show import Show
@@ -13,7 +12,7 @@ from ..result import Result
 from ..views.views import view_names
 
 
-def show(grid: Any, kind: str, node: Show, text: str) -> Result:
+def show(grid: GridFace, kind: str, node: Show, text: str) -> Result:
     """SHOW TABLES, and the columns of one table as H2 lists them."""
     if node.table is None:
         names = grid.tables() if node.schema == PUBLIC_SCHEMA else view_names()
@@ -21,7 +20,7 @@ def show(grid: Any, kind: str, node: Show, text: str) -> Result:
         rows = pa.table({"TABLE_NAME": pa.array(names, pa.string()), "TABLE_SCHEMA": schema})
         return Result(rows, statement=kind)
     table = find_source(grid, node.table, text)
-    defaults = ((table.options or {}).get("sql") or {}).get("defaults") or {}
+    defaults = (table.options.get("sql") or {}).get("defaults") or {}
     listed = [
         (
             column.name,
@@ -32,6 +31,6 @@ def show(grid: Any, kind: str, node: Show, text: str) -> Result:
         )
         for column in table.schema.columns
     ]
-    names = ("FIELD", "TYPE", "NULL", "KEY", "DEFAULT")
-    columns = [pa.array([row[i] for row in listed], pa.string()) for i in range(len(names))]
-    return Result(pa.Table.from_arrays(columns, names=list(names)), statement=kind)
+    headings = ("FIELD", "TYPE", "NULL", "KEY", "DEFAULT")
+    columns = [pa.array([row[i] for row in listed], pa.string()) for i in range(len(headings))]
+    return Result(pa.Table.from_arrays(columns, names=list(headings)), statement=kind)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import SqlError
+from ...faces import GridFace, TableFace
 from ...schema import Column, Schema
 from ..access.index_rows import Conditions, find_conditions
 from ..access.keys import KeyLookup, find_lookup
@@ -28,7 +29,7 @@ from .merge import execute_merge
 from .rows import ROW, take_rows
 
 
-def execute_change(grid: Any, prepared: Prepared, params: Mapping[str, Any]) -> int:
+def execute_change(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> int:
     """Run a statement that changes rows. Returns how many it changed.
 
     Raises:
@@ -98,12 +99,12 @@ class ChangePlan:
         """The keys of just the rows that are meant; None where the rows have to be looked at."""
         return self.lookup.keys_if_exact(params) if self.lookup is not None and self.lookup.whole else None
 
-    def path(self, table: Any, params: Mapping[str, Any]) -> AccessPath:
+    def path(self, table: TableFace, params: Mapping[str, Any]) -> AccessPath:
         """How the rows are reached among which are those that are meant."""
         return access_path(table, self.lookup, self.conditions, params)
 
 
-def _plan(prepared: Prepared, table: Any) -> ChangePlan:
+def _plan(prepared: Prepared, table: TableFace) -> ChangePlan:
     tree = prepared.node
     labels = {(tree.this.alias or tree.this.name).upper()}
     where = tree.args.get("where")
@@ -118,7 +119,7 @@ def _plan(prepared: Prepared, table: Any) -> ChangePlan:
 # ---- DELETE ----
 
 
-def _delete(grid: Any, table: Any, prepared: Prepared, plan: ChangePlan, params: Mapping[str, Any]) -> int:
+def _delete(grid: GridFace, table: TableFace, prepared: Prepared, plan: ChangePlan, params: Mapping[str, Any]) -> int:
     keys = plan.whole_keys(params)
     if keys is not None:
         return table.remove_all(keys)
@@ -145,7 +146,7 @@ def _selection(tree: exp.Expression, columns: list[exp.Expression]) -> tuple[exp
 # ---- UPDATE ----
 
 
-def _update(grid: Any, table: Any, prepared: Prepared, plan: ChangePlan, params: Mapping[str, Any]) -> int:
+def _update(grid: GridFace, table: TableFace, prepared: Prepared, plan: ChangePlan, params: Mapping[str, Any]) -> int:
     keys = plan.whole_keys(params)
     if keys is not None and plan.constants is not None:
         return _update_keys(table, keys, plan.constants, params)
@@ -156,7 +157,7 @@ def _update(grid: Any, table: Any, prepared: Prepared, plan: ChangePlan, params:
 
 
 def _update_keys(
-    table: Any, keys: list[Any], constants: list[tuple[Column, Constant]], params: Mapping[str, Any]
+    table: TableFace, keys: list[Any], constants: list[tuple[Column, Constant]], params: Mapping[str, Any]
 ) -> int:
     """Write constants into the rows under some keys."""
     new = {column.name: convert(value.get(params), column) for column, value in constants}
@@ -169,8 +170,8 @@ def _update_keys(
 
 
 def _update_rows(
-    grid: Any,
-    table: Any,
+    grid: GridFace,
+    table: TableFace,
     prepared: Prepared,
     params: Mapping[str, Any],
     changes: list[tuple[Column, exp.Expression]],

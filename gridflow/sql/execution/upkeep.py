@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlglot import exp
 
 from ...errors import SqlError
+from ...faces import GridFace
 from ..binding.find import find_column, find_table
 from ..engine.connection import interrupt
 from ..grammar.upkeep import Targets
@@ -19,14 +18,14 @@ NO_STREAMING = (
 )
 
 
-def truncate(grid: Any, node: exp.Table, text: str) -> int:
+def truncate(grid: GridFace, node: exp.Table, text: str) -> int:
     """Remove all rows of a table in one commit; returns how many there were."""
     table = find_table(grid, node, text)
     with changing(grid, table):
         return table.truncate()
 
 
-def analyze(grid: Any, targets: Targets, text: str) -> None:
+def analyze(grid: GridFace, targets: Targets, text: str) -> None:
     """Check that the tables and columns are there: that is all there is to do.
 
     Raises:
@@ -38,7 +37,7 @@ def analyze(grid: Any, targets: Targets, text: str) -> None:
             find_column(table.schema, column, text, table.name)
 
 
-def kill(grid: Any, query_id: str) -> None:
+def kill(grid: GridFace, query_id: str) -> None:
     """Cancel a query of this grid's owner, or of this process where it does not own the grid.
 
     Raises:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...catalog import users
+from ...faces import GridFace
 from ..grammar.users import ChangeUser
 
 
-def change_user(grid: Any, kind: str, node: ChangeUser) -> None:
+def change_user(grid: GridFace, kind: str, node: ChangeUser) -> None:
     """Carry it out.
 
     Raises:

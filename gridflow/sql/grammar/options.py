@@ -8,6 +8,7 @@ from typing import Any
 
 from ...config import MAX_PARTITIONS
 from ...errors import SqlError, did_you_mean
+from ...faces import ReadableTable
 
 _FLAG = ("TRUE", "FALSE")
 _TEMPLATES = ("PARTITIONED", "REPLICATED")
@@ -87,9 +88,9 @@ def parse_options(texts: Iterable[str], key: Iterable[str]) -> tuple[int | None,
     return partitions, kept, _notes(given)
 
 
-def given_options(table: Any) -> dict[str, str]:
+def given_options(table: ReadableTable) -> dict[str, str]:
     """The options that a table was made with, in upper case, by name."""
-    kept = (table.options or {}).get("sql") or {}
+    kept = table.options.get("sql") or {}
     return {name: kept[name.lower()] for name in sorted(_KNOWN) if name.lower() in kept}
 
 

@@ -16,7 +16,8 @@ _LEXEME = re.compile(
                  | \$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?P<h>\$(?P=tag)\$|\Z) )
     | (?P<end>     ; )
     | (?P<space>   \s+ )
-    | (?P<other>   // | -\|- | (?:[^\W\d]|[^\x00-\x7f])(?:[\w$]|[^\x00-\x7f])* | \d+ | [^\w\s;'"/$\x80-\U0010ffff-]+ | . )
+    | (?P<name>    (?:[^\W\d]|[^\x00-\x7f])(?:[\w$]|[^\x00-\x7f])* )
+    | (?P<other>   // | -\|- | \d+ | [^\w\s;'"/$\x80-\U0010ffff-]+ | . )
     """,
     re.VERBOSE | re.DOTALL,
 )

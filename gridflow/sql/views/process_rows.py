@@ -9,23 +9,23 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 from ...catalog.users import list_users
 from ...config import SOCKET_NAME, VERSION
 from ...errors import TableNotFound
+from ...faces import OpenGridFace
 from ...storage.lock import holder
 from ..grammar.schemas import PUBLIC_SCHEMA
 from .table_rows import Row
 
 
-def users(grid: Any, wanted: set[str]) -> Iterator[Row]:
+def users(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.USERS."""
     for user in list_users(grid):
         yield {"NAME": user.name, "CREATED": user.created, "CHANGED": user.changed}
 
 
-def nodes(grid: Any, wanted: set[str]) -> Iterator[Row]:
+def nodes(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.NODES: who owns the grid. A reader knows of another process no more than its pid."""
     pid = os.getpid() if grid.owner else holder(grid.home)
     if pid is None:
@@ -45,11 +45,11 @@ def nodes(grid: Any, wanted: set[str]) -> Iterator[Row]:
     }
 
 
-def _address(grid: Any) -> str:
+def _address(grid: OpenGridFace) -> str:
     return f"unix:{grid.home / SOCKET_NAME}"
 
 
-def client_connections(grid: Any, wanted: set[str]) -> Iterator[Row]:
+def client_connections(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.CLIENT_CONNECTIONS."""
     for client in grid.activity.clients(_is_alive):
         yield {
@@ -77,7 +77,7 @@ def _is_alive(pid: int) -> bool:
 # ---- statements ----
 
 
-def sql_queries(grid: Any, wanted: set[str]) -> Iterator[Row]:
+def sql_queries(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.SQL_QUERIES; the statement that asks is among them."""
     now, before = time.perf_counter(), _before()
     for run in grid.activity.running():
@@ -91,7 +91,7 @@ def sql_queries(grid: Any, wanted: set[str]) -> Iterator[Row]:
         }
 
 
-def sql_queries_history(grid: Any, wanted: set[str]) -> Iterator[Row]:
+def sql_queries_history(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.SQL_QUERIES_HISTORY, what ran last first."""
     before = _before()
     for text, found in grid.activity.history():
@@ -119,13 +119,13 @@ def _statement(text: str, kind: str) -> Row:
     return {"SQL": text, "SCHEMA_NAME": PUBLIC_SCHEMA, "LOCAL": True, "KIND": kind}
 
 
-def metrics(grid: Any, wanted: set[str]) -> Iterator[Row]:
+def metrics(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.METRICS. Names are Ignite's where it measures the same."""
     for name, value, description in _metrics(grid):
         yield {"NAME": name, "VALUE": int(value), "DESCRIPTION": description}
 
 
-def _metrics(grid: Any) -> Iterator[tuple[str, float, str]]:
+def _metrics(grid: OpenGridFace) -> Iterator[tuple[str, float, str]]:
     activity = grid.activity
     stats = []
     for name in grid.tables():
@@ -148,7 +148,7 @@ def _metrics(grid: Any) -> Iterator[tuple[str, float, str]]:
     yield "grid.KeptBytes", total["kept_bytes"], "bytes of files that only past versions of tables need"
     yield "io.datastorage.StorageSize", total["bytes"] + total["kept_bytes"], "bytes of all segments, past ones too"
     if grid.owner:
-        yield "grid.LastCommit", grid._store.last_lsn, "number of the last commit"
+        yield "grid.LastCommit", grid.last_commit, "number of the last commit"
         yield "client.connections.Active", len(activity.clients(_is_alive)), "clients of the grid's server"
     yield "sql.queries.user.success", sum(counts.values()) - failures, "statements that worked"
     yield "sql.queries.user.failed", failures, "statements that failed, or were cancelled"

@@ -11,7 +11,8 @@ from functools import wraps
 from typing import Any
 
 from ...catalog.catalog import IGNITE_PREFIX
-from ...errors import GridFullError, SnapshotNotFound, TableNotFound
+from ...errors import SnapshotNotFound, TableNotFound
+from ...faces import OpenGridFace, StoredTableFace
 from ...schema import Column, quote_name
 from ..grammar.options import given_options
 from ..grammar.schemas import PUBLIC_SCHEMA
@@ -20,12 +21,12 @@ Row = dict[str, Any]
 
 
 def _of_each_table(
-    rows: Callable[[Any, Any, set[str]], Iterator[Row]],
-) -> Callable[[Any, set[str]], Iterator[Row]]:
+    rows: Callable[[OpenGridFace, StoredTableFace, set[str]], Iterator[Row]],
+) -> Callable[[OpenGridFace, set[str]], Iterator[Row]]:
     """The rows of a view that are those of one table after the other; a table that is dropped meanwhile has none."""
 
     @wraps(rows)
-    def of_all(grid: Any, wanted: set[str]) -> Iterator[Row]:
+    def of_all(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
         for name in grid.tables():
             with suppress(TableNotFound):
                 yield from list(rows(grid, grid.table(name), wanted))
@@ -34,7 +35,7 @@ def _of_each_table(
 
 
 @_of_each_table
-def tables(grid: Any, table: Any, wanted: set[str]) -> Iterator[Row]:
+def tables(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.TABLES. Rows are counted when that is asked for, which moves the last writes to segments."""
     counted = wanted & {"PARTITIONS_COUNT", "ROWS_COUNT", "SEGMENTS_COUNT", "BYTES", "VERSION"}
     counted |= wanted & {"KEPT_VERSIONS", "KEPT_BYTES"}
@@ -52,12 +53,12 @@ def tables(grid: Any, table: Any, wanted: set[str]) -> Iterator[Row]:
         "ATOMICITY_MODE": given.get("ATOMICITY", "ATOMIC").upper(),
         "OPTIONS": ", ".join(f"{name}={value}" for name, value in given.items()),
         "TABLE_ID": table.table_id,
-        **(_figures(table) if counted else {}),
+        **(_figures(grid, table) if counted else {}),
     }
 
 
-def _names(table: Any) -> Row:
-    options = table.options or {}
+def _names(table: StoredTableFace) -> Row:
+    options = table.options
     cache = options.get("cache_name") or f"{IGNITE_PREFIX}{table.name}"
     group = given_options(table).get("CACHE_GROUP") or cache
     return {
@@ -83,23 +84,12 @@ def java_hash(text: str) -> int:
     return result - (1 << 32) if result >= 1 << 31 else result
 
 
-def _settle(table: Any) -> None:
-    """Move the last writes to a segment, unless that has to wait for a load: a view is not to stand still."""
-    if table.store.owner and table.lock.acquire(blocking=False):
-        try:
-            table.flush()
-        except GridFullError:  # it shows what is in segments
-            pass
-        finally:
-            table.lock.release()
-
-
-def _figures(table: Any) -> Row:
-    _settle(table)
+def _figures(grid: OpenGridFace, table: StoredTableFace) -> Row:
+    table.flush_unless_busy()  # a view is not to stand still
     stats = table.stats()
     return {
         "PARTITIONS_COUNT": stats["partitions"],
-        "ROWS_COUNT": stats["rows"] if table.store.owner else len(table),
+        "ROWS_COUNT": stats["rows"] if grid.owner else len(table),
         "SEGMENTS_COUNT": stats["segments"],
         "BYTES": stats["bytes"],
         "VERSION": stats["version"],
@@ -109,7 +99,7 @@ def _figures(table: Any) -> Row:
 
 
 @_of_each_table
-def table_versions(grid: Any, table: Any, wanted: set[str]) -> Iterator[Row]:
+def table_versions(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.TABLE_VERSIONS. Nothing is flushed for it."""
     current, tags = table.snapshot(), table.tags()
     for version in table.versions():
@@ -130,9 +120,9 @@ def table_versions(grid: Any, table: Any, wanted: set[str]) -> Iterator[Row]:
 
 
 @_of_each_table
-def table_columns(grid: Any, table: Any, wanted: set[str]) -> Iterator[Row]:
+def table_columns(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.TABLE_COLUMNS."""
-    defaults = ((table.options or {}).get("sql") or {}).get("defaults") or {}
+    defaults = (table.options.get("sql") or {}).get("defaults") or {}
     affinity = given_options(table).get("AFFINITY_KEY", "").upper()
     for position, column in enumerate(table.schema.columns, 1):
         in_key = column.name in table.schema.key
@@ -161,7 +151,7 @@ def column_facts(column: Column) -> Row:
 
 
 @_of_each_table
-def indexes(grid: Any, table: Any, wanted: set[str]) -> Iterator[Row]:
+def indexes(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.INDEXES: primary keys, and what CREATE INDEX has made."""
     names = _names(table)
     key = ", ".join(map(_as_written, table.schema.key))
@@ -192,7 +182,7 @@ def _as_written(name: str) -> str:
 
 
 @_of_each_table
-def partitions(grid: Any, table: Any, wanted: set[str]) -> Iterator[Row]:
+def partitions(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.PARTITIONS."""
     counted = wanted & {"ROWS_COUNT", "BYTES"}
     node = grid.activity.node if grid.owner else None
@@ -211,7 +201,7 @@ def partitions(grid: Any, table: Any, wanted: set[str]) -> Iterator[Row]:
 
 
 @_of_each_table
-def segments(grid: Any, table: Any, wanted: set[str]) -> Iterator[Row]:
+def segments(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
     """SYS.SEGMENTS. Nothing is flushed for it."""
     for number, rows, deleted, size in table.snapshot().segments():
         yield {

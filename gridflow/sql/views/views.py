@@ -7,19 +7,20 @@ for a statement. Times are in UTC; durations in milliseconds, as in Ignite.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import pyarrow as pa
 
 from ...errors import TableNotFound, did_you_mean
+from ...faces import GridFace, IndexFace, OpenGridFace, ReadableTable, TableFace
 from ...schema import Column, Schema, parse_columns
 from ...storage.python_columns import arrow_column
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
 from . import process_rows, table_rows
 
-Rows = Callable[[Any, set[str]], Iterable[Mapping[str, Any]]]
+Rows = Callable[[OpenGridFace, set[str]], Iterable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,28 @@ class View:
     rows: Rows
 
 
+class NoIndexes:
+    """The indexes of what has none."""
+
+    def all(self) -> Sequence[IndexFace]:
+        """None."""
+        return ()
+
+
 class SystemView:
-    """A view of schema SYS of one grid, with as much of the face of a Table as a query needs.
+    """A view of schema SYS of one grid: a ``ReadableTable``.
 
     Attributes:
         name: with the schema: ``SYS.TABLES``.
         schema: its columns; it has no key.
         options: none, as it has no table.
+        indexes: none: its rows are made when they are read.
     """
 
     options: Mapping[str, Any] = {}
+    indexes = NoIndexes()
 
-    def __init__(self, grid: Any, view: View):
+    def __init__(self, grid: GridFace, view: View):
         self._grid = grid
         self._view = view
         self.name = f"{SYSTEM_SCHEMA}.{view.name}"
@@ -55,6 +66,15 @@ class SystemView:
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """Its rows as they are now, seen from where the grid's owner is."""
         return self._grid.system_view(self._view.name, columns)
+
+    def find_indexed(self, choices: Sequence[Any]) -> None:
+        """None: it is read as a whole."""
+        return None
+
+
+def is_table(source: ReadableTable) -> TypeGuard[TableFace]:
+    """Whether what a query reads is a table; else it is a view."""
+    return not isinstance(source, SystemView)
 
 
 def find_view(name: str) -> View:
@@ -73,7 +93,7 @@ def view_names() -> list[str]:
     return sorted(_VIEWS)
 
 
-def rows_of(grid: Any, name: str, columns: Iterable[str] | None = None) -> pa.Table:
+def rows_of(grid: OpenGridFace, name: str, columns: Iterable[str] | None = None) -> pa.Table:
     """The rows of a view, of a grid that this process has open itself.
 
     Raises:
@@ -87,11 +107,11 @@ def rows_of(grid: Any, name: str, columns: Iterable[str] | None = None) -> pa.Ta
     return pa.Table.from_arrays(arrays, names=schema.names)
 
 
-def _views(grid: Any, wanted: set[str]) -> Iterable[Mapping[str, Any]]:
+def _views(grid: OpenGridFace, wanted: set[str]) -> Iterable[Mapping[str, Any]]:
     return [{"NAME": view.name, "SCHEMA": SYSTEM_SCHEMA, "DESCRIPTION": view.description} for view in sorted_views()]
 
 
-def _view_columns(grid: Any, wanted: set[str]) -> Iterable[Mapping[str, Any]]:
+def _view_columns(grid: OpenGridFace, wanted: set[str]) -> Iterable[Mapping[str, Any]]:
     return [
         {"VIEW_NAME": view.name, "SCHEMA_NAME": SYSTEM_SCHEMA, **table_rows.column_facts(column)}
         for view in sorted_views()
@@ -99,7 +119,7 @@ def _view_columns(grid: Any, wanted: set[str]) -> Iterable[Mapping[str, Any]]:
     ]
 
 
-def _schemas(grid: Any, wanted: set[str]) -> Iterable[Mapping[str, Any]]:
+def _schemas(grid: OpenGridFace, wanted: set[str]) -> Iterable[Mapping[str, Any]]:
     return [{"NAME": name, "PREDEFINED": True} for name in (PUBLIC_SCHEMA, SYSTEM_SCHEMA)]
 
 

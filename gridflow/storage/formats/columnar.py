@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ...errors import UsageError
 from .source import BATCH_BYTES, BATCH_ROWS, ReadOptions, Source, chosen_columns, finished, types_of
-from .writing import WriteOptions
+from .writing import WriteOptions  # circle: `writing` chooses among the formats
 
 _GROUP_BYTES = 64 << 20
 #: Before 26 (Python 3.10 has none newer) pyarrow writes null tensors to Parquet and cannot read them again; those that

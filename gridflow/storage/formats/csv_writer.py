@@ -16,7 +16,7 @@ from ...errors import UsageError
 from ...schema import Type
 from .plain_values import plain_column
 from .text import is_utf8
-from .writing import WriteOptions
+from .writing import WriteOptions  # circle: `writing` chooses among the formats
 
 _BATCH_ROWS = 16384
 _IN_NUMBERS = "0123456789abcdefnrstuilyINTZ+-.: "

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ...schema import Type
 from .plain_values import plain_column
-from .writing import WriteOptions
+from .writing import WriteOptions  # circle: `writing` chooses among the formats
 
 _BATCH_ROWS = 4096
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

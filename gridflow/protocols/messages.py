@@ -6,15 +6,8 @@ Every message, in either direction, is
     4   header: JSON, {"version": 1, "kind": "commit", ...the fields of its class}
     +   body: bytes of the one field that is not JSON, if its class has one
 
-Arrow Flight carries them:
-
-    Hello, Goodbye, CreateTable, AlterTable, DropTable, Truncate, Flush, Compact, Tag, Untag, KeepVersions, Compress,
-    Commit, CommitTransaction, Cancel
-                         an action of their kind; the result is one message
-    Sql                  a ticket of DoGet; the result's rows stream back, SqlDone in the schema's metadata
-    SystemView           a ticket of DoGet; the view's rows stream back
-    Load                 the descriptor of DoPut; batches follow, then LoadEnd as metadata; the answer is Done
-    an error             ``extra_info`` of the Flight error, as ``encode_error`` writes it
+How a door carries them is the door's matter; ``server/flight.py`` says it for Arrow Flight. Most are answered with one
+message; Sql, SystemView and Load come with rows, which travel as Arrow batches.
 
 A version that one side does not know is refused with a clear error, never guessed at.
 """
@@ -32,7 +25,7 @@ from ..errors import GridConnectionError, GridCorruptError, GridflowError, Inter
 PROTOCOL_VERSION = 1
 #: A header is small: what is big travels in the body or as Arrow batches. A table has columns, though.
 MAX_HEADER_BYTES = 64 << 20
-#: One Commit is one gRPC message, which cannot pass 2 GiB.
+#: One Commit is one message, which over gRPC cannot pass 2 GiB.
 MAX_OPERATIONS_BYTES = 1 << 30
 #: The key of the schema's metadata under which SqlDone stands.
 SQL_DONE = b"gridflow.sql"
@@ -89,11 +82,11 @@ class CreateTable(Message):
 
     kind: ClassVar[str] = "create_table"
     name: str
-    columns: list
-    key: list
+    columns: list[Any]
+    key: list[Any]
     partitions: int | None
     if_not_exists: bool
-    options: dict
+    options: dict[str, Any]
     keep_versions: int
 
 
@@ -103,9 +96,9 @@ class AlterTable(Message):
 
     kind: ClassVar[str] = "alter_table"
     name: str
-    add: list
-    drop: list
-    rename: list
+    add: list[Any]
+    drop: list[Any]
+    rename: list[Any]
     fill: Any
     body: bytes
 
@@ -182,7 +175,7 @@ class Compress(Message):
     kind: ClassVar[str] = "compress"
     table: str
     table_id: int
-    columns: list
+    columns: list[Any]
 
 
 @dataclass(frozen=True)
@@ -210,7 +203,7 @@ class CommitTransaction(Message):
     """
 
     kind: ClassVar[str] = "commit_transaction"
-    columns: list
+    columns: list[Any]
     digests: int
     body: bytes
 
@@ -242,7 +235,7 @@ class LoadEnd(Message):
 
 @dataclass(frozen=True)
 class Sql(Message):
-    """Run ``text`` on the node; ``params`` and ``body`` are of ``values.encode_values``.
+    """Run ``text`` on the node; ``params`` and ``body`` are of ``json_values.encode_values``.
 
     ``run`` is what a Cancel calls this run of it: any text that no other run has.
     """
@@ -269,7 +262,7 @@ class SqlDone(Message):
     kind: ClassVar[str] = "sql_done"
     statement: str
     count: int
-    notes: list
+    notes: list[Any]
 
 
 @dataclass(frozen=True)
@@ -278,10 +271,11 @@ class SystemView(Message):
 
     kind: ClassVar[str] = "system_view"
     name: str
-    columns: list
+    columns: list[Any]
 
 
 _KINDS: dict[str, type[Message]] = {c.kind: c for c in Message.__subclasses__()}
+#: What JSON may hold for a field, by the first word of its type.
 _CHECKS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
@@ -349,12 +343,13 @@ def decode(data: bytes | memoryview, *expected: type[M]) -> M:
         if field.name not in header:
             raise GridConnectionError(f"message {kind} has no {field.name}")
         value = header.pop(field.name)
-        allowed = _CHECKS[str(field.type)]
+        declared = str(field.type).partition("[")[0]
+        allowed = _CHECKS[declared]
         if not isinstance(value, allowed) or (isinstance(value, bool) and allowed == (int,)):
-            found = type(value).__name__
-            raise GridConnectionError(f"message {kind}: {field.name} is a {found}, not {field.type}")
+            actual = type(value).__name__
+            raise GridConnectionError(f"message {kind}: {field.name} is a {actual}, not {declared}")
         values[field.name] = value
-    return cls(**values)  # type: ignore[return-value]
+    return cls(**values)
 
 
 def encode_error(error: BaseException) -> bytes:
@@ -363,7 +358,7 @@ def encode_error(error: BaseException) -> bytes:
         name, message = type(error).__name__, str(error)
     else:
         name, message = "InternalError", f"the node failed: {type(error).__name__}: {error}"
-    body = {"error": name, "message": message}
+    body: dict[str, Any] = {"error": name, "message": message}
     if isinstance(error, GridCorruptError):
         body |= {"file": error.file, "offset": error.offset}
     return json.dumps(body).encode()

@@ -22,7 +22,7 @@ import datetime as dt
 import decimal
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,7 @@ def _decode(value: Any, body: memoryview) -> Any:
         return {_decode(k, body): _decode(v, body) for k, v in content}
     if kind == "td":
         return dt.timedelta(*content)
-    readers = {
+    readers: dict[str, Callable[[Any], Any]] = {
         "n": decimal.Decimal,
         "f": float,
         "ts": dt.datetime.fromisoformat,

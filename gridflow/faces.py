@@ -1,0 +1,521 @@
+"""What a grid and a table offer, whoever implements it. Protocols only: nothing is done here.
+
+    ReadableTable              a query reads it: any table, and the views of schema SYS
+      TableFace                rows under keys, to read and to write: Table, ServedTable, TransactionTable
+        StoredTableFace        and what lies of it in files: Table, ServedTable
+
+    GridFace                   tables by name, and what a statement does to them: Grid, ServedGrid, Transaction
+      OpenGridFace             the grid itself, until it is closed: Grid, ServedGrid
+      TransactionFace          until it is committed or rolled back: Transaction
+
+What one of them cannot do it says: by an attribute (``alone``, ``is_transaction``), by an answer that is empty
+(``indexes`` of a view), or by UsageError. Nobody need probe for a method. ``tests/conformance/test_faces.py`` and mypy
+hold each implementation to its face.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from ._native.rows import RowCodec
+from ._native.snapshot import Snapshot
+from .schema import Column, Schema
+
+Rows = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
+#: What a load calls with the number of rows written so far.
+Progress = Callable[[int], Any]
+#: What a statement calls with a ``sql.Progress``.
+Report = Callable[[Any], Any]
+
+
+# ---- what belongs to a table ----
+
+
+class IndexFace(Protocol):
+    """An index as the catalog has it: ``storage.index.Index``."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def index_id(self) -> int: ...
+    @property
+    def columns(self) -> tuple[Column, ...]: ...
+    @property
+    def descending(self) -> tuple[bool, ...]: ...
+
+
+class IndexSet(Protocol):
+    """The indexes that a query may use: those of a table, or none, as a view has."""
+
+    def all(self) -> Sequence[IndexFace]:
+        """The indexes, by name."""
+
+
+class IndexesFace(IndexSet, Protocol):
+    """The indexes of a table, to be made and removed as well: ``storage.indexing.TableIndexes``."""
+
+    def changing(self) -> AbstractContextManager[None]:
+        """Keep others from making and removing indexes, or dropping the table, meanwhile."""
+
+    def make(self, index: Any) -> None:
+        """Make the files of one index for all segments of now."""
+
+    def remove_stale(self) -> None:
+        """Unlink the files of segments and indexes that are gone."""
+
+
+class IndexedRows(Protocol):
+    """Rows that an index has found: ``storage.index_rows.Found``."""
+
+    @property
+    def index(self) -> IndexFace:
+        """Which index."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether they are just the rows asked for; else there may be others among them."""
+
+    def take(self, columns: Sequence[str]) -> pa.Table:
+        """These columns of the rows."""
+
+    def spread(self, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
+        """These columns of all rows of the segments that have any, and which rows of that are meant."""
+
+
+# ---- tables ----
+
+
+class ReadableTable(Protocol):
+    """What a query reads: Table, ServedTable, TransactionTable, SystemView."""
+
+    @property
+    def name(self) -> str:
+        """As a message names it."""
+
+    @property
+    def schema(self) -> Schema:
+        """Its columns and key; a view has no key."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What CREATE TABLE said besides; empty for a view."""
+
+    @property
+    def indexes(self) -> IndexSet:
+        """Its indexes; none for a view."""
+
+    def find_indexed(self, choices: Sequence[Any]) -> IndexedRows | None:
+        """The rows that the best of some lookups in ``indexes`` gives; None where a scan would be as good."""
+
+    def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
+        """All rows."""
+
+    def __len__(self) -> int: ...
+
+
+class TableFace(ReadableTable, Protocol):
+    """Rows under keys: Table, ServedTable, TransactionTable."""
+
+    @property
+    def table_id(self) -> int: ...
+
+    @property
+    def codec(self) -> RowCodec | None:
+        """What encodes its rows, another one when it gets other columns; None in a transaction, whose columns stay."""
+
+    @property
+    def partitions_count(self) -> int:
+        """How many partitions it has."""
+
+    @property
+    def indexes(self) -> IndexesFace:
+        """Its indexes."""
+
+    def __contains__(self, key: Any) -> bool: ...
+    def __getitem__(self, key: Any) -> Any: ...
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+    def __delitem__(self, key: Any) -> None: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value under ``key``, or ``default``."""
+
+    def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """The values under these keys; keys without a row are left out."""
+
+    def contains(self, key: Any) -> bool:
+        """Whether there is a row under ``key``."""
+
+    def scan(
+        self,
+        columns: Iterable[str] | None = None,
+        partitions: int | Iterable[int] | None = None,
+        batch_size: int = 65536,
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows of some partitions, batch after batch."""
+
+    def snapshot(self) -> Snapshot:
+        """A version of it."""
+
+    def put(self, key: Any, value: Any) -> None:
+        """Write the row under ``key``."""
+
+    def put_all(self, rows: Rows) -> None:
+        """Write several rows in one commit."""
+
+    def insert_all(self, rows: Rows) -> None:
+        """Write several rows in one commit, or none if a key is there."""
+
+    def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
+        """Write the row unless there is one under ``key``; ``codec``: only if that is still the table's."""
+
+    def replace(self, key: Any, value: Any) -> bool:
+        """Write the row only if there is one under ``key``."""
+
+    def remove(self, key: Any) -> bool:
+        """Remove the row under ``key``; returns whether there was one."""
+
+    def remove_all(self, keys: Iterable[Any]) -> int:
+        """Remove the rows under these keys in one commit; returns how many there were."""
+
+    def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
+        """Write many rows in one commit; returns how many."""
+
+    def truncate(self) -> int:
+        """Remove all rows; refused in a transaction."""
+
+    def flush(self) -> Any:
+        """Move the writes in memory to a segment."""
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """In a transaction: of what the block writes nothing stays if it raises. Else each write commits by itself."""
+
+    def wake_maintenance(self) -> None:
+        """Have the owner's background thread look now at what the table lacks, such as files of an index."""
+
+
+class StoredTableFace(TableFace, Protocol):
+    """A table and what lies of it in files: Table, ServedTable."""
+
+    def scan(
+        self,
+        columns: Iterable[str] | None = None,
+        partitions: int | Iterable[int] | None = None,
+        batch_size: int = 65536,
+        *,
+        snapshot: str | int | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows of some partitions of one version, batch after batch."""
+
+    def to_arrow(self, columns: Iterable[str] | None = None, *, snapshot: str | int | None = None) -> pa.Table:
+        """All rows of one version."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its files."""
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Rows and bytes of what is in no segment yet."""
+
+    def flush(self) -> int:
+        """Move the writes in memory to a segment; returns the version that holds them."""
+
+    def flush_unless_busy(self) -> None:
+        """The same, where it can be done at once and there is room."""
+
+    def compact(self) -> None:
+        """Merge all segments and drop deleted rows."""
+
+    def compress(self, *columns: str) -> None:
+        """Keep compressed copies of these columns, and of no others."""
+
+    def version(self) -> int:
+        """The number of the current version."""
+
+    def tag(self, name: str, *, replace: bool = False) -> int:
+        """Give the table as it is now a name; returns the version."""
+
+    def untag(self, name: str) -> None:
+        """Take a tag away."""
+
+    def tags(self) -> dict[str, int]:
+        """The tags, and the version that each names."""
+
+    def keep_versions(self, count: int) -> None:
+        """Keep so many versions before the current one."""
+
+    def versions(self) -> list[int]:
+        """The versions that can be read, rising."""
+
+    def snapshot_version(self, snapshot: str | int) -> int:
+        """The number of a version, given that or a tag."""
+
+    def open_version(self, version: int) -> Snapshot:
+        """A version by its number."""
+
+    def stats(self) -> dict[str, int]:
+        """Figures about the table as it lies there."""
+
+    def partitions(self) -> Sequence[tuple[int, int, int]]:
+        """Number, rows and bytes of every partition."""
+
+    def partition_of(self, key: Any) -> int:
+        """The partition that a key belongs to."""
+
+
+# ---- what runs on a grid ----
+
+
+class RunningStatement(Protocol):
+    """A statement that runs, since ``clock`` of ``perf_counter``."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def clock(self) -> float: ...
+
+
+class ExecutedStatement(Protocol):
+    """What the history knows of one text; times are seconds."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def executions(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def clock(self) -> float: ...
+    @property
+    def shortest(self) -> float: ...
+    @property
+    def longest(self) -> float: ...
+    @property
+    def last(self) -> float: ...
+    @property
+    def total(self) -> float: ...
+
+
+class ConnectedClient(Protocol):
+    """A client of the grid's server, since a wall clock's seconds."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def release(self) -> str: ...
+    @property
+    def since(self) -> float: ...
+
+
+class ActivityFace(Protocol):
+    """The statements and clients of one open grid: ``catalog.activity.Activity``."""
+
+    @property
+    def node(self) -> uuid.UUID: ...
+    @property
+    def started(self) -> float: ...
+
+    def begin(self, text: str, kind: str) -> tuple[int, str, str, int, float]:
+        """A statement begins to run in this thread; the first item of what it gives is its number."""
+
+    def end(self, run: tuple[int, str, str, int, float], rows: int, error: BaseException | None = None) -> None:
+        """It is done, or has failed."""
+
+    def forget(self, run: tuple[int, str, str, int, float]) -> None:
+        """It has not run after all."""
+
+    def was_cancelled(self, run: tuple[int, str, str, int, float]) -> bool:
+        """Whether a statement that fails was cancelled."""
+
+    def query_id(self, number: int) -> str:
+        """The id of a statement."""
+
+    def cancel(self, query_id: str, interrupt: Callable[[int], bool]) -> bool | None:
+        """Cancel a statement; None if there is none of that id."""
+
+    def running(self) -> Sequence[RunningStatement]:
+        """The statements that run now."""
+
+    def history(self) -> Sequence[tuple[str, ExecutedStatement]]:
+        """Texts, the one that ran last first."""
+
+    def totals(self) -> tuple[Mapping[str, int], int, int]:
+        """Statements that ended, by kind; how many of them failed, and of these were cancelled."""
+
+    def clients(self, is_alive: Callable[[int], bool]) -> Sequence[ConnectedClient]:
+        """The clients whose process lives."""
+
+    def connected(self, client: str, pid: int, release: str) -> None:
+        """A client says that it is there."""
+
+    def disconnected(self, client: str) -> None:
+        """A client says that it leaves."""
+
+
+# ---- grids ----
+
+
+class GridFace(Protocol):
+    """What a statement runs on: Grid, ServedGrid, Transaction."""
+
+    @property
+    def home(self) -> Path:
+        """The grid's directory."""
+
+    @property
+    def owner(self) -> bool:
+        """Whether this process owns the grid."""
+
+    @property
+    def activity(self) -> ActivityFace:
+        """The statements that run on it here."""
+
+    @property
+    def plans(self) -> MutableMapping[Any, Any]:
+        """What was worked out for its tables, by statement."""
+
+    @property
+    def is_transaction(self) -> bool:
+        """Whether it is a transaction, so that none can begin in it."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether it keeps other writers out by itself: a transaction that holds its tables."""
+
+    def tables(self) -> list[str]:
+        """The names of all tables, sorted."""
+
+    def all_tables(self) -> Sequence[TableFace]:
+        """All tables, by name."""
+
+    def table(self, name: str) -> TableFace:
+        """The table of a name."""
+
+    def system_table(self, name: str, columns: Any = None, key: str = "") -> TableFace | None:
+        """A system table, made if need be where ``columns`` are given; refused in a transaction."""
+
+    def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
+        """The rows of a view of schema SYS."""
+
+    def together(self, tables: Sequence[TableFace]) -> Sequence[TableFace]:
+        """The same tables as they all are at one moment, to be read."""
+
+    def transaction(self, *, of_statement: bool = False, alone: bool = False) -> TransactionFace:
+        """Begin a transaction; refused in a transaction."""
+
+    def check_changeable(self) -> None:
+        """Raise if nothing can be written here."""
+
+    def create_table(
+        self,
+        name: str,
+        schema: Any,
+        key: str | Iterable[str],
+        partitions: int | None = None,
+        *,
+        if_not_exists: bool = False,
+        options: Mapping[str, Any] | None = None,
+        keep_versions: int = 0,
+    ) -> TableFace:
+        """Make a table; refused in a transaction."""
+
+    def alter_table(
+        self,
+        name: str,
+        *,
+        add: Mapping[str, Any] | None = None,
+        drop: Iterable[str] = (),
+        rename: Mapping[str, str] | None = None,
+        fill: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change a table's columns; refused in a transaction."""
+
+    def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """Change what is kept with a table; refused but by the owner itself."""
+
+    def drop_table(self, name: str, *, if_exists: bool = False) -> None:
+        """Drop a table; refused in a transaction."""
+
+    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
+        """Run SQL; returns the last statement's ``sql.Result``."""
+
+
+class OpenGridFace(GridFace, Protocol):
+    """A grid until it is closed: Grid, ServedGrid."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it cannot be used any more."""
+
+    @property
+    def default_partitions(self) -> int:
+        """Of a new table that does not say how many it wants."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread has a transaction open that ``sql("BEGIN")`` has begun."""
+
+    @property
+    def last_commit(self) -> int:
+        """The number of the last commit."""
+
+    def __enter__(self) -> OpenGridFace: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def __contains__(self, name: str) -> bool: ...
+
+    def all_tables(self) -> Sequence[StoredTableFace]:
+        """All tables, by name."""
+
+    def table(self, name: str) -> StoredTableFace:
+        """The table of a name."""
+
+    def cache(self, name: str) -> Any:
+        """A ``Cache`` of nested values."""
+
+    def commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
+        """Commit what a transaction has written, unless a row has changed since."""
+
+    def flush(self) -> None:
+        """Move all writes in memory to segments."""
+
+    def check(self) -> Sequence[Any]:
+        """Read every byte; returns what is wrong."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class TransactionFace(GridFace, Protocol):
+    """A grid as a transaction sees it, until that ends: Transaction."""
+
+    def __enter__(self) -> TransactionFace: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def commit(self) -> None:
+        """Make all writes durable and visible, or none."""
+
+    def rollback(self) -> None:
+        """Forget all writes."""

@@ -1,0 +1,70 @@
+"""What follows from a table's ``get``, ``put``, ``remove`` and ``scan``, and so stands once for every kind of table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .errors import KeyNotFound
+from .storage.values import to_python
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .schema import Schema
+
+_MISSING = object()
+
+
+class KeyedRows:
+    """Rows under keys, as Python has mappings; a base of tables, which bring what is declared and not defined here.
+
+    What is native somewhere (``contains`` of Table) comes from the other base, which stands first.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        name: str
+
+        @property
+        def schema(self) -> Schema: ...
+        def get(self, key: Any, default: Any = None) -> Any: ...
+        def put(self, key: Any, value: Any) -> None: ...
+        def remove(self, key: Any) -> bool: ...
+        def scan(self, columns: Iterable[str] | None = None) -> Iterator[pa.RecordBatch]: ...
+
+    def contains(self, key: Any) -> bool:
+        """Whether there is a row under ``key``."""
+        return self.get(key, _MISSING) is not _MISSING
+
+    def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """The values under these keys; keys without a row are left out.
+
+        Raises:
+            SchemaError: a key does not fit the key columns.
+        """
+        pairs = ((key, self.get(key, _MISSING)) for key in keys)
+        return {key: value for key, value in pairs if value is not _MISSING}
+
+    def __contains__(self, key: Any) -> bool:
+        return self.contains(key)
+
+    def __getitem__(self, key: Any) -> Any:
+        value = self.get(key, _MISSING)
+        if value is _MISSING:
+            raise KeyNotFound(f"table {self.name} has no row under key {key!r}")
+        return value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.put(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        if not self.remove(key):
+            raise KeyNotFound(f"table {self.name} has no row under key {key!r}")
+
+    def __iter__(self) -> Iterator[Any]:
+        """The keys, in the order in which they are stored: as good as random."""
+        for batch in self.scan(self.schema.key):
+            columns = [to_python(column) for column in batch.columns]
+            yield from columns[0] if len(columns) == 1 else zip(*columns, strict=True)

@@ -1,0 +1,132 @@
+"""The grids that this process owns: each is open once, whoever asks for it, and closes with its last user."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import resolve_home
+from .errors import GridAccessError, GridNotFound, UsageError, os_failure
+from .grid import Grid
+from .storage.expected_files import CATALOG, foreign_names
+from .storage.lock import OwnerLock
+
+
+@dataclass
+class _Owned:
+    grid: Grid
+    uses: int
+
+
+_owned: dict[str, _Owned] = {}  # by real path, until they are closed
+_lock = threading.RLock()  # guards _owned, and the opening and closing of what is in it
+
+
+def open_owner(home: Path, durable: bool, *, default: bool = False) -> Grid:
+    """Open a grid as its owner, or share the one that this process owns already.
+
+    Args:
+        home: the grid's directory; made if it is not there.
+        durable: whether a commit waits for the disk.
+        default: whether nobody named the directory, so that it must be this user's own.
+
+    Raises:
+        BlockingIOError: another process owns it.
+        GridAccessError, GridCorruptError, GridVersionError, UsageError: as ``connect``.
+    """
+    with _lock:
+        path = os.path.realpath(home)
+        owned = _owned.get(path)
+        if owned is not None and not owned.grid.closed:
+            owned.uses += 1
+            return owned.grid
+        _make_home(home, default)
+        lock = OwnerLock(home)
+        try:
+            grid = Grid(home, lock, durable, leaving=lambda grid: _leaving(path, grid))
+        except BaseException:
+            lock.release()
+            raise
+        _owned[path] = _Owned(grid, 1)
+        return grid
+
+
+def owned_grid(home: Path) -> Grid | None:
+    """The grid at ``home`` if this process owns it."""
+    owned = _owned.get(os.path.realpath(home))
+    return None if owned is None or owned.grid.closed else owned.grid
+
+
+def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
+    """Open a grid that exists to read only, beside whoever owns it.
+
+    Raises:
+        GridNotFound: there is none.
+    """
+    home = resolve_home(path)
+    if not (home / "catalog").exists():
+        raise GridNotFound(f"there is no grid at {home}; gridflow.connect({str(home)!r}) or `gridflow serve` makes one")
+    return Grid(home, None, False)
+
+
+@contextmanager
+def _leaving(path: str, grid: Grid) -> Iterator[bool]:
+    """One user of a grid leaves; gives whether it was the last, who closes the grid within the block."""
+    with _lock:
+        owned = _owned.get(path)
+        if owned is not None and owned.grid is grid:
+            owned.uses -= 1
+            if owned.uses > 0:
+                yield False
+                return
+            del _owned[path]
+        yield True
+
+
+def _make_home(home: Path, default: bool) -> None:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if default and not os.environ.get("GRIDFLOW_HOME") and hasattr(os, "getuid"):
+            for folder in (home, home.parent):  # others can make folders in /dev/shm, too
+                if folder.stat().st_uid != os.getuid():
+                    raise GridAccessError(f"{folder} belongs to another user: set GRIDFLOW_HOME to a folder of yours")
+        if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+            raise GridAccessError(f"cannot write to {home}: pick another directory, or connect with read_only=True")
+        names = os.listdir(home)
+        foreign = foreign_names(names)
+        if CATALOG not in names and foreign:
+            raise UsageError(
+                f"{home} is not a grid and not empty (it holds {foreign[0]}): name an empty or a new directory"
+            )
+    except FileExistsError:
+        raise GridAccessError(f"{home} is a file, not a directory") from None
+    except NotADirectoryError:
+        raise GridAccessError(f"cannot use {home} as a grid: a part of the path is a file") from None
+    except GridAccessError:
+        raise
+    except OSError as error:
+        raise os_failure(error, f"cannot use {home} as a grid") from None
+
+
+def _close_all() -> None:
+    for owned in list(_owned.values()):
+        owned.uses = 1
+        owned.grid.close()
+
+
+def _abandon_all() -> None:
+    global _lock
+    _lock = threading.RLock()
+    for owned in list(_owned.values()):
+        owned.grid.abandon()
+    _owned.clear()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

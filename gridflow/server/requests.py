@@ -1,0 +1,227 @@
+"""What a message does: each becomes one call of the grid. Every door of a node comes here; none is known here."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from ..config import VERSION
+from ..errors import GridConnectionError, TableNotFound, UsageError
+from ..grid import Grid
+from ..protocols import messages
+from ..protocols.json_values import decode_values
+from ..protocols.messages import Done, Message
+from ..schema import Schema
+from ..sql import Session, copies_files
+from ..sql.engine.connection import connection
+from ..table import Table
+from .access import Peer, authorize
+from .loading import StreamLoad
+
+
+class Requests:
+    """Carries out what clients ask of one grid. Any thread may call it, several at a time; the grid orders its writers.
+
+    Each method first asks ``access.authorize`` whether the peer may. All raise GridConnectionError once the node is
+    stopping, and else what the grid raises.
+
+    Args:
+        grid: the grid, open as its owner; the caller closes it when ``running`` is 0 or of no interest any more.
+        durability: what the grid was opened with, for clients to know.
+
+    Attributes:
+        actions: the messages that ``handle`` takes, by kind.
+    """
+
+    def __init__(self, grid: Grid, durability: str):
+        self.grid = grid
+        self.durability = durability
+        self._lock = threading.Lock()  # guards _running and _statements
+        self._running = 0
+        self._statements: dict[str, Any] = {}  # run of an Sql -> the engine's connection that it uses
+        self._stopping = False
+        self._handlers: dict[type[Message], Callable[[Any], Message]] = {
+            messages.Hello: self._hello,
+            messages.Goodbye: self._goodbye,
+            messages.CreateTable: self._create_table,
+            messages.DropTable: self._drop_table,
+            messages.Truncate: self._truncate,
+            messages.Flush: self._flush,
+            messages.Compact: self._compact,
+            messages.AlterTable: self._alter_table,
+            messages.Tag: self._tag,
+            messages.Untag: self._untag,
+            messages.KeepVersions: self._keep_versions,
+            messages.Compress: self._compress,
+            messages.Commit: self._commit,
+            messages.CommitTransaction: self._commit_transaction,
+            messages.Cancel: self._cancel,
+        }
+        self.actions: dict[str, type[Message]] = {message.kind: message for message in self._handlers}
+
+    @property
+    def running(self) -> int:
+        """How many requests are being worked on."""
+        return self._running
+
+    def stop_accepting(self) -> None:
+        """Refuse requests from now on; those that run go on, but for a load that waits for its client."""
+        self._stopping = True
+
+    def handle(self, message: Message, peer: Peer) -> Message:
+        """Do what a message of ``actions`` asks, and return the answer."""
+        with self._request(message, peer):
+            return self._handlers[type(message)](message)
+
+    def query(self, message: messages.Sql, peer: Peer) -> tuple[messages.SqlDone, pa.Table]:
+        """Run SQL; returns what there is to say about it, and the rows."""
+        with self._request(message, peer):
+            if copies_files(message.text):
+                raise UsageError("COPY reads and writes files of the client: it runs there, not at the server")
+            session = Session(self.grid)
+            with self._cancellable(message.run):
+                result = session.execute(message.text, decode_values(message.params, message.body))
+            if session.in_transaction:
+                raise UsageError("a transaction is its client's: it sends its writes when it commits")
+            return messages.SqlDone(result.statement, result.rowcount, list(result.notes)), result.arrow()
+
+    def view(self, message: messages.SystemView, peer: Peer) -> pa.Table:
+        """The rows of a system view."""
+        with self._request(message, peer):
+            return self.grid.system_view(message.name, message.columns)
+
+    def load(
+        self,
+        message: messages.Load,
+        schema: pa.Schema,
+        stream: Iterator[pa.RecordBatch | messages.LoadEnd],
+        peer: Peer,
+    ) -> Done:
+        """Load batches as one commit; Done counts their rows.
+
+        Args:
+            schema: of all batches.
+            stream: the batches as they come in, then LoadEnd; where that is missing the stream was cut.
+        """
+        with self._request(message, peer):
+            if message.mode not in messages.LOAD_MODES:
+                raise UsageError(f"no load mode {message.mode}; there are {', '.join(messages.LOAD_MODES)}")
+            table = self.grid.table(message.table)
+            return Done(StreamLoad(table, message.mode, lambda: self._stopping).run(schema, stream))
+
+    # ---- one method for each message of `actions` ----
+
+    def _hello(self, m: messages.Hello) -> Message:
+        self.grid.activity.connected(m.client, m.pid, m.release)
+        return messages.Welcome(
+            os.getpid(), str(self.grid.home), VERSION, self.grid.default_partitions, self.durability
+        )
+
+    def _goodbye(self, m: messages.Goodbye) -> Message:
+        self.grid.activity.disconnected(m.client)
+        return Done(0)
+
+    def _create_table(self, m: messages.CreateTable) -> Message:
+        schema = Schema.of([(name, text) for name, text in m.columns], m.key)
+        self.grid.create_table(
+            m.name,
+            schema,
+            schema.key,
+            m.partitions,
+            if_not_exists=m.if_not_exists,
+            options=m.options,
+            keep_versions=m.keep_versions,
+        )
+        return Done(0)
+
+    def _alter_table(self, m: messages.AlterTable) -> Message:
+        fill = decode_values(m.fill, m.body)
+        self.grid.alter_table(m.name, add=dict(m.add), drop=m.drop, rename=dict(m.rename), fill=fill)
+        return Done(0)
+
+    def _drop_table(self, m: messages.DropTable) -> Message:
+        self.grid.drop_table(m.name, if_exists=m.if_exists)
+        return Done(0)
+
+    def _truncate(self, m: messages.Truncate) -> Message:
+        return Done(self._table(m.table, m.table_id).truncate())
+
+    def _flush(self, m: messages.Flush) -> Message:
+        if m.table is None:
+            self.grid.flush()
+        else:
+            self.grid.table(m.table).flush()
+        return Done(0)
+
+    def _compact(self, m: messages.Compact) -> Message:
+        self.grid.table(m.table).compact()
+        return Done(0)
+
+    def _tag(self, m: messages.Tag) -> Message:
+        return Done(self._table(m.table, m.table_id).tag(m.name, replace=m.replace))
+
+    def _untag(self, m: messages.Untag) -> Message:
+        self._table(m.table, m.table_id).untag(m.name)
+        return Done(0)
+
+    def _keep_versions(self, m: messages.KeepVersions) -> Message:
+        self._table(m.table, m.table_id).keep_versions(m.count)
+        return Done(0)
+
+    def _compress(self, m: messages.Compress) -> Message:
+        self._table(m.table, m.table_id).compress(*m.columns)
+        return Done(0)
+
+    def _commit(self, m: messages.Commit) -> Message:
+        if m.mode not in messages.COMMIT_MODES:
+            raise UsageError(f"no commit mode {m.mode}; there are {', '.join(messages.COMMIT_MODES)}")
+        return Done(self._table(m.table, m.table_id).commit_encoded(m.operations, m.mode, m.columns))
+
+    def _commit_transaction(self, m: messages.CommitTransaction) -> Message:
+        self.grid.commit_checked(m.body[m.digests :], m.body[: m.digests], dict(map(tuple, m.columns)))
+        return Done(0)
+
+    def _cancel(self, m: messages.Cancel) -> Message:
+        with self._lock:  # so that it is this statement, and not the thread's next one, that ends
+            engine = self._statements.get(m.run)
+            if engine is not None:
+                engine.interrupt()
+        return Done(0 if engine is None else 1)
+
+    def _table(self, name: str, table_id: int) -> Table:
+        table = self.grid.table(name)
+        if table.table_id != table_id:
+            raise TableNotFound(
+                f"table {name} was dropped and created again since it was opened; get it anew with grid.table({name!r})"
+            )
+        return table
+
+    @contextmanager
+    def _cancellable(self, run: str) -> Iterator[None]:
+        """Let a Cancel of ``run`` reach what the engine does in this thread meanwhile."""
+        with self._lock:
+            self._statements[run] = connection()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._statements.pop(run, None)
+
+    @contextmanager
+    def _request(self, message: Message, peer: Peer) -> Iterator[None]:
+        """Count a request, unless it is refused."""
+        with self._lock:
+            self._running += 1
+        try:
+            if self._stopping:
+                raise GridConnectionError("the node is stopping")
+            authorize(peer, message)
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
