@@ -5,6 +5,7 @@ from libcpp.map cimport map as cmap
 from libcpp.memory cimport shared_ptr
 from libcpp.set cimport set as cset
 from libcpp.string cimport string
+from libcpp.utility cimport pair
 from libcpp.vector cimport vector
 
 
@@ -164,6 +165,20 @@ cdef extern from "core/snapshot.h" namespace "gridflow" nogil:
         const vector[ColumnView]& columns(int) const
         int64_t live_rows() const
         Status Find(uint64_t, const uint8_t*, size_t, int*, int64_t*) const
+
+
+cdef extern from "core/row_plan.h" namespace "gridflow" nogil:
+    cdef struct Run:
+        int segment
+        int64_t begin
+        int64_t count
+
+    cdef cppclass NativeRowPlan "gridflow::RowPlan":  # a module has a RowPlan of its own
+        @staticmethod
+        Status Make(const TableSnapshot&, const vector[int64_t]&, NativeRowPlan*) except +
+        int64_t rows() const
+        const vector[pair[int64_t, int64_t]]& partitions() const
+        void All(vector[Run]*) except +
 
 
 cdef extern from "gridflow/manifest_format.h" nogil:

@@ -4,8 +4,9 @@ import os
 import numpy as np
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
-from libcpp.memory cimport shared_ptr
+from libcpp.memory cimport make_shared, shared_ptr
 from libcpp.string cimport string
+from libcpp.vector cimport vector
 
 from gridflow._native.core cimport *
 from gridflow._native.rows cimport schema_from_native
@@ -160,3 +161,73 @@ cdef class Snapshot:
         with nogil:
             status = held.get().Verify()
         check(status)
+
+
+cdef class RowPlan:
+    """Which rows of a version are read, and in which order: a row's place in it is its ordinal.
+
+    ``core/row_plan.h`` alone decides on the order. Immutable, safe to use from any thread.
+    """
+    cdef shared_ptr[const NativeRowPlan] it
+    cdef readonly Snapshot snapshot  # whose files the plan points into
+
+    def __init__(self):
+        raise TypeError("RowPlan.make(snapshot, partitions)")
+
+    @staticmethod
+    def make(Snapshot snapshot not None, partitions):
+        """The plan that reads these ranges [first, last) of partitions; a row that several name is read once.
+
+        Raises:
+            SchemaError: there are no such partitions.
+        """
+        cdef shared_ptr[NativeRowPlan] plan = make_shared[NativeRowPlan]()
+        cdef vector[int64_t] bounds
+        cdef Status status
+        for first, last in partitions:
+            bounds.push_back(first)
+            bounds.push_back(last)
+        if bounds.empty():
+            bounds.resize(2, 0)  # an empty range: to the plan, no range means all partitions
+        with nogil:
+            status = NativeRowPlan.Make(snapshot.it.get()[0], bounds, plan.get())
+        check(status)
+        return wrap_plan(snapshot, <shared_ptr[const NativeRowPlan]>plan)
+
+    @staticmethod
+    def adopt(Snapshot snapshot not None, uintptr_t address):
+        """The plan that C++ holds: ``address`` is that of a ``std::shared_ptr<const RowPlan>`` of that version.
+
+        Only for what is built together with this module, as the op library is.
+        """
+        return wrap_plan(snapshot, (<shared_ptr[const NativeRowPlan]*>address)[0])
+
+    @property
+    def rows(self):
+        """How many rows there are."""
+        return self.it.get().rows()
+
+    @property
+    def partitions(self):
+        """The partitions whose rows they are, as ranges (first, last), in order, without overlaps."""
+        return tuple((pair.first, pair.second) for pair in self.it.get().partitions())
+
+    def runs(self):
+        """All rows in order, as runs of rows that lie one after the other in a segment: an array of ``RUN``."""
+        cdef vector[Run] runs
+        with nogil:
+            self.it.get().All(&runs)
+        if runs.empty():  # a view of nothing cannot be made
+            return np.empty(0, RUN)
+        return np.array(<Run[:runs.size()]>runs.data())
+
+
+cdef RowPlan wrap_plan(Snapshot snapshot, shared_ptr[const NativeRowPlan] plan):
+    cdef RowPlan result = RowPlan.__new__(RowPlan)
+    result.it = plan
+    result.snapshot = snapshot
+    return result
+
+
+#: A run of rows: the index of its segment, its first row there, and how many rows it has.
+RUN = np.dtype([("segment", np.int32), ("begin", np.int64), ("count", np.int64)], align=True)

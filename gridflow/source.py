@@ -28,19 +28,42 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A table as native code wants to know it. ``directory`` is the grid's, as an absolute path."""
+class StoredTable:
+    """Where the files of a table, or of one of its versions, lie: what code that reads files itself has to know.
+
+    Attributes:
+        directory: the grid's, as an absolute path.
+        table_id: the table's number in the grid's catalog.
+        name: the table's name.
+        schema: of the version.
+        partitions: how many partitions the table has.
+        version: the number of a version that is kept; 0 for the current one, whenever it is asked for.
+    """
 
     directory: str
     table_id: int
     name: str
     schema: Schema
     partitions: int
-    version: int  # 0: the current one, whenever it is asked for
+    version: int
+
+    @staticmethod
+    def of(table: Table, snapshot: str | int | None = None) -> StoredTable:
+        """Of an open table; ``snapshot`` is the tag or the number of a version.
+
+        Raises:
+            SnapshotNotFound: there is no such version.
+        """
+        directory = Path(table.folder).absolute().parent.parent
+        version, schema = 0, table.schema
+        if snapshot is not None:
+            version = table.snapshot_version(snapshot)
+            schema = table.open_version(version).schema
+        return StoredTable(str(directory), table.table_id, table.name, schema, table.partitions_count, version)
 
 
 @contextlib.contextmanager
-def found(
+def open_table(
     table: str | Table, grid: Any = None, home: str | os.PathLike[str] | None = None
 ) -> Iterator[tuple[Grid, Table]]:
     """A table and its grid, which is open until the block ends.
@@ -59,20 +82,6 @@ def found(
             path = resolve_home(home) if isinstance(table, str) else Path(table.folder).parent.parent
             grid = owned_grid(path) or opened.enter_context(open_reader(path))
         yield grid, grid.table(table) if isinstance(table, str) else table
-
-
-def describe(table: Table, snapshot: str | int | None = None) -> Source:
-    """A table, or one of its versions, for native code.
-
-    Raises:
-        SnapshotNotFound: there is no such version.
-    """
-    directory = Path(table.folder).absolute().parent.parent
-    version, schema = 0, table.schema
-    if snapshot is not None:
-        version = table.snapshot_version(snapshot)
-        schema = table.open_version(version).schema
-    return Source(str(directory), table.table_id, table.name, schema, table.partitions_count, version)
 
 
 def flush(directory: str, table: str) -> None:

@@ -1,6 +1,10 @@
+from collections.abc import Iterable
+
 import numpy as np
 
 from gridflow.schema import Schema
+
+RUN: np.dtype
 
 class Snapshot:
     schema: Schema
@@ -26,3 +30,15 @@ class Snapshot:
     def key(self, segment: int, row: int) -> bytes: ...
     def export(self, segment: int, column: int, begin: int, end: int, array: int) -> bool: ...
     def verify(self, segment: int) -> None: ...
+
+class RowPlan:
+    snapshot: Snapshot
+    @staticmethod
+    def make(snapshot: Snapshot, partitions: Iterable[tuple[int, int]]) -> RowPlan: ...
+    @staticmethod
+    def adopt(snapshot: Snapshot, address: int) -> RowPlan: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def partitions(self) -> tuple[tuple[int, int], ...]: ...
+    def runs(self) -> np.ndarray: ...

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import source
 from ..errors import (
     ColumnNotFound,
     GridClosedError,
@@ -23,6 +22,7 @@ from ..errors import (
     UsageError,
 )
 from ..schema import NUMBERS, Schema
+from ..source import StoredTable, flush, open_table
 from . import library
 from .arrays import Array, Given
 from .convert import Convert
@@ -186,13 +186,13 @@ class DeviceTable:
         self._resident = resident
         self._budget = budget
         self._device = number_of(device)
-        with source.found(table, grid, home) as (_, its):
-            described = source.describe(its, snapshot)
-        self._place = _Place(described.directory, described.name, snapshot)
-        self._names = _chosen(described.schema, columns, described.name)
+        with open_table(table, grid, home) as (_, opened):
+            stored = StoredTable.of(opened, snapshot)
+        self._place = _Place(stored.directory, stored.name, snapshot)
+        self._names = _chosen(stored.schema, columns, stored.name)
         if snapshot is None:
-            source.flush(described.directory, described.name)
-        self._rows = self._open(described.table_id, described.version)
+            flush(stored.directory, stored.name)
+        self._rows = self._open(stored.table_id, stored.version)
         self._bring(self._rows, progress)
 
     @classmethod
@@ -312,11 +312,11 @@ class DeviceTable:
         if self._adopted:
             raise UsageError(f"table {self.name} is shared by another process: open what that shares now")
         place = self._place
-        with source.found(place.name, None, place.directory) as (_, its):
-            described = source.describe(its, place.snapshot)
+        with open_table(place.name, None, place.directory) as (_, opened):
+            stored = StoredTable.of(opened, place.snapshot)
         if place.snapshot is None:
-            source.flush(place.directory, place.name)
-        newer = self._open(described.table_id, described.version)
+            flush(place.directory, place.name)
+        newer = self._open(stored.table_id, stored.version)
         if newer.version == rows.version:
             return False
         self._bring(newer, progress)

@@ -1,4 +1,4 @@
-"""Reading a version of a table from end to end, as Arrow data that views its mapped segments."""
+"""Reading rows of a version of a table as Arrow data: views of its mapped segments, where that is possible."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from ..config import MAX_PARTITIONS, temporary_root
 from ..errors import GridFullError
 from ..schema import Schema
-from .arrow import live_batches, user_schema
+from .arrow import export_batch, live_batches, user_schema
 
 if TYPE_CHECKING:
     from .._native.snapshot import Snapshot
@@ -51,6 +52,68 @@ def whole_table(snapshot: Snapshot, columns: Iterable[str] | None) -> pa.Table:
     positions = positions_of(schema, columns)
     batches = scan_batches(snapshot, positions, [(0, MAX_PARTITIONS + 1)], 1 << 62)
     return pa.Table.from_batches(batches, schema=user_schema([schema.columns[i] for i in positions]))
+
+
+_LONG_RUN = 16384  # rows: a batch of fewer costs more to hand on than to copy
+
+
+def read_runs(snapshot: Snapshot, positions: list[int], runs: np.ndarray) -> pa.Table:
+    """Runs of rows, in any order, as one Arrow table: views of long runs, one copy of each stretch of short ones.
+
+    Args:
+        snapshot: the version.
+        positions: where the columns stand in its schema.
+        runs: as ``RowPlan.runs`` gives them.
+
+    Raises:
+        GridCorruptError: a block that they lie in is damaged.
+    """
+    schema = user_schema([snapshot.schema.columns[i] for i in positions])
+    if not positions:  # rows of no columns: they still count
+        return pa.table({"": pa.nulls(int(runs["count"].sum()))}).select([])
+    is_long = runs["count"] >= _LONG_RUN
+    stretch_starts = np.flatnonzero(is_long[1:] != is_long[:-1]) + 1
+    batches: list[pa.RecordBatch] = []
+    for stretch in np.split(runs, stretch_starts) if len(runs) else ():
+        if stretch["count"][0] >= _LONG_RUN:
+            for segment, begin, count in stretch.tolist():
+                batches.append(export_batch(snapshot, segment, positions, begin, begin + count))
+        else:
+            batches += _gathered(snapshot, positions, stretch)
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def row_numbers(begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The numbers in runs of rising numbers, one run after the other.
+
+    >>> row_numbers(np.array([7, 0]), np.array([2, 3]))
+    array([7, 8, 0, 1, 2])
+    """
+    ends = np.cumsum(counts)
+    numbers = np.repeat(begins - (ends - counts), counts)
+    numbers += np.arange(len(numbers))
+    return numbers
+
+
+def _gathered(snapshot: Snapshot, positions: list[int], runs: np.ndarray) -> list[pa.RecordBatch]:
+    """A copy of the rows of short runs, in their order."""
+    # Parts of segments are viewed that the runs fill but for small gaps, so that no block is checked in vain.
+    order = np.lexsort((runs["begin"], runs["segment"]))
+    segments, begins, ends = (field[order] for field in (runs["segment"], runs["begin"], runs["begin"] + runs["count"]))
+    is_first = np.ones(len(runs), bool)
+    is_first[1:] = (segments[1:] != segments[:-1]) | (begins[1:] - ends[:-1] > _LONG_RUN)
+    firsts = np.flatnonzero(is_first)
+    part_begins, part_ends = begins[firsts], np.maximum.reduceat(ends, firsts)
+    parts = [
+        export_batch(snapshot, segment, positions, begin, end)
+        for segment, begin, end in zip(segments[firsts].tolist(), part_begins.tolist(), part_ends.tolist(), strict=True)
+    ]
+    sizes = part_ends - part_begins
+    shifts = np.cumsum(sizes) - sizes - part_begins  # from a row of a segment to one of all parts
+    places = np.empty(len(runs), np.int64)
+    places[order] = begins + shifts[np.cumsum(is_first) - 1]
+    rows = pa.Table.from_batches(parts).take(pa.array(row_numbers(places, runs["count"])))
+    return rows.to_batches()
 
 
 def in_scratch(make: Callable[[str], Snapshot]) -> Snapshot:

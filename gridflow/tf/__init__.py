@@ -1,6 +1,7 @@
 """TensorFlow's side of Gridflow: datasets over the mapped files of a grid. The only importer of TensorFlow.
 
 dataset.py      Dataset, a tf.data source
+reading.py      what it reads and how: all that its op is told
 device_table.py DeviceTable: rows by number, as tensors on a GPU
 placing.py      TensorFlow's names of devices and CUDA's numbers of GPUs
 compat.py       IgniteDataset: the same for programs that were written for Apache Ignite

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import copy
-import operator
 import os
-import secrets
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework import random_seed
 
-from ..cuda.devices import CPU
 from ..errors import UsageError
 from ..source import flush
-from ..sql.execution.select_rows import Condition
-from ..table import Table, partition_ranges
+from ..table import Table
 from . import description, iterator, ops, selection, sharding, specs, stages
 from .placing import place
+from .reading import Reading, new_instance, partition_bounds, seeds_of
 from .source import resolve
 from .stages import Kind
 
@@ -167,105 +162,54 @@ class Dataset(tf.data.Dataset):
         nulls: str | Mapping[str, Any] = "error",
         device: Any = None,
     ):
-        if batch_size is not None and operator.index(batch_size) < 1:
-            raise UsageError(f"batch_size is {batch_size}; it must be at least 1, or None for single rows")
-        if drop_remainder and batch_size is None:
-            raise UsageError("drop_remainder needs a batch_size")
-        condition = _condition(where, order_by, weights, balance)
-        ordered = condition is not None and (condition.order_by or condition.weights)
-        if follow and (ordered or shuffle or equal_batches or snapshot is not None):
-            raise UsageError(
-                "follow goes on with rows as they come: leave snapshot, shuffle, order_by, weights, balance and "
-                "equal_batches out"
-            )
-        if timeout is not None and (not follow or timeout <= 0):
-            raise UsageError(f"timeout {timeout!r}: it is how many seconds a dataset that follows waits, above 0")
-        self._place = None if device is None else place(device)
-        self._source = resolve(table, grid, home, condition, snapshot)
-        source = self._source
-        if as_supervised is None:
-            self._leaves = specs.structure(source.schema, columns, source.name, nulls)
-        elif columns is not None:
-            raise UsageError("as_supervised says which columns are read: leave columns out")
-        else:
-            self._leaves = specs.supervised(source.schema, as_supervised, source.name, nulls)
-        if follow and drop_remainder and not self._is_dense():
+        batch = stages.batch(batch_size, drop_remainder)
+        condition = selection.condition_of(where, order_by, weights, balance)
+        is_ordered = condition is not None and bool(condition.order_by or condition.weights)
+        follow_ms = _follow_ms(follow, timeout, is_ordered or shuffle or equal_batches or snapshot is not None)
+        target = None if device is None else place(device)
+        stored = resolve(table, grid, home, condition, snapshot)
+        leaves = specs.leaves(stored.schema, columns, as_supervised, stored.name, nulls)
+        if follow and drop_remainder and not specs.is_dense(leaves):
             raise UsageError("a batch of lists ends with its version, so drop_remainder would lose rows that follow")
         worker = sharding.find_worker(workers)
-        share = sharding.share(source, condition, partitions, worker, share_by, equal_batches)
-        self._is_share = worker is not None
-        self._inputs_of_op = {
-            "instance": secrets.randbits(62),
-            "directory": source.directory,
-            "default_grid": isinstance(table, str) and grid is None and home is None,
-            "table_id": source.table_id,
-            "table": source.name,
-            "version": source.version,
-            "columns": [leaf.path for leaf in tf.nest.flatten(self._leaves)],
-            "partitions": _pairs(share.partitions, source.partitions, source.name),
-            "follow_ms": 0 if not follow else -1 if timeout is None else max(1, round(timeout * 1000)),
-            "selection": "" if condition is None else selection.to_text(condition),
-            "gpu": CPU if self._place is None else self._place.number,
-        }
-        calls: stages.Stages = ()
-        if condition is not None and condition.weights is not None:
-            calls += (stages.Stage(Kind.SAMPLE, -1 if share.rows is None else share.rows),)
-        elif shuffle:
-            calls += (stages.Stage(Kind.SHUFFLE, -1, 1),)
-        if share.rows is not None:
-            calls += (stages.Stage(Kind.FILL, share.rows),)
-        if batch_size is not None:
-            calls += (stages.Stage(Kind.BATCH, operator.index(batch_size), bool(drop_remainder)),)
-        self._begin(calls, _seeds(seed))
+        share = sharding.share(stored, condition, partitions, worker, share_by, equal_batches)
+        draws = condition is not None and condition.weights is not None
+        self._start(
+            Reading(
+                table=stored,
+                is_default_grid=isinstance(table, str) and grid is None and home is None,
+                leaves=leaves,
+                partition_bounds=partition_bounds(share.partitions, stored.partitions, stored.name),
+                is_share=worker is not None,
+                condition=condition,
+                follow_ms=follow_ms,
+                place=target,
+                stages=stages.first(draws, shuffle, share.rows, batch),
+                seeds=seeds_of(seed),
+                instance=new_instance(),
+            )
+        )
 
-    def _begin(self, calls: stages.Stages, seeds: tuple[int, int], name: str | None = None) -> None:
-        """The rest of making a dataset, when it is known what is called on it."""
-        self._stages = calls
-        self._seeds = seeds
-        self._name = name
-        batch = stages.find(calls, Kind.BATCH)
-        size, drop = (batch.first, bool(batch.second)) if batch is not None else (None, False)
-        self._spec = tf.nest.map_structure(lambda leaf: leaf.spec(size, drop), self._leaves)
-        self._inputs_of_op = {
-            **self._inputs_of_op,
-            "stages": np.array([number for stage in calls for number in stage], np.int64),  # no tensor: not on a GPU
-            "seeds": seeds,
-            "instance": self._inputs_of_op["instance"] if self._follows else secrets.randbits(62),
-        }
+    def _start(self, reading: Reading, name: str | None = None) -> None:
+        """Become the dataset of that reading."""
+        self._reading = reading
+        self._name = name  # tf.data looks for it here
         self._untuned: tf.data.Dataset | None = None  # what is iterated over, made when it is first needed
         tf.data.Dataset.__init__(self, self._variant())  # not super(), which in a subclass may be TensorFlow 1's
 
     def _variant(self) -> tf.Tensor:
-        made = ops.load().gridflow_dataset(**self._inputs_of_op, **self._common_args)
-        options = sharding.options(self._is_share)
-        return tf.raw_ops.OptionsDataset(input_dataset=made, serialized_options=options, **self._flat_structure)
+        variant = ops.load().gridflow_dataset(**self._reading.inputs(), **self._common_args)
+        options = sharding.options(self._reading.is_share)
+        return tf.raw_ops.OptionsDataset(input_dataset=variant, serialized_options=options, **self._flat_structure)
 
-    def _push(self, kind: Kind, first: Any, second: Any = 0, *, seed: Any = None, name: Any = None) -> Dataset | None:
+    def _after(self, kind: Kind, first: Any, second: Any = 0, *, seed: Any = None, name: Any = None) -> Dataset | None:
         """This dataset with one more call that the op does itself; None if it cannot."""
-        calls = stages.push(self._stages, kind, first, second)
-        if calls is None or (self._follows and kind is not Kind.BATCH):
+        reading = self._reading.after(kind, first, second, seed)
+        if reading is None:
             return None
-        if self._follows and second and not self._is_dense():
-            return None  # a batch of lists ends with its version: rows would be lost
-        try:
-            seeds = _seeds(seed) if kind is Kind.SHUFFLE else self._seeds
-        except TypeError:  # a tensor that has its value only when the graph runs
-            return None
-        made = copy.copy(self)
-        made._begin(calls, seeds, name)
-        return made
-
-    @property
-    def _follows(self) -> bool:
-        return self._inputs_of_op["follow_ms"] != 0
-
-    @property
-    def _repeats(self) -> bool:
-        return stages.find(self._stages, Kind.REPEAT) is not None
-
-    def _is_dense(self) -> bool:
-        """Whether all rows have the same shapes."""
-        return all(leaf.spec(None, False).shape.is_fully_defined() for leaf in tf.nest.flatten(self._leaves))
+        dataset = copy.copy(self)
+        dataset._start(reading, name)
+        return dataset
 
     def batch(
         self,
@@ -276,61 +220,63 @@ class Dataset(tf.data.Dataset):
         name: Any = None,
     ) -> tf.data.Dataset:
         """As ``tf.data.Dataset.batch``: made in one piece, where rows have equal shapes."""
-        made = self._push(Kind.BATCH, batch_size, drop_remainder, name=name) if self._is_dense() else None
-        return made or super().batch(batch_size, drop_remainder, num_parallel_calls, deterministic, name)
+        fits = self._reading.is_dense
+        dataset = self._after(Kind.BATCH, batch_size, drop_remainder, name=name) if fits else None
+        return dataset or super().batch(batch_size, drop_remainder, num_parallel_calls, deterministic, name)
 
     def ragged_batch(
         self, batch_size: Any, drop_remainder: Any = False, row_splits_dtype: Any = tf.int64, name: Any = None
     ) -> tf.data.Dataset:
         """As ``tf.data.Dataset.ragged_batch``: made in one piece."""
         # A ragged batch cannot go on in the next epoch.
-        fits = tf.as_dtype(row_splits_dtype) == tf.int64 and (self._is_dense() or not self._repeats)
-        made = self._push(Kind.BATCH, batch_size, drop_remainder, name=name) if fits else None
-        return made or super().ragged_batch(batch_size, drop_remainder, row_splits_dtype, name)
+        fits = tf.as_dtype(row_splits_dtype) == tf.int64 and (self._reading.is_dense or not self._reading.repeats)
+        dataset = self._after(Kind.BATCH, batch_size, drop_remainder, name=name) if fits else None
+        return dataset or super().ragged_batch(batch_size, drop_remainder, row_splits_dtype, name)
 
     def shuffle(
         self, buffer_size: Any, seed: Any = None, reshuffle_each_iteration: Any = True, name: Any = None
     ) -> tf.data.Dataset:
         """As ``tf.data.Dataset.shuffle``: the buffer holds numbers of rows, and none is needed if all rows fit in."""
-        if stages.find(self._stages, Kind.SAMPLE) and stages.push((), Kind.SHUFFLE, buffer_size):
+        if stages.find(self._reading.stages, Kind.SAMPLE) and stages.push((), Kind.SHUFFLE, buffer_size):
             return self  # draws that do not depend on each other are in random order
         again = True if reshuffle_each_iteration is None else reshuffle_each_iteration
-        made = self._push(Kind.SHUFFLE, buffer_size, again, seed=seed, name=name)
-        return made or super().shuffle(buffer_size, seed, reshuffle_each_iteration, name)
+        dataset = self._after(Kind.SHUFFLE, buffer_size, again, seed=seed, name=name)
+        return dataset or super().shuffle(buffer_size, seed, reshuffle_each_iteration, name)
 
     def shard(self, num_shards: Any, index: Any, name: Any = None) -> tf.data.Dataset:
         """As ``tf.data.Dataset.shard``: rows of others are not read."""
-        return self._push(Kind.SHARD, num_shards, index, name=name) or super().shard(num_shards, index, name)
+        return self._after(Kind.SHARD, num_shards, index, name=name) or super().shard(num_shards, index, name)
 
     def skip(self, count: Any, name: Any = None) -> tf.data.Dataset:
         """As ``tf.data.Dataset.skip``: what is skipped is not read."""
-        return self._push(Kind.SKIP, count, name=name) or super().skip(count, name)
+        return self._after(Kind.SKIP, count, name=name) or super().skip(count, name)
 
     def take(self, count: Any, name: Any = None) -> tf.data.Dataset:
         """As ``tf.data.Dataset.take``."""
-        return self._push(Kind.TAKE, count, name=name) or super().take(count, name)
+        return self._after(Kind.TAKE, count, name=name) or super().take(count, name)
 
     def repeat(self, count: Any = None, name: Any = None) -> tf.data.Dataset:
         """As ``tf.data.Dataset.repeat``: each repetition reads the newest version of the table."""
-        return self._push(Kind.REPEAT, -1 if count is None else count, name=name) or super().repeat(count, name)
+        return self._after(Kind.REPEAT, -1 if count is None else count, name=name) or super().repeat(count, name)
 
     def _inputs(self) -> list[tf.data.Dataset]:
         return []
 
     def __iter__(self) -> tf.data.Iterator:
-        if self._place is None and not iterator.suits(self):
+        target = self._reading.place
+        if target is None and not iterator.suits(self):
             return super().__iter__()
-        if not tf.executing_eagerly():  # of this graph alone
-            return iter(iterator.on_device(self, self._place.name))
+        if target is not None and not tf.executing_eagerly():  # of this graph alone
+            return iter(iterator.on_device(self, target.name))
         if self._untuned is None:
             untuned = iterator.Untuned(self)
-            self._untuned = untuned if self._place is None else iterator.on_device(untuned, self._place.name)
-        return iterator.Iterator(self._untuned) if self._place is None else iter(self._untuned)
+            self._untuned = untuned if target is None else iterator.on_device(untuned, target.name)
+        return iterator.Iterator(self._untuned) if target is None else iter(self._untuned)
 
     @property
     def element_spec(self) -> dict[str, Any]:
         """The structure, dtypes and shapes of an element."""
-        return self._spec
+        return self._reading.element_spec
 
     def stop(self) -> None:
         """End the iterators of a dataset that follows its table, in this process, at the end of what they have.
@@ -348,7 +294,7 @@ class Dataset(tf.data.Dataset):
         ...     number
         2
         """
-        ops.stop(self._inputs_of_op["instance"])
+        ops.stop(self._reading.instance)
 
     def counters(self) -> dict[str, int]:
         """How much of what was read in this process was handed out where it lies, and how much was copied.
@@ -358,7 +304,7 @@ class Dataset(tf.data.Dataset):
             ``copied_bytes``; ``pinned_bytes``, of those viewed, what lay in pinned memory. Numbers only grow.
         """
         names = ("views", "viewed_bytes", "copies", "copied_bytes", "pinned_bytes")
-        return dict(zip(names, ops.counters(self._inputs_of_op["instance"]), strict=True))
+        return dict(zip(names, ops.counters(self._reading.instance), strict=True))
 
     def describe(self) -> str:
         """What is read and how, as text: the version, its rows and bytes, each component, and what was copied so far.
@@ -374,54 +320,22 @@ class Dataset(tf.data.Dataset):
         val.XY  float32[2]: a view where the values lie together and begin at a multiple of 64 bytes, else one copy
         so far 0 views of 0 bytes and 0 copies of 0 bytes
         """
-        on_gpu = self._inputs_of_op["gpu"] != CPU
-        return description.describe(
-            self._source, self._inputs_of_op["selection"], self._stages, self._leaves, self, on_gpu
-        )
+        return description.describe(self._reading, int(self.cardinality()), self.counters())
 
     def cardinality(self, name: str | None = None) -> tf.Tensor:
         """How many elements an iterator made now would have. A dataset derived from this one keeps its first answer."""
         # TensorFlow remembers what a dataset said once, and a table grows: ask a new one.
-        flush(self._source.directory, self._source.name)
+        flush(self._reading.table.directory, self._reading.table.name)
         return tf.raw_ops.DatasetCardinality(input_dataset=self._variant(), name=name)
 
 
-def _condition(where: Any, order_by: Any, weights: Any, balance: Any) -> Condition | None:
-    """The SQL that chooses rows; for ``balance`` the weights that it stands for. None: all rows, as they come."""
-    parts = {"where": where, "order_by": order_by, "weights": weights, "balance": balance}
-    given = {name: text for name, text in parts.items() if text is not None}
-    for name, text in given.items():
-        if not isinstance(text, str):
-            raise UsageError(f"{name} is SQL text, not {type(text).__name__}")
-    if "balance" in given:
-        if "weights" in given:
-            raise UsageError("weights and balance both say how likely a row is: give one of them")
-        weights = f"1.0 / COUNT(*) OVER (PARTITION BY {balance})"
-    if weights is not None and order_by is not None:
-        raise UsageError("rows that are drawn by weight have no order: leave order_by out")
-    return Condition(where, order_by, weights) if given else None
-
-
-def _seeds(seed: Any) -> tuple[int, int]:
-    graph_seed, op_seed = random_seed.get_seed(None if seed is None else operator.index(seed))
-    if graph_seed is None and op_seed is None:
-        return sharding.seeds_of_cluster() or (secrets.randbits(63), secrets.randbits(63))
-    return graph_seed or 0, op_seed or 0
-
-
-def _pairs(partitions: Any, count: int, table: str) -> Any:
-    """The op's pairs of partitions, begin and end; none for all ``count`` of them."""
-    if partitions is None:
-        return np.empty(0, np.int64)
-    if tf.is_tensor(partitions):  # of a map or interleave: checked by the op, when its value is known
-        numbers = tf.reshape(tf.cast(partitions, tf.int64), [-1])
-        pairs = tf.reshape(tf.stack([numbers, numbers + 1], axis=1), [-1])
-        return tf.concat([pairs, _NO_PARTITIONS], axis=0)
-    if isinstance(partitions, slice):
-        partitions = range(*partitions.indices(count))
-    numbers = [partitions] if hasattr(partitions, "__index__") else partitions
-    ranges = partition_ranges([operator.index(number) for number in numbers], count, table)
-    return [bound for pair in ranges for bound in pair] or _NO_PARTITIONS
-
-
-_NO_PARTITIONS = [0, 0]  # an empty range, where no range at all would mean all partitions
+def _follow_ms(follow: bool, timeout: float | None, has_end: Any) -> int:
+    """The op's ``follow_ms``. ``has_end``: whether something else needs a last row."""
+    if follow and has_end:
+        raise UsageError(
+            "follow goes on with rows as they come: leave snapshot, shuffle, order_by, weights, balance and "
+            "equal_batches out"
+        )
+    if timeout is not None and (not follow or timeout <= 0):
+        raise UsageError(f"timeout {timeout!r}: it is how many seconds a dataset that follows waits, above 0")
+    return 0 if not follow else -1 if timeout is None else max(1, round(timeout * 1000))

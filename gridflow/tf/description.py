@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from .._native.snapshot import Snapshot
-from .stages import Kind, Stages
+from ..cuda.devices import CPU
+from .specs import Leaf
+from .stages import Kind, Stage
 
 if TYPE_CHECKING:
-    from ..source import Source
-    from .dataset import Dataset  # circle: it describes what makes it
+    from .reading import Reading
 
 
-def describe(source: Source, condition: str, calls: Stages, leaves: Any, dataset: Dataset, on_gpu: bool) -> str:
-    """The text of ``Dataset.describe``."""
-    elements = int(dataset.cardinality())  # has newer rows flushed
-    snapshot = Snapshot.open(source.directory, source.table_id, source.version)
+def describe(reading: Reading, elements: int, counters: dict[str, int]) -> str:
+    """The text of ``Dataset.describe``.
+
+    Args:
+        reading: what the dataset reads.
+        elements: how many elements it has now, or tf.data's number for what has no count.
+        counters: as ``Dataset.counters`` has them.
+    """
+    table = reading.table
+    snapshot = Snapshot.open(table.directory, table.table_id, table.version)
     segments = snapshot.segments()
     size = sum(segment[3] for segment in segments)
     lines = [
-        f"{source.name}, version {snapshot.version}: {snapshot.rows:,} {'row' if snapshot.rows == 1 else 'rows'} in "
+        f"{table.name}, version {snapshot.version}: {snapshot.rows:,} {'row' if snapshot.rows == 1 else 'rows'} in "
         f"{len(segments):,} {'segment' if len(segments) == 1 else 'segments'}, {_bytes(size)}"
     ]
-    said = {tf.data.INFINITE_CARDINALITY: "elements without an end", tf.data.UNKNOWN_CARDINALITY: "elements"}
-    count = said.get(elements, f"{elements:,} {'element' if elements == 1 else 'elements'}")
-    chosen = json.loads(condition) if condition else {}
-    parts = [f"{name.replace('_', ' ')} {text}" for name, text in chosen.items() if text is not None]
-    parts += [_call(kind, first, second) for kind, first, second in calls]
+    uncounted = {tf.data.INFINITE_CARDINALITY: "elements without an end", tf.data.UNKNOWN_CARDINALITY: "elements"}
+    count = uncounted.get(elements, f"{elements:,} {'element' if elements == 1 else 'elements'}")
+    condition = {} if reading.condition is None else dataclasses.asdict(reading.condition)
+    parts = [f"{name.replace('_', ' ')} {text}" for name, text in condition.items() if text is not None]
+    parts += [_call(stage) for stage in reading.stages]
     lines.append(f"{count}: {', '.join(parts)}" if parts else count)
-    paths = list(_paths(leaves, ()))
-    width = max(len(name) for name, _ in paths)
-    lines += [f"{name:{width}}  {leaf}" for name, leaf in paths]
-    numbers = dataset.counters()
-    pinned = f" ({_bytes(numbers['pinned_bytes'])} of them pinned)" if on_gpu else ""
+    leaves = list(_leaves(reading.leaves, ()))
+    width = max(len(name) for name, _ in leaves)
+    lines += [f"{name:{width}}  {leaf}" for name, leaf in leaves]
+    on_gpu = reading.place is not None and reading.place.number != CPU
+    pinned = f" ({_bytes(counters['pinned_bytes'])} of them pinned)" if on_gpu else ""
     lines.append(
-        f"so far {numbers['views']:,} views of {_bytes(numbers['viewed_bytes'])}{pinned} and {numbers['copies']:,} "
-        f"copies of {_bytes(numbers['copied_bytes'])}"
+        f"so far {counters['views']:,} views of {_bytes(counters['viewed_bytes'])}{pinned} and "
+        f"{counters['copies']:,} copies of {_bytes(counters['copied_bytes'])}"
     )
     return "\n".join(lines)
 
 
-def _call(kind: Kind, first: int, second: int) -> str:
+def _call(stage: Stage) -> str:
+    kind, first, second = stage
     arguments = {
         Kind.SHARD: f"{first}, {second}",
         Kind.BATCH: f"{first}, drop_remainder" if second else f"{first}",
@@ -54,14 +63,14 @@ def _call(kind: Kind, first: int, second: int) -> str:
     return f"{kind.name.lower()}({arguments.get(kind, first)})"
 
 
-def _paths(leaves: Any, path: tuple[str, ...]) -> Any:
-    """(name, leaf) of all parts of an element."""
-    if isinstance(leaves, dict | tuple):
-        parts = leaves.items() if isinstance(leaves, dict) else enumerate(leaves)
-        for name, part in parts:
-            yield from _paths(part, (*path, str(name)))
+def _leaves(part: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Leaf]]:
+    """(name, leaf) of all components of an element."""
+    if isinstance(part, dict | tuple):
+        children = part.items() if isinstance(part, dict) else enumerate(part)
+        for name, child in children:
+            yield from _leaves(child, (*path, str(name)))
     else:
-        yield ".".join(path), leaves
+        yield ".".join(path), part
 
 
 def _bytes(count: int) -> str:

@@ -12,12 +12,11 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from .._native.snapshot import Snapshot
+from .._native.snapshot import RowPlan, Snapshot
 from ..errors import GridEnvironmentError
 
 LIBRARY = Path(__file__).with_name("_gridflow_ops.so")
@@ -26,8 +25,8 @@ _MARK = re.compile(rb"gridflow ops built for TensorFlow graph version (\d+)\.")
 # As kernels/ops/python.h has them.
 _REFRESH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64)
 _SELECT = ctypes.CFUNCTYPE(
-    *(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_char_p),
-    *(ctypes.POINTER(ctypes.c_int64), ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64),
+    *(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p),
+    *(ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64),
 )
 _in_use: tuple[ctypes._CFuncPtr, ctypes._CFuncPtr] | None = None  # C++ holds no reference
 
@@ -115,7 +114,7 @@ class Selected:
 
 def set_python(
     refresh: Callable[[str, str], tuple[int, str]] | None,
-    select: Callable[[str, str, Snapshot, str, list[int]], tuple[int, str, Selected | None]] | None,
+    select: Callable[[str, str, RowPlan, str], tuple[int, str, Selected | None]] | None,
 ) -> None:
     """Have ``refresh(directory, table)`` called before a new iterator reads a table, and ``selection.select`` where it
     reads only some of the rows; None for nothing.
@@ -148,17 +147,15 @@ def set_python(
         directory: bytes,
         table: bytes,
         snapshot: int,
+        plan: int,
         selection: bytes,
-        partitions: Any,
-        count: int,
         result: int,
         message: int,
         room: int,
     ) -> int:
-        pairs = partitions[:count]
         try:
-            seen = Snapshot.adopt(snapshot)
-            code, text, selected = select(os.fsdecode(directory), table.decode(), seen, selection.decode(), pairs)
+            rows = RowPlan.adopt(Snapshot.adopt(snapshot), plan)
+            code, text, selected = select(os.fsdecode(directory), table.decode(), rows, selection.decode())
             if selected is not None:
                 library.gridflow_ops_selected(result, selected.handle)
         except BaseException as error:

@@ -1,6 +1,7 @@
 """Evaluating a dataset's `where`, `order_by` and `weights` for kernels/ops, which knows rows but no SQL.
 
-The op asks whenever it opens a version of the table that is new to it, and gets the numbers of the rows.
+The op asks whenever it opens a version of the table that is new to it, handing over its plan, and gets the numbers that
+the rows have there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import tensorflow as tf
 
-from .._native.snapshot import Snapshot
+from .._native.snapshot import RowPlan
 from ..errors import (
     ColumnNotFound,
     GridClosedError,
@@ -29,18 +30,42 @@ from ..errors import (
     SchemaError,
     SqlError,
     TableNotFound,
+    UsageError,
 )
 from ..registry import open_reader, owned_grid
 from ..sql.execution.select_rows import Condition, select_rows
 from ..storage.arrow import user_schema
-from ..storage.scan import positions_of, scan_batches
+from ..storage.scan import positions_of, read_runs
 from .ops import Selected
 
-_KEPT = 4
-_SOUND = 64
-_lock = threading.Lock()  # guards what follows
+_MOST_ANSWERS = 4
+_MOST_SOUND = 64
+_lock = threading.Lock()  # guards _sound and _answers
 _sound: set[Any] = set()  # conditions that nothing is wrong with
-_found: collections.OrderedDict[Any, Selected] = collections.OrderedDict()  # newest last
+_answers: collections.OrderedDict[Any, Selected] = collections.OrderedDict()  # newest last
+
+
+def condition_of(where: Any, order_by: Any, weights: Any, balance: Any) -> Condition | None:
+    """The condition that ``Dataset``'s arguments of these names are; for ``balance`` by the weights that it stands for.
+
+    Returns:
+        The condition; None for all rows, as they come.
+
+    Raises:
+        UsageError: an argument is no text, or goes together with no other.
+    """
+    parts = {"where": where, "order_by": order_by, "weights": weights, "balance": balance}
+    texts = {name: text for name, text in parts.items() if text is not None}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise UsageError(f"{name} is SQL text, not {type(text).__name__}")
+    if "balance" in texts:
+        if "weights" in texts:
+            raise UsageError("weights and balance both say how likely a row is: give one of them")
+        weights = f"1.0 / COUNT(*) OVER (PARTITION BY {balance})"
+    if weights is not None and order_by is not None:
+        raise UsageError("rows that are drawn by weight have no order: leave order_by out")
+    return Condition(where, order_by, weights) if texts else None
 
 
 def to_text(condition: Condition) -> str:
@@ -57,21 +82,19 @@ def check(grid: Any, table: Any, condition: Condition) -> None:
     empty = user_schema(table.schema.columns).empty_table()
     select_rows(grid, table, condition, lambda columns: empty.select([name for name in names if name in set(columns)]))
     with _lock:
-        if len(_sound) >= _SOUND:
+        if len(_sound) >= _MOST_SOUND:
             _sound.clear()
         _sound.add(question)
 
 
-def select(
-    directory: str, table: str, snapshot: Snapshot, text: str, partitions: list[int]
-) -> tuple[int, str, Selected | None]:
-    """The op's question: which rows of a version of a table, of these pairs of partitions, does `text` mean?
+def select(directory: str, table: str, plan: RowPlan, text: str) -> tuple[int, str, Selected | None]:
+    """The op's question: which rows of a plan does ``text`` mean?
 
     Returns:
-        0, "" and the rows; or the code of a ``tf.errors.OpError``, a message and None.
+        0, "" and the rows, by their ordinals; or the code of a ``tf.errors.OpError``, a message and None.
     """
     try:
-        selected = _select(Path(directory), table, snapshot, text, partitions)
+        selected = _select(Path(directory), table, plan, text)
     except GridflowError as error:
         codes = [(GridClosedError, tf.errors.ABORTED)]  # asked again, it finds another way into the grid
         codes += [((GridNotFound, TableNotFound), tf.errors.NOT_FOUND), (GridCorruptError, tf.errors.DATA_LOSS)]
@@ -83,55 +106,41 @@ def select(
     return 0, "", selected
 
 
-def _select(home: Path, name: str, snapshot: Snapshot, text: str, partitions: list[int]) -> Selected:
-    key = _identity(snapshot, text, partitions)
+def _select(home: Path, name: str, plan: RowPlan, text: str) -> Selected:
+    key = _identity(plan, text)
     with _lock:
-        found = None if key is None else _found.get(key)
-    if found is None:
-        ranges = _ranges(partitions) if partitions else [(0, snapshot.partitions)]
-        seen = SimpleNamespace(name=name, schema=snapshot.schema)
+        answer = None if key is None else _answers.get(key)
+    if answer is None:
+        table = SimpleNamespace(name=name, schema=plan.snapshot.schema)
         condition = Condition(**json.loads(text))
         with contextlib.ExitStack() as opened:
             grid = owned_grid(home) or opened.enter_context(open_reader(home))  # for queries in the condition
-            found = Selected(*select_rows(grid, seen, condition, lambda columns: _read(snapshot, columns, ranges)))
+            answer = Selected(*select_rows(grid, table, condition, lambda columns: _read(plan, columns)))
     if key is None:
-        return found
+        return answer
     with _lock:
-        _found[key] = found
-        _found.move_to_end(key)
-        while len(_found) > _KEPT:
-            _found.popitem(last=False)
-    return found
+        _answers[key] = answer
+        _answers.move_to_end(key)
+        while len(_answers) > _MOST_ANSWERS:
+            _answers.popitem(last=False)
+    return answer
 
 
-def _identity(snapshot: Snapshot, text: str, partitions: list[int]) -> Any:
+def _identity(plan: RowPlan, text: str) -> Any:
     """What no other version has, nor one of a grid that is made anew in the same place, and what is asked of it.
 
     None: it is the current one no more, and its files, which it keeps mapped, have lost their names.
     """
+    snapshot = plan.snapshot
     try:
         files = [os.stat(snapshot.path(i)) for i in range(len(snapshot.segments()))]
     except FileNotFoundError:
         return None
-    whose = tuple((file.st_ino, file.st_mtime_ns) for file in files)
-    return snapshot.version, snapshot.schema, whose, text, tuple(partitions)
+    identities = tuple((file.st_ino, file.st_mtime_ns) for file in files)
+    return snapshot.version, snapshot.schema, identities, text, plan.partitions
 
 
-def _read(snapshot: Snapshot, columns: Iterable[str], ranges: list[tuple[int, int]]) -> pa.Table:
-    """The live rows in the order of the op's plan: by segment, then by partition."""
-    positions = sorted(positions_of(snapshot.schema, columns))
-    schema = user_schema([snapshot.schema.columns[i] for i in positions])
-    return pa.Table.from_batches(scan_batches(snapshot, positions, ranges, 1 << 62), schema=schema)
-
-
-def _ranges(pairs: list[int]) -> list[tuple[int, int]]:
-    """Pairs of partitions in order, without overlaps, as kernels/ops puts them."""
-    ranges: list[tuple[int, int]] = []
-    for begin, end in sorted(zip(pairs[::2], pairs[1::2], strict=True)):
-        if begin == end:
-            continue
-        if ranges and begin <= ranges[-1][1]:
-            ranges[-1] = (ranges[-1][0], max(end, ranges[-1][1]))
-        else:
-            ranges.append((begin, end))
-    return ranges
+def _read(plan: RowPlan, columns: Iterable[str]) -> pa.Table:
+    """The plan's rows in its order, which are those that the op numbers."""
+    positions = sorted(positions_of(plan.snapshot.schema, columns))
+    return read_runs(plan.snapshot, positions, plan.runs())

@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from .._native.snapshot import Snapshot
+from .._native.snapshot import RowPlan, Snapshot
 from ..errors import UsageError
-from ..source import Source
+from ..source import StoredTable
 from ..sql.execution.select_rows import Condition
+from ..storage.scan import row_numbers
 from ..table import partition_ranges
 from . import selection
 
@@ -47,7 +48,7 @@ class Share(NamedTuple):
 
 
 def share(
-    source: Source,
+    table: StoredTable,
     condition: Condition | None,
     partitions: Any,
     worker: tuple[int, int] | None,
@@ -69,8 +70,8 @@ def share(
     index, count = worker
     if count == 1:
         return Share(partitions, None)
-    chosen = _numbers(partitions, source)
-    rows = _rows(source, condition, chosen) if share_by == "rows" or equal_batches is not None else None
+    chosen = _numbers(partitions, table)
+    rows = _rows(table, condition, chosen) if share_by == "rows" or equal_batches is not None else None
     bounds = bounds_by_rows(rows, count) if share_by == "rows" else bounds_by_partitions(len(chosen), count)
     mine = chosen[bounds[index] : bounds[index + 1]]
     if equal_batches is None:
@@ -78,7 +79,7 @@ def share(
     totals = [int(rows[begin:end].sum()) for begin, end in zip(bounds, bounds[1:], strict=False)]
     if min(totals) == 0:
         raise UsageError(
-            f"worker {totals.index(0)} of {count} has no rows of table {source.name}, so there are no equal numbers of "
+            f"worker {totals.index(0)} of {count} has no rows of table {table.name}, so there are no equal numbers of "
             f"batches; the workers have {totals} rows. Use fewer workers, or share_by='rows'"
         )
     return Share(mine, min(totals) if equal_batches == "drop" else max(totals))
@@ -225,40 +226,48 @@ def _of_launcher(environment: Mapping[str, str]) -> tuple[int, int] | None:
 # ---- rows ----
 
 
-def _numbers(partitions: Any, source: Source) -> list[int]:
+def _numbers(partitions: Any, table: StoredTable) -> list[int]:
     """The partitions to share, in order."""
     if tf.is_tensor(partitions):
         raise UsageError("workers share partitions that are known when the dataset is made: give numbers, not a tensor")
     if isinstance(partitions, slice):
-        partitions = range(*partitions.indices(source.partitions))
-    ranges = partition_ranges(partitions, source.partitions, source.name)
+        partitions = range(*partitions.indices(table.partitions))
+    ranges = partition_ranges(partitions, table.partitions, table.name)
     return [number for begin, end in ranges for number in range(begin, end)]
 
 
-def _rows(source: Source, condition: Condition | None, chosen: list[int]) -> np.ndarray:
+def _rows(table: StoredTable, condition: Condition | None, chosen: list[int]) -> np.ndarray:
     """How many rows of these partitions are read, int64[partitions]; of one version of the table."""
-    snapshot = Snapshot.open(source.directory, source.table_id, source.version)
-    there = _live_rows(snapshot, chosen)
-    if condition is None or not chosen:
-        return there.sum(axis=0)
-    pairs = [bound for pair in partition_ranges(chosen, source.partitions, source.name) for bound in pair]
-    text = selection.to_text(condition)
-    code, message, selected = selection.select(source.directory, source.name, snapshot, text, pairs)
-    if selected is None:
-        raise tf.errors.exception_type_from_error_code(code)(None, None, message)
-    # Rows are numbered segment by segment, and partition by partition in each.
-    places = np.searchsorted(np.cumsum(there), selected.rows, side="right")
-    return np.bincount(places % len(chosen), minlength=len(chosen))
+    snapshot = Snapshot.open(table.directory, table.table_id, table.version)
+    plan = RowPlan.make(snapshot, partition_ranges(chosen, table.partitions, table.name))
+    runs = plan.runs()
+    segments, begins, counts = runs["segment"], runs["begin"], runs["count"]
+    if condition is not None and chosen:
+        text = selection.to_text(condition)
+        code, message, selected = selection.select(table.directory, table.name, plan, text)
+        if selected is None:
+            raise tf.errors.exception_type_from_error_code(code)(None, None, message)
+        segments, begins = np.repeat(segments, counts)[selected.rows], row_numbers(begins, counts)[selected.rows]
+        counts = np.ones(len(begins), np.int64)
+    totals = np.zeros(len(chosen), np.int64)
+    for segment in range(len(snapshot.segments())):
+        bounds = [snapshot.partition_rows(segment, number, number + 1) for number in chosen]
+        there = segments == segment
+        before = _rows_before(np.array(bounds, np.int64).reshape(-1, 2), begins[there], counts[there])
+        totals += before[:, 1] - before[:, 0]
+    return totals
 
 
-def _live_rows(snapshot: Snapshot, chosen: list[int]) -> np.ndarray:
-    """int64[segments, partitions]"""
-    found = np.zeros((len(snapshot.segments()), len(chosen)), np.int64)
-    for segment in range(len(found)):
-        live = snapshot.live(segment)
-        bounds = np.array(
-            [snapshot.partition_rows(segment, number, number + 1) for number in chosen], np.int64
-        ).reshape(-1, 2)
-        before = None if live is None else np.concatenate([[0], np.cumsum(live)])
-        found[segment] = np.diff(bounds if before is None else before[bounds])[:, 0]
-    return found
+def _rows_before(bounds: np.ndarray, begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """How many rows of disjoint runs, in any order, have smaller numbers than each of ``bounds``.
+
+    >>> _rows_before(np.array([0, 4, 12, 99]), np.array([10, 3]), np.array([5, 2]))
+    array([0, 1, 4, 7])
+    """
+    if not len(begins):
+        return np.zeros_like(bounds)
+    order = np.argsort(begins, kind="stable")
+    begins, counts = begins[order], counts[order]
+    before = np.cumsum(counts) - counts
+    run = np.searchsorted(begins, bounds) - 1  # the last one that begins before the bound, or -1
+    return np.where(run < 0, 0, before[run] + np.minimum(bounds - begins[run], counts[run]))

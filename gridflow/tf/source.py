@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from ..errors import GridConnectionError, GridEnvironmentError, GridflowError, GridFullError
-from ..source import Source, describe, flush, found
+from ..source import StoredTable, flush, open_table
 from ..sql.execution.select_rows import Condition
 from . import ops, selection
 
@@ -28,7 +28,7 @@ def resolve(
     home: str | os.PathLike[str] | None = None,
     condition: Condition | None = None,
     snapshot: str | int | None = None,
-) -> Source:
+) -> StoredTable:
     """Find a table, see whether a condition on its rows makes sense, and have it flushed.
 
     Args:
@@ -46,13 +46,13 @@ def resolve(
         GridFullError: the newest rows could not be flushed.
         GridConnectionError: the node that serves the grid does not answer.
     """
-    with found(table, grid, home) as (holder, it):
-        source = describe(it, snapshot)
+    with open_table(table, grid, home) as (owner, opened):
+        stored = StoredTable.of(opened, snapshot)
         if condition is not None:
-            selection.check(holder, SimpleNamespace(name=source.name, schema=source.schema), condition)
+            selection.check(owner, SimpleNamespace(name=stored.name, schema=stored.schema), condition)
     if snapshot is None:
-        flush(source.directory, source.name)
-    return source
+        flush(stored.directory, stored.name)
+    return stored
 
 
 def _refresh(directory: str, table: str) -> tuple[int, str]:

@@ -95,6 +95,31 @@ class Leaf:
         return f"{self.dtype.name}[{dims}]: {self.reading}"
 
 
+def leaves(
+    schema: Schema,
+    columns: Iterable[str] | None = None,
+    as_supervised: Any = None,
+    table: str = "",
+    nulls: Any = "error",
+) -> Any:
+    """The leaves of an element: ``supervised`` if it is to be a pair, else as in ``structure``.
+
+    Raises:
+        UsageError: both say which columns are read.
+        ColumnNotFound, SchemaError: as for ``structure``.
+    """
+    if as_supervised is None:
+        return structure(schema, columns, table, nulls)
+    if columns is not None:
+        raise UsageError("as_supervised says which columns are read: leave columns out")
+    return supervised(schema, as_supervised, table, nulls)
+
+
+def is_dense(leaves: Any) -> bool:
+    """Whether all rows have the same shapes."""
+    return all(leaf.spec(None, False).shape.is_fully_defined() for leaf in tf.nest.flatten(leaves))
+
+
 def structure(
     schema: Schema, columns: Iterable[str] | None = None, table: str = "", nulls: Any = "error"
 ) -> dict[str, Any]:

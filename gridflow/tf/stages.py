@@ -10,6 +10,8 @@ import operator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from ..errors import UsageError
+
 
 class Kind(IntEnum):
     """As StageKind in kernels/ops/row_order.h."""
@@ -33,6 +35,40 @@ class Stage(NamedTuple):
 
 
 Stages = tuple[Stage, ...]
+
+
+def batch(batch_size: Any, drop_remainder: Any) -> Stage | None:
+    """The stage that ``Dataset``'s arguments of these names are; None if there is no ``batch_size``.
+
+    Raises:
+        UsageError: ``batch_size`` is not at least 1, or there is a remainder of nothing.
+    """
+    if batch_size is None:
+        if drop_remainder:
+            raise UsageError("drop_remainder needs a batch_size")
+        return None
+    if operator.index(batch_size) < 1:
+        raise UsageError(f"batch_size is {batch_size}; it must be at least 1, or None for single rows")
+    return Stage(Kind.BATCH, operator.index(batch_size), bool(drop_remainder))
+
+
+def first(draws: bool, shuffles: bool, rows: int | None, batch: Stage | None) -> Stages:
+    """The stages of a dataset on which nothing was called yet.
+
+    Args:
+        draws: whether rows are drawn by weight.
+        shuffles: whether all are shuffled, where they are not drawn.
+        rows: how many an epoch has; None for as many as there are.
+        batch: the stage that makes batches, if there is one.
+    """
+    calls: Stages = ()
+    if draws:
+        calls += (Stage(Kind.SAMPLE, -1 if rows is None else rows),)
+    elif shuffles:
+        calls += (Stage(Kind.SHUFFLE, -1, 1),)
+    if rows is not None:
+        calls += (Stage(Kind.FILL, rows),)
+    return calls if batch is None else (*calls, batch)
 
 
 def push(stages: Stages, kind: Kind, first: Any, second: Any = 0) -> Stages | None:

@@ -36,13 +36,18 @@ Status NormalizePartitions(const std::vector<int64_t>& ranges, int64_t partition
 Status RowPlan::Make(const TableSnapshot& snapshot, const std::vector<int64_t>& ranges, RowPlan* out) {
   *out = RowPlan();
   const uint32_t partitions = snapshot.manifest().partitions;
-  std::vector<std::pair<int64_t, int64_t>> pairs;
-  GF_RETURN_IF_ERROR(NormalizePartitions(ranges, partitions, &pairs));
+  if (ranges.empty())
+    out->partitions_ = {{0, partitions}};
+  else
+    GF_RETURN_IF_ERROR(NormalizePartitions(ranges, partitions, &out->partitions_));
   const std::vector<SegmentRef>& segments = snapshot.segments();
   for (size_t i = 0; i < segments.size(); ++i) {
     const int index = static_cast<int>(i);
-    if (ranges.empty()) out->Add(segments[i], index, 0, segments[i].segment->rows());
-    for (const auto& pair : pairs) {
+    if (ranges.empty()) {  // without a look at the hashes
+      out->Add(segments[i], index, 0, segments[i].segment->rows());
+      continue;
+    }
+    for (const auto& pair : out->partitions_) {
       int64_t begin, end;
       GF_RETURN_IF_ERROR(segments[i].segment->PartitionRows(
           static_cast<uint32_t>(pair.first), static_cast<uint32_t>(pair.second), partitions, &begin, &end));
@@ -54,6 +59,7 @@ Status RowPlan::Make(const TableSnapshot& snapshot, const std::vector<int64_t>& 
 
 RowPlan RowPlan::Among(const TableSnapshot& snapshot, const std::vector<RowRange>& rows) const {
   RowPlan plan;
+  plan.partitions_ = partitions_;
   size_t first = 0;  // both lie in the order of segments and rows
   for (const Span& span : spans_) {
     const auto before = [&](const RowRange& range) {
@@ -92,6 +98,11 @@ void RowPlan::Add(const SegmentRef& ref, int segment, int64_t begin, int64_t end
   if (live == 0) return;
   rows_ += live;
   spans_.push_back(std::move(span));
+}
+
+void RowPlan::All(std::vector<Run>* runs) const {
+  Cursor cursor;
+  Take(rows_, &cursor, runs);
 }
 
 RowPlan::Cursor RowPlan::Seek(int64_t ordinal) const {

@@ -25,7 +25,8 @@ Status NormalizePartitions(const std::vector<int64_t>& ranges, int64_t partition
                            std::vector<std::pair<int64_t, int64_t>>* out);
 
 // Segment after segment, in each one the wanted partitions, in each one the live rows. A row's place in this order is
-// its ordinal. Immutable; any thread may read it. Points into the snapshot it was made of.
+// its ordinal. Nothing else decides on the order: whoever numbers rows asks for the plan's runs and takes them as they
+// come. Immutable; any thread may read it. Points into the snapshot it was made of.
 class RowPlan {
  public:
   // Where the next row is read. A default one stands at the first row.
@@ -42,6 +43,10 @@ class RowPlan {
   RowPlan Among(const TableSnapshot& snapshot, const std::vector<RowRange>& rows) const;
 
   int64_t rows() const { return rows_; }
+  // The partitions that were asked for, as pairs of begin and end: sorted, disjoint and not touching each other.
+  const std::vector<std::pair<int64_t, int64_t>>& partitions() const { return partitions_; }
+  // Appends all rows to `runs`, in order.
+  void All(std::vector<Run>* runs) const;
   // The cursor at that ordinal, or at the end.
   Cursor Seek(int64_t ordinal) const;
   // Appends the rows at these ordinals, each of which must be one, to `runs`.
@@ -61,6 +66,7 @@ class RowPlan {
 
   void Add(const SegmentRef& ref, int segment, int64_t begin, int64_t end);
 
+  std::vector<std::pair<int64_t, int64_t>> partitions_;
   std::vector<Span> spans_;
   int64_t rows_ = 0;
 };

@@ -32,10 +32,10 @@ template <typename Function, typename Call>
 absl::Status Ask(const std::atomic<Function>& function, const Call& call, const absl::Status& missing) {
   if (function.load() == nullptr) return missing;  // without the mutex, or its writer might starve
   std::shared_lock<std::shared_mutex> lock(Mutex());
-  const Function held = function.load();
-  if (held == nullptr) return missing;
+  const Function current = function.load();
+  if (current == nullptr) return missing;
   char message[kMessageBytes] = "";
-  const int code = call(held, message);
+  const int code = call(current, message);
   return code == 0 ? absl::OkStatus() : absl::Status(static_cast<absl::StatusCode>(code), message);
 }
 
@@ -50,13 +50,14 @@ absl::Status RefreshTable(const std::string& directory, const std::string& table
 }
 
 absl::Status SelectRows(const std::string& directory, const std::string& table,
-                        const std::shared_ptr<const TableSnapshot>& snapshot, const std::string& selection,
-                        const std::vector<int64_t>& partitions, int64_t rows, std::shared_ptr<const Selection>* out) {
+                        const std::shared_ptr<const TableSnapshot>& snapshot,
+                        const std::shared_ptr<const RowPlan>& plan, const std::string& selection,
+                        std::shared_ptr<const Selection>* out) {
   const tsl::profiler::TraceMe trace([&] { return absl::StrCat("Gridflow::Select#table=", table, "#"); });
   SharedSelection selected;  // that Python says all is well does not mean that it has answered
   const auto call = [&](gridflow_select select, char* message) {
-    return select(directory.c_str(), table.c_str(), &snapshot, selection.c_str(), partitions.data(),
-                  static_cast<int64_t>(partitions.size()), &selected, message, kMessageBytes);
+    return select(directory.c_str(), table.c_str(), &snapshot, &plan, selection.c_str(), &selected, message,
+                  kMessageBytes);
   };
   const absl::Status status =
       Ask(current_select, call,
@@ -64,9 +65,9 @@ absl::Status SelectRows(const std::string& directory, const std::string& table,
                                                      "gridflow.Dataset to be imported in the process that reads them")));
   if (!status.ok()) return status;
   if (selected == nullptr) return absl::InternalError(absl::StrCat("rows of table ", table, " were not chosen"));
-  if (selected->least < 0 || selected->most >= rows)
-    return absl::InternalError(absl::StrCat("table ", table, " has ", rows, " rows, and rows ", selected->least, " to ",
-                                            selected->most, " were chosen"));
+  if (selected->least < 0 || selected->most >= plan->rows())
+    return absl::InternalError(absl::StrCat("table ", table, " has ", plan->rows(), " rows, and rows ", selected->least,
+                                            " to ", selected->most, " were chosen"));
   *out = std::move(selected);
   return absl::OkStatus();
 }

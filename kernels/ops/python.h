@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
+#include "core/row_plan.h"
 #include "core/snapshot.h"
 #include "ops/row_order.h"
 
@@ -18,11 +18,12 @@ namespace ops {
 // iterator and every pass of one, and where it follows the table.
 absl::Status RefreshTable(const std::string& directory, const std::string& table);
 
-// Which rows of a version `selection` means (gridflow/tf/selection.py says how it is written), as ordinals of those
-// partitions, of which there must be `rows` rows. Aborted: ask again. FailedPrecondition: there is no Python to ask.
+// Which rows of a version's plan `selection` means (gridflow/tf/selection.py says how it is written), as ordinals of the
+// plan. Aborted: ask again. FailedPrecondition: there is no Python to ask.
 absl::Status SelectRows(const std::string& directory, const std::string& table,
-                        const std::shared_ptr<const TableSnapshot>& snapshot, const std::string& selection,
-                        const std::vector<int64_t>& partitions, int64_t rows, std::shared_ptr<const Selection>* out);
+                        const std::shared_ptr<const TableSnapshot>& snapshot,
+                        const std::shared_ptr<const RowPlan>& plan, const std::string& selection,
+                        std::shared_ptr<const Selection>* out);
 
 }  // namespace ops
 }  // namespace gridflow
@@ -31,10 +32,11 @@ extern "C" {
 
 // Both return 0, or an absl::StatusCode and a message, at most `room` bytes with its NUL.
 typedef int (*gridflow_refresh)(const char* directory, const char* table, char* message, int64_t room);
-// Gives what it found to gridflow_ops_selected(), with the same `result`. `snapshot` is the address of the version's
-// std::shared_ptr<const TableSnapshot>, valid for the call; `partitions` are `count` numbers.
-typedef int (*gridflow_select)(const char* directory, const char* table, const void* snapshot, const char* selection,
-                               const int64_t* partitions, int64_t count, void* result, char* message, int64_t room);
+// Answers with gridflow_ops_selected(), with the same `result`. `snapshot` and `plan` are the addresses of the version's
+// std::shared_ptr<const TableSnapshot> and of the std::shared_ptr<const RowPlan> whose rows are numbered, valid for the
+// call.
+typedef int (*gridflow_select)(const char* directory, const char* table, const void* snapshot, const void* plan,
+                               const char* selection, void* result, char* message, int64_t room);
 
 // Sets the functions, or null for none. Returns once no thread is in the old ones. May be called by any thread.
 __attribute__((visibility("default"))) void gridflow_ops_set_python(gridflow_refresh refresh, gridflow_select select);

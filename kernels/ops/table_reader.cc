@@ -53,10 +53,12 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
   int tries = 0;
   do {
     TF_RETURN_IF_ERROR(OpenSnapshot(options, version, kept, &reader->snapshot_));
-    TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*reader->snapshot_, options.partitions, &reader->plan_)));
+    auto plan = std::make_shared<RowPlan>();
+    TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*reader->snapshot_, options.partitions, plan.get())));
+    reader->plan_ = std::move(plan);
     if (!options.selection.empty())
-      selected = SelectRows(options.directory, options.table, reader->snapshot_, options.selection, options.partitions,
-                            reader->rows(), &reader->selection_);
+      selected = SelectRows(options.directory, options.table, reader->snapshot_, reader->plan_, options.selection,
+                            &reader->selection_);
   } while (absl::IsAborted(selected) && ++tries < kTries);
   TF_RETURN_IF_ERROR(selected);
   if (since != nullptr) TF_RETURN_IF_ERROR(reader->KeepNewRows(*since));
@@ -81,13 +83,13 @@ absl::Status TableReader::KeepNewRows(const TableSnapshot& since) {
   std::vector<RowRange> rows;
   TF_RETURN_IF_ERROR(ToTf(NewRows(since, *snapshot_, &rows)));
   if (selection_ == nullptr) {
-    plan_ = plan_.Among(*snapshot_, rows);
+    plan_ = std::make_shared<RowPlan>(plan_->Among(*snapshot_, rows));
     return absl::OkStatus();
   }
   auto selected = std::make_shared<Selection>();
   for (const int64_t ordinal : selection_->ordinals) {
     std::vector<Run> run;
-    plan_.Find({ordinal}, &run);
+    plan_->Find({ordinal}, &run);
     const auto after = std::upper_bound(rows.begin(), rows.end(), run[0], [](const Run& at, const RowRange& range) {
       return std::make_pair(at.segment, at.begin) < std::make_pair(range.segment, range.begin);
     });
@@ -95,7 +97,7 @@ absl::Status TableReader::KeepNewRows(const TableSnapshot& since) {
     const RowRange& range = *(after - 1);
     if (range.segment == run[0].segment && run[0].begin < range.end) selected->ordinals.push_back(ordinal);
   }
-  selected->most = plan_.rows() - 1;
+  selected->most = plan_->rows() - 1;
   selection_ = std::move(selected);
   return absl::OkStatus();
 }

@@ -53,8 +53,8 @@ class TableReader {
 
   const std::shared_ptr<const TableSnapshot>& snapshot() const { return snapshot_; }
   uint64_t version() const { return snapshot_->manifest().version; }
-  int64_t rows() const { return plan_.rows(); }
-  const RowPlan& plan() const { return plan_; }
+  int64_t rows() const { return plan_->rows(); }
+  const RowPlan& plan() const { return *plan_; }
   // Which rows of the plan are read; null: all.
   const std::shared_ptr<const Selection>& selection() const { return selection_; }
   // Whether all files are checked against their checksums; and what a row takes in them, about, in bytes.
@@ -75,7 +75,7 @@ class TableReader {
   int64_t row_bytes_ = 1;
   bool numbers_ = false;  // whether a component is a number for each row
   std::shared_ptr<const TableSnapshot> snapshot_;
-  RowPlan plan_;
+  std::shared_ptr<const RowPlan> plan_;  // shared with Python while it is asked
   std::shared_ptr<const Selection> selection_;
   std::vector<std::unique_ptr<Component>> components_;
 };

@@ -156,7 +156,7 @@ def test_dropped_table(grid, images):
 
 
 def test_op_checks_its_inputs(grid, images):
-    inputs = dict(gridflow.Dataset(images, grid=grid, columns=[])._inputs_of_op)
+    inputs = dict(gridflow.Dataset(images, grid=grid, columns=[])._reading.inputs())
     types = {"output_types": [tf.int64], "output_shapes": [[]]}
 
     def read(**changed):

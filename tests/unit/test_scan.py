@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
+import uuid
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridflow import ColumnNotFound, SchemaError
+from gridflow._native.snapshot import RUN, RowPlan, Snapshot
+from gridflow.storage import scan
 from gridflow.table import partition_ranges
 from gridflow.testing import temporary_home, verified
 
@@ -195,3 +200,91 @@ def test_rows_from_before_a_struct_came_have_no_nulls_within_it(grid, part):
     column = table.to_arrow().column("S")
     assert column.null_count == 3
     assert column.cast(column.type).to_pylist() == [None] * 3
+
+
+# --- runs ---
+
+NESTED = {
+    "ID": "LONG",
+    "N": "VARCHAR",
+    "P": "UINT8[2,2]",
+    "U": "UUID",
+    "D": "DECIMAL(9,2)",
+    "B": "BOOL",
+    "L": "LIST<INT>",
+    "S": "STRUCT<W INT, H STRING>",
+    "M": "MAP<STRING, LIST<LONG>>",
+}
+
+
+def nested_row(i: int) -> dict:
+    return {
+        "N": None if i % 7 == 0 else f"row {i}",
+        "P": np.full((2, 2), i % 251, np.uint8),
+        "U": uuid.UUID(int=i),
+        "D": decimal.Decimal(i) / 4,
+        "B": i % 3 == 0,
+        "L": None if i % 5 == 0 else [i] * (i % 4),
+        "S": {"W": i, "H": str(i)},
+        "M": {"a": [i], "b": []},
+    }
+
+
+@pytest.fixture
+def snapshot(grid) -> Snapshot:
+    """Rows of every kind in three segments with gaps, the last of which has a column that the others have not."""
+    table = grid.create_table("NESTED", NESTED, key="ID", partitions=10)
+    for start in (0, 400):
+        table.put_all((i, nested_row(i)) for i in range(start, start + 500))
+        table.flush()
+    grid.sql("ALTER TABLE NESTED ADD COLUMN LATER INT")
+    table = grid.table("NESTED")
+    table.put_all((i, {**nested_row(i), "LATER": i}) for i in range(850, 1000))
+    table.remove_all(range(0, 1000, 9))
+    table.flush()
+    return Snapshot.open(str(grid.home), table.table_id)
+
+
+def test_a_plan_has_every_live_row_of_its_partitions_once(snapshot):
+    whole = RowPlan.make(snapshot, [(0, 10)])
+    assert whole.rows == snapshot.rows == whole.runs()["count"].sum() and whole.partitions == ((0, 10),)
+    parts = [RowPlan.make(snapshot, [(6, 10), (6, 7)]), RowPlan.make(snapshot, [(0, 3), (2, 6), (4, 4)])]
+    assert [plan.partitions for plan in parts] == [((6, 10),), ((0, 6),)]
+    read = [scan.read_runs(snapshot, [0], plan.runs())["ID"].to_pylist() for plan in (whole, *parts)]
+    assert sorted(read[1] + read[2]) == sorted(read[0]) == sorted(set(range(1000)) - set(range(0, 1000, 9)))
+    assert RowPlan.make(snapshot, []).rows == 0 and RowPlan.make(snapshot, []).runs().tolist() == []
+    with pytest.raises(SchemaError, match="no partitions 0 to 10"):
+        RowPlan.make(snapshot, [(0, 11)])
+
+
+@pytest.mark.parametrize("long_run", [1, 2, 3, 5, 40, 1 << 20])
+@pytest.mark.parametrize("order", ["as they lie", "mixed", "reversed"])
+def test_runs_are_read_in_their_order_however_long_they_are(snapshot, monkeypatch, long_run, order):
+    monkeypatch.setattr(scan, "_LONG_RUN", long_run)
+    runs = RowPlan.make(snapshot, [(0, 2), (3, 9)]).runs()
+    assert len(set(runs["segment"])) == 3 and len(runs) > 100
+    if order != "as they lie":
+        runs = np.random.default_rng(0).permutation(runs) if order == "mixed" else runs[::-1]
+    positions = list(range(len(snapshot.schema.columns)))
+    one_by_one = pa.Table.from_batches(
+        [scan.export_batch(snapshot, segment, positions, at, at + count) for segment, at, count in runs.tolist()]
+    )
+    together = scan.read_runs(snapshot, positions, runs)
+    together.validate(full=True)
+    assert together.schema == one_by_one.schema and together.to_pylist() == one_by_one.to_pylist()
+    assert scan.read_runs(snapshot, [], runs).num_rows == scan.read_runs(snapshot, [3], runs).num_rows == len(together)
+
+
+def test_no_runs_are_no_rows(snapshot):
+    assert scan.read_runs(snapshot, [0, 1], np.empty(0, RUN)).num_rows == 0
+    assert scan.read_runs(snapshot, [0, 1], np.empty(0, RUN)).schema.names == ["ID", "N"]
+    assert scan.read_runs(snapshot, [], np.empty(0, RUN)).num_rows == 0
+
+
+def test_long_runs_are_views(grid):
+    table = grid.create_table("LONG", {"ID": "LONG"}, key="ID")
+    table.load({"ID": np.arange(100_000)})
+    snapshot = Snapshot.open(str(grid.home), table.table_id)
+    before = pa.total_allocated_bytes()
+    ids = scan.read_runs(snapshot, [0], RowPlan.make(snapshot, [(0, table.partitions_count)]).runs())
+    assert ids.num_rows == 100_000 and pa.total_allocated_bytes() - before < 10_000
