@@ -54,7 +54,8 @@ LIBRARIES = {
 # Not contracted: a product and a sum are two roundings, on every processor and on GPUs.
 CXX_FLAGS = ["-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-pthread", "-ffp-contract=off"]
 CXX_FLAGS += ["-Ikernels", "-Ikernels/include"]
-WARNINGS = ["-Wall", "-Wextra"]
+# A switch over an enumeration has a case for each of its values, so a new one is not forgotten.
+WARNINGS = ["-Wall", "-Wextra", "-Werror=switch"]
 
 
 def glob(pattern: str) -> list[Path]:

@@ -2,11 +2,14 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
+from gridflow._native.codecs cimport Codec
 from gridflow._native.core cimport ColumnView, Schema
 
 
 cdef class RowCodec:
     cdef Schema schema
+    cdef vector[Codec] codecs  # of the columns, in their order
+    cdef size_t bitmap_bytes  # of a value: a bit for each of its columns that may be null
     cdef readonly object python_schema
     cdef readonly str table
     cdef readonly bint plain_value
@@ -17,6 +20,8 @@ cdef class RowCodec:
     cdef int encode_value(self, object value, string& out) except -1
     cdef object decode_key(self, const uint8_t* p)
     cdef object decode_value(self, const uint8_t* p)
+    cdef object decode_part(self, uint32_t position, const uint8_t** at)
+    cdef object decode_cell(self, uint32_t position, const ColumnView* column, int64_t row)
     cdef object decode_row(self, const vector[ColumnView]& columns, int64_t row)
 
 

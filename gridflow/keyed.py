@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .errors import KeyNotFound
-from .storage.values import to_python
+from .storage.arrow_to_python import to_python
 
 if TYPE_CHECKING:
     import pyarrow as pa

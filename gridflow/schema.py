@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -25,13 +25,14 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import ColumnNotFound, SchemaError, did_you_mean
-
-INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
-FLOATS = ("FLOAT16", "FLOAT32", "FLOAT64")
-SCALARS = ("BOOL", *INTEGERS, *FLOATS, "DECIMAL", "STRING", "BINARY", "DATE", "TIME", "TIMESTAMP", "UUID")
-TENSOR_ELEMENTS = ("BOOL", *INTEGERS, *FLOATS)
-#: Types whose values are numbers, the same bytes of each: what a GPU takes.
-NUMBERS = (*INTEGERS, *FLOATS, "TENSOR", "DATE", "TIME", "TIMESTAMP")
+from .kinds import FLOATS as FLOATS
+from .kinds import INTEGERS as INTEGERS
+from .kinds import KINDS as KINDS
+from .kinds import NESTED as NESTED
+from .kinds import NUMBERS as NUMBERS
+from .kinds import SCALARS as SCALARS
+from .kinds import TENSOR_ELEMENTS as TENSOR_ELEMENTS
+from .kinds import ByKind
 
 ALIASES = {
     "BOOLEAN": "BOOL",
@@ -86,7 +87,7 @@ class Type:
     """The type of a column or of a part of one.
 
     Attributes:
-        kind: one of ``SCALARS``, or TENSOR, LIST, STRUCT, MAP.
+        kind: one of ``KINDS``.
         nullable: whether a null is allowed.
         precision, scale: digits of a DECIMAL; ``precision`` is 1 to 38.
         unit, utc: of a TIMESTAMP: s, ms, us or ns; whether it is an instant in UTC.
@@ -112,19 +113,7 @@ class Type:
 
     def text(self) -> str:
         """The type without its nullability."""
-        if self.kind == "DECIMAL":
-            return f"DECIMAL({self.precision},{self.scale})"
-        if self.kind == "TIMESTAMP":
-            return "TIMESTAMP_TZ" if self.utc else _UNIT_TO_NAME[self.unit]
-        if self.kind == "TENSOR":
-            return f"{self.element}[{','.join(map(str, self.shape))}]"
-        if self.kind == "LIST":
-            return f"LIST<{self.children[0][1]}>"
-        if self.kind == "MAP":
-            return f"MAP<{self.children[0][1].text()}, {self.children[1][1]}>"
-        if self.kind == "STRUCT":
-            return "STRUCT<" + ", ".join(f"{quote_name(n)} {t}" for n, t in self.children) + ">"
-        return self.kind
+        return _TEXT[self.kind](self)
 
     def not_null(self) -> Type:
         """The same type without nulls."""
@@ -134,9 +123,10 @@ class Type:
     def dtype(self) -> np.dtype:
         """numpy dtype of a number, a boolean or of a tensor's elements."""
         kind = self.element or self.kind
-        if kind not in TENSOR_ELEMENTS:
+        dtype = KINDS[kind].dtype if kind in TENSOR_ELEMENTS else None
+        if dtype is None:
             raise SchemaError(f"{self} has no numpy dtype")
-        return np.dtype("bool" if kind == "BOOL" else kind.lower())
+        return dtype
 
     @property
     def size(self) -> int:
@@ -149,24 +139,32 @@ class Type:
         >>> parse_type("LIST<VARCHAR>").arrow()
         LargeListType(large_list<item: large_string>)
         """
-        kind = self.kind
-        if kind in _ARROW:
-            return _ARROW[kind]
-        if kind == "DECIMAL":
-            return pa.decimal128(self.precision, self.scale)
-        if kind == "TIMESTAMP":
-            return pa.timestamp(self.unit, tz="UTC" if self.utc else None)
-        if kind == "TENSOR":
-            return pa.list_(pa.field("item", _ARROW_ELEMENT[self.element], nullable=False), self.size)
-        fields = [pa.field(n, t.arrow(), nullable=t.nullable) for n, t in self.children]
-        if kind == "LIST":
-            return pa.large_list(fields[0])
-        if kind == "MAP":
-            return pa.map_(fields[0].type, fields[1])
-        return pa.struct(fields)
+        return _ARROW[self.kind](self)
 
 
-_ARROW = {
+def _timestamp_text(t: Type) -> str:
+    return "TIMESTAMP_TZ" if t.utc else _UNIT_TO_NAME[t.unit]
+
+
+def _struct_text(t: Type) -> str:
+    return "STRUCT<" + ", ".join(f"{quote_name(n)} {child}" for n, child in t.children) + ">"
+
+
+_TEXT: ByKind[Callable[[Type], str]] = ByKind(
+    "the text of a type",
+    {
+        **dict.fromkeys(SCALARS, lambda t: t.kind),
+        "DECIMAL": lambda t: f"DECIMAL({t.precision},{t.scale})",
+        "TIMESTAMP": _timestamp_text,
+        "TENSOR": lambda t: f"{t.element}[{','.join(map(str, t.shape))}]",
+        "LIST": lambda t: f"LIST<{t.children[0][1]}>",
+        "MAP": lambda t: f"MAP<{t.children[0][1].text()}, {t.children[1][1]}>",
+        "STRUCT": _struct_text,
+    },
+)
+
+# The kinds that are one type of Arrow's.
+_ARROW_TYPES = {
     "BOOL": pa.bool_(),
     **{k: getattr(pa, k.lower())() for k in INTEGERS},
     **{k: getattr(pa, k.lower())() for k in FLOATS},
@@ -177,8 +175,32 @@ _ARROW = {
     "UUID": pa.binary(16),
 }
 # A tensor's booleans are bytes: a tensor must be usable where it lies.
-_ARROW_ELEMENT = {k: pa.uint8() if k == "BOOL" else _ARROW[k] for k in TENSOR_ELEMENTS}
-_FROM_ARROW = {t: k for k, t in _ARROW.items() if k != "UUID"}
+_ARROW_ELEMENT = {k: pa.uint8() if k == "BOOL" else _ARROW_TYPES[k] for k in TENSOR_ELEMENTS}
+
+
+def _arrow_fields(t: Type) -> list[pa.Field]:
+    return [pa.field(name, child.arrow(), nullable=child.nullable) for name, child in t.children]
+
+
+def _arrow_map(t: Type) -> pa.DataType:
+    key, value = _arrow_fields(t)
+    return pa.map_(key.type, value)
+
+
+_ARROW: ByKind[Callable[[Type], pa.DataType]] = ByKind(
+    "Arrow types of segments",
+    {
+        **dict.fromkeys(_ARROW_TYPES, lambda t: _ARROW_TYPES[t.kind]),
+        "DECIMAL": lambda t: pa.decimal128(t.precision, t.scale),
+        "TIMESTAMP": lambda t: pa.timestamp(t.unit, tz="UTC" if t.utc else None),
+        "TENSOR": lambda t: pa.list_(pa.field("item", _ARROW_ELEMENT[t.element], nullable=False), t.size),
+        "LIST": lambda t: pa.large_list(_arrow_fields(t)[0]),
+        "MAP": _arrow_map,
+        "STRUCT": lambda t: pa.struct(_arrow_fields(t)),
+    },
+)
+
+_FROM_ARROW = {t: k for k, t in _ARROW_TYPES.items() if k != "UUID"}
 _FROM_ARROW |= {
     pa.string(): "STRING",
     pa.string_view(): "STRING",
@@ -337,19 +359,19 @@ def _check_type(t: Type, where: str, depth: int = 0) -> None:
 
     if depth > MAX_DEPTH:
         raise fail(f"types are nested at most {MAX_DEPTH} deep")
-    wanted = {"LIST": 1, "MAP": 2}.get(t.kind, 0)
-    if t.kind not in (*SCALARS, "TENSOR", "LIST", "STRUCT", "MAP"):
+    if t.kind not in KINDS:
         raise fail(f"there is no kind of type {t.kind!r}")
-    if t.kind == "STRUCT":
+    parts = KINDS[t.kind].parts
+    if parts is None:
         if not t.children:
-            raise fail("a STRUCT has one field at least")
+            raise fail(f"a {t.kind} has one field at least")
         names = [name for name, _ in t.children]
         for name in names:
             _check_name(name, "field")
         if len(set(names)) != len(names):
             raise fail(f"field {next(n for n in names if names.count(n) > 1)} is named twice")
-    elif len(t.children) != wanted:
-        raise fail(f"a {t.kind} has {wanted} types in it, not {len(t.children)}")
+    elif len(t.children) != parts:
+        raise fail(f"a {t.kind} has {parts} types in it, not {len(t.children)}")
     if t.kind == "MAP" and (t.children[0][1].nullable or t.children[0][1].kind not in SCALARS):
         raise fail("the key of a MAP is a scalar that is not null")
     if t.kind == "DECIMAL" and not (1 <= t.precision <= 38 and 0 <= t.scale <= t.precision):
@@ -525,7 +547,7 @@ class _Parser:
                 return Type("TIMESTAMP", unit="us", utc=True)
             return Type("TIMESTAMP", unit=_UNIT_NAMES[word])
         if word not in SCALARS:
-            known = {*SCALARS, *ALIASES, *_UNIT_NAMES, "LIST", "MAP", "STRUCT", "TIMESTAMP_TZ"}
+            known = {*SCALARS, *NESTED, *ALIASES, *_UNIT_NAMES, "TIMESTAMP_TZ"}
             near = did_you_mean(word, known).partition("there are")[0]
             raise SchemaError(
                 f"no type {word}; {near}there are {', '.join(SCALARS)}, LIST, MAP, STRUCT and tensors as UINT8[28,28]"

@@ -30,7 +30,7 @@ PUBLIC_NAMES = """
 
 # From the bottom up: a module may import from its own line and from those above it in this list.
 LAYERS = [
-    ["errors", "schema", "config"],
+    ["errors", "kinds", "schema", "config"],
     ["_native"],
     ["faces"],
     ["storage"],

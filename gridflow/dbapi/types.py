@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
-from ..schema import FLOATS, INTEGERS
+from ..kinds import ByKind, Refused
+from ..schema import FLOATS, INTEGERS, NESTED
 
 Date = dt.date
 Time = dt.time
@@ -50,10 +51,24 @@ class TypeObject:
         return self.name
 
 
-STRING = TypeObject("STRING", "STRING", "UUID")
-BINARY = TypeObject("BINARY", "BINARY")
-NUMBER = TypeObject("NUMBER", "BOOL", "DECIMAL", *INTEGERS, *FLOATS)
-DATETIME = TypeObject(
-    "DATETIME", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP_TZ"
+_OBJECTS: ByKind[str | Refused] = ByKind(
+    "type objects of PEP 249",
+    {
+        **dict.fromkeys(("BOOL", *INTEGERS, *FLOATS, "DECIMAL"), "NUMBER"),
+        **dict.fromkeys(("STRING", "UUID"), "STRING"),
+        "BINARY": "BINARY",
+        **dict.fromkeys(("DATE", "TIME", "TIMESTAMP"), "DATETIME"),
+        **dict.fromkeys(("TENSOR", *NESTED), Refused("PEP 249 has no type object for it")),
+    },
 )
+
+
+def _object(name: str, *texts: str) -> TypeObject:
+    return TypeObject(name, *(kind for kind, entry in _OBJECTS.items() if entry == name), *texts)
+
+
+STRING = _object("STRING")
+BINARY = _object("BINARY")
+NUMBER = _object("NUMBER")
+DATETIME = _object("DATETIME", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP_TZ")
 ROWID = TypeObject("ROWID")

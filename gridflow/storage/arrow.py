@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +11,9 @@ import pyarrow.compute as pc
 from .._native.snapshot import Snapshot
 from ..config import MAX_KEY_BYTES
 from ..errors import ColumnNotFound, SchemaError, did_you_mean
-from ..schema import FLOATS, Column, Schema, Type, from_dtype
+from ..kinds import ByKind
+from ..schema import FLOATS, NESTED, SCALARS, Column, Schema, Type
+from .cast import cast_column
 
 _RUNS = 16  # a segment with more gaps than this is filtered (one copy) instead of sliced
 
@@ -26,13 +26,19 @@ class _CArray:
         self.address = self._room.ctypes.data
 
 
+_SHOWN: ByKind[Callable[[Type], pa.DataType]] = ByKind(
+    "Arrow types that users see",
+    {
+        **dict.fromkeys((*SCALARS, *NESTED), Type.arrow),
+        "UUID": lambda t: pa.uuid(),
+        "TENSOR": lambda t: pa.fixed_shape_tensor(t.arrow().value_type, t.shape),
+    },
+)
+
+
 def user_type(t: Type) -> pa.DataType:
     """The Arrow type under which users see a column: as in segments, with tensors and UUIDs named as such."""
-    if t.kind == "TENSOR":
-        return pa.fixed_shape_tensor(t.arrow().value_type, t.shape)
-    if t.kind == "UUID":
-        return pa.uuid()
-    return t.arrow()
+    return _SHOWN[t.kind](t)
 
 
 def user_schema(columns: list[Column]) -> pa.Schema:
@@ -132,217 +138,3 @@ def _check_key_bytes(keys: list[pa.Array], table: str) -> None:
     longest = int(sum(sizes).max()) + fixed
     if longest > MAX_KEY_BYTES:
         raise SchemaError(f"table {table}: a key has at most {MAX_KEY_BYTES} bytes, one has {longest}")
-
-
-def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
-    """An array in the layout of a column type, without loss; ``where`` begins the message if it does not fit."""
-    target = t.arrow()
-    given = array.type
-    if given == target and not _has_limits(t):
-        return array
-    try:
-        if _has_views(given):  # Arrow's casts of these lose items
-            array = pa.array(array.to_pylist(), _without_views(given))
-        if pa.types.is_run_end_encoded(given):
-            array = pc.run_end_decode(array)
-        if t.kind == "TENSOR":
-            array = _stack(array, t)
-        else:
-            if isinstance(array, pa.ExtensionArray):
-                array = array.storage
-            if t.kind == "UUID" and array.type != target:
-                array = _cast_uuid(array)
-            elif array.type != target:
-                _check_fields(array.type, t)
-                if t.kind == "DECIMAL" and pa.types.is_integer(array.type):  # else Arrow asks for room it may not need
-                    array = array.cast(pa.decimal128(20, 0))
-                array = _without_loss(_cast(array, target), array)
-        if _has_limits(t):
-            _check_limits(array, t)
-        return array
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError, AttributeError) as error:
-        raise SchemaError(f"{where}: got {given}: {error}") from None
-
-
-def _cast(array: pa.Array, target: pa.DataType) -> pa.Array:
-    try:
-        return array.cast(target)
-    except pa.ArrowInvalid:
-        if not pa.types.is_nested(target):
-            raise
-        # Arrow does not make a tensor of a list within a struct that is null, and has no number.
-        return pa.array(array.to_pylist(), target)
-
-
-def _has_views(arrow: pa.DataType) -> bool:
-    if pa.types.is_list_view(arrow) or pa.types.is_large_list_view(arrow):
-        return True
-    return any(_has_views(arrow.field(i).type) for i in range(arrow.num_fields))
-
-
-def _without_views(arrow: pa.DataType) -> pa.DataType:
-    if pa.types.is_map(arrow):
-        return pa.map_(arrow.key_type, _without_views(arrow.item_type))
-    if pa.types.is_struct(arrow):
-        return pa.struct([field.with_type(_without_views(field.type)) for field in arrow])
-    if pa.types.is_fixed_size_list(arrow):
-        return pa.list_(_without_views(arrow.value_type), arrow.list_size)
-    return pa.large_list(_without_views(arrow.value_type)) if arrow.num_fields else arrow
-
-
-def _check_fields(arrow: pa.DataType, t: Type) -> None:
-    """Arrow's casts drop the fields of a struct that the target has not."""
-    parts = [arrow.field(i) for i in range(arrow.num_fields)]
-    if t.kind == "STRUCT" and pa.types.is_struct(arrow):
-        fields = dict(t.children)
-        for part in parts:
-            if part.name not in fields:
-                raise SchemaError(f"no field {part.name}; {did_you_mean(part.name, fields)}")
-            _check_fields(part.type, fields[part.name])
-    elif t.kind == "MAP" and pa.types.is_map(arrow):
-        _check_fields(arrow.item_type, t.children[1][1])
-    elif t.kind == "LIST" and len(parts) == 1:
-        _check_fields(parts[0].type, t.children[0][1])
-
-
-def _without_loss(cast: pa.Array, array: pa.Array) -> pa.Array:
-    """The result of a cast, if it says the same: Arrow rounds, cuts hours off or makes an infinity without a word."""
-    given, got = array.type, cast.type
-    if pa.types.is_floating(got) and pa.types.is_floating(given):
-        before = np.isinf(array.to_numpy(zero_copy_only=False))
-        if (np.isinf(cast.to_numpy(zero_copy_only=False)) != before).any():
-            raise SchemaError(f"a number is out of the range of {got}")
-        return cast
-    rounded = pa.types.is_decimal(got) and pa.types.is_floating(given)
-    cut = pa.types.is_date(got) and pa.types.is_timestamp(given)
-    if (rounded or cut) and not cast.cast(given).equals(array):
-        raise SchemaError(f"a value is none of {got} without loss")
-    return cast
-
-
-def _has_limits(t: Type) -> bool:
-    return t.kind in ("TIME", "TENSOR") or any(_has_limits(child) for _, child in t.children)
-
-
-def _check_limits(array: pa.Array, t: Type) -> None:
-    """What Arrow's types allow and ours do not: a null in a tensor, a boolean of 2, a time that no day has."""
-    if t.kind == "TENSOR":
-        numbers = array.flatten()  # of the rows that are not null
-        if numbers.null_count:
-            raise SchemaError("a number in a tensor is null")
-        if t.element == "BOOL" and len(numbers) and pc.max(numbers).as_py() > 1:
-            raise SchemaError("a number in a tensor of booleans is neither 0 nor 1")
-    elif t.kind == "TIME":
-        least, most = (bound.value for bound in pc.min_max(array).values())
-        if least is not None and not 0 <= least <= most < 86_400_000_000:
-            raise SchemaError("a time of day is from 00:00 to less than 24:00")
-    elif t.kind == "LIST":
-        _check_limits(array.flatten(), t.children[0][1])
-    elif t.kind in ("STRUCT", "MAP"):
-        if t.kind == "STRUCT":
-            parts = array.flatten()
-        else:
-            parts = [pa.ListArray.from_arrays(array.offsets, part).flatten() for part in (array.keys, array.items)]
-        for part, (_, child) in zip(parts, t.children, strict=True):
-            if _has_limits(child):
-                _check_limits(part, child)
-
-
-def _stack(array: pa.Array, t: Type) -> pa.Array:
-    """A column of tensors."""
-    target = t.arrow()
-    if isinstance(array.type, pa.FixedShapeTensorType):
-        if tuple(array.type.shape) != t.shape:
-            raise SchemaError(f"shape {list(array.type.shape)} is not {list(t.shape)}")
-        if array.type.permutation not in (None, list(range(len(t.shape)))):
-            raise SchemaError("a tensor whose dimensions are permuted cannot be loaded: transpose it first")
-        array = array.storage
-    elif isinstance(array, pa.ExtensionArray):
-        array = array.storage
-    if array.type == target:
-        return array
-    shape: list[int] = []
-    level = array.type
-    while pa.types.is_fixed_size_list(level):
-        shape.append(level.list_size)
-        level = level.value_type
-    if shape and shape != [t.size] and tuple(shape) != t.shape:
-        raise SchemaError(f"shape {shape} is not {list(t.shape)}")
-    if len(shape) > 1:  # nested lists of fixed size lie one after the other already
-        inner = array
-        offset, length = array.offset, len(array)
-        for size in shape:
-            inner, offset, length = inner.values, offset * size, length * size
-        values = inner.slice(offset, length).cast(target.value_type)
-        return pa.FixedSizeListArray.from_arrays(
-            values, type=target, mask=array.is_null() if array.null_count else None
-        )
-    if not shape and array.null_count < len(array) and _depth(array.type) != len(t.shape) and _depth(array.type) != 1:
-        raise SchemaError(f"{array.type} is not a tensor of shape {list(t.shape)}")
-    if _depth(array.type) > 1:
-        stacked = [None if v is None else np.asarray(v, dtype=t.dtype) for v in array.to_pylist()]
-        for value in stacked:
-            if value is not None and value.shape != t.shape:
-                raise SchemaError(f"shape {list(value.shape)} is not {list(t.shape)}")
-        return pa.array([None if v is None else v.reshape(-1).view(_bytes_dtype(t)) for v in stacked], target)
-    return array.cast(target)
-
-
-def _bytes_dtype(t: Type) -> np.dtype:
-    return np.dtype("uint8") if t.element == "BOOL" else t.dtype
-
-
-def _depth(arrow: pa.DataType) -> int:
-    depth = 0
-    while pa.types.is_list(arrow) or pa.types.is_large_list(arrow) or pa.types.is_fixed_size_list(arrow):
-        depth, arrow = depth + 1, arrow.value_type
-    return depth
-
-
-def _cast_uuid(array: pa.Array) -> pa.Array:
-    values = array.to_pylist()
-    return pa.array(
-        [None if v is None else uuid.UUID(v).bytes if isinstance(v, str) else v for v in values], pa.binary(16)
-    )
-
-
-def from_numpy(values: Any, t: Type | None, where: str) -> pa.Array:
-    """A numpy array (rows first) or a sequence as an Arrow array; numbers and tensors without a copy.
-
-    Args:
-        values: ``[rows, *shape]`` for a tensor, ``[rows]`` else; a sequence of arrays works too.
-        t: the column's type, or None to take what the array is.
-        where: begins the message if it does not fit.
-    """
-    try:
-        if t is not None and t.kind == "TENSOR" and not isinstance(values, (pa.Array, np.ndarray)):
-            if any(v is None for v in values):
-                return _tensors_and_nulls(values, t, where)
-            values = np.stack([np.asarray(v) for v in values]) if len(values) else np.empty((0, *t.shape), t.dtype)
-        if not isinstance(values, np.ndarray):
-            return pa.array(values, t.arrow() if t is not None else None)
-        if values.dtype.kind == "O" or values.ndim == 1 and values.dtype.kind in "SU":
-            return from_numpy(values.tolist(), t, where)
-        if values.ndim == 1:
-            return pa.array(values)
-        if t is not None and t.kind == "LIST":
-            return pa.array(values.tolist(), t.arrow())
-        tensor = t if t is not None and t.kind == "TENSOR" else from_dtype(values.dtype, values.shape[1:])
-        if values.shape[1:] != tensor.shape:
-            raise SchemaError(f"shape {list(values.shape[1:])} of a row is not {list(tensor.shape)}")
-        if values.dtype != tensor.dtype:
-            if not np.can_cast(values.dtype, tensor.dtype, "safe"):
-                raise SchemaError(f"dtype {values.dtype} does not fit {tensor.dtype}")
-            values = values.astype(tensor.dtype)
-        flat = np.ascontiguousarray(values).reshape(-1).view(_bytes_dtype(tensor))
-        return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=tensor.arrow())
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
-        raise SchemaError(f"{where}: {error}") from None
-
-
-def _tensors_and_nulls(values: Any, t: Type, where: str) -> pa.Array:
-    blank = np.zeros(t.shape, t.dtype)
-    full = from_numpy([blank if v is None else v for v in values], t, where)
-    return pa.FixedSizeListArray.from_arrays(
-        full.values, type=full.type, mask=pa.array([v is None for v in values], pa.bool_())
-    )

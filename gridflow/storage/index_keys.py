@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import decimal
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import SchemaError
-from ..schema import FLOATS, INTEGERS, Column, Type
+from ..kinds import KINDS, ByKind, Refused
+from ..schema import FLOATS, INTEGERS, NESTED, Column, Type
 
-#: Kinds of columns that an index may have.
-INDEXABLE = ("BOOL", *INTEGERS, *FLOATS, "DECIMAL", "STRING", "BINARY", "DATE", "TIME", "TIMESTAMP", "UUID")
 _INT64_DIGITS = 18
 
 
@@ -29,21 +29,13 @@ def check_indexable(column: Column) -> None:
 
 def key_dtype(t: Type) -> np.dtype | None:
     """The numpy type of a column's keys; None where they are bytes."""
-    kind = t.kind
-    if kind == "DECIMAL":
-        return np.dtype("i8") if t.precision <= _INT64_DIGITS else None
-    if kind in FLOATS:
-        return np.dtype("u8" if kind == "FLOAT64" else "u4")
-    if kind in ("TIME", "TIMESTAMP"):
-        return np.dtype("i8")
-    others: dict[str, np.dtype] = {"BOOL": np.dtype("u1"), "DATE": np.dtype("i4")}
-    return others.get(kind) or (t.dtype if kind in INTEGERS else None)
+    return _form(t).dtype(t)
 
 
 def key_width(t: Type) -> int:
     """Bytes of a key, if all keys of the column have the same; else 0."""
     dtype = key_dtype(t)
-    return dtype.itemsize if dtype is not None else 0 if t.kind in ("STRING", "BINARY") else 16
+    return dtype.itemsize if dtype is not None else _form(t).width
 
 
 def key_of(value: Any, t: Type) -> int | bytes:
@@ -52,30 +44,14 @@ def key_of(value: Any, t: Type) -> int | bytes:
     >>> key_of(-0.0, Type("FLOAT64")) == key_of(0.0, Type("FLOAT64")) < key_of(1.0, Type("FLOAT64"))
     True
     """
-    if t.kind in FLOATS:
-        width = np.float64 if t.kind == "FLOAT64" else np.float32
-        return int(_rising(np.array([value], width))[0])
-    if t.kind == "DECIMAL" and t.precision > _INT64_DIGITS:
-        return (int(value) + (1 << 127)).to_bytes(16, "big")
-    return value
+    return _form(t).key(value, t)
 
 
 def keys_of(array: pa.Array, t: Type) -> pa.Array:
     """The keys of a column's values, in their order: numbers, or binary."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
-    kind = t.kind
-    if kind == "BOOL":
-        return array.cast(pa.uint8())
-    if kind in FLOATS:
-        return _keys_of_floats(array, kind)
-    if kind == "DECIMAL":
-        return _keys_of_decimals(array, t)
-    if kind == "STRING":
-        return array.cast(pa.large_binary())
-    if kind == "DATE":
-        return array.view(pa.int32())
-    return array.view(pa.int64()) if kind in ("TIME", "TIMESTAMP") else array
+    return _form(t).keys(array, t)
 
 
 def _rising(values: np.ndarray) -> np.ndarray:
@@ -86,8 +62,17 @@ def _rising(values: np.ndarray) -> np.ndarray:
     return rising
 
 
-def _keys_of_floats(array: pa.Array, kind: str) -> pa.Array:
-    if kind == "FLOAT16":
+def _key_of_float(value: float, t: Type) -> int:
+    width = np.float64 if t.kind == "FLOAT64" else np.float32
+    return int(_rising(np.array([value], width))[0])
+
+
+def _key_of_decimal(value: int, t: Type) -> int | bytes:
+    return value if t.precision <= _INT64_DIGITS else (int(value) + (1 << 127)).to_bytes(16, "big")
+
+
+def _keys_of_floats(array: pa.Array, t: Type) -> pa.Array:
+    if t.kind == "FLOAT16":
         array = array.cast(pa.float32())
     mask = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
     values = np.frombuffer(array.buffers()[1] or b"", array.type.to_pandas_dtype())
@@ -104,6 +89,66 @@ def _keys_of_decimals(array: pa.Array, t: Type) -> pa.Array:
     keys[:, 1] = words[:, 0]
     valid = array.is_valid().buffers()[1] if array.null_count else None
     return pa.Array.from_buffers(pa.binary(16), len(array), [valid, pa.py_buffer(keys)])
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How an index has the keys of a kind.
+
+    Attributes:
+        keys: of a column's storage.
+        key: of one value, as ``key_of`` takes it.
+        dtype: of keys that are numbers; None where they are bytes.
+        width: of keys that are bytes, if all have as many; else 0.
+    """
+
+    keys: Callable[[pa.Array, Type], pa.Array]
+    key: Callable[[Any, Type], int | bytes]
+    dtype: Callable[[Type], np.dtype | None] = lambda t: None
+    width: int = 0
+
+
+def _same(value: Any, _: Type) -> Any:
+    return value
+
+
+def _numbers(keys: Callable[[pa.Array, Type], pa.Array], dtype: Any, key: Callable[[Any, Type], int] = _same) -> _Form:
+    return _Form(keys, key, lambda t: np.dtype(dtype))
+
+
+def _as_numbers(array: pa.Array, t: Type) -> pa.Array:
+    return array.view(pa.from_numpy_dtype(KINDS[t.kind].dtype))
+
+
+_NOT_ORDERED = Refused("SQL has no order for it that rows could be sorted by")
+_FORMS: ByKind[_Form | Refused] = ByKind(
+    "keys of an index",
+    {
+        "BOOL": _numbers(lambda array, t: array.cast(pa.uint8()), "u1"),
+        **{kind: _numbers(_same, KINDS[kind].dtype) for kind in INTEGERS},
+        **dict.fromkeys(FLOATS, _numbers(_keys_of_floats, "u4", _key_of_float)),
+        "FLOAT64": _numbers(_keys_of_floats, "u8", _key_of_float),
+        "DECIMAL": _Form(
+            _keys_of_decimals,
+            _key_of_decimal,
+            lambda t: np.dtype("i8") if t.precision <= _INT64_DIGITS else None,
+            width=16,
+        ),
+        "STRING": _Form(lambda array, t: array.cast(pa.large_binary()), _same),
+        "BINARY": _Form(_same, _same),
+        **{kind: _numbers(_as_numbers, KINDS[kind].dtype) for kind in ("DATE", "TIME", "TIMESTAMP")},
+        "UUID": _Form(_same, _same, width=16),
+        **dict.fromkeys(("TENSOR", *NESTED), _NOT_ORDERED),
+    },
+)
+#: Kinds of columns that an index may have.
+INDEXABLE = _FORMS.taken
+
+
+def _form(t: Type) -> _Form:
+    form = _FORMS[t.kind]
+    assert isinstance(form, _Form), "check_indexable lets no other column into an index"
+    return form
 
 
 def decimal_digits(value: decimal.Decimal | int, t: Type) -> decimal.Decimal:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from .._native.rows import RowCodec
 from ..errors import ColumnNotFound, SchemaError, did_you_mean
 from ..schema import Schema
-from .arrow import from_numpy
+from .numpy_columns import from_numpy
 
 #: A load is cut into segments of about this many bytes, so that its own needs stay bounded.
 SEGMENT_BYTES = 1 << 30

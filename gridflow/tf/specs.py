@@ -9,29 +9,49 @@ from typing import Any
 import tensorflow as tf
 
 from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
-from ..schema import Column, Schema, Type
+from ..kinds import ByKind, Refused
+from ..schema import FLOATS, INTEGERS, NESTED, Column, Schema, Type
 from .nulls import ITEMS, MASK, ROWS, SUFFIXES, policies
 
-# What is no number becomes the nearest thing that TensorFlow has; see Dataset.
-_DTYPES = {
-    "DATE": tf.int32,
-    "TIME": tf.int64,
-    "TIMESTAMP": tf.int64,
-    "STRING": tf.string,
-    "BINARY": tf.string,
-    "UUID": tf.string,
-    "DECIMAL": tf.string,
-}
-# As kernels/ops/component.cc reads them; all others are views.
-_READING = {
-    "BOOL": "a copy: bits become bytes",
-    "STRING": "shared views, but copies of up to 22 bytes",
-    "BINARY": "shared views, but copies of up to 22 bytes",
-    "UUID": "a copy: a string holds 16 bytes itself",
-    "DECIMAL": "a copy: numbers become text",
-}
 _VIEWS = "a view where the values lie together and begin at a multiple of 64 bytes, else one copy"
+_STRINGS = "shared views, but copies of up to 22 bytes"
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How kernels/ops/component.cc reads values of a kind.
+
+    Attributes:
+        text: whether they are views of the grid's files or copies, and why.
+        dtype: of the tensor; None: that of the numbers. What is no number becomes the nearest thing that TensorFlow
+            has; see Dataset.
+    """
+
+    text: str = _VIEWS
+    dtype: tf.DType | None = None
+
+
+_PARTS = Refused("its parts are leaves of their own")
+_READINGS: ByKind[_Reading | Refused] = ByKind(
+    "tensors of a dataset",
+    {
+        **dict.fromkeys((*INTEGERS, *FLOATS, "TENSOR"), _Reading()),
+        "BOOL": _Reading("a copy: bits become bytes"),
+        "DATE": _Reading(dtype=tf.int32),
+        **dict.fromkeys(("TIME", "TIMESTAMP"), _Reading(dtype=tf.int64)),
+        **dict.fromkeys(("STRING", "BINARY"), _Reading(_STRINGS, tf.string)),
+        "UUID": _Reading("a copy: a string holds 16 bytes itself", tf.string),
+        "DECIMAL": _Reading("a copy: numbers become text", tf.string),
+        **dict.fromkeys(NESTED, _PARTS),
+    },
+)
 _SEPARATOR = "\x1f"  # as kernels/ops/leaf.h reads it
+
+
+def _reading(t: Type) -> _Reading:
+    entry = _READINGS[t.kind]
+    assert isinstance(entry, _Reading), "a leaf is no LIST, MAP or STRUCT"
+    return entry
 
 
 @dataclass(frozen=True)
@@ -70,12 +90,12 @@ class Leaf:
     @property
     def dtype(self) -> tf.DType:
         """Of the tensor."""
-        return _DTYPES.get(self.type.kind) or tf.as_dtype(self.type.dtype)
+        return _reading(self.type).dtype or tf.as_dtype(self.type.dtype)
 
     @property
     def reading(self) -> str:
         """Whether values are views of the grid's files or copies, and why."""
-        return "made of the column's nulls" if self.nulls in SUFFIXES else _READING.get(self.type.kind, _VIEWS)
+        return "made of the column's nulls" if self.nulls in SUFFIXES else _reading(self.type).text
 
     def mask(self, which: str) -> Leaf:
         """The leaf that says which rows, or which items of lists, have a value."""

@@ -111,43 +111,44 @@ Status Import(const Type& type, const ArrowArray& array, int64_t parent_offset, 
   if (array.dictionary != nullptr) return Status::Internal("column " + type.name + " is a dictionary");
   auto buffer = [&](int i) { return i < array.n_buffers ? static_cast<const uint8_t*>(array.buffers[i]) : nullptr; };
   view->validity = array.null_count == 0 ? nullptr : buffer(0);
-  const bool variable = type.kind == GF_STRING || type.kind == GF_BINARY || type.kind == GF_LIST || type.kind == GF_MAP;
-  if (variable) {
+  const Layout layout = type.layout();
+  if (layout == Layout::kBytes || layout == Layout::kList || layout == Layout::kMap) {
     static const int64_t kZero = 0;  // an empty array may come without offsets, or with none in the buffer
     view->offsets = buffer(1) != nullptr ? buffer(1) : reinterpret_cast<const uint8_t*>(&kZero);
     view->limit = view->length > 0 ? view->Offset(view->length) : 0;
   }
   static const uint8_t kNothing = 0;
-  switch (type.kind) {
-    case GF_STRING:
-    case GF_BINARY:
+  switch (layout) {
+    case Layout::kBytes:
       view->data = buffer(2) != nullptr ? buffer(2) : &kNothing;
       return Status::Ok();
-    case GF_LIST:
+    case Layout::kList:
       view->children.resize(1);
       GF_RETURN_IF_ERROR(Import(type.children[0], *array.children[0], 0, &view->children[0]));
       return CheckChildren(type, *view, view->limit);
-    case GF_MAP:
+    case Layout::kMap:
       view->children.resize(2);
       for (size_t i = 0; i < 2; ++i)
         GF_RETURN_IF_ERROR(
             Import(type.children[i], Child(type, array, i), array.children[0]->offset, &view->children[i]));
       return CheckChildren(type, *view, view->limit);
-    case GF_STRUCT:
+    case Layout::kStruct:
       view->children.resize(type.children.size());
       for (size_t i = 0; i < type.children.size(); ++i)
         GF_RETURN_IF_ERROR(Import(type.children[i], *array.children[i], view->offset, &view->children[i]));
       return CheckChildren(type, *view, view->length);
-    case GF_TENSOR: {
-      const ArrowArray& items = *array.children[0];
-      const auto* data = static_cast<const uint8_t*>(items.buffers[1]);
-      view->data = data != nullptr ? data + items.offset * ElementWidth(type.element) : &kNothing;
-      return Status::Ok();
-    }
-    default:
-      view->data = buffer(1) != nullptr ? buffer(1) : &kNothing;
-      return Status::Ok();
+    case Layout::kBits:
+    case Layout::kFixed:
+      break;
   }
+  if (type.kind == GF_TENSOR) {
+    const ArrowArray& items = *array.children[0];
+    const auto* data = static_cast<const uint8_t*>(items.buffers[1]);
+    view->data = data != nullptr ? data + items.offset * ElementWidth(type.element) : &kNothing;
+  } else {
+    view->data = buffer(1) != nullptr ? buffer(1) : &kNothing;
+  }
+  return Status::Ok();
 }
 
 }  // namespace

@@ -58,18 +58,17 @@ Status EncodeFields(size_t count, const At& at, int64_t row, std::string* out) {
 Status EncodeItem(const ColumnView& column, int64_t row, std::string* out) {
   const Type& type = *column.type;
   int64_t start, end;
-  switch (type.kind) {
-    case GF_BOOL:
+  switch (type.layout()) {
+    case Layout::kBits:
       out->push_back(column.Bit(row) ? 1 : 0);
       return Status::Ok();
-    case GF_STRING:
-    case GF_BINARY:
+    case Layout::kBytes:
       if (!CheckedRange(column, row, &start, &end)) return Damaged(column);
       if (static_cast<uint64_t>(end - start) > kMaxBytes) return Status::Invalid("a value of 4 GiB or more");
       Put(out, static_cast<uint32_t>(end - start));
       out->append(reinterpret_cast<const char*>(column.data + start), static_cast<size_t>(end - start));
       return Status::Ok();
-    case GF_LIST: {
+    case Layout::kList: {
       if (!CheckedRange(column, row, &start, &end)) return Damaged(column);
       const ColumnView& item = column.children[0];
       Put(out, static_cast<uint32_t>(end - start));
@@ -83,7 +82,7 @@ Status EncodeItem(const ColumnView& column, int64_t row, std::string* out) {
       }
       return Status::Ok();
     }
-    case GF_MAP: {
+    case Layout::kMap: {
       if (!CheckedRange(column, row, &start, &end)) return Damaged(column);
       const ColumnView &key = column.children[0], &value = column.children[1];
       Put(out, static_cast<uint32_t>(end - start));
@@ -98,14 +97,15 @@ Status EncodeItem(const ColumnView& column, int64_t row, std::string* out) {
       }
       return Status::Ok();
     }
-    case GF_STRUCT:
+    case Layout::kStruct:
       return EncodeFields(
           column.children.size(), [&](size_t i) -> const ColumnView& { return column.children[i]; },
           row, out);
-    default:
+    case Layout::kFixed:
       out->append(reinterpret_cast<const char*>(column.Value(row)), static_cast<size_t>(type.width));
-      return Status::Ok();
+      break;
   }
+  return Status::Ok();
 }
 
 // Walks encoded bytes and never past `end`.
@@ -114,18 +114,17 @@ class Checker {
   Checker(const uint8_t* p, size_t bytes) : p_(p), end_(p + bytes) {}
 
   bool Item(const Type& type) {
-    switch (type.kind) {
-      case GF_BOOL:
+    switch (type.layout()) {
+      case Layout::kBits:
         return Have(1) && *p_++ <= 1;
-      case GF_STRING:
-      case GF_BINARY: {
+      case Layout::kBytes: {
         uint32_t bytes;
         if (!Count(&bytes) || !Have(bytes)) return false;
         if (type.kind == GF_STRING && !IsUtf8(p_, bytes)) return false;
         p_ += bytes;
         return true;
       }
-      case GF_LIST: {
+      case Layout::kList: {
         const Type& item = type.children[0];
         uint32_t count;
         const uint8_t* bitmap;
@@ -135,7 +134,7 @@ class Checker {
           if ((!item.nullable || IsSet(bitmap, i)) && !Item(item)) return false;
         return true;
       }
-      case GF_MAP: {
+      case Layout::kMap: {
         const Type &key = type.children[0], &value = type.children[1];
         uint32_t count;
         const uint8_t* bitmap;
@@ -146,7 +145,7 @@ class Checker {
         }
         return true;
       }
-      case GF_STRUCT: {
+      case Layout::kStruct: {
         size_t nullable = 0, bit = 0;
         for (const Type& child : type.children) nullable += child.nullable;
         const uint8_t* bitmap;
@@ -155,14 +154,15 @@ class Checker {
           if ((!child.nullable || IsSet(bitmap, bit++)) && !Item(child)) return false;
         return true;
       }
-      default:
+      case Layout::kFixed:
         if (!Have(static_cast<uint64_t>(type.width))) return false;
         if (type.kind == GF_TENSOR && type.element == GF_BOOL)
           for (int64_t i = 0; i < type.width; ++i)
             if (p_[i] > 1) return false;
         p_ += type.width;
-        return true;
+        break;
     }
+    return true;
   }
 
   bool Bitmap(size_t bits, const uint8_t** bitmap) {
@@ -260,8 +260,9 @@ Status CheckCell(const Type& type, const uint8_t* cell, size_t bytes) {
 
 ColumnBuilder::ColumnBuilder(const Type& type) : type_(type) {
   for (const Type& child : type.children) children_.emplace_back(child);
-  if (type.kind == GF_STRING || type.kind == GF_BINARY || type.kind == GF_LIST || type.kind == GF_MAP)
-    offsets_.resize(type.kind == GF_MAP ? 4 : 8);
+  const Layout layout = type.layout();
+  if (layout == Layout::kBytes || layout == Layout::kList) offsets_.resize(8);
+  if (layout == Layout::kMap) offsets_.resize(4);
 }
 
 void ColumnBuilder::PushValid(bool valid) {
@@ -281,34 +282,40 @@ void ColumnBuilder::PushOffset() {
 }
 
 void ColumnBuilder::AppendNull() {
-  if (type_.kind == GF_BOOL) {
-    if (length_ % 8 == 0) data_.push_back(0);
-  } else if (type_.width > 0) {
-    data_.resize(data_.size() + static_cast<size_t>(type_.width));
-  } else if (type_.kind == GF_STRUCT) {
-    for (ColumnBuilder& child : children_) child.AppendNull();
-  } else {
-    PushOffset();
+  switch (type_.layout()) {
+    case Layout::kBits:
+      if (length_ % 8 == 0) data_.push_back(0);
+      break;
+    case Layout::kFixed:
+      data_.resize(data_.size() + static_cast<size_t>(type_.width));
+      break;
+    case Layout::kStruct:
+      for (ColumnBuilder& child : children_) child.AppendNull();
+      break;
+    case Layout::kBytes:
+    case Layout::kList:
+    case Layout::kMap:
+      PushOffset();
+      break;
   }
   // A field that cannot be null, in a struct that is: its value counts for nothing and is not marked.
   PushValid(!type_.nullable);
 }
 
 const uint8_t* ColumnBuilder::Append(const uint8_t* p) {
-  switch (type_.kind) {
-    case GF_BOOL:
+  switch (type_.layout()) {
+    case Layout::kBits:
       if (length_ % 8 == 0) data_.push_back(0);
       if (*p++) data_.back() |= static_cast<uint8_t>(1 << (length_ % 8));
       break;
-    case GF_STRING:
-    case GF_BINARY: {
+    case Layout::kBytes: {
       const uint32_t bytes = Load<uint32_t>(p);
       data_.insert(data_.end(), p + 4, p + 4 + bytes);
       p += 4 + static_cast<size_t>(bytes);
       PushOffset();
       break;
     }
-    case GF_LIST: {
+    case Layout::kList: {
       const uint32_t count = Load<uint32_t>(p);
       p += 4;
       const bool nullable = type_.children[0].nullable;
@@ -323,7 +330,7 @@ const uint8_t* ColumnBuilder::Append(const uint8_t* p) {
       PushOffset();
       break;
     }
-    case GF_MAP: {
+    case Layout::kMap: {
       const uint32_t count = Load<uint32_t>(p);
       p += 4;
       const bool nullable = type_.children[1].nullable;
@@ -339,7 +346,7 @@ const uint8_t* ColumnBuilder::Append(const uint8_t* p) {
       PushOffset();
       break;
     }
-    case GF_STRUCT: {
+    case Layout::kStruct: {
       size_t nullable = 0, bit = 0;
       for (const Type& child : type_.children) nullable += child.nullable;
       const uint8_t* bitmap = p;
@@ -352,9 +359,10 @@ const uint8_t* ColumnBuilder::Append(const uint8_t* p) {
       }
       break;
     }
-    default:
+    case Layout::kFixed:
       data_.insert(data_.end(), p, p + type_.width);
       p += type_.width;
+      break;
   }
   PushValid(true);
   return p;

@@ -11,6 +11,12 @@ namespace {
 constexpr int kMaxDepth = 64;
 constexpr int64_t kMaxTensorBytes = int64_t{1} << 31;
 
+// Whether a kind has one value, so that it can be a key.
+bool IsScalar(gf_kind kind) {
+  const Layout layout = LayoutOf(kind);
+  return kind != GF_TENSOR && (layout == Layout::kBits || layout == Layout::kFixed || layout == Layout::kBytes);
+}
+
 template <typename T>
 void Append(std::string* out, T value) {
   out->append(reinterpret_cast<const char*>(&value), sizeof(T));
@@ -104,7 +110,7 @@ class Parser {
     if (nodes_ > static_cast<size_t>(end_ - begin_) / sizeof(gf_type_node)) return Fail("children end early");
     type->children.resize(node.child_count);
     for (Type& child : type->children) GF_RETURN_IF_ERROR(ReadType(&child, depth + 1));
-    if (type->kind == GF_MAP && (type->children[0].nullable || type->children[0].kind >= GF_TENSOR))
+    if (type->kind == GF_MAP && (type->children[0].nullable || !IsScalar(type->children[0].kind)))
       return Fail("impossible key of a map");
     return Status::Ok();
   }
@@ -136,15 +142,31 @@ int64_t ElementWidth(gf_kind kind) {
     case GF_UINT64:
     case GF_FLOAT64:
       return 8;
-    default:
-      return 0;
+    case GF_DECIMAL:
+    case GF_STRING:
+    case GF_BINARY:
+    case GF_DATE:
+    case GF_TIME:
+    case GF_TIMESTAMP:
+    case GF_UUID:
+    case GF_TENSOR:
+    case GF_LIST:
+    case GF_STRUCT:
+    case GF_MAP:
+      break;
   }
+  return 0;
 }
 
 void Type::Finish() {
   for (Type& child : children) child.Finish();
   switch (kind) {
     case GF_BOOL:
+    case GF_STRING:
+    case GF_BINARY:
+    case GF_LIST:
+    case GF_STRUCT:
+    case GF_MAP:
       width = 0;
       break;
     case GF_DATE:
@@ -162,7 +184,17 @@ void Type::Finish() {
       width = ElementWidth(element);
       for (int64_t dim : dims) width *= dim;
       break;
-    default:
+    case GF_INT8:
+    case GF_INT16:
+    case GF_INT32:
+    case GF_INT64:
+    case GF_UINT8:
+    case GF_UINT16:
+    case GF_UINT32:
+    case GF_UINT64:
+    case GF_FLOAT16:
+    case GF_FLOAT32:
+    case GF_FLOAT64:
       width = ElementWidth(kind);
   }
 }
@@ -217,7 +249,7 @@ Status Schema::Parse(const uint8_t* data, size_t bytes, const std::string& file,
     GF_RETURN_IF_ERROR(parser.Read(&position));
     if (position >= count || !seen.insert(position).second) return parser.Fail("impossible key column");
     const Type& type = out->columns[position].type;
-    if (type.nullable || type.kind >= GF_TENSOR) return parser.Fail("a key column that is not a scalar");
+    if (type.nullable || !IsScalar(type.kind)) return parser.Fail("a key column that is not a scalar");
     out->key.push_back(position);
   }
   if (!parser.done()) return parser.Fail("bytes after the schema");

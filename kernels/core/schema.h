@@ -11,6 +11,52 @@
 
 namespace gridflow {
 
+// How the values of a kind lie in a column's buffers, and in an encoded row (log_format.h). Code that goes through a
+// column's bytes needs to know no more of its kind, so a new kind that has one of these layouts needs no change there.
+enum class Layout {
+  kBits,    // a bit each; in a row a byte
+  kFixed,   // Type::width bytes each, the same in a row
+  kBytes,   // offsets and bytes; in a row a count and bytes
+  kList,    // offsets and items
+  kMap,     // offsets and two children, keys and values
+  kStruct,  // children
+};
+
+constexpr Layout LayoutOf(gf_kind kind) {
+  switch (kind) {
+    case GF_BOOL:
+      return Layout::kBits;
+    case GF_STRING:
+    case GF_BINARY:
+      return Layout::kBytes;
+    case GF_LIST:
+      return Layout::kList;
+    case GF_MAP:
+      return Layout::kMap;
+    case GF_STRUCT:
+      return Layout::kStruct;
+    case GF_INT8:
+    case GF_INT16:
+    case GF_INT32:
+    case GF_INT64:
+    case GF_UINT8:
+    case GF_UINT16:
+    case GF_UINT32:
+    case GF_UINT64:
+    case GF_FLOAT16:
+    case GF_FLOAT32:
+    case GF_FLOAT64:
+    case GF_DECIMAL:
+    case GF_DATE:
+    case GF_TIME:
+    case GF_TIMESTAMP:
+    case GF_UUID:
+    case GF_TENSOR:
+      break;
+  }
+  return Layout::kFixed;
+}
+
 struct Type {
   gf_kind kind = GF_BOOL;
   bool nullable = false;
@@ -26,6 +72,7 @@ struct Type {
   // Bytes of one value in a column buffer; 0 for BOOL (bits) and for what has no fixed width.
   int64_t width = 0;
 
+  Layout layout() const { return LayoutOf(kind); }
   bool is_fixed() const { return width > 0 || kind == GF_BOOL; }
   // Bytes of one value in an encoded row; 0 where it varies.
   int64_t encoded_width() const { return kind == GF_BOOL ? 1 : width; }

@@ -29,9 +29,9 @@ Registry& Opened() {
 }
 
 // Walks the schema and hands each type its buffers, checking every size on the way.
-class Layout {
+class BufferWalk {
  public:
-  Layout(const Mapping& mapping, const std::vector<gf_buffer>& buffers, uint64_t directory_offset)
+  BufferWalk(const Mapping& mapping, const std::vector<gf_buffer>& buffers, uint64_t directory_offset)
       : mapping_(mapping), buffers_(buffers), directory_offset_(directory_offset) {}
 
   Status Build(const Type& type, int64_t length, ColumnView* view) {
@@ -40,26 +40,25 @@ class Layout {
     GF_RETURN_IF_ERROR(Take(0, Bits(length), &view->validity));
     // Nobody looks for nulls where the type has none, and so everybody must agree that there are none.
     if (!type.nullable && view->validity != nullptr && length > 0) return Fail("nulls in a column that has none");
-    switch (type.kind) {
-      case GF_BOOL:
+    switch (type.layout()) {
+      case Layout::kBits:
         return Take(Bits(length), Bits(length), &view->data);
-      case GF_STRING:
-      case GF_BINARY:
-      case GF_LIST:
-      case GF_MAP:
+      case Layout::kBytes:
+      case Layout::kList:
+      case Layout::kMap:
         return BuildVariable(type, length, view);
-      case GF_STRUCT:
+      case Layout::kStruct:
         view->children.resize(type.children.size());
         for (size_t i = 0; i < type.children.size(); ++i)
           GF_RETURN_IF_ERROR(Build(type.children[i], length, &view->children[i]));
         return Status::Ok();
-      default: {
-        uint64_t bytes;
-        if (__builtin_mul_overflow(static_cast<uint64_t>(length), static_cast<uint64_t>(type.width), &bytes))
-          return Fail("a column that cannot be so long");
-        return Take(bytes, bytes, &view->data);
-      }
+      case Layout::kFixed:
+        break;
     }
+    uint64_t bytes;
+    if (__builtin_mul_overflow(static_cast<uint64_t>(length), static_cast<uint64_t>(type.width), &bytes))
+      return Fail("a column that cannot be so long");
+    return Take(bytes, bytes, &view->data);
   }
 
   size_t used() const { return next_; }
@@ -250,12 +249,12 @@ Status Segment::Check() {
   if (buffers_[0].bytes != header_.rows * 8)
     return fail(static_cast<int64_t>(header_.directory_offset), "the key hashes have the wrong size");
   hashes_ = reinterpret_cast<const uint64_t*>(file.data() + buffers_[0].offset);
-  Layout layout(file, buffers_, header_.directory_offset);
+  BufferWalk walk(file, buffers_, header_.directory_offset);
   columns_.resize(schema_.columns.size());
   offsets_checked_.reset(new std::atomic<bool>[columns_.size()]());
   for (size_t i = 0; i < columns_.size(); ++i)
-    GF_RETURN_IF_ERROR(layout.Build(schema_.columns[i].type, rows(), &columns_[i]));
-  if (layout.used() != buffers_.size())
+    GF_RETURN_IF_ERROR(walk.Build(schema_.columns[i].type, rows(), &columns_[i]));
+  if (walk.used() != buffers_.size())
     return fail(static_cast<int64_t>(header_.directory_offset), "too many buffers for the schema");
   // XXH64 of eight bytes is a bijection: every step of it can be undone.
   hash_is_key_ = schema_.key.size() == 1 && schema_.columns[schema_.key[0]].type.encoded_width() == 8;

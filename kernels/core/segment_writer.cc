@@ -67,23 +67,23 @@ class Planner {
     plan_->views.push_back(std::make_unique<std::vector<const ColumnView*>>(given));
     const std::vector<const ColumnView*>& views = *plan_->views.back();
     GF_RETURN_IF_ERROR(Validity(type, views, order));
-    switch (type.kind) {
-      case GF_BOOL:
+    switch (type.layout()) {
+      case Layout::kBits:
         return Bits(views, order);
-      case GF_STRING:
-      case GF_BINARY:
+      case Layout::kBytes:
         return Variable(views, order);
-      case GF_LIST:
-      case GF_MAP:
+      case Layout::kList:
+      case Layout::kMap:
         return Items(type, views, order);
-      case GF_STRUCT:
+      case Layout::kStruct:
         for (size_t i = 0; i < type.children.size(); ++i)
           GF_RETURN_IF_ERROR(Column(type.children[i], Children(views, i), order));
-        return Status::Ok();
-      default:
+        break;
+      case Layout::kFixed:
         Fixed(static_cast<uint64_t>(type.width), views, order);
-        return Status::Ok();
+        break;
     }
+    return Status::Ok();
   }
 
  private:

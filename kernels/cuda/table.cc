@@ -19,9 +19,29 @@ int32_t DtypeOf(const Type& type) {
     case GF_TIME:
     case GF_TIMESTAMP:
       return GF_CUDA_INT64;
-    default:
-      return type.kind >= GF_INT8 && type.kind <= GF_FLOAT64 ? type.kind : 0;
+    case GF_INT8:
+    case GF_INT16:
+    case GF_INT32:
+    case GF_INT64:
+    case GF_UINT8:
+    case GF_UINT16:
+    case GF_UINT32:
+    case GF_UINT64:
+    case GF_FLOAT16:
+    case GF_FLOAT32:
+    case GF_FLOAT64:
+      return type.kind;
+    case GF_BOOL:  // bits
+    case GF_DECIMAL:
+    case GF_STRING:
+    case GF_BINARY:
+    case GF_UUID:
+    case GF_LIST:
+    case GF_STRUCT:
+    case GF_MAP:
+      break;
   }
+  return 0;
 }
 
 }  // namespace

@@ -62,10 +62,16 @@ std::string CellText(const ColumnView& column, int64_t row) {
       if (type.kind == GF_BINARY) return absl::StrCat("X'", absl::BytesToHexString(shown), "'", more);
       return absl::StrCat("'", absl::Utf8SafeCEscape(shown), "'", more);
     }
-    default:  // UUID, FLOAT16: their bytes
-      return absl::StrCat("X'", absl::BytesToHexString(absl::string_view(
-                                    reinterpret_cast<const char*>(column.Value(row)), static_cast<size_t>(type.width))), "'");
+    case GF_FLOAT16:
+    case GF_UUID:
+    case GF_TENSOR:  // it and those below are in no key
+    case GF_LIST:
+    case GF_STRUCT:
+    case GF_MAP:
+      break;
   }
+  return absl::StrCat("X'", absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(column.Value(row)),
+                                                                     static_cast<size_t>(type.width))), "'");
 }
 
 }  // namespace

@@ -45,9 +45,17 @@ DataType ElementType(gf_kind kind) {
       return tensorflow::DT_FLOAT;
     case GF_FLOAT64:
       return tensorflow::DT_DOUBLE;
-    default:
-      return tensorflow::DT_INVALID;
+    case GF_DECIMAL:
+    case GF_STRING:
+    case GF_BINARY:
+    case GF_UUID:
+    case GF_TENSOR:
+    case GF_LIST:
+    case GF_STRUCT:
+    case GF_MAP:
+      break;
   }
+  return tensorflow::DT_INVALID;
 }
 
 bool ParseNulls(absl::string_view text, Leaf* out) {
@@ -94,10 +102,27 @@ absl::Status Format::Of(const Type& type, Format* out) {
       for (int64_t dim : type.dims) TF_RETURN_IF_ERROR(out->shape.AddDimWithStatus(dim));
       out->dtype = ElementType(type.element);
       return absl::OkStatus();
-    default:
-      out->dtype = ElementType(type.kind);
-      return absl::OkStatus();
+    case GF_INT8:
+    case GF_INT16:
+    case GF_INT32:
+    case GF_INT64:
+    case GF_UINT8:
+    case GF_UINT16:
+    case GF_UINT32:
+    case GF_UINT64:
+    case GF_FLOAT16:
+    case GF_FLOAT32:
+    case GF_FLOAT64:
+    case GF_DATE:
+    case GF_TIME:
+    case GF_TIMESTAMP:
+    case GF_LIST:  // these three are no leaves
+    case GF_STRUCT:
+    case GF_MAP:
+      break;
   }
+  out->dtype = ElementType(type.kind);
+  return absl::OkStatus();
 }
 
 absl::Status Leaf::Parse(const std::string& text, Leaf* out) {

@@ -17,9 +17,9 @@ from gridflow.grid import Grid
 from gridflow.server.flight import FlightService
 from gridflow.server.node import Service
 from gridflow.sql.views.views import NoIndexes, SystemView
-from gridflow.storage.index import Index
+from gridflow.storage.index_definition import Index
 from gridflow.storage.index_rows import Found
-from gridflow.storage.indexing import TableIndexes
+from gridflow.storage.table_indexes import TableIndexes
 from gridflow.table import Table
 from gridflow.transaction import Transaction, TransactionTable
 

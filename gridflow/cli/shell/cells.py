@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ import pyarrow as pa
 from rich.cells import cell_len, set_cell_size
 
 from ...errors import SchemaError
-from ...schema import Type, from_arrow, quote_name
+from ...kinds import ByKind
+from ...schema import FLOATS, INTEGERS, NESTED, Type, from_arrow, quote_name
 from ...storage.arrow_to_python import to_python
 from ...storage.formats.plain_values import duration_text, moment_text
 
@@ -37,14 +40,18 @@ def values_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     result: list[Any] = []
     for chunk in chunks:
         kind = column_type(pa.field("", chunk.type))
-        if kind is not None and kind.kind == "TENSOR" and len(chunk):
-            result += _tensors(chunk, kind)
-        elif kind is not None and kind.kind in ("FLOAT16", "FLOAT32"):  # Python's floats have more digits
-            digits = np.float16 if kind.kind == "FLOAT16" else np.float32
-            result += [None if value is None else float(str(digits(value))) for value in chunk.to_pylist()]
-        else:
-            result += to_python(chunk, pairs=True)
+        result += CELLS[kind.kind].values(chunk, kind) if kind is not None else _values(chunk)
     return result
+
+
+def _values(chunk: pa.Array, _: Type | None = None) -> list[Any]:
+    return to_python(chunk, pairs=True)
+
+
+def _narrow_floats(chunk: pa.Array, kind: Type) -> list[Any]:
+    """With as many digits as the type has: Python's floats have more."""
+    digits = kind.dtype.type
+    return [None if value is None else float(str(digits(value))) for value in chunk.to_pylist()]
 
 
 def _tensors(chunk: pa.Array, kind: Type) -> list[Any]:
@@ -105,7 +112,7 @@ def _inner(value: Any) -> str:
 
 
 def _short_list(value: list[Any], kind: Type | None, width: int) -> str:
-    opening, closing = "{}" if kind is not None and kind.kind == "MAP" else "[]"
+    opening, closing = CELLS[kind.kind].brackets if kind is not None else "[]"
     parts: list[str] = []
     used = 0
     for i, item in enumerate(value):
@@ -145,11 +152,7 @@ def _dtype_text(value: np.ndarray) -> str:
 def _float(value: float, kind: Type | None) -> str:
     if not math.isfinite(value):
         return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
-    if kind is not None and kind.kind == "FLOAT32":
-        return str(np.float32(value))
-    if kind is not None and kind.kind == "FLOAT16":
-        return str(np.float16(value))
-    return repr(value)
+    return repr(value) if kind is None else CELLS[kind.kind].number(value, kind)
 
 
 def visible(text: str) -> str:
@@ -167,3 +170,40 @@ def width_of(text: str) -> int:
 def cut(text: str, width: int) -> str:
     """A text in at most so many columns of the terminal, with a mark where some of it is left out."""
     return text if width_of(text) <= width else set_cell_size(text, width - 1).rstrip(" ") + _ELLIPSIS
+
+
+@dataclass(frozen=True)
+class Cells:
+    """How the shell shows values of a kind.
+
+    Attributes:
+        right: whether they stand at the right of their column, and are never cut.
+        title: whether they are shown above a row's picture.
+        word: what a word of the command line is as one.
+        values: of a column.
+        number: a float with the digits that the type has.
+        brackets: around a list of values.
+    """
+
+    right: bool = False
+    title: bool = False
+    word: Callable[[str], Any] = str
+    values: Callable[[pa.Array, Type], list[Any]] = _values
+    number: Callable[[float, Type], str] = lambda value, kind: repr(value)
+    brackets: str = "[]"
+
+
+_NARROW = Cells(True, True, float, _narrow_floats, lambda value, kind: str(kind.dtype.type(value)))
+CELLS: ByKind[Cells] = ByKind(
+    "values in the shell",
+    {
+        **dict.fromkeys(("BOOL", "STRING", "DATE"), Cells(title=True)),
+        **dict.fromkeys(INTEGERS, Cells(right=True, title=True, word=int)),
+        **dict.fromkeys(FLOATS, _NARROW),
+        "FLOAT64": Cells(right=True, title=True, word=float),
+        "DECIMAL": Cells(right=True, title=True),
+        **dict.fromkeys(("BINARY", "TIME", "TIMESTAMP", "UUID", *NESTED), Cells()),
+        "TENSOR": Cells(values=_tensors),
+        "MAP": Cells(brackets="{}"),
+    },
+)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ..common import counted
-from .cells import MAX_WIDTH, column_type, cut, short, values_of, visible, width_of
+from .cells import CELLS, MAX_WIDTH, column_type, cut, short, values_of, visible, width_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,9 +24,6 @@ _LEAST_WIDTH = 12
 _VERTICAL_WIDTH = 1000
 #: Of a list of words and meanings: columns of the words at most, and of a line where no terminal says.
 _MARGIN, _PAGE = 38, 120
-_NUMBERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FLOAT16", "FLOAT32")
-#: Types whose values stand at the right of their column, and are never cut.
-RIGHT = {*_NUMBERS, "FLOAT64", "DECIMAL"}
 _BOLD, _DIM, _NAME, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[0m"
 
 
@@ -87,7 +84,7 @@ def table_lines(table: pa.Table, look: Look) -> Iterator[str]:
     for i, (name, field) in enumerate(zip(table.column_names, table.schema, strict=True)):
         kind, name = column_type(field), cut(visible(name), look.cell)
         widths = (4 if cell is None else width_of(cell) for batch in first for cell in batch[i])
-        columns.append(_Column(name, max([width_of(name), 1, *widths]), kind is not None and kind.kind in RIGHT))
+        columns.append(_Column(name, max([width_of(name), 1, *widths]), kind is not None and CELLS[kind.kind].right))
     shown, left_out = list(range(len(columns))), None
     if look.width is not None and _total(columns) > look.width:
         squeezed = _squeezed(columns, look.width)

@@ -14,8 +14,8 @@ import pyarrow as pa
 from ...errors import UsageError, did_you_mean, os_failure
 from ...storage.formats.plain_values import plain
 from ..common import human_bytes
-from .cells import column_type, short, visible
-from .layout import RIGHT, Look, look_of, rows_of, table_lines, vertical_lines
+from .cells import CELLS, column_type, short, visible
+from .layout import Look, look_of, rows_of, table_lines, vertical_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -146,7 +146,7 @@ def _objects(table: pa.Table) -> Iterator[str]:
 def _markdown(table: pa.Table, look: Look) -> Iterator[str]:
     types = [column_type(field) for field in table.schema]
     yield _markdown_line(list(map(visible, table.column_names)))
-    yield "|" + "|".join("---:" if t is not None and t.kind in RIGHT else "---" for t in types) + "|\n"
+    yield "|" + "|".join("---:" if t is not None and CELLS[t.kind].right else "---" for t in types) + "|\n"
     for row in rows_of(table):
         yield _markdown_line([short(v, t) for v, t in zip(row, types, strict=True)])
 

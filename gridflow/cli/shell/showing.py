@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
-from ...schema import FLOATS, INTEGERS, Column, Type, quote_name
-from .cells import short, values_of
+from ...schema import Column, Type, quote_name
+from .cells import CELLS, short, values_of
 from .describing import find_table
 from .pictures import LEAST_PIXELS, SPACE, decode, is_picture_shape, sheet
 from .registry import Words, command, unquoted
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _MOST = 12
 #: Columns beside the key whose values stand above a picture.
 _TITLE_COLUMNS = 2
-_TITLED = {*INTEGERS, *FLOATS, "BOOL", "STRING", "DATE", "DECIMAL"}
 _HAS_LIMIT = re.compile(r"\b(LIMIT|FETCH)\b", re.IGNORECASE)
 _HAS_ORDER = re.compile(r"\bORDER\s+BY\b", re.IGNORECASE)
 _USAGE = "!show TABLE [COLUMN] [KEY ... | WHERE ...]"
@@ -35,7 +34,7 @@ def _show(session: Session, words: Words) -> None:
     table = find_table(session, words[0])
     column, used = _column(table, words[1:])
     rest = words[1 + used :]
-    titles = [c for c in table.schema.columns if c.name not in table.schema.key and c.type.kind in _TITLED]
+    titles = [c for c in table.schema.columns if c.name not in table.schema.key and CELLS[c.type.kind].title]
     chosen = [*table.schema.key_columns, *titles[:_TITLE_COLUMNS], column]
     select = f"SELECT {', '.join(quote_name(c.name) for c in chosen)} FROM {quote_name(table.name)} "
     order = " ORDER BY " + ", ".join(quote_name(name) for name in table.schema.key)
@@ -127,10 +126,6 @@ def _by_key(session: Session, table: Any, select: str, words: list[str]) -> pa.T
 
 def _value(column: Column, word: str) -> Any:
     try:
-        if column.type.kind in INTEGERS:
-            return int(word)
-        if column.type.kind in FLOATS:
-            return float(word)
+        return CELLS[column.type.kind].word(word)
     except ValueError:
         raise SchemaError(f"key {column.name} is {column.type.text()}, which {word!r} is not; type {_USAGE}") from None
-    return word

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ...schema import ALIASES, SCALARS
+from ...schema import ALIASES, NESTED, SCALARS
 from ...sql.engine.vocabulary import callable_names
 from ...sql.grammar.functions import FUNCTIONS as _OURS
 
@@ -18,7 +18,7 @@ KEYWORDS = (
     "SUMMARIZE TABLE TABLES THEN TO TOP TRANSACTION TRUE TRUNCATE UNBOUNDED UNION UNIQUE UPDATE USER USING VALUES "
     "WHEN WHERE WINDOW WITH"
 ).split()
-TYPES = frozenset({*SCALARS, *ALIASES, "LIST", "MAP", "STRUCT", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"})
+TYPES = frozenset({*SCALARS, *ALIASES, *NESTED, "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"})
 #: The functions that most people look for: these are coloured, and come first.
 FUNCTIONS = frozenset(
     {*_OURS}

@@ -10,23 +10,25 @@ import datetime as dt
 import decimal
 import math
 import re
-import uuid
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ...schema import FLOATS, INTEGERS, Column, Type
+from ...kinds import ByKind, Refused
+from ...schema import FLOATS, INTEGERS, NESTED, Column, Type
 from ...storage.index_keys import Interval, decimal_digits, key_of
 from ...storage.moments import read_moment, read_time
 from .keys import NotExact, exact
 
 Key = int | bytes
+KeyRange = tuple[Key, Key, bool]
 _MICROSECOND = dt.timedelta(microseconds=1)
 _EPOCH = dt.datetime(1970, 1, 1)
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
-def key_range(value: Any, column: Column) -> tuple[Key, Key, bool]:
+def key_range(value: Any, column: Column) -> KeyRange:
     """Keys (low, high) between which, both included, a row's must be to equal a constant, and whether all there do.
 
     A row is greater than the constant only if its key is at least ``low``, or above it where all equal it; and less
@@ -37,20 +39,10 @@ def key_range(value: Any, column: Column) -> tuple[Key, Key, bool]:
     """
     if hasattr(value, "dtype") and hasattr(value, "item") and not isinstance(value, np.datetime64):
         value = value.item()
-    kind = column.type.kind
-    if kind in INTEGERS:
-        return _integers(value)
-    if kind in FLOATS:
-        return _floats(value, column.type)
-    if kind == "TIMESTAMP":
-        return _timestamps(value, column.type)
-    if kind == "TIME" and isinstance(value, str):
-        return _times(value)
-    if kind == "DATE" and isinstance(value, dt.datetime):
-        return _dates(value)
-    if kind == "BINARY" and isinstance(value, (bytearray, memoryview)):
-        value = bytes(value)
-    return _same(exact(value, column), column.type)
+    entry = _RANGES[column.type.kind]
+    if isinstance(entry, Refused):
+        raise NotExact
+    return entry(value, column)
 
 
 def beginning(pattern: Any, column: Column) -> Interval:
@@ -65,37 +57,40 @@ def beginning(pattern: Any, column: Column) -> Interval:
     if column.type.kind != "STRING" or not isinstance(pattern, str):
         raise NotExact
     fixed = re.split(r"[%_\\]", pattern)[0]
-    low, _, _ = _same(fixed, column.type)
+    low = _text_key(fixed, column.type)
     if not low:
         raise NotExact
-    assert isinstance(low, bytes)
     return Interval(low, low[:-1] + bytes([low[-1] + 1]), high_open=True)  # no byte of UTF-8 is 255
 
 
-def _same(value: Any, t: Type) -> tuple[Key, Key, bool]:
-    """The span of a value as ``keys.exact`` gives it."""
-    kind = t.kind
-    if kind == "STRING":
-        try:
-            key: Key = value.encode()
-        except UnicodeEncodeError:
-            raise NotExact from None
-    elif kind == "UUID":
-        key = value.bytes if isinstance(value, uuid.UUID) else value
-    elif kind == "DATE":
-        key = (value - _EPOCH.date()).days
-    elif kind == "TIME":
-        if value.tzinfo is not None:
-            raise NotExact
-        key = ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
-    elif kind == "DECIMAL":
-        key = key_of(int(decimal_digits(value, t)), t)
-    else:
-        key = int(value) if kind == "BOOL" else value
-    return key, key, True
+def _exactly(key_of_exact: Callable[[Any, Type], Key]) -> Callable[[Any, Column], KeyRange]:
+    """The range of what ``keys.exact`` makes of a constant: one key, which is made of that."""
+
+    def range_of(value: Any, column: Column) -> KeyRange:
+        key = key_of_exact(exact(value, column), column.type)
+        return key, key, True
+
+    return range_of
 
 
-def _integers(value: Any) -> tuple[Key, Key, bool]:
+def _text_key(value: str, _: Type) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise NotExact from None
+
+
+def _date_key(value: dt.date, _: Type) -> int:
+    return (value - _EPOCH.date()).days
+
+
+def _time_key(value: dt.time, _: Type) -> int:
+    if value.tzinfo is not None:
+        raise NotExact
+    return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
+
+
+def _integers(value: Any, _: Column) -> KeyRange:
     if isinstance(value, bool) or not isinstance(value, (int, float, decimal.Decimal)):
         raise NotExact
     if isinstance(value, decimal.Decimal) and (not value.is_finite() or len(value.as_tuple().digits) > 18):
@@ -107,7 +102,8 @@ def _integers(value: Any) -> tuple[Key, Key, bool]:
     return low, high, isinstance(value, int)
 
 
-def _floats(value: Any, t: Type) -> tuple[Key, Key, bool]:
+def _floats(value: Any, column: Column) -> KeyRange:
+    t = column.type
     if isinstance(value, bool) or not isinstance(value, (int, float, decimal.Decimal)):
         raise NotExact
     if isinstance(value, decimal.Decimal) and (not value.is_finite() or len(value.as_tuple().digits) > 15):
@@ -122,7 +118,8 @@ def _floats(value: Any, t: Type) -> tuple[Key, Key, bool]:
     return key_of(np.nextafter(near, width(-math.inf)), t), key_of(np.nextafter(near, width(math.inf)), t), False
 
 
-def _timestamps(value: Any, t: Type) -> tuple[Key, Key, bool]:
+def _timestamps(value: Any, column: Column) -> KeyRange:
+    t = column.type
     zoned = isinstance(value, dt.datetime) and value.tzinfo is not None
     is_text = isinstance(value, str)
     if is_text:
@@ -150,17 +147,45 @@ def _timestamps(value: Any, t: Type) -> tuple[Key, Key, bool]:
     return low // 1_000_000, -(-high // 1_000_000), False
 
 
-def _times(text: str) -> tuple[Key, Key, bool]:
+def _times(value: Any, column: Column) -> KeyRange:
+    if not isinstance(value, str):
+        return _exact_times(value, column)
     try:
-        key, _, _ = _same(read_time(text), Type("TIME"))
+        key = _time_key(read_time(value), column.type)
     except ValueError:
         raise NotExact from None
-    assert isinstance(key, int)
     return key - 1, key + 1, False  # what is finer than a microsecond was cut off
 
 
-def _dates(value: dt.datetime) -> tuple[Key, Key, bool]:
+def _dates(value: Any, column: Column) -> KeyRange:
+    if not isinstance(value, dt.datetime):
+        return _exact_dates(value, column)
     if value.tzinfo is not None:
         raise NotExact
-    day = (value.date() - _EPOCH.date()).days
+    day = _date_key(value.date(), column.type)
     return day, day + (value.time() != dt.time()), False
+
+
+def _bytes(value: Any, column: Column) -> KeyRange:
+    return _exact_bytes(bytes(value) if isinstance(value, (bytearray, memoryview)) else value, column)
+
+
+_exact_bytes = _exactly(lambda value, t: value)
+_exact_dates = _exactly(_date_key)
+_exact_times = _exactly(_time_key)
+_RANGES: ByKind[Callable[[Any, Column], KeyRange] | Refused] = ByKind(
+    "constants as keys of an index",
+    {
+        "BOOL": _exactly(lambda value, t: int(value)),
+        **dict.fromkeys(INTEGERS, _integers),
+        **dict.fromkeys(FLOATS, _floats),
+        "DECIMAL": _exactly(lambda value, t: key_of(int(decimal_digits(value, t)), t)),
+        "STRING": _exactly(_text_key),
+        "BINARY": _bytes,
+        "DATE": _dates,
+        "TIME": _times,
+        "TIMESTAMP": _timestamps,
+        "UUID": _exactly(lambda value, t: value.bytes),
+        **dict.fromkeys(("TENSOR", *NESTED), Refused("no index is over it")),
+    },
+)

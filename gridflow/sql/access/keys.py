@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from sqlglot import exp
 
-from ...schema import INTEGERS, Column, Schema, Type
+from ...kinds import ByKind, Refused
+from ...schema import FLOATS, INTEGERS, NESTED, Column, Schema, Type
 from ...storage.moments import read_date
 from ..grammar.literals import Constant, constant
 
@@ -162,51 +163,75 @@ def _equal(left: exp.Expr, right: exp.Expr, key_column: Callable[[exp.Expression
     return [found]
 
 
-_EXACT: dict[str, type | tuple[type, ...]] = {
-    "STRING": str,
-    "BINARY": bytes,
-    "UUID": uuid.UUID,
-    "DATE": dt.date,
-    "TIME": dt.time,
-    "BOOL": bool,
-}
-
-
 def exact(value: Any, column: Column) -> Any:
     """A constant as a key, where ``=`` means the same in SQL and to the key.
 
     Raises:
         NotExact: it needs a cast.
     """
-    dtype: Type = column.type
     if hasattr(value, "dtype") and hasattr(value, "item"):
         value = value.item()
-    if dtype.kind in INTEGERS:
-        limits = np.iinfo(dtype.dtype)
-        if type(value) is int and limits.min <= value <= limits.max:
-            return value
+    entry = _EXACT[column.type.kind]
+    if isinstance(entry, Refused):
         raise NotExact
-    if dtype.kind == "UUID" and isinstance(value, str):
+    return entry(value, column.type)
+
+
+def _of_type(wanted: type, but: tuple[type, ...] = ()) -> Callable[[Any, Type], Any]:
+    def same(value: Any, _: Type) -> Any:
+        if not isinstance(value, wanted) or isinstance(value, but):
+            raise NotExact
+        return value
+
+    return same
+
+
+def _or_text(same: Callable[[Any, Type], Any], read: Callable[[str], Any]) -> Callable[[Any, Type], Any]:
+    def read_or_same(value: Any, dtype: Type) -> Any:
+        if not isinstance(value, str):
+            return same(value, dtype)
         try:
-            return uuid.UUID(value)
+            return read(value)
         except ValueError:
             raise NotExact from None
-    if dtype.kind == "DATE" and isinstance(value, str):
-        try:
-            return read_date(value)
-        except ValueError:
-            raise NotExact from None
-    if dtype.kind == "DECIMAL" and isinstance(value, (int, decimal.Decimal)) and type(value) is not bool:
-        number = decimal.Decimal(value)
-        with decimal.localcontext() as context:
-            context.prec = 80  # more than twice the digits of any DECIMAL
-            if not number.is_finite() or abs(number) >= decimal.Decimal(10) ** (dtype.precision - dtype.scale):
-                raise NotExact
-            fitted = number.quantize(decimal.Decimal(1).scaleb(-dtype.scale))
-        if fitted == number:
-            return fitted
+
+    return read_or_same
+
+
+def _exact_integer(value: Any, dtype: Type) -> int:
+    limits = np.iinfo(dtype.dtype)
+    if type(value) is int and limits.min <= value <= limits.max:
+        return value
+    raise NotExact
+
+
+def _exact_decimal(value: Any, dtype: Type) -> decimal.Decimal:
+    if not isinstance(value, (int, decimal.Decimal)) or type(value) is bool:
         raise NotExact
-    kind = _EXACT.get(dtype.kind)
-    if kind is None or not isinstance(value, kind) or (kind is dt.date and isinstance(value, dt.datetime)):
+    number = decimal.Decimal(value)
+    with decimal.localcontext() as context:
+        context.prec = 80  # more than twice the digits of any DECIMAL
+        if not number.is_finite() or abs(number) >= decimal.Decimal(10) ** (dtype.precision - dtype.scale):
+            raise NotExact
+        fitted = number.quantize(decimal.Decimal(1).scaleb(-dtype.scale))
+    if fitted != number:
         raise NotExact
-    return value
+    return fitted
+
+
+_EXACT: ByKind[Callable[[Any, Type], Any] | Refused] = ByKind(
+    "constants as keys",
+    {
+        "BOOL": _of_type(bool),
+        **dict.fromkeys(INTEGERS, _exact_integer),
+        **dict.fromkeys(FLOATS, Refused("SQL compares them with numbers of other widths, after rounding")),
+        "DECIMAL": _exact_decimal,
+        "STRING": _of_type(str),
+        "BINARY": _of_type(bytes),
+        "DATE": _or_text(_of_type(dt.date, but=(dt.datetime,)), read_date),
+        "TIME": _of_type(dt.time),
+        "TIMESTAMP": Refused("a text or a date is cast to its unit first"),
+        "UUID": _or_text(_of_type(uuid.UUID), uuid.UUID),
+        **dict.fromkeys(("TENSOR", *NESTED), Refused("it is no scalar, so it is in no key")),
+    },
+)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...schema import Type, from_arrow
+from ...kinds import ByKind
+from ...schema import SCALARS, Type, from_arrow
 from ...storage.arrow import user_type
 
 
@@ -132,37 +135,55 @@ def fit(column: pa.ChunkedArray, dtype: Type) -> pa.ChunkedArray:
 def _fit(array: pa.Array, dtype: Type, wanted: pa.DataType) -> pa.Array:
     if array.type == wanted:
         return array
-    kind = dtype.kind
-    if kind == "TENSOR":
+    if not isinstance(wanted, pa.BaseExtensionType):
         if isinstance(array, pa.ExtensionArray):
-            array = array.storage
-        if not pa.types.is_fixed_size_list(array.type):
-            array = array.cast(wanted if not isinstance(wanted, pa.BaseExtensionType) else wanted.storage_type)
-        storage = _flat_storage(array, dtype)
-        if storage is None:
-            raise pa.ArrowInvalid(f"a null is in a tensor {dtype}")
-        if isinstance(wanted, pa.FixedShapeTensorType):
-            return pa.ExtensionArray.from_storage(wanted, storage)
-        return storage.cast(wanted)
-    if isinstance(array, pa.ExtensionArray) and not isinstance(wanted, pa.BaseExtensionType):
-        array = _raise(array) if _has_own(array.type) else array.storage
-    if not dtype.children or pa.types.is_null(array.type):
-        return array.cast(wanted)
-    if kind == "STRUCT":
-        fields = [wanted.field(i) for i in range(wanted.num_fields)]
-        # DuckDB may have read the fields' names in another case, but their order is the type's.
-        parts = [
-            _fit(array.field(i), t, f.type) for i, ((_, t), f) in enumerate(zip(dtype.children, fields, strict=True))
-        ]
-        return pa.StructArray.from_arrays(parts, fields=fields, mask=array.is_null() if array.null_count else None)
-    buffers = [array.buffers()[0], array.buffers()[1]]
-    if kind == "MAP":
-        keys = _fit(array.keys, dtype.children[0][1], wanted.key_type)
-        items = _fit(array.items, dtype.children[1][1], wanted.item_type)
-        entries = pa.StructArray.from_arrays([keys, items], fields=[wanted.key_field, wanted.item_field])
-        return pa.Array.from_buffers(wanted, len(array), buffers, offset=array.offset, children=[entries])
+            array = _raise(array) if _has_own(array.type) else array.storage
+        if pa.types.is_null(array.type):
+            return array.cast(wanted)
+    return _FITTERS[dtype.kind](array, dtype, wanted)
+
+
+def _fit_tensor(array: pa.Array, dtype: Type, wanted: pa.DataType) -> pa.Array:
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if not pa.types.is_fixed_size_list(array.type):
+        array = array.cast(wanted if not isinstance(wanted, pa.BaseExtensionType) else wanted.storage_type)
+    storage = _flat_storage(array, dtype)
+    if storage is None:
+        raise pa.ArrowInvalid(f"a null is in a tensor {dtype}")
+    if isinstance(wanted, pa.FixedShapeTensorType):
+        return pa.ExtensionArray.from_storage(wanted, storage)
+    return storage.cast(wanted)
+
+
+def _fit_struct(array: pa.Array, dtype: Type, wanted: pa.DataType) -> pa.Array:
+    fields = [wanted.field(i) for i in range(wanted.num_fields)]
+    # DuckDB may have read the fields' names in another case, but their order is the type's.
+    parts = [_fit(array.field(i), t, f.type) for i, ((_, t), f) in enumerate(zip(dtype.children, fields, strict=True))]
+    return pa.StructArray.from_arrays(parts, fields=fields, mask=array.is_null() if array.null_count else None)
+
+
+def _fit_map(array: pa.Array, dtype: Type, wanted: pa.DataType) -> pa.Array:
+    keys = _fit(array.keys, dtype.children[0][1], wanted.key_type)
+    items = _fit(array.items, dtype.children[1][1], wanted.item_type)
+    entries = pa.StructArray.from_arrays([keys, items], fields=[wanted.key_field, wanted.item_field])
+    return pa.Array.from_buffers(wanted, len(array), array.buffers()[:2], offset=array.offset, children=[entries])
+
+
+def _fit_list(array: pa.Array, dtype: Type, wanted: pa.DataType) -> pa.Array:
     if not pa.types.is_large_list(array.type):
         array = array.cast(pa.large_list(array.type.value_type))
-        buffers = [array.buffers()[0], array.buffers()[1]]
     items = _fit(array.values, dtype.children[0][1], wanted.value_type)
-    return pa.Array.from_buffers(wanted, len(array), buffers, offset=array.offset, children=[items])
+    return pa.Array.from_buffers(wanted, len(array), array.buffers()[:2], offset=array.offset, children=[items])
+
+
+_FITTERS: ByKind[Callable[[pa.Array, Type, pa.DataType], pa.Array]] = ByKind(
+    "DuckDB's columns in the types of tables",
+    {
+        **dict.fromkeys(SCALARS, lambda array, dtype, wanted: array.cast(wanted)),
+        "TENSOR": _fit_tensor,
+        "LIST": _fit_list,
+        "STRUCT": _fit_struct,
+        "MAP": _fit_map,
+    },
+)

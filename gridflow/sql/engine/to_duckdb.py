@@ -7,10 +7,14 @@ DuckDB does not have, are copied.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 
-from ...schema import Schema, Type
+from ...kinds import ByKind
+from ...schema import SCALARS, Schema, Type
 
 _DUCKDB = {
     "BOOL": "BOOLEAN",
@@ -41,22 +45,7 @@ def duckdb_type(dtype: Type) -> str:
     >>> duckdb_type(parse_type("STRUCT<a LONG, b UINT8[28,28]>"))
     'STRUCT("a" BIGINT, "b" UTINYINT[28][28])'
     """
-    kind = dtype.kind
-    if kind == "DECIMAL":
-        return f"DECIMAL({dtype.precision},{dtype.scale})"
-    if kind == "TIMESTAMP":
-        return "TIMESTAMPTZ" if dtype.utc else _TIMESTAMPS[dtype.unit]
-    if kind == "TENSOR":
-        element = "UTINYINT" if dtype.element == "BOOL" else _DUCKDB[dtype.element]
-        return element + "".join(f"[{n}]" for n in reversed(dtype.shape))
-    if kind == "LIST":
-        return duckdb_type(dtype.children[0][1]) + "[]"
-    if kind == "MAP":
-        return f"MAP({duckdb_type(dtype.children[0][1])}, {duckdb_type(dtype.children[1][1])})"
-    if kind == "STRUCT":
-        fields = ('"{}" {}'.format(n.replace('"', '""'), duckdb_type(t)) for n, t in dtype.children)
-        return f"STRUCT({', '.join(fields)})"
-    return _DUCKDB[kind]
+    return _FORMS[dtype.kind].name(dtype)
 
 
 def for_duckdb(table: pa.Table, schema: Schema) -> pa.Table:
@@ -74,42 +63,45 @@ def for_duckdb(table: pa.Table, schema: Schema) -> pa.Table:
 
 def _is_foreign(dtype: Type, nested: bool = False) -> bool:
     """Whether DuckDB would not take a column as it lies."""
-    if dtype.kind in ("TENSOR", "FLOAT16") or (nested and dtype.kind == "UUID"):
-        return True
-    return any(_is_foreign(child, True) for _, child in dtype.children)
+    if dtype.children:
+        return any(_is_foreign(child, True) for _, child in dtype.children)
+    form = _FORMS[dtype.kind]
+    return form.lower is not None and (nested or not form.only_nested)
 
 
 def _lower(array: pa.Array, dtype: Type) -> pa.Array:
-    kind = dtype.kind
-    if kind == "FLOAT16":
-        return array.cast(pa.float32())
-    if kind == "TENSOR":
-        return _lower_tensor(array, dtype.shape)
-    if kind == "UUID" and not isinstance(array.type, pa.UuidType):
-        return pa.ExtensionArray.from_storage(pa.uuid(), array)
-    if not _is_foreign(dtype):
-        return array
-    validity = array.buffers()[0]
-    if kind == "STRUCT":
-        fields = [_lower(array.field(i), child) for i, (_, child) in enumerate(dtype.children)]
-        mask = array.is_null() if array.null_count else None
-        return pa.StructArray.from_arrays(fields, names=[n for n, _ in dtype.children], mask=mask)
-    if kind == "LIST":
-        items = _lower(array.values, dtype.children[0][1])
-        made = pa.large_list(items.type)
-        return pa.Array.from_buffers(
-            made, len(array), [validity, array.buffers()[1]], offset=array.offset, children=[items]
-        )
+    lower = _FORMS[dtype.kind].lower
+    return lower(array, dtype) if lower is not None and _is_foreign(dtype, True) else array
+
+
+def _lower_uuid(array: pa.Array, _: Type) -> pa.Array:
+    return array if isinstance(array.type, pa.UuidType) else pa.ExtensionArray.from_storage(pa.uuid(), array)
+
+
+def _lower_struct(array: pa.Array, dtype: Type) -> pa.Array:
+    fields = [_lower(array.field(i), child) for i, (_, child) in enumerate(dtype.children)]
+    mask = array.is_null() if array.null_count else None
+    return pa.StructArray.from_arrays(fields, names=[n for n, _ in dtype.children], mask=mask)
+
+
+def _lower_list(array: pa.Array, dtype: Type) -> pa.Array:
+    items = _lower(array.values, dtype.children[0][1])
+    buffers = array.buffers()[:2]
+    return pa.Array.from_buffers(pa.large_list(items.type), len(array), buffers, offset=array.offset, children=[items])
+
+
+def _lower_map(array: pa.Array, dtype: Type) -> pa.Array:
     (_, key), (_, value) = dtype.children
     keys, items = _lower(array.keys, key), _lower(array.items, value)
     entries = pa.StructArray.from_arrays([keys, items], names=["key", "value"])
-    made = pa.map_(keys.type, items.type)
+    buffers = array.buffers()[:2]
     return pa.Array.from_buffers(
-        made, len(array), [validity, array.buffers()[1]], offset=array.offset, children=[entries]
+        pa.map_(keys.type, items.type), len(array), buffers, offset=array.offset, children=[entries]
     )
 
 
-def _lower_tensor(array: pa.Array, shape: tuple[int, ...]) -> pa.Array:
+def _lower_tensor(array: pa.Array, dtype: Type) -> pa.Array:
+    shape = dtype.shape
     storage = array.storage if isinstance(array, pa.ExtensionArray) else array
     begin, count = storage.offset, len(storage)
     # `values` ignores the offset, so every level below the rows starts at the buffer's first row.
@@ -122,3 +114,46 @@ def _lower_tensor(array: pa.Array, shape: tuple[int, ...]) -> pa.Array:
         level = pa.Array.from_buffers(kind, outer, [None], children=[level])
     validity = storage.buffers()[0]
     return pa.Array.from_buffers(pa.list_(level.type, shape[0]), count, [validity], offset=begin, children=[level])
+
+
+def _struct_name(dtype: Type) -> str:
+    fields = ('"{}" {}'.format(n.replace('"', '""'), duckdb_type(t)) for n, t in dtype.children)
+    return f"STRUCT({', '.join(fields)})"
+
+
+def _tensor_name(dtype: Type) -> str:
+    element = "UTINYINT" if dtype.element == "BOOL" else _DUCKDB[dtype.element]
+    return element + "".join(f"[{n}]" for n in reversed(dtype.shape))
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How DuckDB has columns of a kind.
+
+    Attributes:
+        name: the type as it writes it.
+        lower: a column as DuckDB takes it; None: as it lies.
+        only_nested: whether that is so only of a part of a column.
+    """
+
+    name: Callable[[Type], str] = lambda dtype: _DUCKDB[dtype.kind]
+    lower: Callable[[pa.Array, Type], pa.Array] | None = None
+    only_nested: bool = False
+
+
+_FORMS: ByKind[_Form] = ByKind(
+    "columns as DuckDB reads them",
+    {
+        **dict.fromkeys(SCALARS, _Form()),
+        "FLOAT16": _Form(lower=lambda array, dtype: array.cast(pa.float32())),
+        "DECIMAL": _Form(lambda dtype: f"DECIMAL({dtype.precision},{dtype.scale})"),
+        "TIMESTAMP": _Form(lambda dtype: "TIMESTAMPTZ" if dtype.utc else _TIMESTAMPS[dtype.unit]),
+        "UUID": _Form(lower=_lower_uuid, only_nested=True),
+        "TENSOR": _Form(_tensor_name, _lower_tensor),
+        "LIST": _Form(lambda dtype: duckdb_type(dtype.children[0][1]) + "[]", _lower_list),
+        "STRUCT": _Form(_struct_name, _lower_struct),
+        "MAP": _Form(
+            lambda dtype: f"MAP({duckdb_type(dtype.children[0][1])}, {duckdb_type(dtype.children[1][1])})", _lower_map
+        ),
+    },
+)

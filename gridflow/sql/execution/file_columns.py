@@ -11,7 +11,8 @@ import pyarrow as pa
 from ...errors import ColumnNotFound, SchemaError, did_you_mean
 from ...faces import TableFace
 from ...schema import Column, Schema, Type
-from ...storage.arrow import cast_column, to_columns
+from ...storage.arrow import to_columns
+from ...storage.cast import cast_column
 from ...storage.formats.source import CsvStyle, ReadOptions
 from ...storage.python_columns import arrow_column
 from ..binding.filling import defaults_of

@@ -14,7 +14,8 @@ import numpy as np
 from sqlglot import exp
 
 from ...errors import SchemaError
-from ...schema import INTEGERS, Column, Type
+from ...kinds import ByKind
+from ...schema import FLOATS, INTEGERS, Column
 from ...storage.moments import read_date, read_moment, read_time
 from .dialect import even_hex
 
@@ -117,7 +118,7 @@ _WORDS = {
 }
 
 
-def _to_bool(value: Any) -> Any:
+def _to_bool(value: Any) -> bool:
     if isinstance(value, str):
         return _WORDS[value.strip().lower()]
     if isinstance(value, int) and value in (0, 1):
@@ -134,10 +135,6 @@ def _to_int(value: Any) -> Any:
         number = decimal.Decimal(value) if isinstance(value, float) else value
         return int(number.quantize(decimal.Decimal(1), rounding=decimal.ROUND_HALF_UP))
     raise ValueError
-
-
-def _to_float(value: Any) -> Any:
-    return float(value)
 
 
 def _to_decimal(value: Any) -> Any:
@@ -158,8 +155,10 @@ def _to_date(value: Any) -> Any:
     raise ValueError
 
 
-def _to_time(value: Any) -> Any:
-    return read_time(value)
+def _to_bytes(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError
+    return bytes(value)
 
 
 def _to_moment(value: Any) -> Any:
@@ -172,21 +171,6 @@ def _to_uuid(value: Any) -> Any:
     return uuid.UUID(value) if isinstance(value, str) else uuid.UUID(bytes=value)
 
 
-# kind -> (types that the table takes as they are, how others are read)
-_READERS: dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]] = {
-    "BOOL": ((bool, np.bool_), _to_bool),
-    **dict.fromkeys(INTEGERS, ((int, np.integer), _to_int)),
-    **dict.fromkeys(("FLOAT16", "FLOAT32", "FLOAT64"), ((float, np.floating), _to_float)),
-    "DECIMAL": ((decimal.Decimal,), _to_decimal),
-    "STRING": ((str,), _to_text),
-    "BINARY": ((bytes, bytearray, memoryview), bytes),
-    "DATE": ((dt.date, np.datetime64), _to_date),
-    "TIME": ((dt.time,), _to_time),
-    "TIMESTAMP": ((dt.datetime, np.datetime64), _to_moment),
-    "UUID": ((uuid.UUID,), _to_uuid),
-}
-
-
 def convert(value: Any, column: Column) -> Any:
     """A literal or parameter as a value of the column.
 
@@ -196,47 +180,92 @@ def convert(value: Any, column: Column) -> Any:
     Raises:
         SchemaError: it cannot be one; names the column and the value.
     """
-    if value is None:
-        return None
-    dtype = column.type
-    if dtype.kind == "TENSOR" or dtype.children:
-        return _convert_nested(value, column.name, dtype)
-    known = _READERS.get(dtype.kind)
-    if known is None or (isinstance(value, known[0]) and not (known[0][0] is int and isinstance(value, bool))):
-        result = value
-    else:
+    return None if value is None else _CONVERTERS[column.type.kind](value, column)
+
+
+def _scalar(read: Callable[[Any], Any], *taken: type) -> Callable[[Any, Column], Any]:
+    """A converter of a kind of which the table takes the Python types ``taken`` as they are; ``read`` reads others."""
+
+    def scalar(value: Any, column: Column) -> Any:
+        if isinstance(value, taken) and not (type(value) is bool and bool not in taken):
+            return value
         try:
-            if isinstance(value, str) and dtype.kind == "BINARY":
-                raise ValueError
-            result = known[1](value)
+            return read(value)
         except (ValueError, TypeError, KeyError, decimal.InvalidOperation, OverflowError):
-            raise SchemaError(f"column {column.name} {dtype.text()}: {_shown(value)} does not fit") from None
-    if dtype.kind == "DECIMAL" and isinstance(result, decimal.Decimal) and result.is_finite():
-        step = decimal.Decimal(1).scaleb(-dtype.scale)
-        with decimal.localcontext() as context:
-            context.prec = 80
-            rounded = result.quantize(step, rounding=decimal.ROUND_HALF_UP)
-        if len(rounded.as_tuple().digits) > dtype.precision:
-            raise SchemaError(f"column {column.name} {dtype.text()}: {_shown(value)} has too many digits")
-        return rounded
-    if dtype.kind == "TIMESTAMP" and dtype.utc and isinstance(result, dt.datetime) and result.tzinfo is None:
+            raise SchemaError(f"column {column.name} {column.type.text()}: {_shown(value)} does not fit") from None
+
+    return scalar
+
+
+_decimal_of = _scalar(_to_decimal, decimal.Decimal)
+_moment_of = _scalar(_to_moment, dt.datetime, np.datetime64)
+
+
+def _decimal(value: Any, column: Column) -> Any:
+    dtype, result = column.type, _decimal_of(value, column)
+    if not result.is_finite():
+        return result
+    with decimal.localcontext() as context:
+        context.prec = 80
+        rounded = result.quantize(decimal.Decimal(1).scaleb(-dtype.scale), rounding=decimal.ROUND_HALF_UP)
+    if len(rounded.as_tuple().digits) > dtype.precision:
+        raise SchemaError(f"column {column.name} {dtype.text()}: {_shown(value)} has too many digits")
+    return rounded
+
+
+def _timestamp(value: Any, column: Column) -> Any:
+    result = _moment_of(value, column)
+    if column.type.utc and isinstance(result, dt.datetime) and result.tzinfo is None:
         return result.replace(tzinfo=dt.timezone.utc)
     return result
 
 
-def _convert_nested(value: Any, name: str, dtype: Type) -> Any:
-    """A literal or parameter as a tensor, list, struct or map; numpy arrays stay as they are."""
-    children = [Column(f"{name}.{part}", child) for part, child in dtype.children]
-    if dtype.kind == "TENSOR" and isinstance(value, list):
-        return [_plain_numbers(item) for item in value] if dtype.dtype.kind == "f" else value
-    if dtype.kind == "LIST" and isinstance(value, list):
-        return [convert(item, children[0]) for item in value]
-    if dtype.kind == "STRUCT" and isinstance(value, dict):
-        by_name = {part: column for (part, _), column in zip(dtype.children, children, strict=True)}
-        return {k: convert(item, by_name[k]) if k in by_name else item for k, item in value.items()}
-    if dtype.kind == "MAP" and isinstance(value, dict):
-        return {convert(k, children[0]): convert(item, children[1]) for k, item in value.items()}
-    return value
+def _parts(column: Column) -> list[Column]:
+    return [Column(f"{column.name}.{part}", child) for part, child in column.type.children]
+
+
+# What is no list or dict, such as an array, is the table's to take or not.
+def _tensor(value: Any, column: Column) -> Any:
+    floats = isinstance(value, list) and column.type.dtype.kind == "f"
+    return [_plain_numbers(item) for item in value] if floats else value
+
+
+def _list(value: Any, column: Column) -> Any:
+    (item,) = _parts(column)
+    return [convert(v, item) for v in value] if isinstance(value, list) else value
+
+
+def _struct(value: Any, column: Column) -> Any:
+    if not isinstance(value, dict):
+        return value
+    by_name = {part: field for (part, _), field in zip(column.type.children, _parts(column), strict=True)}
+    return {k: convert(item, by_name[k]) if k in by_name else item for k, item in value.items()}
+
+
+def _map(value: Any, column: Column) -> Any:
+    key, item = _parts(column)
+    return {convert(k, key): convert(v, item) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+_CONVERTERS: ByKind[Callable[[Any, Column], Any]] = ByKind(
+    "literals and parameters of SQL",
+    {
+        "BOOL": _scalar(_to_bool, bool, np.bool_),
+        **dict.fromkeys(INTEGERS, _scalar(_to_int, int, np.integer)),
+        **dict.fromkeys(FLOATS, _scalar(float, float, np.floating)),
+        "DECIMAL": _decimal,
+        "STRING": _scalar(_to_text, str),
+        "BINARY": _scalar(_to_bytes, bytes, bytearray, memoryview),
+        "DATE": _scalar(_to_date, dt.date, np.datetime64),
+        "TIME": _scalar(read_time, dt.time),
+        "TIMESTAMP": _timestamp,
+        "UUID": _scalar(_to_uuid, uuid.UUID),
+        "TENSOR": _tensor,
+        "LIST": _list,
+        "STRUCT": _struct,
+        "MAP": _map,
+    },
+)
 
 
 def _plain_numbers(value: Any) -> Any:

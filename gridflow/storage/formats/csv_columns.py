@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from enum import Enum, auto
 from typing import Any
 
 import pyarrow as pa
@@ -12,8 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ...errors import SchemaError
-from ...schema import Type
-from ..arrow import cast_column
+from ...kinds import ByKind
+from ...schema import NESTED, SCALARS, Type
+from ..cast import cast_column
 from .plain_values import Misfit, column_of_plain, shown
 from .source import CsvStyle, ReadOptions, with_defaults
 
@@ -21,7 +23,30 @@ _INVALID = re.compile(r"In CSV column #(\d+): .*?invalid value '(.*)'", re.DOTAL
 _IN_COLUMN = re.compile(r"In CSV column #(\d+): (?:Row #\d+: )?(?:CSV conversion error to \S+: )?(.*)", re.DOTALL)
 _WIDTH = re.compile(r"Expected (\d+) columns, got (\d+)")
 _TRUE, _FALSE = ["1", "true", "TRUE", "True", "t", "T", "yes"], ["0", "false", "FALSE", "False", "f", "F", "no"]
-_NESTED = ("TENSOR", "LIST", "STRUCT", "MAP")
+
+
+class _Field(Enum):
+    """What a field of a file is to a column's type."""
+
+    VALUE = auto()  # what pyarrow reads
+    HALF = auto()  # a FLOAT16, of which pyarrow reads FLOAT32
+    TEXT = auto()  # the value itself
+    BYTES = auto()  # the value itself, or base64 if the style says so
+    WORD = auto()  # text that is read when the batch is loaded
+    JSON = auto()
+
+
+_FIELDS: ByKind[_Field] = ByKind(
+    "fields of a CSV file",
+    {
+        **dict.fromkeys(SCALARS, _Field.VALUE),
+        "FLOAT16": _Field.HALF,
+        "STRING": _Field.TEXT,
+        "BINARY": _Field.BYTES,
+        "UUID": _Field.WORD,
+        **dict.fromkeys(("TENSOR", *NESTED), _Field.JSON),
+    },
+)
 
 
 class Converter:
@@ -50,13 +75,15 @@ class Converter:
         self.texts = [n for n in read if n in types and self._is_text(types[n])]
 
     def _is_text(self, t: Type) -> bool:
-        return t.kind == "STRING" or t.kind == "BINARY" and not self.style.base64
+        field = _FIELDS[t.kind]
+        return field is _Field.TEXT or field is _Field.BYTES and not self.style.base64
 
     def _arrow(self, t: Type) -> pa.DataType:
         """The type in which pyarrow is to read a column."""
-        if t.kind in _NESTED or t.kind == "UUID" or t.kind == "BINARY" and self.style.base64:
+        field = _FIELDS[t.kind]
+        if field in (_Field.JSON, _Field.WORD) or field is _Field.BYTES and self.style.base64:
             return pa.large_string()
-        return pa.float32() if t.kind == "FLOAT16" else t.arrow()  # the halves come later
+        return pa.float32() if field is _Field.HALF else t.arrow()
 
     def of_text(self) -> Converter:
         """The same, with all columns text: what fails then is no record at all."""
@@ -79,7 +106,7 @@ class Converter:
 
     def _made(self, name: str) -> pa.DataType:
         t = self.types.get(name)
-        if t is not None and (name in self.defaults or t.kind in _NESTED or t.kind == "BINARY"):
+        if t is not None and (name in self.defaults or _FIELDS[t.kind] in (_Field.JSON, _Field.BYTES)):
             return t.arrow()
         return self.arrow[name]
 
@@ -187,9 +214,10 @@ class Converter:
         if t is None:
             return array
         try:
-            if t.kind in _NESTED:
+            field = _FIELDS[t.kind]
+            if field is _Field.JSON:
                 array = column_of_plain([_json(v, row) if v else None for row, v in enumerate(array.to_pylist())], t)
-            elif t.kind == "BINARY" and self.style.base64:
+            elif field is _Field.BYTES and self.style.base64:
                 array = column_of_plain(array.to_pylist(), t)
         except Misfit as error:
             raise SchemaError(f", column {name} {t.text()}: {error.why}{self._advice(name)}") from None

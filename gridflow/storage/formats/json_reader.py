@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from ...errors import ColumnNotFound, GridflowError, SchemaError, UsageError, did_you_mean
 from ...schema import Type, from_arrow
-from ..arrow import cast_column
+from ..cast import cast_column
 from .plain_values import Misfit, column_of_plain
 from .source import ReadOptions, Reject, Source, chosen_columns, first_bad, with_defaults
 from .text import open_text, text_blocks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from ...errors import GridCorruptError, SchemaError, UsageError
-from ...schema import FLOATS, INTEGERS, Type, from_dtype
+from ...kinds import ByKind, Refused
+from ...schema import FLOATS, INTEGERS, NESTED, Type, from_dtype
 from .source import BATCH_BYTES, BATCH_ROWS, ReadOptions, Source, chosen_columns, finished
 
 
@@ -97,15 +98,32 @@ class NpzWriter:
     def _array(self, name: str, column: pa.ChunkedArray, t: Type | None) -> np.ndarray:
         if column.null_count:
             raise UsageError(f"{self.path}: column {name} has nulls, which an NPZ file cannot hold; leave it out")
-        kind = t.kind if t is not None else ""
-        if kind == "STRING":
-            return np.array(column.to_pylist(), dtype=np.str_)
-        if kind not in ("TENSOR", "BOOL", "DATE", "TIMESTAMP", *INTEGERS, *FLOATS):
+        entry = _ARRAYS[t.kind] if t is not None else _NO_TYPE
+        if isinstance(entry, Refused):
             raise UsageError(f"{self.path}: an NPZ file cannot hold column {name} {t or column.type}; leave it out")
-        if kind != "TENSOR":
-            return column.to_numpy(zero_copy_only=False)
-        assert t is not None  # its kind was
-        flat = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in column.chunks]
-        parts = [c.flatten().to_numpy(zero_copy_only=False) for c in flat]
-        joined = np.concatenate(parts) if parts else np.empty(0, t.dtype)
-        return joined.astype(t.dtype).reshape(-1, *t.shape)
+        return entry(column, t)
+
+
+def _tensors(column: pa.ChunkedArray, t: Type) -> np.ndarray:
+    flat = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in column.chunks]
+    parts = [c.flatten().to_numpy(zero_copy_only=False) for c in flat]
+    joined = np.concatenate(parts) if parts else np.empty(0, t.dtype)
+    return joined.astype(t.dtype).reshape(-1, *t.shape)
+
+
+def _numbers(column: pa.ChunkedArray, _: Type) -> np.ndarray:
+    return column.to_numpy(zero_copy_only=False)
+
+
+_NO_TYPE = Refused("a column of no type of ours may hold anything")
+_NO_ARRAY = Refused("numpy has it as Python objects, which would be pickled")
+_ARRAYS: ByKind[Callable[[pa.ChunkedArray, Type], np.ndarray] | Refused] = ByKind(
+    "arrays of an NPZ file",
+    {
+        **dict.fromkeys(("BOOL", *INTEGERS, *FLOATS, "DATE", "TIMESTAMP"), _numbers),
+        **dict.fromkeys(("DECIMAL", "TIME", "UUID", *NESTED), _NO_ARRAY),
+        "STRING": lambda column, t: np.array(column.to_pylist(), dtype=np.str_),
+        "BINARY": Refused("numpy's bytes lose the NULs at their end"),
+        "TENSOR": _tensors,
+    },
+)

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from ...errors import SchemaError, did_you_mean
-from ...schema import FLOATS, INTEGERS, Type
+from ...kinds import ByKind
+from ...schema import FLOATS, INTEGERS, SCALARS, Type
 from ..arrow_to_python import to_python
 from ..moments import read_date, read_moment, read_time
 
@@ -89,24 +90,35 @@ def _storage(array: pa.Array) -> pa.Array:
 
 
 def _says_more(t: Type) -> bool:
-    return t.kind in ("TENSOR", "UUID") or any(_says_more(child) for _, child in t.children)
+    if t.children:
+        return any(_says_more(child) for _, child in t.children)
+    return _WRITERS[t.kind] is not _plain_scalar
 
 
 def _plain_typed(value: Any, t: Type) -> Any:
-    if value is None:
-        return None
-    if t.kind == "TENSOR":
-        return plain(np.asarray(value, t.dtype).reshape(t.shape))
-    if t.kind == "UUID":
-        return str(uuid.UUID(bytes=value) if isinstance(value, bytes) else value)
-    if t.kind == "LIST":
-        return [_plain_typed(v, t.children[0][1]) for v in value]
-    if t.kind == "STRUCT":
-        return {name: _plain_typed(value[name], child) for name, child in t.children}
-    if t.kind == "MAP":
-        (_, key), (_, item) = t.children
-        return [[_plain_typed(k, key), _plain_typed(v, item)] for k, v in value]
+    return None if value is None else _WRITERS[t.kind](value, t)
+
+
+def _plain_scalar(value: Any, _: Type) -> Any:
     return plain(value)
+
+
+def _plain_map(value: Any, t: Type) -> list[list[Any]]:
+    (_, key), (_, item) = t.children
+    return [[_plain_typed(k, key), _plain_typed(v, item)] for k, v in value]
+
+
+_WRITERS: ByKind[Callable[[Any, Type], Any]] = ByKind(
+    "values written as JSON",
+    {
+        **dict.fromkeys(SCALARS, _plain_scalar),
+        "UUID": lambda value, t: str(uuid.UUID(bytes=value) if isinstance(value, bytes) else value),
+        "TENSOR": lambda value, t: plain(np.asarray(value, t.dtype).reshape(t.shape)),
+        "LIST": lambda value, t: [_plain_typed(v, t.children[0][1]) for v in value],
+        "STRUCT": lambda value, t: {name: _plain_typed(value[name], child) for name, child in t.children},
+        "MAP": _plain_map,
+    },
+)
 
 
 def column_of_plain(values: Sequence[Any], t: Type) -> pa.Array:
@@ -154,19 +166,7 @@ def shown(value: Any) -> str:
 
 def reader_of(t: Type) -> Callable[[Any], Any]:
     """What makes of one of JSON's values, which is not null, what ``pa.array`` takes for the type."""
-    if t.kind == "TENSOR":
-        return lambda value: _tensor(value, t)
-    if t.kind == "TIMESTAMP":
-        return lambda value: _moment(value, t)
-    if t.kind == "LIST":
-        item = _optional(t.children[0][1])
-        return lambda value: [item(v) for v in _listed(value)]
-    if t.kind == "STRUCT":
-        return _struct_reader(t)
-    if t.kind == "MAP":
-        key, item = reader_of(t.children[0][1]), _optional(t.children[1][1])
-        return lambda value: [(key(k), item(v)) for k, v in (value.items() if isinstance(value, dict) else value)]
-    return _READERS[t.kind]
+    return _READERS[t.kind](t)
 
 
 def _optional(t: Type) -> Callable[[Any], Any]:
@@ -180,6 +180,16 @@ def _optional(t: Type) -> Callable[[Any], Any]:
         return read(value)
 
     return optional
+
+
+def _list_reader(t: Type) -> Callable[[Any], Any]:
+    item = _optional(t.children[0][1])
+    return lambda value: [item(v) for v in _listed(value)]
+
+
+def _map_reader(t: Type) -> Callable[[Any], Any]:
+    key, item = reader_of(t.children[0][1]), _optional(t.children[1][1])
+    return lambda value: [(key(k), item(v)) for k, v in (value.items() if isinstance(value, dict) else value)]
 
 
 def _struct_reader(t: Type) -> Callable[[Any], Any]:
@@ -277,14 +287,26 @@ def _tensor(value: Any, t: Type) -> np.ndarray:
     return stored.reshape(-1).view(np.uint8) if t.element == "BOOL" else stored.reshape(-1)
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "BOOL": _bool,
-    **dict.fromkeys(INTEGERS, _int),
-    **dict.fromkeys(FLOATS, _float),
-    "DECIMAL": _decimal,
-    "STRING": _text,
-    "BINARY": _bytes,
-    "DATE": _date,
-    "TIME": read_time,
-    "UUID": lambda value: uuid.UUID(value).bytes,
-}
+def _always(read: Callable[[Any], Any]) -> Callable[[Type], Callable[[Any], Any]]:
+    return lambda t: read
+
+
+_READERS: ByKind[Callable[[Type], Callable[[Any], Any]]] = ByKind(
+    "values read from JSON",
+    {
+        "BOOL": _always(_bool),
+        **dict.fromkeys(INTEGERS, _always(_int)),
+        **dict.fromkeys(FLOATS, _always(_float)),
+        "DECIMAL": _always(_decimal),
+        "STRING": _always(_text),
+        "BINARY": _always(_bytes),
+        "DATE": _always(_date),
+        "TIME": _always(read_time),
+        "TIMESTAMP": lambda t: lambda value: _moment(value, t),
+        "UUID": _always(lambda value: uuid.UUID(value).bytes),
+        "TENSOR": lambda t: lambda value: _tensor(value, t),
+        "LIST": _list_reader,
+        "STRUCT": _struct_reader,
+        "MAP": _map_reader,
+    },
+)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from ..._native.formats import unframe
 from ...errors import GridCorruptError, SchemaError, UsageError
-from ...schema import FLOATS, Type
-from ..arrow import cast_column
+from ...kinds import ByKind
+from ...schema import FLOATS, SCALARS, Type
+from ..cast import cast_column
 from .examples import example_class
 from .plain_values import Misfit, column_of_plain, shown
 from .source import ReadOptions, Source, chosen_columns, finished
@@ -191,32 +192,57 @@ class _Misfit(Exception):
 
 def _column(values: np.ndarray, splits: np.ndarray, present: np.ndarray, kind: Type) -> pa.Array:
     """The values of one feature as a column. ``splits``: int64[rows + 1], where each row's values start."""
+    return _COLUMNS[kind.kind](values, splits, present, kind)
+
+
+def _json_column(values: np.ndarray, splits: np.ndarray, _: np.ndarray, kind: Type) -> pa.Array:
     lengths = np.diff(splits)
-    if kind.kind in ("LIST", "STRUCT", "MAP") and is_json(kind):
+    _expect(lengths, 1)
+    texts = iter(values)
+    return column_of_plain([_json(next(texts), row) if n else None for row, n in enumerate(lengths)], kind)
+
+
+def _list_column(values: np.ndarray, splits: np.ndarray, present: np.ndarray, kind: Type) -> pa.Array:
+    if is_json(kind):
+        return _json_column(values, splits, present, kind)
+    items = _numbers(values, kind.children[0][1], splits)
+    mask = None if present.all() else pa.array(~present)
+    return pa.LargeListArray.from_arrays(pa.array(splits), items, type=kind.arrow(), mask=mask)
+
+
+def _tensor_column(values: np.ndarray, splits: np.ndarray, _: np.ndarray, kind: Type) -> pa.Array:
+    lengths = np.diff(splits)
+    if values.dtype == object:  # the tensor's bytes as one string
         _expect(lengths, 1)
-        texts = iter(values)
-        return column_of_plain([_json(next(texts), row) if n else None for row, n in enumerate(lengths)], kind)
-    if kind.kind == "LIST":
-        items = _numbers(values, kind.children[0][1], splits)
-        mask = None if present.all() else pa.array(~present)
-        return pa.LargeListArray.from_arrays(pa.array(splits), items, type=kind.arrow(), mask=mask)
-    if kind.kind == "TENSOR":
-        if values.dtype == object:  # the tensor's bytes as one string
-            _expect(lengths, 1)
-            return _raw_tensor(values, lengths == 1, kind)
-        _expect(lengths, kind.size)
-        present = lengths > 0
-        full = np.zeros((len(lengths), kind.size), values.dtype)
-        full[present] = values.reshape(-1, kind.size)
-        flat = _numbers(full.reshape(-1), Type(kind.element), np.arange(len(lengths) + 1) * kind.size)
-        flat = flat.cast(pa.uint8()) if kind.element == "BOOL" else flat
-        mask = None if present.all() else pa.array(~present)
-        return pa.FixedSizeListArray.from_arrays(flat, type=kind.arrow(), mask=mask)
+        return _raw_tensor(values, lengths == 1, kind)
+    _expect(lengths, kind.size)
+    present = lengths > 0
+    full = np.zeros((len(lengths), kind.size), values.dtype)
+    full[present] = values.reshape(-1, kind.size)
+    flat = _numbers(full.reshape(-1), Type(kind.element), np.arange(len(lengths) + 1) * kind.size)
+    flat = flat.cast(pa.uint8()) if kind.element == "BOOL" else flat
+    mask = None if present.all() else pa.array(~present)
+    return pa.FixedSizeListArray.from_arrays(flat, type=kind.arrow(), mask=mask)
+
+
+def _scalar_column(values: np.ndarray, splits: np.ndarray, _: np.ndarray, kind: Type) -> pa.Array:
+    lengths = np.diff(splits)
     _expect(lengths, 1)
     flat = _numbers(values, kind, splits)
     if (lengths == 1).all():
         return flat
     return flat.take(pa.array(np.where(lengths == 1, splits[:-1], 0), mask=lengths == 0))
+
+
+_COLUMNS: ByKind[Callable[[np.ndarray, np.ndarray, np.ndarray, Type], pa.Array]] = ByKind(
+    "columns of a TFRecord file",
+    {
+        **dict.fromkeys(SCALARS, _scalar_column),
+        "TENSOR": _tensor_column,
+        "LIST": _list_column,
+        **dict.fromkeys(("STRUCT", "MAP"), _json_column),
+    },
+)
 
 
 def _expect(lengths: np.ndarray, count: int) -> None:

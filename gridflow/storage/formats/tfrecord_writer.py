@@ -24,7 +24,8 @@ import pyarrow as pa
 
 from ..._native.formats import frame
 from ...errors import SchemaError
-from ...schema import FLOATS, INTEGERS, Type
+from ...kinds import ByKind, Refused
+from ...schema import FLOATS, INTEGERS, NESTED, Type
 from ..arrow_to_python import to_python
 from .examples import example_class
 from .plain_values import plain_column
@@ -78,31 +79,36 @@ class TFRecordWriter:
 def _feature(array: pa.Array, t: Type | None) -> _Feature:
     if t is None:
         return "bytes_list", [None if v is None else [str(v).encode()] for v in to_python(array)]
-    if t.kind == "TENSOR":
-        return _tensors(array, t)
-    if t.kind == "LIST" and not is_json(t):
-        item = t.children[0][1]
-        kind, convert = _scalar(item)
-        return kind, [None if v is None else [convert(x) for x in v] for v in to_python(array)]
-    if t.children or t.kind in ("DECIMAL", "DATE", "TIME", "TIMESTAMP"):
-        texts = plain_column(array, t)
-        encode = (lambda v: json.dumps(v, ensure_ascii=False).encode()) if t.children else str.encode
-        return "bytes_list", [None if v is None else [encode(v)] for v in texts]
-    if t.kind == "UUID" and isinstance(array, pa.ExtensionArray):
-        array = array.storage
+    return _FEATURES[t.kind](array, t)
+
+
+def _texts(array: pa.Array, t: Type) -> _Feature:
+    return "bytes_list", [None if v is None else [v.encode()] for v in plain_column(array, t)]
+
+
+def _json(array: pa.Array, t: Type) -> _Feature:
+    texts = (None if v is None else json.dumps(v, ensure_ascii=False) for v in plain_column(array, t))
+    return "bytes_list", [None if text is None else [text.encode()] for text in texts]
+
+
+def _values(array: pa.Array, t: Type) -> _Feature:
     kind, convert = _scalar(t)
-    return kind, [None if v is None else [convert(v)] for v in to_python(array)]
+    storage = array.storage if isinstance(array, pa.ExtensionArray) else array
+    return kind, [None if v is None else [convert(v)] for v in to_python(storage)]
+
+
+def _lists(array: pa.Array, t: Type) -> _Feature:
+    if is_json(t):
+        return _json(array, t)
+    kind, convert = _scalar(t.children[0][1])
+    return kind, [None if v is None else [convert(x) for x in v] for v in to_python(array)]
 
 
 def _scalar(t: Type) -> tuple[str, Callable[[Any], Any]]:
     """The list that holds such values, and how one gets into it."""
-    if t.kind in INTEGERS or t.kind == "BOOL":
-        return "int64_list", int
-    if t.kind in FLOATS:
-        return "float_list", float
-    if t.kind in ("BINARY", "UUID"):
-        return "bytes_list", lambda v: v if isinstance(v, bytes) else v.bytes
-    return "bytes_list", lambda v: str(v).encode()
+    entry = _LISTS[t.kind]
+    assert not isinstance(entry, Refused), "is_json and _FEATURES keep it from here"
+    return entry
 
 
 def _tensors(array: pa.Array, t: Type) -> _Feature:
@@ -119,3 +125,29 @@ def _tensors(array: pa.Array, t: Type) -> _Feature:
     rows = [[row.tobytes()] if raw else row for row in numbers]
     valid = storage.is_valid().to_pylist()
     return kind, [row if ok else None for row, ok in zip(rows, valid, strict=True)]
+
+
+def _bytes_of(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else value.bytes
+
+
+_LISTS: ByKind[tuple[str, Callable[[Any], Any]] | Refused] = ByKind(
+    "lists of a TFRecord file",
+    {
+        **dict.fromkeys(("BOOL", *INTEGERS), ("int64_list", int)),
+        **dict.fromkeys(FLOATS, ("float_list", float)),
+        **dict.fromkeys(("BINARY", "UUID"), ("bytes_list", _bytes_of)),
+        **dict.fromkeys(("STRING", "DECIMAL", "DATE", "TIME", "TIMESTAMP"), ("bytes_list", lambda v: str(v).encode())),
+        **dict.fromkeys(("TENSOR", *NESTED), Refused("it is more than one value: in a list it is JSON")),
+    },
+)
+_FEATURES: ByKind[Callable[[pa.Array, Type], _Feature]] = ByKind(
+    "features of a TFRecord file",
+    {
+        **dict.fromkeys(("BOOL", *INTEGERS, *FLOATS, "STRING", "BINARY", "UUID"), _values),
+        **dict.fromkeys(("DECIMAL", "DATE", "TIME", "TIMESTAMP"), _texts),
+        **dict.fromkeys(NESTED, _json),
+        "LIST": _lists,
+        "TENSOR": _tensors,
+    },
+)

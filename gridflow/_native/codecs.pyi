@@ -1,0 +1,3 @@
+KINDS: dict[str, int]
+
+def registered() -> list[str]: ...
