@@ -152,4 +152,4 @@ def _sorted_keys(column: Column, nulls: np.ndarray, offsets: np.ndarray, keys: n
     if dtype is not None:
         return SortedKeys(flags, keys.view(dtype))
     begins = offsets.view("<u8") if len(offsets) else None
-    return SortedKeys(flags, None, begins, memoryview(keys), key_width(column.type))
+    return SortedKeys(flags, None, begins, keys.data, key_width(column.type))

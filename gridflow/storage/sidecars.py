@@ -34,8 +34,11 @@ class SidecarTable(Protocol):
 
     name: str
     table_id: int
-    options: Mapping[str, Any]  # another object when they change
     store: Store
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the catalog keeps with the table; another object when they change."""
 
     @property
     def folder(self) -> Path:

@@ -14,7 +14,7 @@ from tensorflow.python.framework import random_seed
 
 from ..cuda.devices import CPU
 from ..source import StoredTable
-from ..sql.selection import Condition
+from ..sql.execution.select_rows import Condition
 from ..table import partition_ranges
 from . import selection, sharding, specs, stages
 from .placing import Place

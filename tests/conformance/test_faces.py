@@ -18,7 +18,7 @@ from gridflow.server.flight import FlightService
 from gridflow.server.node import Service
 from gridflow.sql.views.views import NoIndexes, SystemView
 from gridflow.storage.index_definition import Index
-from gridflow.storage.index_rows import Found
+from gridflow.storage.index_rows import IndexRows
 from gridflow.storage.table_indexes import TableIndexes
 from gridflow.table import Table
 from gridflow.transaction import Transaction, TransactionTable
@@ -34,7 +34,7 @@ IMPLEMENTATIONS = [
     (faces.IndexSet, NoIndexes),
     (faces.IndexesFace, TableIndexes),
     (faces.IndexFace, Index),
-    (faces.IndexedRows, Found),
+    (faces.IndexedRows, IndexRows),
     (faces.ActivityFace, Activity),
     (Service, FlightService),
 ]
@@ -49,7 +49,7 @@ def _types(
     transaction_table: TransactionTable,
     view: SystemView,
     indexes: TableIndexes,
-    rows: Found,
+    rows: IndexRows,
     activity: Activity,
     flight: FlightService,
 ) -> None:

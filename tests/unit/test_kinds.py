@@ -25,7 +25,7 @@ from gridflow.cli.shell.cells import CELLS, column_type, short, values_of
 from gridflow.client.rows import batches_of_rows
 from gridflow.cuda import DeviceTable
 from gridflow.kinds import ON_DEVICES, Refused
-from gridflow.protocols.values import decode_values, encode_values
+from gridflow.protocols.json_values import decode_values, encode_values
 from gridflow.schema import FLOATS, INTEGERS, KINDS, SCALARS, from_arrow, parse_type
 from gridflow.sql.engine.from_duckdb import fit
 from gridflow.storage.arrow import to_columns, user_type

@@ -112,7 +112,7 @@ def _inner(value: Any) -> str:
 
 
 def _short_list(value: list[Any], kind: Type | None, width: int) -> str:
-    opening, closing = CELLS[kind.kind].brackets if kind is not None else "[]"
+    opening, closing = CELLS[kind.kind].brackets if kind is not None else ("[", "]")
     parts: list[str] = []
     used = 0
     for i, item in enumerate(value):
@@ -190,7 +190,7 @@ class Cells:
     word: Callable[[str], Any] = str
     values: Callable[[pa.Array, Type], list[Any]] = _values
     number: Callable[[float, Type], str] = lambda value, kind: repr(value)
-    brackets: str = "[]"
+    brackets: tuple[str, str] = ("[", "]")
 
 
 _NARROW = Cells(True, True, float, _narrow_floats, lambda value, kind: str(kind.dtype.type(value)))
@@ -204,6 +204,6 @@ CELLS: ByKind[Cells] = ByKind(
         "DECIMAL": Cells(right=True, title=True),
         **dict.fromkeys(("BINARY", "TIME", "TIMESTAMP", "UUID", *NESTED), Cells()),
         "TENSOR": Cells(values=_tensors),
-        "MAP": Cells(brackets="{}"),
+        "MAP": Cells(brackets=("{", "}")),
     },
 )
