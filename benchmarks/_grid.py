@@ -1,4 +1,4 @@
-"""Grids that are larger than what it takes to make them."""
+"""Large grids of few distinct rows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import pyarrow as pa
 import gridflow
 
 ROW_BYTES = 1 << 20
+#: Rows that are repeated.
+DISTINCT_ROWS = 64
 
 
 def make_grid(home: Path, rows: int) -> None:
-    """A table IMAGES of ``rows`` rows of 1 MiB, the same 64 again and again: it takes little memory but its files."""
-    piece = min(rows, 64)
+    """Create a table IMAGES of ``rows`` rows of 1 MiB; few of them are distinct, so that only the files take memory."""
+    piece = min(rows, DISTINCT_ROWS)
     pixels = pa.array(np.frombuffer(np.random.default_rng(1).bytes(piece * ROW_BYTES), np.uint8))
     column = pa.FixedSizeListArray.from_arrays(pixels, ROW_BYTES)
     schema = pa.schema([("ID", pa.int64()), ("PIXELS", column.type), ("LABEL", pa.int64())])

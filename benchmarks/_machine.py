@@ -11,15 +11,17 @@ from pathlib import Path
 
 import gridflow
 
+KIB_OF_GIB = 1 << 20
+
 
 def memory_available() -> int:
-    """Bytes that can be used without swapping."""
-    found = re.search(r"MemAvailable:\s+(\d+) kB", _read("/proc/meminfo"))
-    return int(found[1]) * 1024 if found else sys.maxsize
+    """Bytes that the machine has left without swapping; no bound where the system does not tell."""
+    match = re.search(r"MemAvailable:\s+(\d+) kB", _read("/proc/meminfo"))
+    return int(match[1]) * 1024 if match else sys.maxsize
 
 
 def describe_machine(packages: list[str]) -> dict[str, object]:
-    """The machine and the versions, without anything that names this machine in particular."""
+    """The machine and the versions, without a name or path of this machine."""
     model = re.search(r"model name\s*:\s*(.+)", _read("/proc/cpuinfo"))
     memory = re.search(r"MemTotal:\s+(\d+) kB", _read("/proc/meminfo"))
     versions = {"python": platform.python_version(), "gridflow": gridflow.__version__}
@@ -31,7 +33,7 @@ def describe_machine(packages: list[str]) -> dict[str, object]:
     return {
         "cpu": model[1] if model else platform.processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(int(memory[1]) / (1 << 20), 1) if memory else None,
+        "memory_gib": round(int(memory[1]) / KIB_OF_GIB, 1) if memory else None,
         "system": f"{platform.system()} {re.match('[0-9.]*', platform.release())[0].rstrip('.')} {platform.machine()}",
         "load_before": round(os.getloadavg()[0], 2),
         "versions": versions,

@@ -1,7 +1,7 @@
 """The other ways to feed TensorFlow from files: each writes the same rows, and reads them in order or shuffled.
 
-Every peer has a plain form and the parallelism that its documentation recommends. Those without a tf.data source of
-their own are read by Python, in a generator or in a mapped function, a batch at a time.
+Every peer has a plain form and the parallelism of the peer's documentation. A peer without a tf.data source is read
+by Python, in a generator or in a mapped function, a batch at a time.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ from _rows import Batch, Rows
 
 AUTOTUNE = tf.data.AUTOTUNE
 SHARDS = 8
+#: Most rows that a slow peer reads.
+SLOW_ROWS = 20_000
+#: Bytes of an LMDB map beside twice the rows; the file is sparse.
+MAP_RESERVE = 1 << 26
 Datasets = dict[str, tf.data.Dataset]
 
 
 class Peer:
-    """Rows in a folder of their own, written by one of the others.
+    """Rows in the format of a peer, in a folder of their own.
 
     Attributes:
-        name: what it is called in the results.
-        package: the distribution it needs; None if TensorFlow is enough.
+        name: the name in the results.
+        package: the distribution of the peer; None if TensorFlow is enough.
     """
 
     name: str
@@ -42,36 +46,36 @@ class Peer:
         raise NotImplementedError
 
     def sequential(self, batch: int) -> Datasets:
-        """Batches in the order of the files, by the name of the form."""
+        """Datasets of batches in the order of the files, by the name of the form."""
         raise NotImplementedError
 
     def shuffled(self, batch: int) -> Datasets:
-        """Batches of rows in a uniformly random order."""
+        """Datasets of batches of rows in a uniformly random order."""
         raise NotImplementedError
 
-    def generated(self, batches: Callable[[], Iterator[Batch]], form: str) -> Datasets:
-        """What a Python generator gives, plain and with a thread of its own."""
+    def from_generator(self, batches: Callable[[], Iterator[Batch]], form: str) -> Datasets:
+        """Datasets over a Python generator, plain and with a thread of its own."""
         dataset = tf.data.Dataset.from_generator(batches, output_signature=self.rows.spec)
         return {f"{self.name}, {form}": dataset, f"{self.name}, {form}, prefetch": dataset.prefetch(AUTOTUNE)}
 
-    def fetched(self, fetch: Callable[[np.ndarray], Batch], numbers: tf.data.Dataset, form: str) -> Datasets:
-        """What a Python function gives for batches of row numbers, one after the other and in parallel."""
+    def from_function(self, fetch: Callable[[np.ndarray], Batch], numbers: tf.data.Dataset, form: str) -> Datasets:
+        """Datasets over a Python function of batches of row numbers, one after the other and in parallel."""
 
-        def apply(some: tf.Tensor) -> list[tf.Tensor]:
-            found = tf.numpy_function(fetch, [some], [spec.dtype for spec in self.rows.spec])
-            return tuple(tf.ensure_shape(part, spec.shape) for part, spec in zip(found, self.rows.spec, strict=True))
+        def apply(batch: tf.Tensor) -> list[tf.Tensor]:
+            tensors = tf.numpy_function(fetch, [batch], [spec.dtype for spec in self.rows.spec])
+            return tuple(tf.ensure_shape(part, spec.shape) for part, spec in zip(tensors, self.rows.spec, strict=True))
 
         parallel = numbers.map(apply, num_parallel_calls=AUTOTUNE).prefetch(AUTOTUNE)
         return {f"{self.name}, {form}": numbers.map(apply), f"{self.name}, parallel {form}, prefetch": parallel}
 
     def shuffled_numbers(self, batch: int) -> tf.data.Dataset:
-        """Batches of row numbers, the first of an epoch: each row costs the same."""
+        """The first batches of row numbers of an epoch; the first are enough, as each row costs the same."""
         return first_of(tf.data.Dataset.range(len(self.rows)).shuffle(len(self.rows)).batch(batch), batch)
 
 
 def first_of(batches: tf.data.Dataset, batch: int) -> tf.data.Dataset:
-    """A tenth of a slow peer's batches, and no more than 20,000 rows."""
-    return batches.take(max(1, min(int(batches.cardinality()) // 10, 20_000 // batch)))
+    """A tenth of a slow peer's batches, and at most ``SLOW_ROWS`` rows."""
+    return batches.take(max(1, min(int(batches.cardinality()) // 10, SLOW_ROWS // batch)))
 
 
 class TFRecord(Peer):
@@ -91,12 +95,12 @@ class TFRecord(Peer):
     def shuffled(self, batch: int) -> Datasets:
         return self._forms(lambda records: records.shuffle(len(self.rows)).batch(batch), ", shuffle(N)")
 
-    def _forms(self, batched: Callable[[tf.data.Dataset], tf.data.Dataset], how: str) -> Datasets:
+    def _forms(self, make_batches: Callable[[tf.data.Dataset], tf.data.Dataset], how: str) -> Datasets:
         plain = tf.data.TFRecordDataset(self.files)
         parallel = tf.data.TFRecordDataset(self.files, num_parallel_reads=AUTOTUNE)
         return {
-            f"TFRecord{how}, batch, parse": batched(plain).map(self.rows.parse),
-            f"TFRecord{how}, parallel reads and parse, prefetch": batched(parallel)
+            f"TFRecord{how}, batch, parse": make_batches(plain).map(self.rows.parse),
+            f"TFRecord{how}, parallel reads and parse, prefetch": make_batches(parallel)
             .map(self.rows.parse, num_parallel_calls=AUTOTUNE, deterministic=False)
             .prefetch(AUTOTUNE),
         }
@@ -128,8 +132,8 @@ class ArrayRecord(Peer):
             writer.write(record)
         writer.close()
         self.reader = ArrayRecordReader(str(self.folder))
-        # As its documentation has it for random access.
-        self.at_random = ArrayRecordReader(str(self.folder), "readahead_buffer_size:0,max_parallelism:0")
+        # Options for random access, as in ArrayRecord's documentation.
+        self.random_reader = ArrayRecordReader(str(self.folder), "readahead_buffer_size:0,max_parallelism:0")
 
     def sequential(self, batch: int) -> Datasets:
         count = len(self.rows)
@@ -138,13 +142,13 @@ class ArrayRecord(Peer):
             for first in range(0, count, batch):
                 yield self.rows.unpack(self.reader.read(first, min(first + batch, count)))
 
-        return self.generated(ranges, "ranges")
+        return self.from_generator(ranges, "ranges")
 
     def shuffled(self, batch: int) -> Datasets:
         def fetch(numbers: np.ndarray) -> Batch:
-            return self.rows.unpack(self.at_random.read(numbers.tolist()))
+            return self.rows.unpack(self.random_reader.read(numbers.tolist()))
 
-        return self.fetched(fetch, self.shuffled_numbers(batch), "random access")
+        return self.from_function(fetch, self.shuffled_numbers(batch), "random access")
 
 
 class Lance(Peer):
@@ -160,13 +164,13 @@ class Lance(Peer):
         def scan() -> Iterator[Batch]:
             return map(self.rows.from_arrow, self.dataset.to_batches(batch_size=batch))
 
-        return self.generated(scan, "scan")
+        return self.from_generator(scan, "scan")
 
     def shuffled(self, batch: int) -> Datasets:
         def fetch(numbers: np.ndarray) -> Batch:
             return self.rows.from_arrow(self.dataset.take(numbers.tolist()).combine_chunks().to_batches()[0])
 
-        return self.fetched(fetch, self.shuffled_numbers(batch), "take")
+        return self.from_function(fetch, self.shuffled_numbers(batch), "take")
 
 
 class Lmdb(Peer):
@@ -177,7 +181,7 @@ class Lmdb(Peer):
         import lmdb
 
         nbytes = sum(map(len, self.rows.values)) if self.rows.shape is None else self.rows.values.nbytes
-        room = 2 * nbytes + (1 << 26)  # of a sparse file
+        room = 2 * nbytes + MAP_RESERVE
         self.environment = lmdb.open(str(self.folder), map_size=room, lock=False, sync=False, readahead=False)
         with self.environment.begin(write=True) as transaction:
             for number, record in enumerate(self.rows.records()):
@@ -195,19 +199,21 @@ class Lmdb(Peer):
                 if records:
                     yield self.rows.unpack(records)
 
-        return self.generated(scan, "cursor")
+        return self.from_generator(scan, "cursor")
 
     def shuffled(self, batch: int) -> Datasets:
         def fetch(numbers: np.ndarray) -> Batch:
             with self.environment.begin(buffers=True) as transaction:
                 return self.rows.unpack([transaction.get(number.to_bytes(8, "big")) for number in numbers.tolist()])
 
-        return self.fetched(fetch, self.shuffled_numbers(batch), "get")
+        return self.from_function(fetch, self.shuffled_numbers(batch), "get")
 
 
 class HuggingFace(Peer):
-    """It converts a batch row by row, and makes int64 of integers. ``num_workers`` starts processes for every epoch,
-    which epochs of this size would measure instead; it is left out."""
+    """HF datasets convert a batch row by row, and integers to int64.
+
+    ``num_workers`` is left out: it starts processes for every epoch, and so short an epoch would measure the start.
+    """
 
     name = "HF datasets"
     package = "datasets"
@@ -227,20 +233,20 @@ class HuggingFace(Peer):
         return self._forms(batch, True)
 
     def _forms(self, batch: int, shuffle: bool) -> Datasets:
-        found = {}
+        forms = {}
         for prefetch in (False, True):
-            made = self.dataset.to_tf_dataset(
+            dataset = self.dataset.to_tf_dataset(
                 batch, "VALUE", shuffle, label_cols="LABEL", prefetch=prefetch, num_test_batches=1
             )
-            found[f"HF datasets, to_tf_dataset{', prefetch' if prefetch else ''}"] = first_of(made, batch)
-        return found
+            forms[f"HF datasets, to_tf_dataset{', prefetch' if prefetch else ''}"] = first_of(dataset, batch)
+        return forms
 
 
 ALL = [TFRecord, Snapshot, ArrayRecord, Lance, Lmdb, HuggingFace]
 
 
 def packages() -> list[str]:
-    """The distributions of the peers that are installed, for the result's list of versions."""
+    """The distributions of the installed peers, for the list of versions."""
     return [kind.package for kind in ALL if kind.package is not None and is_installed(kind.package)]
 
 
@@ -252,16 +258,16 @@ def is_installed(package: str) -> bool:
     return True
 
 
-def missing(package: str) -> str:
+def install_hint(package: str) -> str:
     return f"{package} is not installed: pip install 'gridflow[peers]'"
 
 
-def write(bench: Benchmark, folder: Path, rows: Rows, kinds: list[type[Peer]] = ALL) -> list[Peer]:
-    """The rows in the form of every peer whose package is here; the others are noted as skipped."""
+def write_peers(bench: Benchmark, folder: Path, rows: Rows, kinds: list[type[Peer]] = ALL) -> list[Peer]:
+    """Write the rows in the format of every peer that is installed; the others are noted as skipped."""
     peers = []
     for kind in kinds:
         if kind.package is not None and not is_installed(kind.package):
-            bench.skip(kind.name, missing(kind.package))
+            bench.skip(kind.name, install_hint(kind.package))
             continue
         path = folder / kind.__name__
         if path.exists():
@@ -272,7 +278,7 @@ def write(bench: Benchmark, folder: Path, rows: Rows, kinds: list[type[Peer]] = 
 
 
 def slices(values: object, labels: np.ndarray, batch: int) -> Datasets:
-    """Batches of rows that lie in the process itself."""
+    """Datasets over rows in the memory of the process."""
     rows = tf.data.Dataset.from_tensor_slices((values, labels))
     parallel = rows.batch(batch, num_parallel_calls=AUTOTUNE).prefetch(AUTOTUNE)
     return {"from_tensor_slices, batch": rows.batch(batch), "from_tensor_slices, parallel batch, prefetch": parallel}

@@ -18,7 +18,7 @@ OURS, OTHERS, ROUNDS = "#d1495b", "#a9b4c2", "#3b3b3b"
 
 
 def draw(title: str, results: list[Result], path: Path) -> None:
-    """Bars of the medians, the rounds as dots. A panel whose figures are far apart has a logarithmic scale."""
+    """Draw the medians as bars and the rounds as dots; figures far apart get a logarithmic scale."""
     from _harness import is_ours, short
 
     panels: dict[tuple[str, str], list[Result]] = {}

@@ -1,4 +1,4 @@
-"""Rows of a value and a label, as each peer has to write them and to read them back."""
+"""Rows of a value and a label, and the conversions that the peers need to write and to read them."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Rows:
 
     @property
     def spec(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:
-        """What a batch is."""
+        """The element spec of a batch."""
         value = tf.TensorSpec([None], tf.string) if self.shape is None else tf.TensorSpec([None, *self.shape], tf.uint8)
         return value, tf.TensorSpec([None], tf.int64)
 
     def records(self) -> Iterator[bytes]:
-        """Each row in one piece: the label and then the value."""
+        """Each row as one byte string: the label, then the value."""
         for value, label in zip(self.values, self.labels, strict=True):
             yield label.tobytes() + (value if self.shape is None else value.tobytes())
 
     def unpack(self, records: list[Any]) -> Batch:
-        """A batch of what ``records`` gave."""
+        """A batch of byte strings from ``records``."""
         if self.shape is None:
             labels = np.frombuffer(b"".join(record[:LABEL_BYTES] for record in records), np.int64)
             return np.array([bytes(record[LABEL_BYTES:]) for record in records], object), labels
@@ -75,15 +75,15 @@ class Rows:
         return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
     def parse(self, examples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A batch of what ``example`` gave."""
+        """A batch of the examples of ``example``."""
         features = {"value": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
-        parsed = tf.io.parse_example(examples, features)
+        columns = tf.io.parse_example(examples, features)
         if self.shape is None:
-            return parsed["value"], parsed["label"]
-        return tf.reshape(tf.io.decode_raw(parsed["value"], tf.uint8), [-1, *self.shape]), parsed["label"]
+            return columns["value"], columns["label"]
+        return tf.reshape(tf.io.decode_raw(columns["value"], tf.uint8), [-1, *self.shape]), columns["label"]
 
     def to_grid(self, home: Path) -> None:
-        """A grid with the table ROWS."""
+        """Create a grid with the table ROWS."""
         kind = "BINARY" if self.shape is None else f"UINT8[{','.join(map(str, self.shape))}]"
         with gridflow.connect(home) as grid:
             table = grid.create_table("ROWS", {"ID": "LONG", "VALUE": kind, "LABEL": "LONG"}, key="ID")

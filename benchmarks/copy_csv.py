@@ -1,8 +1,8 @@
 """CSV in and out with COPY
 
 A CSV file in tmpfs becomes rows of a table (parsed, hashed, ordered, checksummed, written and published: the whole
-statement), beside readers that only make columns in memory of it, and DuckDB, which makes a table. Then the table
-becomes a CSV file. MB of text per second.
+statement), beside readers that only make columns in memory, and DuckDB, which makes a table. Then the table becomes a
+CSV file. MB of text per second.
 
 The files have rows of five numbers, or of twenty columns of which some are text; a few fields are empty.
 
@@ -21,24 +21,26 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
-from _harness import GIB, Benchmark, Measured
+from _harness import GIB, Benchmark, as_rates, seconds_of
 
 import gridflow
 
 OURS, ARROW, STREAM = "gridflow COPY", "pyarrow read_csv", "pyarrow open_csv"
 DUCK, DUCK_KEY = "DuckDB COPY", "DuckDB COPY, primary key"
-_DUCKDB = {"LONG": "BIGINT", "REAL": "FLOAT", "INT": "INTEGER"}  # where it has another name
+#: Bytes of scratch for a row: the files, and the grids.
+ROW_SPACE = 1200
+_DUCKDB = {"LONG": "BIGINT", "REAL": "FLOAT", "INT": "INTEGER"}  # types with another name there
 
 
 def main() -> None:
     bench = Benchmark("copy_csv", __doc__, packages=["pyarrow", "duckdb"], rounds=5)
     bench.settings |= {"duckdb": "in memory", "pyarrow": "types as it finds them"}
-    run(bench, "five numbers", numbers, 20_000 if bench.quick else 4_000_000)
-    run(bench, "twenty columns", mixed, 5_000 if bench.quick else 1_000_000)
+    run(bench, "five numbers", number_columns, 20_000 if bench.quick else 4_000_000)
+    run(bench, "twenty columns", mixed_columns, 5_000 if bench.quick else 1_000_000)
     bench.finish()
 
 
-def numbers(rows: int) -> tuple[pa.Table, dict[str, str]]:
+def number_columns(rows: int) -> tuple[pa.Table, dict[str, str]]:
     """A key and four numbers, as in load.py."""
     generator = np.random.default_rng(1)
     table = pa.table(
@@ -53,8 +55,8 @@ def numbers(rows: int) -> tuple[pa.Table, dict[str, str]]:
     return table, {"ID": "LONG", "A": "LONG", "B": "DOUBLE", "C": "REAL", "D": "INT"}
 
 
-def mixed(rows: int) -> tuple[pa.Table, dict[str, str]]:
-    """A key, texts, dates and numbers: what an export of a business looks like."""
+def mixed_columns(rows: int) -> tuple[pa.Table, dict[str, str]]:
+    """A key, texts, dates and numbers, as in the export of a business."""
     generator = np.random.default_rng(2)
     columns: dict[str, pa.Array] = {"ID": pa.array(generator.permutation(rows))}
     types = {"ID": "LONG"}
@@ -70,10 +72,10 @@ def mixed(rows: int) -> tuple[pa.Table, dict[str, str]]:
 
 
 def run(bench: Benchmark, name: str, make: Callable[[int], tuple[pa.Table, dict[str, str]]], rows: int) -> None:
-    """Measure one file both ways."""
+    """Measure one file in both directions."""
     table, types = make(rows)
     group = f"{rows:,} rows of {name}"
-    with bench.scratch(rows * 1200 + GIB // 4) as folder:
+    with bench.scratch(rows * ROW_SPACE + GIB // 4) as folder:
         path = folder / "rows.csv"
         arrow_csv.write_csv(table, path)
         size = path.stat().st_size / 1e6
@@ -84,30 +86,17 @@ def run(bench: Benchmark, name: str, make: Callable[[int], tuple[pa.Table, dict[
             DUCK: partial(copy_duckdb, path, types, rows, ""),
             DUCK_KEY: partial(copy_duckdb, path, types, rows, " PRIMARY KEY"),
         }
-        bench.measure(group, as_rate(contenders, size, "read"), unit="MB/s")
+        bench.measure(group, as_rates(contenders, "read", size), unit="MB/s")
         with gridflow.connect(folder / "source") as grid:
             grid.create_table("ROWS", types, key="ID").load(table)
             out = {
-                OURS: partial(timed, lambda: grid.sql("COPY ROWS TO ?", [str(folder / "out.csv")])),
-                "pyarrow write_csv": partial(timed, lambda: arrow_csv.write_csv(table, folder / "out.csv")),
+                OURS: partial(seconds_of, lambda: grid.sql("COPY ROWS TO ?", [str(folder / "out.csv")])),
+                "pyarrow write_csv": partial(seconds_of, lambda: arrow_csv.write_csv(table, folder / "out.csv")),
             }
-            bench.measure(f"{group}, out", as_rate(out, size, "written"), unit="MB/s")
+            bench.measure(f"{group}, out", as_rates(out, "written", size), unit="MB/s")
     ours = bench.median(group, "read", OURS)
     bench.target(f"{group}, against {ARROW}", ours / bench.median(group, "read", ARROW) * 100, 50, "%")
     bench.target(f"{group}, against {DUCK_KEY}", ours / bench.median(group, "read", DUCK_KEY) * 100, None, "%")
-
-
-def as_rate(
-    contenders: dict[str, Callable[[], float]], amount: float, metric: str
-) -> dict[str, Callable[[], Measured]]:
-    """Contenders that return their seconds, as contenders that return ``amount`` per second."""
-    return {name: lambda run=run: {metric: amount / run()} for name, run in contenders.items()}
-
-
-def timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def copy_from(folder: Path, path: Path, types: dict[str, str], rows: int) -> float:
@@ -134,9 +123,9 @@ def read_csv(path: Path, rows: int) -> float:
 
 def open_csv(path: Path, rows: int) -> float:
     began = time.perf_counter()
-    found = sum(batch.num_rows for batch in arrow_csv.open_csv(path))
+    count = sum(batch.num_rows for batch in arrow_csv.open_csv(path))
     seconds = time.perf_counter() - began
-    assert found == rows
+    assert count == rows
     return seconds
 
 

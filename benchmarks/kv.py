@@ -1,17 +1,17 @@
 """Single puts and gets of 100-byte values under integer keys, one thread
 
-Every put is a commit of its own and every get a read of its own, as an application that has one row at a time does
-it. Keys come in random order, gets in another one. Operations per second:
+Every put is a commit of its own and every get a read of its own, as in an application that has one row at a time. Puts
+take the keys in random order, gets in another one. Operations per second:
 
-    put     rows that are new; for gridflow with its flushes in the background, which share the machine's cores
-    get     every row by its key, again and again until there were 200,000: of 10,000 alone the clock would tell
-            more about the machine than about any of them
+    put     new rows; gridflow's flushes in the background share the machine's cores
+    get     every row by its key, again and again up to 200,000 gets: the time of 10,000 would tell more about the
+            machine than about any contender
 
-A get of gridflow's is measured twice: while rows are in the memory table (where a row lies for about a second after
-it was written), and from segments, as many as the work in the background has left. LMDB runs with all that makes it
-fast and keeps single transactions: sync, metasync off, writemap and map_async on, keys packed before the clock
-runs; with its locks, and without (lock=False, which leaves it to the caller that there is one writer). SQLite holds
-its database in memory, without journal; a dict is there for scale.
+Gridflow's gets are measured twice: from the memory table (where a row stays for about a second after the put), and
+from segments, as many as the work in the background has left. LMDB runs with every option that is fast and keeps
+single transactions: sync and metasync off, writemap and map_async on, keys packed before the clock runs; with locks,
+and without (lock=False: the caller must be the only writer). SQLite has the database in memory, without a journal; a
+dict is there for scale.
 
     python benchmarks/kv.py [--quick]
 """
@@ -31,17 +31,19 @@ from typing import Any
 
 import lmdb
 import numpy as np
-from _harness import GIB, Benchmark, Measured
+from _harness import GIB, Benchmark, Figures
 
 import gridflow
 
 VALUE_BYTES = 100
 LEAST_GETS = 200_000
+#: Bytes of a row in the memory table beside the value; bytes of scratch for a row, of all contenders.
+ROW_OVERHEAD, ROW_SPACE = 80, 2_000
 LMDB = ["LMDB", "LMDB without locks"]
 
 
 class Work:
-    """The keys and values of a group, and a folder where each contender begins with nothing."""
+    """The keys and values of a group, and a folder in which each contender starts empty."""
 
     def __init__(self, rows: int, folder: Path):
         generator = np.random.default_rng(1)
@@ -54,7 +56,7 @@ class Work:
 
     @contextmanager
     def fresh(self, name: str) -> Iterator[Path]:
-        """A folder that is not there yet, and is gone afterwards."""
+        """The path of a new folder; the end of the block removes it."""
         path = self.folder / name
         try:
             yield path
@@ -74,18 +76,18 @@ def main() -> None:
     bench.settings |= {"value bytes": VALUE_BYTES, "gridflow": "defaults: durability=process"}
     for rows in [5_000] if bench.quick else [10_000, 100_000, 1_000_000]:
         group = f"{rows:,} rows"
-        with bench.scratch(rows * 2_000 + GIB // 4) as folder:
+        with bench.scratch(rows * ROW_SPACE + GIB // 4) as folder:
             work = Work(rows, folder)
             contenders = {
-                "gridflow, memory table": partial(grid_memory, work),
-                "gridflow, segments": partial(grid_segments, work),
-                LMDB[0]: partial(lightning, work, True),
-                LMDB[1]: partial(lightning, work, False),
-                "SQLite in memory": partial(sqlite, work),
-                "dict": partial(dictionary, work),
+                "gridflow, memory table": partial(grid_memory_rates, work),
+                "gridflow, segments": partial(grid_segment_rates, work),
+                LMDB[0]: partial(lmdb_rates, work, True),
+                LMDB[1]: partial(lmdb_rates, work, False),
+                "SQLite in memory": partial(sqlite_rates, work),
+                "dict": partial(dict_rates, work),
             }
-            if rows * (VALUE_BYTES + 80) > GIB // 8:
-                # It never holds so much: the flush in the background has long taken the oldest rows.
+            if rows * (VALUE_BYTES + ROW_OVERHEAD) > GIB // 8:
+                # The memory table never has so many rows: the flush in the background takes the oldest before.
                 del contenders["gridflow, memory table"]
             rounds = bench.rounds if rows < 500_000 else min(3, bench.rounds)
             bench.measure(group, contenders, unit="operations/s", rounds=rounds)
@@ -93,13 +95,13 @@ def main() -> None:
             peer = bench.best(group, metric, LMDB)
             for name in contenders:
                 if name.startswith("gridflow"):
-                    reached = bench.median(group, metric, name) / peer
-                    bench.target(f"{group}: {metric}, {name}, against LMDB", reached, 2.0, "x")
+                    figure = bench.median(group, metric, name) / peer
+                    bench.target(f"{group}: {metric}, {name}, against LMDB", figure, 2.0, "x")
     bench.finish()
 
 
 def new_table(grid: gridflow.Grid) -> gridflow.Table:
-    """A key and a plain value, as a cache of bytes has them."""
+    """Create a table of a key and a plain value, as a cache of bytes has it."""
     return grid.create_table("KV", {"K": "LONG", "_VAL": "BINARY"}, key="K")
 
 
@@ -124,10 +126,10 @@ def grid_gets(work: Work, table: gridflow.Table) -> float:
     return work.rate(gets, work.order)
 
 
-def grid_memory(work: Work) -> Measured:
+def grid_memory_rates(work: Work) -> Figures:
     with work.fresh("grid") as path, gridflow.connect(path) as grid:
         puts = grid_puts(work, new_table(grid))
-        # Once more, with the flush in the background kept waiting, so that every get finds its row in the memory table.
+        # Once more under the table's lock: the flush in the background waits, and every row stays in the memory table.
         grid.drop_table("KV")
         table = new_table(grid)
         with table.lock:
@@ -137,7 +139,7 @@ def grid_memory(work: Work) -> Measured:
     return {"put": puts, "get": gets}
 
 
-def grid_segments(work: Work) -> Measured:
+def grid_segment_rates(work: Work) -> Figures:
     with work.fresh("grid") as path, gridflow.connect(path) as grid:
         table = new_table(grid)
         puts = grid_puts(work, table)
@@ -147,7 +149,7 @@ def grid_segments(work: Work) -> Measured:
     return {"put": puts, "get": gets}
 
 
-def lightning(work: Work, lock: bool) -> Measured:
+def lmdb_rates(work: Work, lock: bool) -> Figures:
     pack = struct.Struct(">q").pack
     pairs = [(pack(key), value) for key, value in zip(work.keys, work.values, strict=True)]
     options: dict[str, Any] = {"sync": False, "metasync": False, "writemap": True, "map_async": True}
@@ -162,14 +164,14 @@ def lightning(work: Work, lock: bool) -> Measured:
 
         def gets(keys: Iterable[bytes]) -> None:
             for key in keys:
-                begin().get(key)  # ends with its last reference; the binding renews one reader underneath
+                begin().get(key)  # the last reference ends the transaction; the binding reuses its reader
 
         put_rate = work.rate(puts, pairs)
         assert begin().get(pairs[0][0]) == pairs[0][1]
         return {"put": put_rate, "get": work.rate(gets, [pack(key) for key in work.order])}
 
 
-def sqlite(work: Work) -> Measured:
+def sqlite_rates(work: Work) -> Figures:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as store:
         store.execute("PRAGMA journal_mode = OFF")
         store.execute("CREATE TABLE KV (K INTEGER PRIMARY KEY, V BLOB)")
@@ -187,7 +189,7 @@ def sqlite(work: Work) -> Measured:
         return {"put": put_rate, "get": work.rate(gets, work.order)}
 
 
-def dictionary(work: Work) -> Measured:
+def dict_rates(work: Work) -> Figures:
     store: dict[int, bytes] = {}
 
     def puts(pairs: Iterable[tuple[int, bytes]]) -> None:

@@ -3,11 +3,10 @@
 Arrow columns on the heap become a table in tmpfs: hashed, ordered by key hash, checksummed, written, published.
 Bytes per second for rows of 1 MiB, rows per second for narrow ones.
 
-Where memory is slow to touch for the first time, that bounds whoever writes to new pages, so the copies that the
-load is measured against come in two forms: into memory that was touched before, and into memory that is new each
-time, as a new file's is. Before the rounds, as much tmpfs as they need is filled once and freed again, so that
-nobody pays for pages that the machine itself gets for the first time (a virtual machine's host hands them out
-slowly).
+The first touch of memory is slow on some machines and bounds every write to new pages, so the copies beside the load
+have two forms: into memory that was touched before, and into new memory each time, as in a new file. Before the
+rounds a script fills as much tmpfs as they need and frees it again, so that no contender pays for pages that the
+machine itself gets for the first time (the host of a virtual machine hands them out slowly).
 
     python benchmarks/load.py [--quick]
 """
@@ -28,11 +27,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
-from _harness import GIB, MIB, Benchmark, Measured
+from _harness import GIB, MIB, Benchmark, as_rates
 
 import gridflow
 
 CHUNK = 64 * MIB
+#: Rows of an Arrow batch of narrow rows, and bytes of scratch for a narrow row: of all files, and of the largest.
+BATCH_ROWS, ROW_SPACE, ROW_FILE = 1 << 20, 500, 80
 COLD, WARM, ALL_CORES = "memcpy to new memory", "memcpy to warm memory", "memcpy to warm memory, all cores"
 WRITE = "os.write to a new file"
 OURS = "gridflow"
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def wide(bench: Benchmark, total: int) -> None:
-    """Rows of 1 MiB: how near is a load to a plain copy of the bytes?"""
+    """Rows of 1 MiB: a load against a plain copy of the bytes."""
     rows = total // MIB
     group = f"{rows} rows of 1 MiB"
     with bench.scratch(4 * total + GIB // 4) as folder:
@@ -56,10 +57,10 @@ def wide(bench: Benchmark, total: int) -> None:
         target = np.zeros_like(pixels)
         ids = pa.array(np.arange(rows))
         column = pa.FixedSizeListArray.from_arrays(pa.array(pixels), MIB)
-        table = chunked(pa.table({"ID": ids, "PIXELS": column}), CHUNK // MIB)
-        # The others hold such rows best as plain bytes: to them a list of numbers is one number after another.
+        table = rechunk(pa.table({"ID": ids, "PIXELS": column}), CHUNK // MIB)
+        # Plain bytes are the best form for the others: they go through a list number by number.
         blobs = pa.Array.from_buffers(pa.binary(MIB), rows, [None, column.values.buffers()[1]])
-        blob_table = chunked(pa.table({"ID": ids, "PIXELS": blobs}), CHUNK // MIB)
+        blob_table = rechunk(pa.table({"ID": ids, "PIXELS": blobs}), CHUNK // MIB)
         contenders = {
             OURS: partial(load_grid, folder, table, {"ID": "LONG", "PIXELS": f"UINT8[{MIB}]"}),
             WARM: partial(copy, pixels, lambda: target, 1),
@@ -70,19 +71,19 @@ def wide(bench: Benchmark, total: int) -> None:
             "parquet": partial(write_parquet, folder, blob_table),
             "DuckDB": partial(insert_duckdb, blob_table, "ID BIGINT, PIXELS BLOB"),
         }
-        bench.measure(group, as_rate(contenders, total / GIB), unit="GiB/s")
+        bench.measure(group, as_rates(contenders, "loaded", total / GIB), unit="GiB/s")
     ours = bench.median(group, "loaded", OURS)
     for name in (COLD, WARM):
         bench.target(f"{group}, against {name}", ours / bench.median(group, "loaded", name) * 100, 50, "%")
-    written = bench.median(group, "loaded", WRITE)
-    bench.target(f"{group}, against {WRITE}", ours / written * 100, None, "%")
+    write_rate = bench.median(group, "loaded", WRITE)
+    bench.target(f"{group}, against {WRITE}", ours / write_rate * 100, None, "%")
 
 
 def narrow(bench: Benchmark, rows: int) -> None:
     """A key and four numbers: the cost of a row."""
     group = f"{rows:,} rows of five numbers"
     generator = np.random.default_rng(1)
-    table = chunked(
+    table = rechunk(
         pa.table(
             {
                 "ID": generator.permutation(rows),
@@ -92,10 +93,10 @@ def narrow(bench: Benchmark, rows: int) -> None:
                 "D": generator.integers(0, 100, rows, np.int32),
             }
         ),
-        1 << 20,
+        BATCH_ROWS,
     )
-    with bench.scratch(rows * 500 + GIB // 4) as folder:
-        warm_up(folder, rows * 80)
+    with bench.scratch(rows * ROW_SPACE + GIB // 4) as folder:
+        warm_up(folder, rows * ROW_FILE)
         types = {"ID": "LONG", "A": "LONG", "B": "DOUBLE", "C": "FLOAT", "D": "INT"}
         columns = "A BIGINT, B DOUBLE, C FLOAT, D INTEGER"
         contenders = {
@@ -105,28 +106,23 @@ def narrow(bench: Benchmark, rows: int) -> None:
             "DuckDB": partial(insert_duckdb, table, f"ID BIGINT, {columns}"),
             "DuckDB, primary key": partial(insert_duckdb, table, f"ID BIGINT PRIMARY KEY, {columns}"),
         }
-        bench.measure(group, as_rate(contenders, rows), unit="rows/s")
+        bench.measure(group, as_rates(contenders, "loaded", rows), unit="rows/s")
     bench.target(f"{group}", bench.median(group, "loaded", OURS), 1e6, "rows/s")
 
 
-def as_rate(contenders: dict[str, Callable[[], float]], amount: float) -> dict[str, Callable[[], Measured]]:
-    """Contenders that return their seconds, as contenders that return ``amount`` per second."""
-    return {name: lambda run=run: {"loaded": amount / run()} for name, run in contenders.items()}
-
-
-def chunked(table: pa.Table, rows: int) -> pa.Table:
-    """The same data in batches of so many rows, as a reader would give it. No copy."""
+def rechunk(table: pa.Table, rows: int) -> pa.Table:
+    """The same data in batches of ``rows`` rows, as from a reader, without a copy."""
     return pa.Table.from_batches(table.to_batches(max_chunksize=rows))
 
 
 def warm_up(folder: Path, total: int) -> None:
-    """Have the machine find the memory that the files will need."""
+    """Touch as much memory as the files will need."""
     write_file(folder, np.zeros(min(total, CHUNK), np.uint8), -(-total // CHUNK))
 
 
 @contextmanager
-def timed_file(folder: Path, name: str) -> Iterator[Path]:
-    """A path for a file or folder that is removed afterwards."""
+def scratch_path(folder: Path, name: str) -> Iterator[Path]:
+    """A path for a file or folder; the end of the block removes it."""
     path = folder / name
     try:
         yield path
@@ -135,17 +131,17 @@ def timed_file(folder: Path, name: str) -> Iterator[Path]:
 
 
 def load_grid(folder: Path, data: pa.Table, types: dict[str, str]) -> float:
-    with timed_file(folder, "grid") as path, gridflow.connect(path) as grid:
+    with scratch_path(folder, "grid") as path, gridflow.connect(path) as grid:
         table = grid.create_table("ROWS", types, key="ID")
         began = time.perf_counter()
-        loaded = table.load(data)
+        count = table.load(data)
         seconds = time.perf_counter() - began
-        assert loaded == data.num_rows
+        assert count == data.num_rows
         return seconds
 
 
 def copy(source: np.ndarray, make_target: Callable[[], np.ndarray], threads: int) -> float:
-    """numpy's copy is a memcpy, and lets go of the interpreter meanwhile."""
+    """The seconds of a copy by numpy: a memcpy that releases the interpreter, so threads run in parallel."""
     began = time.perf_counter()
     target = make_target()
     pieces = zip(np.array_split(target, threads), np.array_split(source, threads), strict=True)
@@ -159,7 +155,7 @@ def copy(source: np.ndarray, make_target: Callable[[], np.ndarray], threads: int
 
 def write_file(folder: Path, data: np.ndarray, times: int = 1) -> float:
     view = memoryview(data)
-    with timed_file(folder, "file") as path:
+    with scratch_path(folder, "file") as path:
         began = time.perf_counter()
         file = os.open(path, os.O_WRONLY | os.O_CREAT)
         try:
@@ -173,14 +169,14 @@ def write_file(folder: Path, data: np.ndarray, times: int = 1) -> float:
 
 
 def write_feather(folder: Path, data: pa.Table) -> float:
-    with timed_file(folder, "feather") as path:
+    with scratch_path(folder, "feather") as path:
         began = time.perf_counter()
         feather.write_feather(data, path, compression="uncompressed")
         return time.perf_counter() - began
 
 
 def write_parquet(folder: Path, data: pa.Table) -> float:
-    with timed_file(folder, "parquet") as path:
+    with scratch_path(folder, "parquet") as path:
         began = time.perf_counter()
         pq.write_table(data, path, compression="NONE", use_dictionary=False, write_statistics=False)
         return time.perf_counter() - began

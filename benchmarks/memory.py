@@ -1,15 +1,14 @@
 """Memory of several processes that read the same table
 
-Each reader is a process of its own that reads every byte of the table through gridflow.Dataset and keeps its
-iterator. Once all have read everything, each one reports its proportional set size (PSS), in which a page that four
-processes share counts as a quarter for each, so that sums count every page once:
+Each reader is a process of its own that reads every byte of the table through gridflow.Dataset and keeps the
+iterator. After the last byte each reader reports the proportional set size (PSS), in which a page of four processes
+counts as a quarter for each, so that sums count every page once:
 
-    files    of the grid's mapped files: is the table there once, or once for each reader?
-    growth   of the whole process since its imports were done: the files, and whatever else reading it took
+    files    of the grid's mapped files: is the table in memory once, or once for each reader?
+    growth   of the whole process since the end of the imports: the files, and everything else that reading takes
 
-The whole process without the second is TensorFlow itself, a few hundred MiB that each process has whatever it
-reads. Beside it, the usual way: each process loads the array and makes a from_tensor_slices dataset, with less
-data.
+The whole process without the growth is TensorFlow itself, a few hundred MiB in each process. Beside gridflow is the
+usual way, with less data: each process loads the array and makes a from_tensor_slices dataset.
 
     python benchmarks/memory.py [--quick]
 """
@@ -29,7 +28,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from _grid import ROW_BYTES, make_grid
 from _harness import GIB, MIB, Benchmark, Result
-from _memory import mapped, whole_pss
+from _memory import mapped_bytes, whole_pss
 
 READERS = [1, 4]
 BATCH = 32
@@ -43,8 +42,8 @@ def main() -> None:
         make_grid(folder / "grid", size // ROW_BYTES)
         rows = np.random.default_rng(1).integers(0, 256, (small // ROW_BYTES, ROW_BYTES), np.uint8)
         np.save(folder / "rows.npy", rows)
-        ours = compare(bench, f"gridflow.Dataset over {size / MIB:,.0f} MiB", "grid", folder / "grid", size)
-        compare(bench, f"from_tensor_slices over {small / MIB:,.0f} MiB", "array", folder / "rows.npy", small)
+        ours = measure_readers(bench, f"gridflow.Dataset over {size / MIB:,.0f} MiB", "grid", folder / "grid", size)
+        measure_readers(bench, f"from_tensor_slices over {small / MIB:,.0f} MiB", "array", folder / "rows.npy", small)
     one, four = (f"{ours}, {readers_name(count)}" for count in READERS)
     for metric in ("files", "growth"):
         ratio = bench.median(ours, metric, four) / bench.median(ours, metric, one)
@@ -56,8 +55,8 @@ def readers_name(count: int) -> str:
     return "1 reader" if count == 1 else f"{count} readers"
 
 
-def compare(bench: Benchmark, group: str, kind: str, path: Path, size: int) -> str:
-    """Total memory of one reader and of four, in turn; returns the group's name."""
+def measure_readers(bench: Benchmark, group: str, kind: str, path: Path, size: int) -> str:
+    """Measure the total memory of one reader and of four, in turn. Returns the name of the group."""
     results: dict[tuple[int, str], Result] = {}
     for _ in range(bench.rounds):
         for count in READERS:
@@ -72,12 +71,12 @@ def compare(bench: Benchmark, group: str, kind: str, path: Path, size: int) -> s
 
 
 def total_memory(kind: str, path: Path, count: int) -> dict[str, float]:
-    """The sums over ``count`` readers of what each reports, taken while all of them hold what they read."""
+    """The sums of the reports of ``count`` readers, while all of them keep their data."""
     command = [sys.executable, __file__, "--read", kind, str(path)]
     pipes = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
     readers = [subprocess.Popen(command, text=True, **pipes) for _ in range(count)]
     try:
-        # Each line is answered by all before the next one goes out: nobody measures while another still reads.
+        # All readers answer a line before the next one goes out, so that none measures while another still reads.
         ask(readers, "are you there")
         before = ask(readers, "measure")
         ask(readers, "read")
@@ -92,7 +91,7 @@ def total_memory(kind: str, path: Path, count: int) -> dict[str, float]:
 
 
 def ask(readers: list[subprocess.Popen[str]], question: str) -> list[dict[str, float]]:
-    """Put the same question to all, then wait for all answers."""
+    """Put a question to all readers, then wait for all answers."""
     for reader in readers:
         reader.stdin.write(question + "\n")
         reader.stdin.flush()
@@ -105,38 +104,38 @@ def ask(readers: list[subprocess.Popen[str]], question: str) -> list[dict[str, f
     return answers
 
 
-def read(kind: str, path: Path) -> None:
-    """A reader: imports, then does what the lines of standard input say, until they end."""
+def obey(kind: str, path: Path) -> None:
+    """A reader: imports, then obeys the lines of standard input until the end."""
     import tensorflow as tf
 
     from gridflow.tf import Dataset
 
-    tf.constant(0)  # so that TensorFlow's own memory is there before the first measurement
-    held: list[Any] = []
+    tf.constant(0)  # TensorFlow's own memory must exist before the first measurement
+    references: list[Any] = []
     for line in sys.stdin:
         if line == "read\n":
             if kind == "grid":
                 dataset = Dataset("IMAGES", home=path, batch_size=BATCH)
-                batches = (element["val"]["PIXELS"] for element in keep(dataset, held))
+                batches = (element["val"]["PIXELS"] for element in keep(dataset, references))
             else:
                 dataset = tf.data.Dataset.from_tensor_slices(np.load(path)).batch(BATCH)
-                batches = keep(dataset, held)
+                batches = keep(dataset, references)
             for batch in batches:
                 np.frombuffer(memoryview(batch), np.uint64).sum()
-        files = mapped(path)["pss"] if kind == "grid" else 0
+        files = mapped_bytes(path)["pss"] if kind == "grid" else 0
         print(json.dumps({"files": files, "whole": whole_pss()}), flush=True)
 
 
-def keep(dataset: Any, held: list[Any]) -> Iterator[Any]:
-    """All elements of a dataset, while ``held`` keeps its iterator and with it what is mapped."""
+def keep(dataset: Any, references: list[Any]) -> Iterator[Any]:
+    """All elements of a dataset; ``references`` keeps the iterator alive, and so the mappings."""
     iterator = iter(dataset)
-    held += [dataset, iterator]
+    references += [dataset, iterator]
     for _ in range(int(dataset.cardinality())):
         yield next(iterator)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--read"]:
-        read(sys.argv[2], Path(sys.argv[3]))
+        obey(sys.argv[2], Path(sys.argv[3]))
     else:
         main()

@@ -1,20 +1,20 @@
 """Three of twenty numeric columns, all rows and a tenth of them
 
-A table of 10 M rows and 20 columns of FLOAT32, FLOAT64, INT32 and INT64, of which three go to a Python loop as tensors:
+A table of 10 M rows and 20 columns of FLOAT32, FLOAT64, INT32 and INT64; three columns go to a Python loop as tensors:
 
-    all rows    the three columns, whole
-    where       of the rows in which another column is below a bound that a tenth of them are below
+    all rows    the three columns of all rows
+    where       of a tenth of the rows: another column is below a bound
     where again the same condition once more, as in every epoch but the first
 
-Rows of the table per second, those included that are filtered out; delivered (a loop gets the batches) and touched (it
-adds up their bytes). Gridflow makes batches of 4,096 rows, and of 131,072, which is what pyarrow's scanner goes by. Its
-dataset is made anew for every loop, and has the key beside the three columns. It evaluates a condition once for each
-version of the table and keeps the last four results, so `where` has another bound in every loop, by a billionth.
+Rows of the table per second, filtered rows included; delivered (a loop gets the batches) and touched (a loop adds up
+the bytes). Gridflow has batches of 4,096 rows, and of 131,072, the size of pyarrow's scanner. Every loop has a new
+dataset, with the key beside the three columns. Gridflow evaluates a condition once for each version of the table and
+keeps the last four results, so the bound of `where` differs in every loop, by a billionth.
 
-Parquet is uncompressed, without dictionaries, and read by pyarrow with its threads, in two forms: a scanner whose
-batches become tensors in whatever size they come (its filter makes them uneven), and `read_table`, whose columns become
-tensors, cut into batches of 4,096 by from_tensor_slices. Both evaluate the condition whenever they are asked. Lance has
-its scanner beside them. All files lie in tmpfs.
+Parquet is uncompressed, without dictionaries, and read by pyarrow with threads, in two forms: a scanner whose batches
+become tensors in any size (the filter makes them uneven), and `read_table`, whose columns become tensors, cut into
+batches of 4,096 by from_tensor_slices. Both evaluate the condition every time. Lance reads by a scanner, too. All files
+lie in tmpfs.
 
     python benchmarks/narrow.py [--quick]
 """
@@ -38,22 +38,25 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 import tensorflow as tf
-from _harness import GIB, Benchmark, Measured
+from _harness import GIB, Benchmark, Figures
 from _loops import LOOPS
 
 import gridflow
 
 BATCH = 4096
-PIECE = 1 << 20  # rows that are made at once
+#: pyarrow's own batch of a scan.
+SCAN_BATCH = 1 << 17
+#: Rows that are generated at once, and bytes of scratch for a row: five copies of the table.
+PIECE, ROW_SPACE = 1 << 20, 5 * 128
 TYPES = {"FLOAT32": pa.float32(), "FLOAT64": pa.float64(), "INT32": pa.int32(), "INT64": pa.int64()}
 COLUMNS = {f"C{number}": name for number, name in zip(range(20), itertools.cycle(TYPES), strict=False)}
 READ = ["C4", "C9", "C14"]  # FLOAT32, FLOAT64, INT32
 FILTER = "C1"  # FLOAT64, from 0 to 1
-OURS = {f"gridflow.Dataset(columns=, where=), batch {batch:,}": batch for batch in (BATCH, 1 << 17)}
+OURS = {f"gridflow.Dataset(columns=, where=), batch {batch:,}": batch for batch in (BATCH, SCAN_BATCH)}
 PARQUET = ["Parquet, scanner", "Parquet, read_table, slices"]
-ALL, WHERE, AGAIN = "all rows", "where", "where again"
+ALL_ROWS, WHERE, AGAIN = "all rows", "where", "where again"
 
-#: Batches of the rows in which FILTER is below a bound; of all rows if that is None.
+#: Gives batches of the rows in which FILTER is below a bound; of all rows for None.
 Read = Callable[[float | None], Iterable[Any]]
 
 
@@ -61,16 +64,16 @@ def main() -> None:
     bench = Benchmark("narrow", __doc__, packages=["tensorflow", "pyarrow", *_peers.packages()], rounds=5)
     count = 100_000 if bench.quick else 10_000_000
     bench.settings |= {"batch": BATCH, "columns": list(COLUMNS.values()), "read": READ}
-    with bench.scratch(count * 128 * 5 + GIB) as folder:
-        readers = write(bench, folder, count)
+    with bench.scratch(count * ROW_SPACE + GIB) as folder:
+        readers = write_table(bench, folder, count)
         bounds = {
-            ALL: itertools.repeat(None),
+            ALL_ROWS: itertools.repeat(None),
             WHERE: (0.1 + n * 1e-9 for n in itertools.count()),
             AGAIN: itertools.repeat(0.1),
         }
         for part, bound in bounds.items():
             group = f"{count:,} rows x 20 columns, 3 of them: {part}"
-            contenders = {name: partial(measure, read, bound, count) for name, read in readers.items()}
+            contenders = {name: partial(loop_rates, read, bound, count) for name, read in readers.items()}
             bench.measure(group, contenders, unit="rows/s")
             for (ours, batch), metric in itertools.product(OURS.items(), LOOPS):
                 ratio = bench.median(group, metric, ours) / bench.best(group, metric, PARQUET)
@@ -78,18 +81,18 @@ def main() -> None:
     bench.finish()
 
 
-def measure(read: Read, bounds: Iterator[float | None], count: int) -> Measured:
-    found = {}
+def loop_rates(read: Read, bounds: Iterator[float | None], count: int) -> Figures:
+    rates = {}
     for metric, loop in LOOPS.items():
         bound = next(bounds)
         began = time.perf_counter()
         loop(read(bound))
-        found[metric] = count / (time.perf_counter() - began)
-    return found
+        rates[metric] = count / (time.perf_counter() - began)
+    return rates
 
 
-def write(bench: Benchmark, folder: Path, count: int) -> dict[str, Read]:
-    """The table in each form, and what reads it."""
+def write_table(bench: Benchmark, folder: Path, count: int) -> dict[str, Read]:
+    """Write the table in each format. Returns the readers by name."""
     columns = {"ID": "LONG", **COLUMNS}
     with gridflow.connect(folder / "grid") as grid:
         assert grid.create_table("T", columns, key="ID").load(pieces(count)) == count
@@ -105,8 +108,8 @@ def write(bench: Benchmark, folder: Path, count: int) -> dict[str, Read]:
     if _peers.is_installed("pylance"):
         import lance
 
-        written = lance.write_dataset(pieces(count), str(folder / "lance"))
-        readers["Lance, scanner"] = partial(scan_lance, written)
+        lance_table = lance.write_dataset(pieces(count), str(folder / "lance"))
+        readers["Lance, scanner"] = partial(scan_lance, lance_table)
     else:
         bench.skip("Lance", _peers.missing("pylance"))
     return readers

@@ -1,8 +1,8 @@
 """From nothing to the first batch of a large grid
 
-A fresh process makes a gridflow.Dataset over a grid that nobody has open, takes its first batch of 32 rows of 1 MiB
-and adds up its bytes. If opening read the data, the time would grow with the grid; so a smaller grid is opened
-beside it, and the kernel is asked which of the files' pages the process has touched by then.
+A fresh process makes a gridflow.Dataset over a grid that no process has open, takes the first batch of 32 rows of
+1 MiB and adds up the bytes. The time would grow with the grid if the opening read the data: so a smaller grid is opened
+as well, and the kernel tells which pages of the files the process has touched by then.
 
     python benchmarks/open.py [--quick]
 """
@@ -21,10 +21,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from _grid import ROW_BYTES, make_grid
-from _harness import GIB, MIB, Benchmark, Measured
-from _memory import mapped, page_faults
+from _harness import GIB, MIB, Benchmark, Figures
+from _memory import mapped_bytes, page_faults
 
 BATCH = 32
+BUFFER_BYTES = 16 * MIB
 DATASET, PROCESS, TOUCHED, FAULTS = "Dataset() to batch", "process to batch", "of its files touched", "page faults"
 UNITS = {DATASET: "s", PROCESS: "s", TOUCHED: "MiB", FAULTS: "faults"}
 
@@ -46,22 +47,22 @@ def main() -> None:
     bench.target(f"{large}: {PROCESS}, with its imports", bench.median(group, PROCESS, large), None, "s")
     times = bench.median(group, DATASET, large) / bench.median(group, DATASET, small)
     bench.target(f"{DATASET}: {sizes[0] / MIB:,.0f} MiB against {sizes[1] / MIB:,.0f} MiB", times, None, "x")
-    # The batch itself, the next one, which is read ahead, and a little for headers and pages mapped around a fault.
+    # The batch, the next one, which is read ahead, and a little for headers and pages mapped around a fault.
     bench.target(f"{large}: {TOUCHED}", bench.median(group, TOUCHED, large), 2.25 * BATCH, "MiB", at_least=False)
     bench.finish()
 
 
-def in_fresh_process(home: Path) -> Measured:
-    """What ``first_batch`` measures, in a process of its own."""
+def in_fresh_process(home: Path) -> Figures:
+    """The figures of ``first_batch`` in a process of its own."""
     command = [sys.executable, __file__, "--first-batch", str(home), repr(time.monotonic())]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"the process that opens the grid failed:\n{done.stderr}")
-    return json.loads(done.stdout)
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode:
+        sys.exit(f"the process that opens the grid failed:\n{process.stderr}")
+    return json.loads(process.stdout)
 
 
-def first_batch(home: Path, started: float) -> Measured:
-    """Opens the grid and reads one batch, in this process, which was started at ``started`` on the monotonic clock."""
+def first_batch(home: Path, started: float) -> Figures:
+    """Open the grid and read one batch; ``started`` is the start of this process on the monotonic clock."""
     from gridflow.tf import Dataset
 
     faults = page_faults()
@@ -75,14 +76,14 @@ def first_batch(home: Path, started: float) -> Measured:
     return {
         DATASET: now - began,
         PROCESS: now - started,
-        TOUCHED: mapped(home)["rss"] / MIB,  # the iterator holds the mapping still
+        TOUCHED: mapped_bytes(home)["rss"] / MIB,  # the iterator keeps the mapping until here
         FAULTS: faults,
     }
 
 
-def read_files(home: Path) -> Measured:
-    """What it takes to read the grid's bytes once, into a buffer of 16 MiB."""
-    buffer = bytearray(16 * MIB)
+def read_files(home: Path) -> Figures:
+    """The seconds of one read of all bytes of the grid, into a small buffer."""
+    buffer = bytearray(BUFFER_BYTES)
     began = time.monotonic()
     for path in home.rglob("*.seg"):
         with path.open("rb", buffering=0) as file:

@@ -24,7 +24,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from demo_parts import classifier, draw_partitions, draw_samples, memory, served, without_chatter
+from demo_parts import classifier, draw_partitions, draw_samples, grid_server, memory, without_chatter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -60,7 +60,7 @@ def load(grid: gridflow.Grid) -> np.ndarray:
     data = load_digits()
     ids = np.arange(len(data.target))
     digits = grid.table("DIGITS")
-    # Someone was careless: every tenth digit for training gets a wrong label, and a note that says "unsure".
+    # Someone was careless: every tenth digit for training gets a wrong label, and the note "unsure".
     unsure = np.array([i % 10 == 0 and digits.partition_of(i) in TRAIN for i in ids.tolist()])
     labels = np.where(unsure, (data.target + 1) % 10, data.target).astype(np.int32)
     columns = {
@@ -99,7 +99,7 @@ def digit_rows(grid: gridflow.Grid, partitions: range, **options: Any) -> gridfl
 
 
 def wrong_labels(batches: Iterable[Any], truth: np.ndarray) -> int:
-    """How many rows have another label than the true one."""
+    """The number of rows with a wrong label."""
     return sum(int((truth[row["key"].numpy()] != row["val"]["LABEL"].numpy()).sum()) for row in batches)
 
 
@@ -118,14 +118,14 @@ def train(grid: gridflow.Grid, truth: np.ndarray) -> Any:
             self.epoch = epoch
 
         def on_epoch_end(self, epoch, logs=None):
-            seen, held_out = logs["accuracy"], logs["val_accuracy"]
-            out.print(f"  epoch {epoch + 1:2}   training accuracy {seen:.3f}   held-out {held_out:.3f}")
+            accuracy, held_out = logs["accuracy"], logs["val_accuracy"]
+            out.print(f"  epoch {epoch + 1:2}   training accuracy {accuracy:.3f}   held-out {held_out:.3f}")
 
         def on_train_batch_end(self, batch, logs=None):
             if self.epoch != 2 or batch != 10:
                 return
             labels = digit_rows(grid, TRAIN, columns=["LABEL"])
-            begun = iter(labels)  # an iterator is a snapshot: which rows it reads is settled here
+            iterator = iter(labels)  # an iterator is a snapshot: its rows are fixed here
             command = [
                 sys.executable,
                 "-m",
@@ -136,10 +136,10 @@ def train(grid: gridflow.Grid, truth: np.ndarray) -> Any:
                 "-e",
                 CORRECTION,
             ]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
             out.print(f"    [yellow]another process runs:[/yellow] {CORRECTION}")
-            out.print(f"    {said}")
-            out.print(f"    an iterator begun before it: {wrong_labels(begun, truth)} wrong labels")
+            out.print(f"    {answer}")
+            out.print(f"    an iterator begun before it: {wrong_labels(iterator, truth)} wrong labels")
             out.print(f"    an iterator begun after it:  {wrong_labels(labels, truth)} wrong labels")
             out.print("    this epoch goes on with the rows it began with; the next one reads the new ones")
 
@@ -148,7 +148,7 @@ def train(grid: gridflow.Grid, truth: np.ndarray) -> Any:
         digit_rows(grid, TRAIN).map(example),
         validation_data=digit_rows(grid, HELD_OUT).map(example),
         epochs=12,
-        shuffle=False,  # rows come in the order of their key hashes already, which is a random one
+        shuffle=False,  # the order of key hashes is a random one already
         verbose=0,
         callbacks=[CorrectLabels()],
     )
@@ -163,7 +163,7 @@ def predict(grid: gridflow.Grid, model: Any) -> tuple[np.ndarray, np.ndarray, np
 
 
 def read_tiles(home: str) -> None:
-    """What the second process does: map all tiles, say the sum of their pixels, wait to be looked at."""
+    """The second process: map all tiles, print the sum of their pixels, and wait for the measurement of memory."""
     with gridflow.connect(home) as grid:
         chunks = grid.table("TILES").to_arrow(["PIXELS"])["PIXELS"].chunks
         print(sum(int(chunk.to_numpy_ndarray().sum(dtype=np.int64)) for chunk in chunks), flush=True)
@@ -176,7 +176,7 @@ def share(grid: gridflow.Grid, server: int) -> None:
 
     start = time.perf_counter()
     tiles = gridflow.Dataset("TILES", grid=grid, columns=["PIXELS"], batch_size=64)
-    batches = [row["val"]["PIXELS"] for row in tiles]  # all at once: they are views of the grid's files
+    batches = [row["val"]["PIXELS"] for row in tiles]  # all at once: batches are views of the grid's files
     total = sum(int(tf.reduce_sum(tf.cast(batch, tf.int64))) for batch in batches)
     out.print(f"  this process sums all pixels to {total:,} in {time.perf_counter() - start:.1f} s")
     start = time.perf_counter()
@@ -200,7 +200,7 @@ def share(grid: gridflow.Grid, server: int) -> None:
 def run(home: Path, pictures: Path) -> bool:
     """The story. Returns whether it ended well."""
     step("1. A process of its own serves a grid, a directory in memory")
-    with served(home) as (server, lines), gridflow.connect(home) as grid:
+    with grid_server(home) as (server, lines), gridflow.connect(home) as grid:
         out.print("\n".join(f"  {line}" for line in lines), style="cyan", markup=False)
         step("2. Three tables, made by SQL")
         out.print(textwrap.indent(TABLES.strip(), "  "), markup=False)

@@ -1,4 +1,4 @@
-"""What the demo needs beside its story: a served grid, process memory, the network, pictures."""
+"""Parts of the demo beside the story: a served grid, process memory, the network, pictures."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import gridflow
 
 
 @contextlib.contextmanager
-def served(home: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """`gridflow serve` as a process of its own, until the block ends; gives it and the lines it began with."""
+def grid_server(home: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """`gridflow serve` as a process of its own, until the block ends; gives the process and its first lines."""
     command = [sys.executable, "-m", "gridflow", "serve", "--home", str(home), "--partitions", "1024"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     lines: list[str] = []
@@ -36,27 +36,27 @@ def served(home: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
 
 @contextlib.contextmanager
 def without_chatter() -> Iterator[None]:
-    """Hide what TensorFlow's C++ writes to stderr as it is loaded: there is no switch for that."""
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    """Hide the lines that TensorFlow's C++ writes to stderr on import: there is no switch for them."""
+    stderr_copy, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nothing, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr_copy, 2)
+        os.close(stderr_copy)
         os.close(nothing)
 
 
 def memory(pid: int, folder: Path) -> tuple[int, int, int, int]:
-    """MB of a process: RSS and PSS of all it uses, then RSS and PSS of the mapped files under `folder`."""
+    """MB of a process: RSS and PSS of all its memory, then RSS and PSS of the mapped files under `folder`."""
 
     def sums(text: str) -> tuple[int, int]:
-        found = [(name, int(kb)) for name, kb in re.findall(r"^(Rss|Pss): +(\d+)", text, re.M)]
-        return tuple(round(sum(kb for n, kb in found if n == name) / 1000) for name in ("Rss", "Pss"))
+        pairs = [(name, int(kb)) for name, kb in re.findall(r"^(Rss|Pss): +(\d+)", text, re.M)]
+        return tuple(round(sum(kb for n, kb in pairs if n == name) / 1000) for name in ("Rss", "Pss"))
 
     mappings = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path(f"/proc/{pid}/smaps").read_text(), flags=re.M)
-    ours = [mapping for mapping in mappings if str(folder) in mapping.partition("\n")[0]]
-    return *sums(Path(f"/proc/{pid}/smaps_rollup").read_text()), *sums("".join(ours))
+    grid_mappings = [mapping for mapping in mappings if str(folder) in mapping.partition("\n")[0]]
+    return *sums(Path(f"/proc/{pid}/smaps_rollup").read_text()), *sums("".join(grid_mappings))
 
 
 def classifier() -> Any:
@@ -75,7 +75,7 @@ def classifier() -> Any:
 
 
 def draw_samples(grid: gridflow.Grid, pixels: np.ndarray, labels, predicted, path: Path) -> None:
-    """The photographs, and held-out digits with what the model says they are, the mistakes first."""
+    """Draw the photographs, and held-out digits with their predictions, mistakes first."""
     import matplotlib
 
     matplotlib.use("Agg")

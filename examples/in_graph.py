@@ -1,7 +1,7 @@
 """One graph over several processes: each worker reads its own grid and finds a gradient, and their mean is applied.
 
-As a TensorFlow 1 program does it, with a session. The workers are servers that wait for work; the process that makes
-the graph places its parts on them. Makes grids of its own and removes them.
+In the manner of TensorFlow 1, with a session. The workers are servers that wait for work; the process that builds the
+graph places parts of it on them. Makes grids of its own and removes them.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ import numpy as np
 import tensorflow as tf
 
 import gridflow
-import gridflow.tf  # a worker makes no dataset itself, but has to know what one is
+import gridflow.tf  # a worker makes no dataset, but needs the op of one
 
 v1 = tf.compat.v1
 ROWS, WORKERS, BATCH, EPOCHS = 1000, 2, 50, 5
 
 
 def serve() -> None:
-    """A worker: it says where it listens, and takes parts of graphs for as long as it is there."""
+    """A worker: prints its address, then runs parts of graphs until it is killed."""
     server = v1.train.Server.create_local_server()
     print(server.target.removeprefix("grpc://"), flush=True)
     server.join()
@@ -43,7 +43,7 @@ def workers():
 
 
 def fill(home: Path) -> None:
-    """What each machine of a cluster has a copy of."""
+    """Create the table that each machine of a cluster has a copy of."""
     with gridflow.connect(home) as grid:
         points = grid.create_table("POINTS", {"ID": "LONG", "X": "FLOAT32", "Y": "FLOAT32"}, key="ID", partitions=16)
         x = np.linspace(-1, 1, ROWS, dtype=np.float32)
@@ -60,7 +60,7 @@ def train(homes: list[Path], cluster: list[str]) -> None:
             with tf.device(f"/job:worker/task:{index}"):
                 dataset = gridflow.Dataset("POINTS", home=home, workers=(index, WORKERS), batch_size=BATCH)
                 iterator = v1.data.make_initializable_iterator(dataset)
-                # Shares are not quite equal: who has come to an end waits for the others with an empty batch.
+                # Shares are not quite equal: a worker at its end takes part with empty batches.
                 row = iterator.get_next_as_optional()
                 batch = tf.cond(row.has_value(), row.get_value, lambda spec=dataset.element_spec: empty(spec))
                 error = slope * batch["val"]["X"] + offset - batch["val"]["Y"]
@@ -76,13 +76,13 @@ def train(homes: list[Path], cluster: list[str]) -> None:
             session.run(v1.global_variables_initializer())
             for _ in range(EPOCHS):
                 session.run(iterators)
-                read, found = [[] for _ in homes], None
-                while found is None or any(len(batch) for batch in found):
-                    found, _ = session.run([keys, apply])
-                    for mine, batch in zip(read, found, strict=True):
-                        mine += batch.tolist()
-            assert sorted(sum(read, [])) == list(range(ROWS)), "each row exactly once"
-            print("rows of an epoch, by worker:", [len(mine) for mine in read])
+                keys_by_worker, batches = [[] for _ in homes], None
+                while batches is None or any(len(batch) for batch in batches):
+                    batches, _ = session.run([keys, apply])
+                    for worker_keys, batch in zip(keys_by_worker, batches, strict=True):
+                        worker_keys += batch.tolist()
+            assert sorted(sum(keys_by_worker, [])) == list(range(ROWS)), "each row exactly once"
+            print("rows of an epoch, by worker:", [len(worker_keys) for worker_keys in keys_by_worker])
             print("model: y = {:.2f} x + {:.2f}".format(*session.run([slope, offset])))
 
 

@@ -1,4 +1,4 @@
-"""Elements are dicts of key and value; `map` makes of them what a model wants.
+"""Elements are dicts of key and value; `map` turns them into the input of a model.
 
 Uses the default grid; set GRIDFLOW_HOME for another one.
 """

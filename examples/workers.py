@@ -20,7 +20,7 @@ ROWS, BATCH, WORKERS = 1000, 32, 2
 
 
 def train(home: str) -> None:
-    """One worker; TF_CONFIG says which. It prints the keys that it read, for the process that started it."""
+    """The worker of TF_CONFIG. Prints the keys of the rows it has read, for the process that started it."""
     import tensorflow as tf
 
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -32,7 +32,7 @@ def train(home: str) -> None:
         def replica(row):
             x, y = row["val"]["X"], row["val"]["Y"]
             with tf.GradientTape() as tape:
-                # A sum, as a worker that has come to its end before the others gets empty batches.
+                # A sum, not a mean: a worker at its end gets empty batches until the others are done.
                 loss = tf.reduce_sum((slope * x + offset - y) ** 2) / (BATCH * WORKERS)
             gradients = tape.gradient(loss, [slope, offset])
             gradients = tf.distribute.get_replica_context().all_reduce("sum", gradients)
@@ -49,20 +49,20 @@ def train(home: str) -> None:
     shares = strategy.distribute_datasets_from_function(
         lambda context: gridflow.Dataset("POINTS", home=home, workers=context, batch_size=BATCH, shuffle=True)
     )
-    # Or TensorFlow deals out the batches of one dataset, here of as many rows for all workers together. Each worker
-    # goes through all of them, in the same order, and keeps its own.
+    # Or TensorFlow deals out the batches of one dataset, here of BATCH rows for each worker. Every worker goes through
+    # all batches, in the same order, and keeps its own part.
     dealt = strategy.experimental_distribute_dataset(
         gridflow.Dataset("POINTS", home=home, batch_size=BATCH * WORKERS, shuffle=True)
     )
-    found = {"shares": read(shares), "dealt": read(dealt)}
-    print(json.dumps({**found, "model": [float(slope.numpy()), float(offset.numpy())]}))
+    keys = {"shares": read(shares), "dealt": read(dealt)}
+    print(json.dumps({**keys, "model": [float(slope.numpy()), float(offset.numpy())]}))
 
 
 def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
     return ports
 
 
@@ -80,13 +80,13 @@ def main() -> None:
             command = [sys.executable, __file__, home]
             environment = {**os.environ, "TF_CONFIG": config}
             workers.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
-        found = [json.loads(worker.communicate()[0] or "null") for worker in workers]
-    if None in found:
+        reports = [json.loads(worker.communicate()[0] or "null") for worker in workers]
+    if None in reports:
         raise SystemExit("a worker failed")
     for way in ("shares", "dealt"):
-        print(f"{way}: the workers read", [len(worker[way]) for worker in found], "rows")
-        assert sorted(found[0][way] + found[1][way]) == list(range(ROWS)), "each row exactly once"
-    print("model: y = {:.2f} x + {:.2f}".format(*found[0]["model"]))
+        print(f"{way}: the workers read", [len(worker[way]) for worker in reports], "rows")
+        assert sorted(reports[0][way] + reports[1][way]) == list(range(ROWS)), "each row exactly once"
+    print("model: y = {:.2f} x + {:.2f}".format(*reports[0]["model"]))
 
 
 if __name__ == "__main__":

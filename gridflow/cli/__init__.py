@@ -1,6 +1,6 @@
 """The command ``gridflow``: one file for each subcommand, loaded when it is called.
 
-Importing it imports nothing that takes long but gridflow itself, so that ``gridflow --help`` answers at once.
+The package imports nothing slow but gridflow itself, so that ``gridflow --help`` answers at once.
 """
 
 from .main import main

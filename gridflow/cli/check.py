@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import common_options, counted, existing_home, human_bytes
+from .common import common_options, existing_home, human_bytes, quantity
 
 
 @click.command("check")
@@ -27,6 +27,6 @@ def command(home: Path | None) -> None:
     for problem in problems:
         click.echo(f"{click.style('problem:', fg='red', bold=True)} {problem}", err=True)
     if problems:
-        click.echo(f"{counted(len(problems), 'problem')} in {path}", err=True)
+        click.echo(f"{quantity(len(problems), 'problem')} in {path}", err=True)
         raise click.exceptions.Exit(1)
-    click.echo(f"{path}: {counted(len(names), 'table')}, {human_bytes(size)}: no problems")
+    click.echo(f"{path}: {quantity(len(names), 'table')}, {human_bytes(size)}: no problems")

@@ -1,4 +1,4 @@
-"""What the commands share: their common options, and how they open the grid."""
+"""Helpers of all commands: their common options, and the ways to open the grid."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from ..client import ServedGrid
     from ..grid import Grid
+
+
+#: Columns of a console without a terminal: more than any line has, so that none wraps.
+_ENDLESS = 100_000
 
 
 def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,30 +45,30 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_for_writing(home: Path | None) -> Grid | ServedGrid:
-    """The grid, to read and write: as its server's client or as its owner. It is made if it is not there."""
+    """The grid to read and write, as a client of the server or as the owner. A missing grid is created."""
     from ..open import connect
 
     return connect(home)
 
 
 def open_or_read(home: Path | None) -> tuple[Grid | ServedGrid, str]:
-    """The grid, to read and write if that can be, else to read; and why not, or nothing."""
+    """The grid to read and write, or to read only; and the reason for read-only, or an empty text."""
     from ..open import connect
 
     try:
         return open_for_writing(home), ""
     except (GridOwnedError, GridAccessError) as error:
         try:
-            return connect(home, read_only=True), str(error)  # queries still work; a change says why it does not
+            return connect(home, read_only=True), str(error)  # queries still work; a change raises its own error
         except GridNotFound:
             raise error from None
 
 
 def open_for_reading(home: Path | None) -> Grid | ServedGrid:
-    """The grid, to read, whoever owns it. It must be there.
+    """An existing grid to read, whoever owns it.
 
     Raises:
-        UsageError: there is no grid in the directory.
+        UsageError: the directory has no grid.
     """
     from ..open import connect
 
@@ -76,10 +80,10 @@ def open_for_reading(home: Path | None) -> Grid | ServedGrid:
 
 
 def existing_home(home: Path | None) -> Path:
-    """The directory of a grid that is there.
+    """The directory of an existing grid.
 
     Raises:
-        UsageError: it is not.
+        UsageError: the directory has no grid.
     """
     path = resolve_home(home)
     if not (path / "catalog").is_file():
@@ -91,17 +95,17 @@ def existing_home(home: Path | None) -> Path:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console that writes plain text, as wide as it takes, where no terminal is."""
+    """A rich console; without a terminal it writes plain text and wraps no line."""
     from rich.console import Console
 
     result = Console(stderr=stderr, highlight=False, soft_wrap=False)
     if not result.is_terminal:
-        result = Console(stderr=stderr, highlight=False, width=100_000, no_color=True, legacy_windows=False)
+        result = Console(stderr=stderr, highlight=False, width=_ENDLESS, no_color=True, legacy_windows=False)
     return result
 
 
 def human_bytes(count: int) -> str:
-    """A size as people read it.
+    """A size in bytes as people read it.
 
     >>> human_bytes(1536), human_bytes(12), human_bytes(3 << 30)
     ('1.5 KiB', '12 B', '3.0 GiB')
@@ -115,7 +119,7 @@ def human_bytes(count: int) -> str:
     return f"{size:.1f} {unit}"
 
 
-def counted(count: int, word: str) -> str:
+def quantity(count: int, word: str) -> str:
     """A number and its noun.
 
     >>> counted(1, "row"), counted(1797, "row")

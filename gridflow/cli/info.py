@@ -10,11 +10,14 @@ from typing import Any
 
 import click
 
-from .common import common_options, counted, existing_home, human_bytes, open_for_reading
+from .common import common_options, existing_home, human_bytes, open_for_reading, quantity
+
+#: The unit of ``st_blocks``, whatever blocks the file system itself has.
+_BLOCK_BYTES = 512
 
 
 def gather(home: Path | None) -> dict[str, Any]:
-    """What ``info`` prints, as plain values."""
+    """The facts that ``info`` prints, as plain values by name."""
     from ..client import ServedGrid
     from .version import versions
 
@@ -25,7 +28,7 @@ def gather(home: Path | None) -> dict[str, Any]:
         else:
             owner = "nobody" if grid.owner else "embedded in another process"
         tables = grid.all_tables()
-        rows = sum(map(len, tables))  # first: it flushes
+        rows = sum(map(len, tables))  # before the bytes: the count flushes
         segment_bytes = sum(table.stats()["bytes"] for table in tables)
     files = [entry for entry in path.rglob("*") if entry.is_file()]
     disk = shutil.disk_usage(path)
@@ -36,30 +39,31 @@ def gather(home: Path | None) -> dict[str, Any]:
         "rows": rows,
         "segment_bytes": segment_bytes,
         # Blocks, not lengths: the log is allocated ahead of its use.
-        "used_bytes": sum(_blocks(file) for file in files),
+        "used_bytes": sum(_disk_bytes(file) for file in files),
         "free_bytes": disk.free,
         "in_memory": _in_memory(path),
         "versions": versions(),
     }
 
 
-def _blocks(path: Path) -> int:
+def _disk_bytes(path: Path) -> int:
+    """The bytes that a file takes; 0 for a file that is gone."""
     try:
         status = path.stat()
     except FileNotFoundError:  # compaction took it
         return 0
-    return getattr(status, "st_blocks", 0) * 512 or status.st_size
+    return getattr(status, "st_blocks", 0) * _BLOCK_BYTES or status.st_size
 
 
 def _in_memory(path: Path) -> bool:
-    """Whether the directory lies in a tmpfs, as far as the system tells."""
+    """Whether the directory lies in a tmpfs; False where the system does not tell."""
     try:
         with open("/proc/self/mounts") as file:
             mounts = [line.split()[1:3] for line in file]
     except OSError:
         return False
     real = os.path.realpath(path)
-    above = [(m, kind) for m, kind in mounts if real == m or real.startswith(m.rstrip("/") + "/")]
+    above = [(point, kind) for point, kind in mounts if real == point or real.startswith(point.rstrip("/") + "/")]
     return bool(above) and max(above, key=lambda pair: len(pair[0]))[1] in ("tmpfs", "ramfs")
 
 
@@ -76,7 +80,7 @@ def command(home: Path | None, as_json: bool) -> None:
     for name, value in (
         ("home", f"{facts['home']} ({where})"),
         ("owner", facts["owner"]),
-        ("holds", f"{counted(facts['tables'], 'table')}, {counted(facts['rows'], 'row')}"),
+        ("holds", f"{quantity(facts['tables'], 'table')}, {quantity(facts['rows'], 'row')}"),
         ("segments", human_bytes(facts["segment_bytes"])),
         ("takes", f"{human_bytes(facts['used_bytes'])}, {human_bytes(facts['free_bytes'])} are free"),
         ("versions", ", ".join(f"{k} {v}" for k, v in facts["versions"].items())),

@@ -11,7 +11,7 @@ import click
 
 from ..config import MAX_PARTITIONS
 from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
-from .common import common_options, console, counted, human_bytes, open_for_writing
+from .common import common_options, console, human_bytes, open_for_writing, quantity
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -71,25 +71,25 @@ def command(
     from ..storage.formats.source import CsvStyle, ReadOptions
 
     form = form or detect_format(file)
-    renamed = dict(map(_renaming, columns))
+    new_names = dict(map(_parse_column, columns))
     with open_for_writing(home) as grid:
         fold: Callable[[str], str] = (lambda text: text) if keep_case else str.upper
         name = table_name if table_name in grid.tables() else fold(table_name)
         table = grid.table(name) if name in grid.tables() else None
-        wanted = {fold(column): kind for column, kind in map(_typing, type_texts)}
+        known_types = {fold(column): kind for column, kind in map(_parse_column_type, type_texts)}
         key = tuple(map(fold, key))
         if table is not None:
-            _check_existing(table, key, partitions, wanted)
-            wanted = {column.name: column.type for column in table.schema.columns}
+            _check_existing(table, key, partitions, known_types)
+            known_types = {column.name: column.type for column in table.schema.columns}
 
         def to_table(column: str) -> str:
-            """A column's name in the table, for its name in the file."""
-            target = renamed.get(column, column)
-            return target if target in wanted else fold(target)
+            """The table's name of a column of the file."""
+            target = new_names.get(column, column)
+            return target if target in known_types else fold(target)
 
         options = ReadOptions(
-            columns=tuple(renamed),
-            wanted=lambda column: wanted.get(to_table(column)),
+            columns=tuple(new_names),
+            wanted=lambda column: known_types.get(to_table(column)),
             advice="; --type {}=TYPE gives it another type",
             csv=CsvStyle(delimiter=delimiter),
         )
@@ -98,27 +98,27 @@ def command(
         if row_number is not None:
             row_number = fold(row_number)
             _check_row_number(row_number, types, table)
-        made = table is None
+        is_new = table is None
         if table is None:
             table = _make_table(grid, name, types, key, row_number, partitions)
         try:
             rows = _load(table, source, list(types), row_number, "insert" if insert else "replace", file)
         except BaseException:
-            if made:
-                grid.drop_table(name)  # half a load leaves nothing, no empty table either
+            if is_new:
+                grid.drop_table(name)  # a load that failed leaves nothing, not even an empty table
             raise
-        total = counted(len(table), "row")
-        console().print(f"{name}: {counted(rows, 'row')} loaded, {total} in all", markup=False)
+        total = quantity(len(table), "row")
+        console().print(f"{name}: {quantity(rows, 'row')} loaded, {total} in all", markup=False)
 
 
-def _renaming(text: str) -> tuple[str, str]:
+def _parse_column(text: str) -> tuple[str, str]:
     """``NAME=COL`` of --columns as (the file's name, the table's); a plain COL is both."""
     name, sign, column = text.partition("=")
     return (column.strip(), name.strip()) if sign else (text, text)
 
 
-def _typing(text: str) -> tuple[str, Type]:
-    """``COL=TYPE`` of --type."""
+def _parse_column_type(text: str) -> tuple[str, Type]:
+    """``COL=TYPE`` of --type as name and type."""
     from ..schema import parse_type
 
     name, _, kind = text.partition("=")
@@ -128,7 +128,7 @@ def _typing(text: str) -> tuple[str, Type]:
 
 
 def _check_existing(table: Table, key: tuple[str, ...], partitions: int | None, types: dict[str, Type]) -> None:
-    """What is for a table to be made may be said again of one that is there, if it is the same."""
+    """Refuse options for a new table that do not match the existing one; the same again is harmless."""
     schema = table.schema
     if key and key != schema.key:
         raise UsageError(f"table {table.name} is there with key {', '.join(schema.key)}, not {', '.join(key)}")
@@ -140,6 +140,7 @@ def _check_existing(table: Table, key: tuple[str, ...], partitions: int | None, 
 
 
 def _rename(types: dict[str, Type], to_table: Callable[[str], str], file: Path) -> dict[str, Type]:
+    """The types by the table's column names; two columns of the file must not meet in one."""
     result: dict[str, Type] = {}
     for name, kind in types.items():
         target = to_table(name)
@@ -218,7 +219,7 @@ def _next_number(table: Table, column: str) -> int:
 
 @contextmanager
 def _progress(source: Source, file: Path) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rows and bytes."""
+    """A bar for the file; gives a function that takes the rows and bytes of each batch."""
     with progress_bar(console(stderr=True)) as bar:
         task = bar.add_task(file.name, total=source.size or 1, rows=0, size="0 B")
         rows = size = 0

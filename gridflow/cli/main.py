@@ -1,4 +1,4 @@
-"""The command group: finds a subcommand's file by its name, and prints errors as people read them."""
+"""The command group: a subcommand is the file of the same name; errors are printed as people read them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import click
 from .. import __version__
 from ..errors import GridflowError
 
-#: Subcommand -> what it does. Its file is ``cli/<name>.py``, whose ``command`` is the click command. The
-#: words are here so that the list of commands can be shown without importing any of them.
+#: Subcommand -> one line of help. The file ``cli/<name>.py`` has the click command as ``command``. The help stands
+#: here so that a list of commands imports none of them.
 COMMANDS = {
     "serve": "Own a grid and serve it to other processes.",
     "sql": "Run SQL: a shell, a text, a file or standard input.",
@@ -25,7 +25,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Loads a subcommand when it is called, and turns a GridflowError into one line and exit code 1."""
+    """Imports a subcommand on first use, and turns a GridflowError into one line and exit code 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -43,8 +43,8 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}? " if near else ""
+            matches = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            hint = f"did you mean {matches[0]}? " if matches else ""
             ctx.fail(f"no command {args[0]}; {hint}there are {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
 

@@ -1,4 +1,4 @@
-"""How far a load or a COPY is, as a bar on the terminal; nothing where no terminal is."""
+"""The progress of a load or a COPY, as a bar on the terminal; without a terminal there is none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar with rows, bytes and the time it took; its tasks have the fields ``rows`` and ``size``."""
+    """A bar with rows, bytes and elapsed time; a task needs the fields ``rows`` and ``size``."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     return Progress(
@@ -34,7 +34,7 @@ def progress_bar(console: Console) -> Progress:
 
 @contextmanager
 def statement_progress(console: Console) -> Iterator[Report | None]:
-    """What ``Grid.sql`` takes as ``progress``: the bar comes with the first report, and goes when all is done."""
+    """The ``progress`` argument of ``Grid.sql``; the bar appears with the first report and goes with the block."""
     if not console.is_terminal:
         yield None
         return
@@ -47,8 +47,8 @@ def statement_progress(console: Console) -> Iterator[Report | None]:
             bar.start()
             task = bar.add_task(progress.what, total=progress.total or 1, rows=0, size="")
         size = human_bytes(progress.done) if progress.done != progress.rows else ""
-        done = min(progress.done, progress.total)
-        bar.update(task, description=progress.what, completed=done, rows=progress.rows, size=size)
+        completed = min(progress.done, progress.total)
+        bar.update(task, description=progress.what, completed=completed, rows=progress.rows, size=size)
 
     try:
         yield report

@@ -13,7 +13,7 @@ import click
 
 from .. import __version__
 from ..config import DEFAULT_PARTITIONS, MAX_PARTITIONS
-from .common import common_options, console, counted, human_bytes
+from .common import common_options, console, human_bytes, quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,37 +48,36 @@ def command(home: Path | None, partitions: int, durability: str) -> None:
     from ..server import Node
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
-    # Before the grid is opened: no signal cuts a recovery or a flush, and a second one changes nothing.
-    signalled = _signal_pipe()
+    # Signals are caught before the grid opens, so that none cuts a recovery or a flush; a second one changes nothing.
+    signal_pipe = _signal_pipe()
     node = Node(home, partitions=partitions, durability=durability)
     out = console()
     try:
         _announce(out, node)
-        os.read(signalled, 1)
+        os.read(signal_pipe, 1)
         _say(out, "stopping")
     finally:
-        cut = node.stop()
-    for number in SIGNALS:  # all is flushed; from here on one more signal could only spoil the exit code
+        open_requests = node.stop()
+    for number in SIGNALS:  # all is flushed: another signal could only spoil the exit code
         signal.signal(number, signal.SIG_IGN)
-    if cut:
-        _say(out, f"stopped; {counted(cut, 'request')} did not end in time and were not acknowledged")
-        os._exit(0)  # their threads still run, and would be called after the interpreter's end
+    if open_requests:
+        _say(out, f"stopped; {quantity(open_requests, 'request')} did not end in time and were not acknowledged")
+        os._exit(0)  # the threads of those requests still run, and must not outlive the interpreter
     _say(out, "stopped; everything is flushed")
 
 
 def _say(out: Console, text: str) -> None:
-    """Print, if anybody still listens: the terminal may be what has just gone."""
+    """Print a line; a terminal that is gone is no error, since its end may be the reason to stop."""
     with contextlib.suppress(OSError):
         out.print(text)
         out.file.flush()
 
 
 def _signal_pipe() -> int:
-    """A file descriptor from which a byte can be read once one of SIGNALS has come.
+    """A file descriptor that has a byte to read once one of SIGNALS has come.
 
-    The byte is written where the signal arrives, in whichever thread that is. Anything that waits for a
-    handler in Python (an Event, a queue) can sleep on when the signal comes to another thread or just
-    before the wait.
+    The interpreter writes the byte in whichever thread receives the signal. A wait for a handler in Python (an
+    Event, a queue) can miss a signal that comes to another thread or just before the wait.
     """
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
@@ -97,7 +96,7 @@ def _announce(out: Console, node: Node) -> None:
     for name, value in (
         ("home", str(node.home)),
         *(("listens on", endpoint.flight_uri) for endpoint in node.endpoints),
-        ("holds", f"{counted(len(tables), 'table')}, {counted(rows, 'row')}, {human_bytes(size)}"),
+        ("holds", f"{quantity(len(tables), 'table')}, {quantity(rows, 'row')}, {human_bytes(size)}"),
     ):
         out.print(f"{name:<12}{value}", markup=False, soft_wrap=True)
     if tables:

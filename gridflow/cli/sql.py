@@ -13,9 +13,9 @@ from .common import common_options, console, open_or_read
 if TYPE_CHECKING:
     from .shell.session import Session
 
-#: The names in ``shell.rendering.FORMATS``, which is not imported for ``--help``.
+#: The names of ``shell.rendering.FORMATS``; ``--help`` must not import that.
 FORMATS = ("table", "vertical", "csv", "tsv", "json", "jsonlines", "markdown", "arrow")
-#: What a shell says of a program that Ctrl-C has ended.
+#: The exit code that shells report for a program that Ctrl-C ended.
 _INTERRUPTED = 130
 
 
@@ -105,7 +105,7 @@ def command(
 
             if read_only:
                 session.output.warn(f"read only: {read_only}")
-            repl.run(session)
+            repl.run_shell(session)
             return
         code = _run_all(session, texts, files)
     finally:
@@ -115,8 +115,8 @@ def command(
 
 
 def _run_all(session: Session, texts: tuple[str, ...], files: tuple[Path, ...]) -> int:
-    """Run texts and then files; the exit code."""
-    from .shell.scripts import decoded
+    """Run the texts, then the files. Returns the exit code."""
+    from .shell.scripts import decode_script
     from .shell.session import Leave, ScriptFailed
 
     try:
@@ -126,7 +126,7 @@ def _run_all(session: Session, texts: tuple[str, ...], files: tuple[Path, ...]) 
         for file in files or (() if texts else (Path("-"),)):
             try:
                 if str(file) == "-":
-                    session.run(decoded(sys.stdin.buffer.read(), "standard input"), "standard input")
+                    session.run(decode_script(sys.stdin.buffer.read(), "standard input"), "standard input")
                 else:
                     session.run_file(file)
             except ScriptFailed:
@@ -136,6 +136,6 @@ def _run_all(session: Session, texts: tuple[str, ...], files: tuple[Path, ...]) 
     except Leave:
         pass
     except KeyboardInterrupt:
-        session.cancelled()
+        session.report_cancellation()
         return _INTERRUPTED
     return 1 if session.failed else 0

@@ -1,10 +1,10 @@
-"""``gridflow version``: the version, and those of what it stands on."""
+"""``gridflow version``: the versions of Gridflow, Python and the libraries."""
 
 from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
+from importlib.metadata import version as package_version
 
 import click
 
@@ -15,14 +15,14 @@ LIBRARIES = ("pyarrow", "numpy", "duckdb", "sqlglot", "tensorflow")
 
 
 def versions() -> dict[str, str]:
-    """Name to version of Gridflow, Python and the libraries; none of them is imported."""
-    found = {"gridflow": __version__, "python": platform.python_version()}
+    """The versions of Gridflow, Python and the libraries by name; no library is imported."""
+    versions_by_name = {"gridflow": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = installed(name)
+            versions_by_name[name] = package_version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions_by_name[name] = "not installed"
+    return versions_by_name
 
 
 @click.command("version")

@@ -1,4 +1,4 @@
-"""A grid as PEP 249 has databases, for whatever speaks that: pandas, notebooks, pools of connections.
+"""A grid as a PEP 249 database: for pandas, notebooks, pools of connections.
 
     from gridflow import dbapi
 

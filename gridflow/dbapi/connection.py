@@ -1,4 +1,4 @@
-"""A connection: a grid, and what is to be committed or taken back on it."""
+"""A connection: a grid and the transaction on it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def connect(
     """Connect to a grid.
 
     Args:
-        grid: its directory, None for the default one; or an open grid, which stays open after the connection.
-        autocommit: whether every statement commits by itself. PEP 249 has it off; then the first statement begins a
-            transaction, which ``commit`` or ``rollback`` ends.
-        options: as of ``gridflow.connect``: ``read_only``, ``durability``.
+        grid: the directory of a grid, None for the default one; or an open grid, which stays open after the connection.
+        autocommit: whether every statement commits by itself. PEP 249's default is False: the first statement begins a
+            transaction, and ``commit`` or ``rollback`` ends it.
+        options: those of ``gridflow.connect``: ``read_only``, ``durability``.
 
     Raises:
         OperationalError: the grid cannot be opened.
@@ -37,7 +37,7 @@ def connect(
     ...     connection.execute("SELECT NAME FROM T WHERE ID = :id", {"id": 2}).fetchone()
     ('two',)
     """
-    with errors.translated():
+    with errors.translation():
         if isinstance(grid, Grid):
             if options:
                 raise errors.ProgrammingError(f"an open grid takes no {', '.join(options)}")
@@ -49,14 +49,14 @@ def connect(
 
 
 class Connection:
-    """A connection to a grid; ``connect`` makes it. Threads may share it and its transaction, each with cursors of its
-    own: one executes at a time.
+    """A connection to a grid, from ``connect``. It owns the session, and the grid unless the caller opened that.
 
-    As a context manager it closes at the end; it commits before, or rolls back if there was an error. Closed otherwise,
-    it rolls back.
+    Threads may share a connection and its transaction, each with cursors of its own; statements run one at a time.
+
+    The end of a ``with`` block commits, or rolls back after an error, and closes. ``close`` alone rolls back.
 
     Attributes:
-        grid: the grid, for what SQL does not say.
+        grid: the grid, for calls that SQL does not have.
         autocommit: whether every statement commits by itself, unless BEGIN has begun a transaction; may be set.
     """
 
@@ -108,7 +108,7 @@ class Connection:
             raise errors.InterfaceError("the connection is closed")
 
     def cursor(self) -> Cursor:
-        """A new cursor; its statements see whatever is committed."""
+        """A new cursor; a statement sees everything committed before."""
         self.check_open()
         return Cursor(self)
 
@@ -117,22 +117,22 @@ class Connection:
         return self.cursor().execute(operation, parameters)
 
     def run(self, text: str, parameters: Any) -> Result:
-        """Execute statements, in the transaction that is open or is begun for them."""
-        with self._lock, errors.translated():
-            if not self._begun() and not begins_transaction(text):
-                return self.grid.sql(text, parameters)  # a client sends it to the owner
+        """Execute statements in the open transaction; without autocommit one is begun first."""
+        with self._lock, errors.translation():
+            if not self._ensure_transaction() and not begins_transaction(text):
+                return self.grid.sql(text, parameters)  # a client sends the text to the owner
             result = self._session.execute(text, parameters)
             result.warn()
             return result
 
     def run_many(self, text: str, sets: Iterable[Any]) -> Result:
         """Execute a statement with each of many sets of parameters."""
-        with self._lock, errors.translated():
-            self._begun()
+        with self._lock, errors.translation():
+            self._ensure_transaction()
             return self._session.execute_many(text, sets)
 
-    def _begun(self) -> bool:
-        """Whether a transaction is open; without autocommit one is begun."""
+    def _ensure_transaction(self) -> bool:
+        """Begin a transaction if autocommit is off and none is open. Returns whether one is open now."""
         if not self.autocommit and not self._session.in_transaction:
             self._session.begin()
         return self._session.in_transaction
@@ -144,21 +144,21 @@ class Connection:
             OperationalError: another writer was faster. Nothing of the transaction has happened.
         """
         self.check_open()
-        with self._lock, errors.translated():
+        with self._lock, errors.translation():
             self._session.commit()
 
     def rollback(self) -> None:
         """Take back what the transaction has changed; without one nothing happens."""
         self.check_open()
-        with self._lock, errors.translated():
+        with self._lock, errors.translation():
             self._session.rollback()
 
     def close(self) -> None:
-        """Close it, and the grid if ``connect`` has opened it. A second call does nothing."""
+        """Roll back and close the connection, and the grid if ``connect`` opened it. A second call does nothing."""
         if self._closed:
             return
         self._closed = True
-        with self._lock, errors.translated():
+        with self._lock, errors.translation():
             self._session.rollback()
             if self._owned:
                 self.grid.close()

@@ -1,4 +1,4 @@
-"""A cursor: it executes statements and hands out the rows of the last one."""
+"""A cursor: the execution of statements, and the rows of the last one."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Cursor:
     """Executes statements on a connection. One thread uses it. A context manager; iterating gives the rows.
 
     Attributes:
-        connection: the connection that made it.
-        arraysize: how many rows ``fetchmany`` gives without a number; may be set.
+        connection: the connection of the cursor.
+        arraysize: the rows of a ``fetchmany`` without a number; may be set.
         lastrowid: None: rows have keys and no numbers.
     """
 
@@ -52,11 +52,11 @@ class Cursor:
         if self._result is None or not self._result.columns:
             return None
         schema = self._result.arrow().schema
-        return [_described(field, known) for field, known in zip(schema, self._result.types, strict=True)]
+        return [_describe_column(field, grid_type) for field, grid_type in zip(schema, self._result.types, strict=True)]
 
     @property
     def rowcount(self) -> int:
-        """How many rows the last statement gave or changed; -1 where that makes no sense."""
+        """The number of rows that the last statement gave or changed; -1 for other statements."""
         return self._rowcount
 
     def execute(self, operation: str, parameters: Any = None) -> Cursor:
@@ -77,7 +77,7 @@ class Cursor:
         """Execute an INSERT, MERGE, UPDATE or DELETE with each of many sets of parameters: all in one commit, or none.
 
         Raises:
-            ProgrammingError: it is another statement, or several. Else as ``execute``.
+            ProgrammingError: the text is another statement, or several. Other errors: see ``execute``.
         """
         self._forget()
         self._take(self.connection.run_many(operation, seq_of_parameters))
@@ -97,42 +97,42 @@ class Cursor:
             raise InterfaceError("the cursor is closed")
         self.connection.check_open()
 
-    def _fetchable(self) -> Result:
+    def _result_with_rows(self) -> Result:
         self._check_open()
         if self._result is None or not self._result.columns:
-            raise InterfaceError("no results to fetch: execute a query first")  # words that notebooks look for
+            raise InterfaceError("no results to fetch: execute a query first")  # notebooks look for these words
         return self._result
 
     def fetchone(self) -> Row | None:
         """The next row; None after the last."""
-        self._fetchable()
+        self._result_with_rows()
         return next(self._rows, None)
 
     def fetchmany(self, size: int | None = None) -> list[Row]:
         """The next rows, at most so many; none after the last."""
-        self._fetchable()
+        self._result_with_rows()
         return list(islice(self._rows, self.arraysize if size is None else size))
 
     def fetchall(self) -> list[Row]:
         """All rows that are left."""
-        self._fetchable()
+        self._result_with_rows()
         return list(self._rows)
 
     def __iter__(self) -> Iterator[Row]:
-        self._fetchable()
+        self._result_with_rows()
         return self._rows
 
     def __next__(self) -> Row:
-        self._fetchable()
+        self._result_with_rows()
         return next(self._rows)
 
     def arrow(self) -> pa.Table:
         """All rows of the result, fetched or not, as an Arrow table."""
-        return self._fetchable().arrow()
+        return self._result_with_rows().arrow()
 
     def df(self) -> Any:
         """All rows of the result, fetched or not, as a pandas DataFrame."""
-        return self._fetchable().df()
+        return self._result_with_rows().df()
 
     def setinputsizes(self, sizes: Sequence[Any]) -> None:
         """Do nothing, as PEP 249 allows."""
@@ -145,11 +145,12 @@ class Cursor:
         self._result, self._rows, self._closed = None, iter(()), True
 
 
-def _described(field: pa.Field, known: Type | None) -> Description:
+def _describe_column(field: pa.Field, grid_type: Type | None) -> Description:
+    """A column by the type of the grid's column, else, as that of an expression, by the Arrow type."""
     try:
-        dtype = known or from_arrow(field.type)
+        column_type = grid_type or from_arrow(field.type)
     except SchemaError:  # a type that no column has, such as an interval
         return (field.name, str(field.type).upper(), None, None, None, None, None)
-    digits = (dtype.precision, dtype.scale) if dtype.kind == "DECIMAL" else (None, None)
-    nullable = known.nullable if known is not None else None
-    return (field.name, dtype.text(), None, None, *digits, nullable)
+    digits = (column_type.precision, column_type.scale) if column_type.kind == "DECIMAL" else (None, None)
+    nullable = grid_type.nullable if grid_type is not None else None
+    return (field.name, column_type.text(), None, None, *digits, nullable)

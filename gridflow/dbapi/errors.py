@@ -1,4 +1,4 @@
-"""PEP 249's errors, and how Gridflow's become them.
+"""PEP 249's errors, and the translation of Gridflow's into them.
 
 Exception
 |-- Warning
@@ -62,7 +62,7 @@ class NotSupportedError(DatabaseError):
     """Grids do not have this."""
 
 
-# The first that an error is an instance of.
+# Gridflow's class -> PEP 249's; the first match counts, so a base stands below its subclasses.
 _FAMILIES: tuple[tuple[type[errors.GridflowError], type[DatabaseError]], ...] = (
     (errors.DuplicateKeyError, IntegrityError),
     (errors.SchemaError, DataError),
@@ -75,20 +75,25 @@ _FAMILIES: tuple[tuple[type[errors.GridflowError], type[DatabaseError]], ...] = 
 
 
 @cache
-def _both(own: type[errors.GridflowError]) -> type[DatabaseError]:
-    """A class that is PEP 249's and Gridflow's."""
-    family = next(family for base, family in _FAMILIES if issubclass(own, base))
-    return type(own.__name__, (family, own), {"__doc__": own.__doc__, "__module__": own.__module__})
+def _combined_class(error_class: type[errors.GridflowError]) -> type[DatabaseError]:
+    """A subclass of both PEP 249's class and Gridflow's, by the name of the latter."""
+    family = next(family for base, family in _FAMILIES if issubclass(error_class, base))
+    return type(
+        error_class.__name__,
+        (family, error_class),
+        {"__doc__": error_class.__doc__, "__module__": error_class.__module__},
+    )
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Raise what Gridflow raises inside as an error of PEP 249 that still is what it was."""
+def translation() -> Iterator[None]:
+    """Turn Gridflow's errors in the block into PEP 249's, which are instances of Gridflow's class as well."""
     try:
         yield
     except Error:
         raise
     except errors.GridflowError as error:
-        both = _both(type(error))(*error.args)  # type: ignore[arg-type]  # classes are hashable; mypy looks at instances
-        both.__dict__.update(error.__dict__)
-        raise both from error
+        # Classes are hashable; mypy looks at their instances.
+        pep249_error = _combined_class(type(error))(*error.args)  # type: ignore[arg-type]
+        pep249_error.__dict__.update(error.__dict__)
+        raise pep249_error from error

@@ -1,4 +1,4 @@
-"""PEP 249's types: what a column of a result is, and how dates and bytes are made for parameters."""
+"""PEP 249's types: families of column types, and constructors of dates and bytes for parameters."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def TimestampFromTicks(ticks: float) -> dt.datetime:
 
 
 class TypeObject:
-    """A family of types. A column's ``type_code`` is its type as text (``INT64``, ``DECIMAL(10,2)``, ``UINT8[28,28]``),
-    and equal to the family it belongs to.
+    """A family of types. The ``type_code`` of a column is the type as text (``INT64``, ``DECIMAL(10,2)``,
+    ``UINT8[28,28]``) and equals the family of the type.
 
     >>> NUMBER == "INT32", STRING == "INT32", DATETIME == "TIMESTAMP_NS"
     (True, False, True)

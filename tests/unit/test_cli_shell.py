@@ -480,12 +480,12 @@ def test_rows_go_to_files(session, tmp_path):
 def test_a_record_has_all_that_is_shown_and_a_script_what_was_typed(session, tmp_path):
     record, script = tmp_path / "record.txt", tmp_path / "script.sql"
     for text in (f"!record {record}", f"!script {script}", "SELECT 1\nAS A;", "SELECT X;", "!script", "!record"):
-        session.typed(text)
+        session.run_typed(text)
     assert script.read_text() == "SELECT 1\nAS A;\nSELECT X;\n"
     recorded = record.read_text()
     assert "gridflow> SELECT 1\nAS A;\n" in recorded and "│ 1 │" in recorded and "error: " in recorded
     said(session)
-    session.typed(f"!run {script}")
+    session.run_typed(f"!run {script}")
     out, err = said(session)
     assert "│ 1 │" in out and f"error: {script}, statement in line 3: line 3, column 8" in err
 

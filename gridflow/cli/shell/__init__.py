@@ -1,13 +1,13 @@
 """The SQL shell: ``session`` runs text, ``repl`` reads it from a terminal.
 
 repl          reads lines: history, keys                                -> session
-completion    what may stand at the cursor; words, highlighting
+completion    completions at the cursor; words, highlighting
 session       the grid, statements and commands one after the other     -> worker, commands, output
-worker        the thread a statement runs in, and how Ctrl-C ends it
+worker        the thread of the statements, and their end by Ctrl-C
 scripts       a text cut into statements and commands
-registry      how commands are declared and called
+registry      declarations and calls of commands
 commands      !set, !run, \\x and the like; describing: !tables, \\d; showing: !show
-settings      what !set sets
+settings      the settings of !set
 output        the terminal, a pager, files                              -> rendering
 rendering     rows as csv, json, ...; layout: table and vertical
 cells         one value as text; pictures: a tensor as an image

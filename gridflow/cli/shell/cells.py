@@ -1,4 +1,4 @@
-"""One value of a result: as text short enough for a terminal."""
+"""Values of a result as Python values, and as text short enough for a terminal."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ...schema import FLOATS, INTEGERS, NESTED, Type, from_arrow, quote_name
 from ...storage.arrow_to_python import to_python
 from ...storage.formats.plain_values import duration_text, moment_text
 
-#: Characters of a value in a table; longer ones are cut, with a mark.
+#: Characters of a value in a table; a longer value is cut, with a mark.
 MAX_WIDTH = 60
-#: A tensor of at most this many numbers is written out.
+#: Numbers of a tensor that is still written out in full.
 _SMALL_TENSOR = 8
 _ELLIPSIS = "…"
 
 
 def column_type(field: pa.Field) -> Type | None:
-    """Gridflow's type of a result's column; None where no column could have it (an untyped NULL)."""
+    """Gridflow's type of a result's column; None if no table could have such a column (an untyped NULL)."""
     try:
         return from_arrow(field.type)
     except SchemaError:
@@ -35,7 +35,7 @@ def column_type(field: pa.Field) -> Type | None:
 
 
 def values_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:
-    """The Python values of a column; a tensor is a numpy array of its shape, a map a list of pairs."""
+    """The values of a column as Python has them: a tensor is a numpy array, a map a list of pairs."""
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     result: list[Any] = []
     for chunk in chunks:
@@ -59,7 +59,7 @@ def _tensors(chunk: pa.Array, kind: Type) -> list[Any]:
     flat = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
     while pa.types.is_fixed_size_list(flat.type):
         size = flat.type.list_size
-        # Not flatten(): it leaves out what lies under a null, and rows would move.
+        # flatten() would leave out the numbers under a null, and later rows would move.
         flat = flat.values.slice(flat.offset * size, len(flat) * size)
     numbers = flat.to_numpy(zero_copy_only=False)
     rows = numbers.reshape((len(chunk), *kind.shape))
@@ -103,7 +103,7 @@ def short(value: Any, kind: Type | None = None, width: int = MAX_WIDTH) -> str:
 
 
 def _inner(value: Any) -> str:
-    """A value inside another: text is quoted there."""
+    """A value inside a list or an object, where text is quoted."""
     if isinstance(value, str):
         return "'" + short(value).replace("'", "''") + "'"
     if isinstance(value, tuple):
@@ -114,15 +114,15 @@ def _inner(value: Any) -> str:
 def _short_list(value: list[Any], kind: Type | None, width: int) -> str:
     opening, closing = CELLS[kind.kind].brackets if kind is not None else ("[", "]")
     parts: list[str] = []
-    used = 0
+    length = 0
     for i, item in enumerate(value):
         part = _inner(item)
         note = f"{_ELLIPSIS} {len(value):,} items"
         rest = len(note) + 2 if i + 1 < len(value) else 0
-        if parts and used + len(part) + 2 + rest > width:
+        if parts and length + len(part) + 2 + rest > width:
             return f"{opening}{', '.join(parts)}, {note}{closing}"
         parts.append(part)
-        used += len(part) + 2
+        length += len(part) + 2
     return cut(f"{opening}{', '.join(parts)}{closing}", width)
 
 
@@ -156,19 +156,19 @@ def _float(value: float, kind: Type | None) -> str:
 
 
 def visible(text: str) -> str:
-    """Text that stays on its line and cannot steer the terminal."""
+    """The text with control characters escaped, so that it keeps to one line and cannot steer the terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def width_of(text: str) -> int:
-    """Columns of the terminal that a text takes: some characters take two, some none."""
+    """The columns of the terminal that a text takes: a character takes one, two or none."""
     return len(text) if text.isascii() else cell_len(text)
 
 
 def cut(text: str, width: int) -> str:
-    """A text in at most so many columns of the terminal, with a mark where some of it is left out."""
+    """The text in at most ``width`` columns of the terminal; a mark ends a text that is cut."""
     return text if width_of(text) <= width else set_cell_size(text, width - 1).rstrip(" ") + _ELLIPSIS
 
 

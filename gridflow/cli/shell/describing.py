@@ -1,4 +1,4 @@
-"""Commands that say what a grid holds: tables, columns, keys and indexes."""
+"""Commands that list the content of a grid: tables, columns, keys and indexes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...schema import from_arrow, quote_name
-from ..common import counted, human_bytes
-from .registry import Words, at_most, command, one, unquoted
+from ..common import human_bytes, quantity
+from .registry import Words, check_at_most, only_word, shell_command, unquoted
 from .rendering import table_list, table_overview
 
 if TYPE_CHECKING:
@@ -21,24 +21,24 @@ _SCHEMA = re.compile(r'("(?:[^"]|"")*"|\w+)\.(?=.)')
 
 
 def find_table(session: Session, word: str) -> Any:
-    """The table that a word means: quoted exactly itself, else as SQL reads it.
+    """The table of a name: a quoted name is exact, another one is read as SQL reads it.
 
     Raises:
-        TableNotFound: there is none; says which are.
+        TableNotFound: there is no such table; the message lists the tables.
     """
     if word.upper().startswith("PUBLIC."):
         word = word[len("PUBLIC.") :]
-    name, known = unquoted(word), session.grid.tables()
-    if name == word and name not in known:
-        near = [other for other in known if other.upper() == name.upper()]
-        name = near[0] if len(near) == 1 else name.upper()
+    name, names = unquoted(word), session.grid.tables()
+    if name == word and name not in names:
+        candidates = [candidate for candidate in names if candidate.upper() == name.upper()]
+        name = candidates[0] if len(candidates) == 1 else name.upper()
     return session.grid.table(name)
 
 
-@command("!tables", "\\dt", arguments="[PATTERN]")
+@shell_command("!tables", "\\dt", arguments="[PATTERN]")
 def _tables(session: Session, words: Words) -> None:
     """List the tables with their rows and bytes; of a pattern like KIT% only those"""
-    at_most(words, 1, "!tables [PATTERN]")
+    check_at_most(words, 1, "!tables [PATTERN]")
     tables = table_list(session.grid)
     if words:
         pattern = unquoted(words[0]).upper().replace("%", "*")
@@ -46,16 +46,16 @@ def _tables(session: Session, words: Words) -> None:
     if not tables and session.settings.outputformat in ("table", "vertical"):
         session.output.note("no such tables" if words else "no tables yet; CREATE TABLE makes one")
         return
-    session.listing(table_overview(tables) if session.settings.outputformat == "table" else tables)
+    session.show_listing(table_overview(tables) if session.settings.outputformat == "table" else tables)
 
 
-@command("!describe", "\\d", arguments="[TABLE]", takes="table")
+@shell_command("!describe", "\\d", arguments="[TABLE]", takes="table")
 def _describe(session: Session, words: Words) -> None:
     """Show the columns of a table; without a name, the tables"""
     if not words:
         _tables(session, words)
         return
-    word = one(words, "!describe TABLE")
+    word = only_word(words, "!describe TABLE")
     schema = _SCHEMA.match(words[0])
     if schema is not None and unquoted(schema[1]).upper() != "PUBLIC":
         _describe_query(session, words[0])
@@ -71,62 +71,62 @@ def _describe(session: Session, words: Words) -> None:
         "KEY": [str(key.index(c.name) + 1) if c.name in key else "" for c in columns],
         "DEFAULT": [str(defaults.get(c.name, "")) for c in columns],
     }
-    session.listing(pa.table({name: pa.array(values, pa.string()) for name, values in rows.items()}))
+    session.show_listing(pa.table({name: pa.array(values, pa.string()) for name, values in rows.items()}))
     size = human_bytes(table.stats()["bytes"])
     key_text = ", ".join(map(quote_name, key))
     session.output.note(
-        f"key ({key_text}); {counted(len(table), 'row')} in {counted(table.partitions_count, 'partition')}, {size}"
+        f"key ({key_text}); {quantity(len(table), 'row')} in {quantity(table.partitions_count, 'partition')}, {size}"
     )
 
 
 def _describe_query(session: Session, name: str) -> None:
-    """The columns of what stands in another schema, as a query sees them."""
+    """Show the columns of a system view, from the types of an empty query."""
     schema = session.query(f"SELECT * FROM {name} LIMIT 0").arrow().schema
     rows = {"COLUMN": schema.names, "TYPE": [from_arrow(field.type).text() for field in schema]}
-    session.listing(pa.table({name: pa.array(values, pa.string()) for name, values in rows.items()}))
+    session.show_listing(pa.table({name: pa.array(values, pa.string()) for name, values in rows.items()}))
 
 
-@command("!columns", arguments="[TABLE]", takes="table")
+@shell_command("!columns", arguments="[TABLE]", takes="table")
 def _columns(session: Session, words: Words) -> None:
     """List the columns of a table, or of all"""
     rows = [
         (table.name, c.name, c.type.text(), "YES" if c.type.nullable else "NO", number)
-        for table in _chosen(session, words, "!columns [TABLE]")
+        for table in _tables_of(session, words, "!columns [TABLE]")
         for number, c in enumerate(table.schema.columns, 1)
     ]
     names = ("TABLE_NAME", "COLUMN_NAME", "TYPE_NAME", "IS_NULLABLE", "ORDINAL_POSITION")
-    session.listing(_listing(names, rows))
+    session.show_listing(_rows_table(names, rows))
 
 
-@command("!primarykeys", arguments="[TABLE]", takes="table")
+@shell_command("!primarykeys", arguments="[TABLE]", takes="table")
 def _primary_keys(session: Session, words: Words) -> None:
     """List the columns of the primary key of a table, or of all"""
-    tables = _chosen(session, words, "!primarykeys [TABLE]")
+    tables = _tables_of(session, words, "!primarykeys [TABLE]")
     rows = [(t.name, name, number) for t in tables for number, name in enumerate(t.schema.key, 1)]
-    session.listing(_listing(("TABLE_NAME", "COLUMN_NAME", "KEY_SEQ"), rows))
+    session.show_listing(_rows_table(("TABLE_NAME", "COLUMN_NAME", "KEY_SEQ"), rows))
 
 
-@command("!indexes", "\\di", arguments="[TABLE]", takes="table")
+@shell_command("!indexes", "\\di", arguments="[TABLE]", takes="table")
 def _indexes(session: Session, words: Words) -> None:
     """List the indexes of a table, or of all"""
-    at_most(words, 1, "!indexes [TABLE]")
-    only = "WHERE TABLE_NAME = ?" if words else ""
-    found = session.query(
-        f"SELECT TABLE_NAME, INDEX_NAME, INDEX_TYPE, COLUMNS, IS_UNIQUE FROM SYS.INDEXES {only} "
+    check_at_most(words, 1, "!indexes [TABLE]")
+    condition = "WHERE TABLE_NAME = ?" if words else ""
+    result = session.query(
+        f"SELECT TABLE_NAME, INDEX_NAME, INDEX_TYPE, COLUMNS, IS_UNIQUE FROM SYS.INDEXES {condition} "
         "ORDER BY TABLE_NAME, NOT IS_PK, INDEX_NAME",
         [find_table(session, words[0]).name] if words else None,
     )
-    session.listing(found.arrow())
+    session.show_listing(result.arrow())
 
 
-def _chosen(session: Session, words: Words, usage: str) -> list[Any]:
-    at_most(words, 1, usage)
+def _tables_of(session: Session, words: Words, usage: str) -> list[Any]:
+    check_at_most(words, 1, usage)
     if words:
         return [find_table(session, words[0])]
     return session.grid.all_tables()
 
 
-def _listing(names: Iterable[str], rows: list[tuple[Any, ...]]) -> pa.Table:
+def _rows_table(names: Iterable[str], rows: list[tuple[Any, ...]]) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     types = {int: pa.int32(), str: pa.string()}
     arrays = [pa.array(c, types[type(c[0])] if len(c) else pa.string()) for c in map(list, columns)]

@@ -1,4 +1,4 @@
-"""What is typed, in colours: SQL as Gridflow speaks it, and the shell's commands."""
+"""Colours of the input line: Gridflow's SQL, and the shell's commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WORDS = {**dict.fromkeys(KEYWORDS, Keyword), **dict.fromkeys(TYPES, Keyword.Typ
 
 
 class _IgniteLexer(SqlLexer):
-    """SQL with the words that are known here, and no others, as keywords, types and functions."""
+    """SQL whose keywords, types and functions are Gridflow's, and no others."""
 
     def get_tokens_unprocessed(self, text: str, *args: Any) -> Iterator[tuple[int, _TokenType, str]]:
         for index, kind, value in super().get_tokens_unprocessed(text, *args):
@@ -35,7 +35,7 @@ class _IgniteLexer(SqlLexer):
 
 
 class ShellLexer(Lexer):
-    """Colours a command's name, or SQL."""
+    """Colours SQL, and of a command the name."""
 
     def __init__(self) -> None:
         self._sql = PygmentsLexer(_IgniteLexer)

@@ -1,4 +1,4 @@
-"""Where a session's words and rows go: the terminal, a pager, a file, and a record of it all."""
+"""The outputs of a session: the terminal, a pager, a file for rows, and a record of everything."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ...errors import GridAccessError, GridFullError, UsageError, os_failure
 from .cells import width_of
 from .layout import Look, look_of
 
-#: Options of ``less`` where the user has set none: long lines are cut and can be scrolled, colours are kept, what
-#: fits on the screen is just printed, and stays there.
+#: Options of ``less`` if the user has set none: long lines are cut and scroll, colours stay, and a text that fits the
+#: screen is printed and left there.
 _LESS = "SRXF"
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-class _Recorded:
-    """A text file whose writes also go, without colours, to the record if there is one."""
+class _RecordingFile:
+    """A text file; the record, if there is one, gets a copy of every write without colours."""
 
     def __init__(self, file: Any, output: Output):
         self._file = file
@@ -44,16 +44,16 @@ class _Recorded:
 
 
 class Output:
-    """The ways out of a session. One thread uses it.
+    """The consoles, pager and files of a session. It owns the files. For one thread.
 
     Args:
-        out: where rows and remarks go.
-        err: where errors go.
-        interactive: whether a person reads it: then there are remarks, and a pager.
+        out: the console of rows and remarks.
+        err: the console of errors.
+        interactive: whether a person reads the output: only then are there remarks and a pager.
 
     Attributes:
-        bars: where bars that show progress are drawn: beside errors, but in no record.
-        pager: the command that shows what is higher than the terminal; empty if none shall.
+        bars: the console of progress bars: the file of ``err``, without the record.
+        pager: the command that shows output higher than the terminal; empty for no pager.
         record_path, rows_path: the files that ``record`` and ``redirect`` opened.
     """
 
@@ -66,11 +66,11 @@ class Output:
         self.rows_path: Path | None = None
         self._record: TextIO | None = None
         self._rows: TextIO | None = None
-        # Consoles write where their file says; ours notes it down on the way.
+        # A console writes to its file, so a file in between is enough for the record.
         self.bars = Console(file=err.file)
         self._restore = [(console, console.file) for console in (out, err)]
         for console in (out, err):
-            console.file = _Recorded(console.file, self)  # type: ignore[assignment]
+            console.file = _RecordingFile(console.file, self)  # type: ignore[assignment]
 
     def close(self) -> None:
         """Close the files."""
@@ -86,7 +86,7 @@ class Output:
 
     @property
     def look(self) -> Look:
-        """How to draw rows."""
+        """The look of rows: plain in a file, else that of the terminal."""
         if self._rows is not None:
             return Look()
         return replace(look_of(self.out), scrolls=self.pages)
@@ -102,29 +102,29 @@ class Output:
     def _complain(self, kind: str, message: str, colour: str) -> None:
         first, _, rest = message.partition("\n")
         self.err.print(Text(kind, style=f"bold {colour}").append(first, style=f"{colour} not bold"))
-        if rest:  # a line of the statement and a caret under it: not to be wrapped by words
+        if rest:  # a line of the statement and a caret under it must keep their columns
             self.err.print(Text(rest, style=colour), soft_wrap=True)
 
     def note(self, message: str) -> None:
-        """Print a remark, for people only; beside rows that go to a program it is none of them."""
+        """Print a remark for people; where rows go to a program, the remark goes to the console of errors."""
         if self.interactive:
             console = self.out if self.out.is_terminal or not self.err.is_terminal else self.err
             console.print(Text(message, style="dim"))
 
     def aside(self, message: str) -> None:
-        """Print a remark that was asked for where rows may go to a program."""
+        """Print a remark that the user asked for, on the console of errors: rows may go to a program."""
         self.err.print(Text(message), soft_wrap=True)
 
     def say(self, message: str) -> None:
-        """Print what a statement without rows did."""
+        """Print the outcome of a statement without rows."""
         console = self.out if self._rows is None else self.err
         console.print(Text(message, style="dim" if self.interactive else ""), soft_wrap=True)
 
     def rows(self, chunks: Iterator[str], *, wraps: bool = True) -> None:
-        """Print rows: to the file that is set for them, else to the terminal, through the pager if they are many.
+        """Print rows to the file of ``redirect``, else to the terminal; many rows go through the pager.
 
         Args:
-            wraps: whether lines wider than the terminal can be read there; else they go through the pager, too.
+            wraps: whether a line wider than the terminal may wrap; else it also calls for the pager.
 
         Raises:
             GridFullError, GridAccessError: the file cannot be written.
@@ -158,8 +158,8 @@ class Output:
     def _through_pager(self, chunks: Iterator[str]) -> None:
         environment = {"LESS": _LESS, "LESSCHARSET": "utf-8", **os.environ}
         self.out.file.flush()
-        # Ctrl-C is the pager's while it runs. A handler and not SIG_IGN, which the pager would inherit.
-        before = signal.signal(signal.SIGINT, lambda number, frame: None)
+        # Ctrl-C belongs to the pager while it runs. SIG_IGN would not do: the pager would inherit it.
+        handler = signal.signal(signal.SIGINT, lambda number, frame: None)
         try:
             child = subprocess.Popen(self.pager, shell=True, stdin=subprocess.PIPE, env=environment, encoding="utf-8")
             assert child.stdin is not None
@@ -175,7 +175,7 @@ class Output:
                     pass
             child.wait()
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, handler)
 
     def note_down(self, text: str) -> None:
         """Write to the record, if there is one."""
@@ -188,7 +188,7 @@ class Output:
                 self.fail(f"recording to {record} stopped: {error.strerror}")
 
     def record(self, path: Path | None) -> None:
-        """Write all that is printed from now on to a file as well; None ends it.
+        """Copy all output from now on to a file; None ends the copy.
 
         Raises:
             GridAccessError: the file cannot be written.
@@ -200,7 +200,7 @@ class Output:
             self._record, self.record_path = open_text(path), path
 
     def redirect(self, path: Path | None) -> None:
-        """Write rows to a file and not to the terminal from now on; None ends it.
+        """Write rows from now on to a file instead of the terminal; None ends that.
 
         Raises:
             GridAccessError: the file cannot be written.
@@ -227,13 +227,13 @@ class Output:
 
 
 def default_pager() -> str:
-    """``$PAGER``, else less if it is there; nothing if that is cat."""
+    """``$PAGER``, else ``less``; empty if the program is missing, or is cat."""
     command = os.environ.get("PAGER", "less")
     return command if _program(command) not in ("", "cat") else ""
 
 
 def _program(command: str) -> str:
-    """The program that a command names, if it is there."""
+    """The program of a command line; empty if there is no such program."""
     try:
         words = shlex.split(command)
     except ValueError:  # a quote is open
@@ -245,7 +245,7 @@ def open_text(path: Path) -> TextIO:
     """A new text file.
 
     Raises:
-        GridAccessError: it cannot be made.
+        GridAccessError: the file cannot be created.
     """
     try:
         return path.open("w", encoding="utf-8")

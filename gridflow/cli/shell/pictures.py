@@ -1,4 +1,4 @@
-"""Tensors drawn in the terminal: two pixels a character where it has colours, letters where it has none."""
+"""Tensors as pictures in the terminal: two pixels a character with colours, a letter a pixel without."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from .cells import cut, width_of
 
 #: From dark to bright.
 _RAMP = " .:-=+*#%@"
-#: A smaller picture is enlarged, by a whole factor, to about this many pixels.
+#: The share of red, green and blue in the brightness of a pixel (ITU-R BT.601).
+_LUMA = np.array([0.299, 0.587, 0.114])
+#: xterm's 256 colours: levels and strides of a cube of 6x6x6, then 24 greys from 8 in steps of 10.
+_CUBE_LEVELS, _CUBE_STRIDES, _CUBE_START = np.array([0, 95, 135, 175, 215, 255]), np.array([36, 6, 1]), 16
+_GREYS, _FIRST_GREY, _GREY_STEP, _GREY_START = 24, 8, 10, 232
+#: Pixels of a side to which a smaller picture is enlarged, by a whole factor.
 LEAST_PIXELS = 32
 _UPPER, _RESET = "▀", "\x1b[0m"
-#: Between two pictures on a line.
+#: Columns of the terminal between two pictures on a line.
 SPACE = 2
 
 
@@ -38,7 +43,7 @@ def decode(data: bytes) -> np.ndarray:
         raise UsageError("these bytes are no PNG, JPEG, GIF or BMP file")
     try:
         from PIL import Image
-    except ImportError:  # nothing needs it but this; TensorFlow is there, if slow to start
+    except ImportError:  # Pillow is optional; TensorFlow is there, if slow to start
         import tensorflow as tf
 
         try:
@@ -54,8 +59,9 @@ def decode(data: bytes) -> np.ndarray:
 def as_rgb(pixels: np.ndarray) -> np.ndarray:
     """A tensor of a picture's shape as uint8 (H,W,3).
 
-    Bytes with colours are taken as they are. All else is stretched: from nought or the least value to the greatest;
-    floats within [0, 1] are not. What is not finite is black, what is transparent has black behind it.
+    Bytes with colours stay as they are, and floats within [0, 1] are scaled by 255. All other values are stretched:
+    from 0, or the least value if negative, to the greatest. Values that are not finite are black, and black lies
+    behind transparent pixels.
     """
     if pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4):
         pixels = np.moveaxis(pixels, 0, 2)
@@ -70,12 +76,12 @@ def as_rgb(pixels: np.ndarray) -> np.ndarray:
         if pixels.shape[2] == 4:
             top = 1.0 if pixels.dtype.kind == "f" else max(1.0, float(values[:, :, 3].max(initial=0)))
             alpha = np.clip(values[:, :, 3:] / top, 0, 1)
-        values = _stretched(values[:, :, :3], pixels.dtype.kind == "f")
+        values = _stretch(values[:, :, :3], pixels.dtype.kind == "f")
     values = values[:, :, :3] if alpha is None else values[:, :, :3] * alpha
     return np.broadcast_to(np.clip(values + 0.5, 0, 255).astype(np.uint8), (*pixels.shape[:2], 3))
 
 
-def _stretched(values: np.ndarray, is_float: bool) -> np.ndarray:
+def _stretch(values: np.ndarray, is_float: bool) -> np.ndarray:
     low, high = min(0.0, values.min(initial=0.0)), values.max(initial=0.0)
     if is_float and low == 0 and high <= 1:
         return values * 255
@@ -83,18 +89,18 @@ def _stretched(values: np.ndarray, is_float: bool) -> np.ndarray:
 
 
 def scaled(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The picture within so many pixels, its proportions kept: means of areas, or enlarged by a whole factor."""
+    """The picture within ``width`` x ``height`` pixels, in proportion: means of areas, or a whole factor larger."""
     rows, columns = rgb.shape[:2]
     factor = min(width / columns, height / rows, 1.0)
     if factor == 1.0:
         times = max(1, min(LEAST_PIXELS // max(rows, columns), width // columns, height // rows))
         return rgb.repeat(times, 0).repeat(times, 1)
-    lower = _averaged(rgb.astype(np.float64), max(1, round(rows * factor)), 0)
-    return np.clip(_averaged(lower, max(1, round(columns * factor)), 1) + 0.5, 0, 255).astype(np.uint8)
+    lower = _shrink(rgb.astype(np.float64), max(1, round(rows * factor)), 0)
+    return np.clip(_shrink(lower, max(1, round(columns * factor)), 1) + 0.5, 0, 255).astype(np.uint8)
 
 
-def _averaged(values: np.ndarray, count: int, axis: int) -> np.ndarray:
-    """Shrink an axis: each new place is the mean of the part it covers, with a share of the places at its ends."""
+def _shrink(values: np.ndarray, count: int, axis: int) -> np.ndarray:
+    """Shrink an axis to ``count`` places: each is the mean of the old places under it, in part at both ends."""
     size = values.shape[axis]
     edges = np.linspace(0, size, count + 1)
     sums = np.concatenate([np.zeros_like(values.take([0], axis)), values.cumsum(axis)], axis)
@@ -105,10 +111,10 @@ def _averaged(values: np.ndarray, count: int, axis: int) -> np.ndarray:
 
 
 def draw(rgb: np.ndarray, colours: str | None) -> list[str]:
-    """The lines of a picture, two rows of pixels each.
+    """The lines of a picture; a line has two rows of pixels.
 
     Args:
-        colours: ``truecolor``, ``256`` or anything else for none.
+        colours: ``truecolor`` or ``256``; any other value means no colours.
     """
     if len(rgb) % 2:
         rgb = np.concatenate([rgb, np.zeros_like(rgb[:1])])
@@ -117,7 +123,7 @@ def draw(rgb: np.ndarray, colours: str | None) -> list[str]:
     elif colours == "256":
         codes = [[f"5;{n}" for n in row] for row in _palette(rgb).tolist()]
     else:
-        grey = (rgb @ np.array([0.299, 0.587, 0.114])).reshape(-1, 2, rgb.shape[1]).mean(1)
+        grey = (rgb @ _LUMA).reshape(-1, 2, rgb.shape[1]).mean(1)
         return ["".join(_RAMP[int(v * (len(_RAMP) - 1) / 255 + 0.5)] for v in row) for row in grey.tolist()]
     return [_half_blocks(upper, lower) for upper, lower in zip(codes[::2], codes[1::2], strict=True)]
 
@@ -133,44 +139,44 @@ def _half_blocks(upper: list[str], lower: list[str]) -> str:
 
 
 def _palette(rgb: np.ndarray) -> np.ndarray:
-    """The nearest of xterm's 256 colours: its cube of 6x6x6, or its 24 greys where those are nearer."""
-    levels = np.array([0, 95, 135, 175, 215, 255])
+    """The number of the nearest of xterm's 256 colours: of the cube, or of the greys where a grey is nearer."""
     values = rgb.astype(np.int64)
-    cube = np.abs(values[..., None] - levels).argmin(-1)
-    grey = np.clip((values.mean(-1) - 3) / 10, 0, 23).astype(np.int64)
-    cube_error = ((levels[cube] - values) ** 2).sum(-1)
-    grey_error = (((grey * 10 + 8)[..., None] - values) ** 2).sum(-1)
-    return np.where(grey_error < cube_error, 232 + grey, 16 + cube @ np.array([36, 6, 1]))
+    cube = np.abs(values[..., None] - _CUBE_LEVELS).argmin(-1)
+    halfway = _FIRST_GREY - _GREY_STEP / 2  # truncation rounds from here
+    grey = np.clip((values.mean(-1) - halfway) / _GREY_STEP, 0, _GREYS - 1).astype(np.int64)
+    cube_error = ((_CUBE_LEVELS[cube] - values) ** 2).sum(-1)
+    grey_error = (((grey * _GREY_STEP + _FIRST_GREY)[..., None] - values) ** 2).sum(-1)
+    return np.where(grey_error < cube_error, _GREY_START + grey, _CUBE_START + cube @ _CUBE_STRIDES)
 
 
 def sheet(pictures: Sequence[tuple[str, np.ndarray]], width: int, height: int, colours: str | None) -> list[str]:
-    """Titled pictures side by side, as many a line as have room.
+    """The lines of pictures with titles, side by side while there is room.
 
     Args:
         pictures: title and tensor of each.
-        width, height: of the terminal, in characters.
+        width, height: size of the terminal in characters.
     """
-    drawn = []
+    tiles = []
     for title, pixels in pictures:
         rgb = scaled(as_rgb(pixels), width, 2 * max(4, height - 3))
-        drawn.append((title, draw(rgb, colours), rgb.shape[1]))
+        tiles.append((title, draw(rgb, colours), rgb.shape[1]))
     lines: list[str] = []
-    while drawn:
-        group, room = [drawn.pop(0)], width
+    while tiles:
+        group, room = [tiles.pop(0)], width
         room -= group[0][2]
-        while drawn and drawn[0][2] + SPACE <= room:
-            room -= drawn[0][2] + SPACE
-            group.append(drawn.pop(0))
-        lines.append(_joined([_fitted(title, size, len(group) == 1 and width or size) for title, _, size in group]))
+        while tiles and tiles[0][2] + SPACE <= room:
+            room -= tiles[0][2] + SPACE
+            group.append(tiles.pop(0))
+        lines.append(_join([_fit(title, size, len(group) == 1 and width or size) for title, _, size in group]))
         for row in range(max(len(picture) for _, picture, _ in group)):
-            lines.append(_joined([p[row] if row < len(p) else " " * size for _, p, size in group]))
+            lines.append(_join([p[row] if row < len(p) else " " * size for _, p, size in group]))
     return lines
 
 
-def _fitted(title: str, size: int, most: int) -> str:
+def _fit(title: str, size: int, most: int) -> str:
     text = cut(title, max(size, most))
     return text + " " * max(0, size - width_of(text))
 
 
-def _joined(parts: list[str]) -> str:
+def _join(parts: list[str]) -> str:
     return (" " * SPACE).join(parts).rstrip(" ")

@@ -1,4 +1,4 @@
-"""How the shell's own commands are declared, found and called."""
+"""The registry of the shell's own commands: declaration, look-up and call."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _WORD = re.compile(r'"(?:[^"]|"")*"|' + r"'(?:[^']|'')*'|\S+")
 
 
 class Words(list[str]):
-    """The words after a command's name, as they were typed.
+    """The words after a command's name, as the user typed them: quotes included.
 
     Attributes:
-        text: all of it as one text.
+        text: the words as one text.
     """
 
     def __init__(self, text: str):
@@ -35,11 +35,12 @@ class Command:
     """A command of the shell.
 
     Attributes:
-        names: as they are typed, the first is the one to show.
-        arguments: how its arguments are written in the help.
+        names: all names, with their ``!`` or backslash; the first is the main one.
+        arguments: the arguments in the notation of the help.
         help: one line.
-        takes: what completes its arguments: ``table``, ``column`` (a table, then its columns), ``file``, or words.
-        action: called with the session and the words after the name.
+        takes: the kind of completions of an argument: ``table``, ``column`` (a table, then a column), ``file``, or the
+            words themselves.
+        action: the function to call with the session and the words after the name.
     """
 
     names: tuple[str, ...]
@@ -52,8 +53,8 @@ class Command:
 COMMANDS: list[Command] = []
 
 
-def command(*names: str, arguments: str = "", takes: str | tuple[str, ...] = ()) -> Callable[[Action], Action]:
-    """Register a function as a command; its docstring's first line is the help."""
+def shell_command(*names: str, arguments: str = "", takes: str | tuple[str, ...] = ()) -> Callable[[Action], Action]:
+    """Register a function as a command of the shell; the first line of its docstring is the help."""
 
     def register(action: Action) -> Action:
         summary = (action.__doc__ or "").strip().split("\n", 1)[0]
@@ -63,30 +64,30 @@ def command(*names: str, arguments: str = "", takes: str | tuple[str, ...] = ())
     return register
 
 
-def find(name: str) -> Command:
+def find_command(name: str) -> Command:
     """The command of a name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such command.
     """
-    known = {n: c for c in COMMANDS for n in c.names}
-    found = known.get(name.lower()) or known.get(name)
-    if found is None:
-        same = [n for n in known if n[0] == name[0]]
-        raise UsageError(f"no command {name}; {did_you_mean(name, same, most=60)}; !help explains them")
-    return found
+    commands = {n: c for c in COMMANDS for n in c.names}
+    match = commands.get(name.lower()) or commands.get(name)
+    if match is None:
+        candidates = [n for n in commands if n[0] == name[0]]
+        raise UsageError(f"no command {name}; {did_you_mean(name, candidates, most=60)}; !help explains them")
+    return match
 
 
-def run(session: Session, text: str) -> None:
+def run_command(session: Session, text: str) -> None:
     """Run one command.
 
     Raises:
-        UsageError: there is none of that name, or it takes other arguments.
+        UsageError: there is no such command, or the arguments are wrong.
     """
     name, _, rest = text.strip().rstrip(";").strip().partition(" ")
     if len(name) == 1:
         raise UsageError(f"a command's name follows {name}; !help lists them")
-    find(name).action(session, Words(rest.strip()))
+    find_command(name).action(session, Words(rest.strip()))
 
 
 def unquoted(word: str) -> str:
@@ -100,32 +101,32 @@ def unquoted(word: str) -> str:
     return word
 
 
-def one(words: Words, usage: str) -> str:
+def only_word(words: Words, usage: str) -> str:
     """The only word, without its quotes.
 
     Raises:
-        UsageError: there are none or more; says how the command is typed.
+        UsageError: there is no word or more than one; the message is ``usage``.
     """
     if len(words) != 1:
         raise UsageError(f"type {usage}")
     return unquoted(words[0])
 
 
-def at_most(words: Words, count: int, usage: str) -> None:
-    """Fail where there are more words.
+def check_at_most(words: Words, count: int, usage: str) -> None:
+    """Refuse more than ``count`` words.
 
     Raises:
-        UsageError: there are; says how the command is typed.
+        UsageError: there are more; the message is ``usage``.
     """
     if len(words) > count:
         raise UsageError(f"type {usage}")
 
 
-def chosen(word: str, choices: tuple[str, ...], what: str) -> str:
-    """One of some words.
+def choice(word: str, choices: tuple[str, ...], what: str) -> str:
+    """The word in lower case, which has to be one of ``choices``.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: the word is none of them; the message names ``what`` and the choices.
     """
     if word.lower() not in choices:
         raise UsageError(f"{what} is {', '.join(choices[:-1])} or {choices[-1]}, not {word}")

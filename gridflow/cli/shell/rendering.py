@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...client import ServedGrid
     from ...grid import Grid
 
-#: What each format is; ``!help formats`` shows it.
+#: Output format -> description, for ``!help formats``.
 FORMATS = {
     "table": "columns with borders; long values are cut, tensors drawn short",
     "vertical": "a line for each value; for wide rows",
@@ -34,7 +34,7 @@ FORMATS = {
     "markdown": "a table in Markdown; long values are cut",
     "arrow": "an Arrow file (IPC, also known as Feather 2) with the columns' own types",
 }
-#: How json, jsonlines, csv and tsv write the values of each type. This does not change between releases.
+#: Type -> its values in json, jsonlines, csv and tsv. Programs rely on these: do not change them between releases.
 VALUES = {
     "integers": "numbers with all their digits (for a reader that rounds them beyond 2^53, CAST to VARCHAR)",
     "DECIMAL": "text, with all digits of its scale: '1.50'",
@@ -51,7 +51,10 @@ VALUES = {
     "NULL": "null; nothing in csv, \\N in tsv",
     "two columns of one name": "the second A is called A_2 in json and jsonlines",
 }
-_BATCH_ROWS = 1024
+#: Rows that csv writes at a time.
+_GROUP_ROWS = 1024
+#: Characters of a value where nothing is cut: more than any value shall have.
+_UNCUT = 1 << 20
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -90,7 +93,7 @@ def write_arrow(table: pa.Table, path: str) -> None:
     """Write all rows to an Arrow file.
 
     Raises:
-        GridAccessError, GridFullError: it cannot be written.
+        GridAccessError, GridFullError: the file cannot be written.
     """
     try:
         with open(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
@@ -125,11 +128,11 @@ def _tsv(table: pa.Table, look: Look) -> Iterator[str]:
 
 
 def _json(table: pa.Table, look: Look) -> Iterator[str]:
-    before = "["
+    opening = "["
     for line in _objects(table):
-        yield before + line
-        before = ",\n "
-    yield "]\n" if before != "[" else "[]\n"
+        yield opening + line
+        opening = ",\n "
+    yield "]\n" if opening != "[" else "[]\n"
 
 
 def _jsonlines(table: pa.Table, look: Look) -> Iterator[str]:
@@ -138,7 +141,7 @@ def _jsonlines(table: pa.Table, look: Look) -> Iterator[str]:
 
 
 def _objects(table: pa.Table) -> Iterator[str]:
-    names = _distinct(table.column_names)
+    names = _distinct_names(table.column_names)
     for row in rows_of(table):
         yield _ENCODER.encode(dict(zip(names, map(plain, row), strict=True)))
 
@@ -170,23 +173,23 @@ def _in_groups(rows: Iterator[Any]) -> Iterator[list[Any]]:
     group: list[Any] = []
     for row in rows:
         group.append(row)
-        if len(group) == _BATCH_ROWS:
+        if len(group) == _GROUP_ROWS:
             yield group
             group = []
     if group:
         yield group
 
 
-def _distinct(names: list[str]) -> list[str]:
-    """Names as keys of a JSON object: A, A becomes A, A_2."""
-    taken, result = set(names), []
+def _distinct_names(names: list[str]) -> list[str]:
+    """The names as distinct keys of a JSON object: A, A becomes A, A_2."""
+    names_in_use, result = set(names), []
     for i, name in enumerate(names):
         number = 2
         if name in names[:i]:
-            while f"{name}_{number}" in taken:
+            while f"{name}_{number}" in names_in_use:
                 number += 1
             name = f"{name}_{number}"
-            taken.add(name)
+            names_in_use.add(name)
         result.append(name)
     return result
 
@@ -199,7 +202,7 @@ def table_list(grid: Grid | ServedGrid) -> pa.Table:
         rows.append(
             {
                 "TABLE": name,
-                "ROWS": len(table),  # first: it flushes
+                "ROWS": len(table),  # before BYTES: the count flushes
                 "BYTES": table.stats()["bytes"],
                 "PARTITIONS": table.partitions_count,
                 "KEY": ", ".join(table.schema.key),
@@ -212,14 +215,14 @@ def table_list(grid: Grid | ServedGrid) -> pa.Table:
 
 
 def table_overview(tables: pa.Table) -> pa.Table:
-    """What ``table_list`` gives, with sizes as people read them."""
+    """The result of ``table_list`` with sizes as people read them."""
     sizes = pa.array([human_bytes(size) for size in tables.column("BYTES").to_pylist()], pa.string())
     return tables.set_column(tables.column_names.index("BYTES"), "SIZE", sizes)
 
 
 def print_table(table: pa.Table, out: Console) -> None:
-    """Print all rows as a table; where no terminal is, nothing of a value is cut."""
+    """Print all rows as a table; without a terminal no value is cut."""
     look = look_of(out)
-    look = look if look.width else replace(look, cell=1 << 20)
+    look = look if look.width else replace(look, cell=_UNCUT)
     for chunk in table_lines(table, look):
         out.file.write(chunk)

@@ -24,7 +24,7 @@ PROMPT_IN_TRANSACTION = "gridflow*> "
 
 
 def state_folder() -> Path:
-    """Where the user's shell history lies: ``$XDG_STATE_HOME/gridflow``, else ``~/.local/state/gridflow``."""
+    """The folder of the shell's history: ``$XDG_STATE_HOME/gridflow``, else ``~/.local/state/gridflow``."""
     root = os.environ.get("XDG_STATE_HOME")
     return (Path(root) if root else Path.home() / ".local" / "state") / "gridflow"
 
@@ -36,8 +36,8 @@ class _History(FileHistory):
         super().store_string(hide_passwords(string))
 
 
-def _history() -> History:
-    """History in a file that only its user may read; in memory where none can be written."""
+def _open_history() -> History:
+    """The history file, which only the user may read; history in memory if the file cannot be written."""
     path = state_folder() / "history"
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -50,10 +50,10 @@ def _history() -> History:
 def _make_prompt(session: Session) -> PromptSession[str]:
     @Condition
     def unfinished() -> bool:
-        # Enter ends the input once it can be run, and starts a new line before.
+        # Enter ends an input that can run, and else starts a new line of it.
         return not check_complete(get_app().current_buffer.text)
 
-    history = _history()
+    history = _open_history()
     session.history = lambda: list(prompt.history.get_strings())
     prompt: PromptSession[str] = PromptSession(
         history=history,
@@ -66,35 +66,35 @@ def _make_prompt(session: Session) -> PromptSession[str]:
         enable_history_search=False,
         enable_open_in_editor=True,
         mouse_support=False,
-        # Where rows are piped away, the prompt must not go with them.
+        # The prompt must not go into a pipe together with the rows.
         output=None if sys.stdout.isatty() else create_output(sys.stderr),
     )
     return prompt
 
 
-def run(session: Session) -> None:
-    """Read and run until Ctrl-D or ``!quit``. Ctrl-C clears the line, or cancels the statement that runs."""
+def run_shell(session: Session) -> None:
+    """Read and run input until Ctrl-D or ``!quit``. Ctrl-C clears the line, or cancels a running statement."""
     prompt = _make_prompt(session)
     session.output.note(f"{session.grid.home}: statements end with ;  !help lists commands, Ctrl-D leaves")
     while True:
         try:
             if not _read_and_run(prompt, session):
                 return
-        except KeyboardInterrupt:  # at the prompt, or one more while the first was answered
+        except KeyboardInterrupt:  # Ctrl-C at the prompt, or another one during the answer to the first
             continue
 
 
 def _read_and_run(prompt: PromptSession[str], session: Session) -> bool:
-    """One round; whether there shall be another."""
+    """Read and run one input. Returns False if the user leaves."""
     prompt.editing_mode = EditingMode.VI if session.settings.editmode == "vi" else EditingMode.EMACS
     try:
         text = prompt.prompt(PROMPT_IN_TRANSACTION if session.in_transaction else PROMPT)
     except EOFError:
         return False
     try:
-        session.typed(text)
+        session.run_typed(text)
     except KeyboardInterrupt:
-        session.cancelled()
+        session.report_cancellation()
     except Leave:
         return False
     return True

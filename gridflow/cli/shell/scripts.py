@@ -1,4 +1,4 @@
-"""A script cut into its statements and the shell's own commands."""
+"""Scripts: the cut into statements and the shell's own commands, and places in messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLACE = re.compile(r"line (\d+), column (\d+): ")
 
 @dataclass(frozen=True)
 class Piece:
-    """A statement or a command of a script; ``line`` and ``column``, from 1, say where it starts."""
+    """A statement or a command of a script; it starts at ``line`` and ``column``, both from 1."""
 
     text: str
     line: int
@@ -25,7 +25,7 @@ class Piece:
 
 
 def is_command(text: str) -> bool:
-    """Whether a text is for the shell and not SQL."""
+    """Whether a text is a command of the shell, and not SQL."""
     return text.lstrip().startswith(_MARKS)
 
 
@@ -37,13 +37,13 @@ def pieces(text: str) -> Iterator[Piece]:
     >>> [(p.line, p.text) for p in pieces("SELECT 1;\\n# it's one\\n!tables\\nSELECT\\n2;")]
     [(1, 'SELECT 1'), (3, '!tables'), (4, 'SELECT\\n2')]
     """
-    base, line_base = 0, 1  # where the rest starts, always at a line's start but for the first
+    base, line_base = 0, 1  # the offset of the rest, and the line there
     while True:
         rest = text[base:]
         for statement in split_statements(rest):
             line = line_base + statement.line - 1
             if statement.text.startswith((*_MARKS, "#")):
-                # The splitter knows nothing of commands: their quotes mislead it. Go on behind this line.
+                # The quotes of a command mislead the splitter: split anew behind the line of the command.
                 end = rest.find("\n", statement.start)
                 end = len(rest) if end < 0 else end
                 if not statement.text.startswith("#"):
@@ -55,22 +55,22 @@ def pieces(text: str) -> Iterator[Piece]:
             return
 
 
-def placed(error: GridflowError, piece: Piece) -> str:
-    """An error's message with the line and column of the whole script instead of those of one statement."""
+def message_in_script(error: GridflowError, piece: Piece) -> str:
+    """The message of an error in a piece, with line and column counted from the start of the script."""
     message = str(error)
-    found = _PLACE.match(message)
-    if found is None:
+    match = _PLACE.match(message)
+    if match is None:
         return message
-    line, column = int(found[1]), int(found[2])
+    line, column = int(match[1]), int(match[2])
     column += piece.column - 1 if line == 1 else 0
-    return f"line {line + piece.line - 1}, column {column}: {message[found.end() :]}"
+    return f"line {line + piece.line - 1}, column {column}: {message[match.end() :]}"
 
 
-def decoded(data: bytes, name: str) -> str:
-    """The text of a script.
+def decode_script(data: bytes, name: str) -> str:
+    """The text of a script; ``name`` stands in messages.
 
     Raises:
-        UsageError: it is not UTF-8.
+        UsageError: the data is not UTF-8.
     """
     try:
         return data.decode("utf-8-sig")
@@ -83,9 +83,9 @@ def read_script(path: Path) -> str:
 
     Raises:
         GridAccessError: the file cannot be read.
-        UsageError: it is not UTF-8.
+        UsageError: the file is not UTF-8.
     """
     try:
-        return decoded(path.read_bytes(), str(path))
+        return decode_script(path.read_bytes(), str(path))
     except OSError as error:
         raise os_failure(error, f"cannot read {path}") from None

@@ -1,4 +1,4 @@
-"""A session: a grid, the settings of its output, and the text that is run on it."""
+"""A session: a grid, the settings of the output, and the run of statements and commands."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ...client import ServedGrid
 from ...errors import GridflowError, SqlError, UsageError
 from ...sql import split_statements
-from ..common import counted
+from ..common import quantity
 from ..progress import statement_progress
 from . import commands
 from .layout import Look
 from .output import Output
 from .rendering import chunks_of, write_arrow
-from .scripts import Piece, is_command, pieces, placed, read_script
+from .scripts import Piece, is_command, message_in_script, pieces, read_script
 from .settings import Settings
 from .worker import Worker
 
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
     from ...grid import Grid
     from ...sql import Report
 
-#: Rows that a person gets to see of a result where there is no pager.
+#: Most rows of a result on a terminal without a pager.
 PERSON_ROWS = 1000
 
 
 class Leave(Exception):
-    """The user has asked to leave the shell."""
+    """Raised by ``!quit``: the user leaves the shell."""
 
 
 class Session:
-    """Runs statements and commands and prints what they give. Only the main thread uses it.
+    """Runs statements and commands and prints their results. For the main thread only.
 
     Args:
-        grid: an open grid, which the session closes.
-        out: where rows go.
-        err: where errors go.
+        grid: an open grid; the session owns it and closes it.
+        out: the console of rows.
+        err: the console of errors.
         style: one of ``rendering.FORMATS``.
-        interactive: whether a person is there: then there are remarks, too.
-        debug: whether an error is raised instead of printed.
+        interactive: whether a person reads the output: only then are there remarks.
+        debug: whether errors are raised instead of printed.
 
     Attributes:
-        history: the texts typed so far, the oldest first; the prompt sets it.
-        failed: whether any statement or command has.
-        in_transaction: whether BEGIN was run, and neither COMMIT nor ROLLBACK since.
+        history: gives the texts typed so far, the oldest first; the prompt sets it.
+        failed: whether any statement or command has failed.
+        in_transaction: whether a transaction is open: after BEGIN, until COMMIT or ROLLBACK.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class Session:
         self.debug = debug
         self.history: Callable[[], Iterable[str]] = list
         self.arrow_path: Path | None = None  # see `to_arrow_file`
-        self.script: TextIO | None = None  # where `!script` keeps what is typed
+        self.script: TextIO | None = None  # the file of `!script`, for the input
         self.failed = self.in_transaction = False
         self._worker = Worker(self._cancel)
-        self._running: list[Path] = []  # scripts within scripts
+        self._running_scripts: list[Path] = []  # scripts within scripts
         self._arrow_written = False
 
     def close(self) -> None:
-        """Close the grid and all files. A transaction that is open is rolled back."""
+        """Close the grid and all files. An open transaction is rolled back."""
         self._forget_transaction()
         self._worker.close()
         if self.script is not None:
@@ -87,32 +87,33 @@ class Session:
         self.grid.close()
 
     def run(self, text: str, source: str = "") -> bool:
-        """Run statements and commands and print what they give.
+        """Run statements and commands and print their results.
 
         Args:
-            source: the file the text is from, for messages.
+            source: the name of the file of the text, for messages.
 
         Returns:
-            whether all of it worked. After an error the rest is run only if the setting onerror says so.
+            whether everything worked. After an error the rest runs only if the setting onerror is ``continue``.
 
         Raises:
-            Leave: the text has ``!quit`` or the like.
+            Leave: the text has a ``!quit``.
             KeyboardInterrupt: Ctrl-C was pressed.
         """
         worked = True
         for piece in pieces(text):
-            if not self._piece(piece, source):
+            if not self._run_piece(piece, source):
                 worked = False
                 if self.settings.onerror == "stop":
                     break
         return worked
 
-    def typed(self, text: str) -> bool:
-        """``run`` what a person typed, and keep it where ``!record`` and ``!script`` say."""
+    def run_typed(self, text: str) -> bool:
+        """``run`` an input of the user, and save it to the files of ``!record`` and ``!script``."""
         self.output.note_down(f"gridflow> {text}\n")
         script = self.script
         worked = self.run(text)
-        if script is not None and script is self.script and text.strip():  # not the command that opens or closes it
+        # The command that opens or closes the script is no part of it.
+        if script is not None and script is self.script and text.strip():
             try:
                 script.write(text.rstrip() + "\n")
                 script.flush()
@@ -122,41 +123,41 @@ class Session:
         return worked
 
     def to_arrow_file(self, path: Path | None) -> None:
-        """Set the file that the output format arrow writes."""
+        """Set the file of the output format arrow."""
         self.arrow_path, self._arrow_written = path, False
 
     def run_file(self, path: Path) -> None:
         """Run a script.
 
         Raises:
-            UsageError: it cannot be read, is running already, or a statement of it failed.
+            UsageError: the script cannot be read, is running already, or one of its statements failed.
         """
         real = path.resolve()
-        if real in self._running:
+        if real in self._running_scripts:
             raise UsageError(f"{path} is running already: it would never end")
         text = read_script(path)
-        self._running.append(real)
+        self._running_scripts.append(real)
         try:
             worked = self.run(text, str(path))
         finally:
-            self._running.pop()
+            self._running_scripts.pop()
         if not worked:
             raise ScriptFailed(f"{path}: not all of it worked")
 
     def connect(self, grid: Grid | ServedGrid) -> None:
-        """Go on with another grid; the one of before is closed."""
+        """Change to another grid, and close the previous one."""
         self._forget_transaction()
         self._worker.close()
-        before, self.grid = self.grid, grid
-        before.close()
+        previous, self.grid = self.grid, grid
+        previous.close()
 
     def _forget_transaction(self) -> None:
         if self.in_transaction:
             self.output.warn("the transaction was not committed: nothing of it is kept")
             self.in_transaction = False
 
-    def cancelled(self) -> None:
-        """Say that Ctrl-C has ended what ran."""
+    def report_cancellation(self) -> None:
+        """Print that Ctrl-C has ended the statement, and what became of it and of the transaction."""
         if self.interactive:
             self.output.note("")  # behind the terminal's ^C
         if self._worker.left:
@@ -168,9 +169,9 @@ class Session:
             self.in_transaction = False
 
     def query(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
-        """Run one statement of a command's own, and return its Result. Ctrl-C ends it."""
+        """Run one statement and return the Result. Ctrl-C ends it."""
 
-        def run() -> Any:  # a transaction belongs to the thread that runs this
+        def run() -> Any:  # in the worker's thread: a transaction belongs to the thread that began it
             try:
                 return self.grid.sql(text, params, progress=progress)
             finally:
@@ -188,16 +189,16 @@ class Session:
         limit = settings.rowlimit if style in ("table", "vertical") else 0
         if limit is None:
             limit = PERSON_ROWS if look.width is not None and not self.output.pages else 0
-        shown = rows.slice(0, limit) if limit else rows
-        if style == "table" and self._is_expanded(shown, look):
+        head = rows.slice(0, limit) if limit else rows
+        if style == "table" and self._is_expanded(head, look):
             style = "vertical"
-        self.output.rows(chunks_of(shown, style, look), wraps=style != "table")
-        if shown.num_rows < rows.num_rows:
-            rest = rows.num_rows - shown.num_rows
-            self.output.say(f"... {counted(rest, 'more row')}; !set rowlimit 0 shows all")
+        self.output.rows(chunks_of(head, style, look), wraps=style != "table")
+        if head.num_rows < rows.num_rows:
+            rest = rows.num_rows - head.num_rows
+            self.output.say(f"... {quantity(rest, 'more row')}; !set rowlimit 0 shows all")
 
-    def listing(self, rows: pa.Table) -> None:
-        """Print what a command found, in the output format; an Arrow file is for queries."""
+    def show_listing(self, rows: pa.Table) -> None:
+        """Print the rows of a command in the output format; in place of arrow, which is for queries, as a table."""
         if self.settings.outputformat == "arrow":
             self.output.rows(chunks_of(rows, "table", self._look()), wraps=False)
         else:
@@ -219,25 +220,25 @@ class Session:
             raise UsageError(f"{self.arrow_path} has the rows of a query before: an Arrow file takes those of one")
         write_arrow(rows, str(self.arrow_path))
         self._arrow_written = True
-        self.output.note(f"{self.arrow_path}: {counted(rows.num_rows, 'row')}, {counted(rows.num_columns, 'column')}")
+        self.output.note(f"{self.arrow_path}: {quantity(rows.num_rows, 'row')}, {quantity(rows.num_columns, 'column')}")
 
-    def _piece(self, piece: Piece, source: str) -> bool:
+    def _run_piece(self, piece: Piece, source: str) -> bool:
         try:
             if piece.is_command:
-                commands.run(self, piece.text)
+                commands.run_command(self, piece.text)
             else:
-                self._statement(piece.text)
+                self._run_statement(piece.text)
         except Leave:
             raise
         except ScriptFailed:
-            return False  # its errors have been printed
+            return False  # the errors of the script are printed already
         except GridflowError as error:
             self.failed = True
             if self.debug:
                 raise
             kind = "command" if piece.is_command else "statement"
             place = f"{source}, {kind} in line {piece.line}: " if source else ""
-            self.output.fail(f"{place}{placed(error, piece)}")
+            self.output.fail(f"{place}{message_in_script(error, piece)}")
             return False
         except Exception as error:
             self.failed = True
@@ -248,28 +249,28 @@ class Session:
             return False
         return True
 
-    def _statement(self, text: str) -> None:
+    def _run_statement(self, text: str) -> None:
         start = time.perf_counter()
-        with warnings.catch_warnings(record=True) as raised:
+        with warnings.catch_warnings(record=True) as records:
             warnings.simplefilter("always", UserWarning)
             with statement_progress(self.output.bars) as progress:
                 result = self.query(text, progress=progress)
             rows = result.arrow() if result.columns else None
         seconds = time.perf_counter() - start
-        for message in dict.fromkeys(str(w.message) for w in raised if issubclass(w.category, UserWarning)):
+        for message in dict.fromkeys(str(w.message) for w in records if issubclass(w.category, UserWarning)):
             self.output.warn(message)
-        took = f" in {seconds:.3f} s" if self.settings.timing else ""
+        duration = f" in {seconds:.3f} s" if self.settings.timing else ""
         if rows is not None:
             if result.statement == "EXPLAIN" and self.settings.outputformat == "table":  # a drawing, not cells
                 self.output.rows(f"{line}\n" for line in rows.column(0).to_pylist())
             else:
                 self.show(rows)
             if self.interactive or self.settings.timing:
-                remark = f"{counted(rows.num_rows, 'row')}{took}"
+                remark = f"{quantity(rows.num_rows, 'row')}{duration}"
                 self.output.note(remark) if self.interactive else self.output.aside(remark)
         elif self.interactive or self.settings.outputformat in ("table", "vertical"):
-            self.output.say(f"{result!r}{took}")
-        if self._worker.interrupted:  # too late for this statement, but not for the next
+            self.output.say(f"{result!r}{duration}")
+        if self._worker.interrupted:  # Ctrl-C came too late for this statement, but not for the next
             raise KeyboardInterrupt
 
     def _cancel(self) -> bool:
@@ -277,11 +278,11 @@ class Session:
 
 
 class ScriptFailed(UsageError):
-    """A statement of a script failed; what is to be said about it has been."""
+    """A statement of a script failed; the error is printed already."""
 
 
 def check_complete(text: str) -> bool:
-    """Whether typed text can be run: a command, nothing at all, or statements that all end with ``;``.
+    """Whether an input can run: a command, an empty text, or statements that all end with ``;``.
 
     >>> [check_complete(text) for text in ("SELECT 1", "SELECT ';", "SELECT 1;", "!tables")]
     [False, False, True, True]
@@ -291,5 +292,5 @@ def check_complete(text: str) -> bool:
     try:
         statements = split_statements(text)
     except SqlError:
-        return True  # let it be run, and fail with its message
+        return True  # the run will report the error
     return all(statement.complete for statement in statements)

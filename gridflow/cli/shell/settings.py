@@ -1,4 +1,4 @@
-"""What ``!set`` sets."""
+"""The settings of a session, which ``!set`` shows and changes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from ...errors import UsageError, did_you_mean
 from .layout import Look
-from .registry import chosen
+from .registry import choice
 from .rendering import check_format
 
 if TYPE_CHECKING:
     from .session import Session  # circle: a session runs commands, which are about it
 
-#: Setting -> what it means.
+#: Setting -> description, for ``!set`` and the completion.
 SETTINGS = {
     "outputformat": "how rows are printed; !help formats",
     "timing": "on or off: say how long each statement took",
@@ -28,7 +28,7 @@ SETTINGS = {
 
 @dataclass
 class Settings:
-    """The settings of one session but for the pager, which is its output's; see ``SETTINGS``."""
+    """The settings of one session, see ``SETTINGS``; the pager alone is an attribute of the output."""
 
     outputformat: str = "table"
     timing: bool = False
@@ -39,26 +39,26 @@ class Settings:
     editmode: str = "emacs"
 
 
-def values(session: Session) -> dict[str, str]:
-    """The settings as ``!set`` shows them."""
-    found = session.settings
+def setting_texts(session: Session) -> dict[str, str]:
+    """The current settings as text, by name."""
+    settings = session.settings
     return {
-        "outputformat": found.outputformat,
-        "timing": "on" if found.timing else "off",
+        "outputformat": settings.outputformat,
+        "timing": "on" if settings.timing else "off",
         "pager": session.output.pager or "off",
-        "rowlimit": "auto" if found.rowlimit is None else str(found.rowlimit),
-        "maxcolumnwidth": str(found.maxcolumnwidth),
-        "expanded": found.expanded,
-        "onerror": found.onerror,
-        "editmode": found.editmode,
+        "rowlimit": "auto" if settings.rowlimit is None else str(settings.rowlimit),
+        "maxcolumnwidth": str(settings.maxcolumnwidth),
+        "expanded": settings.expanded,
+        "onerror": settings.onerror,
+        "editmode": settings.editmode,
     }
 
 
 def set_value(session: Session, name: str, value: str) -> None:
-    """Set one of them.
+    """Change a setting.
 
     Raises:
-        UsageError: there is none of that name, or it does not take that value.
+        UsageError: there is no such setting, or the value is wrong for it.
     """
     settings, name = session.settings, name.lower()
     if name not in SETTINGS:
@@ -68,20 +68,20 @@ def set_value(session: Session, name: str, value: str) -> None:
             raise UsageError("type !outputformat arrow FILE")
         settings.outputformat = check_format(value)
     elif name == "timing":
-        settings.timing = chosen(value, ("on", "off"), name) == "on"
+        settings.timing = choice(value, ("on", "off"), name) == "on"
     elif name == "pager":
         session.output.set_pager(value)
     elif name == "rowlimit":
         settings.rowlimit = None if value.lower() == "auto" else _number(name, value, 0)
     elif name == "maxcolumnwidth":
-        settings.maxcolumnwidth = _number(name, value, 4)
+        settings.maxcolumnwidth = _number(name, value, len("NULL"))
     elif name == "expanded":
-        settings.expanded = chosen(value, ("on", "off", "auto"), name)
+        settings.expanded = choice(value, ("on", "off", "auto"), name)
     elif name == "onerror":
-        settings.onerror = chosen(value, ("stop", "continue"), name)
+        settings.onerror = choice(value, ("stop", "continue"), name)
     else:
-        settings.editmode = chosen(value, ("emacs", "vi"), name)
-    session.output.note(f"{name}: {values(session)[name]}")
+        settings.editmode = choice(value, ("emacs", "vi"), name)
+    session.output.note(f"{name}: {setting_texts(session)[name]}")
 
 
 def _number(name: str, value: str, least: int) -> int:

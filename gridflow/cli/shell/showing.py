@@ -12,47 +12,49 @@ from ...schema import Column, Type, quote_name
 from .cells import CELLS, short, values_of
 from .describing import find_table
 from .pictures import LEAST_PIXELS, SPACE, decode, is_picture_shape, sheet
-from .registry import Words, command, unquoted
+from .registry import Words, shell_command, unquoted
 
 if TYPE_CHECKING:
     from .session import Session  # circle: a session runs commands, which are about it
 
-#: Pictures that are drawn of a WHERE without a LIMIT.
+#: Most pictures of a WHERE without a LIMIT.
 _MOST = 12
-#: Columns beside the key whose values stand above a picture.
+#: Columns beside the key in the title of a picture, and the kinds of type that fit there.
 _TITLE_COLUMNS = 2
+#: Characters of a sheet of pictures without a terminal.
+_WIDTH, _HEIGHT = 80, 50
 _HAS_LIMIT = re.compile(r"\b(LIMIT|FETCH)\b", re.IGNORECASE)
 _HAS_ORDER = re.compile(r"\bORDER\s+BY\b", re.IGNORECASE)
 _USAGE = "!show TABLE [COLUMN] [KEY ... | WHERE ...]"
 
 
-@command("!show", arguments="TABLE [COLUMN] [KEY ... | WHERE ...]", takes="column")
+@shell_command("!show", arguments="TABLE [COLUMN] [KEY ... | WHERE ...]", takes="column")
 def _show(session: Session, words: Words) -> None:
     """Draw images: of the rows with these keys, of those that a WHERE finds, or the first"""
     if not words:
         raise UsageError(f"type {_USAGE}")
     table = find_table(session, words[0])
-    column, used = _column(table, words[1:])
-    rest = words[1 + used :]
+    column, word_count = _column(table, words[1:])
+    rest = words[1 + word_count :]
     titles = [c for c in table.schema.columns if c.name not in table.schema.key and CELLS[c.type.kind].title]
-    chosen = [*table.schema.key_columns, *titles[:_TITLE_COLUMNS], column]
-    select = f"SELECT {', '.join(quote_name(c.name) for c in chosen)} FROM {quote_name(table.name)} "
+    columns = [*table.schema.key_columns, *titles[:_TITLE_COLUMNS], column]
+    select = f"SELECT {', '.join(quote_name(c.name) for c in columns)} FROM {quote_name(table.name)} "
     order = " ORDER BY " + ", ".join(quote_name(name) for name in table.schema.key)
     if rest and rest[0].upper() == "WHERE":
         clause = words.text[re.search(r"\bWHERE\b", words.text, re.IGNORECASE).start() :]  # type: ignore[union-attr]
         clause += "" if _HAS_ORDER.search(clause) or _HAS_LIMIT.search(clause) else order
         clause += "" if _HAS_LIMIT.search(clause) else f" LIMIT {_MOST + 1}"
-        found = [session.query(select + clause).arrow()]
+        results = [session.query(select + clause).arrow()]
     elif rest:
-        found = [_by_key(session, table, select, key) for key in _keys(table, rest)]
+        results = [_by_key(session, table, select, key) for key in _keys(table, rest)]
     else:
-        found = [session.query(f"{select}{order} LIMIT {_that_fit(session, column)}").arrow()]
-    _draw(session, table, column, found, _MOST if rest and not _HAS_LIMIT.search(words.text) else None)
+        results = [session.query(f"{select}{order} LIMIT {_pictures_per_line(session, column)}").arrow()]
+    _print_pictures(session, table, column, results, _MOST if rest and not _HAS_LIMIT.search(words.text) else None)
 
 
-def _draw(session: Session, table: Any, column: Column, found: list[pa.Table], most: int | None) -> None:
+def _print_pictures(session: Session, table: Any, column: Column, results: list[pa.Table], most: int | None) -> None:
     pictures, empty = [], []
-    for rows in found:
+    for rows in results:
         names = rows.column_names[len(table.schema.key) : -1]
         for *values, pixels in zip(*map(values_of, rows.columns), strict=True):
             key = ", ".join(short(v) for v in values[: len(table.schema.key)])
@@ -61,11 +63,12 @@ def _draw(session: Session, table: Any, column: Column, found: list[pa.Table], m
                 empty.append(key)
             else:
                 pictures.append((key + extra, decode(pixels) if isinstance(pixels, bytes) else pixels))
-    more = most is not None and len(found) == 1 and len(pictures) > most
+    more = most is not None and len(results) == 1 and len(pictures) > most
     look, out = session.output.look, session.output.out
     colours = out.color_system if look.colour else None
-    drawn = sheet(pictures[:most] if more else pictures, look.width or 80, out.height if look.width else 50, colours)
-    session.output.rows(line + "\n" for line in drawn)
+    width, height = (look.width, out.height) if look.width else (_WIDTH, _HEIGHT)
+    lines = sheet(pictures[:most] if more else pictures, width, height, colours)
+    session.output.rows(line + "\n" for line in lines)
     if empty:
         session.output.say(f"no image (NULL) under {', '.join(empty)}")
     if more:
@@ -75,30 +78,30 @@ def _draw(session: Session, table: Any, column: Column, found: list[pa.Table], m
 
 
 def _column(table: Any, words: list[str]) -> tuple[Column, int]:
-    """The column to draw, and how many words named it."""
-    columns = [c for c in table.schema.columns if _is_image(c.type)]
+    """The column to draw, and the number of words that name it: 1, or 0 for the first image column."""
+    images = [c for c in table.schema.columns if _is_image(c.type)]
     if words and words[0].upper() != "WHERE":
-        name, known = unquoted(words[0]), {c.name: c for c in table.schema.columns}
-        found = known.get(name) or (known.get(name.upper()) if name == words[0] else None)
-        if found is not None:
-            if not _is_image(found.type):
+        name, columns = unquoted(words[0]), {c.name: c for c in table.schema.columns}
+        match = columns.get(name) or (columns.get(name.upper()) if name == words[0] else None)
+        if match is not None:
+            if not _is_image(match.type):
                 shapes = "(H,W), (H,W,1|3|4) or (1|3|4,H,W)"
-                raise UsageError(f"column {found.name} is {found.type}: an image is a tensor {shapes}, or a BINARY")
-            return found, 1
-        if not columns or (not words[0][:1].isdigit() and len(words) > 1 and words[1].upper() == "WHERE"):
-            raise ColumnNotFound(f"no column {name} in {table.name}; {did_you_mean(name, known)}")
-    if not columns:
+                raise UsageError(f"column {match.name} is {match.type}: an image is a tensor {shapes}, or a BINARY")
+            return match, 1
+        if not images or (not words[0][:1].isdigit() and len(words) > 1 and words[1].upper() == "WHERE"):
+            raise ColumnNotFound(f"no column {name} in {table.name}; {did_you_mean(name, columns)}")
+    if not images:
         raise UsageError(f"table {table.name} has no image column: none is a tensor (H,W) or (H,W,1|3|4), or a BINARY")
-    return columns[0], 0
+    return images[0], 0
 
 
 def _is_image(kind: Type) -> bool:
     return kind.kind == "BINARY" or (kind.kind == "TENSOR" and is_picture_shape(kind.shape))
 
 
-def _that_fit(session: Session, column: Column) -> int:
-    """How many pictures stand side by side."""
-    width = session.output.look.width or 80
+def _pictures_per_line(session: Session, column: Column) -> int:
+    """The number of pictures that fit side by side."""
+    width = session.output.look.width or _WIDTH
     shape = column.type.shape
     if not shape:
         return 1
@@ -118,10 +121,10 @@ def _keys(table: Any, words: list[str]) -> list[list[str]]:
 def _by_key(session: Session, table: Any, select: str, words: list[str]) -> pa.Table:
     values = [_value(column, word) for column, word in zip(table.schema.key_columns, words, strict=True)]
     where = " AND ".join(f"{quote_name(name)} = ?" for name in table.schema.key)
-    found = session.query(f"{select} WHERE {where}", values).arrow()
-    if not len(found):
+    rows = session.query(f"{select} WHERE {where}", values).arrow()
+    if not len(rows):
         raise UsageError(f"table {table.name} has no row under key {', '.join(words)}")
-    return found
+    return rows
 
 
 def _value(column: Column, word: str) -> Any:

@@ -1,4 +1,4 @@
-"""The words of the language, for completion and colours."""
+"""The words of the SQL language, for completion and colours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from ...schema import ALIASES, NESTED, SCALARS
 from ...sql.engine.vocabulary import callable_names
-from ...sql.grammar.functions import FUNCTIONS as _OURS
+from ...sql.grammar.functions import FUNCTIONS as _GRID_FUNCTIONS
 
 KEYWORDS = (
     "ADD ALL ALTER ANALYZE AND ANY AS ASC ASYNC BEGIN BETWEEN BY CASE CAST COLUMN COMMIT COPY CREATE CROSS "
@@ -19,9 +19,9 @@ KEYWORDS = (
     "WHEN WHERE WINDOW WITH"
 ).split()
 TYPES = frozenset({*SCALARS, *ALIASES, *NESTED, "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"})
-#: The functions that most people look for: these are coloured, and come first.
+#: The functions that people use most: they are coloured, and are the first completions.
 FUNCTIONS = frozenset(
-    {*_OURS}
+    {*_GRID_FUNCTIONS}
     | set(
         "ABS AVG CEIL CEILING COALESCE CONCAT CONCAT_WS COUNT DATE_TRUNC DENSE_RANK EXP EXTRACT FIRST_VALUE FLOOR "
         "GREATEST GROUP_CONCAT IFNULL LAG LAST_VALUE LEAD LEAST LEFT LEN LENGTH LIST LN LOG LOG10 LOWER LTRIM MAX "
@@ -33,5 +33,5 @@ FUNCTIONS = frozenset(
 
 @lru_cache(maxsize=1)
 def all_functions() -> tuple[str, ...]:
-    """Every function that a query can call, in upper case, sorted."""
+    """The names of all functions of queries, in upper case, sorted."""
     return tuple(sorted(callable_names() | FUNCTIONS))

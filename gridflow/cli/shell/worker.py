@@ -1,4 +1,4 @@
-"""The thread that a session's statements run in, so that Ctrl-C can end one and leave the rest sound."""
+"""The thread of a session's statements, so that Ctrl-C can end one and leave the rest sound."""
 
 from __future__ import annotations
 
@@ -12,51 +12,54 @@ from ...sql.engine.connection import connection
 
 T = TypeVar("T")
 
-#: Seconds between two requests to end: one that comes between two queries of a statement is lost.
-_AGAIN = 0.2
-#: Seconds that the engine or an owner has to end a statement, before Python code of ours is interrupted, too.
-_PATIENCE = 1.0
-#: Seconds after which a wait looks whether Ctrl-C was pressed.
-_GLANCE = 0.2
+#: Seconds between two requests to end; requests are repeated, as one between two queries of a statement is lost.
+_REPEAT_SECONDS = 0.2
+#: Seconds for the engine or an owner to end a statement, before the Python code of the thread is interrupted, too.
+_PATIENCE_SECONDS = 1.0
+#: Seconds of one wait, so that a Ctrl-C just before a wait is noticed soon.
+_GLANCE_SECONDS = 0.2
 
 
 class _Task:
-    """One call: what to do, and then what came of it. ``done`` is set last."""
+    """One call: the action, then the result or the error. ``done`` is set last.
+
+    The thread that wins ``claim`` decides whether the action runs; only the thread that runs it writes the outcome.
+    """
 
     def __init__(self, action: Callable[[], Any]):
         self.action = action
         self.done = threading.Event()
         self.result: Any = None
         self.error: BaseException | None = None
-        self._claimed = threading.Lock()
+        self._claim_lock = threading.Lock()
 
     def claim(self) -> bool:
-        """Whether it falls to the caller, the first one, to run it or not."""
-        return self._claimed.acquire(blocking=False)
+        """Whether the caller is the first one, and so decides whether the action runs."""
+        return self._claim_lock.acquire(blocking=False)
 
     def run(self) -> None:
-        """Run it, and keep what comes of it."""
+        """Run the action, and keep the result or the error."""
         try:
             self.result = self.action()
-        except BaseException as error:  # the one who waits raises it
+        except BaseException as error:  # the waiting thread raises it
             self.error = error
 
 
 class Worker:
-    """Runs one call at a time in a thread of its own and waits for it. Only the main thread uses it.
+    """Owns a thread and runs one call at a time in it, waiting for the end. For the main thread only.
 
-    Ctrl-C reaches the main thread, which waits. It asks the query engine to stop, and with ``cancel`` the owner of a
-    served grid, until the call ends. What is reported is always what came of it: a change that had been made is
-    reported as made. Code that is neither the engine's nor the owner's, say a file being read, gets a
+    Ctrl-C reaches the main thread in the wait. The main thread then asks the query engine to stop, and through
+    ``cancel`` the owner of a served grid, until the call ends. The outcome is always the real one: a call that
+    finished its change all the same returns normally. Python code, such as a file being read, gets a
     KeyboardInterrupt after a second.
 
     Args:
-        cancel: asks the owner to end what it does for us; returns whether there was something.
+        cancel: asks the owner to end the requests of this client; returns whether there were any.
 
     Attributes:
-        interrupted: whether Ctrl-C was pressed during the last call, whatever came of it.
-        left: whether the last call was left to itself: its owner did not answer, and Ctrl-C was pressed again.
-        lost: whether the next call has another thread than the last one: a transaction of the old one is rolled back.
+        interrupted: whether Ctrl-C was pressed during the last call, whatever the outcome.
+        left: whether the last call still runs: the owner did not answer, and Ctrl-C was pressed again.
+        lost: whether the next call gets a new thread; a transaction of the old thread is rolled back.
     """
 
     def __init__(self, cancel: Callable[[], bool]):
@@ -64,14 +67,14 @@ class Worker:
         self._cancel = cancel
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._ending: list[threading.Thread] = []  # those of before, which may still be about to end
+        self._old_threads: list[threading.Thread] = []  # threads in their last call
         self._engine: Any = None  # the query engine's connection of that thread
 
     def run(self, action: Callable[[], T]) -> T:
-        """Call ``action`` and return what it returns.
+        """Call ``action`` in the thread and return the result.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C has ended it.
+            KeyboardInterrupt: Ctrl-C has ended the call.
         """
         self.interrupted = self.left = self.lost = False
         if self._thread is None:
@@ -79,12 +82,12 @@ class Worker:
         task = _Task(action)
         try:
             self._tasks.put(task)
-            # Not for ever at once: a signal that comes just before the wait begins would not end it.
-            while not task.done.wait(_GLANCE):
+            # Short waits: a signal just before an endless wait would not end it.
+            while not task.done.wait(_GLANCE_SECONDS):
                 pass
         except KeyboardInterrupt:
             self.interrupted = True
-            if task.claim():  # it had not begun, and now it will not
+            if task.claim():  # the action had not begun, and now never will
                 raise
             self._end(task)
         if not task.done.is_set():
@@ -96,14 +99,14 @@ class Worker:
         return task.result
 
     def close(self) -> None:
-        """End the thread. The next ``run`` starts another.
+        """End the thread; the next ``run`` starts another.
 
-        Python must not end before it: a thread that comes back from the engine then brings the process down.
+        The thread must end before the interpreter: a return from the engine after that brings the process down.
         """
         self._leave()
-        for thread in self._ending:
-            thread.join(timeout=_PATIENCE)
-        self._ending.clear()
+        for thread in self._old_threads:
+            thread.join(timeout=_PATIENCE_SECONDS)
+        self._old_threads.clear()
 
     def _start(self) -> None:
         ready = threading.Event()
@@ -122,29 +125,29 @@ class Worker:
                 task.done.set()
 
     def _leave(self) -> None:
-        """Have the thread end after what it does, and use it no more: a late interrupt may still reach it."""
+        """Give the thread up; it ends after its call. A late interrupt could hit the next call of the same thread."""
         self.lost = True
         self._tasks.put(None)
         if self._thread is not None:
-            self._ending = [*(thread for thread in self._ending if thread.is_alive()), self._thread]
+            self._old_threads = [*(thread for thread in self._old_threads if thread.is_alive()), self._thread]
         self._thread = self._engine = None
 
     def _end(self, task: _Task) -> None:
-        """Ask for an end until there is one. Ctrl-C again leaves an owner elsewhere alone."""
-        thread, waited, remote, struck = self._thread, 0.0, False, False
-        assert thread is not None  # it runs the task
+        """Ask for the end of the call until it ends. Another Ctrl-C leaves a call at an owner elsewhere alone."""
+        thread, elapsed, remote, struck = self._thread, 0.0, False, False
+        assert thread is not None  # that of the task
         try:
             while thread.is_alive() and not task.done.is_set():
                 self._engine.interrupt()
                 remote = self._cancel()
-                task.done.wait(_AGAIN)
-                waited += _AGAIN
-                if waited >= _PATIENCE and not remote and not struck:
+                task.done.wait(_REPEAT_SECONDS)
+                elapsed += _REPEAT_SECONDS
+                if elapsed >= _PATIENCE_SECONDS and not remote and not struck:
                     struck = True
                     _interrupt(thread)
         except KeyboardInterrupt:
             while not remote and thread.is_alive() and not task.done.is_set():
-                task.done.wait(_AGAIN)  # a change that is half made here ends before anything else is done
+                task.done.wait(_REPEAT_SECONDS)  # a change in this process must end first, not stay half done
         self.left = not task.done.is_set() and thread.is_alive()
         if struck:
             self._leave()
