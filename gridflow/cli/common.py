@@ -122,7 +122,7 @@ def human_bytes(count: int) -> str:
 def quantity(count: int, word: str) -> str:
     """A number and its noun.
 
-    >>> counted(1, "row"), counted(1797, "row")
+    >>> quantity(1, "row"), quantity(1797, "row")
     ('1 row', '1,797 rows')
     """
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
