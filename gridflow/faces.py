@@ -40,7 +40,7 @@ Report = Callable[[Any], Any]
 
 
 class IndexFace(Protocol):
-    """An index as the catalog has it: ``storage.index.Index``."""
+    """An index as the catalog has it: ``storage.index_definition.Index``."""
 
     @property
     def name(self) -> str: ...
@@ -60,7 +60,7 @@ class IndexSet(Protocol):
 
 
 class IndexesFace(IndexSet, Protocol):
-    """The indexes of a table, to be made and removed as well: ``storage.indexing.TableIndexes``."""
+    """The indexes of a table, to be made and removed as well: ``storage.table_indexes.TableIndexes``."""
 
     def changing(self) -> AbstractContextManager[None]:
         """Keep others from making and removing indexes, or dropping the table, meanwhile."""
@@ -73,7 +73,7 @@ class IndexesFace(IndexSet, Protocol):
 
 
 class IndexedRows(Protocol):
-    """Rows that an index has found: ``storage.index_rows.Found``."""
+    """Rows that an index has found: ``storage.index_rows.IndexRows``."""
 
     @property
     def index(self) -> IndexFace:

@@ -37,6 +37,7 @@ from .faces import Report, TableFace
 from .schema import Schema
 from .storage import verify
 from .storage.alter import altered, filled
+from .storage.expected_files import CATALOG, LOG, TABLES
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
 from .storage.versions import Kept, kept_versions
@@ -125,15 +126,15 @@ class Grid:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.home / SOCKET_NAME)  # of a node that was killed: the lock says that none lives
         try:
-            for folder in ("log", "tables"):
+            for folder in (LOG, TABLES):
                 (self.home / folder).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise os_failure(error, f"cannot make {self.home / folder}") from None
         if self._durable:
             sync_folder(self.home)
-        catalog = self.home / "catalog"
+        catalog = self.home / CATALOG
         if not catalog.exists():
-            if any((self.home / "tables").iterdir()):  # an empty catalog would make them garbage
+            if any((self.home / TABLES).iterdir()):  # an empty catalog would make them garbage
                 raise GridCorruptError(f"{catalog} is missing, and there are tables", str(catalog), 0)
             Catalog.create(self.home, self._durable)
 

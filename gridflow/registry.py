@@ -69,7 +69,7 @@ def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
         GridNotFound: there is none.
     """
     home = resolve_home(path)
-    if not (home / "catalog").exists():
+    if not (home / CATALOG).exists():
         raise GridNotFound(f"there is no grid at {home}; gridflow.connect({str(home)!r}) or `gridflow serve` makes one")
     return Grid(home, None, False)
 

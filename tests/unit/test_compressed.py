@@ -113,6 +113,19 @@ def test_they_follow_their_segments(table):
     assert not table.folder.exists()
 
 
+def test_what_the_background_has_settled_is_verified_if_that_is_asked_for(table):
+    """The background makes what is missing and reads no copy for that; who asks for copies has damaged ones made."""
+    table.compress("X")
+    (path,) = copies(table)
+    whole = path.read_bytes()
+    flip(path, len(whole) - 1)
+    table.grid.alter_options("T", dict)  # whatever was known of the copies is not any more
+    table.copies.settle(verify=False)
+    assert path.read_bytes() != whole
+    table.copies.settle()
+    assert path.read_bytes() == whole
+
+
 def test_they_stay_with_versions_that_are_kept(table):
     table.compress("X")
     table.tag("v1")

@@ -14,6 +14,7 @@ from ...catalog.users import list_users
 from ...config import SOCKET_NAME, VERSION
 from ...errors import TableNotFound
 from ...faces import OpenGridFace
+from ...storage.expected_files import LOG
 from ...storage.lock import holder
 from ..grammar.schemas import PUBLIC_SCHEMA
 from .table_rows import Row
@@ -133,7 +134,7 @@ def _metrics(grid: OpenGridFace) -> Iterator[tuple[str, float, str]]:
             stats.append(grid.table(name).stats())
     total = {name: sum(one[name] for one in stats) for name in ("rows", "segments", "bytes", "deleted", "kept_bytes")}
     memory = [(one["memory_rows"], one["memory_bytes"]) for one in stats]
-    log = [entry.stat().st_size for entry in os.scandir(grid.home / "log")]
+    log = [entry.stat().st_size for entry in os.scandir(grid.home / LOG)]
     counts, failures, cancellations = activity.totals()
     yield "sys.UpTime", (time.time() - activity.started) * 1e3, "milliseconds since the grid was opened"
     yield "grid.Tables", len(stats), "tables"
