@@ -14,7 +14,6 @@ from ..errors import GridAccessError, GridNotFound, GridOwnedError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..client import ServedGrid
     from ..grid import Grid
 
 
@@ -44,14 +43,14 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def open_for_writing(home: Path | None) -> Grid | ServedGrid:
+def open_for_writing(home: Path | None) -> Grid:
     """The grid to read and write, as a client of the server or as the owner. A missing grid is created."""
     from ..open import connect
 
     return connect(home)
 
 
-def open_or_read(home: Path | None) -> tuple[Grid | ServedGrid, str]:
+def open_or_read(home: Path | None) -> tuple[Grid, str]:
     """The grid to read and write, or to read only; and the reason for read-only, or an empty text."""
     from ..open import connect
 
@@ -64,7 +63,7 @@ def open_or_read(home: Path | None) -> tuple[Grid | ServedGrid, str]:
             raise error from None
 
 
-def open_for_reading(home: Path | None) -> Grid | ServedGrid:
+def open_for_reading(home: Path | None) -> Grid:
     """An existing grid to read, whoever owns it.
 
     Raises:

@@ -17,7 +17,6 @@ from .progress import progress_bar
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..client import ServedGrid
     from ..grid import Grid
     from ..schema import Type
     from ..storage.formats.source import Source
@@ -161,7 +160,7 @@ def _check_row_number(name: str, types: dict[str, Type], table: Table | None) ->
 
 
 def _make_table(
-    grid: Grid | ServedGrid,
+    grid: Grid,
     name: str,
     types: dict[str, Type],
     key: tuple[str, ...],

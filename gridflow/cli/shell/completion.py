@@ -90,15 +90,12 @@ class SqlCompleter(Completer):
             columns = [(quote_name(c.name), str(c.type)) for c in table.schema.columns]
             yield from _matching([*columns, ("WHERE", "")], prefix)
         elif takes == tuple(SETTINGS):
-            names = (
-                ((n, SETTINGS[n]) for n in SETTINGS)
-                if not previous
-                else _without_help(_VALUES.get(previous[0].lower(), ()))
-            )
+            settings = list(SETTINGS.items())
+            names = _without_help(_VALUES.get(previous[0].lower(), ())) if previous else settings
             yield from _matching(names, prefix)
         elif not previous and isinstance(takes, tuple):
-            commands = ((c.names[0], c.help) for c in COMMANDS) if name == "!help" else ()
-            yield from _matching([*_without_help(takes), *commands], prefix)
+            helped = [(c.names[0], c.help) for c in COMMANDS] if name == "!help" else []
+            yield from _matching([*_without_help(takes), *helped], prefix)
 
     def _of_statement(self, document: Document) -> Iterator[Completion]:
         cursor = document.cursor_position

@@ -20,7 +20,6 @@ from .layout import Look, look_of, rows_of, table_lines, vertical_lines
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ...client import ServedGrid
     from ...grid import Grid
 
 #: Output format -> description, for ``!help formats``.
@@ -194,7 +193,7 @@ def _distinct_names(names: list[str]) -> list[str]:
     return result
 
 
-def table_list(grid: Grid | ServedGrid) -> pa.Table:
+def table_list(grid: Grid) -> pa.Table:
     """One row for each table of a grid."""
     rows = []
     for name in grid.tables():

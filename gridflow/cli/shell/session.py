@@ -56,7 +56,7 @@ class Session:
 
     def __init__(
         self,
-        grid: Grid | ServedGrid,
+        grid: Grid,
         out: Console,
         err: Console,
         *,
@@ -144,7 +144,7 @@ class Session:
         if not worked:
             raise ScriptFailed(f"{path}: not all of it worked")
 
-    def connect(self, grid: Grid | ServedGrid) -> None:
+    def connect(self, grid: Grid) -> None:
         """Change to another grid, and close the previous one."""
         self._forget_transaction()
         self._worker.close()
