@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .config import SOCKET_NAME, resolve_home
 from .errors import GridClosedError, GridConnectionError, TableNotFound
@@ -64,7 +64,7 @@ class StoredTable:
 
 @contextlib.contextmanager
 def open_table(
-    table: str | Table, grid: Any = None, home: str | os.PathLike[str] | None = None
+    table: str | Table, grid: Grid | None = None, home: str | os.PathLike[str] | None = None
 ) -> Iterator[tuple[Grid, Table]]:
     """A table and its grid, which is open until the block ends.
 

@@ -30,6 +30,7 @@ from .devices import describe, device_name, handle_of, number_of, same_stream, s
 from .library import CPU, DTYPES, RowNotFound, call, offer_compiler, reported
 
 if TYPE_CHECKING:
+    from ..grid import Grid
     from ..table import Table
     from .sharing import Shared  # circle: a table shares itself, and another is made of what is shared
 
@@ -165,7 +166,7 @@ class DeviceTable:
         self,
         table: str | Table,
         *,
-        grid: Any = None,
+        grid: Grid | None = None,
         home: str | os.PathLike[str] | None = None,
         device: int | str = 0,
         columns: str | Iterable[str] | None = None,

@@ -19,6 +19,7 @@ from . import ops
 from .placing import place
 
 if TYPE_CHECKING:
+    from ..grid import Grid
     from ..table import Table
 
 
@@ -68,7 +69,7 @@ class DeviceTable:
         budget: int | None = None,
         snapshot: str | int | None = None,
         progress: Callable[[int, int], Any] | None = None,
-        grid: Any = None,
+        grid: Grid | None = None,
         home: str | os.PathLike[str] | None = None,
     ):
         self._place = place(device)

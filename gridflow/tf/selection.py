@@ -32,6 +32,7 @@ from ..errors import (
     TableNotFound,
     UsageError,
 )
+from ..faces import GridFace, TableFace
 from ..registry import open_reader, owned_grid
 from ..sql.execution.select_rows import Condition, select_rows
 from ..storage.arrow import user_schema
@@ -73,7 +74,7 @@ def to_text(condition: Condition) -> str:
     return json.dumps(dataclasses.asdict(condition))
 
 
-def check(grid: Any, table: Any, condition: Condition) -> None:
+def check(grid: GridFace, table: TableFace, condition: Condition) -> None:
     """Raise what is wrong with a condition, without reading the table."""
     question = (str(grid.home), table.name, table.schema, condition)
     if question in _sound:  # of a table that it names within, reading will find what has changed since

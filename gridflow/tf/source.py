@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -19,12 +19,13 @@ from ..sql.execution.select_rows import Condition
 from . import ops, selection
 
 if TYPE_CHECKING:
+    from ..grid import Grid
     from ..table import Table
 
 
 def resolve(
     table: str | Table,
-    grid: Any = None,
+    grid: Grid | None = None,
     home: str | os.PathLike[str] | None = None,
     condition: Condition | None = None,
     snapshot: str | int | None = None,

@@ -15,6 +15,7 @@ from .pictures import LEAST_PIXELS, SPACE, decode, is_picture_shape, sheet
 from .registry import Words, shell_command, unquoted
 
 if TYPE_CHECKING:
+    from ...faces import ReadableTable
     from .session import Session  # circle: a session runs commands, which are about it
 
 #: Most pictures of a WHERE without a LIMIT.
@@ -52,7 +53,9 @@ def _show(session: Session, words: Words) -> None:
     _print_pictures(session, table, column, results, _MOST if rest and not _HAS_LIMIT.search(words.text) else None)
 
 
-def _print_pictures(session: Session, table: Any, column: Column, results: list[pa.Table], most: int | None) -> None:
+def _print_pictures(
+    session: Session, table: ReadableTable, column: Column, results: list[pa.Table], most: int | None
+) -> None:
     pictures, empty = [], []
     for rows in results:
         names = rows.column_names[len(table.schema.key) : -1]
@@ -77,7 +80,7 @@ def _print_pictures(session: Session, table: Any, column: Column, results: list[
         session.output.say("no rows")
 
 
-def _column(table: Any, words: list[str]) -> tuple[Column, int]:
+def _column(table: ReadableTable, words: list[str]) -> tuple[Column, int]:
     """The column to draw, and the number of words that name it: 1, or 0 for the first image column."""
     images = [c for c in table.schema.columns if _is_image(c.type)]
     if words and words[0].upper() != "WHERE":
@@ -109,7 +112,7 @@ def _pictures_per_line(session: Session, column: Column) -> int:
     return max(1, min(_MOST, (width + SPACE) // (max(size, LEAST_PIXELS) + SPACE)))
 
 
-def _keys(table: Any, words: list[str]) -> list[list[str]]:
+def _keys(table: ReadableTable, words: list[str]) -> list[list[str]]:
     count = len(table.schema.key)
     if count == 1:
         return [[unquoted(word)] for word in words]
@@ -118,7 +121,7 @@ def _keys(table: Any, words: list[str]) -> list[list[str]]:
     return [[unquoted(word) for word in words]]
 
 
-def _by_key(session: Session, table: Any, select: str, words: list[str]) -> pa.Table:
+def _by_key(session: Session, table: ReadableTable, select: str, words: list[str]) -> pa.Table:
     values = [_value(column, word) for column, word in zip(table.schema.key_columns, words, strict=True)]
     where = " AND ".join(f"{quote_name(name)} = ?" for name in table.schema.key)
     rows = session.query(f"{select} WHERE {where}", values).arrow()
