@@ -98,11 +98,11 @@ def flush(directory: str, table: str) -> None:
     owner = owned_grid(home)
     try:
         if owner is not None:
-            written = owner.table(table)
+            own_table = owner.table(table)
             # Not to wait where there is nothing to flush: a load, for instance, that reads what it loads from a
             # dataset over the same table holds what flush() waits for.
-            if written.stats()["memory_rows"]:
-                written.flush()
+            if own_table.stats()["memory_rows"]:
+                own_table.flush()
         elif (home / SOCKET_NAME).exists():
             _flush_served(home, table)
     except (GridClosedError, TableNotFound):

@@ -31,9 +31,9 @@ class Memory:
     __slots__ = ("pointer", "__weakref__")
 
     def __init__(self, device: int, size: int):
-        made = c_void_p()
-        call("allocate", device, max(size, 1), byref(made))
-        self.pointer: int = made.value or 0
+        pointer = c_void_p()
+        call("allocate", device, max(size, 1), byref(pointer))
+        self.pointer: int = pointer.value or 0
         weakref.finalize(self, _free, device, self.pointer).atexit = False
 
 
@@ -61,7 +61,7 @@ class Array:
         read_only: whether it is a view of a table.
     """
 
-    __slots__ = ("shape", "dtype_name", "device", "pointer", "stream", "read_only", "_owner", "_kept", "__weakref__")
+    __slots__ = ("shape", "dtype_name", "device", "pointer", "stream", "read_only", "_owner", "_inputs", "__weakref__")
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Array:
         self.stream = stream
         self.read_only = read_only
         self._owner = owner  # Memory, or the table that it is a view of
-        self._kept: object = None  # what the device still reads to fill it
+        self._inputs: object = None  # what the device still reads to fill it
 
     @classmethod
     def empty(cls, shape: int | tuple[int, ...], dtype: Any, device: int | str = 0, *, stream: Any = None) -> Array:
@@ -149,10 +149,10 @@ class Array:
 
     def copy(self) -> Array:
         """Another array on the same device, made in the same stream."""
-        made = Array.empty(self.shape, self.dtype_name, self.device, stream=self.stream)
-        call("copy", self.device, made.pointer, self.pointer, self.nbytes, self.stream)
-        made._kept = self
-        return made
+        copy = Array.empty(self.shape, self.dtype_name, self.device, stream=self.stream)
+        call("copy", self.device, copy.pointer, self.pointer, self.nbytes, self.stream)
+        copy._inputs = self
+        return copy
 
     def _as(self, name: str) -> Array:
         """The same bytes as other numbers."""
@@ -211,9 +211,9 @@ class Array:
             host.pointer = host._owner.ctypes.data
             return host._capsule(max_version, copied=True)
         if copy:
-            made = self.copy()
-            made.synchronize()
-            return made._capsule(max_version, copied=True)
+            twin = self.copy()
+            twin.synchronize()
+            return twin._capsule(max_version, copied=True)
         if self.device == CPU:
             if stream is not None:
                 raise BufferError(f"host memory has no streams, got {stream!r}")
@@ -260,7 +260,7 @@ def item_bytes(name: str) -> int:
     return 2 if dtype is None else dtype.itemsize
 
 
-class Given:
+class ArrayArgument:
     """An array of a caller: where it lies on a device.
 
     Args:
@@ -274,11 +274,11 @@ class Given:
     Attributes:
         pointer, shape, dtype_name: of its numbers.
         stream: that they come about in; None if they are there.
-        kept: holds them.
+        owner: the object whose memory they are.
     """
 
     def __init__(self, data: Any, device: int, what: str, *, writable: bool = False):
-        self.kept = data
+        self.owner = data
         self.stream: int | None = None
         if isinstance(data, Array):
             if data.device != device:
@@ -295,8 +295,8 @@ class Given:
             interface = data.__cuda_array_interface__
             self.stream = interface.get("stream")
         else:
-            self.kept = np.asarray(data)
-            interface = self.kept.__array_interface__
+            self.owner = np.asarray(data)
+            interface = self.owner.__array_interface__
         self.shape = tuple(interface["shape"])
         dtype = np.dtype(interface["typestr"])
         self.dtype_name = name_of(dtype)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SchemaError
-from .arrays import Array, Given, name_of
+from .arrays import Array, ArrayArgument, name_of
 from .library import CPU, DTYPE_CODES, Conversion
 
 _RESULTS = ("float32", "float16", "bfloat16")
@@ -99,28 +99,28 @@ class Convert:
         height, width = self.crop or self.image
         return (self.channels, height, width) if self.channels_first else (height, width, self.channels)
 
-    def native(self, rows: int, device: int, stream: int) -> tuple[Conversion, Given | None]:
+    def native(self, rows: int, device: int, stream: int) -> tuple[Conversion, ArrayArgument | None]:
         """The gf_cuda_convert for so many rows, and the places, which must be kept for as long as it is in use."""
-        made = Conversion(dtype=DTYPE_CODES[self.dtype], channels=self.channels, channels_first=self.channels_first)
+        native = Conversion(dtype=DTYPE_CODES[self.dtype], channels=self.channels, channels_first=self.channels_first)
         if self.scale is not None:
-            made.scale = (c_float * self.channels)(*self.scale)
+            native.scale = (c_float * self.channels)(*self.scale)
         if self.offset is not None:
-            made.offset = (c_float * self.channels)(*self.offset)
+            native.offset = (c_float * self.channels)(*self.offset)
         if self.image is not None:
-            made.height, made.width = self.image
-            made.crop_height, made.crop_width = self.crop or (0, 0)
+            native.height, native.width = self.image
+            native.crop_height, native.crop_width = self.crop or (0, 0)
         if self.places is None:
-            return made, None
+            return native, None
         places = self.places
         if device == CPU or not (isinstance(places, Array) or hasattr(places, "__cuda_array_interface__")):
             places = host_places(places)
             if device != CPU:
                 places = Array.of(places, device, stream=stream)
-        given = Given(places, device, "places")
-        if given.dtype_name != "int32" or given.shape != (rows, 3):
-            raise SchemaError(f"places is int32[{rows}, 3] here, not {given.dtype_name}{list(given.shape)}")
-        made.places = given.pointer
-        return made, given
+        argument = ArrayArgument(places, device, "places")
+        if argument.dtype_name != "int32" or argument.shape != (rows, 3):
+            raise SchemaError(f"places is int32[{rows}, 3] here, not {argument.dtype_name}{list(argument.shape)}")
+        native.places = argument.pointer
+        return native, argument
 
 
 def host_places(places: Any) -> np.ndarray:
@@ -148,11 +148,11 @@ def _factors(numbers: Any, what: str, channels: int) -> tuple[float, ...] | None
     if numbers is None:
         return None
     try:
-        found = np.asarray(numbers, np.float64)
+        factors = np.asarray(numbers, np.float64)
     except (TypeError, ValueError):
-        found = np.empty((0, 0))
-    if found.ndim == 0:
-        found = np.full(channels, found)
-    if found.shape != (channels,):
+        factors = np.empty((0, 0))
+    if factors.ndim == 0:
+        factors = np.full(channels, factors)
+    if factors.shape != (channels,):
         raise SchemaError(f"{what} is a number, or one for each of the {channels} channels, not {numbers!r}")
-    return tuple(found.tolist())
+    return tuple(factors.tolist())

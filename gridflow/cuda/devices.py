@@ -165,9 +165,9 @@ class Stream:
 
     def __init__(self, device: int | str = 0):
         self.device = number_of(device)
-        made = c_void_p()
-        call("stream_create", self.device, byref(made))
-        self.handle: int = made.value or 0
+        handle = c_void_p()
+        call("stream_create", self.device, byref(handle))
+        self.handle: int = handle.value or 0
         weakref.finalize(self, _destroy, "stream_destroy", self.device, self.handle).atexit = False
 
     def __repr__(self) -> str:
@@ -186,9 +186,9 @@ class Event:
 
     def __init__(self, device: int | str = 0):
         self.device = number_of(device)
-        made = c_void_p()
-        call("event_create", self.device, byref(made))
-        self._handle: int = made.value or 0
+        handle = c_void_p()
+        call("event_create", self.device, byref(handle))
+        self._handle: int = handle.value or 0
         weakref.finalize(self, _destroy, "event_destroy", self.device, self._handle).atexit = False
 
     def record(self, stream: Any = None) -> Event:

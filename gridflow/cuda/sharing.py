@@ -22,7 +22,7 @@ from .devices import CPU, describe, device_name, devices, number_of
 from .table import DeviceTable, Rows, _Place
 
 _FORMAT = 1  # of what is said
-_DESCRIPTORS_A_MESSAGE = 200  # the kernel takes 253 in a message
+_DESCRIPTORS_OF_MESSAGE = 200  # the kernel takes 253 in a message
 _MOST_BYTES = 60_000
 _SECONDS = 20.0  # for the other side to say or take something
 
@@ -51,9 +51,9 @@ class Shared:
         self._end = weakref.finalize(
             self, _stop, listener, self.path, os.stat(self.path).st_ino, descriptors, os.getpid()
         )
-        said = (json.dumps(hello) + "\n").encode()
+        greeting = (json.dumps(hello) + "\n").encode()
         threading.Thread(
-            target=_serve, args=(listener, said, descriptors), name=f"gridflow-share-{table.name}", daemon=True
+            target=_serve, args=(listener, greeting, descriptors), name=f"gridflow-share-{table.name}", daemon=True
         ).start()
 
     def __repr__(self) -> str:
@@ -107,9 +107,9 @@ def _uuid(device: int) -> str:
 
 def _device_of(uuid: str, device: int | str | None, path: Path) -> int:
     """The number here of the GPU with this UUID."""
-    here = {"cpu": CPU} if uuid == "cpu" else {found.uuid: found.number for found in devices()}
+    here = {"cpu": CPU} if uuid == "cpu" else {gpu.uuid: gpu.number for gpu in devices()}
     if uuid not in here:
-        others = ", ".join(f"{device_name(number)} {found}" for found, number in here.items()) or "none"
+        others = ", ".join(f"{device_name(number)} {other}" for other, number in here.items()) or "none"
         raise DeviceError(
             f"{path} shares memory of GPU {uuid}, which this process does not see; it sees {others}", "NO_DEVICE"
         )
@@ -128,12 +128,12 @@ def _listen(path: Path) -> socket.socket:
     try:
         # Bound in a private folder: so nobody else can connect before its mode is set, and a long path will do.
         with tempfile.TemporaryDirectory(prefix="gridflow-", dir=path.parent) as folder:
-            made = os.path.join(folder, "s")
+            socket_path = os.path.join(folder, "s")
             with _short(folder) as short:
                 listener.bind(os.path.join(short, "s"))
-            os.chmod(made, 0o600)
+            os.chmod(socket_path, 0o600)
             listener.listen()
-            os.replace(made, path)
+            os.replace(socket_path, path)
     except OSError as error:
         listener.close()
         raise os_failure(error, f"cannot make the socket {path}") from None
@@ -172,7 +172,7 @@ def _short(path: str | Path) -> Iterator[str]:
         yield link
 
 
-def _serve(listener: socket.socket, said: bytes, descriptors: list[int]) -> None:
+def _serve(listener: socket.socket, greeting: bytes, descriptors: list[int]) -> None:
     """Tell everybody who connects; ends when the socket is shut down."""
     while True:
         try:
@@ -182,9 +182,9 @@ def _serve(listener: socket.socket, said: bytes, descriptors: list[int]) -> None
         with connection:
             try:
                 connection.settimeout(_SECONDS)
-                connection.sendall(said)
-                for first in range(0, len(descriptors), _DESCRIPTORS_A_MESSAGE):
-                    socket.send_fds(connection, [b"+"], descriptors[first : first + _DESCRIPTORS_A_MESSAGE])
+                connection.sendall(greeting)
+                for first in range(0, len(descriptors), _DESCRIPTORS_OF_MESSAGE):
+                    socket.send_fds(connection, [b"+"], descriptors[first : first + _DESCRIPTORS_OF_MESSAGE])
             except OSError:
                 pass  # it went away; the next one may stay
 
@@ -194,11 +194,11 @@ def _ask(path: Path) -> tuple[dict[str, Any], list[int]]:
     descriptors: list[int] = []
     try:
         with _connected(path) as connection:
-            hello = _understood(connection.recv(_MOST_BYTES), path)
+            hello = _parsed(connection.recv(_MOST_BYTES), path)
             while len(descriptors) < hello["descriptors"]:
-                said, some, _, _ = socket.recv_fds(connection, 16, _DESCRIPTORS_A_MESSAGE)
+                mark, some, _, _ = socket.recv_fds(connection, 16, _DESCRIPTORS_OF_MESSAGE)
                 descriptors += some
-                if not said:
+                if not mark:
                     raise ConnectionResetError("it went away")
         return hello, descriptors
     except OSError as error:
@@ -209,8 +209,8 @@ def _ask(path: Path) -> tuple[dict[str, Any], list[int]]:
         raise
 
 
-def _understood(said: bytes, path: Path) -> dict[str, Any]:
-    if not said:
+def _parsed(greeting: bytes, path: Path) -> dict[str, Any]:
+    if not greeting:
         raise ConnectionResetError("it went away")
     kinds = {
         "grid": str,
@@ -222,7 +222,7 @@ def _understood(said: bytes, path: Path) -> dict[str, Any]:
         "columns": list,
     }
     try:
-        hello = json.loads(said)
+        hello = json.loads(greeting)
         if hello["gridflow"] == _FORMAT and all(isinstance(hello[name], kind) for name, kind in kinds.items()):
             return hello
     except (ValueError, TypeError, KeyError):

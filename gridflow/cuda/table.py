@@ -24,7 +24,7 @@ from ..errors import (
 from ..schema import NUMBERS, Schema
 from ..source import StoredTable, flush, open_table
 from . import library
-from .arrays import Array, Given
+from .arrays import Array, ArrayArgument
 from .convert import Convert
 from .devices import describe, device_name, handle_of, number_of, same_stream, synchronize
 from .library import CPU, DTYPES, RowNotFound, call, offer_compiler, reported
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 #: What ``resident="auto"`` leaves of the free memory, without a budget: for the work that the rows are for.
 _LEFT_FREE = 8  # a part in so many
-_MOST_SEGMENTS = 1 << 14  # each has a descriptor
+_MOST_SEGMENTS = 1 << 14  # each of which has a descriptor
 
 Progress = Callable[[int, int], Any]
 
@@ -55,12 +55,12 @@ class Rows:
     def __init__(self, directory: str, table_id: int, version: int, device: int, columns: list[str]):
         if device != CPU:
             offer_compiler()
-        made = c_void_p()
+        handle = c_void_p()
         names = (c_char_p * len(columns))(*(name.encode() for name in columns))
         missing = SnapshotNotFound if os.path.isdir(os.path.join(directory, "tables", str(table_id))) else TableNotFound
         where = (os.fsencode(directory), table_id, version, device)
-        call("open", *where, names, len(columns), byref(made), not_found=missing)
-        self.handle: int = made.value or 0
+        call("open", *where, names, len(columns), byref(handle), not_found=missing)
+        self.handle: int = handle.value or 0
         weakref.finalize(self, library.load().gf_cuda_close, self.handle).atexit = False
         self.table_id = table_id
         self.device = device
@@ -99,7 +99,7 @@ class Rows:
         call("adopt", self.handle, (c_int32 * len(descriptors))(*descriptors), len(descriptors))
 
 
-class _Lent:
+class _Loan:
     """Memory of a table that a view shows; it stays as long as this does."""
 
     __slots__ = ("_holder", "__weakref__")
@@ -187,8 +187,8 @@ class DeviceTable:
         self._resident = resident
         self._budget = budget
         self._device = number_of(device)
-        with open_table(table, grid, home) as (_, opened):
-            stored = StoredTable.of(opened, snapshot)
+        with open_table(table, grid, home) as (_, grid_table):
+            stored = StoredTable.of(grid_table, snapshot)
         self._place = _Place(stored.directory, stored.name, snapshot)
         self._names = _chosen(stored.schema, columns, stored.name)
         if snapshot is None:
@@ -313,8 +313,8 @@ class DeviceTable:
         if self._adopted:
             raise UsageError(f"table {self.name} is shared by another process: open what that shares now")
         place = self._place
-        with open_table(place.name, None, place.directory) as (_, opened):
-            stored = StoredTable.of(opened, place.snapshot)
+        with open_table(place.name, None, place.directory) as (_, grid_table):
+            stored = StoredTable.of(grid_table, place.snapshot)
         if place.snapshot is None:
             flush(place.directory, place.name)
         newer = self._open(stored.table_id, stored.version)
@@ -357,7 +357,7 @@ class DeviceTable:
         """
         return self._gather(self.open_rows(), rows, convert, stream, out, check)
 
-    def _gather(self, held: Rows, rows: Any, convert: Any, stream: Any, out: Any, check: bool) -> dict[str, Any]:
+    def _gather(self, open_rows: Rows, rows: Any, convert: Any, stream: Any, out: Any, check: bool) -> dict[str, Any]:
         handle = handle_of(stream)
         chosen, on_device = _row_numbers(rows, self._device)
         if on_device and chosen.stream is not None and not same_stream(chosen.stream, handle):
@@ -365,12 +365,12 @@ class DeviceTable:
         count, pointer = chosen.shape[0], chosen.pointer
 
         def fill(position: int, conversion: Any, to: int) -> None:
-            call("gather", held.handle, position, pointer, on_device, count, conversion, to, handle)
+            call("gather", open_rows.handle, position, pointer, on_device, count, conversion, to, handle)
 
-        made = self._filled(held, fill, count, convert, handle, out, kept=chosen)
+        columns = self._filled(open_rows, fill, count, convert, handle, out, inputs=chosen)
         if on_device and check:
-            call("check", held.handle, handle)
-        return made
+            call("check", open_rows.handle, handle)
+        return columns
 
     def batch(
         self,
@@ -392,51 +392,51 @@ class DeviceTable:
         """
         return self._batch(self.open_rows(), start, count, convert, stream, out)
 
-    def _batch(self, held: Rows, start: int, count: int, convert: Any, stream: Any, out: Any) -> dict[str, Any]:
-        if start < 0 or count < 0 or start + count > held.count:
-            raise RowNotFound(f"table {self.name} has rows 0 to {held.count - 1}, not [{start}, {start + count})")
+    def _batch(self, open_rows: Rows, start: int, count: int, convert: Any, stream: Any, out: Any) -> dict[str, Any]:
+        if start < 0 or count < 0 or start + count > open_rows.count:
+            raise RowNotFound(f"table {self.name} has rows 0 to {open_rows.count - 1}, not [{start}, {start + count})")
         if convert is None and out is None:
-            views = self._views(held, start, count)
-            if len(views) == len(held.columns):
+            views = self._views(open_rows, start, count)
+            if len(views) == len(open_rows.columns):
                 return views
         else:
             views = {}
         handle = handle_of(stream)
 
         def fill(position: int, conversion: Any, to: int) -> None:
-            call("batch", held.handle, position, start, count, conversion, to, handle)
+            call("batch", open_rows.handle, position, start, count, conversion, to, handle)
 
-        return self._filled(held, fill, count, convert, handle, out, views)
+        return self._filled(open_rows, fill, count, convert, handle, out, views)
 
-    def _views(self, held: Rows, start: int, count: int) -> dict[str, Array]:
+    def _views(self, open_rows: Rows, start: int, count: int) -> dict[str, Array]:
         views, at, holder = {}, c_void_p(), c_void_p()
         view, where = library.load().gf_cuda_view, (byref(at), byref(holder))
-        for position, (name, column) in enumerate(held.columns.items()):
-            if view(held.handle, position, start, count, *where, None):  # a message is asked for when there is one
-                call("view", held.handle, position, start, count, *where)
+        for position, (name, column) in enumerate(open_rows.columns.items()):
+            if view(open_rows.handle, position, start, count, *where, None):  # a message is asked for when there is one
+                call("view", open_rows.handle, position, start, count, *where)
             if at.value is not None:
-                shape, lent = (count, *column.shape), _Lent(holder.value)
-                views[name] = Array(shape, column.dtype_name, held.device, at.value, lent, read_only=True)
+                shape, loan = (count, *column.shape), _Loan(holder.value)
+                views[name] = Array(shape, column.dtype_name, open_rows.device, at.value, loan, read_only=True)
         return views
 
     def _filled(
         self,
-        held: Rows,
+        open_rows: Rows,
         fill: Callable[[int, Any, int], None],
         count: int,
         convert: Convert | Mapping[str, Convert] | None,
         stream: int,
         out: Mapping[str, Any] | None,
         views: Mapping[str, Array] | None = None,
-        kept: Any = None,
+        inputs: Any = None,
     ) -> dict[str, Any]:
         """Columns as ``fill`` writes them, but for those in ``views``."""
-        conversions = by_column(convert, held.columns)
+        conversions = by_column(convert, open_rows.columns)
         for name in out or ():
-            if name not in held.columns:
-                raise ColumnNotFound(f"out has column {name}; there are {', '.join(held.columns)}")
+            if name not in open_rows.columns:
+                raise ColumnNotFound(f"out has column {name}; there are {', '.join(open_rows.columns)}")
         result: dict[str, Any] = {}
-        for position, (name, column) in enumerate(held.columns.items()):
+        for position, (name, column) in enumerate(open_rows.columns.items()):
             if views and name in views:
                 result[name] = views[name]
                 continue
@@ -444,23 +444,23 @@ class DeviceTable:
             shape, dtype_name, native, places = column.shape, column.dtype_name, None, None
             if conversion is not None:
                 shape, dtype_name = conversion.row_shape(shape, name), conversion.dtype
-                native, places = conversion.native(count, held.device, stream)
+                native, places = conversion.native(count, open_rows.device, stream)
             if out and name in out:
-                target = Given(out[name], held.device, f"out of column {name}", writable=True)
+                target = ArrayArgument(out[name], open_rows.device, f"out of column {name}", writable=True)
                 if (target.shape, target.dtype_name) != ((count, *shape), dtype_name):
                     raise UsageError(
                         f"out of column {name} is {dtype_name}{[count, *shape]} here, not "
                         f"{target.dtype_name}{list(target.shape)}"
                     )
-                made, pointer = out[name], target.pointer
+                array, pointer = out[name], target.pointer
             else:
-                made = Array.empty((count, *shape), dtype_name, held.device, stream=stream)
-                pointer = made.pointer
-            if isinstance(made, Array):
+                array = Array.empty((count, *shape), dtype_name, open_rows.device, stream=stream)
+                pointer = array.pointer
+            if isinstance(array, Array):
                 # What the device reads must be there until it has: for as long as what it makes of it, at least.
-                made._kept, made.stream = (kept, places), stream
+                array._inputs, array.stream = (inputs, places), stream
             fill(position, None if native is None else byref(native), pointer)
-            result[name] = made
+            result[name] = array
         return result
 
     def batches(
@@ -485,13 +485,13 @@ class DeviceTable:
         Raises:
             UsageError: ``batch_size`` is not at least 1.
         """
-        held = self.open_rows()
-        by_column(convert, held.columns)
-        parts = batch_plan(held.count, batch_size, shuffle, seed, drop_remainder)
+        open_rows = self.open_rows()
+        by_column(convert, open_rows.columns)
+        parts = batch_rows(open_rows.count, batch_size, shuffle, seed, drop_remainder)
         return (
-            self._batch(held, part.start, len(part), convert, stream, None)
+            self._batch(open_rows, part.start, len(part), convert, stream, None)
             if isinstance(part, range)
-            else self._gather(held, part, convert, stream, None, False)
+            else self._gather(open_rows, part, convert, stream, None, False)
             for part in parts
         )
 
@@ -518,20 +518,20 @@ class DeviceTable:
         """
         from .sharing import Shared  # circle: as above
 
-        held = self.open_rows()
+        open_rows = self.open_rows()
         if self._device == CPU:
             raise UsageError(f"table {self.name} is in host memory, where every process maps it: open it there")
-        if held.resident < held.count:
+        if open_rows.resident < open_rows.count:
             raise UsageError(
-                f"table {self.name} has {held.resident:,} of {held.count:,} rows in the memory of "
+                f"table {self.name} has {open_rows.resident:,} of {open_rows.count:,} rows in the memory of "
                 f"{device_name(self._device)}; what is shared has all: open it with resident=True"
             )
-        shared = Shared(self, held, path)
+        shared = Shared(self, open_rows, path)
         self._shares.append(shared)
         return shared
 
 
-def batch_plan(
+def batch_rows(
     count: int, batch_size: int, shuffle: bool, seed: int | None, drop_remainder: bool
 ) -> Iterator[range | np.ndarray]:
     """Which rows of ``count`` are in each batch: consecutive ones, or with ``shuffle`` an array of their numbers.
@@ -572,7 +572,7 @@ def _chosen(schema: Schema, columns: str | Iterable[str] | None, table: str) -> 
     return names
 
 
-def _row_numbers(rows: Any, device: int) -> tuple[Given, bool]:
+def _row_numbers(rows: Any, device: int) -> tuple[ArrayArgument, bool]:
     """Where the rows that are asked for are named, and whether that is in a GPU's memory."""
     on_device = hasattr(rows, "__cuda_array_interface__")
     if not on_device:
@@ -583,11 +583,11 @@ def _row_numbers(rows: Any, device: int) -> tuple[Given, bool]:
             raise UsageError(f"rows are int64[n], not {numbers.dtype}{list(numbers.shape)}")
         if numbers.dtype == np.uint64 and numbers.size and numbers.max() > np.iinfo(np.int64).max:
             raise RowNotFound(f"no table has a row {numbers.max()}")
-        return Given(np.ascontiguousarray(numbers, np.int64), CPU, "rows"), False
-    given = Given(rows, device, "rows")
-    if given.dtype_name != "int64" or len(given.shape) != 1:
-        raise UsageError(f"rows are int64[n], not {given.dtype_name}{list(given.shape)}")
-    return given, True
+        return ArrayArgument(np.ascontiguousarray(numbers, np.int64), CPU, "rows"), False
+    argument = ArrayArgument(rows, device, "rows")
+    if argument.dtype_name != "int64" or len(argument.shape) != 1:
+        raise UsageError(f"rows are int64[n], not {argument.dtype_name}{list(argument.shape)}")
+    return argument, True
 
 
 def by_column(

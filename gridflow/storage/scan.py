@@ -83,10 +83,10 @@ def read_runs(snapshot: Snapshot, positions: list[int], runs: np.ndarray) -> pa.
     return pa.Table.from_batches(batches, schema=schema)
 
 
-def row_numbers(begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _row_numbers(begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The numbers in runs of rising numbers, one run after the other.
 
-    >>> row_numbers(np.array([7, 0]), np.array([2, 3]))
+    >>> _row_numbers(np.array([7, 0]), np.array([2, 3]))
     array([7, 8, 0, 1, 2])
     """
     ends = np.cumsum(counts)
@@ -112,7 +112,7 @@ def _gathered(snapshot: Snapshot, positions: list[int], runs: np.ndarray) -> lis
     shifts = np.cumsum(sizes) - sizes - part_begins  # from a row of a segment to one of all parts
     places = np.empty(len(runs), np.int64)
     places[order] = begins + shifts[np.cumsum(is_first) - 1]
-    rows = pa.Table.from_batches(parts).take(pa.array(row_numbers(places, runs["count"])))
+    rows = pa.Table.from_batches(parts).take(pa.array(_row_numbers(places, runs["count"])))
     return rows.to_batches()
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from ..cuda import table as cuda
 from ..cuda.convert import Convert, host_places
-from ..cuda.table import DeviceColumn, Rows, batch_plan, by_column
+from ..cuda.table import DeviceColumn, Rows, batch_rows, by_column
 from ..errors import SchemaError
 from . import ops
 from .placing import place
@@ -165,15 +165,15 @@ class DeviceTable:
         """
         return self._gather(self._table.open_rows(), rows, convert, check)
 
-    def _gather(self, held: Rows, rows: Any, convert: Any, check: bool) -> dict[str, tf.Tensor]:
-        handle = self._of(held)
+    def _gather(self, open_rows: Rows, rows: Any, convert: Any, check: bool) -> dict[str, tf.Tensor]:
+        handle = self._of(open_rows)
         numbers = _numbers(rows)
         dtype = tf.as_dtype(numbers.dtype)
         if not (dtype.is_integer or numbers.shape == (0,)):
             raise SchemaError(f"rows are int64[n], not {dtype.name}{numbers.shape}")
         numbers = tf.cast(numbers, tf.int64) if tf.is_tensor(numbers) else numbers.astype(np.int64, copy=False)
         op = ops.load().gridflow_device_table_gather
-        return self._read(held, convert, lambda **how: op(handle=handle, rows=numbers, check=check, **how))
+        return self._read(open_rows, convert, lambda **how: op(handle=handle, rows=numbers, check=check, **how))
 
     def batch(
         self, start: Any, count: Any, convert: Convert | Mapping[str, Convert] | None = None
@@ -193,10 +193,10 @@ class DeviceTable:
         """
         return self._batch(self._table.open_rows(), start, count, convert)
 
-    def _batch(self, held: Rows, start: Any, count: Any, convert: Any) -> dict[str, tf.Tensor]:
-        handle = self._of(held)
+    def _batch(self, open_rows: Rows, start: Any, count: Any, convert: Any) -> dict[str, tf.Tensor]:
+        handle = self._of(open_rows)
         op = ops.load().gridflow_device_table_batch
-        return self._read(held, convert, lambda **how: op(handle=handle, start=start, count=count, **how))
+        return self._read(open_rows, convert, lambda **how: op(handle=handle, start=start, count=count, **how))
 
     def batches(
         self,
@@ -219,35 +219,35 @@ class DeviceTable:
         Raises:
             UsageError: ``batch_size`` is not at least 1.
         """
-        held = self._table.open_rows()
-        by_column(convert, held.columns)
-        parts = batch_plan(held.count, batch_size, shuffle, seed, drop_remainder)
+        open_rows = self._table.open_rows()
+        by_column(convert, open_rows.columns)
+        parts = batch_rows(open_rows.count, batch_size, shuffle, seed, drop_remainder)
         return (
-            self._batch(held, part.start, len(part), convert)
+            self._batch(open_rows, part.start, len(part), convert)
             if isinstance(part, range)
-            else self._gather(held, part, convert, check=False)  # these are all there
+            else self._gather(open_rows, part, convert, check=False)  # these are all there
             for part in parts
         )
 
-    def _of(self, held: Rows) -> tf.Tensor:
+    def _of(self, open_rows: Rows) -> tf.Tensor:
         """The ops' handle of a version; one, as calls that wait for what the GPU says take turns at it."""
         with self._lock:
-            if held not in self._handles:
+            if open_rows not in self._handles:
                 with tf.init_scope(), tf.device(self._place.name):
-                    self._handles[held] = ops.load().gridflow_device_table(table=held.handle)
-            return self._handles[held]
+                    self._handles[open_rows] = ops.load().gridflow_device_table(table=open_rows.handle)
+            return self._handles[open_rows]
 
-    def _read(self, held: Rows, convert: Any, op: Callable[..., tf.Tensor]) -> dict[str, tf.Tensor]:
-        conversions = by_column(convert, held.columns)
-        made = {}
+    def _read(self, open_rows: Rows, convert: Any, op: Callable[..., tf.Tensor]) -> dict[str, tf.Tensor]:
+        conversions = by_column(convert, open_rows.columns)
+        tensors = {}
         with tf.device(self._place.name):
-            for position, (name, column) in enumerate(held.columns.items()):
+            for position, (name, column) in enumerate(open_rows.columns.items()):
                 conversion = conversions.get(name)
                 how: dict[str, Any] = {"dtype": column.dtype_name, "shape": column.shape, "places": _NO_PLACES}
                 if conversion is not None:
                     how.update(_attributes(conversion), shape=conversion.row_shape(column.shape, name))
-                made[name] = op(column=position, **how)
-        return made
+                tensors[name] = op(column=position, **how)
+        return tensors
 
 
 _NO_PLACES = np.zeros((0, 3), np.int32)  # a tensor would start TensorFlow when this is imported
@@ -282,9 +282,9 @@ def _places(places: Any) -> np.ndarray | tf.Tensor:
     return tf.cast(numbers, tf.int32)
 
 
-def _numbers(given: Any) -> np.ndarray | tf.Tensor:
+def _numbers(numbers: Any) -> np.ndarray | tf.Tensor:
     """A tensor only where it is one already: on a GPU each further step would be a kernel."""
     try:
-        return given if tf.is_tensor(given) else np.asarray(given)
+        return numbers if tf.is_tensor(numbers) else np.asarray(numbers)
     except NotImplementedError:  # a list with tensors of a graph in it
-        return tf.convert_to_tensor(given)
+        return tf.convert_to_tensor(numbers)

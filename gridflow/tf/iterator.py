@@ -99,14 +99,14 @@ def _nesting(structure: Any) -> Callable[[list[tf.Tensor]], Any]:
     """What makes an element of its components: dicts and tuples, as ``structure``, of tensors in tf.nest's order."""
     numbers = iter(range(len(tf.nest.flatten(structure))))
 
-    def plan(part: Any) -> Callable[[list[tf.Tensor]], Any]:
+    def maker(part: Any) -> Callable[[list[tf.Tensor]], Any]:
         if isinstance(part, tuple):
-            items = [plan(item) for item in part]
+            items = [maker(item) for item in part]
             return lambda components: tuple(make(components) for make in items)
         if not isinstance(part, dict):
             return itemgetter(next(numbers))
-        made = {name: plan(part[name]) for name in sorted(part)}  # tf.nest goes through a dict in this order
-        makers = [(name, made[name]) for name in part]
+        by_name = {name: maker(part[name]) for name in sorted(part)}  # tf.nest goes through a dict in this order
+        makers = [(name, by_name[name]) for name in part]
         return lambda components: {name: make(components) for name, make in makers}
 
-    return plan(structure)
+    return maker(structure)

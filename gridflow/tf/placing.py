@@ -45,8 +45,8 @@ def place(device: Any = None) -> Place:
         return Place("/CPU:0", CPU)
     if index >= len(gpus):
         number_of(device)  # what is missing, if that is a driver
-        seen = ", ".join(f"/GPU:{i}" for i in range(len(gpus))) or "none"
-        raise DeviceError(f"no GPU {index} in TensorFlow; it has {seen}", "NO_DEVICE")
+        names = ", ".join(f"/GPU:{i}" for i in range(len(gpus))) or "none"
+        raise DeviceError(f"no GPU {index} in TensorFlow; it has {names}", "NO_DEVICE")
     return Place(f"/GPU:{index}", _physical()[index])
 
 

@@ -25,7 +25,6 @@ from .._native.snapshot import RowPlan, Snapshot
 from ..errors import UsageError
 from ..source import StoredTable
 from ..sql.execution.select_rows import Condition
-from ..storage.scan import row_numbers
 from ..table import partition_ranges
 from . import selection
 
@@ -149,9 +148,9 @@ def options(is_share: bool) -> bytes:
     out the batches, those of a share too.
     """
     policy = tf.data.experimental.AutoShardPolicy
-    made = tf.data.Options()
-    made.experimental_distribute.auto_shard_policy = policy.OFF if is_share else policy.DATA
-    return made._to_proto().SerializeToString()
+    result = tf.data.Options()
+    result.experimental_distribute.auto_shard_policy = policy.OFF if is_share else policy.DATA
+    return result._to_proto().SerializeToString()
 
 
 def seeds_of_cluster(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
@@ -172,9 +171,9 @@ def _check(name: str, value: Any, known: tuple[Any, ...]) -> None:
         raise UsageError(f"{name} is {' or '.join(map(repr, known))}, not {value!r}")
 
 
-def _sound(index: int, count: int, said: str) -> tuple[int, int]:
+def _sound(index: int, count: int, setting: str) -> tuple[int, int]:
     if not 0 <= index < count:
-        raise UsageError(f"{said}: there is no worker {index} of {count}; they are numbered from 0")
+        raise UsageError(f"{setting}: there is no worker {index} of {count}; they are numbered from 0")
     return index, count
 
 
@@ -184,12 +183,12 @@ def _sound(index: int, count: int, said: str) -> tuple[int, int]:
 def _config(environment: Mapping[str, str]) -> dict[str, Any]:
     text = environment.get("TF_CONFIG") or "{}"
     try:
-        found = json.loads(text)
-        if not isinstance(found.get("cluster", {}), dict) or not isinstance(found.get("task", {}), dict):
+        config = json.loads(text)
+        if not isinstance(config.get("cluster", {}), dict) or not isinstance(config.get("task", {}), dict):
             raise ValueError("cluster and task must be objects")
     except (ValueError, AttributeError) as error:
         raise UsageError(f"TF_CONFIG is {text!r}: {error}") from None
-    return found
+    return config
 
 
 def _workers(cluster: dict[str, Any]) -> list[tuple[str, int]]:
@@ -215,11 +214,11 @@ def _of_cluster(environment: Mapping[str, str]) -> tuple[int, int] | None:
 def _of_launcher(environment: Mapping[str, str]) -> tuple[int, int] | None:
     for index, count in _LAUNCHERS:
         if index in environment and count in environment:
-            said = f"{index}={environment[index]}, {count}={environment[count]}"
+            setting = f"{index}={environment[index]}, {count}={environment[count]}"
             try:
-                return _sound(int(environment[index]), int(environment[count]), said)
+                return _sound(int(environment[index]), int(environment[count]), setting)
             except ValueError as error:
-                raise UsageError(f"{said}: {error}") from None
+                raise UsageError(f"{setting}: {error}") from None
     return None
 
 
@@ -240,34 +239,48 @@ def _rows(table: StoredTable, condition: Condition | None, chosen: list[int]) ->
     """How many rows of these partitions are read, int64[partitions]; of one version of the table."""
     snapshot = Snapshot.open(table.directory, table.table_id, table.version)
     plan = RowPlan.make(snapshot, partition_ranges(chosen, table.partitions, table.name))
-    runs = plan.runs()
-    segments, begins, counts = runs["segment"], runs["begin"], runs["count"]
+    ordinals = None
     if condition is not None and chosen:
         text = selection.to_text(condition)
         code, message, selected = selection.select(table.directory, table.name, plan, text)
         if selected is None:
             raise tf.errors.exception_type_from_error_code(code)(None, None, message)
-        segments, begins = np.repeat(segments, counts)[selected.rows], row_numbers(begins, counts)[selected.rows]
-        counts = np.ones(len(begins), np.int64)
+        ordinals = np.sort(selected.rows, kind="stable")  # quick, as they rise already unless they are ordered
+    runs = plan.runs()
+    firsts = np.cumsum(runs["count"]) - runs["count"]
     totals = np.zeros(len(chosen), np.int64)
     for segment in range(len(snapshot.segments())):
-        bounds = [snapshot.partition_rows(segment, number, number + 1) for number in chosen]
-        there = segments == segment
-        before = _rows_before(np.array(bounds, np.int64).reshape(-1, 2), begins[there], counts[there])
-        totals += before[:, 1] - before[:, 0]
+        order = np.flatnonzero(runs["segment"] == segment)
+        order = order[np.argsort(runs["begin"][order], kind="stable")]
+        starts = np.array([snapshot.partition_rows(segment, number, number + 1)[0] for number in chosen], np.int64)
+        totals += _by_partition(runs["begin"][order], runs["count"][order], firsts[order], starts, ordinals)
     return totals
 
 
-def _rows_before(bounds: np.ndarray, begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """How many rows of disjoint runs, in any order, have smaller numbers than each of ``bounds``.
+def _by_partition(
+    begins: np.ndarray, counts: np.ndarray, firsts: np.ndarray, starts: np.ndarray, ordinals: np.ndarray | None
+) -> np.ndarray:
+    """How many rows of a segment each partition has, int64[partitions].
 
-    >>> _rows_before(np.array([0, 4, 12, 99]), np.array([10, 3]), np.array([5, 2]))
-    array([0, 1, 4, 7])
+    Args:
+        begins, counts, firsts: of runs of rows in the order in which they lie: the first row, how many, and the
+            ordinal of the first one.
+        starts: the rows where the partitions begin, rising.
+        ordinals: those of the rows to count, rising; None for all.
+
+    >>> runs, starts = (np.array([0, 7]), np.array([5, 3]), np.array([3, 0])), np.array([0, 4, 4, 8])
+    >>> _by_partition(*runs, starts, None), _by_partition(*runs, starts, np.array([0, 3]))
+    (array([4, 0, 2, 2]), array([1, 0, 1, 0]))
     """
     if not len(begins):
-        return np.zeros_like(bounds)
-    order = np.argsort(begins, kind="stable")
-    begins, counts = begins[order], counts[order]
-    before = np.cumsum(counts) - counts
-    run = np.searchsorted(begins, bounds) - 1  # the last one that begins before the bound, or -1
-    return np.where(run < 0, 0, before[run] + np.minimum(bounds - begins[run], counts[run]))
+        return np.zeros(len(starts), np.int64)
+    # Runs are cut where a partition begins. A piece that begins in no run, or where the next one does, has no rows.
+    pieces = np.sort(np.concatenate([begins, starts]), kind="stable")
+    run = np.searchsorted(begins, pieces, side="right") - 1
+    ends = np.minimum(begins[run] + counts[run], np.append(pieces[1:], begins[-1] + counts[-1]))
+    sizes = np.where(run < 0, 0, np.maximum(ends - pieces, 0))
+    if ordinals is not None:
+        first = firsts[run] + pieces - begins[run]
+        sizes = np.where(sizes > 0, np.searchsorted(ordinals, first + sizes) - np.searchsorted(ordinals, first), 0)
+    before = np.append(0, np.cumsum(sizes))  # rows of the pieces before each
+    return np.diff(before[np.searchsorted(pieces, starts)], append=before[-1])

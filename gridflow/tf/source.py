@@ -47,10 +47,10 @@ def resolve(
         GridFullError: the newest rows could not be flushed.
         GridConnectionError: the node that serves the grid does not answer.
     """
-    with open_table(table, grid, home) as (owner, opened):
-        stored = StoredTable.of(opened, snapshot)
+    with open_table(table, grid, home) as (open_grid, grid_table):
+        stored = StoredTable.of(grid_table, snapshot)
         if condition is not None:
-            selection.check(owner, SimpleNamespace(name=stored.name, schema=stored.schema), condition)
+            selection.check(open_grid, SimpleNamespace(name=stored.name, schema=stored.schema), condition)
     if snapshot is None:
         flush(stored.directory, stored.name)
     return stored

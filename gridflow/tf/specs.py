@@ -196,9 +196,9 @@ def supervised(schema: Schema, wanted: Any, table: str = "", nulls: Any = "error
         names = [part] if isinstance(part, str) else list(part) if isinstance(part, (tuple, list)) else [part]
         if not all(isinstance(name, str) for name in names):
             raise UsageError(f"as_supervised has names of columns and lists of names, not {part!r}")
-        found = structure(schema, [name for name in names if name not in schema.key], table, nulls)
-        keys = {schema.key[0]: found["key"]} if len(schema.key) == 1 else found["key"]
-        values = {"_VAL": found["val"]} if schema.plain_value and "_VAL" in names else found["val"]
+        element = structure(schema, [name for name in names if name not in schema.key], table, nulls)
+        keys = {schema.key[0]: element["key"]} if len(schema.key) == 1 else element["key"]
+        values = {"_VAL": element["val"]} if schema.plain_value and "_VAL" in names else element["val"]
         columns = {**{name: keys[name] for name in names if name in keys}, **values}
         if isinstance(part, str):
             return columns[part]

@@ -15,7 +15,7 @@ import fake_gpu
 import numpy as np
 import pytest
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 
 # --- on a GPU that is fake ---
 
