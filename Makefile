@@ -65,11 +65,29 @@ test-gpu: build  ## run the tests that need a GPU, some under compute-sanitizer 
 	$(PY) benchmarks/gpu.py
 
 .PHONY: lint
-lint: build  ## ruff, mypy, and the tests of the sources: who imports whom, the public names
+lint: build lint-threads  ## ruff, mypy, clang's look at the locks, and the tests of the sources: who imports whom, the public names
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest tests/test_sourcecode.py -q
+
+# Whether what a lock guards (GF_GUARDED_BY and the others of kernels/core/thread_annotations.h) is touched with it. All of
+# core and cuda; of the ops, whose headers take long, what has locks.
+CLANGXX      ?= clang++
+CLANG_FLAGS  := -std=c++17 -Ikernels -Ikernels/include -Wthread-safety -Werror=thread-safety -fsyntax-only
+LOCK_SOURCES := $(wildcard kernels/core/*.cc kernels/cuda/*.cc)
+OPS_SOURCES   = $(shell grep -lE 'Mutex|core/mutex.h|ops/(kept_snapshot|workers).h' kernels/ops/*.cc)
+TF_FLAGS      = $(shell $(PY) -c 'import json; print(*json.load(open("build/tensorflow_flags.json"))["flags"][0])' 2> /dev/null)
+
+.PHONY: lint-threads
+lint-threads:
+	@if command -v $(CLANGXX) > /dev/null; then \
+	  for source in $(LOCK_SOURCES); do $(CLANGXX) $(CLANG_FLAGS) $$source || exit 1; done; \
+	  if [ -n "$(TF_FLAGS)" ]; then \
+	    for source in $(OPS_SOURCES); do \
+	      $(CLANGXX) $(CLANG_FLAGS) $(patsubst -I%,-isystem%,$(TF_FLAGS)) -w -Wthread-safety $$source || exit 1; done; \
+	  else echo "skipped: the locks of kernels/ops, whose headers TensorFlow has, which is not there"; fi; \
+	else echo "skipped: clang's look at the locks; it is not there (Debian: apt install clang)"; fi
 
 .PHONY: bench
 bench: build  ## run every script of benchmarks/ whose name has no leading underscore
@@ -77,7 +95,7 @@ bench: build  ## run every script of benchmarks/ whose name has no leading under
 	  echo "== $$script"; $(PY) $$script; done
 
 # --- core by itself, plain and under the sanitizers --------------------------------------------------
-# Each tests/native/NAME.cc is a program with a main(), linked with kernels/core. Asserts are on. fuzz.cc goes on for
+# Each tests/native/NAME.cc is a program with a main(), linked with kernels/core. GF_DCHECK is on. fuzz.cc goes on for
 # GRIDFLOW_FUZZ_SECONDS=n and says what seed it begins with; it wraps mmap to see reads past the end of a file.
 
 NATIVE_FLAGS    := -std=c++17 -pthread -Wall -Wextra -Ikernels -Ikernels/include -Itests

@@ -4,7 +4,7 @@ from libcpp.string cimport string
 
 from gridflow._native.core cimport *
 from gridflow._native.rows cimport RowCodec
-from gridflow._native.store cimport TableStore
+from gridflow._native.table_store cimport TableStore
 
 
 cdef class Changes:
@@ -18,5 +18,6 @@ cdef class Changes:
     cdef readonly bint live
     cdef cmap[string, uint64_t] seen
     cdef bint find(self, const string& key, const uint8_t** value, int* segment, int64_t* row) except -1
+    cdef int cut(self) except -1
     cdef int take(self, shared_ptr[string]& operations) except -1
     cdef int absent(self, const string& encoded, set seen) except -1

@@ -12,12 +12,9 @@ from gridflow._native.core cimport *
 from gridflow._native.rows cimport RowCodec
 from gridflow._native.snapshot cimport wrap as wrap_snapshot
 from gridflow._native.status cimport check
-from gridflow._native.store cimport TableStore
+from gridflow._native.table_store cimport TableStore
 
 from gridflow.errors import SchemaError, TransactionConflictError
-
-cdef enum:
-    OPERATION_HEADER = 12
 
 
 def cut(list changes):
@@ -29,10 +26,7 @@ def cut(list changes):
     if changes:
         (<Changes>changes[0]).table.store.catch_up()
     for one in changes:  # no Python runs here, so no write and no flush comes between two tables
-        one.table.cut(&one.base)
-        one.codec = one.table.codec
-        one.live = False
-        one.stale = True
+        one.cut()
     return [one for one in changes if not one.table.dropped]
 
 
@@ -66,13 +60,21 @@ cdef class Changes:
         """The columns that it shows and writes, as a ``Schema``."""
         return self.codec.python_schema
 
+    cdef int cut(self) except -1:
+        """From now on it shows what the table holds now. Runs no Python."""
+        self.table.cut(&self.base)
+        self.codec = self.table.codec
+        self.live = False
+        self.stale = True
+        return 0
+
     cdef bint find(self, const string& key, const uint8_t** value, int* segment, int64_t* row) except -1:
         cdef uint64_t hash = KeyHash(key.data(), key.size())
         cdef const MemoryEntry* entry = self.own.get().Find(hash, <const uint8_t*>key.data(), key.size())
         cdef uint64_t digest
         if entry != NULL:
-            value[0] = entry.value()
-            return not entry.removed()
+            value[0] = entry.operation.value()
+            return not entry.operation.removal()
         if self.live:
             self.table.now(&self.base)
             if self.codec is not self.table.codec:
@@ -98,19 +100,12 @@ cdef class Changes:
 
     cdef int take(self, shared_ptr[string]& operations) except -1:
         """Takes over operations, all of them."""
-        cdef const uint8_t* at = <const uint8_t*>operations.get().data()
-        cdef const uint8_t* end = at + operations.get().size()
-        cdef gf_log_operation header
-        if at == end:
+        cdef OperationWalk walk = OperationWalk(operations.get().data(), operations.get().size())
+        if walk.AtEnd():
             return 0
         self.stale = True
         self.own.get().KeepText(<shared_ptr[const string]>operations)
-        while at < end:
-            header = OperationAt(at)
-            self.own.get().Put(KeyHash(at + OPERATION_HEADER, header.key_bytes), at)
-            at += OPERATION_HEADER + header.key_bytes
-            if header.value_bytes != GF_LOG_REMOVE:
-                at += header.value_bytes
+        self.own.get().PutRun(&walk)
         return 0
 
     def save(self):
@@ -130,21 +125,14 @@ cdef class Changes:
         Returns how many there were. Raises as ``TableStore.put_all`` and ``insert_all``; then nothing has changed.
         """
         cdef shared_ptr[string] out = make_shared[string]()
-        cdef size_t start, key_bytes
         cdef string encoded
         cdef RowCodec codec = self.codec
         cdef int count = 0
         seen = set()
         for key, value in rows:
-            start = out.get().size()
-            self.table.begin_operation(out.get()[0])
-            codec.encode_key(key, out.get()[0])
-            key_bytes = out.get().size() - start - OPERATION_HEADER
+            self.table.append_put(codec, key, value, out.get()[0], &encoded if insert else NULL)
             if insert:
-                encoded = out.get().substr(start + OPERATION_HEADER, key_bytes)
                 self.absent(encoded, seen)
-            codec.encode_value(value, out.get()[0])
-            self.table.finish_operation(out.get()[0], start, key_bytes, False)
             count += 1
         self.take(out)
         return count
@@ -174,7 +162,7 @@ cdef class Changes:
             self.codec.encode_key(key, encoded)
             if <bytes>encoded not in seen and self.find(encoded, &value, &segment, &row):
                 seen.add(<bytes>encoded)
-                self.table.append_removal(out.get()[0], encoded)
+                AppendRemoval(self.table.table_id, encoded, out.get())
                 count += 1
         self.take(out)
         return count
@@ -185,7 +173,7 @@ cdef class Changes:
         cdef RowCodec codec = self.codec
         cdef vector[ColumnView] views
         cdef vector[ArrowArray] arrays
-        cdef size_t start, key_bytes, done, i, columns = codec.schema.columns.size()
+        cdef size_t done, i, columns = codec.schema.columns.size()
         cdef int64_t row, rows, count = 0
         cdef string encoded
         seen = set()
@@ -205,15 +193,9 @@ cdef class Changes:
                     except SchemaError as error:
                         raise SchemaError(f"table {codec.table}, {error}") from None
                 for row in range(rows):
-                    start = out.get().size()
-                    self.table.begin_operation(out.get()[0])
-                    check(EncodeKey(codec.schema, views, row, out.get()))
-                    key_bytes = out.get().size() - start - OPERATION_HEADER
+                    self.table.append_row(codec, views, row, out.get()[0], &encoded if insert else NULL)
                     if insert:
-                        encoded = out.get().substr(start + OPERATION_HEADER, key_bytes)
                         self.absent(encoded, seen)
-                    check(EncodeValue(codec.schema, views, row, out.get()))
-                    self.table.finish_operation(out.get()[0], start, key_bytes, False)
                     count += 1
             finally:
                 for i in range(done):
@@ -267,24 +249,21 @@ cdef class Changes:
         cdef vector[uint64_t] digests
         cdef vector[MemoryEntry] entries = self.own.get().Sorted()
         cdef uint64_t digest
-        cdef size_t i, bytes
-        cdef gf_log_operation header
+        cdef Operation operation
+        cdef size_t i
         cdef string key
         if self.live:
             self.table.now(&self.base)
         for i in range(entries.size()):
-            header = OperationAt(entries[i].operation)
-            key.assign(<const char*>entries[i].key(), header.key_bytes)
+            operation = entries[i].operation
+            key.assign(<const char*>operation.key(), operation.key_bytes())
             if self.seen.count(key):
                 digest = self.seen[key]
             else:
-                check(self.base.Digest(entries[i].key(), header.key_bytes, &digest))
-            if digest == 0 and entries[i].removed():
+                check(self.base.Digest(operation.key(), operation.key_bytes(), &digest))
+            if digest == 0 and operation.removal():
                 continue  # its own row, removed again
-            bytes = <size_t>OPERATION_HEADER + header.key_bytes
-            if not entries[i].removed():
-                bytes += header.value_bytes
-            out.append(<const char*>entries[i].operation, bytes)
+            out.append(<const char*>operation.bytes(), operation.all_bytes())
             digests.push_back(digest)
         return (
             PyBytes_FromStringAndSize(out.data(), out.size()),

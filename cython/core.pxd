@@ -110,7 +110,6 @@ cdef extern from "core/column.h" namespace "gridflow" nogil:
 
 
 cdef extern from "core/row_codec.h" namespace "gridflow" nogil:
-    Status EncodeKey(const Schema&, const vector[ColumnView]&, int64_t, string*) except +
     Status EncodeCell(const ColumnView&, int64_t, string*) except +
     Status EncodeKey(const Schema&, const vector[ColumnView]&, int64_t, string*) except +
     Status EncodeValue(const Schema&, const vector[ColumnView]&, int64_t, string*) except +
@@ -121,6 +120,11 @@ cdef extern from "core/row_codec.h" namespace "gridflow" nogil:
         void Append(const uint8_t*, const uint8_t*) except +
         vector[ColumnView] Views() except +
         int64_t rows()
+
+
+cdef extern from "gridflow/segment_format.h" nogil:
+    ctypedef struct gf_deletions_header:
+        pass
 
 
 cdef extern from "core/segment.h" namespace "gridflow" nogil:
@@ -223,12 +227,40 @@ cdef extern from "core/manifest.h" namespace "gridflow" nogil:
     string TableFolder(const string&, uint32_t)
 
 
-cdef extern from "gridflow/log_format.h" nogil:
-    ctypedef struct gf_log_operation:
-        uint32_t table_id
-        uint32_t key_bytes
-        uint32_t value_bytes
-    uint32_t GF_LOG_REMOVE
+cdef extern from "core/operation.h" namespace "gridflow" nogil:
+    cdef cppclass Operation:
+        const uint8_t* bytes() const
+        size_t all_bytes() const
+        uint32_t table_id() const
+        cbool removal() const
+        const uint8_t* key() const
+        size_t key_bytes() const
+        const uint8_t* value() const
+
+    cdef cppclass OperationWalk:
+        OperationWalk()
+        OperationWalk(const void*, size_t)
+        cbool AtEnd() const
+        Operation operation() const
+        void Next()
+
+    cdef cppclass OperationChecker:
+        OperationChecker()
+        OperationChecker(const void*, size_t)
+        OperationChecker(const void*, size_t, uint32_t, cbool, string) except +
+        cbool Next(Operation*)
+        Status status() except +
+
+    cdef cppclass OperationBuilder:
+        OperationBuilder()
+        OperationBuilder(string*) except +
+        void EndKey()
+        cbool EndPut(uint32_t)
+        size_t value_bytes() const
+        Operation operation() const
+
+    Status CheckOperation(const Schema&, Operation) except +
+    void AppendRemoval(uint32_t, const string&, string*) except +
 
 
 cdef extern from "core/log.h" namespace "gridflow" nogil:
@@ -246,20 +278,16 @@ cdef extern from "core/log.h" namespace "gridflow" nogil:
         Status Sync(uint64_t) const
 
     Status ListLog(const string&, vector[string]*) except +
-    gf_log_operation OperationAt(const uint8_t*)
 
 
 cdef extern from "core/memory_table.h" namespace "gridflow" nogil:
     cdef cppclass MemoryEntry:
         uint64_t hash
-        const uint8_t* operation
-        cbool removed() const
-        const uint8_t* key() const
-        const uint8_t* value() const
+        Operation operation
 
     cdef cppclass MemoryTable:
         MemoryTable() except +
-        void Put(uint64_t, const uint8_t*) except +
+        void PutRun(OperationWalk*) except +
         void Keep(const shared_ptr[LogFile]&) except +
         void KeepText "Keep"(const shared_ptr[const string]&) except +
         void Absorb(const MemoryTable&) except +
@@ -296,6 +324,10 @@ cdef extern from "core/control.h" namespace "gridflow" nogil:
         void Recovered(uint64_t, uint64_t)
         void Drop(uint64_t)
         Status CheckLogEnd(const string&, uint64_t, uint64_t) const
+
+
+cdef extern from "core/manifest_invariants.h" namespace "gridflow" nogil:
+    Status VerifyManifest(const string&, const Manifest&, const Manifest*) except +
 
 
 cdef extern from "core/kept_versions.h" namespace "gridflow" nogil:
@@ -360,5 +392,8 @@ cdef extern from "core/checksum.h" namespace "gridflow" nogil:
 
 
 cdef extern from "core/failpoint.h" namespace "gridflow" nogil:
-    Status SetFailpoints(const string&)
-    Status HitFailpoint(const char*)
+    cdef cppclass Failpoints:
+        Status Set(const string&)
+        Status Hit(const char*)
+
+    Failpoints* failpoints

@@ -154,6 +154,17 @@ cdef class Snapshot:
         ExportColumn(view[0], begin, end, held, out)
         return True
 
+    def verify_manifest(self, str file, Snapshot later=None):
+        """Checks the invariants of this version's manifest, which is ``file``, and those between it and a ``later`` one.
+
+        Raises:
+            GridCorruptError: names the invariant that does not hold.
+        """
+        cdef const Manifest* other = NULL
+        if later is not None:
+            other = &later.it.get().manifest()
+        check(VerifyManifest(os.fsencode(file), self.it.get().manifest(), other))
+
     def verify(self, int segment):
         """Reads every byte of a segment. Raises GridCorruptError, naming file and offset, at the first damage."""
         cdef shared_ptr[const Segment] held = self.it.get().segments()[segment].segment

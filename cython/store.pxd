@@ -1,13 +1,16 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libcpp cimport bool as cbool
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp.memory cimport shared_ptr
 from libcpp.string cimport string
 
 from gridflow._native.core cimport *
-from gridflow._native.rows cimport RowCodec
+from gridflow._native.log_table cimport LogTable
+
+cdef enum:
+    FLUSH_BYTES = 32 << 10  # of a flush that are no rows: headers, a manifest, what of their last pages is not used
+    SPARE_BYTES = 256 << 10  # that writes leave free: rows can be removed and tables dropped where nothing else fits
 
 
-cdef class TableStore
+cdef Failpoints* store_failpoints() noexcept
 
 
 cdef class Store:
@@ -29,47 +32,14 @@ cdef class Store:
     cdef cmap[uint32_t, ReplayTarget] targets
     cdef uint64_t generation
     cdef uint64_t followed
+    cdef int add(self, LogTable table) except -1
+    cdef int remove(self, LogTable table) except -1
     cdef uint64_t spare(self)
     cdef int make_room(self, uint64_t payload, bint frees) except -1
     cdef int append(self, string& payload, const uint8_t** at, bint frees) except -1
-    cdef int commit(self, string& payload, bint frees, TableStore table) except -1
-    cdef int check_columns(self, TableStore table, dict columns) except -1
+    cdef int commit(self, string& payload, bint frees, LogTable table) except -1
     cdef int rotate(self, uint64_t payload, uint64_t spare) except -1
+    cpdef bump(self)
+    cpdef trim(self)
     cdef int follow(self) except -1
     cdef int reload(self) except -1
-
-
-cdef class TableStore:
-    cdef readonly Store store
-    cdef readonly RowCodec codec
-    cdef RowCodec next_codec
-    cdef readonly uint32_t table_id
-    cdef readonly object lock
-    cdef shared_ptr[const TableSnapshot] current
-    cdef shared_ptr[KeptVersions] kept
-    cdef shared_ptr[MemoryTable] active
-    cdef shared_ptr[MemoryTable] frozen
-    cdef uint64_t active_lsn
-    cdef uint64_t frozen_lsn
-    cdef int exclusive
-    cdef int held
-    cdef bint dropped
-    cdef uint64_t row_bytes
-    cdef int take_codec(self, RowCodec codec) except -1
-    cdef int same_columns(self, RowCodec codec) except -1
-    cdef uint64_t flush_needs(self)
-    cdef int check_readable(self) except -1
-    cdef int writable(self, uint64_t payload=*, bint frees=*) except -1
-    cdef int lookup(self, uint64_t hash, const string& key, const uint8_t** value, int* segment, int64_t* row) except -1
-    cdef object duplicate(self, object key, bint twice)
-    cdef bint has(self, const string& key) except -1
-    cdef int append_removal(self, string& out, const string& key) except -1
-    cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh) except -1
-    cdef int begin_operation(self, string& out) except -1
-    cdef int finish_operation(self, string& out, size_t start, size_t key_bytes, bint remove) except -1
-    cdef int commit(self, string& payload, bint frees=*) except -1
-    cdef int flush_if_behind(self) except -1
-    cdef int cut(self, TableCut* out) except -1
-    cdef int now(self, TableCut* out) except -1
-    cdef object value_at(self, int where, const uint8_t* value, int segment, int64_t row)
-    cdef int thaw(self) except -1

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
+from ._native.edit import Edit
 from ._native.rows import RowCodec
 from ._native.snapshot import Snapshot
-from ._native.store import Store, TableStore
+from ._native.store import Store
+from ._native.table_store import TableStore
 from .catalog import TableEntry
 from .errors import (
     GridFullError,
@@ -190,6 +192,10 @@ class Table(TableStore, KeyedRows):
         100
         """
         return self.load_unchanged(data, mode, progress, None)
+
+    def edit(self) -> Edit:
+        """A new version in the making, as a context manager; other writers of the table wait meanwhile."""
+        return Edit(self)
 
     def load_unchanged(self, data: Any, mode: str, progress: Progress | None, version: int | None) -> int:
         """Load, with ``version`` only if that is still the table's.

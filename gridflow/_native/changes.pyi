@@ -4,7 +4,7 @@ from typing import Any
 import pyarrow as pa
 
 from gridflow._native.snapshot import Snapshot
-from gridflow._native.store import TableStore
+from gridflow._native.table_store import TableStore
 from gridflow.schema import Schema
 
 def cut(changes: list[Changes]) -> list[Changes]: ...

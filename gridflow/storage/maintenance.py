@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .._native.snapshot import Snapshot
-from .._native.store import Edit
+from .._native.edit import Edit
 from ..errors import GridflowError, TableNotFound
 from . import compaction
 from .compressed_copies import CompressedCopies

@@ -83,17 +83,23 @@ class _Check:
             if table_id not in _table_ids(self.home):  # it was dropped meanwhile
                 del self.problems[before:]
             return
+        self._manifest(folder / "manifest", snapshot)
         options, kept = Kept.split(options)
         if self._rows(snapshot, name):
             self.problems.extend(_wrong_indexes(snapshot, folder, options, table_id))
             self.problems.extend(_wrong_copies(snapshot, folder, options, table_id))
         for version in sorted({*kept.tags.values(), *kept_versions(folder, kept, snapshot.version)}):
-            self._past(table_id, name, folder / manifest_name(version), version)
+            self._past(table_id, name, folder / manifest_name(version), version, snapshot)
 
-    def _past(self, table_id: int, name: str, file: Path, version: int) -> None:
+    def _manifest(self, file: Path, snapshot: Snapshot, later: Snapshot | None = None) -> None:
+        """The invariants of a version's manifest, and those between it and a later one."""
+        self.attempt(file, lambda: snapshot.verify_manifest(str(file), later))
+
+    def _past(self, table_id: int, name: str, file: Path, version: int, current: Snapshot) -> None:
         try:
             past = self.attempt(file, lambda: Snapshot.open(str(self.home), table_id, version))
             if past is not None:
+                self._manifest(file, past, current if version < current.version else None)
                 self._rows(past, name)
         except SnapshotNotFound:
             for tag, tagged in _tags_now(self.home, table_id).items():  # if it has none it was let go of meanwhile

@@ -5,31 +5,14 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <map>
-#include <mutex>
 
 namespace gridflow {
 
-std::atomic<bool> failpoints_armed{false};
+Failpoints* failpoints = new Failpoints;
 
-namespace {
-
-struct Armed {
-  std::string action;
-  long passes_left = 1;
-};
-
-std::mutex mutex;
-std::map<std::string, Armed>& Points() {  // guarded by mutex
-  static auto* points = new std::map<std::string, Armed>;
-  return *points;
-}
-
-}  // namespace
-
-Status SetFailpoints(const std::string& specification) {
-  std::lock_guard<std::mutex> lock(mutex);
-  Points().clear();
+Status Failpoints::Set(const std::string& specification) {
+  MutexLock lock(&mutex_);
+  points_.clear();
   size_t begin = 0;
   while (begin < specification.size()) {
     size_t end = specification.find(';', begin);
@@ -42,19 +25,19 @@ Status SetFailpoints(const std::string& specification) {
     if (at != std::string::npos) armed.passes_left = std::strtol(one.c_str() + at + 1, nullptr, 10);
     if (armed.action != "kill" && armed.action != "full" && armed.action != "io")
       return Status::Invalid("no failpoint action " + armed.action);
-    Points()[one.substr(0, equals)] = armed;
+    points_[one.substr(0, equals)] = armed;
     begin = end + 1;
   }
-  failpoints_armed = !Points().empty();
+  armed_ = !points_.empty();
   return Status::Ok();
 }
 
-Status HitFailpoint(const char* name) {
-  std::lock_guard<std::mutex> lock(mutex);
-  auto found = Points().find(name);
-  if (found == Points().end() || --found->second.passes_left > 0) return Status::Ok();
-  const std::string action = found->second.action;
-  Points().erase(found);
+Status Failpoints::Hit(const char* name) {
+  MutexLock lock(&mutex_);
+  const auto point = points_.find(name);
+  if (point == points_.end() || --point->second.passes_left > 0) return Status::Ok();
+  const std::string action = point->second.action;
+  points_.erase(point);
   if (action == "kill") {
     ::kill(::getpid(), SIGKILL);
     for (;;) ::pause();

@@ -3,32 +3,51 @@
 #define GRIDFLOW_CORE_FAILPOINT_H_
 
 #include <atomic>
+#include <map>
 #include <string>
 
+#include "core/mutex.h"
 #include "core/status.h"
 
 namespace gridflow {
 
-// Arms failpoints: "name=action" or "name=action@n" (at the n-th pass, from 1), separated by ";". Actions: kill (the
-// process dies as by kill -9), full (no space left), io (an input/output error). An empty text disarms all.
-Status SetFailpoints(const std::string& specification);
+// Which failpoints are armed. Any thread may call anything.
+class Failpoints {
+ public:
+  // Arms "name=action" or "name=action@n" (at the n-th pass, from 1), separated by ";". Actions: kill (the process dies
+  // as by kill -9), full (no space left), io (an input/output error). An empty text disarms all.
+  Status Set(const std::string& specification);
+  // What the failpoint says; dies if it says so.
+  Status Hit(const char* name);
+  bool armed() const { return armed_.load(std::memory_order_relaxed); }
 
-// What the failpoint says; dies if it says so.
-Status HitFailpoint(const char* name);
+ private:
+  struct Armed {
+    std::string action;
+    long passes_left = 1;
+  };
 
-extern std::atomic<bool> failpoints_armed;
+  Mutex mutex_;
+  std::map<std::string, Armed> points_ GF_GUARDED_BY(mutex_);
+  std::atomic<bool> armed_{false};  // whether there are any
+};
+
+// Those that this code passes. Never null, and never destroyed: threads may outlive static objects.
+//
+// Each compiled module has its own copy of core and hence its own failpoints. One whose passes are to count together with
+// another one's is made to point to that one's, when it is loaded.
+extern Failpoints* failpoints;
 
 // In code that returns a Status.
-#define GF_FAILPOINT(name)                                             \
-  do {                                                                 \
-    if (::gridflow::failpoints_armed.load(std::memory_order_relaxed))  \
-      GF_RETURN_IF_ERROR(::gridflow::HitFailpoint(name));              \
+#define GF_FAILPOINT(name)                                                                          \
+  do {                                                                                              \
+    if (::gridflow::failpoints->armed()) GF_RETURN_IF_ERROR(::gridflow::failpoints->Hit(name));     \
   } while (0)
 
 // In code that cannot fail: only `kill` counts.
-#define GF_KILLPOINT(name)                                                                               \
-  do {                                                                                                   \
-    if (::gridflow::failpoints_armed.load(std::memory_order_relaxed)) (void)::gridflow::HitFailpoint(name); \
+#define GF_KILLPOINT(name)                                                                \
+  do {                                                                                    \
+    if (::gridflow::failpoints->armed()) (void)::gridflow::failpoints->Hit(name);         \
   } while (0)
 
 }  // namespace gridflow

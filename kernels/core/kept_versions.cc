@@ -1,5 +1,7 @@
 #include "core/kept_versions.h"
 
+#include "core/check.h"
+
 namespace gridflow {
 
 Status KeptVersions::Take(uint64_t version) {
@@ -21,6 +23,7 @@ std::vector<std::string> KeptVersions::Release(const Manifest& current, std::set
   std::set<std::string> needed = current.Files();
   for (auto it = kept_.begin(); it != kept_.end();) {
     const std::set<std::string> named = it->second.Files();
+    GF_DCHECK(it->first <= current.version);  // what is kept was current
     if (Wants(it->first, current.version)) {
       needed.insert(named.begin(), named.end());
       ++it;

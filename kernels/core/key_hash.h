@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/check.h"
+
 namespace gridflow {
 namespace hash_internal {
 
@@ -57,6 +59,7 @@ inline uint64_t KeyHash(const void* key, size_t bytes) {
 
 // The partition of a key hash, of `partitions` in all.
 inline uint32_t PartitionOf(uint64_t hash, uint32_t partitions) {
+  GF_DCHECK(partitions > 0);
   return static_cast<uint32_t>((static_cast<unsigned __int128>(hash) * partitions) >> 64);
 }
 

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <random>
 
+#include "core/check.h"
 #include "core/checksum.h"
 #include "core/failpoint.h"
 #include "core/manifest.h"
@@ -183,6 +184,8 @@ Status LogFile::Reserve(uint64_t payload, bool* fits, uint64_t spare) {
 
 const uint8_t* LogFile::Append(uint64_t lsn, const void* head, uint64_t head_bytes, const void* body,
                                uint64_t body_bytes) {
+  GF_DCHECK(lsn >= first_lsn_ && head_bytes + body_bytes > 0);
+  GF_DCHECK(tail_ + sizeof(gf_log_record) + Padded(head_bytes + body_bytes) + sizeof(gf_log_record) <= size_);
   uint8_t* at = base_ + tail_;
   uint8_t* payload = at + sizeof(gf_log_record);
   std::memcpy(payload, head, head_bytes);
@@ -243,23 +246,6 @@ Status LogFile::Next(uint64_t lsn, const uint8_t** payload, uint64_t* bytes) {
     // Whoever sees a record sees those before it: both may have come since we looked.
     if (Take(lsn, payload, bytes)) return Status::Ok();
     return Status::Corrupt(path_, static_cast<int64_t>(tail_), "a record of the log, with more after it");
-  }
-  return Status::Ok();
-}
-
-Status ForEachOperation(const uint8_t* payload, uint64_t bytes, const std::string& file,
-                        const std::function<Status(const uint8_t*, const gf_log_operation&)>& visit) {
-  const uint8_t* end = payload + bytes;
-  while (payload < end) {
-    if (static_cast<size_t>(end - payload) < sizeof(gf_log_operation))
-      return {Code::kCorrupt, file + ": an operation is cut off", file, -1};
-    const gf_log_operation header = OperationAt(payload);
-    const uint64_t value = header.value_bytes == GF_LOG_REMOVE ? 0 : header.value_bytes;
-    const uint64_t all = sizeof(header) + header.key_bytes + value;
-    if (all > static_cast<uint64_t>(end - payload))
-      return {Code::kCorrupt, file + ": an operation is cut off", file, -1};
-    GF_RETURN_IF_ERROR(visit(payload, header));
-    payload += all;
   }
   return Status::Ok();
 }

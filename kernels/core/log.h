@@ -3,8 +3,6 @@
 #define GRIDFLOW_CORE_LOG_H_
 
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -67,18 +65,8 @@ class LogFile {
   uint64_t seed_ = 0;
 };
 
-// Walks the operations of a payload that has passed its checksum. Stops and returns kCorrupt at impossible bytes.
-Status ForEachOperation(const uint8_t* payload, uint64_t bytes, const std::string& file,
-                        const std::function<Status(const uint8_t* operation, const gf_log_operation& header)>& visit);
-
 // The files of a log folder, by first lsn.
 Status ListLog(const std::string& folder, std::vector<std::string>* paths);
-
-inline gf_log_operation OperationAt(const uint8_t* operation) {
-  gf_log_operation header;
-  __builtin_memcpy(&header, operation, sizeof(header));
-  return header;
-}
 
 }  // namespace gridflow
 

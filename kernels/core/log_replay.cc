@@ -5,28 +5,25 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/key_hash.h"
-#include "core/manifest.h"
-#include "core/row_codec.h"
+#include "core/operation.h"
 
 namespace gridflow {
 
 Status LogReplay::Apply(const uint8_t* payload, uint64_t bytes, std::map<uint32_t, ReplayTarget>* targets) {
-  const uint64_t lsn = next_lsn_;
-  return ForEachOperation(payload, bytes, file_->path(), [&](const uint8_t* at, const gf_log_operation& op) {
-    auto found = targets->find(op.table_id);
-    if (found == targets->end() || lsn <= found->second.flushed_lsn) return Status::Ok();
-    ReplayTarget& target = found->second;
-    const uint8_t* key = at + sizeof(op);
-    Status status = CheckKey(*target.schema, key, op.key_bytes);
-    if (status.ok() && op.value_bytes != GF_LOG_REMOVE)
-      status = CheckValue(*target.schema, key + op.key_bytes, op.value_bytes);
+  OperationChecker operations(payload, bytes);
+  Operation operation;
+  while (operations.Next(&operation)) {
+    const auto entry = targets->find(operation.table_id());
+    if (entry == targets->end() || next_lsn_ <= entry->second.flushed_lsn) continue;
+    ReplayTarget& target = entry->second;
+    const Status status = CheckOperation(*target.schema, operation);
     if (!status.ok()) return Status::Corrupt(file_->path(), static_cast<int64_t>(file_->tail()), status.message);
     target.memory->Keep(file_);
-    target.memory->Put(KeyHash(key, op.key_bytes), at);
-    if (target.first_lsn == 0) target.first_lsn = lsn;
-    return Status::Ok();
-  });
+    target.memory->Put(operation);
+    if (target.first_lsn == 0) target.first_lsn = next_lsn_;
+  }
+  if (operations.status().ok()) return Status::Ok();
+  return {Code::kCorrupt, file_->path() + ": an operation is cut off", file_->path(), -1};
 }
 
 Status LogReplay::OpenNext(std::shared_ptr<LogFile>* out) const {

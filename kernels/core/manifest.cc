@@ -5,8 +5,8 @@
 #include <unordered_set>
 
 #include "core/checksum.h"
+#include "core/manifest_invariants.h"
 #include "core/mapping.h"
-#include "gridflow/segment_format.h"
 
 namespace gridflow {
 namespace {
@@ -106,23 +106,15 @@ Status Manifest::Read(const std::string& path, Manifest* out) {
   GF_RETURN_IF_ERROR(reader.Get(&out->version));
   GF_RETURN_IF_ERROR(reader.Get(&out->flushed_lsn));
   GF_RETURN_IF_ERROR(reader.Get(&out->next_file_id));
-  if (out->partitions == 0) return reader.Fail("a table of no partitions");
   GF_RETURN_IF_ERROR(reader.GetSchema(&out->schema));
   uint32_t count = 0;
   GF_RETURN_IF_ERROR(reader.Get(&count));
   if (count != reader.remaining() / sizeof(gf_manifest_segment) || reader.remaining() % sizeof(gf_manifest_segment))
     return reader.Fail("impossible number of segments");
   out->segments.resize(count);
-  std::unordered_set<uint64_t> ids;
-  for (gf_manifest_segment& segment : out->segments) {
-    GF_RETURN_IF_ERROR(reader.Get(&segment));
-    if (segment.rows == 0 || segment.rows > GF_MAX_SEGMENT_ROWS || segment.deleted > segment.rows ||
-        (segment.deletions_id == 0) != (segment.deleted == 0) || !ids.insert(segment.segment_id).second ||
-        // A new file would take the name of one that is sealed.
-        segment.segment_id >= out->next_file_id || segment.deletions_id >= out->next_file_id)
-      return reader.Fail("an impossible segment");
-  }
-  return Status::Ok();
+  for (gf_manifest_segment& segment : out->segments) GF_RETURN_IF_ERROR(reader.Get(&segment));
+  const std::string broken = BrokenInvariant(*out, true);
+  return broken.empty() ? Status::Ok() : reader.Fail(broken);
 }
 
 Status Manifest::Write(const std::string& path, bool durable) const {

@@ -3,21 +3,17 @@
 #define GRIDFLOW_CORE_MEMORY_TABLE_H_
 
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <vector>
 
 #include "core/huge_pages.h"
-#include "core/log.h"
+#include "core/operation.h"
 
 namespace gridflow {
 
 struct MemoryEntry {
   uint64_t hash;
-  const uint8_t* operation;  // gf_log_operation, key, value; null: an empty slot
-  bool removed() const { return OperationAt(operation).value_bytes == GF_LOG_REMOVE; }
-  const uint8_t* key() const { return operation + sizeof(gf_log_operation); }
-  const uint8_t* value() const { return key() + OperationAt(operation).key_bytes; }
+  Operation operation;  // none: an empty slot
 };
 
 // Open addressing by key hash; one entry a key, the last write wins, a removal is an entry too. Not thread-safe: the
@@ -26,11 +22,16 @@ class MemoryTable {
  public:
   MemoryTable() : slots_(kFirstSlots) {}
 
-  // `operation` must lie in a buffer that the table keeps.
-  void Put(uint64_t hash, const uint8_t* operation);
-  // Keeps a buffer, as a file of the log, for as long as the table lives.
-  void Keep(const std::shared_ptr<const void>& buffer) {
-    if (kept_.empty() || kept_.back() != buffer) kept_.push_back(buffer);
+  // `operation` must lie in a buffer that the table keeps; `hash` is that of its key.
+  void Put(uint64_t hash, Operation operation);
+  void Put(Operation operation) { Put(operation.key_hash(), operation); }
+  // Those from where `walk` stands up to the first of another table, at which it stands afterwards.
+  void PutRun(OperationWalk* walk);
+  // Keeps a buffer, as a file of the log, for as long as the table lives. Costs nothing if it is the last one kept, as it
+  // is with nearly every commit.
+  template <typename T>
+  void Keep(const std::shared_ptr<T>& buffer) {
+    if (kept_.empty() || kept_.back().get() != buffer.get()) kept_.push_back(buffer);
   }
   // Takes over what a newer table holds: its entries replace this one's.
   void Absorb(const MemoryTable& newer);

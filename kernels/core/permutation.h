@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/check.h"
+
 namespace gridflow {
 
 // Mixes all bits of x: the finalizer of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
@@ -49,6 +51,7 @@ class Permutation {
 
   // `i` must be below n; so is what comes out.
   uint64_t operator()(uint64_t i) const {
+    GF_DCHECK(i < n_);
     if (n_ <= kListed) return listed_[i];
     do {
       uint64_t low = i & low_mask_, high = i >> low_bits_;

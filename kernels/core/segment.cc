@@ -8,12 +8,12 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
-#include <mutex>
 #include <new>
 #include <utility>
 
 #include "core/checksum.h"
 #include "core/key_hash.h"
+#include "core/mutex.h"
 #include "core/row_codec.h"
 #include "core/weak_registry.h"
 
@@ -177,7 +177,7 @@ Segment::~Segment() {
 }
 
 const ColumnView& Segment::Filled(const Column& column) const {
-  std::lock_guard<std::mutex> lock(fills_mutex_);
+  MutexLock lock(&fills_mutex_);
   std::unique_ptr<Fill>& fill = fills_[column.id];
   if (fill == nullptr) {
     auto made = std::make_unique<Fill>(column);

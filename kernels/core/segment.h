@@ -6,12 +6,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "core/check.h"
 #include "core/column.h"
 #include "core/mapping.h"
+#include "core/mutex.h"
 #include "core/schema.h"
 #include "core/status.h"
 #include "gridflow/segment_format.h"
@@ -122,8 +123,8 @@ class Segment {
   mutable std::unique_ptr<const uint64_t[]> fence_owner_;  // whoever gets searches_ to the number makes it
   mutable std::atomic<int64_t> searches_{0};
   struct Fill;
-  mutable std::mutex fills_mutex_;
-  mutable std::map<uint32_t, std::unique_ptr<Fill>> fills_;  // by column id; guarded by fills_mutex_
+  mutable Mutex fills_mutex_;
+  mutable std::map<uint32_t, std::unique_ptr<Fill>> fills_ GF_GUARDED_BY(fills_mutex_);  // by column id
 };
 
 // A sealed deletion bitmap. Immutable; any thread may read it.
@@ -134,7 +135,10 @@ class Deletions {
   static Status Write(const std::string& path, uint64_t segment_id, const std::vector<uint8_t>& bits, uint64_t rows,
                       uint64_t deleted, bool durable);
 
-  bool Test(int64_t row) const { return (bits_[row >> 3] >> (row & 7)) & 1; }
+  bool Test(int64_t row) const {
+    GF_DCHECK(row >= 0 && row < rows_);
+    return (bits_[row >> 3] >> (row & 7)) & 1;
+  }
   const uint8_t* bits() const { return bits_; }
   int64_t rows() const { return rows_; }
   int64_t deleted() const { return deleted_; }

@@ -10,12 +10,13 @@
 #include <cstring>
 #include <functional>
 #include <memory>
-#include <mutex>
 
+#include "core/check.h"
 #include "core/checksum.h"
 #include "core/failpoint.h"
 #include "core/key_hash.h"
 #include "core/mapping.h"
+#include "core/mutex.h"
 #include "core/parallel.h"
 #include "core/row_codec.h"
 #include "gridflow/segment_format.h"
@@ -279,6 +280,7 @@ class DataWriter {
 
   Status Run(int threads) {
     OnThreads(std::min<int>(threads, static_cast<int>(checksums_.size() / 4)), [this] { Work(); });
+    MutexLock lock(&mutex_);
     return status_;
   }
 
@@ -302,7 +304,7 @@ class DataWriter {
   }
 
   void Fail(const Status& status) {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     if (status_.ok()) status_ = status;
     failed_ = true;
   }
@@ -333,8 +335,8 @@ class DataWriter {
   std::vector<uint32_t> checksums_;
   std::atomic<size_t> next_{0};
   std::atomic<bool> failed_{false};
-  std::mutex mutex_;
-  Status status_;  // guarded by mutex_ while threads run
+  Mutex mutex_;
+  Status status_ GF_GUARDED_BY(mutex_);
 };
 
 uint64_t Align(uint64_t offset) {
@@ -502,6 +504,7 @@ Status SortByHash(const Schema& schema, const std::vector<Source>& sources, int 
 
 Status WriteSegment(const SegmentSpec& spec, const std::vector<Source>& sources, const std::vector<RowRef>& order,
                     const std::vector<uint64_t>& hashes) {
+  GF_DCHECK(hashes.size() == order.size());
   if (order.empty() || order.size() > GF_MAX_SEGMENT_ROWS) return Status::Internal("a segment of no or too many rows");
   const size_t columns = spec.schema->columns.size();
   std::vector<Plan> plans(columns);

@@ -13,7 +13,7 @@ Status TableCut::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, const
   for (const std::shared_ptr<const MemoryTable>& table : memory) {
     const MemoryEntry* entry = table->Find(hash, key, key_bytes);
     if (entry == nullptr) continue;
-    if (!entry->removed()) *value = entry->value();
+    if (!entry->operation.removal()) *value = entry->operation.value();
     return Status::Ok();
   }
   return snapshot->Find(hash, key, key_bytes, segment, row);
@@ -26,8 +26,8 @@ Status TableCut::Digest(const uint8_t* key, size_t key_bytes, uint64_t* digest) 
   for (const std::shared_ptr<const MemoryTable>& table : memory) {
     const MemoryEntry* entry = table->Find(hash, key, key_bytes);
     if (entry == nullptr) continue;
-    if (entry->removed()) return Status::Ok();
-    found = KeyHash(entry->value(), OperationAt(entry->operation).value_bytes);
+    if (entry->operation.removal()) return Status::Ok();
+    found = KeyHash(entry->operation.value(), entry->operation.value_bytes());
     *digest = found == 0 ? 1 : found;
     return Status::Ok();
   }

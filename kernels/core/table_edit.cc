@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <set>
 
+#include "core/check.h"
 #include "core/failpoint.h"
 #include "core/key_hash.h"
+#include "core/manifest_invariants.h"
 #include "core/row_codec.h"
 
 namespace gridflow {
@@ -87,9 +89,10 @@ Status TableEdit::AddMemory(const MemoryTable& memory) {
   std::vector<uint64_t> hashes;
   const size_t before = parts_.size();
   for (const MemoryEntry& entry : entries) {
-    if (before > 0) MarkDeleted(before, entry.hash, entry.key(), OperationAt(entry.operation).key_bytes);
-    if (entry.removed()) continue;
-    builder.Append(entry.key(), entry.value());
+    const Operation operation = entry.operation;
+    if (before > 0) MarkDeleted(before, entry.hash, operation.key(), operation.key_bytes());
+    if (operation.removal()) continue;
+    builder.Append(operation.key(), operation.value());
     hashes.push_back(entry.hash);
   }
   if (hashes.empty()) return Status::Ok();
@@ -132,6 +135,7 @@ Status TableEdit::Merge(const std::vector<int>& segments) {
   // A heap would do for many inputs; there are a handful, and picking the smallest head is simple.
   std::vector<int64_t> heads(segments.size());
   for (int index : segments) {
+    GF_DCHECK(index >= 0 && static_cast<size_t>(index) < base_->segments().size() && !parts_[index].dropped);
     GF_RETURN_IF_ERROR(parts_[index].ref.segment->CheckAll());  // else what is damaged got a checksum of its own
     sources.push_back(base_->columns(index));
   }
@@ -189,6 +193,8 @@ Status TableEdit::Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapsh
   KeptVersions& kept = kept_ != nullptr ? *kept_ : none;
   std::shared_ptr<const TableSnapshot> next;
   GF_RETURN_IF_ERROR(Seal(&next));
+  GF_DCHECK_HOLDS(BrokenInvariant(manifest_));
+  GF_DCHECK_HOLDS(BrokenSuccession(base_->manifest(), manifest_, true));
   GF_FAILPOINT("manifest.write");
   // Before it is replaced: at no moment is a version that is to stay without a manifest.
   if (kept.Wants(base_->manifest().version, manifest_.version)) GF_RETURN_IF_ERROR(kept.Keep(base_->manifest()));

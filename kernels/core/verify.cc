@@ -2,14 +2,15 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <mutex>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "core/check.h"
 #include "core/checksum.h"
 #include "core/key_hash.h"
+#include "core/mutex.h"
 #include "core/row_codec.h"
 #include "core/segment.h"
 
@@ -17,17 +18,17 @@ namespace gridflow {
 namespace {
 
 // Of files that are mapped no more, which of their blocks were checked: a file is mapped again by the next dataset, say,
-// and its bytes are the same if it has not been changed since. Guarded by CheckedMutex().
+// and its bytes are the same if it has not been changed since.
 using FileName = std::tuple<uint64_t, uint64_t, uint64_t, int64_t>;  // device, inode, size, time of the last change
 using Memory = std::map<FileName, std::vector<uint64_t>>;
 constexpr size_t kMostChecked = 4096;
-std::mutex& CheckedMutex() {
-  static std::mutex* mutex = new std::mutex;
-  return *mutex;
-}
-Memory& Checked() {
-  static Memory* memory = new Memory;
-  return *memory;
+struct CheckedFiles {
+  Mutex mutex;
+  Memory blocks GF_GUARDED_BY(mutex);
+};
+CheckedFiles& Checked() {
+  static auto* files = new CheckedFiles;
+  return *files;
 }
 FileName NameOf(const Mapping& file) {
   return {file.identity().first, file.identity().second, file.size(), file.changed()};
@@ -75,9 +76,10 @@ Status Segment::CheckBlock(uint64_t block) const {
 }
 
 void Segment::Recall() {
-  std::lock_guard<std::mutex> lock(CheckedMutex());
-  const auto found = Checked().find(NameOf(*mapping_));
-  if (found == Checked().end() || found->second.size() != blocks() / 64 + 1) return;
+  CheckedFiles& checked = Checked();
+  MutexLock lock(&checked.mutex);
+  const auto found = checked.blocks.find(NameOf(*mapping_));
+  if (found == checked.blocks.end() || found->second.size() != blocks() / 64 + 1) return;
   for (size_t i = 0; i < found->second.size(); ++i) {
     blocks_checked_[i].store(found->second[i], std::memory_order_relaxed);
     unchecked_.fetch_sub(__builtin_popcountll(found->second[i]), std::memory_order_relaxed);
@@ -93,13 +95,15 @@ void Segment::Remember() const {
   if (std::chrono::nanoseconds(now).count() - mapping_->changed() < kMoment) return;
   std::vector<uint64_t> bits(blocks() / 64 + 1);
   for (size_t i = 0; i < bits.size(); ++i) bits[i] = blocks_checked_[i].load(std::memory_order_relaxed);
-  std::lock_guard<std::mutex> lock(CheckedMutex());
-  if (Checked().size() >= kMostChecked) Checked().clear();
-  Checked()[NameOf(*mapping_)] = std::move(bits);
+  CheckedFiles& checked = Checked();
+  MutexLock lock(&checked.mutex);
+  if (checked.blocks.size() >= kMostChecked) checked.blocks.clear();
+  checked.blocks[NameOf(*mapping_)] = std::move(bits);
 }
 
 void Segment::BlocksOf(const void* begin, uint64_t bytes, uint64_t* first, uint64_t* last) const {
   const auto from = static_cast<uint64_t>(static_cast<const uint8_t*>(begin) - mapping_->data()) - header_.header_bytes;
+  GF_DCHECK(bytes > 0 && from + bytes <= header_.checksum_offset - header_.header_bytes);
   *first = from / GF_BLOCK_BYTES;
   *last = (from + bytes - 1) / GF_BLOCK_BYTES;
 }

@@ -5,8 +5,9 @@
 #include <iterator>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <utility>
+
+#include "core/mutex.h"
 
 namespace gridflow {
 
@@ -16,7 +17,7 @@ class WeakRegistry {
  public:
   // The object of that key; null if nobody holds one.
   std::shared_ptr<T> Find(const Key& key) {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     const auto entry = entries_.find(key);
     return entry == entries_.end() ? nullptr : entry->second.lock();
   }
@@ -24,7 +25,7 @@ class WeakRegistry {
   // The object of that key; what `make` returns if nobody holds one.
   template <typename Make>
   std::shared_ptr<T> FindOrMake(const Key& key, const Make& make) {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     std::weak_ptr<T>& entry = entries_[key];
     std::shared_ptr<T> found = entry.lock();
     if (found == nullptr) entry = found = make();
@@ -33,7 +34,7 @@ class WeakRegistry {
 
   // From now on it is the object of that key. Forgets those that are gone.
   void Set(const Key& key, const std::shared_ptr<T>& object) {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     for (auto entry = entries_.begin(); entry != entries_.end();)
       entry = entry->second.expired() ? entries_.erase(entry) : std::next(entry);
     entries_[key] = object;
@@ -41,14 +42,14 @@ class WeakRegistry {
 
   // For the destructor of such an object: forgets it, unless another one has been made since its last holder left.
   void Forget(const Key& key) {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     const auto entry = entries_.find(key);
     if (entry != entries_.end() && entry->second.expired()) entries_.erase(entry);
   }
 
  private:
-  std::mutex mutex_;
-  std::map<Key, std::weak_ptr<T>> entries_;  // guarded by mutex_
+  Mutex mutex_;
+  std::map<Key, std::weak_ptr<T>> entries_ GF_GUARDED_BY(mutex_);
 };
 
 }  // namespace gridflow

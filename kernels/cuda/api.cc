@@ -1,4 +1,5 @@
 // The functions of gridflow/cuda_api.h.
+#include "core/mutex.h"
 #include "gridflow/cuda_api.h"
 
 #include <unistd.h>
@@ -8,7 +9,6 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <string>
 #include <vector>
@@ -19,6 +19,8 @@
 #include "cuda/pinned.h"
 #include "cuda/table.h"
 
+using gridflow::Mutex;
+using gridflow::MutexLock;
 using gridflow::cuda::Current;
 using gridflow::cuda::CUdeviceptr;
 using gridflow::cuda::CUevent;
@@ -47,8 +49,8 @@ namespace {
 
 // How many holders each open table has.
 struct Tables {
-  std::mutex mutex;
-  std::map<const gf_cuda_table*, int64_t> holders;  // guarded by mutex
+  Mutex mutex;
+  std::map<const gf_cuda_table*, int64_t> holders GF_GUARDED_BY(mutex);
 };
 Tables& Open() {
   static auto* tables = new Tables;
@@ -247,7 +249,7 @@ int gf_cuda_open(const char* grid, uint32_t table_id, uint64_t version, int32_t 
     GF_CUDA_RETURN_IF_ERROR(
         Table::Open(grid, table_id, version, it, std::vector<std::string>(columns, columns + count), &made->table));
     made->device = device;
-    std::lock_guard<std::mutex> lock(Open().mutex);
+    MutexLock lock(&Open().mutex);
     Open().holders[made.get()] = 1;
     *out = made.release();
     return Ok();
@@ -256,7 +258,7 @@ int gf_cuda_open(const char* grid, uint32_t table_id, uint64_t version, int32_t 
 
 int gf_cuda_retain(gf_cuda_table* table, gf_cuda_error* error) {
   return Guarded(error, [&]() -> Outcome {
-    std::lock_guard<std::mutex> lock(Open().mutex);
+    MutexLock lock(&Open().mutex);
     const auto found = Open().holders.find(table);
     if (found == Open().holders.end()) return Fail(GF_CUDA_NOT_FOUND, "no such table is open in this process");
     ++found->second;
@@ -266,7 +268,7 @@ int gf_cuda_retain(gf_cuda_table* table, gf_cuda_error* error) {
 
 void gf_cuda_close(gf_cuda_table* table) {
   {
-    std::lock_guard<std::mutex> lock(Open().mutex);
+    MutexLock lock(&Open().mutex);
     const auto found = Open().holders.find(table);
     if (found == Open().holders.end() || --found->second > 0) return;
     Open().holders.erase(found);

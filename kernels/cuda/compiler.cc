@@ -7,11 +7,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 #include <vector>
 
 #include "core/key_hash.h"
 #include "core/mapping.h"
+#include "core/mutex.h"
 #include "cuda/given_path.h"
 #include "cuda/sources.h"
 
@@ -58,9 +58,9 @@ void* OpenLibrary() {
 }
 
 Outcome Open(const Nvrtc** out) {
-  static std::mutex mutex;
-  static Nvrtc* opened = nullptr;  // until it could be opened each call tries again
-  std::lock_guard<std::mutex> lock(mutex);
+  static Mutex mutex;
+  static Nvrtc* opened GF_GUARDED_BY(mutex) = nullptr;  // until it could be opened each call tries again
+  MutexLock lock(&mutex);
   *out = opened;
   if (opened != nullptr) return Ok();
   void* library = OpenLibrary();

@@ -37,13 +37,13 @@ Outcome Device::Count(int* count) {
 }
 
 Outcome Device::Get(int ordinal, Device** out) {
-  static std::mutex mutex;
-  static auto* devices = new std::map<int, std::unique_ptr<Device>>;
+  static Mutex mutex;
+  static auto* devices GF_PT_GUARDED_BY(mutex) = new std::map<int, std::unique_ptr<Device>>;
   int count;
   GF_CUDA_RETURN_IF_ERROR(Count(&count));
   if (ordinal < 0 || ordinal >= count)
     return Fail(GF_CUDA_NO_DEVICE, "no GPU " + std::to_string(ordinal) + ": there are " + std::to_string(count));
-  std::lock_guard<std::mutex> lock(mutex);
+  MutexLock lock(&mutex);
   std::unique_ptr<Device>& device = (*devices)[ordinal];
   if (device == nullptr) {
     std::unique_ptr<Device> made(new Device);
@@ -101,7 +101,7 @@ Outcome Device::FreeMemory(size_t* free, size_t* all) const {
 }
 
 Outcome Device::Kernel(int part, const std::string& name, CUfunction* out) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  MutexLock lock(&mutex_);
   CUmodule& module = modules_[part];
   if (module == nullptr) {
     std::string cubin;

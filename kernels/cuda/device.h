@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
+#include "core/mutex.h"
 #include "cuda/driver.h"
 #include "cuda/gather_args.h"
 #include "cuda/outcome.h"
@@ -65,9 +65,9 @@ class Device {
   CUcontext context_ = nullptr;
   int major_ = 0, minor_ = 0, multiprocessors_ = 0;
   bool reads_host_addresses_ = false, reads_read_only_ = false, shares_memory_ = false;
-  std::mutex mutex_;  // guards what follows
-  std::map<int, CUmodule> modules_;  // by part
-  std::map<std::pair<int, std::string>, CUfunction> kernels_;
+  Mutex mutex_;
+  std::map<int, CUmodule> modules_ GF_GUARDED_BY(mutex_);  // by part
+  std::map<std::pair<int, std::string>, CUfunction> kernels_ GF_GUARDED_BY(mutex_);
 };
 
 // Memory of a device.

@@ -2,8 +2,9 @@
 #ifndef GRIDFLOW_CUDA_GIVEN_PATH_H_
 #define GRIDFLOW_CUDA_GIVEN_PATH_H_
 
-#include <mutex>
 #include <string>
+
+#include "core/mutex.h"
 
 namespace gridflow {
 namespace cuda {
@@ -12,18 +13,18 @@ namespace cuda {
 class GivenPath {
  public:
   void Set(const std::string& path) {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     path_ = path;
   }
   // Empty: nobody has told.
   std::string Get() {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     return path_;
   }
 
  private:
-  std::mutex mutex_;
-  std::string path_;  // guarded by mutex_
+  Mutex mutex_;
+  std::string path_ GF_GUARDED_BY(mutex_);
 };
 
 }  // namespace cuda

@@ -32,6 +32,7 @@ Outcome Pinned::Memory(Device* device, const void* begin, uint64_t bytes, std::u
   if (bytes == 0) return Fail(GF_CUDA_INVALID, "no memory to register");
   out->reset(new Pinned(device, static_cast<const uint8_t*>(begin), bytes, bytes, nullptr));
   uint64_t registered;
+  MutexLock lock(&(*out)->mutex_);
   return (*out)->RegisterNext(&registered);
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "core/mapping.h"
+#include "core/mutex.h"
 #include "cuda/device.h"
 
 namespace gridflow {
@@ -33,21 +34,21 @@ class Pinned {
   Pinned(Device* device, const uint8_t* begin, uint64_t bytes, uint64_t piece, std::shared_ptr<const Mapping> mapping)
       : device_(device), begin_(begin), bytes_(bytes), piece_(piece), mapping_(std::move(mapping)) {}
   static std::shared_ptr<Pinned> Of(Device* device, const std::shared_ptr<const Mapping>& mapping);
-  Outcome RegisterNext(uint64_t* bytes);
+  Outcome RegisterNext(uint64_t* bytes) GF_REQUIRES(mutex_);
 
   Device* const device_;
   const uint8_t* const begin_;
   const uint64_t bytes_, piece_;
   const std::shared_ptr<const Mapping> mapping_;  // null: somebody else's
-  std::mutex mutex_;
-  uint64_t registered_ = 0;  // from the beginning on; guarded by mutex_
+  Mutex mutex_;
+  uint64_t registered_ GF_GUARDED_BY(mutex_) = 0;  // from the beginning on
 };
 
 template <typename Progress>
 Outcome Pinned::File(Device* device, const std::shared_ptr<const Mapping>& mapping, const Progress& progress,
                      std::shared_ptr<Pinned>* out) {
   std::shared_ptr<Pinned> pinned = Of(device, mapping);
-  std::lock_guard<std::mutex> lock(pinned->mutex_);  // who comes second waits, and then finds it done
+  MutexLock lock(&pinned->mutex_);  // who comes second waits, and then finds it done
   while (pinned->registered_ < mapping->size()) {
     uint64_t bytes = 0;
     GF_CUDA_RETURN_IF_ERROR(pinned->RegisterNext(&bytes));

@@ -56,6 +56,7 @@ Outcome Table::Open(const std::string& grid, uint32_t table_id, uint64_t version
   for (const std::string& name : columns) GF_CUDA_RETURN_IF_ERROR(table->AddColumn(name));
   GF_CUDA_RETURN_IF_ERROR(table->MakeParts());
   if (device != nullptr) {
+    MutexLock lock(&table->mutex_);
     const Current current(*device);
     const Driver& driver = device->driver();
     GF_CUDA_RETURN_IF_ERROR(driver.Check(driver.StreamCreate(&table->own_, kNonBlocking), "make a stream"));

@@ -11,10 +11,10 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "core/mutex.h"
 #include "core/row_plan.h"
 #include "core/snapshot.h"
 #include "cuda/compressed.h"
@@ -104,36 +104,36 @@ class Table {
   uint64_t AllBytes() const;
 
   Outcome CheckPart(const Part& part) const;
-  Outcome PinLocked(const Progress& progress);
-  Outcome LoadPart(Part* part);
+  Outcome PinLocked(const Progress& progress) GF_REQUIRES(mutex_);
+  Outcome LoadPart(Part* part) GF_REQUIRES(mutex_);
   bool HasAllColumns(const Part& part) const;
-  Outcome Used(const int64_t* rows, int64_t first, int64_t count, int64_t row_bytes);
-  Outcome Replace(Part* part);
-  Outcome MakeSpans();
-  Outcome Upload(const void* from, size_t bytes, unsigned char* to);
-  Outcome WaitForAll();
+  Outcome Used(const int64_t* rows, int64_t first, int64_t count, int64_t row_bytes) GF_REQUIRES(mutex_);
+  Outcome Replace(Part* part) GF_REQUIRES(mutex_);
+  Outcome MakeSpans() GF_REQUIRES(mutex_);
+  Outcome Upload(const void* from, size_t bytes, unsigned char* to) GF_REQUIRES(mutex_);
+  Outcome WaitForAll() GF_REQUIRES(mutex_);
   // Notes that work was begun in the stream.
-  Outcome Begun(CUstream stream);
+  Outcome Begun(CUstream stream) GF_REQUIRES(mutex_);
   // Does what begins work in the stream; where that fails nothing is under way any more.
-  Outcome WaitIfFailed(CUstream stream, const std::function<Outcome()>& work);
+  Outcome WaitIfFailed(CUstream stream, const std::function<Outcome()>& work) GF_REQUIRES(mutex_);
 
   Outcome Prepare(int32_t column, const gf_cuda_convert* convert, Conversion* out) const;
   Outcome CheckRange(int64_t start, int64_t count) const;
-  Outcome RunKernel(const Column& column, const Conversion& conversion, GatherArgs args, CUstream stream);
+  Outcome RunKernel(const Column& column, const Conversion& conversion, GatherArgs args, CUstream stream) GF_REQUIRES(mutex_);
   Outcome OnProcessor(const Column& column, const Conversion& conversion, GatherArgs args);
-  Outcome SendRows(const int64_t* rows, int64_t count, CUstream stream, const int64_t** out, Slot** slot);
-  Outcome CopyRows(Column* column, const std::vector<Run>& runs, unsigned char* out, CUstream stream);
-  Outcome CopyMapped(const Mapping& mapping, const void* from, uint64_t bytes, unsigned char* to, CUstream stream);
+  Outcome SendRows(const int64_t* rows, int64_t count, CUstream stream, const int64_t** out, Slot** slot) GF_REQUIRES(mutex_);
+  Outcome CopyRows(Column* column, const std::vector<Run>& runs, unsigned char* out, CUstream stream) GF_REQUIRES(mutex_);
+  Outcome CopyMapped(const Mapping& mapping, const void* from, uint64_t bytes, unsigned char* to, CUstream stream) GF_REQUIRES(mutex_);
   bool Decodes(const Column& column, int segment, uint64_t bytes) const;
-  Outcome OpenCompressed(Part* part);
-  Outcome ChooseWays();
-  Outcome TimeWays(const Column& column, const Part& part, bool* decodes);
+  Outcome OpenCompressed(Part* part) GF_REQUIRES(mutex_);
+  Outcome ChooseWays() GF_REQUIRES(mutex_);
+  Outcome TimeWays(const Column& column, const Part& part, bool* decodes) GF_REQUIRES(mutex_);
   Outcome Decode(const Column& column, const Part& part, uint64_t begin, uint64_t bytes, unsigned char* out,
-                 CUstream stream);
-  void ReleaseStaging();
+                 CUstream stream) GF_REQUIRES(mutex_);
+  void ReleaseStaging() GF_REQUIRES(mutex_);
   Outcome DecodeRange(const Column& column, const Part& part, uint64_t begin, uint64_t bytes, unsigned char* out,
-                      CUstream stream);
-  Outcome TakeBad(int which, int64_t* bad);
+                      CUstream stream) GF_REQUIRES(mutex_);
+  Outcome TakeBad(int which, int64_t* bad) GF_REQUIRES(mutex_);
   const Part& PartOf(int segment) const;
   const unsigned char* SourceOf(const Column& column, int segment, bool* on_device) const;
 
@@ -142,18 +142,18 @@ class Table {
   RowPlan plan_;
   std::vector<Column> columns_;
   std::vector<Part> parts_;
-  std::mutex mutex_;  // guards what follows, and memory and pinned of parts_
-  bool pinned_ = false;
-  bool partial_ = false;         // whether some parts are loaded and others are not
-  uint64_t budget_ = 0;          // of a partial one: bytes that may be loaded
-  int64_t clock_ = 0;            // counts reads of a partial one
-  std::shared_ptr<DeviceMemory> live_, bad_;
-  CUstream own_ = nullptr;  // for uploads
-  std::map<CUstream, CUevent> begun_;
-  std::vector<Slot> slots_ = std::vector<Slot>(4);
-  size_t next_slot_ = 0;
-  std::vector<Staging> staging_ = std::vector<Staging>(2);
-  size_t next_staging_ = 0;
+  Mutex mutex_;  // guards memory and pinned of parts_, too
+  bool pinned_ GF_GUARDED_BY(mutex_) = false;
+  bool partial_ GF_GUARDED_BY(mutex_) = false;  // whether some parts are loaded and others are not
+  uint64_t budget_ GF_GUARDED_BY(mutex_) = 0;   // of a partial one: bytes that may be loaded
+  int64_t clock_ GF_GUARDED_BY(mutex_) = 0;     // counts reads of a partial one
+  std::shared_ptr<DeviceMemory> live_ GF_GUARDED_BY(mutex_), bad_ GF_GUARDED_BY(mutex_);
+  CUstream own_ GF_GUARDED_BY(mutex_) = nullptr;  // for uploads
+  std::map<CUstream, CUevent> begun_ GF_GUARDED_BY(mutex_);
+  std::vector<Slot> slots_ GF_GUARDED_BY(mutex_) = std::vector<Slot>(4);
+  size_t next_slot_ GF_GUARDED_BY(mutex_) = 0;
+  std::vector<Staging> staging_ GF_GUARDED_BY(mutex_) = std::vector<Staging>(2);
+  size_t next_staging_ GF_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace cuda

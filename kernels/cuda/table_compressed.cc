@@ -145,7 +145,7 @@ Outcome Table::DecodeRange(const Column& column, const Part& part, uint64_t begi
 // The same in pieces of a size that does not grow with the table; NO_MEMORY: nothing is certain of what is in `out`.
 Outcome Table::Decode(const Column& column, const Part& part, uint64_t begin, uint64_t bytes, unsigned char* out,
                       CUstream stream) {
-  return WaitIfFailed(stream, [&]() -> Outcome {
+  return WaitIfFailed(stream, [&]() GF_REQUIRES(mutex_) -> Outcome {
     for (uint64_t at = 0; at < bytes; at += kDecodedAtOnce)
       GF_CUDA_RETURN_IF_ERROR(DecodeRange(column, part, begin + at, std::min(bytes - at, kDecodedAtOnce), out + at, stream));
     return Ok();

@@ -30,7 +30,7 @@ Outcome Table::CheckPart(const Part& part) const {
 }
 
 Outcome Table::Pin(const Progress& progress) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  MutexLock lock(&mutex_);
   return PinLocked(progress);
 }
 
@@ -147,7 +147,7 @@ Outcome Table::LoadPart(Part* part) {
 }
 
 Outcome Table::Load(uint64_t budget, const Progress& progress) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  MutexLock lock(&mutex_);
   if (device_ == nullptr) return Fail(GF_CUDA_INVALID, "without a GPU there is nothing to load into");
   if (budget == 0) {
     size_t free, all;
@@ -196,7 +196,7 @@ Outcome Table::Load(uint64_t budget, const Progress& progress) {
 
 int64_t Table::ResidentRows() {
   if (device_ == nullptr) return rows();
-  std::lock_guard<std::mutex> lock(mutex_);
+  MutexLock lock(&mutex_);
   int64_t resident = 0;
   for (const Part& part : parts_)
     if (part.memory != nullptr) resident += snapshot_->segments()[part.segment].live_rows();
@@ -204,7 +204,7 @@ int64_t Table::ResidentRows() {
 }
 
 Outcome Table::Unload() {
-  std::lock_guard<std::mutex> lock(mutex_);
+  MutexLock lock(&mutex_);
   if (device_ == nullptr) return Ok();
   GF_CUDA_RETURN_IF_ERROR(WaitForAll());
   for (Part& part : parts_) part.memory.reset();
@@ -271,7 +271,7 @@ Outcome Table::Replace(Part* part) {
 }
 
 Outcome Table::Share(std::vector<int>* descriptors) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  MutexLock lock(&mutex_);
   for (const Part& part : parts_) {
     if (part.memory == nullptr) return Fail(GF_CUDA_INVALID, "only a table that is loaded as a whole can be shared");
     int descriptor = -1;
@@ -282,7 +282,7 @@ Outcome Table::Share(std::vector<int>* descriptors) {
 }
 
 Outcome Table::Adopt(const std::vector<int>& descriptors) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  MutexLock lock(&mutex_);
   if (device_ == nullptr) return Fail(GF_CUDA_INVALID, "without a GPU there is nothing to share");
   if (descriptors.size() != parts_.size())
     return Fail(GF_CUDA_INVALID, std::to_string(descriptors.size()) + " pieces of memory are given, and the columns take " +

@@ -107,7 +107,7 @@ Outcome Table::Gather(int32_t column, const int64_t* rows, bool rows_on_device, 
       if (rows[i] < 0 || rows[i] >= this->rows())
         return Fail(GF_CUDA_OUT_OF_RANGE,
                     "no row " + std::to_string(rows[i]) + ": there are " + std::to_string(this->rows()));
-  std::lock_guard<std::mutex> lock(mutex_);
+  MutexLock lock(&mutex_);
   GF_CUDA_RETURN_IF_ERROR(PinLocked([](uint64_t, uint64_t) { return Ok(); }));
   GatherArgs args{};
   args.rows = reinterpret_cast<const long long*>(rows);
@@ -118,7 +118,7 @@ Outcome Table::Gather(int32_t column, const int64_t* rows, bool rows_on_device, 
   if (partial_ && !rows_on_device) GF_CUDA_RETURN_IF_ERROR(Used(rows, 0, count, it.row_bytes));
   const Driver& driver = device_->driver();
   const Current current(*device_);
-  return WaitIfFailed(stream, [&]() -> Outcome {
+  return WaitIfFailed(stream, [&]() GF_REQUIRES(mutex_) -> Outcome {
     if (!rows_on_device && !conversion.converts && it.row_bytes >= kCopiedRow) {
       std::vector<Run> runs;
       plan_.Find({rows, rows + count}, &runs);
@@ -142,7 +142,7 @@ Outcome Table::Batch(int32_t column, int64_t start, int64_t count, const gf_cuda
   GF_CUDA_RETURN_IF_ERROR(Prepare(column, convert, &conversion));
   GF_CUDA_RETURN_IF_ERROR(CheckRange(start, count));
   if (count == 0) return Ok();
-  std::lock_guard<std::mutex> lock(mutex_);
+  MutexLock lock(&mutex_);
   GF_CUDA_RETURN_IF_ERROR(PinLocked([](uint64_t, uint64_t) { return Ok(); }));
   GatherArgs args{};
   args.first_row = start;
@@ -152,7 +152,7 @@ Outcome Table::Batch(int32_t column, int64_t start, int64_t count, const gf_cuda
   if (device_ == nullptr) return OnProcessor(it, conversion, args);
   if (partial_) GF_CUDA_RETURN_IF_ERROR(Used(nullptr, start, count, it.row_bytes));
   const Current current(*device_);
-  return WaitIfFailed(stream, [&]() -> Outcome {
+  return WaitIfFailed(stream, [&]() GF_REQUIRES(mutex_) -> Outcome {
     if (!conversion.converts) {
       std::vector<Run> runs;
       RowPlan::Cursor cursor = plan_.Seek(start);
@@ -169,7 +169,7 @@ Outcome Table::View(int32_t column, int64_t start, int64_t count, const void** o
   *out = nullptr;
   GF_CUDA_RETURN_IF_ERROR(Describe(column, &described));
   GF_CUDA_RETURN_IF_ERROR(CheckRange(start, count));
-  std::lock_guard<std::mutex> lock(mutex_);
+  MutexLock lock(&mutex_);
   if (count == 0) return Ok();
   std::vector<Run> runs;
   RowPlan::Cursor cursor = plan_.Seek(start);
@@ -191,7 +191,7 @@ Outcome Table::View(int32_t column, int64_t start, int64_t count, const void** o
 
 Outcome Table::Check(CUstream stream) {
   if (device_ == nullptr) return Ok();
-  std::lock_guard<std::mutex> lock(mutex_);
+  MutexLock lock(&mutex_);
   const Current current(*device_);
   const Driver& driver = device_->driver();
   GF_CUDA_RETURN_IF_ERROR(driver.Check(driver.StreamSynchronize(stream), "wait for the GPU"));

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/mutex.h"
 #include "absl/strings/str_cat.h"
 #include "ops/element_stream.h"
 #include "ops/splits.h"
@@ -125,7 +125,7 @@ class GridflowDataset : public data::DatasetBase {
   // Opens the version that random access reads from its first use on, so that an index keeps its meaning. If one is
   // asked for it must be that: FailedPrecondition.
   absl::Status Pin(uint64_t version = TableSnapshot::kCurrent) const {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     if (pinned_ == nullptr) TF_RETURN_IF_ERROR(MakePass(&pinned_));
     if (version == TableSnapshot::kCurrent || version == pinned_->reader().version()) return absl::OkStatus();
     return absl::FailedPreconditionError(absl::StrCat("the iterator was saved in version ", version, " of table ",
@@ -182,7 +182,7 @@ class GridflowDataset : public data::DatasetBase {
   const Numbers numbers_;
   const std::shared_ptr<KeptSnapshot> kept_;
   const std::shared_ptr<Instance> instance_;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   mutable std::unique_ptr<Pass> pinned_;  // made with mutex_, and never changed again
   mutable std::atomic<int64_t> announced_{0};  // the last cardinality that was told
 };
@@ -197,7 +197,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
   bool SymbolicCheckpointCompatible() const override { return true; }
 
   absl::Status Initialize(data::IteratorContext* ctx) override {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     indexed_ = ctx->index_mapper() != nullptr;
     if (indexed_) return dataset()->Pin();
     if (!ctx->split_providers().empty()) {
@@ -213,7 +213,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
   absl::Status GetNextInternal(data::IteratorContext* ctx, std::vector<Tensor>* out, bool* end) override {
     if (ctx->index_mapper() != nullptr) {
       {
-        std::lock_guard<std::mutex> lock(mutex_);
+        MutexLock lock(&mutex_);
         indexed_ = true;  // tf.data says so only now
       }
       return shuffled_.GetNext(ctx, out, end);
@@ -221,7 +221,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
     while (true) {
       News news;
       {
-        std::lock_guard<std::mutex> lock(mutex_);
+        MutexLock lock(&mutex_);
         if (split_ != nullptr) return split_->Next(WorkersOf(ctx, dataset()->options_), out, end);
         if (!stream_.begun()) TF_RETURN_IF_ERROR(stream_.Start());
         bool wait;
@@ -237,7 +237,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
       if (news.Wait(cancelled)) continue;
       if (ctx->cancellation_manager() != nullptr && ctx->cancellation_manager()->IsCancelled())
         return absl::CancelledError(absl::StrCat(dataset()->DebugString(), " was waiting for rows"));
-      std::lock_guard<std::mutex> lock(mutex_);
+      MutexLock lock(&mutex_);
       stream_.Finish();
     }
   }
@@ -246,7 +246,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
     const ReaderOptions& options = dataset()->options_;
     if (ctx->index_mapper() != nullptr || split_ != nullptr || options.stages.epochs != 1 || options.follow_ms != 0)
       return data::DatasetIterator<GridflowDataset>::SkipInternal(ctx, count, end, skipped);
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     if (!stream_.begun()) TF_RETURN_IF_ERROR(stream_.Start());
     *skipped = static_cast<int>(stream_.Skip(count));
     *end = *skipped < count;
@@ -267,7 +267,7 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
 
   absl::Status SaveInternal(data::SerializationContext* ctx, data::IteratorStateWriter* writer) override {
     TF_RETURN_IF_ERROR(shuffled_.Save(prefix(), ctx, writer));
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     if (indexed_) {
       TF_RETURN_IF_ERROR(dataset()->Pin());
       const auto version = static_cast<int64_t>(dataset()->pinned_->reader().version());
@@ -303,14 +303,14 @@ class GridflowDataset::Iterator : public data::DatasetIterator<GridflowDataset> 
     state.version = static_cast<uint64_t>(version);
     state.since = static_cast<uint64_t>(since);
     state.seed = static_cast<uint64_t>(seed);
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     return stream_.Restore(state);
   }
 
  private:
-  bool indexed_ = false;  // whether elements are shuffled globally; guarded by mutex_
-  std::mutex mutex_;      // guards stream_ and split_
-  ElementStream stream_;
+  Mutex mutex_;
+  bool indexed_ GF_GUARDED_BY(mutex_) = false;  // whether elements are shuffled globally
+  ElementStream stream_ GF_GUARDED_BY(mutex_);
   std::unique_ptr<SplitStream> split_;  // instead of stream_ where tf.data service says what to read; set by Initialize
   data::GlobalShuffleIterator shuffled_;  // does the counting if indexed_; it has a mutex of its own
 };

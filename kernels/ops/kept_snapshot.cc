@@ -33,7 +33,7 @@ Status KeptSnapshot::Open(uint64_t version, std::shared_ptr<const TableSnapshot>
     return Status::Invalid(absl::StrCat("impossible table_id ", table_id_));
   uint64_t number;
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     number = ++opened_;
   }
   std::shared_ptr<const TableSnapshot> snapshot;
@@ -41,7 +41,7 @@ Status KeptSnapshot::Open(uint64_t version, std::shared_ptr<const TableSnapshot>
   if (!status.ok()) snapshot = nullptr;
   *out = snapshot;
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    MutexLock lock(&mutex_);
     // Who began first may end last, and has the older version then. Versions themselves do not tell: those of a grid
     // that was removed and made again in the same place begin anew.
     Last& last = version == TableSnapshot::kCurrent ? current_ : past_;

@@ -4,9 +4,9 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 
+#include "core/mutex.h"
 #include "core/snapshot.h"
 #include "core/status.h"
 
@@ -45,9 +45,9 @@ class KeptSnapshot {
 
   const std::string directory_;
   const int64_t table_id_;
-  std::mutex mutex_;     // guards what follows; files are opened and closed without it
-  uint64_t opened_ = 0;  // calls of Open() that have begun
-  Last current_, past_;
+  Mutex mutex_;  // files are opened and closed without it
+  uint64_t opened_ GF_GUARDED_BY(mutex_) = 0;  // calls of Open() that have begun
+  Last current_ GF_GUARDED_BY(mutex_), past_ GF_GUARDED_BY(mutex_);
 };
 
 }  // namespace ops

@@ -1,9 +1,9 @@
 #include "ops/read_ahead.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
 #include <utility>
+
+#include "core/mutex.h"
 
 namespace gridflow {
 namespace ops {
@@ -15,10 +15,10 @@ constexpr int64_t kWindowBytes = 4 << 20;
 }  // namespace
 
 struct ReadAhead::Task {
-  std::mutex mutex;
-  std::condition_variable ended;
-  bool running = false;                       // guarded by mutex, as the reader is
-  std::shared_ptr<const TableReader> reader;  // null: there is nothing to do any more
+  Mutex mutex;
+  Condition ended;
+  bool running GF_GUARDED_BY(mutex) = false;
+  std::shared_ptr<const TableReader> reader GF_GUARDED_BY(mutex);  // null: there is nothing to do any more
   std::vector<Run> runs;
 };
 
@@ -38,28 +38,35 @@ void ReadAhead::Follow(const Workers& workers, const std::shared_ptr<const Table
 
 void ReadAhead::Begin(const Workers& workers, std::shared_ptr<const TableReader> reader, std::vector<Run> runs) {
   task_ = std::make_shared<Task>();
-  task_->reader = std::move(reader);
   task_->runs = std::move(runs);
+  {
+    MutexLock lock(&task_->mutex);
+    task_->reader = std::move(reader);
+  }
   (*workers.runner)([task = task_] {
+    std::shared_ptr<const TableReader> reader;
     {
-      std::lock_guard<std::mutex> lock(task->mutex);
+      MutexLock lock(&task->mutex);
       if (task->reader == nullptr) return;
       task->running = true;
+      reader = task->reader;
     }
-    task->reader->ReadAhead(task->runs);
-    std::lock_guard<std::mutex> lock(task->mutex);
+    reader->ReadAhead(task->runs);
+    reader.reset();  // before End() returns: nobody reads any more then
+    MutexLock lock(&task->mutex);
     task->reader.reset();
     task->running = false;
-    task->ended.notify_all();
+    task->ended.NotifyAll();
   });
 }
 
 void ReadAhead::End() {
   if (task_ == nullptr) return;
-  std::unique_lock<std::mutex> lock(task_->mutex);
-  task_->ended.wait(lock, [this] { return !task_->running; });
-  task_->reader.reset();
-  lock.unlock();
+  {
+    MutexLock lock(&task_->mutex);
+    while (task_->running) task_->ended.Wait(&task_->mutex);
+    task_->reader.reset();
+  }
   task_.reset();
 }
 

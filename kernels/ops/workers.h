@@ -3,12 +3,11 @@
 #define GRIDFLOW_OPS_WORKERS_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 
+#include "core/mutex.h"
 #include "tensorflow/core/framework/allocator.h"
 
 namespace gridflow {
@@ -27,9 +26,9 @@ struct Workers {
 inline void ParallelFor(const Workers& workers, int64_t count, const std::function<void(int64_t)>& body) {
   struct State {
     std::atomic<int64_t> next{0};
-    std::mutex mutex;
-    std::condition_variable finished;
-    int64_t done = 0;  // guarded by mutex
+    Mutex mutex;
+    Condition finished;
+    int64_t done GF_GUARDED_BY(mutex) = 0;
   };
   auto state = std::make_shared<State>();
   // A helper that comes late finds nothing to do and does not touch `body`, which may be gone by then.
@@ -37,14 +36,14 @@ inline void ParallelFor(const Workers& workers, int64_t count, const std::functi
     int64_t done = 0;
     for (int64_t i = state->next.fetch_add(1); i < count; i = state->next.fetch_add(1), ++done) body(i);
     if (done == 0) return;
-    std::lock_guard<std::mutex> lock(state->mutex);
+    MutexLock lock(&state->mutex);
     state->done += done;
-    if (state->done == count) state->finished.notify_all();
+    if (state->done == count) state->finished.NotifyAll();
   };
   for (int64_t helper = 1; helper < workers.threads && helper < count; ++helper) (*workers.runner)(work);
   work();
-  std::unique_lock<std::mutex> lock(state->mutex);
-  state->finished.wait(lock, [&state, count] { return state->done == count; });
+  MutexLock lock(&state->mutex);
+  while (state->done != count) state->finished.Wait(&state->mutex);
 }
 
 }  // namespace ops

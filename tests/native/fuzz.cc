@@ -56,6 +56,7 @@ using gridflow::ColumnView;
 using gridflow::KeyHash;
 using gridflow::Manifest;
 using gridflow::MemoryTable;
+using gridflow::Operation;
 using gridflow::RowsBuilder;
 using gridflow::Schema;
 using gridflow::Segment;
@@ -295,7 +296,7 @@ Sample MakeSample(Random* random) {
       CHECK_OK(log->Reserve(payload.size(), &fits));
       CHECK(fits);
       memory.Keep(log);
-      memory.Put(KeyHash(key.data(), key.size()), log->Append(++lsn, payload.data(), payload.size(), nullptr, 0));
+      memory.Put(Operation(log->Append(++lsn, payload.data(), payload.size(), nullptr, 0)));
     }
     TableEdit edit(folder, version, false, 1);
     CHECK_OK(edit.AddMemory(memory));
@@ -423,12 +424,12 @@ TEST(damaged_logs) {
       const Status status = replay.Run(until, strict, &targets);
       if (status.ok() && random->Chance(20)) (void)replay.Run(~0ull, strict, &targets);
       for (const gridflow::MemoryEntry& entry : memory.Sorted()) {
-        const gf_log_operation header = gridflow::OperationAt(entry.operation);
-        const std::string key(reinterpret_cast<const char*>(entry.key()), header.key_bytes);
+        const Operation operation = entry.operation;
+        const std::string key(reinterpret_cast<const char*>(operation.key()), operation.key_bytes());
         CHECK_OK(CheckKey(sample.schema, Bytes(key), key.size()));
         CHECK(memory.Find(entry.hash, Bytes(key), key.size()) != nullptr);
-        if (entry.removed()) continue;
-        const std::string value(reinterpret_cast<const char*>(entry.value()), header.value_bytes);
+        if (operation.removal()) continue;
+        const std::string value(reinterpret_cast<const char*>(operation.value()), operation.value_bytes());
         CHECK_OK(CheckValue(sample.schema, Bytes(value), value.size()));
         UseRow(sample.schema, key, value);
       }

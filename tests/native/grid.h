@@ -19,6 +19,7 @@ using gridflow::KeyHash;
 using gridflow::LogFile;
 using gridflow::Manifest;
 using gridflow::MemoryTable;
+using gridflow::Operation;
 using gridflow::Schema;
 using gridflow::Status;
 using gridflow::TableEdit;
@@ -91,7 +92,7 @@ struct Grid {
       CHECK_OK(log->Reserve(payload.size(), &fits));
       CHECK(fits);
       memory->Keep(log);
-      memory->Put(KeyHash(key.data(), key.size()), log->Append(++lsn, payload.data(), payload.size(), nullptr, 0));
+      memory->Put(Operation(log->Append(++lsn, payload.data(), payload.size(), nullptr, 0)));
       if (put != nullptr && !remove) put->insert(key);
       if (into == nullptr) continue;
       into->erase(key);

@@ -65,11 +65,12 @@ Memory Contents(const MemoryTable& table) {
   for (const gridflow::MemoryEntry& entry : table.Sorted()) {
     CHECK(entry.hash >= least);
     least = entry.hash;
-    const gf_log_operation header = gridflow::OperationAt(entry.operation);
-    const std::string key(reinterpret_cast<const char*>(entry.key()), header.key_bytes);
+    const gridflow::Operation operation = entry.operation;
+    const std::string key(reinterpret_cast<const char*>(operation.key()), operation.key_bytes());
     CHECK(contents.count(key) == 0);
     contents[key] = std::nullopt;
-    if (!entry.removed()) contents[key] = std::string(reinterpret_cast<const char*>(entry.value()), header.value_bytes);
+    if (!operation.removal())
+      contents[key] = std::string(reinterpret_cast<const char*>(operation.value()), operation.value_bytes());
   }
   CHECK_EQ(contents.size(), table.size());
   return contents;
@@ -427,7 +428,7 @@ TEST(a_reader_sees_each_commit_once_it_is_announced) {
     const gridflow::MemoryEntry* entry = memory.Find(KeyHash(key.data(), key.size()), Bytes(key), key.size());
     CHECK(entry != nullptr);
     const std::string value = test::PlainValue(std::to_string(committed));
-    CHECK(std::memcmp(entry->value(), value.data(), value.size()) == 0);
+    CHECK(std::memcmp(entry->operation.value(), value.data(), value.size()) == 0);
   }
   owner.join();
   CHECK_EQ(seen->generation(), kRecords / 500);
@@ -459,7 +460,7 @@ TEST(a_memory_table_holds_what_a_map_holds) {
         CHECK(fits);
         const uint8_t* at = log->Append(lsn++, payload.data(), 3, payload.data() + 3, payload.size() - 3);
         tables[which].Keep(log);
-        tables[which].Put(hash_of(key), at);
+        tables[which].Put(hash_of(key), gridflow::Operation(at));
         maps[which][key] = value;
       }
     }
@@ -474,7 +475,7 @@ TEST(a_memory_table_holds_what_a_map_holds) {
       const gridflow::MemoryEntry* entry = tables[0].Find(hash_of(key), Bytes(key), key.size());
       const auto found = maps[0].find(key);
       CHECK_EQ(entry != nullptr, found != maps[0].end());
-      if (entry != nullptr) CHECK_EQ(entry->removed(), !found->second.has_value());
+      if (entry != nullptr) CHECK_EQ(entry->operation.removal(), !found->second.has_value());
     }
   }
 }

@@ -22,6 +22,7 @@ using gridflow::LoadMode;
 using gridflow::LogFile;
 using gridflow::Manifest;
 using gridflow::MemoryTable;
+using gridflow::Operation;
 using gridflow::RowsBuilder;
 using gridflow::Schema;
 using gridflow::Status;
@@ -268,13 +269,12 @@ TEST(removing_every_row_leaves_a_table_of_no_segments) {
     CHECK_OK(LogFile::Create(grid.logs, grid.lsn + 1, 0, false, &log));
     for (int64_t id = 0; id < 200; ++id) {  // keys that are not there, too
       std::string payload;
-      test::Put(&payload, gf_log_operation{kTable, 8, GF_LOG_REMOVE});
-      payload += test::PlainKey(id);
+      gridflow::AppendRemoval(kTable, test::PlainKey(id), &payload);
       bool fits;
       CHECK_OK(log->Reserve(payload.size(), &fits));
       const uint8_t* at = log->Append(++grid.lsn, payload.data(), payload.size(), nullptr, 0);
       memory.Keep(log);
-      memory.Put(KeyHash(at + 12, 8), at);
+      memory.Put(Operation(at));
     }
     TableEdit flush(grid.table, grid.version, false, 1);
     CHECK_OK(flush.AddMemory(memory));
@@ -293,11 +293,11 @@ TEST(a_call_that_fails_leaves_the_old_version) {
       const auto memory = grid.Changes(&random, 80, &rows);
       if (round > 0) {
         TableEdit fails(grid.table, grid.version, false, 1);
-        CHECK_OK(gridflow::SetFailpoints(point));
+        CHECK_OK(gridflow::failpoints->Set(point));
         Status status = fails.AddMemory(*memory);
         Version next;
         if (status.ok()) status = fails.Commit(grid.lsn, &next);
-        CHECK_OK(gridflow::SetFailpoints(""));
+        CHECK_OK(gridflow::failpoints->Set(""));
         CHECK(!status.ok() && next == nullptr);
       }
       grid.Check();
@@ -322,7 +322,7 @@ TEST(a_crash_anywhere_leaves_the_old_or_the_new_version_and_the_next_owner_goes_
       if (child == 0) {
         // At the first pass of a file, the second, ...: the bitmaps come before the manifest.
         const std::string pass = std::strncmp(point, "file", 4) == 0 ? "@" + std::to_string(1 + round % 2) : "";
-        if (round > 0) CHECK_OK(gridflow::SetFailpoints(point + std::string("=kill") + pass));
+        if (round > 0) CHECK_OK(gridflow::failpoints->Set(point + std::string("=kill") + pass));
         TableEdit edit(grid.table, grid.version, false, 1);
         CHECK_OK(edit.AddMemory(*memory));
         CHECK_OK(grid.Commit(&edit));
@@ -367,10 +367,10 @@ TEST(a_commit_whose_manifest_cannot_be_read_again_keeps_its_files) {
     const std::set<std::string> files = test::Names(grid.table);
     // The manifest is in nobody's power to read: it may name the new files.
     std::filesystem::remove(grid.table + "/manifest");
-    CHECK_OK(gridflow::SetFailpoints("file.written=io@2"));
+    CHECK_OK(gridflow::failpoints->Set("file.written=io@2"));
     Version next;
     CHECK(!lost.Commit(grid.lsn, &next).ok());
-    CHECK_OK(gridflow::SetFailpoints(""));
+    CHECK_OK(gridflow::failpoints->Set(""));
     CHECK(next == nullptr && files.size() > 2);
   }
   CHECK(test::Names(grid.table).size() >= 3);

@@ -40,7 +40,7 @@ EXAMPLES = dict(docstrings())
 
 def test_there_are_examples() -> None:
     assert "gridflow.table.Table.load" in EXAMPLES
-    assert "gridflow._native.store.TableStore.put" in EXAMPLES
+    assert "gridflow._native.table_store.TableStore.put" in EXAMPLES
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

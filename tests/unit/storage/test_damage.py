@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import RECORD, expect_after_all, find, flip, replace, rows_at
+from damage import RECORD, crc32c, expect_after_all, find, flip, replace, rows_at
 
 import gridflow
 import gridflow.testing
@@ -33,6 +33,20 @@ def test_any_bit_flipped_in_a_small_file(damaged, kind):
             assert f"{file} is damaged at byte {caught.value.offset}: " in str(caught.value)
         assert offset not in spare or caught.type is GridCorruptError
         file.write_bytes(sound)
+    expect_after_all(damaged)
+
+
+def test_a_manifest_that_breaks_an_invariant_is_named_by_check(damaged):
+    """Its checksums hold and it can be read, yet no edit would write it so: its segments are in the wrong order."""
+    file = find(damaged, "manifest")
+    sound = file.read_bytes()
+    head, older, newer = sound[:-64], sound[-64:-32], sound[-32:]
+    body = head[32:] + newer + older
+    header = head[:12] + bytes(4) + head[16:24] + crc32c(body).to_bytes(4, "little") + head[28:32]
+    replace(file, header[:12] + crc32c(header).to_bytes(4, "little") + header[16:] + body)
+    [problem] = check_home(damaged)
+    assert problem.file == str(file) and "segment_ids_rise does not hold" in problem.message
+    replace(file, sound)
     expect_after_all(damaged)
 
 

@@ -1,0 +1,334 @@
+"""The rows of one table by key, in the process that has the grid open.
+
+Who may do what: see ``store``.
+"""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libcpp.memory cimport shared_ptr
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+from gridflow._native.core cimport *
+from gridflow._native.rows cimport RowCodec
+from gridflow._native.status cimport check
+from gridflow._native.table_versions cimport TableVersions
+
+from gridflow.errors import SchemaError
+
+cdef enum:
+    ABSENT = 0
+    IN_MEMORY = 1
+    IN_SEGMENT = 2
+
+
+cdef class TableStore(TableVersions):
+    """The rows of one table: key look-up and writes. ``gridflow.Table`` is built on it. It has no state of its own."""
+
+    cdef int same_columns(self, RowCodec codec) except -1:
+        """Raises if what was encoded by ``codec`` is not of this table's columns any more."""
+        if codec is not self.codec:
+            raise SchemaError(
+                f"table {self.codec.table} has got other columns while the rows were on their way: nothing was written, "
+                "try again"
+            )
+        return 0
+
+    cdef int commit(self, string& payload, bint frees=False) except -1:
+        """Makes operations of this table durable and visible: one commit."""
+        self.store.commit(payload, frees, self)
+        return self.flush_if_behind()
+
+    cdef int lookup(self, uint64_t hash, const string& key, const uint8_t** value, int* segment,
+                    int64_t* row) except -1:
+        cdef const MemoryEntry* entry
+        cdef const uint8_t* bytes = <const uint8_t*>key.data()
+        self.check_readable()
+        entry = self.active.get().Find(hash, bytes, key.size())
+        if entry == NULL and self.frozen.get() != NULL:
+            entry = self.frozen.get().Find(hash, bytes, key.size())
+        if entry != NULL:
+            if entry.operation.removal():
+                return ABSENT
+            value[0] = entry.operation.value()
+            return IN_MEMORY
+        check(self.current.get().Find(hash, bytes, key.size(), segment, row))
+        return IN_SEGMENT if segment[0] >= 0 else ABSENT
+
+    cdef bint has(self, const string& key) except -1:
+        cdef const uint8_t* value
+        cdef int segment
+        cdef int64_t row
+        return self.lookup(KeyHash(key.data(), key.size()), key, &value, &segment, &row) != ABSENT
+
+    cdef object value_at(self, int where, const uint8_t* value, int segment, int64_t row):
+        # Decoding runs Python, and so other threads: a flush may drop what is read meanwhile, and the log with it.
+        cdef shared_ptr[const TableSnapshot] snapshot
+        cdef shared_ptr[MemoryTable] active, frozen
+        cdef RowCodec codec = self.codec  # a reference: with other columns the table gets another one
+        if where == IN_SEGMENT:
+            snapshot = self.current
+            return codec.decode_row(snapshot.get().columns(segment), row)
+        active = self.active
+        frozen = self.frozen
+        return codec.decode_value(value)
+
+    cdef int append_put(self, RowCodec codec, object key, object value, string& out, string* encoded_key) except -1:
+        """Appends the operation that puts a row, encoded by ``codec``; ``encoded_key``, unless null, gets the key."""
+        cdef OperationBuilder builder = OperationBuilder(&out)
+        codec.encode_key(key, out)
+        builder.EndKey()
+        codec.encode_value(value, out)
+        return self.end_put(builder, encoded_key)
+
+    cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out,
+                        string* encoded_key) except -1:
+        """As ``append_put``, of a row of columns, which are in the order of the schema."""
+        cdef OperationBuilder builder = OperationBuilder(&out)
+        check(EncodeKey(codec.schema, columns, row, &out))
+        builder.EndKey()
+        check(EncodeValue(codec.schema, columns, row, &out))
+        return self.end_put(builder, encoded_key)
+
+    cdef int end_put(self, OperationBuilder& builder, string* encoded_key) except -1:
+        if not builder.EndPut(self.table_id):
+            raise SchemaError(
+                f"table {self.codec.table}: a row has at most 4 GiB - 2, this one has {builder.value_bytes()} bytes"
+            )
+        if encoded_key != NULL:
+            encoded_key.assign(<const char*>builder.operation().key(), builder.operation().key_bytes())
+        return 0
+
+    # ---- writes ----
+
+    def put(self, key, value):
+        """Writes the row under ``key``, whether there was one or not. One commit.
+
+        Args:
+            key: the key's value; a tuple for a key of several columns.
+            value: a dict of the other columns (one that is missing is null), or the plain value of a ``_VAL`` column.
+
+        Raises:
+            SchemaError: the key or a value does not fit its column; nothing is written.
+            ColumnNotFound: the value names a column that the table has not.
+            GridFullError: there is no room; nothing is written.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     table = grid.create_table("T", {"ID": "LONG", "NAME": "VARCHAR"}, key="ID")
+        ...     table.put(1, {"NAME": "one"})
+        ...     table.get(1)
+        {'NAME': 'one'}
+        """
+        cdef string out
+        cdef RowCodec codec = self.codec
+        self.append_put(codec, key, value, out, NULL)
+        self.writable(out.size(), False)
+        self.same_columns(codec)
+        self.commit(out)
+
+    def put_all(self, rows):
+        """Writes many rows, a mapping or an iterable of (key, value), in one commit: all or none.
+
+        Raises:
+            SchemaError, ColumnNotFound, GridFullError: as ``put``; nothing is written.
+        """
+        cdef string out
+        cdef RowCodec codec = self.codec
+        pairs = rows.items() if hasattr(rows, "items") else rows
+        for key, value in pairs:
+            self.append_put(codec, key, value, out, NULL)
+        self.writable(out.size(), False)
+        self.same_columns(codec)
+        if out.size():
+            self.commit(out)
+
+    def insert_all(self, rows):
+        """Writes many rows in one commit, or none if one of the keys is there already or twice among them.
+
+        Raises:
+            DuplicateKeyError: names the key; nothing is written.
+            SchemaError, ColumnNotFound, GridFullError: as ``put``; nothing is written.
+        """
+        cdef string out, encoded
+        cdef vector[string] keys
+        cdef size_t i
+        cdef RowCodec codec = self.codec
+        pairs = rows.items() if hasattr(rows, "items") else rows
+        names = []
+        for key, value in pairs:
+            self.append_put(codec, key, value, out, &encoded)
+            keys.push_back(encoded)
+            names.append(key)
+        self.writable(out.size(), False)
+        self.same_columns(codec)
+        seen = set()
+        for i in range(keys.size()):
+            encoded = keys[i]
+            if <bytes>encoded in seen:
+                raise self.duplicate(names[i], True)
+            if self.has(encoded):
+                raise self.duplicate(names[i], False)
+            seen.add(<bytes>encoded)
+        if out.size():
+            self.commit(out)
+
+    def put_if_absent(self, key, value, RowCodec codec=None):
+        """Writes the row unless there is one under ``key``. Returns whether it wrote.
+
+        With ``codec`` only if that is still the table's: else it has got other columns since somebody looked.
+
+        Raises:
+            SchemaError, ColumnNotFound, GridFullError: as ``put``.
+        """
+        if codec is not None:
+            self.same_columns(codec)
+        return self._conditional(key, value, False)
+
+    def replace(self, key, value):
+        """Writes the row only if there is one under ``key``. Returns whether it wrote.
+
+        Raises:
+            SchemaError, ColumnNotFound, GridFullError: as ``put``.
+        """
+        return self._conditional(key, value, True)
+
+    def _conditional(self, key, value, bint wanted):
+        cdef string out, encoded
+        cdef RowCodec codec = self.codec
+        self.append_put(codec, key, value, out, &encoded)
+        self.writable(out.size(), False)
+        self.same_columns(codec)
+        if self.has(encoded) != wanted:
+            return False
+        self.commit(out)
+        return True
+
+    def remove(self, key):
+        """Removes the row under ``key``. Returns whether there was one.
+
+        Raises:
+            SchemaError: the key does not fit the key columns.
+            GridFullError: there is no room for the record of the removal.
+        """
+        return self.remove_all((key,)) == 1
+
+    def remove_all(self, keys):
+        """Removes the rows under these keys in one commit. Returns how many there were."""
+        cdef string out, encoded
+        cdef vector[string] found
+        cdef size_t i
+        cdef RowCodec codec
+        seen = set()
+        for key in keys:
+            encoded.clear()
+            codec = self.codec
+            codec.encode_key(key, encoded)
+            if <bytes>encoded not in seen:
+                seen.add(<bytes>encoded)
+                found.push_back(encoded)
+                AppendRemoval(self.table_id, encoded, &out)
+        self.writable(out.size(), True)
+        out.clear()
+        count = 0
+        for i in range(found.size()):
+            if self.has(found[i]):
+                AppendRemoval(self.table_id, found[i], &out)
+                count += 1
+        if count:
+            self.commit(out, True)
+        return count
+
+    # ---- reads ----
+
+    def get(self, key, default=None):
+        """The value under ``key``: a dict of the columns not in the key, or the plain value of a ``_VAL`` column.
+
+        Returns ``default`` if there is no row. Tensors come as fresh numpy arrays.
+
+        Raises:
+            SchemaError: the key does not fit the key columns.
+        """
+        cdef string encoded
+        cdef const uint8_t* value = NULL
+        cdef int segment = 0
+        cdef int64_t row = 0
+        cdef int where
+        cdef RowCodec codec = self.codec
+        codec.encode_key(key, encoded)
+        where = self.lookup(KeyHash(encoded.data(), encoded.size()), encoded, &value, &segment, &row)
+        if where == ABSENT:
+            return default
+        return self.value_at(where, value, segment, row)
+
+    def contains(self, key):
+        """Whether there is a row under ``key``."""
+        cdef string encoded
+        cdef RowCodec codec = self.codec
+        codec.encode_key(key, encoded)
+        return bool(self.has(encoded))
+
+    # ---- operations from elsewhere, in the log's bytes ----
+
+    def encode_put(self, key, value):
+        """The log's operation that puts this row, as bytes, for ``commit_encoded`` in the owner."""
+        cdef string out
+        cdef RowCodec codec = self.codec
+        self.append_put(codec, key, value, out, NULL)
+        return PyBytes_FromStringAndSize(out.data(), out.size())
+
+    def encode_remove(self, key):
+        """The log's operation that removes this row, as bytes, for ``commit_encoded`` in the owner."""
+        cdef string out, encoded
+        cdef RowCodec codec = self.codec
+        codec.encode_key(key, encoded)
+        AppendRemoval(self.table_id, encoded, &out)
+        return PyBytes_FromStringAndSize(out.data(), out.size())
+
+    def commit_encoded(self, bytes operations, str mode, uint64_t digest):
+        """Commits operations that another process has encoded; every byte of them is checked first.
+
+        Args:
+            digest: of the columns that they were encoded for (``RowCodec.digest``).
+            operations: one or more of what ``encode_put`` and ``encode_remove`` give.
+            mode: ``put``, ``put_if_absent``, ``replace`` or ``remove``: what ``operations`` must be, and on what
+                condition each is applied; ``insert``: puts of which all are applied, or none.
+
+        Returns:
+            How many were applied. They are one commit.
+
+        Raises:
+            SchemaError: the bytes are not well-formed operations of this table; nothing is applied.
+            DuplicateKeyError: with ``insert``, a key is there already or twice; nothing is applied.
+        """
+        cdef size_t size = PyBytes_GET_SIZE(operations)
+        cdef OperationChecker checker
+        cdef Operation operation
+        cdef string out, key
+        cdef int applied = 0
+        if mode not in ("put", "put_if_absent", "replace", "remove", "insert"):
+            raise SchemaError(f"no mode {mode}")
+        self.writable(size, mode == "remove")
+        self.same_columns(self.codec if digest == self.codec.digest else None)
+        checker = OperationChecker(
+            PyBytes_AS_STRING(operations), size, self.table_id, mode == "remove", <string>self.codec.table.encode()
+        )
+        seen = set()
+        while checker.Next(&operation):
+            check(CheckOperation(self.codec.schema, operation))
+            key.assign(<const char*>operation.key(), operation.key_bytes())
+            wanted = True
+            if mode != "put":
+                exists = self.has(key) and (mode != "remove" or <bytes>key not in seen)
+                if mode == "insert" and (exists or <bytes>key in seen):
+                    raise self.duplicate(self.codec.decode_key(operation.key()), not exists)
+                if mode == "put_if_absent":
+                    exists = exists or <bytes>key in seen
+                wanted = exists == (mode == "replace" or mode == "remove")
+                seen.add(<bytes>key)
+            if wanted:
+                out.append(<const char*>operation.bytes(), operation.all_bytes())
+                applied += 1
+        check(checker.status())
+        if applied:
+            self.commit(out, mode == "remove")
+        return applied

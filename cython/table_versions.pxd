@@ -1,0 +1,34 @@
+from libc.stdint cimport uint64_t
+from libcpp.memory cimport shared_ptr
+
+from gridflow._native.core cimport *
+from gridflow._native.rows cimport RowCodec
+from gridflow._native.log_table cimport LogTable
+from gridflow._native.store cimport Store
+
+
+cdef class TableVersions(LogTable):
+    cdef readonly Store store
+    cdef readonly RowCodec codec
+    cdef readonly object lock
+    cdef shared_ptr[const TableSnapshot] current
+    cdef shared_ptr[KeptVersions] kept
+    cdef shared_ptr[MemoryTable] active
+    cdef shared_ptr[MemoryTable] frozen
+    cdef uint64_t active_lsn
+    cdef uint64_t frozen_lsn
+    cdef int exclusive
+    cdef int held
+    cdef unsigned long excluder
+    cdef bint dropped
+    cdef uint64_t row_bytes
+    cdef int take_codec(self, RowCodec codec) except -1
+    cdef int check_readable(self) except -1
+    cdef object duplicate(self, object key, bint twice)
+    cdef int cut(self, TableCut* out) except -1
+    cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh, RowCodec codec) except -1
+    cdef int thaw(self) except -1
+    cdef TableEdit* new_edit(self) except NULL
+    cdef TableEdit* begin_edit(self) except NULL
+    cdef int end_edit(self, TableEdit* edit) except -1
+    cdef bint excludes_others(self)

@@ -1,0 +1,452 @@
+"""The versions of one table, where the grid is open: segments, the newest writes, the next version.
+
+Who may do what: see ``store``.
+"""
+import os
+import threading
+
+from cpython.pythread cimport PyThread_get_thread_ident
+from libc.stdint cimport uint32_t, uint64_t
+from libcpp.memory cimport make_shared, shared_ptr
+from libcpp.set cimport set as cset
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+from gridflow._native cimport core
+from gridflow._native.core cimport *
+from gridflow._native.rows cimport RowCodec, schema_from_native
+from gridflow._native.snapshot cimport wrap as wrap_snapshot
+from gridflow._native.status cimport check
+from gridflow._native.log_table cimport LogTable
+from gridflow._native.store cimport FLUSH_BYTES, Store, store_failpoints
+
+from gridflow.errors import (
+    DuplicateKeyError, GridAccessError, GridClosedError, GridEnvironmentError, TableNotFound, TransactionConflictError,
+    UsageError,
+)
+
+core.failpoints = store_failpoints()
+
+cdef enum:
+    PAGE_BYTES = 4096  # of a file system
+
+
+cdef int unlink_all(const vector[string]& paths) except -1:
+    """Unlinks files that nothing needs any more; what cannot be unlinked goes when the grid is opened next."""
+    cdef size_t i
+    for i in range(paths.size()):
+        try:
+            os.unlink(os.fsdecode(paths[i]))
+        except OSError:
+            pass
+    return 0
+
+
+cdef uint64_t row_bytes(const Type& t) noexcept:
+    """Bytes that a row takes in the buffers of a column, its items and its text not counted."""
+    cdef uint64_t bytes = 1 + (t.width if t.width > 0 else 1 if t.kind == GF_BOOL else 0 if t.kind == GF_STRUCT else 8)
+    cdef size_t i
+    if t.kind == GF_STRUCT:
+        for i in range(t.children.size()):
+            bytes += row_bytes(t.children[i])
+    return bytes
+
+
+cdef class OpenedVersion:
+    """A version that a reader has opened and not adopted yet: those of all tables are adopted at once.
+
+    ``codec`` is None if its columns are those that the table has.
+    """
+
+    cdef shared_ptr[const TableSnapshot] snapshot
+    cdef RowCodec codec
+
+
+cdef class TableVersions(LogTable):
+    """A table's current version, what is in memory beside it, and who may make the next one.
+
+    ``active`` takes the writes; a flush freezes it and lets another take its place, until the new version has what is in
+    ``frozen``. Whoever makes a version holds ``lock``. ``exclusive`` counts who else keeps writers out meanwhile (an edit,
+    a statement that ``hold``s the table), all in the thread ``excluder``; ``held`` counts the second kind, beside which
+    that thread may write.
+    """
+
+    def __init__(self, Store store, RowCodec codec, uint32_t table_id):
+        cdef Status status
+        LogTable.__init__(self, table_id)
+        self.store = store
+        self.lock = threading.RLock()
+        self.active = make_shared[MemoryTable]()
+        self.kept = make_shared[KeptVersions](TableFolder(store.home, table_id), store.durable)
+        self.take_codec(codec)
+        with nogil:
+            status = TableSnapshot.Open(store.home, table_id, CURRENT, &self.current)
+        check(status)
+        store.add(self)
+
+    cdef int take_codec(self, RowCodec codec) except -1:
+        cdef size_t i
+        self.codec = codec
+        self.row_bytes = 8
+        for i in range(codec.schema.columns.size()):
+            self.row_bytes += row_bytes(codec.schema.columns[i].type)
+        return 0
+
+    cdef int writable(self, uint64_t payload, bint frees) except -1:
+        """Raises if the table cannot be written; when it returns, nothing has changed since it was found to be writable."""
+        if payload and self.store.owner and not self.store.closing and not self.store.closed and not self.dropped:
+            self.store.make_room(payload, frees)
+        if self.store.closing or self.store.closed or self.dropped or not self.store.owner:
+            if self.store.closing or self.store.closed:
+                raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+            if self.dropped:
+                raise TableNotFound(f"table {self.codec.table} was dropped")
+            raise GridAccessError(f"table {self.codec.table}: the grid is open to read only")
+        while self.exclusive > 0:  # a load or a drop is under way in another thread
+            if self.excludes_others():
+                if self.held == self.exclusive:
+                    break
+                raise UsageError(
+                    f"table {self.codec.table} is being loaded by this very thread: it cannot write meanwhile"
+                )
+            with self.lock:
+                pass
+            if self.store.closing or self.dropped:  # meanwhile
+                return self.writable(0, False)
+        return 0
+
+    cdef inline int check_readable(self) except -1:
+        """Raises if the table cannot be read; a reader sees every acknowledged write afterwards."""
+        if self.store.closed:
+            raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+        if not self.store.owner and not self.dropped:
+            self.store.follow()
+        if self.dropped:
+            raise TableNotFound(f"table {self.codec.table} was dropped")
+        return 0
+
+    # ---- what the store asks of it, see LogTable ----
+
+    cdef uint64_t flush_needs(self):
+        cdef uint64_t rows = self.active.get().size(), bytes = self.active.get().bytes()
+        cdef size_t i
+        if self.frozen.get() != NULL:
+            rows += self.frozen.get().size()
+            bytes += self.frozen.get().bytes()
+        if rows == 0:
+            return 0
+        # A version that is kept has a manifest of its own.
+        bytes += FLUSH_BYTES * (2 if self.kept.get().last() else 1) + rows * self.row_bytes
+        for i in range(self.current.get().segments().size()):  # each may get a new deletion bitmap
+            bytes += self.current.get().segments()[i].segment.get().rows() // 8
+            bytes += sizeof(gf_deletions_header) + PAGE_BYTES
+        return bytes
+
+    cdef int flush_if_idle(self) except -1:
+        if self.exclusive == 0 and self.lock.acquire(False):
+            try:
+                self.flush_store()
+            except GridEnvironmentError:
+                pass
+            finally:
+                self.lock.release()
+        return 0
+
+    cdef int flush_if_behind(self) except -1:
+        if self.active.get().bytes() > 8 * self.store.flush_bytes and not self.store.durable:
+            try:
+                self.flush_store()
+            except GridEnvironmentError:  # the write itself is done; background work says what is wrong
+                pass
+        return 0
+
+    cdef int enter(self, uint64_t lsn, const shared_ptr[LogFile]& file, OperationWalk* walk) except -1:
+        self.active.get().Keep(file)
+        if self.active.get().size() == 0:
+            self.active_lsn = lsn
+        self.active.get().PutRun(walk)
+        return 0
+
+    cdef uint64_t oldest_lsn(self):
+        return self.frozen_lsn if self.frozen_lsn else self.active_lsn  # what is frozen came first
+
+    cdef bint settled(self):
+        return not self.dropped and (self.exclusive == 0 or (self.held == self.exclusive and self.excludes_others()))
+
+    cdef int check_columns(self, object digest) except -1:
+        if digest != self.codec.digest:
+            raise TransactionConflictError(
+                f"table {self.codec.table} has got other columns since the transaction began; nothing of it was applied"
+            )
+        return 0
+
+    cdef int check_operation(self, Operation operation) except -1:
+        return check(CheckOperation(self.codec.schema, operation))
+
+    cdef int now(self, TableCut* out) except -1:
+        self.check_readable()
+        out.snapshot = self.current
+        out.memory.clear()
+        out.memory.push_back(<shared_ptr[const MemoryTable]>self.active)
+        if self.frozen.get() != NULL:
+            out.memory.push_back(<shared_ptr[const MemoryTable]>self.frozen)
+        return 0
+
+    cdef object conflict(self, Operation operation):
+        key = self.codec.decode_key(operation.key())
+        return TransactionConflictError(
+            f"table {self.codec.table}: the row under key {key!r} was changed by somebody else since the transaction "
+            "began; nothing of the transaction was applied, run it again"
+        )
+
+    cdef object duplicate(self, object key, bint twice):
+        if twice:
+            return DuplicateKeyError(f"table {self.codec.table}: key {key!r} is given twice")
+        return DuplicateKeyError(f"table {self.codec.table} has a row under key {key!r} already")
+
+    cdef int begin_replay(self, ReplayTarget* target) except -1:
+        target.flushed_lsn = self.current.get().manifest().flushed_lsn
+        target.schema = &self.codec.schema
+        target.memory = self.active.get()
+        target.first_lsn = 0
+        return 0
+
+    cdef int end_replay(self, uint64_t first_lsn) except -1:
+        self.active_lsn = first_lsn
+        return 0
+
+    cdef object open_current(self):
+        cdef OpenedVersion version = OpenedVersion.__new__(OpenedVersion)
+        cdef Status status = TableSnapshot.Open(self.store.home, self.table_id, CURRENT, &version.snapshot)
+        if status.code == Code.kNotFound:
+            return None
+        check(status)
+        if version.snapshot.get().schema().Serialize() != self.codec.schema.Serialize():
+            version.codec = RowCodec(schema_from_native(version.snapshot.get().schema()), self.codec.table)
+        return version
+
+    cdef bint can_adopt(self, object version) except -1:
+        cdef OpenedVersion opened = version
+        if opened is None or opened.codec is not None:
+            return True
+        return opened.snapshot.get().schema().Serialize() == self.codec.schema.Serialize()
+
+    cdef bint adopt(self, object version, ReplayTarget* target) except -1:
+        cdef OpenedVersion opened = version
+        if opened is None:
+            self.dropped = True
+            return False
+        self.current = opened.snapshot
+        if opened.snapshot.get().schema().Serialize() != self.codec.schema.Serialize():
+            self.take_codec(opened.codec)
+        self.active = make_shared[MemoryTable]()
+        self.begin_replay(target)
+        return True
+
+    # ---- what there is ----
+
+    @property
+    def memory(self):
+        """Rows and removals that are not in a segment yet, and their bytes."""
+        rows, size = self.active.get().size(), self.active.get().bytes()
+        if self.frozen.get() != NULL:
+            rows, size = rows + self.frozen.get().size(), size + self.frozen.get().bytes()
+        return rows, size
+
+    cdef int cut(self, TableCut* out) except -1:
+        """What the table holds now: shares what does not change any more. Runs no Python, so cuts are of one moment."""
+        cdef shared_ptr[MemoryTable] copy
+        out.snapshot = self.current
+        out.memory.clear()
+        if self.active.get().size():
+            copy = make_shared[MemoryTable]()
+            copy.get()[0] = self.active.get()[0]
+            out.memory.push_back(<shared_ptr[const MemoryTable]>copy)
+        if self.frozen.get() != NULL:
+            out.memory.push_back(<shared_ptr[const MemoryTable]>self.frozen)
+        return 0
+
+    def snapshot(self):
+        """The current version of the segments, as a ``Snapshot``."""
+        self.check_readable()
+        return wrap_snapshot(self.current, self.codec.python_schema)
+
+    def preview(self, str folder):
+        """A version of the table that holds every acknowledged write, flushed or not, as a ``Snapshot``.
+
+        ``folder`` is an empty one for files that nobody needs any more when this returns.
+        """
+        cdef TableCut now
+        cdef Status status
+        cdef shared_ptr[const TableSnapshot] fresh
+        cdef string path = os.fsencode(folder)
+        result = self.snapshot()
+        self.cut(&now)
+        if now.memory.empty():
+            return result
+        with nogil:
+            status = now.Preview(path, self.store.threads, &fresh)
+        check(status)
+        return wrap_snapshot(fresh, self.codec.python_schema)
+
+    # ---- the next version ----
+
+    def flush_store(self):
+        """Moves the writes in memory to a segment and publishes a new version. Returns the version.
+
+        If it fails (no room), the writes stay where they are, acknowledged and readable.
+        """
+        cdef TableEdit* edit = NULL
+        cdef Status status
+        cdef shared_ptr[const TableSnapshot] fresh
+        cdef uint64_t lsn
+        cdef MemoryTable* memory
+        with self.lock:
+            if self.store.closed:
+                raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+            if self.dropped or self.active.get().size() == 0:
+                return self.current.get().manifest().version
+            self.frozen = self.active
+            self.frozen_lsn = self.active_lsn
+            self.active = make_shared[MemoryTable]()
+            self.active_lsn = 0
+            lsn = self.store.next_lsn - 1
+            memory = self.frozen.get()
+            edit = self.new_edit()
+            try:
+                with nogil:
+                    status = edit.AddMemory(memory[0])
+                    if status.ok():
+                        status = edit.Commit(lsn, &fresh)
+                self.publish(edit, fresh, None)
+                check(status)
+            finally:
+                del edit
+                if self.frozen.get() != NULL:
+                    self.thaw()
+            return self.current.get().manifest().version
+
+    cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh, RowCodec codec) except -1:
+        """Takes over a version that an edit has committed; a null one means that it has not.
+
+        ``codec`` is that of the columns that the edit has given the table, None if it has kept them.
+        """
+        if fresh.get() == NULL:
+            return 0
+        self.current = fresh
+        if codec is not None:
+            self.take_codec(codec)
+        self.frozen.reset()
+        self.frozen_lsn = 0
+        self.store.bump()
+        check(failpoints.Hit("version.published"))
+        unlink_all(edit.obsolete())
+        self.store.trim()
+        return 0
+
+    cdef int thaw(self) except -1:
+        """After a flush that failed: what was frozen is active again, under what came since."""
+        cdef shared_ptr[MemoryTable] both = make_shared[MemoryTable]()
+        both.get()[0] = self.frozen.get()[0]  # a copy: transactions and previews share what is frozen
+        both.get().Absorb(self.active.get()[0])
+        self.active = both
+        self.active_lsn = self.frozen_lsn
+        self.frozen.reset()
+        self.frozen_lsn = 0
+        return 0
+
+    cdef TableEdit* new_edit(self) except NULL:
+        return new TableEdit(
+            TableFolder(self.store.home, self.table_id), self.current, self.store.durable, self.store.threads,
+            self.kept.get(),
+        )
+
+    cdef TableEdit* begin_edit(self) except NULL:
+        """Flushes, and starts a new version; all other writers are kept out until ``end_edit``, in the same thread."""
+        self.writable(0, False)
+        self.lock.acquire()
+        self.excluder = PyThread_get_thread_ident()
+        self.exclusive += 1
+        try:
+            self.flush_store()
+            if self.store.closing:  # close() was faster; its flush of this table is the last version
+                raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+            if self.dropped:
+                raise TableNotFound(f"table {self.codec.table} was dropped")
+            return self.new_edit()
+        except BaseException:
+            self.exclusive -= 1
+            self.lock.release()
+            raise
+
+    cdef int end_edit(self, TableEdit* edit) except -1:
+        """Without a commit before it, nothing has happened."""
+        del edit
+        self.exclusive -= 1
+        self.lock.release()
+        return 0
+
+    cdef bint excludes_others(self):
+        """Whether it is this very thread that keeps the others out."""
+        return self.exclusive > 0 and self.excluder == PyThread_get_thread_ident()
+
+    def hold(self, double timeout, list held not None):
+        """Keeps all other writers of the table out until ``release``, if it can within some seconds; else nothing happens.
+
+        The table is appended to ``held`` in the same step: no signal handler runs between the two.
+        """
+        if not self.lock.acquire(True, timeout):
+            return
+        try:
+            self.writable(0, False)  # waits for nobody any more
+        except BaseException:
+            self.lock.release()
+            raise
+        self.excluder = PyThread_get_thread_ident()
+        self.exclusive += 1
+        self.held += 1
+        held.append(self)
+
+    def release(self, list held not None):
+        """Ends ``hold``, in the same thread, and takes the table, which is the last one, off ``held``."""
+        held.pop()
+        self.held -= 1
+        self.exclusive -= 1
+        self.lock.release()
+
+    def drop_store(self):
+        """Owner: ends the table; its files are unlinked, mapped ones live on with their readers."""
+        with self.lock:
+            self.dropped = True
+            self.active = make_shared[MemoryTable]()
+            self.active_lsn = 0
+            self.store.remove(self)
+
+    # ---- past versions ----
+
+    def take_kept(self, versions):
+        """Owner, on opening the table: takes over the past versions that are kept, by number."""
+        for version in versions:
+            check(self.kept.get().Take(version))
+
+    def keep_current(self):
+        """Owner: flushes, and keeps the version that is current then until ``keep_only``. Returns its number.
+
+        Hold ``lock`` until then.
+        """
+        self.writable(0, False)
+        self.flush_store()
+        check(self.kept.get().Keep(self.current.get().manifest()))
+        return self.current.get().manifest().version
+
+    def keep_only(self, chosen, uint64_t last):
+        """Owner: from now on keeps the versions of these numbers, and the ``last`` before the current one.
+
+        Others go, with the files that only they need. Hold ``lock``.
+        """
+        cdef cset[uint64_t] numbers
+        cdef cset[string] nothing
+        for version in chosen:
+            numbers.insert(version)
+        self.kept.get().Want(numbers, last)
+        unlink_all(self.kept.get().Release(self.current.get().manifest(), nothing))

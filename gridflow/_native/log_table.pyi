@@ -1,0 +1,3 @@
+class LogTable:
+    table_id: int
+    def __init__(self, table_id: int) -> None: ...
