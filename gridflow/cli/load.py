@@ -88,7 +88,7 @@ def command(
 
         options = ReadOptions(
             columns=tuple(new_names),
-            wanted=lambda column: known_types.get(to_table(column)),
+            type_of=lambda column: known_types.get(to_table(column)),
             advice="; --type {}=TYPE gives it another type",
             csv=CsvStyle(delimiter=delimiter),
         )

@@ -1,4 +1,4 @@
-"""What a statement gives back."""
+"""The result of a statement."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from ..schema import Type
 from ..storage.python_columns import arrow_column, python_values
 
 _warned: set[str] = set()
-_SHOWN_ROWS = 20
-_SHOWN_WIDTH = 40
-# Python's floats have more digits than these types.
+# Of a result as text: rows, characters of a cell, elements of a tensor.
+_RENDERED_ROWS = 20
+_CELL_WIDTH = 40
+_CELL_ELEMENTS = 4
+#: Rows that iteration turns into Python values at a time.
+_FETCHED_ROWS = 4096
+# Arrow type -> numpy type with no more digits, unlike Python's float.
 _FLOATS = {pa.float32(): np.float32, pa.float16(): np.float16}
 
 
 class Result:
     """The rows of a query, or how many rows a statement changed.
 
-    Rows are held as Arrow, often as views of the grid's mapping, and become Python values when they are
+    Rows are Arrow data, often views of the grid's mapping, and become Python values when they are
     fetched: a tensor a numpy array of its shape, a UUID a ``uuid.UUID``, a DECIMAL a ``decimal.Decimal``, a
     DATE or TIMESTAMP a ``datetime`` (but in nanoseconds, or after the year 9999, a ``numpy.datetime64``). Rows
-    that were read by key are held as Python values, and become Arrow when that is asked for. A result is
+    read by key are Python values, and become Arrow when that is asked for. A result is
     immutable; any thread may read it.
 
     Attributes:
         rowcount: rows of a query; rows that were inserted, updated, merged or deleted.
-        statement: what was executed: ``SELECT``, ``INSERT``, ``CREATE TABLE``, ...
-        notes: what there is to say about it beside; ``Grid.sql`` warns of each once in a process.
-        skipped: lines that COPY left out with ON_ERROR SKIP.
+        statement: the kind of statement: ``SELECT``, ``INSERT``, ``CREATE TABLE``, ...
+        notes: remarks for the user; ``Grid.sql`` warns of each once in a process.
+        skipped: how many lines COPY left out with ON_ERROR SKIP.
 
     >>> import pyarrow as pa
     >>> Result(pa.table({"ID": [1, 2], "NAME": ["WARM", None]}), statement="SELECT")
@@ -54,7 +58,7 @@ class Result:
         skipped: int = 0,
     ):
         self._rows = rows
-        # Arrow does not say all about a value: what is known of each column's type beyond it.
+        # Types as tables have them, which say more than Arrow's; none where only Arrow's are known.
         self._types = tuple(types) if rows is not None and len(types) == rows.num_columns else ()
         self._python: list[tuple[Any, ...]] | None = None
         self._names: tuple[str, ...] = () if rows is None else tuple(rows.column_names)
@@ -64,7 +68,7 @@ class Result:
         self.skipped = skipped
 
     def warn(self) -> None:
-        """Warn of the notes that this process has not been warned of."""
+        """Warn of each note that is new in this process."""
         for note in self.notes:
             if note not in _warned:
                 _warned.add(note)
@@ -72,7 +76,12 @@ class Result:
 
     @classmethod
     def of_values(cls, names: tuple[str, ...], types: tuple[Type, ...], rows: list[tuple[Any, ...]]) -> Result:
-        """A SELECT's rows as ``Table.get`` gives their values, of columns of these types."""
+        """The result of a SELECT from Python values as ``Table.get`` gives them.
+
+        Args:
+            names, types: of the columns.
+            rows: the values of each row.
+        """
         result = cls.__new__(cls)
         result._rows, result._types, result._python, result._names = None, types, rows, names
         result.rowcount, result.statement, result.notes, result.skipped = len(rows), "SELECT", (), 0
@@ -85,7 +94,7 @@ class Result:
 
     @property
     def types(self) -> list[Type | None]:
-        """The type of each column that is a table's own; None where only Arrow says what it is."""
+        """The type of each column that comes from a table as it is; None for another column."""
         return list(self._types) or [None] * len(self._names)
 
     def arrow(self) -> pa.Table:
@@ -138,7 +147,7 @@ class Result:
         if self._python is not None:
             yield from self._python
             return
-        for batch in self.arrow().to_batches(max_chunksize=4096):
+        for batch in self.arrow().to_batches(max_chunksize=_FETCHED_ROWS):
             if batch.num_columns:
                 yield from zip(*self._values(batch.columns), strict=True)
 
@@ -153,7 +162,7 @@ class Result:
             return f"{self.statement}: {self.rowcount} {noun}{skipped}" if changed else self.statement or "nothing"
         return self.render()
 
-    def render(self, rows: int = _SHOWN_ROWS) -> str:
+    def render(self, rows: int = _RENDERED_ROWS) -> str:
         """The result as text: at most so many rows, each cell cut to fit a line."""
         table = self.arrow()
         return _render(table, self._values(table.slice(0, rows).columns))
@@ -163,23 +172,23 @@ def _render(table: pa.Table, values: list[list[Any]]) -> str:
     cells = [
         [
             _cell(_FLOATS[column.type](value) if column.type in _FLOATS and value is not None else value)
-            for value in shown
+            for value in column_values
         ]
-        for column, shown in zip(table.columns, values, strict=True)
+        for column, column_values in zip(table.columns, values, strict=True)
     ]
-    names = [_cut(name) for name in table.column_names]
+    names = [_shorten(name) for name in table.column_names]
     right = [_is_number(column.type) for column in table.columns]
     widths = [max([len(name), *map(len, column)]) for name, column in zip(names, cells, strict=True)]
-    lines = [_line(names, widths, [False] * len(names)), "-+-".join("-" * width for width in widths)]
-    lines += [_line(row, widths, right) for row in zip(*cells, strict=True)]
-    shown = len(cells[0]) if cells else 0
-    if table.num_rows > shown:
-        lines.append(f"... {table.num_rows - shown} more")
+    lines = [_row_text(names, widths, [False] * len(names)), "-+-".join("-" * width for width in widths)]
+    lines += [_row_text(row, widths, right) for row in zip(*cells, strict=True)]
+    count = len(cells[0]) if cells else 0
+    if table.num_rows > count:
+        lines.append(f"... {table.num_rows - count} more")
     lines.append(f"({table.num_rows} row{'' if table.num_rows == 1 else 's'})")
     return "\n".join(lines)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+def _row_text(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
     parts = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True))
     return " | ".join(parts).rstrip()
 
@@ -192,17 +201,17 @@ def _cell(value: Any) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, np.ndarray):
-        head = ", ".join(map(str, value.reshape(-1)[:4].tolist()))
-        more = ", ..." if value.size > 4 else ""
+        head = ", ".join(map(str, value.reshape(-1)[:_CELL_ELEMENTS].tolist()))
+        more = ", ..." if value.size > _CELL_ELEMENTS else ""
         return f"{value.dtype.name}{list(value.shape)} [{head}{more}]"
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, bytes):
-        return _cut(f"X'{value.hex()}'")
+        return _shorten(f"X'{value.hex()}'")
     if isinstance(value, np.datetime64):
         return str(value).replace("T", " ")
-    return _cut(str(value).replace("\n", "\\n"))
+    return _shorten(str(value).replace("\n", "\\n"))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_WIDTH else text[: _SHOWN_WIDTH - 3] + "..."
+def _shorten(text: str) -> str:
+    return text if len(text) <= _CELL_WIDTH else text[: _CELL_WIDTH - 3] + "..."

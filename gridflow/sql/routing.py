@@ -1,8 +1,8 @@
-"""Where the statements of a text run: in the process that was given it, or in the one that owns the grid.
+"""Where the statements of a text run: in the process that has the text, or in the one that owns the grid.
 
-Queries run where they are asked, over mapped columns; so does a transaction, which sends what it has written when it
-commits, and COPY, whose files are those of the process. All else runs where the grid's owner is. The first word of a
-statement tells, so that a text is parsed in the one place where it runs.
+The process itself runs queries, over mapped columns; a transaction, which sends its writes when it commits; and COPY,
+whose files are those of the process. The owner runs all else. The first word of a statement tells which it is, so that
+a text is parsed only in the process that runs it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def route(text: str, *, in_transaction: bool, node: str) -> Route:
     Args:
         text: one statement, or several.
         in_transaction: whether a transaction is open here.
-        node: what begins the ids of the queries that run here.
+        node: the prefix of the ids of queries that run in this process.
 
     >>> [route(text, in_transaction=False, node="") for text in ("SELECT 1", "DROP TABLE T", "DROP TABLE T; COPY ...")]
     [<Route.HERE: 1>, <Route.OWNER: 2>, <Route.EACH: 3>]
@@ -47,7 +47,7 @@ def route(text: str, *, in_transaction: bool, node: str) -> Route:
 
 
 def begins_transaction(text: str) -> bool:
-    """Whether a transaction is begun by one of a text's statements.
+    """Whether one of a text's statements begins a transaction.
 
     >>> begins_transaction("DELETE FROM T; BEGIN"), begins_transaction("SELECT 'BEGIN'")
     (True, False)
@@ -56,7 +56,7 @@ def begins_transaction(text: str) -> bool:
 
 
 def copies_files(text: str) -> bool:
-    """Whether a COPY is among the statements, which has to run where its files are.
+    """Whether a COPY is among a text's statements: it has to run in the process that has the files.
 
     >>> copies_files("COPY T TO 'out.csv'"), copies_files("SELECT 'COPY'")
     (True, False)
@@ -71,7 +71,7 @@ def one_by_one(text: str, params: Any = None) -> Iterator[tuple[str, dict[str, A
     ('DELETE FROM T WHERE X = ?', [1])
     """
     statements = prepare(text)
-    assigned = assign([statement.marks for statement in statements], params)
-    for prepared, values in zip(statements, assigned, strict=True):
-        assert prepared.statement is not None  # it is one of a text
+    value_sets = assign([statement.marks for statement in statements], params)
+    for prepared, values in zip(statements, value_sets, strict=True):
+        assert prepared.statement is not None  # only a query within another statement has no place
         yield prepared.statement.placed(), (list(values.values()) if prepared.marks.positional else values)

@@ -21,16 +21,16 @@ from .text.places import point
 from .text.progress import Report, reporting
 from .text.secrets import hide_passwords
 
-#: What changes rows or only looks; all else commits by itself and so cannot be part of a transaction.
+#: Statements that change rows or only read; every other commits by itself, and so cannot be part of a transaction.
 IN_TRANSACTION = (
     *("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY", "SHOW", "DESCRIBE", "DESC"),
     *("ANALYZE", "REFRESH STATISTICS", "DROP STATISTICS", "KILL", "SET"),
 )
 
-#: How often a statement runs at most, where others write the rows that it has read.
-TRIES = 4
+#: How often a statement that changes what it reads runs at most, where others write the same rows.
+CHANGE_TRIES = 4
 
-#: So many statements are remembered that are executed again and again.
+#: How many fast paths of statements a session keeps.
 MOST_FAST_PATHS = 512
 
 
@@ -49,7 +49,7 @@ class Session:
 
     @property
     def in_transaction(self) -> bool:
-        """Whether BEGIN was executed and neither COMMIT nor ROLLBACK since."""
+        """Whether a transaction is open: after BEGIN, before COMMIT or ROLLBACK."""
         return self._transaction is not None
 
     def execute(self, text: str, params: Any = None, progress: Report | None = None) -> Result:
@@ -57,28 +57,28 @@ class Session:
         activity = self.grid.activity
         fast = self._fast_paths.get(text)
         if fast is not None:
-            fast_path, known = fast
-            started = activity.begin(known.own_text, known.kind)
+            fast_path, prepared = fast
+            run = activity.begin(prepared.own_text, prepared.kind)
             try:
-                done = fast_path(self.grid, params)
+                fast_result = fast_path(self.grid, params)
             except BaseException as error:
-                activity.end(started, 0, error)
+                activity.end(run, 0, error)
                 raise
-            if done is not None:
-                activity.end(started, done.rowcount)
-                return done
-            activity.forget(started)
+            if fast_result is not None:
+                activity.end(run, fast_result.rowcount)
+                return fast_result
+            activity.forget(run)
         try:
             statements = prepare(text)
-            assigned = assign([statement.marks for statement in statements], params)
+            value_sets = assign([statement.marks for statement in statements], params)
         except GridflowError as error:
             activity.end(activity.begin(own_text(hide_passwords(str(text))), ""), 0, error)
             raise
         result = Result()
         notes: tuple[str, ...] = ()
         with reporting(progress):
-            for statement, values in zip(statements, assigned, strict=True):
-                result = self._noted(statement, partial(self._one, statement, values))
+            for statement, values in zip(statements, value_sets, strict=True):
+                result = self._run_listed(statement, partial(self._one, statement, values))
                 notes += result.notes
         result.notes = notes
         if len(statements) == 1 and self._transaction is None:
@@ -86,34 +86,38 @@ class Session:
         return result
 
     def _remember(self, text: str, statement: Prepared) -> None:
-        """Keep the fast path of a statement, if it has one, for when it is executed again."""
+        """Keep the fast path of a statement, if there is one, for later executions of the same text."""
         plan = self.grid.plans.get(statement)
         if plan is not None and plan.fast_path is not None:
             if len(self._fast_paths) >= MOST_FAST_PATHS:
                 self._fast_paths.clear()
             self._fast_paths[text] = plan.fast_path, statement
 
-    def _noted(self, statement: Prepared, run: Callable[[], Result]) -> Result:
-        """Run a statement, which ``SYS.SQL_QUERIES`` lists meanwhile and ``SYS.SQL_QUERIES_HISTORY`` afterwards."""
+    def _run_listed(self, statement: Prepared, execute: Callable[[], Result]) -> Result:
+        """Run a statement; ``SYS.SQL_QUERIES`` lists it meanwhile and ``SYS.SQL_QUERIES_HISTORY`` afterwards."""
         activity = self.grid.activity
-        started = activity.begin(statement.own_text, statement.kind)
+        run = activity.begin(statement.own_text, statement.kind)
         try:
-            result = run()
+            result = execute()
         except BaseException as error:
-            if not activity.was_cancelled(started):
-                activity.end(started, 0, error)
+            if not activity.was_cancelled(run):
+                activity.end(run, 0, error)
                 raise
-            error = SqlError(f"query {activity.query_id(started[0])} was cancelled by KILL QUERY")
-            activity.end(started, 0, error)
+            error = SqlError(f"query {activity.query_id(run[0])} was cancelled by KILL QUERY")
+            activity.end(run, 0, error)
             raise error from None
-        activity.end(started, result.rowcount)
+        activity.end(run, result.rowcount)
         return result
 
     def execute_many(self, text: str, sets: Iterable[Any]) -> Result:
         """Execute an INSERT, MERGE, UPDATE or DELETE with each of many sets of parameters, all as one commit.
 
+        Args:
+            text: one statement.
+            sets: the parameters of each execution, as ``execute`` takes them.
+
         Raises:
-            SqlError: it is another statement, or several. Else as ``execute``.
+            SqlError: the text is another statement, or several. Else as ``execute``.
 
         >>> import gridflow, tempfile
         >>> grid = gridflow.connect(tempfile.mkdtemp())
@@ -126,18 +130,18 @@ class Session:
         if len(statements) != 1 or statements[0].kind not in ("INSERT", "MERGE", "UPDATE", "DELETE"):
             raise SqlError("with many sets of parameters goes one INSERT, MERGE, UPDATE or DELETE")
         (statement,) = statements
-        assigned = [assign([statement.marks], params)[0] for params in sets]
-        return self._noted(statement, lambda: self._many(statement, assigned))
+        value_sets = [assign([statement.marks], params)[0] for params in sets]
+        return self._run_listed(statement, lambda: self._many(statement, value_sets))
 
-    def _many(self, statement: Prepared, assigned: list[dict[str, Any]]) -> Result:
+    def _many(self, statement: Prepared, value_sets: list[dict[str, Any]]) -> Result:
         kind = statement.kind
         if kind in ("INSERT", "MERGE"):
-            count = execute_insert_many(self._transaction or self.grid, statement, assigned)
+            count = execute_insert_many(self._transaction or self.grid, statement, value_sets)
             if count is not None:
                 return Result(rowcount=count, statement=kind)
 
         def run(grid: GridFace) -> Result:
-            counts = [EXECUTORS[kind](grid, statement, values).rowcount for values in assigned]
+            counts = [EXECUTORS[kind](grid, statement, values).rowcount for values in value_sets]
             return Result(rowcount=sum(counts), statement=kind)
 
         return run(self._transaction) if self._transaction is not None else self._change(run)
@@ -150,7 +154,7 @@ class Session:
         if kind in ("INSERT", "MERGE", "UPDATE", "DELETE"):
             self.grid.check_changeable()
         if self._transaction is None:
-            if _follows_from_reading(statement) and not self.grid.is_transaction:
+            if _changes_rows_it_reads(statement) and not self.grid.is_transaction:
                 return self._change(lambda grid: EXECUTORS[kind](grid, statement, values))
             return EXECUTORS[kind](self.grid, statement, values)
         if kind not in IN_TRANSACTION:
@@ -158,9 +162,9 @@ class Session:
         return EXECUTORS[kind](self._transaction, statement, values)
 
     def _change(self, run: Callable[[Any], Result]) -> Result:
-        """A change that follows from what it reads: again, if a row that it read was written by somebody meanwhile."""
-        for tries_left in reversed(range(TRIES)):
-            # The last time without the others.
+        """Run a change that follows from rows it reads; again if somebody else writes one of those rows meanwhile."""
+        for tries_left in reversed(range(CHANGE_TRIES)):
+            # The last try keeps other writers out, so that it cannot fail for them.
             transaction = self.grid.transaction(of_statement=True, alone=not tries_left)
             try:
                 with transaction:
@@ -200,7 +204,7 @@ class Session:
             transaction.rollback()
 
 
-def _follows_from_reading(statement: Prepared) -> bool:
+def _changes_rows_it_reads(statement: Prepared) -> bool:
     """Whether a statement changes rows that it has read."""
     return statement.kind in ("UPDATE", "DELETE") or isinstance(statement.node, exp.Merge)
 

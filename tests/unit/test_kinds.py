@@ -213,7 +213,7 @@ def test_index(grid, table, kind):
 def read(path: Path, schema: Schema) -> pa.ChunkedArray:
     """Column V of a file, as tables give it."""
     options = ReadOptions(
-        wanted=lambda column: schema[column].type,
+        type_of=lambda column: schema[column].type,
         expected=tuple(schema.names),
         finish=lambda batch: pa.RecordBatch.from_arrays(to_columns(batch, schema, "T"), names=schema.names),
         csv=CSV_STYLE,

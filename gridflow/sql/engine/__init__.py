@@ -1,1 +1,1 @@
-"""DuckDB, and types on their way to it and back: the only rooms that know it, but for its errors."""
+"""DuckDB, and the way of columns to DuckDB and back: the only room of ``sql`` that imports DuckDB."""

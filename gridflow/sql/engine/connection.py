@@ -24,8 +24,8 @@ _SETTINGS = (
     "SET GLOBAL arrow_large_buffer_size = true",  # 64-bit offsets: a column may hold more than 2 GiB
     "SET GLOBAL arrow_lossless_conversion = true",  # UUID stays UUID
     "SET GLOBAL TimeZone = 'UTC'",
-    # What a join finds out of its keys would become a filter of pyarrow's: DuckDB 1 fails there for a UUID and for
-    # UINT64s from 2^63, and the time it saves cannot be measured on columns in memory.
+    # This optimizer turns the range of a join's keys into a filter of pyarrow's: DuckDB 1 fails there for a UUID and
+    # for UINT64s from 2^63, and no time saved can be measured on columns in memory.
     "SET GLOBAL disabled_optimizers = 'join_filter_pushdown'",
     "SET GLOBAL enable_external_access = false",
     "SET GLOBAL lock_configuration = true",
@@ -35,10 +35,10 @@ _CONFIG = {
     "autoload_known_extensions": "false",
     "temp_directory": "",  # nothing of a grid is written elsewhere
 }
-# To DuckDB a NaN is greater than any number. DuckDB 1 (for Python 3.10) has pyarrow apply what it can of a WHERE, to
-# which a NaN compares as false: so it gets a copy of a table that has one.
+# To DuckDB a NaN is greater than any number. DuckDB 1 (for Python 3.10) leaves parts of a WHERE to pyarrow, where every
+# comparison with a NaN is false: so a table with a NaN is copied into DuckDB.
 _MISSES_NAN = duckdb.__version__.startswith("1.")
-# Types whose Arrow form only DuckDB knows: they leave as text.
+# Types whose Arrow form only DuckDB knows: results have them as text.
 _AS_TEXT = ("TIME WITH TIME ZONE", "BIT", "BIGNUM", "UHUGEINT", "VARINT", "VARIANT", "GEOMETRY")
 
 _lock = threading.Lock()  # guards the three below
@@ -71,27 +71,28 @@ def run(sql: str, tables: Mapping[str, pa.Table], params: Mapping[str, Any] | No
 
     Args:
         sql: one statement in DuckDB's dialect.
-        tables: what the names in it mean.
-        params: values of its ``$name`` marks, exactly those.
+        tables: the tables of the statement, by name.
+        params: values of all ``$name`` marks of the statement, by name, and no others.
 
     Returns:
         The whole result, in DuckDB's Arrow types.
 
     Raises:
-        duckdb.Error: as DuckDB says it; ``execution.errors.translate`` makes it ours.
+        duckdb.Error: the query fails; ``execution.errors.translate`` makes an error of ours of this one.
     """
     con = connection()
-    registered, copied = [], []
+    views: list[str] = []
+    copies: list[str] = []
     thread = threading.get_ident()
     _busy[thread] = con
     try:
         for name, table in tables.items():
-            mapped = f"{name} mapped" if _MISSES_NAN and _has_nan(table) else name
-            con.register(mapped, table)
-            registered.append(mapped)
-            if mapped != name:
-                con.execute(f'CREATE TEMP TABLE "{name}" AS FROM "{mapped}"')
-                copied.append(name)
+            view = f"{name} mapped" if _MISSES_NAN and _has_nan(table) else name
+            con.register(view, table)
+            views.append(view)
+            if view != name:
+                con.execute(f'CREATE TEMP TABLE "{name}" AS FROM "{view}"')
+                copies.append(name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             relation = con.sql(sql, params=dict(params)) if params else con.sql(sql)
@@ -102,22 +103,22 @@ def run(sql: str, tables: Mapping[str, pa.Table], params: Mapping[str, Any] | No
             return relation.to_arrow_table()
     finally:
         _busy.pop(thread, None)
-        for name in copied:
+        for name in copies:
             con.execute(f'DROP TABLE "{name}"')
-        for name in registered:
+        for name in views:
             con.unregister(name)
 
 
 def interrupt(thread: int) -> bool:
-    """Make the query that a thread runs fail, from another one. Returns whether it runs one."""
-    found = _busy.get(thread)
-    if found is not None:
-        found.interrupt()
-    return found is not None
+    """Make the query that another thread runs fail; returns whether that thread runs one."""
+    con = _busy.get(thread)
+    if con is not None:
+        con.interrupt()
+    return con is not None
 
 
 def _has_nan(table: pa.Table) -> bool:
-    """Whether there is a NaN in a column, or in a field of one."""
+    """Whether a column, or a field of a struct, has a NaN."""
     while any(pa.types.is_struct(field.type) for field in table.schema):
         table = table.flatten()
     floats = (c for c in table.columns if pa.types.is_float32(c.type) or pa.types.is_float64(c.type))

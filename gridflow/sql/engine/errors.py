@@ -1,4 +1,4 @@
-"""What the engine raises, by names of ours."""
+"""The engine's exceptions, by names of ours."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import duckdb
 EngineError = duckdb.Error
 #: A query that ``connection.interrupt`` has ended.
 Interrupted = duckdb.InterruptException
-#: A value does not fit a type, as against a statement that makes no sense.
+#: A value does not fit a type; other errors are about the statement.
 MISFITS = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException)

@@ -12,12 +12,15 @@ from ...kinds import ByKind
 from ...schema import SCALARS, Type, from_arrow
 from ...storage.arrow import user_type
 
+#: The Arrow type that holds a HUGEINT.
+_HUGE = pa.decimal128(38, 0)
+
 
 def from_duckdb(table: pa.Table) -> pa.Table:
     """A result in Arrow's plain types: tensors, booleans and whole numbers instead of DuckDB's own.
 
-    An array of numbers of fixed size (or of such arrays) without a null in it is a tensor. A HUGEINT, which a
-    sum of integers is, becomes an INT64 where all of the column fit it, else a DECIMAL(38,0).
+    A column of arrays of fixed size, of numbers without nulls or of such arrays, becomes one of tensors. A HUGEINT,
+    which a sum of integers is, becomes an INT64 where all values of the column fit, else a DECIMAL(38,0).
     """
     columns = [_raise_column(column) for column in table.columns]
     return pa.Table.from_arrays(columns, names=table.column_names)
@@ -25,16 +28,16 @@ def from_duckdb(table: pa.Table) -> pa.Table:
 
 def _raise_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if _is_huge(column.type):
-        return _narrow(pa.chunked_array([_raise(chunk) for chunk in column.chunks], pa.decimal128(38, 0)))
+        return _narrow(pa.chunked_array([_raise(chunk) for chunk in column.chunks], _HUGE))
     if pa.types.is_fixed_size_list(column.type):
         tensor = from_arrow(column.type)
         if tensor.kind == "TENSOR":
-            chunks = [_as_tensor(chunk, tensor) for chunk in column.chunks]
-            if all(chunk is not None for chunk in chunks):
-                return pa.chunked_array(chunks, user_type(tensor))
+            tensors = [_as_tensor(chunk, tensor) for chunk in column.chunks]
+            if all(chunk is not None for chunk in tensors):
+                return pa.chunked_array(tensors, user_type(tensor))
         return column
-    raised = [_raise(chunk) for chunk in column.chunks]
-    return pa.chunked_array(raised, raised[0].type) if raised else _raise_empty(column)
+    chunks = [_raise(chunk) for chunk in column.chunks]
+    return pa.chunked_array(chunks, chunks[0].type) if chunks else _raise_empty(column)
 
 
 def _raise_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -42,14 +45,14 @@ def _raise_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _raise(array: pa.Array) -> pa.Array:
-    """Without the extension types of DuckDB's own, at any depth; UUIDs stay."""
+    """The same values without DuckDB's own extension types, at any depth; UUIDs stay."""
     dtype = array.type
     if isinstance(dtype, pa.Bool8Type):
         return array.storage.cast(pa.bool_())
     if _is_huge(dtype):
         # HUGEINT and DECIMAL(38,0): both are 16 bytes, little endian, two's complement.
         storage = array.storage
-        return pa.Array.from_buffers(pa.decimal128(38, 0), len(storage), storage.buffers()[:2], offset=storage.offset)
+        return pa.Array.from_buffers(_HUGE, len(storage), storage.buffers()[:2], offset=storage.offset)
     if not _has_own(dtype):
         return array
     validity = array.buffers()[0]
@@ -60,16 +63,16 @@ def _raise(array: pa.Array) -> pa.Array:
     if pa.types.is_map(dtype):
         keys, items = _raise(array.keys), _raise(array.items)
         entries = pa.StructArray.from_arrays([keys, items], names=["key", "value"])
-        buffers, made = array.buffers()[:2], pa.map_(keys.type, items.type)
-        return pa.Array.from_buffers(made, len(array), buffers, offset=array.offset, children=[entries])
+        buffers, map_type = array.buffers()[:2], pa.map_(keys.type, items.type)
+        return pa.Array.from_buffers(map_type, len(array), buffers, offset=array.offset, children=[entries])
     items = _raise(array.values)
     if pa.types.is_fixed_size_list(dtype):
-        made, buffers = pa.list_(items.type, dtype.list_size), [validity]
+        list_type, buffers = pa.list_(items.type, dtype.list_size), [validity]
     else:
-        made, buffers = pa.large_list(items.type), array.buffers()[:2]
+        list_type, buffers = pa.large_list(items.type), array.buffers()[:2]
         if pa.types.is_list(dtype):
-            made = pa.list_(items.type)
-    return pa.Array.from_buffers(made, len(array), buffers, offset=array.offset, children=[items])
+            list_type = pa.list_(items.type)
+    return pa.Array.from_buffers(list_type, len(array), buffers, offset=array.offset, children=[items])
 
 
 def _has_own(dtype: pa.DataType) -> bool:
@@ -107,11 +110,11 @@ def _flat_storage(array: pa.Array, dtype: Type) -> pa.FixedSizeListArray | None:
         level = level.storage
     mask = array.is_null() if array.null_count else None
     if level.null_count:
-        # Where a whole row is null DuckDB has nulls below it, too; any other makes this no tensor.
-        hidden = 0
+        # DuckDB has nulls for all elements of a row that is null; with any other null the column is no tensor.
+        nulls_below = 0
         if mask is not None:
-            hidden = int(np.count_nonzero(mask.to_numpy(zero_copy_only=False))) * dtype.size
-        if level.null_count != hidden:
+            nulls_below = int(np.count_nonzero(mask.to_numpy(zero_copy_only=False))) * dtype.size
+        if level.null_count != nulls_below:
             return None
         level = pc.fill_null(level, pa.scalar(0, level.type))
     kind = dtype.arrow()
@@ -121,66 +124,68 @@ def _flat_storage(array: pa.Array, dtype: Type) -> pa.FixedSizeListArray | None:
 
 
 def fit(column: pa.ChunkedArray, dtype: Type) -> pa.ChunkedArray:
-    """A column in exactly the type in which tables give and take columns of ``dtype``.
+    """A column in exactly the Arrow type that tables have for columns of ``dtype``.
 
     Raises:
-        pyarrow.ArrowException: it is too different.
+        pyarrow.ArrowException: a value does not fit the type.
     """
-    wanted = user_type(dtype)
-    if column.type == wanted:
+    target = user_type(dtype)
+    if column.type == target:
         return column
-    return pa.chunked_array([_fit(chunk, dtype, wanted) for chunk in column.chunks], wanted)
+    return pa.chunked_array([_fit(chunk, dtype, target) for chunk in column.chunks], target)
 
 
-def _fit(array: pa.Array, dtype: Type, wanted: pa.DataType) -> pa.Array:
-    if array.type == wanted:
+def _fit(array: pa.Array, dtype: Type, target: pa.DataType) -> pa.Array:
+    if array.type == target:
         return array
-    if not isinstance(wanted, pa.BaseExtensionType):
+    if not isinstance(target, pa.BaseExtensionType):
         if isinstance(array, pa.ExtensionArray):
             array = _raise(array) if _has_own(array.type) else array.storage
         if pa.types.is_null(array.type):
-            return array.cast(wanted)
-    return _FITTERS[dtype.kind](array, dtype, wanted)
+            return array.cast(target)
+    return _FITTERS[dtype.kind](array, dtype, target)
 
 
-def _fit_tensor(array: pa.Array, dtype: Type, wanted: pa.DataType) -> pa.Array:
+def _fit_tensor(array: pa.Array, dtype: Type, target: pa.DataType) -> pa.Array:
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if not pa.types.is_fixed_size_list(array.type):
-        array = array.cast(wanted if not isinstance(wanted, pa.BaseExtensionType) else wanted.storage_type)
+        array = array.cast(target if not isinstance(target, pa.BaseExtensionType) else target.storage_type)
     storage = _flat_storage(array, dtype)
     if storage is None:
         raise pa.ArrowInvalid(f"a null is in a tensor {dtype}")
-    if isinstance(wanted, pa.FixedShapeTensorType):
-        return pa.ExtensionArray.from_storage(wanted, storage)
-    return storage.cast(wanted)
+    if isinstance(target, pa.FixedShapeTensorType):
+        return pa.ExtensionArray.from_storage(target, storage)
+    return storage.cast(target)
 
 
-def _fit_struct(array: pa.Array, dtype: Type, wanted: pa.DataType) -> pa.Array:
-    fields = [wanted.field(i) for i in range(wanted.num_fields)]
-    # DuckDB may have read the fields' names in another case, but their order is the type's.
-    parts = [_fit(array.field(i), t, f.type) for i, ((_, t), f) in enumerate(zip(dtype.children, fields, strict=True))]
-    return pa.StructArray.from_arrays(parts, fields=fields, mask=array.is_null() if array.null_count else None)
+def _fit_struct(array: pa.Array, dtype: Type, target: pa.DataType) -> pa.Array:
+    fields = [target.field(i) for i in range(target.num_fields)]
+    # The names of DuckDB's fields may be in another case, but the fields are in the type's order.
+    children = [
+        _fit(array.field(i), t, f.type) for i, ((_, t), f) in enumerate(zip(dtype.children, fields, strict=True))
+    ]
+    return pa.StructArray.from_arrays(children, fields=fields, mask=array.is_null() if array.null_count else None)
 
 
-def _fit_map(array: pa.Array, dtype: Type, wanted: pa.DataType) -> pa.Array:
-    keys = _fit(array.keys, dtype.children[0][1], wanted.key_type)
-    items = _fit(array.items, dtype.children[1][1], wanted.item_type)
-    entries = pa.StructArray.from_arrays([keys, items], fields=[wanted.key_field, wanted.item_field])
-    return pa.Array.from_buffers(wanted, len(array), array.buffers()[:2], offset=array.offset, children=[entries])
+def _fit_map(array: pa.Array, dtype: Type, target: pa.DataType) -> pa.Array:
+    keys = _fit(array.keys, dtype.children[0][1], target.key_type)
+    items = _fit(array.items, dtype.children[1][1], target.item_type)
+    entries = pa.StructArray.from_arrays([keys, items], fields=[target.key_field, target.item_field])
+    return pa.Array.from_buffers(target, len(array), array.buffers()[:2], offset=array.offset, children=[entries])
 
 
-def _fit_list(array: pa.Array, dtype: Type, wanted: pa.DataType) -> pa.Array:
+def _fit_list(array: pa.Array, dtype: Type, target: pa.DataType) -> pa.Array:
     if not pa.types.is_large_list(array.type):
         array = array.cast(pa.large_list(array.type.value_type))
-    items = _fit(array.values, dtype.children[0][1], wanted.value_type)
-    return pa.Array.from_buffers(wanted, len(array), array.buffers()[:2], offset=array.offset, children=[items])
+    items = _fit(array.values, dtype.children[0][1], target.value_type)
+    return pa.Array.from_buffers(target, len(array), array.buffers()[:2], offset=array.offset, children=[items])
 
 
 _FITTERS: ByKind[Callable[[pa.Array, Type, pa.DataType], pa.Array]] = ByKind(
     "DuckDB's columns in the types of tables",
     {
-        **dict.fromkeys(SCALARS, lambda array, dtype, wanted: array.cast(wanted)),
+        **dict.fromkeys(SCALARS, lambda array, dtype, target: array.cast(target)),
         "TENSOR": _fit_tensor,
         "LIST": _fit_list,
         "STRUCT": _fit_struct,

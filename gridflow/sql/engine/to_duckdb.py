@@ -1,8 +1,8 @@
 """A grid's columns as DuckDB reads them, over the same memory.
 
-A tensor is an array of arrays to DuckDB (``UINT8[28,28]`` is ``UTINYINT[28][28]``): so its shape goes through
-any query, ``PIXELS[1][2]`` works, and what comes out is a tensor again. Only half-precision numbers, which
-DuckDB does not have, are copied.
+A tensor is an array of arrays to DuckDB (``UINT8[28,28]`` is ``UTINYINT[28][28]``): so the shape goes through any
+query, ``PIXELS[1][2]`` works, and the result is a tensor again. Only half-precision numbers are copied: DuckDB has no
+such type.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TIMESTAMPS = {"s": "TIMESTAMP_S", "ms": "TIMESTAMP_MS", "us": "TIMESTAMP", "ns"
 
 
 def duckdb_type(dtype: Type) -> str:
-    """The type of a column as DuckDB writes it.
+    """The name of a column's type in DuckDB.
 
     >>> from gridflow.schema import parse_type
     >>> duckdb_type(parse_type("STRUCT<a LONG, b UINT8[28,28]>"))
@@ -49,7 +49,7 @@ def duckdb_type(dtype: Type) -> str:
 
 
 def for_duckdb(table: pa.Table, schema: Schema) -> pa.Table:
-    """Rows of a table of this schema, or some of its columns, as DuckDB can read them."""
+    """Rows of a table of this schema, of all columns or some, in Arrow types that DuckDB reads."""
     columns = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         dtype = schema[name].type
@@ -62,7 +62,7 @@ def for_duckdb(table: pa.Table, schema: Schema) -> pa.Table:
 
 
 def _is_foreign(dtype: Type, nested: bool = False) -> bool:
-    """Whether DuckDB would not take a column as it lies."""
+    """Whether a column needs another Arrow type for DuckDB; ``nested`` says that it is part of another column."""
     if dtype.children:
         return any(_is_foreign(child, True) for _, child in dtype.children)
     form = _FORMS[dtype.kind]
@@ -104,7 +104,7 @@ def _lower_tensor(array: pa.Array, dtype: Type) -> pa.Array:
     shape = dtype.shape
     storage = array.storage if isinstance(array, pa.ExtensionArray) else array
     begin, count = storage.offset, len(storage)
-    # `values` ignores the offset, so every level below the rows starts at the buffer's first row.
+    # `values` ignores the offset: every level below the rows starts at the buffer's first row.
     level = storage.values
     if level.type == pa.float16():
         level = level.cast(pa.float32())
@@ -128,12 +128,12 @@ def _tensor_name(dtype: Type) -> str:
 
 @dataclass(frozen=True)
 class _Form:
-    """How DuckDB has columns of a kind.
+    """The form of a kind of columns in DuckDB.
 
     Attributes:
-        name: the type as it writes it.
-        lower: a column as DuckDB takes it; None: as it lies.
-        only_nested: whether that is so only of a part of a column.
+        name: gives the name of a type in DuckDB.
+        lower: makes the array that DuckDB reads of one of ours; None: DuckDB reads ours.
+        only_nested: whether only arrays inside lists, structs and maps need ``lower``.
     """
 
     name: Callable[[Type], str] = lambda dtype: _DUCKDB[dtype.kind]

@@ -1,4 +1,4 @@
-"""The functions that the engine knows by name."""
+"""The names of the engine's functions."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from functools import cache
 
 from .connection import connection
 
-# The engine's own, for its own use, for collations and for other systems' tools.
+# Beginnings of names that no person calls: internals of the engine, collations, functions for other systems' tools.
 _HIDDEN = ("collate_", "icu_", "st_", "pg_", "json_deserialize", "json_serialize", "create_sort_key", "txid_")
 
 
 @cache
 def function_names() -> frozenset[str]:
-    """The names of all functions, in upper case; operators are none."""
+    """The names of all functions, without the operators, in upper case."""
     rows = connection().execute("SELECT DISTINCT UPPER(function_name) FROM duckdb_functions()").fetchall()
     return frozenset(name for (name,) in rows if name.replace("_", "").isalnum())
 
 
 @cache
 def callable_names() -> frozenset[str]:
-    """The names of those that a query is likely to call, in upper case: what a person may be offered."""
+    """The names of the functions to propose to a person, in upper case: those that a query is likely to call."""
     rows = connection().execute(
         "SELECT DISTINCT function_name FROM duckdb_functions() "
         "WHERE function_type IN ('scalar', 'aggregate', 'macro') AND function_name ~ '^[a-z][a-z_0-9]+$'"

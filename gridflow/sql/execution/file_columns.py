@@ -75,7 +75,7 @@ class FileColumns:
         return ReadOptions(
             pick=lambda found: self._pick(found, path, form),
             expected=tuple(column.name for column in self.columns) if form == "json" else (),
-            wanted=wanted,
+            type_of=wanted,
             default=default,
             finish=self._finish,
             reject=None if rejects is None else lambda reject: rejects.add(path, reject),

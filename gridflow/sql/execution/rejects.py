@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ...storage.formats.csv_writer import CsvWriter
 from ...storage.formats.source import Reject
-from ...storage.formats.writing import WriteOptions, replaced
+from ...storage.formats.writing import WriteOptions, replacement
 
 _SCHEMA = pa.schema(
     {"FILE": pa.large_string(), "LINE": pa.int64(), "ERROR": pa.large_string(), "TEXT": pa.large_string()}
@@ -35,7 +35,7 @@ class Rejects:
 
     def __enter__(self) -> Rejects:
         if self.path is not None:
-            file: Any = self._stack.enter_context(replaced(self.path))
+            file: Any = self._stack.enter_context(replacement(self.path))
             self._writer = CsvWriter(file, self.path, _SCHEMA, [None] * len(_SCHEMA), WriteOptions())
         return self
 

@@ -17,13 +17,13 @@ class AlterTable:
     """A parsed ALTER TABLE; one of the three lists is not empty.
 
     Attributes:
-        table: its name as written.
-        if_exists: whether there need not be such a table.
+        table: the table's name as written.
+        if_exists: whether a missing table is fine.
         add: names and types of new columns.
-        defaults: of these, the literal of its DEFAULT as written.
+        defaults: name of a new column and the literal of its DEFAULT as written.
         drop: names of columns to drop.
         rename: pairs of names, old and new.
-        lenient: whether columns that are there already, or are not there, are passed over.
+        lenient: whether to pass over columns to add that exist and columns to drop that do not.
     """
 
     table: exp.Table
@@ -35,7 +35,7 @@ class AlterTable:
     lenient: bool = False
 
 
-def parse_alter(tokens: list[Token], text: str) -> AlterTable:
+def parse_alter_table(tokens: list[Token], text: str) -> AlterTable:
     """``ALTER TABLE [IF EXISTS] t ADD | DROP | RENAME [COLUMN] ...``, as Ignite has it, and RENAME as H2 has it.
 
     Raises:
@@ -47,22 +47,22 @@ def parse_alter(tokens: list[Token], text: str) -> AlterTable:
     if_exists = reader.accept("IF", "EXISTS")
     table = reader.table()
     if reader.accept("ADD"):
-        found = _add(reader, table, if_exists)
+        statement = _add(reader, table, if_exists)
     elif reader.accept("DROP"):
-        found = _drop(reader, table, if_exists)
+        statement = _drop(reader, table, if_exists)
     elif reader.accept("RENAME"):
         reader.accept("COLUMN")
-        found = AlterTable(table, if_exists, rename=(_renamed(reader, "TO"),))
+        statement = AlterTable(table, if_exists, rename=(_rename(reader, "TO"),))
     elif reader.accept("ALTER", "COLUMN"):
-        found = AlterTable(table, if_exists, rename=(_renamed(reader, "RENAME TO"),))
+        statement = AlterTable(table, if_exists, rename=(_rename(reader, "RENAME TO"),))
     else:
         raise reader.fail("expected ADD, DROP or RENAME COLUMN")
     reader.end()
-    return found
+    return statement
 
 
 def _column_name(reader: Tokens) -> exp.Identifier:
-    first = reader.now
+    first = reader.token
     return identifier(reader.name("a column's name"), first)
 
 
@@ -94,7 +94,7 @@ def _drop(reader: Tokens, table: exp.Table, if_exists: bool) -> AlterTable:
     return AlterTable(table, if_exists, drop=tuple(names), lenient=lenient)
 
 
-def _renamed(reader: Tokens, words: str) -> tuple[exp.Identifier, str]:
+def _rename(reader: Tokens, words: str) -> tuple[exp.Identifier, str]:
     old = _column_name(reader)
     reader.expect(*words.split())
     return old, reader.name("a column's new name")

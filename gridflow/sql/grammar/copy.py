@@ -13,7 +13,7 @@ from ...errors import SqlError, did_you_mean
 from ...storage.formats.source import CsvStyle
 from ..text.places import syntax_error
 from .dialect import parse
-from .tokens import Tokens
+from .tokens import QUERY_STARTS, Tokens
 
 _FORMATS = ("CSV", "JSON", "PARQUET", "ARROW", "TFRECORD", "NPZ")
 _SWITCH = {"ON": True, "OFF": False, "TRUE": True, "FALSE": False}
@@ -21,7 +21,7 @@ _CHARACTER, _TEXT, _COUNT, _CHARSET = "one character", "a text in quotes", "a wh
 _ALL = frozenset(_FORMATS)
 _CSV, _LINES, _COLUMNAR = frozenset(["CSV"]), frozenset(["CSV", "JSON"]), frozenset(["PARQUET", "ARROW"])
 
-# option -> what it takes (words, or a kind of literal), whether FROM, whether TO, and for which formats
+# option -> its domain (words, or a kind of literal), whether COPY FROM has it, whether COPY TO has it, and the formats
 _OPTIONS: dict[str, tuple[Any, bool, bool, frozenset[str]]] = {
     "FORMAT": (_FORMATS, True, True, _ALL),
     "HEADER": (_SWITCH, True, True, _CSV),
@@ -43,18 +43,24 @@ _OPTIONS: dict[str, tuple[Any, bool, bool, frozenset[str]]] = {
 
 @dataclass(frozen=True)
 class CopyOptions:
-    """The options of a COPY that were written: name -> value, and where each stands."""
+    """The options that a COPY has.
+
+    Attributes:
+        text: the whole text of the statements.
+        values: name of an option -> value.
+        places: name of an option -> the token where it stands.
+    """
 
     text: str
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[str, Token] = field(default_factory=dict)
 
     def get(self, name: str, otherwise: Any = None) -> Any:
-        """The value of an option, or another where it was not written."""
+        """The value of an option, or ``otherwise`` where the COPY has it not."""
         return self.values.get(name, otherwise)
 
     def csv_style(self) -> CsvStyle:
-        """How CSV is written, as the options say."""
+        """The style of CSV that the options describe."""
         return CsvStyle(
             delimiter=self.get("DELIMITER"),
             quote=self.get("QUOTE", '"') or None,
@@ -67,7 +73,7 @@ class CopyOptions:
         )
 
     def check(self, form: str) -> None:
-        """Refuse an option that says nothing about files of this format."""
+        """Raise an SqlError for an option that does not apply to files of this format."""
         for name, token in self.places.items():
             if form.upper() not in _OPTIONS[name][3]:
                 fitting = ", ".join(sorted(_OPTIONS[name][3]))
@@ -93,7 +99,13 @@ class CopyFrom:
 class CopyTo:
     """``COPY table [(columns)] TO path options`` or ``COPY (query) TO path options``.
 
-    ``tokens`` are the query's; ``query`` is what is made of them.
+    Attributes:
+        path: a literal or a parameter.
+        table: the table to write; None for a query.
+        columns: those of the table to write, in order; none for all.
+        tokens: the query's.
+        options: the options as written.
+        query: the query, a Prepared; ``statements`` parses it from the tokens.
     """
 
     path: exp.Expression
@@ -105,7 +117,7 @@ class CopyTo:
 
 
 def parse_copy(tokens: list[Token], text: str) -> CopyFrom | CopyTo:
-    """The parts of a COPY.
+    """``COPY FROM ...`` or ``COPY ... TO ...``; the query of a COPY TO is left as tokens.
 
     Raises:
         SqlError: points at what cannot be read.
@@ -113,40 +125,40 @@ def parse_copy(tokens: list[Token], text: str) -> CopyFrom | CopyTo:
     reader = Tokens(tokens, text)
     reader.expect("COPY")
     if reader.accept("FROM"):
-        path = _path(reader)
+        path = _path_expression(reader)
         reader.expect("INTO")
         table, columns = reader.table_and_columns()
         return CopyFrom(path, table, columns, _options(reader, is_from=True))
     if reader.word() == "(":
-        query = _query(reader)
+        query = _query_tokens(reader)
         reader.expect("TO")
-        path = _path(reader)
+        path = _path_expression(reader)
         return CopyTo(path, None, (), query, _options(reader, is_from=False))
     table, columns = reader.table_and_columns()
     if reader.word() == "FROM":
         raise reader.fail("write COPY FROM 'file' INTO table")
     reader.expect("TO")
-    path = _path(reader)
+    path = _path_expression(reader)
     return CopyTo(path, table, columns, [], _options(reader, is_from=False))
 
 
-def _path(reader: Tokens) -> exp.Expression:
-    token = reader.now
+def _path_expression(reader: Tokens) -> exp.Expression:
+    token = reader.token
     if token is not None and token.token_type is TokenType.STRING:
         reader.at += 1
         return exp.Literal.string(token.text)
     if token is not None and token.token_type in (TokenType.PLACEHOLDER, TokenType.COLON):
         width = 1 if token.token_type is TokenType.PLACEHOLDER else 2
-        found = parse(reader.tokens[reader.at : reader.at + width], reader.text)
+        mark = parse(reader.tokens[reader.at : reader.at + width], reader.text)
         reader.at += width
-        return found
+        return mark
     raise reader.fail("expected a file's name in quotes")
 
 
-def _query(reader: Tokens) -> list[Token]:
+def _query_tokens(reader: Tokens) -> list[Token]:
     """The tokens between a parenthesis and the one that closes it."""
     begin, depth = reader.at + 1, 0
-    while reader.now is not None:
+    while reader.token is not None:
         word = reader.word()
         depth += (word == "(") - (word == ")")
         reader.at += 1
@@ -154,56 +166,57 @@ def _query(reader: Tokens) -> list[Token]:
             break
     else:
         raise reader.fail("expected )")
-    found = reader.tokens[begin : reader.at - 1]
-    if not found or found[0].text.upper() not in ("SELECT", "WITH", "VALUES", "FROM", "("):
+    tokens = reader.tokens[begin : reader.at - 1]
+    if not tokens or tokens[0].text.upper() not in QUERY_STARTS:
         reader.at = begin
         raise reader.fail("expected a query")
-    return found
+    return tokens
 
 
 def _options(reader: Tokens, is_from: bool) -> CopyOptions:
     direction = "FROM" if is_from else "TO"
-    known = [name for name, (_, f, t, _) in _OPTIONS.items() if (f if is_from else t)]
+    names = [name for name, (_, f, t, _) in _OPTIONS.items() if (f if is_from else t)]
     values: dict[str, Any] = {}
     places: dict[str, Token] = {}
-    while reader.now is not None:
-        name, token = reader.word(), reader.now
-        if name not in known:
-            raise reader.fail(f"COPY {direction} has no such option; {did_you_mean(name, known)}")
+    while reader.token is not None:
+        name, token = reader.word(), reader.token
+        if name not in names:
+            raise reader.fail(f"COPY {direction} has no such option; {did_you_mean(name, names)}")
         if name in values:
             raise reader.fail(f"{name} is given twice")
         reader.at += 1
-        values[name] = _value(reader, name, _OPTIONS[name][0])
+        values[name] = _option_value(reader, name, _OPTIONS[name][0])
         places[name] = token
         reader.accept(",")
     return CopyOptions(reader.text, values, places)
 
 
-def _value(reader: Tokens, name: str, wanted: Any) -> Any:
-    if wanted is _SWITCH:
+def _option_value(reader: Tokens, name: str, domain: Any) -> Any:
+    """Read the value of an option; ``domain`` is what ``_OPTIONS`` says that it takes."""
+    if domain is _SWITCH:
         word = reader.word()
         if word in _SWITCH:
             reader.at += 1
         return _SWITCH.get(word, True)
-    token = reader.now
-    if isinstance(wanted, tuple):
-        if token is None or token.text.upper() not in wanted:
-            raise reader.fail(f"{name} is {' or '.join(wanted)}")
+    token = reader.token
+    if isinstance(domain, tuple):
+        if token is None or token.text.upper() not in domain:
+            raise reader.fail(f"{name} is {' or '.join(domain)}")
         reader.at += 1
         return token.text.upper()
-    found = token.text if token is not None else ""
-    if token is None or token.token_type is not (TokenType.NUMBER if wanted is _COUNT else TokenType.STRING):
-        raise reader.fail(f"{name} takes {wanted}")
-    if wanted is _COUNT and not found.isdigit():
-        raise reader.fail(f"{name} takes {wanted}")
-    if wanted is _CHARACTER:
-        found = "\t" if found == "\\t" else found
-        if (len(found) != 1 or not found.isascii() or found in "\r\n\0") and not (name != "DELIMITER" and not found):
+    value = token.text if token is not None else ""
+    if token is None or token.token_type is not (TokenType.NUMBER if domain is _COUNT else TokenType.STRING):
+        raise reader.fail(f"{name} takes {domain}")
+    if domain is _COUNT and not value.isdigit():
+        raise reader.fail(f"{name} takes {domain}")
+    if domain is _CHARACTER:
+        value = "\t" if value == "\\t" else value
+        if (len(value) != 1 or not value.isascii() or value in "\r\n\0") and not (name != "DELIMITER" and not value):
             raise reader.fail(f"{name} takes one ASCII character, '\\t' for a tab")
-    if wanted is _CHARSET:
+    if domain is _CHARSET:
         try:
-            codecs.lookup(found)
+            codecs.lookup(value)
         except LookupError:
             raise reader.fail("CHARSET: there is no such character set; UTF-8, LATIN1, UTF-16 are some") from None
     reader.at += 1
-    return int(found) if wanted is _COUNT else found
+    return int(value) if domain is _COUNT else value

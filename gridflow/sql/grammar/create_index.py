@@ -20,9 +20,9 @@ class CreateIndex:
     Attributes:
         name: the index's.
         table: the table's.
-        columns: each with whether it says DESC.
+        columns: the columns; True beside one is DESC.
         if_not_exists: whether an index of that name is left as it is.
-        without_effect: the options it has, as written.
+        without_effect: the options as written; none changes anything here.
     """
 
     name: exp.Identifier
@@ -66,14 +66,14 @@ def parse_create_index(tokens: list[Token], text: str) -> CreateIndex:
             raise reader.fail(f"{option} is given twice")
         reader.at += 1
         reader.accept("=")
-        value = reader.now
+        value = reader.token
         if value is None or value.token_type is not TokenType.NUMBER or not value.text.isdigit():
             raise reader.fail(f"{option} is a whole number")
         reader.at += 1
         options[option] = value.text
     reader.end()
-    said = tuple(f"{option} {value}" for option, value in options.items())
-    return CreateIndex(name, table, tuple(columns), if_not_exists, said)
+    without_effect = tuple(f"{option} {value}" for option, value in options.items())
+    return CreateIndex(name, table, tuple(columns), if_not_exists, without_effect)
 
 
 def parse_drop_index(tokens: list[Token], text: str) -> DropIndex:
@@ -87,17 +87,17 @@ def parse_drop_index(tokens: list[Token], text: str) -> DropIndex:
 
 
 def refuse_spatial(tokens: list[Token], text: str) -> Any:
-    """CREATE SPATIAL INDEX is Ignite's for geometries, which are no type here."""
+    """Refuse CREATE SPATIAL INDEX, which is Ignite's for geometries: no column has that type here."""
     raise syntax_error(text, tokens[1].start, "there are no spatial indexes; write CREATE INDEX", len(tokens[1].text))
 
 
 def _name(reader: Tokens, what: str, *, schema: bool = False) -> exp.Identifier:
-    first = reader.now
+    first = reader.token
     name = reader.name(what)
     if schema and reader.accept("."):
         if name.upper() != PUBLIC_SCHEMA:
             assert first is not None  # name() has read it
             raise syntax_error(reader.text, first.start, f"no schema {name}; there is {PUBLIC_SCHEMA}", len(name))
-        first = reader.now
+        first = reader.token
         name = reader.name(what)
     return identifier(name, first)

@@ -15,9 +15,9 @@ from .literals import constant
 from .schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
 from .tokens import Tokens, key_list, with_texts
 
-# Words that end a column's type.
+# Words that end a column's type or default.
 _AFTER_TYPE = {"NOT", "NULL", "DEFAULT", "PRIMARY"}
-_NOT_THERE = {
+_UNSUPPORTED = {
     "UNIQUE",
     "CHECK",
     "REFERENCES",
@@ -36,7 +36,8 @@ class CreateTable:
     Attributes:
         name: the table's, folded.
         if_not_exists: whether an existing table is left as it is.
-        columns, key: names and types, and the primary key's columns.
+        columns: names and types.
+        key: the primary key's columns.
         with_texts: what stands in quotes after WITH.
         defaults: column -> the literal of its DEFAULT as written.
     """
@@ -57,7 +58,7 @@ class DropTable:
     if_exists: bool
 
 
-def parse_drop(tokens: list[Token], text: str) -> DropTable:
+def parse_drop_table(tokens: list[Token], text: str) -> DropTable:
     """``DROP TABLE [IF EXISTS] name``"""
     reader = Tokens(tokens, text)
     reader.expect("DROP", "TABLE")
@@ -67,7 +68,7 @@ def parse_drop(tokens: list[Token], text: str) -> DropTable:
     return DropTable(table, if_exists)
 
 
-def parse_create(tokens: list[Token], text: str) -> CreateTable:
+def parse_create_table(tokens: list[Token], text: str) -> CreateTable:
     """``CREATE TABLE [IF NOT EXISTS] name (columns, PRIMARY KEY (...)) [WITH "..."]``
 
     Raises:
@@ -93,7 +94,7 @@ def parse_create(tokens: list[Token], text: str) -> CreateTable:
             in_key = _key_clause(reader)
         elif reader.word() in ("PRIMARY", "PRIMARY KEY") and reader.accept("PRIMARY", "KEY"):
             in_key = key_list(reader)
-        elif reader.word() in _NOT_THERE:
+        elif reader.word() in _UNSUPPORTED:
             raise reader.fail(f"{reader.word()} is not there yet")
         else:
             in_key = column_definition(reader, columns, defaults)
@@ -126,7 +127,11 @@ def _key_clause(reader: Tokens) -> tuple[str, ...]:
 def column_definition(
     reader: Tokens, columns: list[tuple[str, Type]], defaults: list[tuple[str, str]]
 ) -> tuple[str, ...]:
-    """Read ``name type [NOT NULL] [DEFAULT x] [PRIMARY KEY]``; gives the key if it is this column."""
+    """Read ``name type [NOT NULL] [DEFAULT x] [PRIMARY KEY]`` and append it to both lists.
+
+    Returns:
+        The primary key: this column, or empty.
+    """
     name = reader.name("a column's name")
     dtype = _type(reader, name)
     key: tuple[str, ...] = ()
@@ -139,7 +144,7 @@ def column_definition(
             key = (name,)
         elif reader.accept("DEFAULT"):
             defaults.append((name, _literal(reader)))
-        elif reader.word() in _NOT_THERE:
+        elif reader.word() in _UNSUPPORTED:
             raise reader.fail(f"{reader.word()} is not there yet")
         else:
             break
@@ -148,18 +153,18 @@ def column_definition(
 
 
 def _type(reader: Tokens, column: str) -> Type:
-    """The tokens of a type, given to the one parser of types."""
-    first = reader.now
+    """Read a column's type: the tokens up to its end, parsed by ``schema.parse_type``."""
+    first = reader.token
     depth = 0
-    while reader.now is not None:
+    while reader.token is not None:
         word = reader.word()
         if depth <= 0 and (word in (",", ")") or word in _AFTER_TYPE or word.startswith("PRIMARY")):
             break
-        if depth <= 0 and word in _NOT_THERE:
+        if depth <= 0 and word in _UNSUPPORTED:
             break
         depth += sum(word.count(sign) for sign in "<([") - sum(word.count(sign) for sign in ">)]")
         reader.at += 1
-    if first is None or first is reader.now:
+    if first is None or first is reader.token:
         raise reader.fail(f"expected the type of column {column}")
     begin, end = first.start, reader.tokens[reader.at - 1].end + 1
     # A name without quotes is upper case everywhere, so also that of a STRUCT's field.
@@ -172,10 +177,10 @@ def _type(reader: Tokens, column: str) -> Type:
 
 
 def _literal(reader: Tokens) -> str:
-    """A DEFAULT's literal, as written."""
+    """Read a DEFAULT's literal; returns it as written."""
     begin = reader.at
     depth = 0
-    while reader.now is not None:
+    while reader.token is not None:
         word = reader.word()
         if depth == 0 and reader.at > begin and (word in (",", ")") or word in _AFTER_TYPE):
             break
@@ -186,8 +191,8 @@ def _literal(reader: Tokens) -> str:
     if reader.at == begin:
         raise reader.fail("expected a literal after DEFAULT")
     tokens = reader.tokens[begin : reader.at]
-    found = constant(parse(tokens, reader.text))
-    written = reader.text[tokens[0].start : tokens[-1].end + 1]
-    if found is None or not found.fixed:
-        raise syntax_error(reader.text, tokens[0].start, f"DEFAULT {written}: a default is a literal", len(written))
-    return written
+    literal = constant(parse(tokens, reader.text))
+    source = reader.text[tokens[0].start : tokens[-1].end + 1]
+    if literal is None or not literal.fixed:
+        raise syntax_error(reader.text, tokens[0].start, f"DEFAULT {source}: a default is a literal", len(source))
+    return source

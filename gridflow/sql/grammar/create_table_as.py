@@ -14,9 +14,7 @@ from sqlglot.tokens import Token, TokenType
 
 from ..text.places import place_of, syntax_error
 from .schemas import PUBLIC_SCHEMA
-from .tokens import Tokens, key_list, with_texts
-
-_QUERY = {"SELECT", "WITH", "VALUES", "FROM", "("}
+from .tokens import QUERY_STARTS, Tokens, key_list, with_texts
 
 
 @dataclass(frozen=True)
@@ -24,12 +22,12 @@ class CreateTableAs:
     """A parsed CREATE TABLE AS.
 
     Attributes:
-        table: its name and where that stands.
+        table: the table's name, with its place in the text.
         if_not_exists: whether an existing table is left as it is.
-        names: of the columns; none: as the query calls them.
+        names: of the columns; empty where the query names them.
         key: the primary key's columns.
         with_texts: what stands in quotes after WITH.
-        query: a Prepared query, that fills it.
+        query: the Prepared query whose rows fill the table.
     """
 
     table: exp.Table
@@ -41,17 +39,17 @@ class CreateTableAs:
 
 
 def split_query(tokens: list[Token]) -> int | None:
-    """Where the query of a CREATE TABLE ... AS begins; None if it has none."""
+    """The index of the token that begins the query of a CREATE TABLE ... AS; None for a CREATE TABLE without one."""
     depth = 0
     for i, token in enumerate(tokens):
         depth += (token.token_type is TokenType.L_PAREN) - (token.token_type is TokenType.R_PAREN)
         if depth == 0 and token.token_type is TokenType.ALIAS and i + 1 < len(tokens):
-            return i + 1 if tokens[i + 1].text.upper() in _QUERY else None
+            return i + 1 if tokens[i + 1].text.upper() in QUERY_STARTS else None
     return None
 
 
 def parse_head(tokens: list[Token], text: str, query: Any) -> CreateTableAs:
-    """What stands before the query, ``AS`` included.
+    """The statement, from the tokens before the query (``AS`` included) and the query.
 
     Raises:
         SqlError: where the text is wrong.

@@ -6,7 +6,7 @@ import re
 
 from ...errors import SqlError
 
-# How DuckDB's strftime and strptime write what Java's SimpleDateFormat writes by repeating a letter.
+# Letter of Java's SimpleDateFormat -> how often it stands -> the directive of DuckDB's strftime and strptime.
 _JAVA = {
     "y": {1: "%Y", 2: "%y", 4: "%Y"},
     "M": {1: "%-m", 2: "%m", 3: "%b", 4: "%B"},
@@ -53,12 +53,12 @@ def java_format(pattern: str) -> str:
         part = match.group()
         if match["letter"]:
             by_length = _JAVA.get(match["letter"], {})
-            found = by_length.get(len(part))
-            if found is None:
+            directive = by_length.get(len(part))
+            if directive is None:
                 raise SqlError(
                     f"date format {pattern!r}: no {part} here; there are yyyy MM MMM dd EEE HH hh mm ss SSS a"
                 )
-            out.append(found)
+            out.append(directive)
         elif match["quoted"] is not None:
             out.append((match["quoted"].replace("''", "'") or "'").replace("%", "%%"))
         else:

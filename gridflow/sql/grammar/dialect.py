@@ -52,9 +52,9 @@ TYPE_WORDS = {
     "LONGVARBINARY": TokenType.VARBINARY,
     "TIMESTAMP_TZ": TokenType.TIMESTAMPTZ,
 }
-# DuckDB's without the brackets of Jinja's templates, of which some would hide the beginning of a comment.
+# The brackets of Jinja's templates are no tokens here: some would hide the beginning of a comment.
 _JINJA = (TokenType.BLOCK_START, TokenType.BLOCK_END)
-_WORDS = {word: kind for word, kind in DuckDB.Tokenizer.KEYWORDS.items() if kind not in _JINJA}
+_KEYWORDS = {word: kind for word, kind in DuckDB.Tokenizer.KEYWORDS.items() if kind not in _JINJA}
 
 
 class Ignite(DuckDB):
@@ -68,7 +68,7 @@ class Ignite(DuckDB):
         COMMANDS = set()  # all statements are tokens; what cannot be parsed is refused
         HEX_STRINGS = [("x'", "'"), ("X'", "'")]
         KEYWORDS = {
-            **_WORDS,
+            **_KEYWORDS,
             **TYPE_WORDS,
             "MINUS": TokenType.EXCEPT,
             "TOP": TokenType.TOP,
@@ -100,16 +100,16 @@ class Ignite(DuckDB):
             return parser.Parser._parse_expression(self)
 
         def _positional(self) -> exp.Placeholder:
-            """A ``?`` or ``?1``. Its place in the text is noted: only that gives the order of several."""
-            found = exp.Placeholder()
-            found.meta["offset"] = self._prev.start
+            """A ``?`` or ``?1``, with its offset: only the text has the order of several (see ``Marks.of``)."""
+            mark = exp.Placeholder()
+            mark.meta["offset"] = self._prev.start
             number = self._curr
             if number and number.token_type is TokenType.NUMBER and number.start == self._prev.end + 1:
                 if not number.text.isdigit() or int(number.text) == 0:
                     self.raise_error(f"parameters are numbered from 1, not {number.text}")
-                found.meta["number"] = int(number.text)
+                mark.meta["number"] = int(number.text)
                 self._advance()
-            return found
+            return mark
 
         def _group_concat(self) -> exp.Expression:
             """``GROUP_CONCAT([DISTINCT] x [ORDER BY y] [SEPARATOR ','])``: a STRING_AGG."""
@@ -140,14 +140,14 @@ class Ignite(DuckDB):
             rows = self._parse_derived_table_values() or self._parse_ddl_select()
             if rows is None:
                 self.raise_error("expected VALUES, SELECT or USING")
-            found = exp.Insert(this=this, expression=rows)
-            found.meta["merge"] = True
-            found.meta["key"] = keys
-            return found
+            insert = exp.Insert(this=this, expression=rows)
+            insert.meta["merge"] = True
+            insert.meta["key"] = keys
+            return insert
 
 
 class _Target(DuckDB):
-    """What is written for DuckDB: its own dialect, but for literals and moments that it has otherwise."""
+    """The dialect that DuckDB is sent: DuckDB's own, with literals and moments rewritten to mean what Ignite's do."""
 
     class Generator(DuckDB.Generator):
         TRANSFORMS = {
@@ -164,7 +164,7 @@ class _Target(DuckDB):
 
 
 def _cut_text(generator: DuckDB.Generator, cast: exp.Cast) -> str:
-    """CAST(x AS VARCHAR(3)) cuts, which DuckDB does not."""
+    """CAST(x AS VARCHAR(3)) as a LEFT of three characters, since DuckDB's CAST does not cut."""
     kind = cast.to
     size = kind.expressions[0].name if kind.expressions and kind.this in exp.DataType.TEXT_TYPES else ""
     if size.isdigit():
@@ -174,14 +174,17 @@ def _cut_text(generator: DuckDB.Generator, cast: exp.Cast) -> str:
 
 
 def even_hex(digits: str) -> str:
-    """The digits of a hexadecimal literal as whole bytes."""
+    """The digits of a hexadecimal literal, with a 0 before an odd number of them: whole bytes."""
     return digits if len(digits) % 2 == 0 else "0" + digits
 
 
+# Digits in all and after the point of a DECIMAL that says neither, as in schema.py.
+_DEFAULT_DECIMAL = (38, 9)
+
+
 def _default_decimal(dtype: exp.DataType) -> exp.DataType:
-    # As in schema.py: a DECIMAL without digits keeps nine after the point.
     if not dtype.expressions:
-        digits = [exp.DataTypeParam(this=exp.Literal.number(n)) for n in (38, 9)]
+        digits = [exp.DataTypeParam(this=exp.Literal.number(n)) for n in _DEFAULT_DECIMAL]
         dtype.set("expressions", digits)
     return dtype
 
@@ -190,18 +193,19 @@ IGNITE = Ignite()
 _TARGET = _Target()
 
 
-def tokenize(text: str, shown: str | None = None) -> list[Token]:
+def tokenize(text: str, safe_text: str | None = None) -> list[Token]:
     """The tokens of a text; ``start`` and ``end`` (inclusive) of each are offsets in it.
 
     Args:
-        shown: the text as a message may show it.
+        text: one statement, or several.
+        safe_text: the text without passwords, for the message; None for the text itself.
 
     Raises:
         SqlError: a quote is never closed.
     """
-    with suppress(TokenError):  # which shows the text: nothing of it may hang on to our error
+    with suppress(TokenError):  # it shows the text, so it must not be the cause of our error
         return IGNITE.tokenize(text)
-    raise syntax_error(shown or text, open_quote(text), "a quote or comment starts here and is never closed")
+    raise syntax_error(safe_text or text, open_quote(text), "a quote or comment starts here and is never closed")
 
 
 def parse(tokens: list[Token], text: str) -> exp.Expression:
@@ -209,7 +213,7 @@ def parse(tokens: list[Token], text: str) -> exp.Expression:
 
     Args:
         tokens: of one statement, without its semicolon.
-        text: the whole text the tokens were made of.
+        text: the whole text that holds the statement.
 
     Raises:
         SqlError: with line, column and a caret.
@@ -218,9 +222,9 @@ def parse(tokens: list[Token], text: str) -> exp.Expression:
     try:
         trees = reader.parse(tokens, text)
     except ParseError as error:
-        found = meant_keyword(tokens, text, _offset(error, text), _error_at)
-        if found is not None:
-            token, keyword = found
+        misspelling = meant_keyword(tokens, text, _offset(error, text), _error_at)
+        if misspelling is not None:
+            token, keyword = misspelling
             message = f"cannot read {token.text} here; did you mean {keyword}?"
             raise syntax_error(text, token.start, message, len(token.text)) from None
         raise _parse_error(error, text, at_end=not reader._curr) from None
@@ -239,15 +243,15 @@ def fold(tree: exp.Expression) -> None:
             name.set("this", name.name.upper())
 
 
-_CLEAN = (
-    (re.compile(r"Invalid expression / Unexpected token"), "cannot read {found} here"),
+_MESSAGES = (
+    (re.compile(r"Invalid expression / Unexpected token"), "cannot read {token} here"),
     (re.compile(r"Required keyword: '(\w+)' missing for .*"), "something is missing {side} {near}"),
-    (re.compile(r"Expect(?:ing|ed) (.+?)(?: but got .*)?"), "expected {1}, found {found}"),
+    (re.compile(r"Expect(?:ing|ed) (.+?)(?: but got .*)?"), "expected {1}, found {token}"),
 )
 
 
 def _offset(error: ParseError, text: str) -> int:
-    """Where the token stands at which sqlglot gave up."""
+    """The offset of the token at which sqlglot gave up."""
     details: dict[str, Any] = error.errors[0] if error.errors else {}
     line, column = int(details.get("line") or 1), int(details.get("col") or 1)
     before = sum(len(one) + 1 for one in text.split("\n")[: line - 1])
@@ -255,7 +259,7 @@ def _offset(error: ParseError, text: str) -> int:
 
 
 def _error_at(text: str) -> int | None:
-    """Where a text cannot be parsed; None if it can."""
+    """The offset at which sqlglot gives up on a text; None if it parses all of it."""
     try:
         IGNITE.parser().parse(IGNITE.tokenize(text), text)
     except ParseError as error:
@@ -264,24 +268,28 @@ def _error_at(text: str) -> int | None:
 
 
 def _parse_error(error: ParseError, text: str, at_end: bool) -> SqlError:
-    """sqlglot's error in our words and with the place; ``at_end``: the text ended too soon."""
+    """sqlglot's error in our words and with the place; ``at_end`` says that the text ended too soon."""
     details: dict[str, Any] = error.errors[0] if error.errors else {}
     near = details.get("highlight") or ""
     message = str(details.get("description") or error)
     offset = _offset(error, text)
-    for pattern, words in _CLEAN:
+    for pattern, words in _MESSAGES:
         match = pattern.fullmatch(message)
         if match:
-            found, side = ("the end", "after") if at_end else (near, "before")
+            token, side = ("the end", "after") if at_end else (near, "before")
             if at_end and message.startswith("Expect"):
                 offset, near = offset + len(near), ""
-            message = words.format(match.group(), *match.groups(), found=found, side=side, near=near)
+            message = words.format(match.group(), *match.groups(), token=token, side=side, near=near)
             break
     return syntax_error(text, offset, message, len(near) or 1)
 
 
 def to_duckdb(tree: exp.Expression) -> str:
-    """The statement for DuckDB, every name quoted."""
+    """The statement in DuckDB's dialect, every name quoted.
+
+    Raises:
+        SqlError: DuckDB has no counterpart of a part of it.
+    """
     if tree.find(*DIVISIONS):
         tree = tree.copy()
         guard_divisors(tree, to_ignite)
@@ -292,7 +300,7 @@ def to_duckdb(tree: exp.Expression) -> str:
 
 
 def to_ignite(tree: exp.Expression) -> str:
-    """An expression as a person would write it: the name of a result column that has none."""
+    """An expression as a person would write it: it names a result column that has no name."""
     plain = tree.copy()
     for name in plain.find_all(exp.Identifier):
         name.set("quoted", quote_name(name.name) != name.name or name.name != name.name.upper())

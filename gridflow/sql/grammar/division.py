@@ -1,13 +1,13 @@
 """Division by zero: an error here as in Ignite, whatever DuckDB makes of it.
 
 Its versions differ (2 raises an error where 1 gives null), and so do its types (the remainder of doubles is NaN).
-So a divisor that may be zero is looked at first: ``A / B`` is written for DuckDB as
+So a divisor that may be zero is compared first: ``A / B`` is written for DuckDB as
 
     A / CASE WHEN B = 0 THEN LIST_EXTRACT([B], CAST('Division by zero: ...' AS INT)) ELSE B END
 
-The cast never succeeds; ``execution.errors`` takes the message out of its error. DuckDB's ``ERROR()`` would be
-plainer, but it counts as volatile: not allowed where a window is ordered, and no condition that has it moves below a
-join.
+The cast never succeeds, and ``execution.errors`` takes the message out of DuckDB's error. The function ``ERROR()``
+would be plainer, but DuckDB counts it as volatile: no window can be ordered by it, and no condition with it moves below
+a join.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from collections.abc import Callable
 from sqlglot import exp
 
 DIVISIONS = (exp.Div, exp.IntDiv, exp.Mod)
-# A divisor with one of these is written once: thrice would give three values, or a text that trebles at each level.
+# A divisor with one of these must stand once: three copies would have three values, or treble the text at each level.
 _ONCE = (*DIVISIONS, exp.Query, exp.Window, exp.Rand, exp.Uuid, exp.Anonymous)
-_LONGEST = 60  # of an expression in a message
+_EXPRESSION_LENGTH = 60  # of an expression in a message
 
 
 def guard_divisors(tree: exp.Expression, write: Callable[[exp.Expression], str]) -> None:
-    """Make each division of a statement fail where its divisor is zero; in place.
+    """Make each division of a statement fail where the divisor is zero; in place.
 
     Args:
         tree: the statement.
-        write: gives an expression as a person would write it, for the message.
+        write: writes an expression as a person would, for the message.
     """
     for node in list(tree.find_all(*DIVISIONS)):  # the outer ones first: their messages show what was written
         divisor = node.expression
-        value = _number(divisor)
+        value = _literal_value(divisor)
         if value == 0:
             node.set("expression", _guarded(exp.Literal.number(0), "Division by zero"))
         elif value is None:
             text = write(divisor.unnest())
-            text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+            text = text if len(text) <= _EXPRESSION_LENGTH else text[: _EXPRESSION_LENGTH - 3] + "..."
             node.set("expression", _guarded(divisor, f"Division by zero: {text} is zero"))
 
 
-def _number(node: exp.Expression) -> float | None:
-    """What a number in the text is, with quotes or without; None for any other expression."""
+def _literal_value(node: exp.Expression) -> float | None:
+    """The value of a number in the text, with quotes or without; None for any other expression."""
     while isinstance(node, (exp.Paren, exp.Neg)):
         node = node.this
     if not isinstance(node, exp.Literal):

@@ -38,14 +38,14 @@ def _template(sql: str) -> Callable[[list], exp.Expression]:
     tree = parse_one(sql, dialect="duckdb")
 
     def build(args: list) -> exp.Expression:
-        given = {f"_{i + 1}": arg for i, arg in enumerate(args)}
+        arguments = {f"_{i + 1}": arg for i, arg in enumerate(args)}
 
-        def put(node: exp.Expression) -> exp.Expression:
-            if isinstance(node, exp.Column) and node.name in given:
-                return exp.paren(given[node.name].copy(), copy=False)
+        def fill(node: exp.Expression) -> exp.Expression:
+            if isinstance(node, exp.Column) and node.name in arguments:
+                return exp.paren(arguments[node.name].copy(), copy=False)
             return node
 
-        return exp.paren(tree.copy().transform(put), copy=False)
+        return exp.paren(tree.copy().transform(fill), copy=False)
 
     return build
 
@@ -68,12 +68,13 @@ def _pad(name: str) -> Callable[[list], exp.Expression]:
     return lambda args: _call(name, *args, *([exp.Literal.string(" ")] if len(args) == 2 else []))
 
 
-def _renamed(name: str) -> Callable[[list], exp.Expression]:
+def _alias(name: str) -> Callable[[list], exp.Expression]:
+    """The same call under DuckDB's name."""
     return lambda args: _call(name, *args)
 
 
 def _locate(args: list) -> exp.Expression:
-    """LOCATE(search, string [, start]): 1-based, 0 where it is not."""
+    """LOCATE(search, string [, start]): the place from 1, or 0 where the string does not hold the search."""
     if len(args) == 3:
         return _template(
             "CASE WHEN STRPOS(SUBSTRING(_2, _3), _1) = 0 THEN 0 ELSE STRPOS(SUBSTRING(_2, _3), _1) + _3 - 1 END"
@@ -82,7 +83,7 @@ def _locate(args: list) -> exp.Expression:
 
 
 def _text(args: list, i: int, function: str) -> str:
-    """The i-th argument of a function that takes only a literal there."""
+    """The text of the i-th argument, which the function takes only as a literal."""
     node = args[i].unnest() if len(args) > i else None
     if not isinstance(node, exp.Literal) or not node.is_string:
         raise SqlError(f"{function}: argument {i + 1} is a text in quotes")
@@ -105,7 +106,7 @@ def _to_char(args: list) -> exp.Expression:
     return _call("STRFTIME", args[0], exp.Literal.string(oracle_format(_text(args, 1, "TO_CHAR"))))
 
 
-def _parsed(name: str, kind: str) -> Callable[[list], exp.Expression]:
+def _cast_of_text(name: str, kind: str) -> Callable[[list], exp.Expression]:
     """TO_DATE and TO_TIMESTAMP: of a text and a pattern, or of a text alone."""
 
     def build(args: list) -> exp.Expression:
@@ -117,7 +118,7 @@ def _parsed(name: str, kind: str) -> Callable[[list], exp.Expression]:
 
 
 def _regexp_replace(args: list) -> exp.Expression:
-    """All matches, as in Java, whose ``$1`` is DuckDB's ``\\1``."""
+    """REGEXP_REPLACE replaces all matches, as in Java; Java's ``$1`` is DuckDB's ``\\1``."""
     if len(args) not in (3, 4):
         return _call("REGEXP_REPLACE", *args)
     text, pattern, new = args[:3]
@@ -131,7 +132,7 @@ _HASHES = {"SHA256": "SHA256", "SHA-256": "SHA256", "SHA1": "SHA1", "SHA-1": "SH
 
 
 def _hash(args: list) -> exp.Expression:
-    """``HASH('SHA256', data [, 1])``; of one argument a number."""
+    """``HASH('SHA256', data [, 1])`` gives bytes; ``HASH(data)`` is DuckDB's, a number."""
     if len(args) == 1:
         return _call("HASH", *args)
     name = _text(args, 0, "HASH")
@@ -146,7 +147,7 @@ def _log(args: list) -> exp.Expression:
     return _call("LN" if len(args) == 1 else "LOG", *args)
 
 
-def _defaulted(name: str, count: int, default: exp.Expression) -> Callable[[list], exp.Expression]:
+def _with_default(name: str, count: int, default: exp.Expression) -> Callable[[list], exp.Expression]:
     """A call whose last argument may be left out."""
     return lambda args: _call(name, *args, *([default.copy()] if len(args) == count else []))
 
@@ -156,26 +157,26 @@ def _instr(args: list) -> exp.Expression:
 
 
 def _system_range(args: list) -> exp.Expression:
-    """H2's SYSTEM_RANGE: both ends are in, and the column is X."""
-    found = exp.GenerateSeries(start=args[0] if args else None, end=args[1] if len(args) > 1 else None)
+    """H2's SYSTEM_RANGE, a table of one column X; the range includes both ends."""
+    series = exp.GenerateSeries(start=args[0] if args else None, end=args[1] if len(args) > 1 else None)
     if len(args) > 2:
-        found.set("step", args[2])
-    found.meta["column"] = "X"
-    return found
+        series.set("step", args[2])
+    series.meta["column"] = "X"
+    return series
 
 
 FUNCTIONS: dict[str, Callable[[list], exp.Expression]] = {
     "BITAND": _template("_1 & _2"),
     "BITOR": _template("_1 | _2"),
-    "BITXOR": _renamed("XOR"),
+    "BITXOR": _alias("XOR"),
     "BITGET": _template("(_1 >> _2) & 1 = 1"),
     "BITNOT": _template("~_1"),
     "LSHIFT": _template("_1 << _2"),
     "RSHIFT": _template("_1 >> _2"),
-    "ARRAY_GET": _renamed("LIST_EXTRACT"),
+    "ARRAY_GET": _alias("LIST_EXTRACT"),
     "CASEWHEN": _template("CASE WHEN _1 THEN _2 ELSE _3 END"),
-    "CHAR_LENGTH": _renamed("LENGTH"),
-    "CHARACTER_LENGTH": _renamed("LENGTH"),
+    "CHAR_LENGTH": _alias("LENGTH"),
+    "CHARACTER_LENGTH": _alias("LENGTH"),
     "CURDATE": _template("CAST(NOW() AS DATE)"),
     "CURRENT_TIMESTAMP": _template("CAST(NOW() AS TIMESTAMP)"),
     "CURRENT_TIME": _template("CAST(CAST(NOW() AS TIMESTAMP) AS TIME)"),
@@ -185,21 +186,21 @@ FUNCTIONS: dict[str, Callable[[list], exp.Expression]] = {
     "DATE_DIFF": _date_diff,
     "TIMESTAMPADD": _date_add,
     "TIMESTAMPDIFF": _date_diff,
-    "DAY_OF_MONTH": _renamed("DAYOFMONTH"),
+    "DAY_OF_MONTH": _alias("DAYOFMONTH"),
     "DAY_OF_WEEK": _template("DAYOFWEEK(_1) + 1"),
     "DAYOFWEEK": _template("DAYOFWEEK(_1) + 1"),
-    "DAY_OF_YEAR": _renamed("DAYOFYEAR"),
+    "DAY_OF_YEAR": _alias("DAYOFYEAR"),
     "DIVIDE": _template("_1 // _2"),
-    "EVERY": _renamed("BOOL_AND"),
+    "EVERY": _alias("BOOL_AND"),
     "FORMATDATETIME": _format_datetime,
     "HASH": _hash,
-    "HEXTORAW": _renamed("UNHEX"),
+    "HEXTORAW": _alias("UNHEX"),
     "INSTR": _instr,
-    "ISNULL": _renamed("IFNULL"),
-    "ISO_DAY_OF_WEEK": _renamed("ISODOW"),
-    "ISO_WEEK": _renamed("WEEK"),
-    "ISO_YEAR": _renamed("ISOYEAR"),
-    "JSON_QUERY": _renamed("JSON_EXTRACT"),
+    "ISNULL": _alias("IFNULL"),
+    "ISO_DAY_OF_WEEK": _alias("ISODOW"),
+    "ISO_WEEK": _alias("WEEK"),
+    "ISO_YEAR": _alias("ISOYEAR"),
+    "JSON_QUERY": _alias("JSON_EXTRACT"),
     "LOCATE": _locate,
     "LOG": _log,
     "LPAD": _pad("LPAD"),
@@ -210,32 +211,34 @@ FUNCTIONS: dict[str, Callable[[list], exp.Expression]] = {
     "PARSEDATETIME": _parse_datetime,
     "RAND": _template("RANDOM()"),
     "RANDOM_UUID": _template("UUID()"),
-    "RAWTOHEX": _renamed("HEX"),
-    "REGEXP_LIKE": _renamed("REGEXP_MATCHES"),
+    "RAWTOHEX": _alias("HEX"),
+    "REGEXP_LIKE": _alias("REGEXP_MATCHES"),
     "REGEXP_REPLACE": _regexp_replace,
-    "REPLACE": _defaulted("REPLACE", 2, exp.Literal.string("")),
+    "REPLACE": _with_default("REPLACE", 2, exp.Literal.string("")),
     "ROWNUM": _template("ROW_NUMBER() OVER ()"),
     "SPACE": _template("REPEAT(' ', _1)"),
     "SYSDATE": _template("CAST(NOW() AS TIMESTAMP)"),
-    "STRINGTOUTF8": _renamed("ENCODE"),
+    "STRINGTOUTF8": _alias("ENCODE"),
     "SYSTEM_RANGE": _system_range,
     "SYSTIMESTAMP": _template("CAST(NOW() AS TIMESTAMP)"),
     "TODAY": _template("CAST(NOW() AS DATE)"),
     "TO_CHAR": _to_char,
-    "TO_DATE": _parsed("TO_DATE", "DATE"),
+    "TO_DATE": _cast_of_text("TO_DATE", "DATE"),
     "TO_NUMBER": _template("CAST(_1 AS DOUBLE)"),
-    "TO_TIMESTAMP": _parsed("TO_TIMESTAMP", "TIMESTAMP"),
-    "TRUNCATE": _renamed("TRUNC"),
-    "UTF8TOSTRING": _renamed("DECODE"),
+    "TO_TIMESTAMP": _cast_of_text("TO_TIMESTAMP", "TIMESTAMP"),
+    "TRUNCATE": _alias("TRUNC"),
+    "UTF8TOSTRING": _alias("DECODE"),
     "ZERO": _template("0"),
 }
 _BARE = ("SYSDATE", "SYSTIMESTAMP", "TODAY")
 
 
 def call_bare(tree: exp.Expression, names: set[str]) -> None:
-    """Make calls of the functions that need no parentheses, in place; ``names`` are those of columns, which go first.
+    """Turn names of functions without parentheses into calls and name the column of a SYSTEM_RANGE, in place.
 
-    Also name the column of a SYSTEM_RANGE.
+    Args:
+        tree: the statement.
+        names: of the tables' columns; a column goes before a function of the same name.
     """
     for node in list(tree.find_all(exp.Column, exp.GenerateSeries)):
         if isinstance(node, exp.GenerateSeries):

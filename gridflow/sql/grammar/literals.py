@@ -1,4 +1,4 @@
-"""What needs no engine: literals and parameters, and how they become values of a column."""
+"""Literals and parameters, which need no engine, and their conversion to values of a column."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Constant:
     """An expression of literals and parameters only.
 
     Attributes:
-        get: gives its value for mark -> value.
-        fixed: whether it holds no parameter.
-        mark: the parameter that it is, if it is one.
+        get: gives the value for the parameters, a mapping mark -> value.
+        fixed: whether the expression has no parameter.
+        mark: the mark of an expression that is one parameter and nothing else.
     """
 
     get: Callable[[Mapping[str, Any]], Any]
@@ -36,14 +36,14 @@ class Constant:
 
 
 def constant(node: exp.Expression | None) -> Constant | None:
-    """The Constant of an expression, or None where DuckDB has to evaluate it."""
+    """The Constant of an expression, or None where DuckDB has to evaluate the expression."""
     if isinstance(node, exp.Placeholder):
         mark = node.name
         return Constant(itemgetter(mark), False, mark)
     if isinstance(node, exp.Paren):
         return constant(node.this)
     if isinstance(node, exp.Literal):
-        value = node.name if node.is_string else _number(node.name)
+        value = node.name if node.is_string else _parse_number(node.name)
     elif isinstance(node, exp.Null):
         value = None
     elif isinstance(node, exp.Boolean):
@@ -51,7 +51,7 @@ def constant(node: exp.Expression | None) -> Constant | None:
     elif isinstance(node, exp.HexString):
         value = bytes.fromhex(even_hex(node.name))
     elif isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal) and not node.this.is_string:
-        value = -_number(node.this.name)
+        value = -_parse_number(node.this.name)
     elif isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.is_string:
         # DATE '2020-01-01' is a cast too
         reader = _CASTS.get(node.to.this)
@@ -60,7 +60,7 @@ def constant(node: exp.Expression | None) -> Constant | None:
         try:
             value = reader(node.this.name)
         except (ValueError, TypeError):
-            return None  # DuckDB says what is wrong, or knows the form
+            return None  # DuckDB says what is wrong, or reads more forms than we do
     else:
         return _nested(node)
     return Constant(lambda params: value, True)
@@ -91,7 +91,7 @@ def _nested(node: exp.Expression | None) -> Constant | None:
     return Constant(lambda params: {k: v.get(params) for k, v in pairs}, all(v.fixed for _, v in pairs))
 
 
-def _number(text: str) -> int | float | decimal.Decimal:
+def _parse_number(text: str) -> int | float | decimal.Decimal:
     text = text.replace("_", "")
     if text.isdigit():
         return int(text)
@@ -106,7 +106,7 @@ _CASTS: dict[Any, Callable[[str], Any]] = {
     exp.DType.UUID: uuid.UUID,
 }
 
-_WORDS = {
+_BOOLEANS = {
     "true": True,
     "t": True,
     "1": True,
@@ -120,7 +120,7 @@ _WORDS = {
 
 def _to_bool(value: Any) -> bool:
     if isinstance(value, str):
-        return _WORDS[value.strip().lower()]
+        return _BOOLEANS[value.strip().lower()]
     if isinstance(value, int) and value in (0, 1):
         return bool(value)
     raise ValueError
@@ -174,29 +174,31 @@ def _to_uuid(value: Any) -> Any:
 def convert(value: Any, column: Column) -> Any:
     """A literal or parameter as a value of the column.
 
-    Strings become dates, times, UUIDs and numbers, and numbers each other's kinds, as SQL's implicit casts
-    do. Ranges, shapes and nulls are the table's to check.
+    Strings become dates, times, UUIDs and numbers, and numbers become numbers of other types, as by SQL's implicit
+    casts. The table checks ranges, shapes and nulls.
 
     Raises:
-        SchemaError: it cannot be one; names the column and the value.
+        SchemaError: the value does not fit; names the column and the value.
     """
     return None if value is None else _CONVERTERS[column.type.kind](value, column)
 
 
-def _scalar(read: Callable[[Any], Any], *taken: type) -> Callable[[Any, Column], Any]:
-    """A converter of a kind of which the table takes the Python types ``taken`` as they are; ``read`` reads others."""
+def _scalar(read: Callable[[Any], Any], *types: type) -> Callable[[Any, Column], Any]:
+    """A converter that leaves values of these Python types, which the table takes, and applies ``read`` to others."""
 
     def scalar(value: Any, column: Column) -> Any:
-        if isinstance(value, taken) and not (type(value) is bool and bool not in taken):
+        if isinstance(value, types) and not (type(value) is bool and bool not in types):
             return value
         try:
             return read(value)
         except (ValueError, TypeError, KeyError, decimal.InvalidOperation, OverflowError):
-            raise SchemaError(f"column {column.name} {column.type.text()}: {_shown(value)} does not fit") from None
+            raise SchemaError(f"column {column.name} {column.type.text()}: {_value_text(value)} does not fit") from None
 
     return scalar
 
 
+# More digits than the widest DECIMAL has before and after the point, so that rounding is exact.
+_MOST_DIGITS = 80
 _decimal_of = _scalar(_to_decimal, decimal.Decimal)
 _moment_of = _scalar(_to_moment, dt.datetime, np.datetime64)
 
@@ -206,10 +208,10 @@ def _decimal(value: Any, column: Column) -> Any:
     if not result.is_finite():
         return result
     with decimal.localcontext() as context:
-        context.prec = 80
+        context.prec = _MOST_DIGITS
         rounded = result.quantize(decimal.Decimal(1).scaleb(-dtype.scale), rounding=decimal.ROUND_HALF_UP)
     if len(rounded.as_tuple().digits) > dtype.precision:
-        raise SchemaError(f"column {column.name} {dtype.text()}: {_shown(value)} has too many digits")
+        raise SchemaError(f"column {column.name} {dtype.text()}: {_value_text(value)} has too many digits")
     return rounded
 
 
@@ -220,30 +222,30 @@ def _timestamp(value: Any, column: Column) -> Any:
     return result
 
 
-def _parts(column: Column) -> list[Column]:
+def _child_columns(column: Column) -> list[Column]:
     return [Column(f"{column.name}.{part}", child) for part, child in column.type.children]
 
 
-# What is no list or dict, such as an array, is the table's to take or not.
+# The table takes or refuses other values for nested types than lists and dicts, such as arrays.
 def _tensor(value: Any, column: Column) -> Any:
     floats = isinstance(value, list) and column.type.dtype.kind == "f"
     return [_plain_numbers(item) for item in value] if floats else value
 
 
 def _list(value: Any, column: Column) -> Any:
-    (item,) = _parts(column)
+    (item,) = _child_columns(column)
     return [convert(v, item) for v in value] if isinstance(value, list) else value
 
 
 def _struct(value: Any, column: Column) -> Any:
     if not isinstance(value, dict):
         return value
-    by_name = {part: field for (part, _), field in zip(column.type.children, _parts(column), strict=True)}
+    by_name = {part: field for (part, _), field in zip(column.type.children, _child_columns(column), strict=True)}
     return {k: convert(item, by_name[k]) if k in by_name else item for k, item in value.items()}
 
 
 def _map(value: Any, column: Column) -> Any:
-    key, item = _parts(column)
+    key, item = _child_columns(column)
     return {convert(k, key): convert(v, item) for k, v in value.items()} if isinstance(value, dict) else value
 
 
@@ -274,6 +276,10 @@ def _plain_numbers(value: Any) -> Any:
     return float(value) if isinstance(value, decimal.Decimal) else value
 
 
-def _shown(value: Any) -> str:
+#: Characters of a value in a message.
+_TEXT_LENGTH = 60
+
+
+def _value_text(value: Any) -> str:
     text = repr(value) if not isinstance(value, decimal.Decimal) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 3] + "..."

@@ -13,7 +13,7 @@ from ...faces import ReadableTable
 _FLAG = ("TRUE", "FALSE")
 _TEMPLATES = ("PARTITIONED", "REPLICATED")
 # name -> the values it may have; None: any text, int: any whole number
-_KNOWN: dict[str, Any] = {
+_DOMAINS: dict[str, Any] = {
     "TEMPLATE": None,
     "PARTITIONS": int,
     "BACKUPS": int,
@@ -31,9 +31,9 @@ _KNOWN: dict[str, Any] = {
     "PARALLELISM": int,
     "PK_INLINE_SIZE": int,
 }
-#: Ignite writes them as CACHE_NAME, cacheName and cachename.
-_BY_LETTERS = {name.replace("_", ""): name for name in _KNOWN}
-# Options without effect, unless they say what is so in any case; and why.
+# Name without underscores -> name: Ignite has CACHE_NAME, cacheName and cachename.
+_BY_LETTERS = {name.replace("_", ""): name for name in _DOMAINS}
+# Option without effect -> why.
 _WITHOUT_EFFECT = {
     "BACKUPS": "a grid holds one copy of each row",
     "WRITE_SYNCHRONIZATION_MODE": "a write returns once it is in the log",
@@ -46,6 +46,7 @@ _WITHOUT_EFFECT = {
     "PARALLELISM": "a query uses all processors",
     "PK_INLINE_SIZE": "keys are in a column, not in an index",
 }
+# Options of those that ask for what is so in any case: no note speaks of them.
 _HARMLESS = {("BACKUPS", "0"), ("ENCRYPTED", "FALSE"), ("WRITE_SYNCHRONIZATION_MODE", "FULL_SYNC")}
 _HARMLESS |= {("WRAP_VALUE", "TRUE"), ("WRAP_KEY", "FALSE")}
 
@@ -58,61 +59,61 @@ def parse_options(texts: Iterable[str], key: Iterable[str]) -> tuple[int | None,
         key: the primary key's columns.
 
     Returns:
-        The number of partitions; what the table keeps: ``cache_name``, if given, and under ``sql`` every option as
-        written; and a note for each option that has no effect.
+        The number of partitions, None where no option says it; what the table keeps: ``cache_name``, where an option
+        says it, and under ``sql`` every option as written; and a note for each option that has no effect.
 
     Raises:
-        SqlError: an option or its value is not known.
+        SqlError: an option or a value is not known.
     """
-    given: dict[str, str] = {}
+    values: dict[str, str] = {}
     for part in ",".join(texts).split(","):
         name, _, value = (piece.strip() for piece in part.partition("="))
         if not name and not value:
             continue
         upper = _BY_LETTERS.get(name.upper().replace("_", ""))
         if upper is None:
-            raise SqlError(f"no table option {name}; {did_you_mean(name, _KNOWN)}")
+            raise SqlError(f"no table option {name}; {did_you_mean(name, _DOMAINS)}")
         if not value:
             raise SqlError(f"table option {upper} has no value; write {upper}=...")
-        if upper in given:
+        if upper in values:
             raise SqlError(f"table option {upper} is given twice")
-        given[upper] = _checked(upper, value)
-    if "AFFINITY_KEY" in given:
-        _check_affinity(given["AFFINITY_KEY"], list(key))
-    partitions = int(given["PARTITIONS"]) if "PARTITIONS" in given else None
+        values[upper] = _check_value(upper, value)
+    if "AFFINITY_KEY" in values:
+        _check_affinity(values["AFFINITY_KEY"], list(key))
+    partitions = int(values["PARTITIONS"]) if "PARTITIONS" in values else None
     if partitions is not None and not 1 <= partitions <= MAX_PARTITIONS:
         raise SqlError(f"PARTITIONS={partitions}: a table has 1 to {MAX_PARTITIONS} partitions")
-    kept: dict[str, Any] = {"sql": {name.lower(): value for name, value in given.items()}} if given else {}
-    if "CACHE_NAME" in given:
-        kept["cache_name"] = given["CACHE_NAME"]
-    return partitions, kept, _notes(given)
+    options: dict[str, Any] = {"sql": {name.lower(): value for name, value in values.items()}} if values else {}
+    if "CACHE_NAME" in values:
+        options["cache_name"] = values["CACHE_NAME"]
+    return partitions, options, _notes(values)
 
 
 def given_options(table: ReadableTable) -> dict[str, str]:
-    """The options that a table was made with, in upper case, by name."""
-    kept = table.options.get("sql") or {}
-    return {name: kept[name.lower()] for name in sorted(_KNOWN) if name.lower() in kept}
+    """The options in a table's CREATE TABLE: name in upper case -> value as written."""
+    options = table.options.get("sql") or {}
+    return {name: options[name.lower()] for name in sorted(_DOMAINS) if name.lower() in options}
 
 
-def _notes(given: dict[str, str]) -> list[str]:
+def _notes(values: dict[str, str]) -> list[str]:
     notes = [
         f"table option {name} has no effect: {_WITHOUT_EFFECT[name]}; SYS.TABLES shows it"
-        for name, value in given.items()
+        for name, value in values.items()
         if name in _WITHOUT_EFFECT and (name, value.upper()) not in _HARMLESS
     ]
-    template = given.get("TEMPLATE", _TEMPLATES[0])
+    template = values.get("TEMPLATE", _TEMPLATES[0])
     if template.upper() not in _TEMPLATES:
         notes.append(f"table option TEMPLATE={template} has no effect: there are no templates but PARTITIONED")
     return notes
 
 
-def _checked(name: str, value: str) -> str:
-    allowed = _KNOWN[name]
-    if allowed is int:
+def _check_value(name: str, value: str) -> str:
+    domain = _DOMAINS[name]
+    if domain is int:
         if not value.isdigit():
             raise SqlError(f"table option {name}={value}: its value is a whole number")
-    elif allowed is not None and value.upper() not in allowed:
-        raise SqlError(f"table option {name}={value}: {did_you_mean(value, allowed)}")
+    elif domain is not None and value.upper() not in domain:
+        raise SqlError(f"table option {name}={value}: {did_you_mean(value, domain)}")
     # In Ignite a program registers templates of its own; what is almost one of the two is a slip.
     if name == "TEMPLATE" and value.upper() not in _TEMPLATES and difflib.get_close_matches(value.upper(), _TEMPLATES):
         raise SqlError(f"table option TEMPLATE={value}: {did_you_mean(value, _TEMPLATES)}")

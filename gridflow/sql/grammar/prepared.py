@@ -12,16 +12,16 @@ from ..text.params import Marks
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A parsed statement. It knows no grid: what is worked out for one lies in ``plans`` of that grid.
+    """A parsed statement, the same for every grid: plans for one grid lie in ``plans`` of that grid.
 
     Attributes:
         kind: ``SELECT``, ``EXPLAIN``, ``INSERT``, ``CREATE TABLE``, ...
-        node: its tree, or what our own grammar made of it.
-        marks: its parameters.
-        text: the whole text it stands in.
-        labels: names of a query's columns as the text has them, where they have no others.
-        own_text: the statement's own text, for lists of statements: without passwords, and not too long.
-        statement: where it stands; None for a query within another statement.
+        node: sqlglot's tree, or the dataclass of one of our own grammars.
+        marks: the statement's parameters.
+        text: the whole text that holds the statement.
+        labels: of each column of a query, the text of its expression: its name if it has no other.
+        own_text: the statement alone, for lists of statements: without passwords, and cut if it is long.
+        statement: the statement's place in the text; None for a query within another statement.
     """
 
     kind: str

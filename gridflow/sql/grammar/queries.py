@@ -1,4 +1,4 @@
-"""The grammar of queries, as far as it is not sqlglot's: what they are called by, and what is written in short."""
+"""The grammar of queries beyond sqlglot's: TABLE, VALUES alone, EXPLAIN, and the names of columns without names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..text.params import Marks
 from ..text.places import syntax_error
 from .dialect import parse
 from .prepared import Prepared
-from .tokens import parse_table_name
+from .tokens import QUERY_STARTS, parse_table_name
 
 
 def parse_select(tokens: list[Token], text: str) -> Prepared:
@@ -19,7 +19,7 @@ def parse_select(tokens: list[Token], text: str) -> Prepared:
 
 
 def parse_table(tokens: list[Token], text: str) -> Prepared:
-    """``TABLE t``: all of it."""
+    """``TABLE t``: all rows and columns of a table."""
     tree = exp.select("*").from_(parse_table_name(tokens[1:], text)) if len(tokens) > 1 else None
     if tree is None:
         raise syntax_error(text, tokens[0].start, "a table's name is missing after TABLE", len("TABLE"))
@@ -31,13 +31,13 @@ def parse_explain(tokens: list[Token], text: str) -> Prepared:
     rest = tokens[1:]
     if rest and rest[0].text.upper() == "PLAN":  # EXPLAIN PLAN FOR
         rest = rest[2:]
-    if not rest or rest[0].text.upper() not in ("SELECT", "WITH", "VALUES", "FROM", "(", "PIVOT", "UNPIVOT"):
+    if not rest or rest[0].text.upper() not in (*QUERY_STARTS, "PIVOT", "UNPIVOT"):
         raise syntax_error(text, tokens[0].start, "EXPLAIN takes a query", len("EXPLAIN"))
     return parse_query("EXPLAIN", rest, text)
 
 
 def parse_query(kind: str, tokens: list[Token], text: str) -> Prepared:
-    """A query, whatever it begins with, as a statement of this kind."""
+    """A query, whatever word it begins with, as a statement of this kind."""
     tree = parse(tokens, text)
     if not isinstance(tree, (exp.Query, exp.Values, exp.Summarize, exp.Pivot)):
         raise syntax_error(text, tokens[0].start, f"cannot read {tokens[0].text} here", len(tokens[0].text))
@@ -53,7 +53,7 @@ def parse_query(kind: str, tokens: list[Token], text: str) -> Prepared:
 
 
 def parse_marks(tree: exp.Expression, tokens: list[Token], text: str) -> Marks:
-    """The parameters of a statement; an error points at where it begins."""
+    """The parameters of a statement; an error points at the statement's beginning."""
     try:
         return Marks.of(tree)
     except SqlError as error:
@@ -95,13 +95,13 @@ def _labels(tokens: list[Token], text: str) -> tuple[str, ...]:
         elif word in (")", "]", "}"):
             depth -= 1
         elif depth == 0 and start < 0 and word == "SELECT":
-            skipped = i + 1
-            if skipped < len(tokens) and tokens[skipped].text.upper() in ("DISTINCT", "ALL"):
-                skipped += 1
-            if skipped < len(tokens) and tokens[skipped].text.upper() == "TOP":
-                skipped += 2
-            if skipped < len(tokens):
-                start = tokens[skipped].start
+            first = i + 1
+            if first < len(tokens) and tokens[first].text.upper() in ("DISTINCT", "ALL"):
+                first += 1
+            if first < len(tokens) and tokens[first].text.upper() == "TOP":
+                first += 2
+            if first < len(tokens):
+                start = tokens[first].start
         elif depth == 0 and start >= 0 and (word == "," or word in _ENDS_PROJECTION):
             result.append(_upper(text[start : last + 1]))
             if word != ",":
@@ -114,7 +114,7 @@ def _labels(tokens: list[Token], text: str) -> tuple[str, ...]:
 
 
 def _upper(text: str) -> str:
-    """Space runs as one space and letters in upper case, outside quotes."""
+    """The text with one space for each run of them and letters in upper case, except inside quotes."""
     out, quote = [], ""
     for char in text:
         if quote:

@@ -1,6 +1,6 @@
-"""The schemas of a grid, which are two."""
+"""The two schemas of a grid."""
 
-#: The schema of tables. Ignite calls that of tables that SQL made so.
+#: The schema of all tables; in Ignite, of the tables that CREATE TABLE makes.
 PUBLIC_SCHEMA = "PUBLIC"
-#: The schema of system views. Nothing can be made in it.
+#: The schema of system views; no statement creates anything in it.
 SYSTEM_SCHEMA = "SYS"

@@ -29,7 +29,7 @@ def parse_show(tokens: list[Token], text: str) -> Show:
         reader.expect("SHOW", "TABLES")
         schema = PUBLIC_SCHEMA
         if reader.accept("FROM") or reader.accept("IN"):
-            token = reader.now
+            token = reader.token
             schema = reader.name("a schema's name")
             if token is not None and schema not in (PUBLIC_SCHEMA, SYSTEM_SCHEMA):
                 message = f"no schema {schema}; there are {PUBLIC_SCHEMA} and {SYSTEM_SCHEMA}"
@@ -39,9 +39,9 @@ def parse_show(tokens: list[Token], text: str) -> Show:
     if words[0] == "SHOW" and words[1:2] == ["COLUMNS"] and words[2:3] in (["FROM"], ["IN"]):
         rest = tokens[3:]
     elif words[0] == "SHOW":
-        found = tokens[1] if len(tokens) > 1 else tokens[0]
+        token = tokens[1] if len(tokens) > 1 else tokens[0]
         what = "SHOW TABLES and SHOW COLUMNS FROM t"
-        raise syntax_error(text, found.start, f"cannot show {found.text}; there are {what}", len(found.text))
+        raise syntax_error(text, token.start, f"cannot show {token.text}; there are {what}", len(token.text))
     else:
         rest = tokens[2:] if words[1:2] == ["TABLE"] else tokens[1:]
     if not rest:

@@ -1,4 +1,4 @@
-"""Misspelt words: the keyword that was meant, found by parsing again with it; the nearest function and type."""
+"""Misspelt words: the keyword that lets a text be parsed in place of a word; the nearest of the known names."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ KEYWORDS = """
     IN IS LIKE BETWEEN EXISTS CASE WHEN THEN ELSE END OVER PARTITION FILTER ASC DESC INTO VALUES SET DEFAULT MATCHED
     INSERT UPDATE DELETE MERGE KEY
 """.split()
-_LOOKED_AT = 8  # words before the place of an error, itself included
+#: How many words up to the place of an error may be the misspelt one.
+_CANDIDATES = 8
+#: How alike two words must be, from 0 to 1, for one to be a misspelling of the other.
+_LIKENESS = 0.6
 
 
 def meant_keyword(
     tokens: list[Token], text: str, offset: int, error_at: Callable[[str], int | None]
 ) -> tuple[Token, str] | None:
-    """The word of a statement that seems to be a misspelt keyword, and that keyword.
+    """The word of a statement that seems to be a misspelt keyword, and the keyword that was meant.
 
     Args:
         tokens: of the statement, which cannot be parsed.
         text: the whole text.
         offset: where the parser gave up.
-        error_at: where the parser gives up in another text; None: it can be parsed.
+        error_at: gives the offset at which the parser gives up on another text, None where it parses it.
 
     Returns:
         The word next to ``offset`` that, written as the keyword it resembles, lets the parser get further.
@@ -34,19 +37,19 @@ def meant_keyword(
     last = next((i for i, token in enumerate(tokens) if token.start >= offset), len(tokens)) + 2
     words = [t for t in tokens[:last] if t.token_type is TokenType.VAR]
     best: tuple[int, Token, str] | None = None
-    for token in reversed(words[-_LOOKED_AT:]):
-        for keyword in difflib.get_close_matches(token.text.upper(), KEYWORDS, n=2, cutoff=0.6):
+    for token in reversed(words[-_CANDIDATES:]):
+        for keyword in difflib.get_close_matches(token.text.upper(), KEYWORDS, n=2, cutoff=_LIKENESS):
             other = f"{text[begin : token.start]}{keyword}{text[token.end + 1 : end]}"
-            found = error_at(other)
-            if found is None:
+            other_offset = error_at(other)
+            if other_offset is None:
                 return token, keyword
-            further = found - (len(keyword) - len(token.text)) - (offset - begin)
-            if further > 0 and (best is None or further > best[0]):
-                best = further, token, keyword
+            gain = other_offset - (len(keyword) - len(token.text)) - (offset - begin)
+            if gain > 0 and (best is None or gain > best[0]):
+                best = gain, token, keyword
     return None if best is None else (best[1], best[2])
 
 
-def nearest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """``; did you mean X?`` for the nearest of the known names, or nothing."""
-    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=cutoff)
+def nearest(name: str, names: Sequence[str], cutoff: float = _LIKENESS) -> str:
+    """``; did you mean X?`` for the nearest of some names, empty where none is as near as ``cutoff`` (0 to 1)."""
+    near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=cutoff)
     return f"; did you mean {near[0]}?" if near else ""

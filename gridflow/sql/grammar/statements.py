@@ -1,4 +1,4 @@
-"""A text made into statements, each parsed once: texts are cached, so a repeated one costs a look-up."""
+"""The statements of a text, parsed. Texts are cached, so a repeated one costs a look-up."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ from .dialect import parse, tokenize
 from .prepared import Prepared, own_text
 from .queries import parse_explain, parse_marks, parse_query, parse_select, parse_table
 from .spelling import nearest
-from .tokens import Tokens
+from .tokens import QUERY_STARTS, Tokens
 
-#: Longer texts are not kept: they hold data, and are not sent twice.
+#: Characters. Longer texts are not cached: they hold data, and are not sent twice.
 _CACHED_LENGTH = 16384
+_CACHED_TEXTS = 512
+#: How alike the name of a statement must be to be proposed; of two words, the first is right already.
+_NAME_LIKENESS = 0.8
 
-_REFUSED = {
+# First word of a statement that is not there -> what to do without it.
+_REFUSALS = {
     "SAVEPOINT": "savepoints are not there; a statement that fails inside a transaction changes nothing",
     "GRANT": "there are no rights to grant: whoever may open the grid may read and change all of it",
     "REVOKE": "there are no rights to take away: whoever may open the grid may read and change all of it",
@@ -35,10 +39,10 @@ _REFUSED = {
     "USE": "there is no schema to choose: tables are in PUBLIC, system views in SYS (write SYS.TABLES)",
     "REPLACE": "REPLACE is not there; write MERGE INTO t (columns) VALUES (...)",
 }
-_KNOWN = ("SELECT", "WITH", "VALUES", "FROM", "EXPLAIN", "SHOW", "DESCRIBE", "SUMMARIZE", "CREATE TABLE")
-_KNOWN += ("CREATE INDEX", "DROP TABLE", "DROP INDEX", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY")
-_KNOWN += ("BEGIN", "COMMIT", "ROLLBACK", "TRUNCATE TABLE", "ANALYZE", "KILL QUERY")
-_KNOWN += ("ALTER TABLE", "CREATE USER", "ALTER USER", "DROP USER")
+_STATEMENT_NAMES = ("SELECT", "WITH", "VALUES", "FROM", "EXPLAIN", "SHOW", "DESCRIBE", "SUMMARIZE", "CREATE TABLE")
+_STATEMENT_NAMES += ("CREATE INDEX", "DROP TABLE", "DROP INDEX", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY")
+_STATEMENT_NAMES += ("BEGIN", "COMMIT", "ROLLBACK", "TRUNCATE TABLE", "ANALYZE", "KILL QUERY")
+_STATEMENT_NAMES += ("ALTER TABLE", "CREATE USER", "ALTER USER", "DROP USER")
 
 
 def prepare(text: str) -> tuple[Prepared, ...]:
@@ -49,11 +53,13 @@ def prepare(text: str) -> tuple[Prepared, ...]:
     """
     try:
         return _prepare_cached(text) if len(text) <= _CACHED_LENGTH else _prepare(text)
-    except _HoldsPassword as found:
-        return found.statements
+    except _HoldsPassword as error:
+        return error.statements
 
 
-class _HoldsPassword(Exception):  # raised past the cache, which keeps no password
+class _HoldsPassword(Exception):
+    """The statements of a text with a password: raised, since the cache keeps what ``_prepare`` returns."""
+
     def __init__(self, statements: tuple[Prepared, ...]):
         self.statements = statements
 
@@ -61,25 +67,31 @@ class _HoldsPassword(Exception):  # raised past the cache, which keeps no passwo
 def _prepare(text: str) -> tuple[Prepared, ...]:
     if not isinstance(text, str):
         raise SqlError(f"a statement is a str, not {type(text).__name__}")
-    shown = hide_passwords(text)  # all that messages are made of
+    safe_text = hide_passwords(text)  # messages quote this one alone
     result = []
-    for statement, tokens in tokens_of_each(text, shown):
-        own = own_text(shown, statement.start, statement.end)
-        own = own if shown is text else re.sub(r"'\*+'", "'***'", own)  # nor how long it is
-        result.append(replace(_prepare_one(tokens, shown), own_text=own, statement=statement))
+    for statement, tokens in tokens_of_each(text, safe_text):
+        own = own_text(safe_text, statement.start, statement.end)
+        # Stars as many as the password's signs would tell its length.
+        own = own if safe_text is text else re.sub(r"'\*+'", "'***'", own)
+        result.append(replace(_prepare_one(tokens, safe_text), own_text=own, statement=statement))
     if not result:
         raise SqlError("there is no statement in the text")
-    if shown != text:
+    if safe_text != text:
         raise _HoldsPassword(tuple(result))
     return tuple(result)
 
 
-_prepare_cached = lru_cache(maxsize=512)(_prepare)
+_prepare_cached = lru_cache(maxsize=_CACHED_TEXTS)(_prepare)
 
 
-def tokens_of_each(text: str, shown: str) -> Iterator[tuple[Statement, list[Token]]]:
-    """The statements of a text, each with its tokens; their offsets are those in the whole text."""
-    tokens = iter(tokenize(text, shown))
+def tokens_of_each(text: str, safe_text: str) -> Iterator[tuple[Statement, list[Token]]]:
+    """The statements of a text, each with its tokens; the tokens' offsets count in the whole text.
+
+    Args:
+        text: any number of statements.
+        safe_text: the same without passwords, for messages.
+    """
+    tokens = iter(tokenize(text, safe_text))
     token = next(tokens, None)
     for statement in split_statements(text):
         part: list[Token] = []
@@ -103,26 +115,26 @@ def _prepare_one(tokens: list[Token], text: str) -> Prepared:
             return _SQLGLOT_GRAMMAR[kind](tokens, text)
     if word in ("CREATE", "ALTER", "DROP"):
         what = f"{word} {second}".strip()
-        known = [kind.split()[1] for kind in _OWN_GRAMMAR if kind.startswith(f"{word} ") and kind != "CREATE SPATIAL"]
-        known = [f"{word} {name}" for name in (["TABLE", *known] if word == "CREATE" else known)]
-        hint = nearest(what, known, 0.8) or f"; there are {', '.join(known).replace(f', {word}', ',')}"
+        objects = [kind.split()[1] for kind in _OWN_GRAMMAR if kind.startswith(f"{word} ") and kind != "CREATE SPATIAL"]
+        names = [f"{word} {name}" for name in (["TABLE", *objects] if word == "CREATE" else objects)]
+        hint = nearest(what, names, _NAME_LIKENESS) or f"; there are {', '.join(names).replace(f', {word}', ',')}"
         raise syntax_error(text, tokens[0].start, f"{what} is not there{hint}", len(word))
-    if word in _REFUSED:
-        raise syntax_error(text, tokens[0].start, _REFUSED[word], len(word))
-    hint = nearest(word, ["CREATE", "DROP"]) or f"; {did_you_mean(word, _KNOWN)}"
+    if word in _REFUSALS:
+        raise syntax_error(text, tokens[0].start, _REFUSALS[word], len(word))
+    hint = nearest(word, ["CREATE", "DROP"]) or f"; {did_you_mean(word, _STATEMENT_NAMES)}"
     raise syntax_error(text, tokens[0].start, f"no statement {word}{hint}", len(word))
 
 
-def _create_table(tokens: list[Token], text: str) -> Prepared:
+def _prepare_create_table(tokens: list[Token], text: str) -> Prepared:
     start = create_table_as.split_query(tokens)
     if start is None:
-        return Prepared("CREATE TABLE", create_table.parse_create(tokens, text), Marks(), text)
+        return Prepared("CREATE TABLE", create_table.parse_create_table(tokens, text), Marks(), text)
     query = parse_query("SELECT", tokens[start:], text)
     node = create_table_as.parse_head(tokens[:start], text, query)
     return Prepared("CREATE TABLE AS", node, query.marks, text)
 
 
-def _change(tokens: list[Token], text: str) -> Prepared:
+def _prepare_change(tokens: list[Token], text: str) -> Prepared:
     word = tokens[0].text.upper()
     if word == "INSERT":
         tokens = _without_hints(tokens)
@@ -138,7 +150,7 @@ def _change(tokens: list[Token], text: str) -> Prepared:
 
 
 def _without_hints(tokens: list[Token]) -> list[Token]:
-    """An INSERT without DIRECT and SORTED before its SELECT, which would say how H2 is to go about it."""
+    """The tokens of an INSERT without the words DIRECT and SORTED before the SELECT, which are hints to H2."""
     begin = next((i for i, t in enumerate(tokens) if t.token_type in (TokenType.SELECT, TokenType.WITH)), 0)
     while begin > 3 and tokens[begin - 1].text.upper() in ("DIRECT", "SORTED"):
         tokens = tokens[: begin - 1] + tokens[begin:]
@@ -146,14 +158,14 @@ def _without_hints(tokens: list[Token]) -> list[Token]:
     return tokens
 
 
-def _copy(tokens: list[Token], text: str) -> Prepared:
+def _prepare_copy(tokens: list[Token], text: str) -> Prepared:
     node = parse_copy(tokens, text)
     parts = [node.path]
     if isinstance(node, CopyTo) and node.tokens:
         node.query = parse_query("SELECT", node.tokens, text)
         parts.append(node.query.node)
-    whole = exp.Tuple(expressions=parts)
-    marks = parse_marks(whole, tokens, text)  # of the path and of the query together, in the text's order
+    # Parameters of the path and of the query count together, in the text's order: so both hang on one tree meanwhile.
+    marks = parse_marks(exp.Tuple(expressions=parts), tokens, text)
     for part in parts:
         part.parent = None
     return Prepared("COPY", node, marks, text)
@@ -177,26 +189,26 @@ def _control(tokens: list[Token], text: str) -> Control:
     return Control(tokens[0].start)
 
 
-# What sqlglot parses, by a statement's first word or two.
+# A statement's first word or two -> its parser, which calls sqlglot.
 _SQLGLOT_GRAMMAR: dict[str, Callable[[list[Token], str], Prepared]] = {
-    **dict.fromkeys(("SELECT", "WITH", "VALUES", "FROM", "(", "SUMMARIZE", "PIVOT", "UNPIVOT"), parse_select),
-    **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
+    **dict.fromkeys((*QUERY_STARTS, "SUMMARIZE", "PIVOT", "UNPIVOT"), parse_select),
+    **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _prepare_change),
     "TABLE": parse_table,
     "EXPLAIN": parse_explain,
-    "CREATE TABLE": _create_table,
-    "COPY": _copy,
+    "CREATE TABLE": _prepare_create_table,
+    "COPY": _prepare_copy,
 }
-# What is parsed here; it takes no parameters.
+# A statement's first word or two -> its parser, which is ours. Such a statement takes no parameters.
 _OWN_GRAMMAR: dict[str, Callable[[list[Token], str], Any]] = {
-    "ALTER TABLE": alter_table.parse_alter,
-    "DROP TABLE": create_table.parse_drop,
+    "ALTER TABLE": alter_table.parse_alter_table,
+    "DROP TABLE": create_table.parse_drop_table,
     **dict.fromkeys(("BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"), _control),
     "CREATE INDEX": create_index.parse_create_index,
     "CREATE SPATIAL": create_index.refuse_spatial,
     "DROP INDEX": create_index.parse_drop_index,
-    "CREATE USER": users.parse_create,
-    "ALTER USER": users.parse_alter,
-    "DROP USER": users.parse_drop,
+    "CREATE USER": users.parse_create_user,
+    "ALTER USER": users.parse_alter_user,
+    "DROP USER": users.parse_drop_user,
     "TRUNCATE": upkeep.parse_truncate,
     "ANALYZE": upkeep.parse_analyze,
     "REFRESH STATISTICS": upkeep.parse_statistics,

@@ -8,59 +8,67 @@ from sqlglot.tokens import Token, TokenType
 from ...errors import SqlError
 from ..text.places import syntax_error
 
+#: The words with which a query begins inside another statement.
+QUERY_STARTS = frozenset(["SELECT", "WITH", "VALUES", "FROM", "("])
+
 
 class Tokens:
-    """A statement's tokens, read one by one."""
+    """A statement's tokens, read one by one; ``at`` is the index of the next.
+
+    Args:
+        tokens: of one statement.
+        text: the whole text, for messages.
+    """
 
     def __init__(self, tokens: list[Token], text: str):
         self.tokens, self.text, self.at = tokens, text, 0
 
     @property
-    def now(self) -> Token | None:
+    def token(self) -> Token | None:
         """The next token; None at the end."""
         return self.tokens[self.at] if self.at < len(self.tokens) else None
 
     def word(self, ahead: int = 0) -> str:
-        """The token as a keyword or sign: upper case; nothing for quoted ones."""
+        """The token ``ahead`` of the next as a keyword or sign, in upper case; empty for a quoted one or no token."""
         at = self.at + ahead
         if at >= len(self.tokens) or self.tokens[at].token_type in (TokenType.IDENTIFIER, TokenType.STRING):
             return ""
         return self.tokens[at].text.upper()
 
     def accept(self, *words: str) -> bool:
-        """Whether these come next; then they are read. ``PRIMARY KEY`` may be one token or two."""
-        at, left = self.at, " ".join(words)
-        while left:
-            found = self.word(at - self.at)
-            if not found or not (left + " ").startswith(found + " "):
+        """Read these words if they come next; returns whether they do. ``PRIMARY KEY`` may be one token or two."""
+        at, rest = self.at, " ".join(words)
+        while rest:
+            word = self.word(at - self.at)
+            if not word or not (rest + " ").startswith(word + " "):
                 return False
-            left, at = left[len(found) :].strip(), at + 1
+            rest, at = rest[len(word) :].strip(), at + 1
         self.at = at
         return True
 
     def expect(self, *words: str) -> None:
-        """Read these, or fail."""
+        """Read these words; raises an SqlError if others come next."""
         if not self.accept(*words):
             raise self.fail(f"expected {' '.join(words)}")
 
     def end(self) -> None:
-        """Fail unless all is read."""
-        if self.now is not None:
+        """Raise an SqlError unless all tokens are read."""
+        if self.token is not None:
             raise self.fail("expected the end")
 
     def fail(self, message: str) -> SqlError:
-        """An error that points at the next token."""
-        token = self.now
+        """An error that points at the next token, or behind the last one."""
+        token = self.token
         if token is None:
             last = self.tokens[-1]
             return syntax_error(self.text, last.end + 1, f"{message}, found the end")
         return syntax_error(self.text, token.start, f"{message}, found {token.text}", len(token.text))
 
     def name(self, what: str) -> str:
-        """An identifier: a quoted one as it is, another in upper case."""
-        token = self.now
+        """Read an identifier: a quoted one as it is, another in upper case. ``what`` names it in the error."""
+        token = self.token
         quoted = token is not None and token.token_type is TokenType.IDENTIFIER
-        if token is None or not (quoted or (is_plain(token.text) and token.token_type is not TokenType.STRING)):
+        if token is None or not (quoted or (is_bare_name(token.text) and token.token_type is not TokenType.STRING)):
             raise self.fail(f"expected {what}")
         self.at += 1
         return token.text if quoted else token.text.upper()
@@ -71,7 +79,7 @@ class Tokens:
         columns: list[exp.Identifier] = []
         if self.accept("("):
             while True:
-                token = self.now
+                token = self.token
                 columns.append(identifier(self.name("a column's name"), token))
                 if not self.accept(","):
                     break
@@ -80,11 +88,11 @@ class Tokens:
 
     def table(self) -> exp.Table:
         """``[schema.]name``"""
-        first = self.now
+        first = self.token
         name = self.name("a table's name")
         db = None
         if self.accept("."):
-            db, first = identifier(name, first), self.now
+            db, first = identifier(name, first), self.token
             name = self.name("a table's name")
         return exp.Table(this=identifier(name, first), db=db)
 
@@ -100,19 +108,19 @@ def key_list(reader: Tokens) -> tuple[str, ...]:
 
 
 def with_texts(reader: Tokens) -> tuple[str, ...]:
-    """``WITH "a=1,b=2"``, quoted either way, or ``WITH a=1, b=2``."""
+    """``WITH "a=1,b=2"``, quoted either way, or ``WITH a=1, b=2``: each text, or each pair as a text."""
     texts: list[str] = []
     if not reader.accept("WITH"):
         return ()
     while True:
-        token = reader.now
+        token = reader.token
         if token is not None and token.token_type in (TokenType.IDENTIFIER, TokenType.STRING):
             reader.at += 1
             texts.append(token.text)
         else:
             name = reader.name("an option")
             reader.expect("=")
-            value = reader.now
+            value = reader.token
             if value is None:
                 raise reader.fail(f"expected the value of {name}")
             reader.at += 1
@@ -121,17 +129,17 @@ def with_texts(reader: Tokens) -> tuple[str, ...]:
             return tuple(texts)
 
 
-def is_plain(text: str) -> bool:
+def is_bare_name(text: str) -> bool:
     """Whether a text can be a name without quotes."""
     return bool(text) and (text[0].isalpha() or text[0] == "_") and text.replace("$", "_").isidentifier()
 
 
 def identifier(name: str, token: Token | None) -> exp.Identifier:
-    """A name that remembers where it stands."""
+    """A name with its place in the text."""
     assert token is not None  # name() has read it
-    found = exp.Identifier(this=name, quoted=token.token_type is TokenType.IDENTIFIER)
-    found.meta.update(start=token.start, end=token.end, line=token.line)
-    return found
+    node = exp.Identifier(this=name, quoted=token.token_type is TokenType.IDENTIFIER)
+    node.meta.update(start=token.start, end=token.end, line=token.line)
+    return node
 
 
 def parse_table_name(tokens: list[Token], text: str) -> exp.Table:

@@ -1,4 +1,4 @@
-"""The grammar of TRUNCATE, ANALYZE and what belongs to it, KILL QUERY, SET STREAMING."""
+"""The grammar of TRUNCATE, ANALYZE, REFRESH and DROP STATISTICS, KILL QUERY, SET STREAMING."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tokens import Tokens
 
 
 def parse_truncate(tokens: list[Token], text: str) -> exp.Table:
-    """``TRUNCATE [TABLE] name [CONTINUE IDENTITY | RESTART IDENTITY]``: no column counts by itself."""
+    """``TRUNCATE [TABLE] name [CONTINUE IDENTITY | RESTART IDENTITY]``; no column has an IDENTITY to continue."""
     reader = Tokens(tokens, text)
     reader.expect("TRUNCATE")
     reader.accept("TABLE")
@@ -27,13 +27,13 @@ def parse_truncate(tokens: list[Token], text: str) -> exp.Table:
 
 # ---- statistics ----
 
-#: What Ignite's statistics can be told: all of them numbers.
+#: The options of Ignite's statistics; the value of each is a whole number.
 _STATISTICS = ("MAX_CHANGED_PARTITION_ROWS_PERCENT", "NULLS", "TOTAL", "SIZE", "DISTINCT")
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Tables, and of each some columns, that a statement about statistics names."""
+    """The tables that a statement about statistics names, each with the columns named of it."""
 
     tables: tuple[tuple[exp.Table, tuple[exp.Identifier, ...]], ...]
 
@@ -42,9 +42,9 @@ def parse_analyze(tokens: list[Token], text: str) -> Targets:
     """``ANALYZE [table [(columns)], ...] [WITH 'name=value, ...']``"""
     reader = Tokens(tokens, text)
     reader.expect("ANALYZE")
-    found = _targets(reader) if reader.now is not None and reader.word() != "WITH" else ()
+    targets = _targets(reader) if reader.token is not None and reader.word() != "WITH" else ()
     if reader.accept("WITH"):
-        option = reader.now
+        option = reader.token
         if option is None or option.token_type not in (TokenType.STRING, TokenType.IDENTIFIER):
             raise reader.fail("expected 'name=value, ...'")
         reader.at += 1
@@ -58,7 +58,7 @@ def parse_analyze(tokens: list[Token], text: str) -> Targets:
                 message = f"option {name}={value} of ANALYZE: its value is a whole number"
                 raise syntax_error(text, option.start, message, length)
     reader.end()
-    return Targets(found)
+    return Targets(targets)
 
 
 def parse_statistics(tokens: list[Token], text: str) -> Targets:
@@ -66,30 +66,30 @@ def parse_statistics(tokens: list[Token], text: str) -> Targets:
     reader = Tokens(tokens, text)
     if not reader.accept("REFRESH", "STATISTICS"):
         reader.expect("DROP", "STATISTICS")
-    found = _targets(reader)
+    targets = _targets(reader)
     reader.end()
-    return Targets(found)
+    return Targets(targets)
 
 
 def _targets(reader: Tokens) -> tuple[tuple[exp.Table, tuple[exp.Identifier, ...]], ...]:
-    found = []
+    targets = []
     while True:
-        found.append(reader.table_and_columns())
+        targets.append(reader.table_and_columns())
         if not reader.accept(","):
-            return tuple(found)
+            return tuple(targets)
 
 
 # ---- sessions ----
 
 
 def parse_kill(tokens: list[Token], text: str) -> str:
-    """``KILL QUERY [ASYNC] 'id'``; gives the id."""
+    """``KILL QUERY [ASYNC] 'id'``; returns the id."""
     reader = Tokens(tokens, text)
     if not reader.accept("KILL", "QUERY"):
         message = "KILL ends a query: KILL QUERY 'id', with the QUERY_ID that SYS.SQL_QUERIES shows"
         raise syntax_error(text, tokens[0].start, message, len("KILL"))
     reader.accept("ASYNC")
-    token = reader.now
+    token = reader.token
     if token is None or token.token_type is not TokenType.STRING:
         raise reader.fail("expected a query's id in single quotes, as SYS.SQL_QUERIES shows it")
     reader.at += 1

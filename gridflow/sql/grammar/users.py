@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlglot.tokens import Token, TokenType
 
-from ..text.secrets import hide_passwords
+from ..text.secrets import USER_GRAMMAR, hide_passwords
 from .tokens import Tokens
 
 
@@ -15,9 +15,9 @@ class ChangeUser:
     """A parsed statement about a user.
 
     Attributes:
-        name: the user's; without quotes it was folded to upper case.
-        password: what it shall be; empty for DROP USER.
-        if_exists: of DROP USER: whether a missing user is fine. Of CREATE USER: whether an existing one is.
+        name: the user's, in upper case unless the text quotes it.
+        password: the new password; empty for DROP USER.
+        if_exists: whether DROP USER takes a missing user, and CREATE USER an existing one, as done.
     """
 
     name: str
@@ -25,7 +25,7 @@ class ChangeUser:
     if_exists: bool = False
 
 
-def parse_create(tokens: list[Token], text: str) -> ChangeUser:
+def parse_create_user(tokens: list[Token], text: str) -> ChangeUser:
     """``CREATE USER [IF NOT EXISTS] name WITH PASSWORD 'password'``"""
     reader = _reader(tokens, text)
     reader.expect("CREATE", "USER")
@@ -33,14 +33,14 @@ def parse_create(tokens: list[Token], text: str) -> ChangeUser:
     return ChangeUser(reader.name("a user's name"), _password(reader, tokens), if_exists)
 
 
-def parse_alter(tokens: list[Token], text: str) -> ChangeUser:
+def parse_alter_user(tokens: list[Token], text: str) -> ChangeUser:
     """``ALTER USER name WITH PASSWORD 'password'``"""
     reader = _reader(tokens, text)
     reader.expect("ALTER", "USER")
     return ChangeUser(reader.name("a user's name"), _password(reader, tokens))
 
 
-def parse_drop(tokens: list[Token], text: str) -> ChangeUser:
+def parse_drop_user(tokens: list[Token], text: str) -> ChangeUser:
     """``DROP USER [IF EXISTS] name``"""
     reader = Tokens(tokens, text)
     reader.expect("DROP", "USER")
@@ -51,27 +51,24 @@ def parse_drop(tokens: list[Token], text: str) -> ChangeUser:
 
 
 def _reader(tokens: list[Token], text: str) -> Tokens:
-    """The tokens without what may be a password: errors show only what was read here."""
-    named = False
-    shown = []
+    """A reader whose errors show stars for any token that may be a password, here or in a statement with a mistake."""
+    has_name = False
+    safe_tokens = []
     for token in tokens:
         is_literal = token.token_type is TokenType.STRING
-        is_grammar = token.token_type is not TokenType.IDENTIFIER and token.text.upper() in _WORDS
-        if is_grammar or (not named and not is_literal):
-            named = named or not is_grammar
-            shown.append(token)
+        is_grammar = token.token_type is not TokenType.IDENTIFIER and token.text.upper() in USER_GRAMMAR
+        if is_grammar or (not has_name and not is_literal):
+            has_name = has_name or not is_grammar
+            safe_tokens.append(token)
         else:
-            shown.append(Token(token.token_type, "***", token.line, token.col, token.start, token.end))
-    return Tokens(shown, hide_passwords(text))
-
-
-_WORDS = {"CREATE", "ALTER", "USER", "IF", "NOT", "EXISTS", "WITH", "PASSWORD"}
+            safe_tokens.append(Token(token.token_type, "***", token.line, token.col, token.start, token.end))
+    return Tokens(safe_tokens, hide_passwords(text))
 
 
 def _password(reader: Tokens, tokens: list[Token]) -> str:
     reader.expect("WITH")
     reader.expect("PASSWORD")
-    if reader.now is None or reader.now.token_type is not TokenType.STRING:
+    if reader.token is None or reader.token.token_type is not TokenType.STRING:
         raise reader.fail("expected the password in single quotes")
     password = tokens[reader.at].text
     reader.at += 1

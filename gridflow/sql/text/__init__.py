@@ -1,1 +1,1 @@
-"""A statement as text: where it begins and ends, where an error points, its parameters, what of it nobody is shown."""
+"""Statements as text: beginnings and ends, parameters, places of errors, passwords to hide."""

@@ -1,4 +1,4 @@
-"""Statements as text: where each begins and ends, and which kind it is."""
+"""The statements of a text: where each begins and ends, and of which kind each is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .places import position
 
-# What may hide a semicolon. A quote or comment that is never closed runs to the end of the text.
+# Quotes and comments, which may hide a semicolon, and the rest. One that is never closed runs to the end of the text.
 _LEXEME = re.compile(
     r"""
       (?P<comment> --[^\n]* )
@@ -34,8 +34,8 @@ class Statement:
     Attributes:
         text: the statement without its semicolon and without space or comments around it.
         start, end: offsets of ``text`` in the whole text, in characters.
-        line, column: where it starts, both from 1.
-        complete: False where a quote or a comment in it is never closed, or no semicolon ends it.
+        line, column: those of ``start``, both from 1.
+        complete: False where a quote or a comment is never closed, or no semicolon ends the statement.
     """
 
     text: str
@@ -47,11 +47,11 @@ class Statement:
 
     @property
     def word(self) -> str:
-        """Its first word in upper case, past comments and parentheses."""
+        """The statement's first word in upper case, past comments and parentheses."""
         return first_word(self.text)
 
     def placed(self) -> str:
-        """The statement alone, in the line and column in which it stands in the whole text."""
+        """The statement alone, padded to the line and column of ``start``: errors keep their places."""
         return "\n" * (self.line - 1) + " " * (self.column - 1) + self.text
 
 
@@ -59,7 +59,7 @@ def split_statements(text: str) -> list[Statement]:
     """Cut a text at the semicolons that are in no quotes and no comment.
 
     Args:
-        text: any number of statements. Nothing in it need be valid SQL.
+        text: any number of statements, valid SQL or not.
 
     Returns:
         The statements that are not empty, in order.
@@ -95,7 +95,7 @@ def split_statements(text: str) -> list[Statement]:
 
 
 def _block_end(text: str, at: int) -> tuple[int, bool]:
-    """Where the block comment ends that starts at ``at`` (they nest), and whether it does end."""
+    """The end of the block comment that starts at ``at`` (comments nest), and whether the comment is closed."""
     depth = 0
     for match in re.finditer(r"/\*|\*/", text[at:]):
         depth += 1 if match.group() == "/*" else -1
@@ -105,7 +105,7 @@ def _block_end(text: str, at: int) -> tuple[int, bool]:
 
 
 def open_quote(text: str) -> int:
-    """Where the quote or comment starts that is never closed; the text's end if there is none."""
+    """The offset of the quote or comment that is never closed; the text's length if all are closed."""
     at = 0
     while at < len(text):
         match = _LEXEME.match(text, at)

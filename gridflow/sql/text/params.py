@@ -18,9 +18,9 @@ class Marks:
     """The parameters of a statement.
 
     Attributes:
-        positional: how many ``?`` it has.
-        numbers: those of its ``?1``, ``?2``, ... marks, in order. They count through the whole text.
-        names: of its ``:name`` marks, in order.
+        positional: how many ``?`` marks there are.
+        numbers: those of the ``?1``, ``?2``, ... marks, in order. They count through the whole text.
+        names: those of the ``:name`` marks, in order.
     """
 
     positional: int = 0
@@ -29,13 +29,13 @@ class Marks:
 
     @classmethod
     def of(cls, tree: exp.Expression) -> Marks:
-        """Find a statement's marks; each ``?`` is named p1, p2, ... in the tree, in the text's order.
+        """The marks of a statement; names each ``?`` in the tree p1, p2, ... in the text's order.
 
         Raises:
-            SqlError: two kinds are there.
+            SqlError: the statement has marks of two kinds.
         """
         marks = list(tree.find_all(exp.Placeholder))
-        # A function may have doubled its argument: one place in the text is one parameter.
+        # A rewritten function may hold an argument twice: marks of one place in the text are one parameter.
         offsets = sorted({m.meta["offset"] for m in marks if "offset" in m.meta and "number" not in m.meta})
         numbers = sorted({m.meta["number"] for m in marks if "number" in m.meta})
         names = dict.fromkeys(m.name for m in marks if "offset" not in m.meta)
@@ -52,23 +52,23 @@ class Marks:
 
     @cached_property
     def places(self) -> dict[str, Any]:
-        """Mark -> where its value stands in the parameters of a statement that is executed alone."""
+        """Mark -> index or key of the mark's value in the parameters of a statement that is executed alone."""
         if self.names:
             return {name: name for name in self.names}
         return {f"p{i}": i - 1 for i in self.numbers or range(1, self.positional + 1)}
 
     @property
     def count(self) -> int:
-        """How many parameters a statement takes that is executed alone."""
+        """The number of parameters of a statement that is executed alone."""
         return len(self.names) or self.positional or max(self.numbers, default=0)
 
 
 def assign(all_marks: Sequence[Marks], params: Any) -> list[dict[str, Any]]:
-    """Give each statement of a text its parameters.
+    """The parameters of each statement of a text.
 
     Args:
-        all_marks: of each statement.
-        params: None, a sequence for ``?`` (used up from statement to statement), a mapping for ``:name``.
+        all_marks: the marks of each statement.
+        params: None, a sequence for ``?`` (each statement takes the next ones), a mapping for ``:name``.
 
     Returns:
         For each statement mark -> value.
@@ -84,26 +84,26 @@ def assign(all_marks: Sequence[Marks], params: Any) -> list[dict[str, Any]]:
     highest = max((number for marks in all_marks for number in marks.numbers), default=0)
     if unnumbered and highest:
         raise SqlError(f"the statements have ? and ?{highest} parameters: use one kind")
-    wanted = unnumbered or highest
+    count = unnumbered or highest
     names = {name for marks in all_marks for name in marks.names}
     if params is None:
         params = {} if names else ()
     if isinstance(params, Mapping):
-        if wanted:
-            raise SqlError(f"the statement has {_count(wanted, '?')}; give a list of values, not a mapping")
-        known = ", ".join(":" + name for name in sorted(names)) or "none"
+        if count:
+            raise SqlError(f"the statement has {_count_text(count, '?')}; give a list of values, not a mapping")
+        marks_text = ", ".join(":" + name for name in sorted(names)) or "none"
         for name in names - set(params):
-            given = ", ".join(map(str, params)) or "nothing"
-            raise SqlError(f"no value for parameter :{name}; given: {given}")
+            params_text = ", ".join(map(str, params)) or "nothing"
+            raise SqlError(f"no value for parameter :{name}; given: {params_text}")
         for name in set(params) - names:
-            raise SqlError(f"no parameter :{name} in the statement; it has {known}")
+            raise SqlError(f"no parameter :{name} in the statement; it has {marks_text}")
         return [{name: params[name] for name in marks.names} for marks in all_marks]
     if isinstance(params, (str, bytes)) or not isinstance(params, (Sequence, np.ndarray)):
         raise SqlError(f"params is a {type(params).__name__}; give a list or tuple for ?, a dict for :name")
     if names:
         raise SqlError(f"the statement has :{sorted(names)[0]}; give its parameters as a mapping")
-    if len(params) != wanted:
-        raise SqlError(f"the statement has {_count(wanted, '?')}, {len(params)} given")
+    if len(params) != count:
+        raise SqlError(f"the statement has {_count_text(count, '?')}, {len(params)} given")
     result, at = [], 0
     for marks in all_marks:
         result.append({mark: params[at + place] for mark, place in marks.places.items()})
@@ -111,7 +111,7 @@ def assign(all_marks: Sequence[Marks], params: Any) -> list[dict[str, Any]]:
     return result
 
 
-def _count(n: int, mark: str) -> str:
+def _count_text(n: int, mark: str) -> str:
     return f"{n or 'no'} parameter{'' if n == 1 else 's'} {mark}".rstrip() if n else "no parameters"
 
 

@@ -1,4 +1,4 @@
-"""Places in a text: where a name stands, and how an error points at it."""
+"""Places in a text: of a name, of an offset, and in the message of an error."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from sqlglot import exp
 
 from ...errors import SqlError
 
+#: Characters of a long line that a message shows, and how many of them stand before the place.
+_EXCERPT_LENGTH = 100
+_EXCERPT_BEFORE = 60
+
 
 def place_of(node: Any) -> tuple[int, int]:
-    """Offset and length of an identifier in the text."""
+    """Offset and length of an identifier in the text; (0, 1) for a node that is in no text."""
     meta = node.meta if isinstance(node, exp.Expression) else {}
     return meta.get("start", 0), meta.get("end", 0) - meta.get("start", 0) + 1
 
@@ -25,11 +29,11 @@ def point(text: str, offset: int, message: str, length: int = 1) -> str:
     """A message with the line and column of an offset, that line of the text, and a caret under it."""
     offset = max(0, min(offset, len(text)))
     line, column = position(text, offset)
-    shown = text.split("\n")[line - 1].replace("\t", " ")
-    start = max(0, column - 61)  # a long line is cut around the place
-    cut = shown[start : start + 100]
-    length = max(1, min(length, len(cut) - (column - 1 - start)))
-    return f"line {line}, column {column}: {message}\n  {cut}\n  {' ' * (column - 1 - start)}{'^' * length}"
+    line_text = text.split("\n")[line - 1].replace("\t", " ")
+    start = max(0, column - 1 - _EXCERPT_BEFORE)
+    excerpt = line_text[start : start + _EXCERPT_LENGTH]
+    length = max(1, min(length, len(excerpt) - (column - 1 - start)))
+    return f"line {line}, column {column}: {message}\n  {excerpt}\n  {' ' * (column - 1 - start)}{'^' * length}"
 
 
 def syntax_error(text: str, offset: int, message: str, length: int = 1) -> SqlError:

@@ -1,4 +1,4 @@
-"""How far a long statement is, for whoever waits for it."""
+"""The progress of a long statement, for whoever waits for the end."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a statement is.
+    """The progress of a statement.
 
     Attributes:
         what: the file that is read or written.
         rows: how many so far.
-        done, total: bytes of a file that is read, rows of one that is written.
+        done: bytes of a file that is read so far, or rows of one that is written.
+        total: how many of them there are.
     """
 
     what: str
@@ -24,24 +25,24 @@ class Progress:
     total: int
 
 
-#: What ``Grid.sql`` takes as ``progress``. It is called from the thread that runs the statement, many times a second.
+#: The ``progress`` of ``Grid.sql``. The thread that runs the statement calls the function, many times a second.
 Report = Callable[[Progress], None]
 
-_report: ContextVar[Report | None] = ContextVar("gridflow_progress", default=None)
+_listener: ContextVar[Report | None] = ContextVar("gridflow_progress", default=None)
 
 
 @contextmanager
 def reporting(report: Report | None) -> Iterator[None]:
-    """Have the statements that run inside report."""
-    token = _report.set(report)
+    """Have the statements inside the ``with`` block call ``report``; None for silence."""
+    token = _listener.set(report)
     try:
         yield
     finally:
-        _report.reset(token)
+        _listener.reset(token)
 
 
 def report(what: str, rows: int, done: int, total: int) -> None:
-    """Say how far the statement is, if somebody wants to know."""
-    wanted = _report.get()
-    if wanted is not None:
-        wanted(Progress(what, rows, done, total))
+    """Tell the listener, if there is one, how far the statement is."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(Progress(what, rows, done, total))

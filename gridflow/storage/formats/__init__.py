@@ -1,5 +1,6 @@
-"""Files of other formats: each becomes a stream of Arrow batches, and batches become a file.
+"""Files of other formats: readers make a stream of Arrow batches of a file, writers make a file of batches.
 
-``reading.open_source`` and ``writing.write_file`` are the way in. A reader holds a few batches at a time, whatever
-the file's size (NPZ: one array of the file at a time), and tells the line or row of a value that does not fit.
+``reading.open_source`` and ``writing.write_file`` are the entry points. A reader has a few batches in
+memory at a time, whatever the file's size (NPZ: all arrays), and errors name the line or row of a value that does not
+fit.
 """

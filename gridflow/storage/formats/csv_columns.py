@@ -1,4 +1,4 @@
-"""CSV text as columns: which fields are missing, which are null, and what the others mean to a column's type."""
+"""CSV text as columns: which fields are missing, which are null, and how a column's type reads the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...errors import SchemaError
 from ...kinds import ByKind
 from ...schema import NESTED, SCALARS, Type
 from ..cast import cast_column
-from .plain_values import Misfit, column_of_plain, shown
+from .plain_values import Misfit, column_of_plain, value_text
 from .source import CsvStyle, ReadOptions, with_defaults
 
 _INVALID = re.compile(r"In CSV column #(\d+): .*?invalid value '(.*)'", re.DOTALL)
@@ -25,8 +25,12 @@ _WIDTH = re.compile(r"Expected (\d+) columns, got (\d+)")
 _TRUE, _FALSE = ["1", "true", "TRUE", "True", "t", "T", "yes"], ["0", "false", "FALSE", "False", "f", "F", "no"]
 
 
+#: A block of pyarrow's reader holds all of the text, and at least so many bytes.
+_LEAST_BLOCK_BYTES = 1 << 10
+
+
 class _Field(Enum):
-    """What a field of a file is to a column's type."""
+    """How a column's type reads a field of a file."""
 
     VALUE = auto()  # what pyarrow reads
     HALF = auto()  # a FLOAT16, of which pyarrow reads FLOAT32
@@ -50,61 +54,65 @@ _FIELDS: ByKind[_Field] = ByKind(
 
 
 class Converter:
-    """Makes a batch of CSV text. Any thread may call it, once the types of all columns are known.
+    """Makes batches of CSV text. Any thread may call it, once ``look_at`` and ``schema`` have decided all types.
 
     Args:
-        names: the file's columns. read: those of them that are wanted.
-        types: their types where they are given; ``look_at`` finds the others.
+        names: the file's columns.
+        selection: the columns to read.
+        types: of the columns to read, as far as the options say; ``look_at`` guesses the others.
+        style: how the text is written.
+        delimiter: between fields.
+        options: defaults of missing fields, and advice for errors.
     """
 
     def __init__(
         self,
         names: list[str],
-        read: list[str],
+        selection: list[str],
         types: Mapping[str, Type],
         style: CsvStyle,
         delimiter: str,
         options: ReadOptions,
     ):
-        self.names, self.read, self.types = names, read, dict(types)
+        self.names, self.selection, self.types = names, selection, dict(types)
         self.style, self.delimiter, self.options = style, delimiter, options
         self.arrow = {name: self._arrow(t) for name, t in types.items()}
-        found = {name: options.default(name) for name in read}
-        self.defaults = {name: default for name, default in found.items() if default is not None}
-        # Columns whose text stays as it is, even if there is none.
-        self.texts = [n for n in read if n in types and self._is_text(types[n])]
+        defaults = {name: options.default(name) for name in selection}
+        self.defaults = {name: default for name, default in defaults.items() if default is not None}
+        # Columns whose values are the texts of the fields, empty ones too.
+        self.texts = [n for n in selection if n in types and self._is_text(types[n])]
 
     def _is_text(self, t: Type) -> bool:
         field = _FIELDS[t.kind]
         return field is _Field.TEXT or field is _Field.BYTES and not self.style.base64
 
     def _arrow(self, t: Type) -> pa.DataType:
-        """The type in which pyarrow is to read a column."""
+        """The type of a column for pyarrow's reader."""
         field = _FIELDS[t.kind]
         if field in (_Field.JSON, _Field.WORD) or field is _Field.BYTES and self.style.base64:
             return pa.large_string()
         return pa.float32() if field is _Field.HALF else t.arrow()
 
     def of_text(self) -> Converter:
-        """The same, with all columns text: what fails then is no record at all."""
+        """A converter of all columns as text, which fails only where a record has another number of fields."""
         text = Type("STRING")
-        types = dict.fromkeys(self.read, text)
-        return Converter(self.names, self.read, types, self.style, self.delimiter, ReadOptions())
+        types = dict.fromkeys(self.selection, text)
+        return Converter(self.names, self.selection, types, self.style, self.delimiter, ReadOptions())
 
     def look_at(self, text: bytes) -> None:
-        """Find the types of the columns whose types are not given."""
-        unknown = [name for name in self.read if name not in self.arrow]
-        if unknown:
-            for field in self._table(text, unknown, {}).schema:
+        """Guess the types of the columns that the options give none, by some text."""
+        names = [name for name in self.selection if name not in self.arrow]
+        if names:
+            for field in self._table(text, names, {}).schema:
                 self.arrow[field.name] = pa.string() if pa.types.is_null(field.type) else field.type
 
     def schema(self) -> pa.Schema:
-        """The schema of the batches; a column of no known type is text."""
-        for name in self.read:
+        """The schema of the batches; a column without a type becomes text."""
+        for name in self.selection:
             self.arrow.setdefault(name, pa.string())
-        return pa.schema([(n, self._made(n)) for n in self.read])
+        return pa.schema([(n, self._batch_type(n)) for n in self.selection])
 
-    def _made(self, name: str) -> pa.DataType:
+    def _batch_type(self, name: str) -> pa.DataType:
         t = self.types.get(name)
         if t is not None and (name in self.defaults or _FIELDS[t.kind] in (_Field.JSON, _Field.BYTES)):
             return t.arrow()
@@ -114,19 +122,19 @@ class Converter:
         """A batch of complete records.
 
         Raises:
-            pyarrow.ArrowInvalid: ``explain`` says what is wrong.
-            SchemaError: a field does not fit its column; begins with a comma, to go on from the line's number.
+            pyarrow.ArrowInvalid: the text does not fit the types; ``explain`` makes a message of the error.
+            SchemaError: a field does not fit the column; the message begins with a comma, to follow the line's number.
         """
         table = self._read(text)
         if table.num_rows and self.style.null:
             table = self._without_empty_nulls(table, text)
         missing = self._missing(table, text) if self.defaults else {}
-        columns = [self._column(name, table, missing.get(name)) for name in self.read]
-        return pa.RecordBatch.from_arrays(columns, names=self.read)
+        columns = [self._column(name, table, missing.get(name)) for name in self.selection]
+        return pa.RecordBatch.from_arrays(columns, names=self.selection)
 
     def _read(self, text: bytes) -> pa.Table:
         try:
-            return self._table(text, self.read, self.arrow)
+            return self._table(text, self.selection, self.arrow)
         except pa.ArrowInvalid:
             quote = (self.style.quote or "").encode()
             instants = [n for n, t in self.types.items() if t.kind == "TIMESTAMP" and t.utc]
@@ -135,9 +143,9 @@ class Converter:
             return self._read_leniently(text, instants)
 
     def _read_leniently(self, text: bytes, instants: list[str]) -> pa.Table:
-        """Quotes around no number are no number, and a moment without a time zone is one in UTC."""
-        others = [name for name in self.read if name not in self.texts]
-        found = self._table(text, self.texts, self.arrow) if self.texts else None
+        """Read empty quotes of a column of numbers as null, and moments without a time zone as UTC."""
+        others = [name for name in self.selection if name not in self.texts]
+        texts = self._table(text, self.texts, self.arrow) if self.texts else None
         try:
             rest = self._table(text, others, self.arrow, quoted_nulls=True)
         except pa.ArrowInvalid:
@@ -148,13 +156,13 @@ class Converter:
             for name in instants:
                 at = rest.column_names.index(name)
                 rest = rest.set_column(at, name, rest.column(at).cast(self.arrow[name]))
-        columns = [(found if n in self.texts and found is not None else rest).column(n) for n in self.read]
-        return pa.table(columns, names=self.read)
+        columns = [(texts if n in self.texts and texts is not None else rest).column(n) for n in self.selection]
+        return pa.table(columns, names=self.selection)
 
     def _table(
         self,
         text: bytes,
-        read: list[str],
+        selection: list[str],
         types: Mapping[str, Any],
         *,
         nulls: list[str] | None = None,
@@ -169,7 +177,7 @@ class Converter:
         return arrow_csv.read_csv(
             pa.py_buffer(text),
             read_options=arrow_csv.ReadOptions(
-                column_names=self.names, use_threads=False, block_size=max(len(text) + 1, 1 << 10)
+                column_names=self.names, use_threads=False, block_size=max(len(text) + 1, _LEAST_BLOCK_BYTES)
             ),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=self.delimiter,
@@ -178,8 +186,8 @@ class Converter:
                 newlines_in_values=quoted or style.escape is not None,
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types={name: types[name] for name in read if name in types},
-                include_columns=read,
+                column_types={name: types[name] for name in selection if name in types},
+                include_columns=selection,
                 true_values=_TRUE,
                 false_values=_FALSE,
                 quoted_strings_can_be_null=quoted_nulls,
@@ -188,20 +196,20 @@ class Converter:
         )
 
     def _without_empty_nulls(self, table: pa.Table, text: bytes) -> pa.Table:
-        """Where a word stands for null, a text that is empty is an empty text."""
-        again = [n for n in self.texts if table.column(n).null_count]
-        if again:
-            exact = self._table(text, again, self.arrow, nulls=[self.style.null or ""])
-            for name in again:
-                table = table.set_column(table.column_names.index(name), name, exact.column(name))
+        """The table with empty fields of texts as empty texts: in this style another word is the null."""
+        names = [n for n in self.texts if table.column(n).null_count]
+        if names:
+            texts = self._table(text, names, self.arrow, nulls=[self.style.null or ""])
+            for name in names:
+                table = table.set_column(table.column_names.index(name), name, texts.column(name))
         return table
 
     def _missing(self, table: pa.Table, text: bytes) -> dict[str, pa.ChunkedArray]:
-        """Which rows of a column with a default have no value; a null that is written out is one."""
+        """Masks of the rows without a value, for columns with a default; the word for null is a value."""
         names = [name for name in self.defaults if table.column(name).null_count]
         if not self.style.null:
             return {name: table.column(name).is_null() for name in names}
-        names = [name for name in names if name not in self.texts]  # a text that is empty is there
+        names = [name for name in names if name not in self.texts]  # an empty text is a value
         if not names:
             return {}
         texts = self._table(text, names, dict.fromkeys(names, pa.large_string()), nulls=[self.style.null])
@@ -209,7 +217,7 @@ class Converter:
 
     def _column(self, name: str, table: pa.Table, missing: pa.ChunkedArray | None) -> pa.Array:
         chunks = table.column(name).chunks
-        array = chunks[0] if len(chunks) == 1 else table.column(name).combine_chunks()  # which copies even one
+        array = chunks[0] if len(chunks) == 1 else table.column(name).combine_chunks()  # copies even a single chunk
         t = self.types.get(name)
         if t is None:
             return array
@@ -229,19 +237,19 @@ class Converter:
         return with_defaults(array, missing.combine_chunks(), self.defaults[name])
 
     def explain(self, error: pa.ArrowInvalid) -> str:
-        """What is wrong with a record for which pyarrow raised this; goes on from the line's number."""
+        """The message for a record with which pyarrow failed; goes on from the line's number."""
         message = str(error)
         width = _WIDTH.search(message)
         if width:
             fields = "field" if width[2] == "1" else "fields"
             return f": it has {width[2]} {fields} where {width[1]} were expected, {', '.join(self.names)}"
-        found = _INVALID.search(message) or _IN_COLUMN.search(message)
-        if found is None:
+        match = _INVALID.search(message) or _IN_COLUMN.search(message)
+        if match is None:
             return f": {message}"
-        name = self.names[int(found[1])]
+        name = self.names[int(match[1])]
         t = self.types.get(name)
         kind = t.text() if t is not None else str(self.arrow.get(name, ""))
-        why = f"{found[2]!r} does not fit" if found.re is _INVALID else found[2]
+        why = f"{match[2]!r} does not fit" if match.re is _INVALID else match[2]
         return f", column {name} {kind}: {why}{self._advice(name)}"
 
     def _advice(self, name: str) -> str:
@@ -252,4 +260,4 @@ def _json(text: str, row: int) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise Misfit(row, f"{shown(text)} is no JSON") from None
+        raise Misfit(row, f"{value_text(text)} is no JSON") from None

@@ -1,7 +1,7 @@
 """CSV files as Arrow batches.
 
-The text is cut into blocks at the ends of records, and pyarrow makes columns of several blocks at a time, in threads.
-A block that fails is cut in halves until the record is found that is to blame.
+A block of text ends where a record ends, and threads have pyarrow make columns of several blocks at a time. Where a
+block fails, halving it leads to the record that is to blame.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .csv_columns import Converter
 from .source import CsvStyle, ReadOptions, Reject, Source, chosen_columns, first_bad, types_of
 from .text import line_of, open_text, text_blocks
 
-#: Bytes of text that become one batch: small enough for a cache, and for many threads to have work.
+#: Bytes of text for one batch: few enough for a processor's cache, and for many threads to have work.
 _BLOCK_BYTES = 1 << 20
 _MOST_BLOCK_BYTES = 1 << 30  # pyarrow takes less than 2 GiB
 _THREADS = min(8, os.cpu_count() or 1)
@@ -33,7 +33,7 @@ _THREADS = min(8, os.cpu_count() or 1)
 
 @dataclass(frozen=True)
 class _Block:
-    """Complete records, and the line in which the first one begins."""
+    """The text of complete records, and the line in which the first one begins."""
 
     text: bytes
     line: int
@@ -49,14 +49,14 @@ class _Records:
         self.special = [c.encode() for c in (style.quote, style.escape) if c]
 
     def starts(self, text: bytes) -> list[int]:
-        """Where each record begins; lines that are empty are none."""
+        """The offsets at which records begin; an empty line is no record."""
         return csv_records(text, *self.marks)[0].tolist()
 
     def blocks(self, parts: Iterator[bytes], line: int) -> Iterator[_Block]:
         """The records of text that comes in parts."""
         rest = b""
         for part in parts:
-            if any(c in rest or part.startswith(c) for c in self.special):  # what they mean, the rest tells
+            if any(c in rest or part.startswith(c) for c in self.special):  # the text before decides what they mean
                 part, rest = rest + part, b""
             end = csv_end(part, *self.marks)
             text = b"".join((rest, memoryview(part)[:end])) if end else b""
@@ -68,17 +68,17 @@ class _Records:
                 raise SchemaError(f"{self.path}, line {line}: a record is too long; is a quote never closed?")
         if rest:
             starts, in_quotes = csv_records(rest, *self.marks)
-            if in_quotes:  # pyarrow would take all that follows for one text
+            if in_quotes:  # to pyarrow the rest would be one text
                 line += line_of(rest, int(starts[-1]))
                 raise SchemaError(f"{self.path}, line {line}: a quote is never closed")
             yield _Block(rest, line)
 
 
 def open_csv(path: Path, options: ReadOptions) -> Source:
-    """Start to read a file. Columns whose types are not wanted get those that the first block shows.
+    """Start to read a file. Where ``options.type_of`` gives no type, the first block decides.
 
     Raises:
-        UsageError: it is empty, or not written as it was said to be.
+        UsageError: the file is empty, or in another style than that of the options.
     """
     style = options.csv
     delimiter = style.delimiter or ("\t" if ".tsv" in (s.lower() for s in path.suffixes) else ",")
@@ -89,17 +89,17 @@ def open_csv(path: Path, options: ReadOptions) -> Source:
     blocks = records.blocks(parts, line)
     first = next(blocks, None)
     names, first = _names(records, first, style, delimiter, path)
-    read = chosen_columns(names, options, path)
-    for name in read:
+    selection = chosen_columns(names, options, path)
+    for name in selection:
         if names.count(name) > 1:
             raise UsageError(f"{path} has column {name} {names.count(name)} times")
-    wanted = {name: options.wanted(name) for name in read}
-    convert = Converter(names, read, {n: t for n, t in wanted.items() if t is not None}, style, delimiter, options)
+    option_types = {name: t for name in selection if (t := options.type_of(name)) is not None}
+    convert = Converter(names, selection, option_types, style, delimiter, options)
     reader = _Reader(path, records, convert, options)
     if first is not None and first.text.strip(b"\r\n"):
         try:
             convert.look_at(first.text)
-        except pa.ArrowInvalid:  # without types: is there a line that cannot be cut into fields?
+        except pa.ArrowInvalid:  # a record with another number of fields gets a better message
             reader.check(first)
             raise
     schema = convert.schema()
@@ -109,7 +109,7 @@ def open_csv(path: Path, options: ReadOptions) -> Source:
 
 
 def _skip(parts: Iterator[bytes], count: int) -> tuple[Iterator[bytes], int]:
-    """The text without its first lines, and the number of the line it then begins with."""
+    """The text after the first lines, and the number of the line in which that begins."""
     text = b""
     for part in parts if count else ():
         text += part
@@ -122,7 +122,7 @@ def _skip(parts: Iterator[bytes], count: int) -> tuple[Iterator[bytes], int]:
 def _names(
     records: _Records, first: _Block | None, style: CsvStyle, delimiter: str, path: Path
 ) -> tuple[list[str], _Block | None]:
-    """The names of the file's columns, and the first block without the record that says them."""
+    """The names of the file's columns, and the first block without the record of names."""
     starts = records.starts(first.text) if first is not None else []
     if first is None or not starts:
         if style.header is True:
@@ -135,8 +135,10 @@ def _names(
         raise UsageError(f"{path} is not {style.charset.upper()}: {error}") from None
     quoting = csv.QUOTE_MINIMAL if style.quote else csv.QUOTE_NONE
     lines = io.StringIO(text, newline="")
-    cut = csv.reader(lines, delimiter=delimiter, quotechar=style.quote, escapechar=style.escape, quoting=quoting)
-    fields = next(cut, [])
+    header_reader = csv.reader(
+        lines, delimiter=delimiter, quotechar=style.quote, escapechar=style.escape, quoting=quoting
+    )
+    fields = next(header_reader, [])
     header = style.header(fields) if callable(style.header) else style.header
     if not header:
         return list(style.names), first
@@ -150,19 +152,19 @@ class _Reader:
         self.path, self.records, self.convert, self.options = path, records, convert, options
 
     def batches(self, blocks: Iterator[_Block]) -> Iterator[pa.RecordBatch]:
-        waiting: deque[Future[tuple[list[pa.RecordBatch], list[Reject]]]] = deque()
+        futures: deque[Future[tuple[list[pa.RecordBatch], list[Reject]]]] = deque()
         with ThreadPoolExecutor(_THREADS, "gridflow-csv") as pool:
             try:
                 for block in blocks:
-                    waiting.append(pool.submit(self._read, block))
-                    if len(waiting) > 2 * _THREADS:
-                        yield from self._taken(waiting.popleft())
-                while waiting:
-                    yield from self._taken(waiting.popleft())
+                    futures.append(pool.submit(self._read, block))
+                    if len(futures) > 2 * _THREADS:
+                        yield from self._batches_of(futures.popleft())
+                while futures:
+                    yield from self._batches_of(futures.popleft())
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _taken(self, future: Future[tuple[list[pa.RecordBatch], list[Reject]]]) -> Iterator[pa.RecordBatch]:
+    def _batches_of(self, future: Future[tuple[list[pa.RecordBatch], list[Reject]]]) -> Iterator[pa.RecordBatch]:
         batches, rejects = future.result()
         for reject in rejects:
             assert self.options.reject is not None  # else the first one was raised
@@ -171,27 +173,27 @@ class _Reader:
 
     def _read(self, block: _Block) -> tuple[list[pa.RecordBatch], list[Reject]]:
         try:
-            return [self._whole(block.text)], []
+            return [self._batch(block.text)], []
         except (GridflowError, pa.ArrowInvalid):
             pass
         starts = [*self.records.starts(block.text), len(block.text)]
         if len(starts) == 1:  # nothing but empty lines
             return [], []
-        attempt = partial(self._some, block.text, starts)
+        attempt = partial(self._batch_of_records, block.text, starts)
         if self.options.reject is None:
             row, error = first_bad(len(starts) - 1, attempt)
             raise type(error)(f"{self.path}, line {block.line + line_of(block.text, starts[row])}{error}")
-        return self._good(block, starts)
+        return self._fitting(block, starts)
 
-    def _good(self, block: _Block, starts: list[int]) -> tuple[list[pa.RecordBatch], list[Reject]]:
-        """The records that fit, and the others."""
+    def _fitting(self, block: _Block, starts: list[int]) -> tuple[list[pa.RecordBatch], list[Reject]]:
+        """Batches of the records that fit, and the rejects."""
         batches: list[pa.RecordBatch] = []
         rejects: list[Reject] = []
         ranges = [(0, len(starts) - 1)]
         while ranges:
             begin, end = ranges.pop()
             try:
-                batches.append(self._some(block.text, starts, begin, end))
+                batches.append(self._batch_of_records(block.text, starts, begin, end))
             except GridflowError as error:
                 if end - begin > 1:
                     middle = (begin + end) // 2
@@ -204,23 +206,23 @@ class _Reader:
         return batches, rejects
 
     def check(self, block: _Block) -> None:
-        """Raise if a record has not as many fields as the others; says which."""
+        """Raise a SchemaError that names the record if one has another number of fields than the others."""
         starts = [*self.records.starts(block.text), len(block.text)]
         convert = self.convert.of_text()
         reader = _Reader(self.path, self.records, convert, ReadOptions())
         try:
-            row, error = first_bad(len(starts) - 1, partial(reader._some, block.text, starts))
+            row, error = first_bad(len(starts) - 1, partial(reader._batch_of_records, block.text, starts))
         except SchemaError:
             return
         raise type(error)(f"{self.path}, line {block.line + line_of(block.text, starts[row])}{error}")
 
-    def _whole(self, text: bytes) -> pa.RecordBatch:
+    def _batch(self, text: bytes) -> pa.RecordBatch:
         return self.options.finish(self.convert(text))
 
-    def _some(self, text: bytes, starts: list[int], begin: int, end: int) -> pa.RecordBatch:
-        """Some records; an error goes on from the line's number."""
+    def _batch_of_records(self, text: bytes, starts: list[int], begin: int, end: int) -> pa.RecordBatch:
+        """A batch of some records; an error's message goes on from the line's number."""
         try:
-            return self._whole(text[starts[begin] : starts[end]])
+            return self._batch(text[starts[begin] : starts[end]])
         except pa.ArrowInvalid as error:
             raise SchemaError(self.convert.explain(error)) from None
         except GridflowError as error:

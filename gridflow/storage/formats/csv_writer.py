@@ -1,4 +1,4 @@
-"""Arrow batches as CSV, a column at a time: every cell becomes its text, then cells become lines."""
+"""Arrow batches as CSV, a column at a time: first the text of every cell, then lines of cells."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from .text import is_utf8
 from .writing import WriteOptions  # circle: `writing` chooses among the formats
 
 _BATCH_ROWS = 16384
+#: Characters of the texts of numbers, booleans, moments and UUIDs: with such a delimiter they need quotes, too.
 _IN_NUMBERS = "0123456789abcdefnrstuilyINTZ+-.: "
 
 
 class CsvWriter:
-    """Writes CSV: texts in quotes where they need them, a null as an empty field or as the word for it.
+    """Writes CSV: texts in quotes where they need them, a null as an empty field or as the style's word for it.
 
-    Bytes are base64, a nested value or tensor is JSON, so that COPY reads them back.
+    Bytes are base64, a nested value or tensor is JSON, so that COPY reads the same values again.
     """
 
     def __init__(self, file: Any, path: Path, schema: pa.Schema, types: Sequence[Type | None], options: WriteOptions):
@@ -36,7 +37,7 @@ class CsvWriter:
         self.charset = style.charset
         self.encode = None if is_utf8(style.charset) else codecs.getincrementalencoder(style.charset)().encode
         special = [self.delimiter, "\n", "\r", self.quote or "", self.escape or ""]
-        # Characters in a class: all that has a meaning there gets a backslash.
+        # A character class of a regular expression; by their codes no character has a meaning there.
         self.special = "[" + "".join(f"\\x{{{ord(c):X}}}" for c in special if c) + "]"
         self.path = path
         if style.header:
@@ -54,7 +55,7 @@ class CsvWriter:
         cells = [f(column.cast(pa.large_string()), alone) for f, column in zip(finish, columns, strict=True)]
         lines = pc.binary_join_element_wise(*cells, pa.scalar(self.delimiter, pa.large_string()))
         lines = pc.binary_join_element_wise(lines, pa.scalar("\n", pa.large_string()), pa.scalar("", pa.large_string()))
-        _, offsets, text = lines.buffers()  # of a new array: all of the text is its lines
+        _, offsets, text = lines.buffers()  # a new array: the buffer has no other text
         ends = memoryview(offsets).cast("q")
         first, last = ends[lines.offset], ends[lines.offset + len(lines)]
         block = text.slice(first, last - first)
@@ -67,20 +68,20 @@ class CsvWriter:
             raise UsageError(f"{self.path}: {error.object[error.start]!r} is no character of {self.charset}") from None
 
     def _bare(self, cells: pa.Array, alone: bool) -> pa.Array:
-        """Numbers and the like: they hold nothing that needs quotes, but for a strange delimiter."""
+        """Cells of numbers and the like, which need quotes only with a strange delimiter."""
         return self._quoted(cells, alone) if self.delimiter in _IN_NUMBERS else self._nulls(cells, alone)
 
     def _nulls(self, cells: pa.Array, alone: bool) -> pa.Array:
         if not cells.null_count:
             return cells
-        # A line with nothing in it is no row: of a single column a null needs a word.
+        # An empty line is no row, so a null of a single column needs a word.
         if alone and not self.null:
             raise UsageError(f"{self.path}: a null alone in its line would be lost: name a text for it, NULL 'null'")
         return pc.fill_null(cells, self.null)
 
     def _quoted(self, cells: pa.Array, alone: bool) -> pa.Array:
         needs = pc.match_substring_regex(cells, self.special)
-        needs = pc.or_(needs, pc.equal(cells, self.null))  # else it would be read as a null
+        needs = pc.or_(needs, pc.equal(cells, self.null))  # without quotes this text is read as a null
         needs = pc.or_(needs, pc.equal(cells, ""))
         needs = pc.fill_null(needs, False)
         if pc.any(needs).as_py():
@@ -99,12 +100,12 @@ class CsvWriter:
         return pc.binary_join_element_wise(quote, cells, quote, pa.scalar("", pa.large_string()))
 
     def close(self) -> None:
-        """Write what comes last."""
+        """Write the end of the format."""
         self.file.close()
 
 
 def _template(text: str) -> str:
-    """A character as it stands in a replacement of RE2's."""
+    """A character, escaped for a replacement of RE2."""
     return "\\\\" if text == "\\" else text
 
 

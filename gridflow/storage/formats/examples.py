@@ -7,8 +7,8 @@
     Feature { oneof kind { BytesList bytes_list = 1; FloatList float_list = 2; Int64List int64_list = 3 } }
     BytesList { repeated bytes value = 1 }    FloatList { repeated float value = 1 }    Int64List { ... int64 ... }
 
-The messages are made in a pool of their own, so that TensorFlow may be imported as well. Do not change: the numbers
-are those of tensorflow/core/example/*.proto.
+The classes come from a descriptor pool of our own, apart from TensorFlow's. Do not change: the numbers are those of
+tensorflow/core/example/*.proto, part of the format of TFRecord files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _PACKAGE = "gridflow.tfrecord"
 _Field = descriptor_pb2.FieldDescriptorProto
-#: What a feature may be.
+#: The kinds of features: each is a list.
 KINDS = ("bytes_list", "float_list", "int64_list")
 
 

@@ -1,7 +1,7 @@
 """JSON files as Arrow batches: an object a line, or one array of objects.
 
-Values mean what ``values.plain`` writes: bytes are base64, moments ISO 8601, tensors nested lists, a MAP a list of
-pairs or an object. A key that an object does not have is a missing value; null is null.
+Values mean what ``plain_values.plain`` writes: bytes are base64, moments ISO 8601, tensors nested lists, a MAP a list
+of pairs or an object. A key that an object lacks is a missing value; null is null.
 """
 
 from __future__ import annotations
@@ -26,20 +26,24 @@ from .text import open_text, text_blocks
 
 _BLOCK_BYTES = 1 << 20
 _BATCH_ROWS = 8192
+#: Characters that a float has at most whose digits it keeps: the text of a longer one becomes a Decimal.
+_FLOAT_LENGTH = 15
+#: Characters of a value in a message.
+_TEXT_LENGTH = 40
 #: The line in which an object begins, and the object.
 _Item = tuple[int, dict[str, Any]]
 
 
-# An array, piece by piece: what may come next, and where each sign leads.
+# The states of reading an array, by what comes next, and the state after each character.
 _BEGIN, _FIRST, _ITEM, _AFTER, _END = "[", "an object or ]", "an object", ", or ]", "the end"
 _STEPS = {(_BEGIN, "["): _FIRST, (_FIRST, "]"): _END, (_AFTER, ","): _ITEM, (_AFTER, "]"): _END}
 
 
 def open_json(path: Path, options: ReadOptions) -> Source:
-    """Start to read a file. Without ``options.expected``: all keys of the first objects, with the types they show.
+    """Start to read a file. Without ``options.expected`` the columns are the keys of the first objects.
 
     Raises:
-        UsageError: it is empty, or neither an array nor lines of objects.
+        UsageError: the file is empty, or neither an array nor lines of objects.
         SchemaError: an object cannot be read.
     """
     file, position, size = open_text(path)
@@ -54,7 +58,7 @@ def open_json(path: Path, options: ReadOptions) -> Source:
 
 
 class _Reader:
-    """One file: cuts it into objects and makes batches of them."""
+    """Cuts the text of one file into objects and makes batches of them."""
 
     def __init__(self, path: Path, options: ReadOptions):
         self.path, self.options = path, options
@@ -67,7 +71,7 @@ class _Reader:
     # ---- text to objects ----
 
     def groups(self, blocks: Iterator[bytes]) -> Iterator[list[_Item]]:
-        """The objects with their lines, some thousand at a time."""
+        """The objects with the lines where they begin, some thousand at a time."""
         group: list[_Item] = []
         for item in self._items(blocks):
             group.append(item)
@@ -114,8 +118,8 @@ class _Reader:
             except UnicodeDecodeError as error:
                 raise self._error(line, f"it is not UTF-8: {error.reason}") from None
             while True:
-                skipped = _skip_space(text, at)
-                line, at = line + text.count("\n", at, skipped), skipped
+                start = _skip_space(text, at)
+                line, at = line + text.count("\n", at, start), start
                 if at == len(text):
                     break
                 step = _STEPS.get((state, text[at]))
@@ -142,7 +146,7 @@ class _Reader:
 
     def _object(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise ValueError(f"a row is an object, not {json.dumps(value, default=str)[:40]}")
+            raise ValueError(f"a row is an object, not {json.dumps(value, default=str)[:_TEXT_LENGTH]}")
         return value
 
     def _error(self, line: int, why: str) -> SchemaError:
@@ -157,12 +161,12 @@ class _Reader:
     # ---- objects to batches ----
 
     def learn(self, rows: list[dict[str, Any]]) -> None:
-        """Decide the columns and their types."""
+        """Choose the columns and their types by the first objects."""
         keys = list(dict.fromkeys(key for row in rows for key in row))
         names = list(self.options.expected) or chosen_columns(keys, self.options, self.path)
         self.names = {name: name for name in names}
         for name in names:
-            self.types[name] = self.options.wanted(name) or self._guess(name, [row.get(name) for row in rows])
+            self.types[name] = self.options.type_of(name) or self._guess(name, [row.get(name) for row in rows])
         self.schema = pa.schema([(n, t.arrow()) for n, t in self.types.items()])
         defaults = {name: self.options.default(name) for name in names}
         self.defaults = {name: default for name, default in defaults.items() if default is not None}
@@ -179,10 +183,10 @@ class _Reader:
             try:
                 yield self._batch(items, 0, len(items))
             except GridflowError:
-                yield from self._parts(items)
+                yield from self._fitting(items)
 
-    def _parts(self, items: list[_Item]) -> Iterator[pa.RecordBatch]:
-        """The objects that fit; the others are refused."""
+    def _fitting(self, items: list[_Item]) -> Iterator[pa.RecordBatch]:
+        """Batches of the objects that fit; refuses the others."""
         attempt = partial(self._batch, items)
         if self.options.reject is None:
             row, error = first_bad(len(items), attempt)
@@ -220,13 +224,13 @@ class _Reader:
             raise type(error)(f": {error}") from None
 
     def _name(self, key: str) -> str | None:
-        """The column of a key that was not seen before; None for one that is not read."""
+        """The column of a key that is new in the file; None for a key that no column takes."""
         if self.options.pick is not None:
             try:
-                picked = self.options.pick([key])
+                columns = self.options.pick([key])
             except GridflowError as error:
                 raise type(error)(f": {error}") from None
-            if not picked:
+            if not columns:
                 return None
             names = [n for n in self.types if n.upper() == key.upper()]
             if len(names) == 1:
@@ -250,9 +254,9 @@ class _Reader:
 
 
 def _float(text: str) -> float | decimal.Decimal:
-    """A number as it is written: a DECIMAL column may want all of its digits."""
+    """A number with all its digits: a DECIMAL column may need more than a float keeps."""
     number = float(text)
-    return number if len(text) < 16 else decimal.Decimal(text)
+    return number if len(text) <= _FLOAT_LENGTH else decimal.Decimal(text)
 
 
 def _without_decimals(value: Any) -> Any:

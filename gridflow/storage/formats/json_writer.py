@@ -17,12 +17,12 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class JsonWriter:
-    """Writes objects whose values are what ``values.plain`` says; a null is null."""
+    """Writes objects with the values of ``plain_values.plain``; a null is null."""
 
     def __init__(self, file: Any, schema: pa.Schema, types: Sequence[Type | None], options: WriteOptions):
         self.file, self.names, self.types, self.array = file, schema.names, types, options.array
-        self.before = "[" if self.array else ""
-        self.between = ",\n" if self.array else "\n"
+        self.prefix = "[" if self.array else ""
+        self.separator = ",\n" if self.array else "\n"
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write some rows."""
@@ -30,12 +30,12 @@ class JsonWriter:
             part = batch.slice(start, _BATCH_ROWS)
             columns = [plain_column(c, t) for c, t in zip(part.columns, self.types, strict=True)]
             rows = (_encode(dict(zip(self.names, row, strict=True))) for row in zip(*columns, strict=True))
-            self.file.write((self.before + self.between.join(rows)).encode())
-            self.before = self.between
+            self.file.write((self.prefix + self.separator.join(rows)).encode())
+            self.prefix = self.separator
 
     def close(self) -> None:
-        """Write what comes last."""
-        empty = self.before in ("", "[")
+        """Write the end of the format."""
+        empty = self.prefix in ("", "[")
         if self.array:
             self.file.write(b"[]\n" if empty else b"]\n")
         elif not empty:

@@ -13,18 +13,18 @@ import pyarrow as pa
 from ...errors import GridCorruptError, SchemaError, UsageError
 from ...kinds import ByKind, Refused
 from ...schema import FLOATS, INTEGERS, NESTED, Type, from_dtype
-from .source import BATCH_BYTES, BATCH_ROWS, ReadOptions, Source, chosen_columns, finished
+from .source import BATCH_BYTES, BATCH_ROWS, ReadOptions, Source, chosen_columns, finish_batches
 
 
 def open_npz(path: Path, options: ReadOptions) -> Source:
-    """Start to read a file. An NPZ file cannot be mapped: its arrays are in memory until it is read.
+    """Start to read a file. An NPZ file cannot be mapped: the arrays are in memory until all rows are read.
 
     Raises:
-        UsageError: it holds Python objects, or arrays of different lengths.
-        GridCorruptError: it is damaged.
+        UsageError: the file has Python objects, or arrays of different lengths.
+        GridCorruptError: the file is damaged.
     """
     try:
-        # Never pickled objects: they run code.
+        # Unpickling would run code from the file.
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):
             raise UsageError(f"{path} is a single array (NPY); save it with numpy.savez(file, NAME=array)")
@@ -37,46 +37,46 @@ def open_npz(path: Path, options: ReadOptions) -> Source:
         raise UsageError(f"{path} has no arrays")
     lengths = {name: (len(a) if a.ndim else None) for name, a in arrays.items()}
     if len(set(lengths.values())) > 1 or None in lengths.values():
-        listed = ", ".join(f"{name} {list(a.shape)}" for name, a in arrays.items())
+        shapes = ", ".join(f"{name} {list(a.shape)}" for name, a in arrays.items())
         raise UsageError(
-            f"{path}: the arrays are not columns of one table, their first dimensions differ: {listed}; "
+            f"{path}: the arrays are not columns of one table, their first dimensions differ: {shapes}; "
             "choose columns that belong together (--columns NAME,NAME)"
         )
     types = {}
     for name, array in arrays.items():
         try:
-            types[name] = options.wanted(name) or from_dtype(array.dtype, array.shape[1:])
+            types[name] = options.type_of(name) or from_dtype(array.dtype, array.shape[1:])
         except SchemaError as error:
             raise SchemaError(f"{path}, array {name}: {error}") from None
     rows = next(iter(lengths.values())) or 0
     schema = pa.schema([(name, array_to_arrow(a[:0]).type) for name, a in arrays.items()])
     size = sum(a.nbytes for a in arrays.values())
     step = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, size // max(1, rows))))
-    done = [0]
+    rows_read = [0]
 
     def batches() -> Iterator[pa.RecordBatch]:
         for start in range(0, rows, step):
             parts = [array_to_arrow(a[start : start + step]) for a in arrays.values()]
-            done[0] = min(rows, start + step)
+            rows_read[0] = min(rows, start + step)
             yield pa.record_batch(parts, schema=schema)
 
     total = path.stat().st_size
-    found = finished(batches(), options, path)
-    return Source(types, schema, found, rows, total, lambda: total * done[0] // max(1, rows))
+    rows_of_file = finish_batches(batches(), options, path)
+    return Source(types, schema, rows_of_file, rows, total, lambda: total * rows_read[0] // max(1, rows))
 
 
 def array_to_arrow(array: np.ndarray) -> pa.Array:
     """A numpy array as a column: its first dimension is the rows, the others a tensor's shape."""
     if array.ndim == 1:
         return pa.array(array)
-    # A tensor's booleans are bytes.
+    # Segments have bytes for the booleans of a tensor.
     flat = np.ascontiguousarray(array).reshape(-1)
     flat = flat.view(np.uint8) if flat.dtype == bool else flat
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), int(np.prod(array.shape[1:])))
 
 
 class NpzWriter:
-    """Writes each column as an array. The batches are kept until the end: views of a grid's files take no memory."""
+    """Writes each column as an array, at the end. Batches wait until then: views of a grid's files take no memory."""
 
     def __init__(self, file: IO[bytes], path: Path, schema: pa.Schema, types: Sequence[Type | None]):
         self.file, self.path, self.schema, self.types = file, path, schema, types
@@ -107,8 +107,8 @@ class NpzWriter:
 def _tensors(column: pa.ChunkedArray, t: Type) -> np.ndarray:
     flat = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in column.chunks]
     parts = [c.flatten().to_numpy(zero_copy_only=False) for c in flat]
-    joined = np.concatenate(parts) if parts else np.empty(0, t.dtype)
-    return joined.astype(t.dtype).reshape(-1, *t.shape)
+    elements = np.concatenate(parts) if parts else np.empty(0, t.dtype)
+    return elements.astype(t.dtype).reshape(-1, *t.shape)
 
 
 def _numbers(column: pa.ChunkedArray, _: Type) -> np.ndarray:

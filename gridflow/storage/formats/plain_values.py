@@ -1,4 +1,4 @@
-"""Values as JSON holds them, and back: in JSON files, in the nested cells of CSV, in what programs are shown."""
+"""Values as JSON has them, and back: for JSON files, nested cells of CSV, and programs that read our output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..moments import read_date, read_moment, read_time
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON holds it, the same in every release.
+    """A value as JSON has it, the same in every release.
 
     An integer is a number with all its digits, a DECIMAL text with all of its; bytes are base64; dates, times and
     intervals are ISO 8601; a UUID is text, a tensor nested lists, a MAP a list of [key, value]; a float that JSON
@@ -55,7 +55,7 @@ def plain(value: Any) -> Any:
 
 
 def moment_text(value: dt.datetime | np.datetime64) -> str:
-    """ISO 8601; without a fraction that is nought."""
+    """A moment as ISO 8601 writes it, without a fraction of zeros."""
     if isinstance(value, dt.datetime):
         return value.isoformat()
     text = str(value)
@@ -74,24 +74,30 @@ def duration_text(value: dt.timedelta | pa.MonthDayNano) -> str:
 
 
 def plain_column(array: pa.Array, dtype: Type | None) -> list[Any]:
-    """A column's values as JSON holds them; ``dtype`` says what Arrow's type does not."""
+    """A column's values as JSON has them.
+
+    Args:
+        array: the column, in the types that users see.
+        dtype: the column's type in its table, which says more than Arrow's; None where only Arrow's is known.
+    """
     if pa.types.is_float16(array.type) or pa.types.is_float32(array.type):
-        # With their own digits: 0.1 and not 0.10000000149011612.
+        # Texts of 32-bit floats have their own digits: 0.1 and not 0.10000000149011612.
         texts = array.cast(pa.float32()).cast(pa.string()).to_pylist()
         return [None if text is None else plain(float(text)) for text in texts]
-    if dtype is None or not _says_more(dtype):
+    if dtype is None or not _needs_type(dtype):
         return [plain(v) for v in to_python(_storage(array), pairs=True)]
     return [_plain_typed(v, dtype) for v in to_python(_storage(array), pairs=True)]
 
 
 def _storage(array: pa.Array) -> pa.Array:
-    """Tensors as flat lists: pyarrow makes one numpy array after the other of them."""
+    """An array with tensors as flat lists, of which pyarrow makes Python values faster."""
     return array.storage if isinstance(array.type, pa.FixedShapeTensorType) else array
 
 
-def _says_more(t: Type) -> bool:
+def _needs_type(t: Type) -> bool:
+    """Whether the Arrow type of a column says too little to write its values."""
     if t.children:
-        return any(_says_more(child) for _, child in t.children)
+        return any(_needs_type(child) for _, child in t.children)
     return _WRITERS[t.kind] is not _plain_scalar
 
 
@@ -125,7 +131,7 @@ def column_of_plain(values: Sequence[Any], t: Type) -> pa.Array:
     """JSON's values as a column in the layout of segments.
 
     Raises:
-        Misfit: the first value that does not fit, and its row.
+        Misfit: a value does not fit; has the row of the first such value.
     """
     read = reader_of(t)
     result = []
@@ -141,12 +147,12 @@ def column_of_plain(values: Sequence[Any], t: Type) -> pa.Array:
             try:
                 pa.array([value], t.arrow())
             except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-                raise Misfit(row, f"{shown(values[row])} does not fit: {error}") from None
+                raise Misfit(row, f"{value_text(values[row])} does not fit: {error}") from None
         raise
 
 
 class Misfit(Exception):
-    """A value does not fit its column: ``row`` counts from 0, ``why`` goes on from the column's name."""
+    """A value that does not fit the column: ``row`` counts from 0, ``why`` goes on from the column's name."""
 
     def __init__(self, row: int, why: str):
         super().__init__(why)
@@ -155,17 +161,21 @@ class Misfit(Exception):
 
 def _why(value: Any, error: Exception) -> str:
     why = f": {error}" if isinstance(error, SchemaError) else ""
-    return f"{shown(value)} does not fit{why}"
+    return f"{value_text(value)} does not fit{why}"
 
 
-def shown(value: Any) -> str:
-    """A value for a message."""
+#: Characters of a value in a message.
+_TEXT_LENGTH = 60
+
+
+def value_text(value: Any) -> str:
+    """A value for a message, cut if it is long."""
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 3] + "..."
 
 
 def reader_of(t: Type) -> Callable[[Any], Any]:
-    """What makes of one of JSON's values, which is not null, what ``pa.array`` takes for the type."""
+    """A function that turns a value of JSON, not null, into one that ``pa.array`` takes for the type."""
     return _READERS[t.kind](t)
 
 
@@ -184,7 +194,7 @@ def _optional(t: Type) -> Callable[[Any], Any]:
 
 def _list_reader(t: Type) -> Callable[[Any], Any]:
     item = _optional(t.children[0][1])
-    return lambda value: [item(v) for v in _listed(value)]
+    return lambda value: [item(v) for v in _checked_list(value)]
 
 
 def _map_reader(t: Type) -> Callable[[Any], Any]:
@@ -203,7 +213,7 @@ def _struct_reader(t: Type) -> Callable[[Any], Any]:
     return read
 
 
-def _listed(value: Any) -> list[Any]:
+def _checked_list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError
     return value
@@ -262,11 +272,11 @@ def _moment(value: Any, t: Type) -> int:
         moment = np.datetime64(_text(value))
     if isinstance(moment, dt.datetime) and moment.tzinfo is not None:
         moment = moment.astimezone(dt.timezone.utc).replace(tzinfo=None)
-    exact = np.datetime64(moment)
-    stored = exact.astype(f"datetime64[{t.unit}]")
-    if stored != exact:
+    instant = np.datetime64(moment)
+    result = instant.astype(f"datetime64[{t.unit}]")
+    if result != instant:
         raise SchemaError(f"it is finer than {t.text()} holds")
-    return int(stored.astype(np.int64))
+    return int(result.astype(np.int64))
 
 
 def _tensor(value: Any, t: Type) -> np.ndarray:
@@ -274,36 +284,36 @@ def _tensor(value: Any, t: Type) -> np.ndarray:
     if array.shape != t.shape:
         raise SchemaError(f"shape {list(array.shape)} is not {list(t.shape)}")
     if array.dtype.kind in "fO" and t.dtype.kind == "u":  # numpy makes floats of numbers below and from 2^63
-        exact = np.asarray(value, object)
-        array = exact.astype(t.dtype) if all(type(v) is int for v in exact.flat) else array
+        objects = np.asarray(value, object)
+        array = objects.astype(t.dtype) if all(type(v) is int for v in objects.flat) else array
     if array.dtype.kind in "UO" and t.dtype.kind == "f":  # NaN and Infinity are text, and a Decimal may be there
         array = array.astype(np.float64)
     if (array.dtype.kind == "b") != (t.element == "BOOL") or array.dtype.kind not in "biuf":
         raise SchemaError(f"a number in it is no {t.element}")
     with np.errstate(all="ignore"):
-        stored = array.astype(t.dtype)
-    if t.dtype.kind != "f" and not np.array_equal(stored, array):
+        result = array.astype(t.dtype)
+    if t.dtype.kind != "f" and not np.array_equal(result, array):
         raise SchemaError(f"a number in it does not fit {t.element}")
-    return stored.reshape(-1).view(np.uint8) if t.element == "BOOL" else stored.reshape(-1)
+    return result.reshape(-1).view(np.uint8) if t.element == "BOOL" else result.reshape(-1)
 
 
-def _always(read: Callable[[Any], Any]) -> Callable[[Type], Callable[[Any], Any]]:
+def _same_reader(read: Callable[[Any], Any]) -> Callable[[Type], Callable[[Any], Any]]:
     return lambda t: read
 
 
 _READERS: ByKind[Callable[[Type], Callable[[Any], Any]]] = ByKind(
     "values read from JSON",
     {
-        "BOOL": _always(_bool),
-        **dict.fromkeys(INTEGERS, _always(_int)),
-        **dict.fromkeys(FLOATS, _always(_float)),
-        "DECIMAL": _always(_decimal),
-        "STRING": _always(_text),
-        "BINARY": _always(_bytes),
-        "DATE": _always(_date),
-        "TIME": _always(read_time),
+        "BOOL": _same_reader(_bool),
+        **dict.fromkeys(INTEGERS, _same_reader(_int)),
+        **dict.fromkeys(FLOATS, _same_reader(_float)),
+        "DECIMAL": _same_reader(_decimal),
+        "STRING": _same_reader(_text),
+        "BINARY": _same_reader(_bytes),
+        "DATE": _same_reader(_date),
+        "TIME": _same_reader(read_time),
         "TIMESTAMP": lambda t: lambda value: _moment(value, t),
-        "UUID": _always(lambda value: uuid.UUID(value).bytes),
+        "UUID": _same_reader(lambda value: uuid.UUID(value).bytes),
         "TENSOR": lambda t: lambda value: _tensor(value, t),
         "LIST": _list_reader,
         "STRUCT": _struct_reader,

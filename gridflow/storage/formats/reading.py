@@ -1,4 +1,4 @@
-"""Files that can be read, and how: their format is found and its reader started."""
+"""Files to read: the format of each, and the reader of each format."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ _SUFFIXES = {
     ".tfrec": "tfrecord",
     ".npz": "npz",
 }
+# The first bytes of a file -> its format.
 _MAGIC = {b"PAR1": "parquet", b"ARRO": "arrow", b"PK\x03\x04": "npz", b"\xff\xff\xff\xff": "arrow"}
+_MAGIC_LENGTH = 4
 
 
 def format_of_name(path: Path) -> str | None:
-    """The format that a file's name tells, also of ``x.csv.gz``; None if it does not."""
+    """The format by a file's name, also of ``x.csv.gz``; None for a name that tells none."""
     for suffix in reversed(path.suffixes[-2:]):
         if suffix.lower() in _SUFFIXES:
             return _SUFFIXES[suffix.lower()]
@@ -42,19 +44,19 @@ def format_of_name(path: Path) -> str | None:
 
 
 def detect_format(path: Path, option: str = "--format csv") -> str:
-    """The format of a file that is there, by its name or else by its first bytes.
+    """The format of an existing file, by the name or else by the first bytes.
 
     Args:
-        option: how the caller's user would say it.
+        option: how the caller's user would say the format, for the error.
 
     Raises:
-        UsageError: neither tells.
+        UsageError: neither tells the format.
     """
     format_name = format_of_name(path)
     if format_name is not None:
         return format_name
     with path.open("rb") as file:
-        magic = file.read(4)
+        magic = file.read(_MAGIC_LENGTH)
     if magic in _MAGIC:
         return _MAGIC[magic]
     raise UsageError(f"{path}: what format is this? say it, for example {option}; there are {', '.join(FORMATS)}")
@@ -65,7 +67,7 @@ def open_source(path: Path, form: str, options: ReadOptions) -> Source:
 
     Raises:
         UsageError: the file has no such column, or not this format.
-        SchemaError: a value does not fit; says where. Also while the batches are read.
+        SchemaError: a value does not fit; names the place. Also while the batches are read.
         GridCorruptError: the file is damaged. Also while the batches are read.
     """
     try:
@@ -73,7 +75,7 @@ def open_source(path: Path, form: str, options: ReadOptions) -> Source:
     except pa.ArrowInvalid as error:
         raise UsageError(f"{path} cannot be read as {form}: {error}") from None
     except (OSError, zipfile.BadZipFile, EOFError) as error:
-        raise _damaged(path, error) from None
+        raise _read_error(path, error) from None
     source.batches = _with_file_name(source.batches, path)
     return source
 
@@ -101,17 +103,17 @@ def _open(path: Path, form: str, options: ReadOptions) -> Source:
 
 
 def _with_file_name(batches: Iterator[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
-    """Errors that come while a file is read name the file."""
+    """The batches; errors while the file is read name the file."""
     try:
         yield from batches
     except pa.ArrowInvalid as error:
         raise SchemaError(f"{path}: {error}") from None
     except (OSError, zipfile.BadZipFile, EOFError) as error:
-        raise _damaged(path, error) from None
+        raise _read_error(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> Exception:
-    """What a failed read is: ours passes, the file may not be there, else it is damaged."""
+def _read_error(path: Path, error: Exception) -> Exception:
+    """The error for a read that failed: UsageError for a file that cannot be opened, else GridCorruptError."""
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
         return UsageError(f"{path} cannot be read: {error.strerror or error}")
     return GridCorruptError(f"{path}: {error}", str(path))

@@ -1,4 +1,4 @@
-"""What every reader is given and gives back."""
+"""The options of every reader, and the source of rows that every reader returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from ...errors import ColumnNotFound, GridflowError, SchemaError, did_you_mean
 from ...schema import Type, from_arrow
 
-#: Bytes of a batch, about; rows follow from it.
+#: Bytes of a batch, about, and rows at most.
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 65536
 
@@ -23,12 +23,12 @@ class Source:
     """A file that is being read.
 
     Attributes:
-        types: the columns in order, and what a new table would make of each.
-        batches: the rows, once; the columns are those of ``types``, or what ``ReadOptions.finish`` makes of them.
+        types: the columns in order, with the types that a new table would give them.
+        batches: the rows, an iterator to use once; the columns are those of ``types``, or of ``ReadOptions.finish``.
         schema: Arrow's schema of the batches, before ``ReadOptions.finish``.
-        rows: how many there are, where the file says so.
+        rows: the number of rows, where the file says so.
         size: bytes of the file.
-        position: how many of them have been read.
+        position: gives how many bytes have been read.
     """
 
     types: dict[str, Type]
@@ -44,15 +44,15 @@ class CsvStyle:
     """How the text of a CSV file is written.
 
     Attributes:
-        delimiter: between fields; None for a comma, or a tab in a ``.tsv``. quote, escape: one character each, or
-            None for none; a quote in quotes is doubled.
+        delimiter: between fields; None for a comma, or a tab in a ``.tsv``.
+        quote, escape: one character each, or None for none; a quote in quotes is doubled.
         charset: of the text, as Python calls it.
         header: whether the first record names the columns; a function decides when it sees that record's fields.
         names: of the columns, where no record names them.
         skip: lines to leave out at the beginning.
         null: the text, without quotes, that is a null in every column. None: an empty number is null and a text is
             as it stands.
-        base64: whether BINARY is written so; else a field's bytes are what they are.
+        base64: whether fields of BINARY are base64; else a field's bytes are the value.
     """
 
     delimiter: str | None = None
@@ -68,7 +68,7 @@ class CsvStyle:
 
 @dataclass(frozen=True)
 class Reject:
-    """A record that does not fit: its line, why, and its text."""
+    """A record that does not fit: the line where the record begins, the error, and the record's text."""
 
     line: int
     error: GridflowError
@@ -81,11 +81,11 @@ class ReadOptions:
 
     Attributes:
         columns: the columns to read, by their names in the file; none for all.
-        pick: decides that when it sees the file's names, and refuses what it does not want.
+        pick: chooses the columns from the file's names instead of ``columns``; raises for a file that does not fit.
         expected: of a JSON file: all columns that a row may have, whatever the first rows have.
-        wanted: the type that a column of the file shall have, if one is asked for: the table's, or ``--type``.
-        default: what a column's missing values become, by its name in the file: an array of one value.
-        finish: what becomes of each batch; when it fails, the row is found for which it does.
+        type_of: gives the type for a column of the file, the table's or that of ``--type``; None to take the file's.
+        default: gives the value of missing fields of a column of the file, as an array of one; None for a null.
+        finish: makes the last of each batch; where it raises, the reader searches for the row that is to blame.
         advice: ends the message where a type does not fit; ``{}`` stands for the column.
         reject: takes the lines of a text file that do not fit; None: they are errors.
         csv: how CSV is written.
@@ -94,7 +94,7 @@ class ReadOptions:
     columns: tuple[str, ...] = ()
     pick: Callable[[list[str]], list[str]] | None = None
     expected: tuple[str, ...] = ()
-    wanted: Callable[[str], Type | None] = lambda name: None
+    type_of: Callable[[str], Type | None] = lambda name: None
     default: Callable[[str], pa.Array | None] = lambda name: None
     finish: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda batch: batch
     advice: str = ""
@@ -113,21 +113,21 @@ def chosen_columns(names: list[str], options: ReadOptions, path: Path) -> list[s
 
 
 def types_of(schema: pa.Schema, options: ReadOptions, path: Path) -> dict[str, Type]:
-    """What a new table makes of Arrow's types; a column of nothing but nulls is text unless it is told."""
+    """The types of a file's columns: those of the options, else Arrow's, and STRING for a column of nulls alone."""
     result = {}
     for column in schema:
-        wanted = options.wanted(column.name)
-        if wanted is None and pa.types.is_null(column.type):
-            wanted = Type("STRING")
+        dtype = options.type_of(column.name)
+        if dtype is None and pa.types.is_null(column.type):
+            dtype = Type("STRING")
         try:
-            result[column.name] = wanted or from_arrow(column.type)
+            result[column.name] = dtype or from_arrow(column.type)
         except SchemaError as error:
             raise SchemaError(f"{path}, column {column.name}: {error}") from None
     return result
 
 
-def finished(batches: Iterator[pa.RecordBatch], options: ReadOptions, path: Path) -> Iterator[pa.RecordBatch]:
-    """The batches of a file without lines, each made fit for its table; an error names the file and the row."""
+def finish_batches(batches: Iterator[pa.RecordBatch], options: ReadOptions, path: Path) -> Iterator[pa.RecordBatch]:
+    """The batches of a file without lines after ``options.finish``; an error names the file and the row."""
     before = 0
     for batch in batches:
         try:
@@ -143,11 +143,14 @@ def finished(batches: Iterator[pa.RecordBatch], options: ReadOptions, path: Path
 
 
 def first_bad(count: int, attempt: Callable[[int, int], object]) -> tuple[int, GridflowError]:
-    """The first of several items with which something fails, and how. It takes about as long as one attempt at all.
+    """The first of several items with which an attempt fails, and the error; takes about as long as one attempt at all.
 
     Args:
-        count: of the items; together they fail.
-        attempt: tries the items [begin, end); raises a GridflowError if it fails.
+        count: the number of items, with all of which the attempt fails.
+        attempt: tries the items [begin, end); raises a GridflowError where one of them fails.
+
+    Raises:
+        SchemaError: the items fail only together.
     """
     begin, end, problem = 0, count, None
     while end - begin > 1 or problem is None:
@@ -165,7 +168,7 @@ def first_bad(count: int, attempt: Callable[[int, int], object]) -> tuple[int, G
 
 
 def with_defaults(array: pa.Array, missing: pa.Array, default: pa.Array) -> pa.Array:
-    """An array with another value where a mask says so; of any type, which ``default`` shares."""
+    """An array with the one value of ``default`` where the mask ``missing`` is true; both have the same type."""
     count = len(array)
     indices = pc.if_else(missing, pa.scalar(count, pa.int64()), pa.array(np.arange(count)))
     return pa.concat_arrays([array, default]).take(indices)

@@ -1,4 +1,4 @@
-"""Text files: opened whatever they are compressed with, and read in UTF-8 whatever they are written in."""
+"""Text files of any compression and charset, as blocks of UTF-8."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from ...errors import UsageError
 
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _BOM = b"\xef\xbb\xbf"
+_NEWLINE, _CARRIAGE_RETURN = b"\n\r"
 
 
 def compression_of(path: Path) -> str | None:
-    """What a file is compressed with, by its name: ``.gz``, ``.zst``, ``.bz2``."""
+    """The compression that a file's name tells (``.gz``, ``.zst``, ``.bz2``), as pyarrow calls it; None for none."""
     return _COMPRESSED.get(path.suffix.lower())
 
 
 def open_text(path: Path) -> tuple[Any, Callable[[], int], int]:
-    """A file to read bytes from, how many of its own bytes have been read, and how many there are."""
+    """A file to read text from; a function that gives how many of the file's bytes have been read; the file's size."""
     raw = pa.OSFile(str(path))
     kind = compression_of(path)
     size = raw.size()
@@ -34,36 +35,36 @@ def text_blocks(file: Any, charset: str, size: int, path: Path) -> Iterator[byte
     """The file's text in UTF-8, about ``size`` bytes at a time, without a byte order mark.
 
     Raises:
-        UsageError: bytes are no text in that charset. UTF-8 is not checked here.
+        UsageError: bytes are no text in that charset. Blocks of a UTF-8 file are not checked here.
     """
     decoder = None if is_utf8(charset) else codecs.getincrementaldecoder(charset)()
-    first, read = True, 0
+    is_first, offset = True, 0
     while True:
         block = file.read(size)
         if decoder is not None:
             try:
                 text = decoder.decode(block, not block)
             except UnicodeDecodeError as error:
-                raise UsageError(f"{path}: byte {read + error.start} is no character of {charset}") from None
-            read += len(block)
-            ended = not block
+                raise UsageError(f"{path}: byte {offset + error.start} is no character of {charset}") from None
+            offset += len(block)
+            at_end = not block
             block = text.encode()
-            if ended and not block:
+            if at_end and not block:
                 return
         elif not block:
             return
-        if first and block:
-            block, first = block.removeprefix(_BOM), False
+        if is_first and block:
+            block, is_first = block.removeprefix(_BOM), False
         if block:
             yield block
 
 
 def is_utf8(charset: str) -> bool:
-    """Whether a charset is UTF-8, by any of its names; ASCII is a part of it."""
+    """Whether a charset is UTF-8 or ASCII, by any name."""
     return codecs.lookup(charset).name in ("utf-8", "utf-8-sig", "ascii")
 
 
 def line_of(data: bytes, offset: int) -> int:
-    """How many lines end before an offset, whether they end as Unix, Windows or old Macs have it."""
-    newlines = count_byte(data, 10, offset)
-    return newlines if newlines or b"\n" in data else count_byte(data, 13, offset)
+    """The number of lines that end before an offset, with the line ends of Unix, Windows or old Macs."""
+    newlines = count_byte(data, _NEWLINE, offset)
+    return newlines if newlines or b"\n" in data else count_byte(data, _CARRIAGE_RETURN, offset)

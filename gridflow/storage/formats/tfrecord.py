@@ -1,9 +1,9 @@
 """TFRecord files of ``tf.train.Example`` as Arrow batches.
 
-A feature becomes a column by what the first records hold: always one value, a scalar; always the same
-number, a tensor; else a list. A type that was asked for comes first: a bytes feature of one value fills a
-tensor of as many bytes, and numbers are narrowed if they fit (``UINT8[28,28]`` of 784 integers); a text becomes
-a date, a UUID, a nested value (of JSON).
+The first records decide what column a feature becomes: a scalar where all have one value, a tensor where all have the
+same number of values, else a list. A type of ``ReadOptions.type_of`` goes before: a bytes feature of one value fills a
+tensor of as many bytes, and numbers are narrowed if they fit (``UINT8[28,28]`` of 784 integers); a text becomes a date,
+a UUID, a nested value (of JSON).
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from ...kinds import ByKind
 from ...schema import FLOATS, SCALARS, Type
 from ..cast import cast_column
 from .examples import example_class
-from .plain_values import Misfit, column_of_plain, shown
-from .source import ReadOptions, Source, chosen_columns, finished
+from .plain_values import Misfit, column_of_plain, value_text
+from .source import ReadOptions, Source, chosen_columns, finish_batches
 
 #: Records that are parsed together; the first so many decide the types.
 BATCH_RECORDS = 1024
 _BLOCK_BYTES = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
 _KINDS = {"int64_list": "INT64", "float_list": "FLOAT32", "bytes_list": "BINARY"}
 _DTYPES = {"int64_list": np.dtype(np.int64), "float_list": np.dtype(np.float32), "bytes_list": np.dtype(object)}
 #: Features of more values than this are copied one record at a time, by numpy.
@@ -36,21 +37,21 @@ _MANY = 16
 
 
 def open_tfrecord(path: Path, options: ReadOptions) -> Source:
-    """Start to read a file, gzipped or not. Without ``options.columns``: all features of the first records.
+    """Start to read a file, gzipped or not. Without ``options.columns`` the first records tell the columns.
 
     Raises:
-        UsageError: the file is empty or holds something else.
+        UsageError: the file is empty or of another format.
         GridCorruptError: a record's checksum is wrong.
     """
-    done = [0]
-    groups = _records(path, done)
+    position = [0]
+    groups = _records(path, position)
     first = next(groups, None)
     if first is None:
         raise UsageError(f"{path} has no records")
     parsed = _parse(path, first, 0)
     kinds, lengths = _look_at(path, parsed)
     names = chosen_columns(sorted(kinds), options, path)
-    types = {n: options.wanted(n) or _guess(kinds[n], lengths[n]) for n in names}
+    types = {n: options.type_of(n) or _guess(kinds[n], lengths[n]) for n in names}
     schema = pa.schema([(n, types[n].arrow()) for n in names])
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -61,13 +62,15 @@ def open_tfrecord(path: Path, options: ReadOptions) -> Source:
             yield pa.record_batch(columns, schema=schema)
             start += len(features)
 
-    return Source(types, schema, finished(batches(), options, path), None, path.stat().st_size, lambda: done[0])
+    return Source(
+        types, schema, finish_batches(batches(), options, path), None, path.stat().st_size, lambda: position[0]
+    )
 
 
-def _records(path: Path, done: list[int]) -> Iterator[list[bytes]]:
-    """Serialized records, some at a time. ``done``: how many bytes of the file they come from."""
+def _records(path: Path, position: list[int]) -> Iterator[list[bytes]]:
+    """Serialized records, some at a time; keeps in ``position[0]`` how many bytes of the file have been read."""
     group: list[bytes] = []
-    for records in _blocks_of_records(path, done):
+    for records in _blocks_of_records(path, position):
         group += records
         while len(group) >= BATCH_RECORDS:
             yield group[:BATCH_RECORDS]
@@ -76,26 +79,26 @@ def _records(path: Path, done: list[int]) -> Iterator[list[bytes]]:
         yield group
 
 
-def _blocks_of_records(path: Path, done: list[int]) -> Iterator[list[bytes]]:
+def _blocks_of_records(path: Path, position: list[int]) -> Iterator[list[bytes]]:
     with path.open("rb") as raw:
-        gzipped = raw.read(2) == b"\x1f\x8b"
+        is_gzip = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         raw.seek(0)
-        file: Any = pa.CompressedInputStream(pa.PythonFile(raw), "gzip") if gzipped else raw
-        rest, offset, wanted = b"", 0, 0
+        file: Any = pa.CompressedInputStream(pa.PythonFile(raw), "gzip") if is_gzip else raw
+        rest, offset, needed_bytes = b"", 0, 0
         while True:
             try:
-                block = file.read(max(_BLOCK_BYTES, wanted - len(rest)))
+                block = file.read(max(_BLOCK_BYTES, needed_bytes - len(rest)))
             except OSError as error:
                 raise GridCorruptError(f"{path}: {error}", str(path), raw.tell()) from None
             rest += block
-            records, used, wanted = unframe(rest)
-            if wanted < 0 or not block and used < len(rest):
+            records, used, needed_bytes = unframe(rest)
+            if needed_bytes < 0 or not block and used < len(rest):
                 if offset + used == 0:
                     raise UsageError(f"{path} is no TFRecord file, or its first records are damaged")
-                what = "the checksum of a record is wrong" if wanted < 0 else "the last record is cut off"
+                what = "the checksum of a record is wrong" if needed_bytes < 0 else "the last record is cut off"
                 raise GridCorruptError(f"{path}: {what} at byte {offset + used}", str(path), offset + used)
             rest, offset = rest[used:], offset + used
-            done[0] = raw.tell()
+            position[0] = raw.tell()
             if records:
                 yield records
             if not block:
@@ -118,7 +121,7 @@ def _parse(path: Path, records: list[bytes], start: int) -> list[Any]:
 
 
 def _look_at(path: Path, records: list[Any]) -> tuple[dict[str, str], dict[str, set[int]]]:
-    """Which list each feature is, and how many values the records have in it."""
+    """The kind of each feature, and the different numbers of values that records have of each."""
     kinds: dict[str, str] = {}
     lengths: dict[str, set[int]] = {}
     for number, features in enumerate(records):
@@ -153,14 +156,14 @@ def _feature_column(
         values, lengths, present = _values(records, name, kind)
         splits = np.concatenate([[0], np.cumsum(lengths)])
         return _column(values, splits, present, t)
-    except (_Misfit, Misfit) as error:
+    except (_FeatureMisfit, Misfit) as error:
         raise SchemaError(f"{path}, record {start + error.row}: feature {name} {error.why}{advice}") from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise SchemaError(f"{path}, feature {name} as {t}: {error}") from None
 
 
 def _values(records: list[Any], name: str, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All values of a feature one after the other, how many each record has, and which records have it at all."""
+    """All values of a feature one after the other, their number in each record, and which records have the feature."""
     values: list[Any] = []
     arrays: list[np.ndarray] = []
     lengths = np.zeros(len(records), np.int64)
@@ -168,12 +171,12 @@ def _values(records: list[Any], name: str, kind: str) -> tuple[np.ndarray, np.nd
     dtype = _DTYPES[kind]
     for row, features in enumerate(records):
         feature = features.get(name)
-        found = feature.WhichOneof("kind") if feature is not None else None
-        if found is None:
+        record_kind = feature.WhichOneof("kind") if feature is not None else None
+        if record_kind is None:
             present[row] = False
             continue
-        if found != kind:
-            raise _Misfit(row, f"is a {found}, before a {kind}")
+        if record_kind != kind:
+            raise _FeatureMisfit(row, f"is a {record_kind}, before a {kind}")
         items = getattr(feature, kind).value
         lengths[row] = len(items)
         if len(items) > _MANY and kind != "bytes_list":
@@ -185,13 +188,15 @@ def _values(records: list[Any], name: str, kind: str) -> tuple[np.ndarray, np.nd
     return (np.concatenate([*arrays, last]) if arrays else last), lengths, present
 
 
-class _Misfit(Exception):
+class _FeatureMisfit(Exception):
+    """A feature that does not fit the column: ``row`` counts from 0 in the batch, ``why`` goes on from its name."""
+
     def __init__(self, row: int, why: str):
         self.row, self.why = row, why
 
 
 def _column(values: np.ndarray, splits: np.ndarray, present: np.ndarray, kind: Type) -> pa.Array:
-    """The values of one feature as a column. ``splits``: int64[rows + 1], where each row's values start."""
+    """The values of one feature as a column; ``splits``, int64[rows + 1], is where each row's values start."""
     return _COLUMNS[kind.kind](values, splits, present, kind)
 
 
@@ -248,11 +253,11 @@ _COLUMNS: ByKind[Callable[[np.ndarray, np.ndarray, np.ndarray, Type], pa.Array]]
 def _expect(lengths: np.ndarray, count: int) -> None:
     wrong = np.flatnonzero((lengths != count) & (lengths != 0))
     if len(wrong):
-        raise _Misfit(int(wrong[0]), f"has {int(lengths[wrong[0]])} values where {count} were expected")
+        raise _FeatureMisfit(int(wrong[0]), f"has {int(lengths[wrong[0]])} values where {count} were expected")
 
 
 def is_json(kind: Type) -> bool:
-    """Whether a nested value is written as JSON, because it is no list of values that a feature has."""
+    """Whether values of a nested type are JSON, since no list of a feature can hold them."""
     item = kind.children[0][1]
     return kind.kind != "LIST" or item.nullable or item.kind == "TENSOR" or bool(item.children)
 
@@ -261,11 +266,15 @@ def _json(text: bytes, row: int) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise _Misfit(row, f"holds {shown(text)}, which is no JSON") from None
+        raise _FeatureMisfit(row, f"holds {value_text(text)}, which is no JSON") from None
 
 
 def _numbers(values: np.ndarray, t: Type, splits: np.ndarray) -> pa.Array:
-    """Values as a type, checked: a number that does not fit is an error."""
+    """Values as an array of a type.
+
+    Raises:
+        _FeatureMisfit: a value does not fit the type.
+    """
     arrow = t.arrow()
     if values.dtype == object:
         if t.kind == "BINARY" or t.kind == "UUID":
@@ -282,27 +291,27 @@ def _numbers(values: np.ndarray, t: Type, splits: np.ndarray) -> pa.Array:
             wrong = np.flatnonzero(values.astype(narrow) != values)
         at = int(wrong[0]) if len(wrong) else 0
         row = int(np.searchsorted(splits, at, side="right")) - 1
-        raise _Misfit(row, f"holds {values[at]}, which is no {t.text()}") from None
+        raise _FeatureMisfit(row, f"holds {values[at]}, which is no {t.text()}") from None
 
 
 def _texts(values: np.ndarray, t: Type, splits: np.ndarray) -> pa.Array:
     try:
-        found = pa.array(values, pa.large_binary()).cast(pa.large_string())
-        return found if t.kind == "STRING" else column_of_plain(found.to_pylist(), t)
+        texts = pa.array(values, pa.large_binary()).cast(pa.large_string())
+        return texts if t.kind == "STRING" else column_of_plain(texts.to_pylist(), t)
     except Misfit as error:
         row = int(np.searchsorted(splits, error.row, side="right")) - 1
-        raise _Misfit(row, error.why) from None
+        raise _FeatureMisfit(row, error.why) from None
 
 
 def _raw_tensor(values: np.ndarray, present: np.ndarray, kind: Type) -> pa.Array:
     dtype = kind.dtype.newbyteorder("<")
-    wanted = kind.size * dtype.itemsize
+    row_bytes = kind.size * dtype.itemsize
     for row, value in zip(np.flatnonzero(present), values, strict=True):
-        if len(value) != wanted:
-            raise _Misfit(int(row), f"holds {len(value)} bytes where {wanted} were expected")
-    full = np.zeros((len(present), wanted), np.uint8)
+        if len(value) != row_bytes:
+            raise _FeatureMisfit(int(row), f"holds {len(value)} bytes where {row_bytes} were expected")
+    full = np.zeros((len(present), row_bytes), np.uint8)
     if len(values):
-        full[present] = np.frombuffer(b"".join(values), np.uint8).reshape(-1, wanted)
+        full[present] = np.frombuffer(b"".join(values), np.uint8).reshape(-1, row_bytes)
     flat = full.reshape(-1) if kind.element == "BOOL" else full.reshape(-1).view(dtype)
     mask = None if present.all() else pa.array(~present)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=kind.arrow(), mask=mask)

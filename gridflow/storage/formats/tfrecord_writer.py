@@ -10,7 +10,7 @@
 | a LIST of scalars that are not null | a list of as many |
 | UUID | its 16 bytes; DECIMAL, dates and times as text, other nested values as JSON |
 
-A null is a feature that is not there.
+A null is a feature that the Example lacks.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from .plain_values import plain_column
 from .tfrecord import is_json
 
 _BATCH_ROWS = 1024
+#: Elements of the tensors that are written as their bytes.
 _RAW = ("UINT8", "BOOL", "FLOAT64", "UINT64")
-#: A feature's list, and for each row its values; None for a null.
+#: The name of a feature's list, and the values of each row; None for a null.
 _Feature = tuple[str, list[Any]]
 
 
@@ -55,24 +56,24 @@ class TFRecordWriter:
         features = [(name, *_feature(column, t)) for name, column, t in columns]
         records = []
         for row in range(batch.num_rows):
-            made = example()
-            target = made.features.feature
+            message = example()
+            target = message.features.feature
             for name, kind, values in features:
                 value = values[row]
                 if value is None:
                     continue
-                found = getattr(target[name], kind)
+                feature_list = getattr(target[name], kind)
                 try:
-                    found.value.extend(value)
+                    feature_list.value.extend(value)
                 except (ValueError, TypeError):
                     raise SchemaError(f"column {name}: {value[0]} does not fit the 64 bits of an int64_list") from None
                 if not len(value):
-                    found.SetInParent()  # an empty list is there, unlike a null
-            records.append(made.SerializeToString())
+                    feature_list.SetInParent()  # sets an empty list; a null is not set
+            records.append(message.SerializeToString())
         return records
 
     def close(self) -> None:
-        """Write what comes last."""
+        """Write the end of the format."""
         self.file.close()
 
 
@@ -105,7 +106,7 @@ def _lists(array: pa.Array, t: Type) -> _Feature:
 
 
 def _scalar(t: Type) -> tuple[str, Callable[[Any], Any]]:
-    """The list that holds such values, and how one gets into it."""
+    """The name of the list for such values, and the function that converts one for the list."""
     entry = _LISTS[t.kind]
     assert not isinstance(entry, Refused), "is_json and _FEATURES keep it from here"
     return entry

@@ -1,4 +1,4 @@
-"""Files that can be written, and how: under a temporary name, which becomes the file's when all is written."""
+"""Files to write: the writer of each format, under a temporary name until the file is complete."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Writer(Protocol):
         """Write some rows."""
 
     def close(self) -> None:
-        """Write what comes last. The file itself stays open."""
+        """Write the end of the format."""
 
 
 def write_file(
@@ -52,21 +52,25 @@ def write_file(
     options: WriteOptions,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> int:
-    """Write rows to a file of one of ``reading.FORMATS``; it is there when all of them are in it, or as it was before.
+    """Write rows to a file of one of ``reading.FORMATS``; before the last is in it, an older file of the name stays.
 
     Args:
+        path: of the file.
+        form: the format.
         schema: of the batches, in the types that users see.
-        types: what is known of each column beyond its Arrow type.
+        types: of the columns, as tables have them; None where only Arrow's type is known.
+        batches: the rows.
+        options: how to write them.
         progress: called with the number of rows written so far.
 
     Returns:
-        How many rows there were.
+        The number of rows.
 
     Raises:
-        UsageError: the file cannot be made, or a column cannot be in a file of that format.
+        UsageError: the file cannot be written, or no file of that format can hold a column.
     """
     rows = 0
-    with replaced(path) as file:
+    with replacement(path) as file:
         writer = _writer(form, path, file, schema, types, options)
         for batch in batches:
             writer.write(batch)
@@ -80,7 +84,7 @@ def _writer(
     form: str, path: Path, file: IO[bytes], schema: pa.Schema, types: Sequence[Type | None], options: WriteOptions
 ) -> Writer:
     if form in ("csv", "json", "tfrecord"):
-        text = _Compressed(file, compression_of(path))
+        text = _CompressedFile(file, compression_of(path))
         if form == "csv":
             from .csv_writer import CsvWriter
 
@@ -103,11 +107,11 @@ def _writer(
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """A new file to write to, which becomes ``path`` if nothing is raised.
+def replacement(path: Path) -> Iterator[IO[bytes]]:
+    """A new file to write to, which takes the place of ``path`` at the end of the ``with`` block unless that raises.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -123,8 +127,8 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-class _Compressed:
-    """A file whose bytes are compressed on their way, or not."""
+class _CompressedFile:
+    """A file that compresses what is written, where ``kind`` names a compression. Another closes ``file`` itself."""
 
     def __init__(self, file: IO[bytes], kind: str | None):
         self._stream: Any = pa.CompressedOutputStream(pa.PythonFile(file, "w"), kind) if kind else file
@@ -134,6 +138,6 @@ class _Compressed:
         self._stream.write(data)
 
     def close(self) -> None:
-        """Write what the compression holds back."""
+        """Write the compression's last bytes; ``file`` itself stays open where there is a compression."""
         if self._kind:
             self._stream.close()

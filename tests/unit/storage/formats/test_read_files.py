@@ -68,8 +68,8 @@ def test_csv_types_are_found_and_may_be_given(tmp_path):
     path = write_csv(tmp_path / "a.csv", 'id,name,when\n1,"a, ""b""\nc",2024-02-29\n2,,2024-03-01\n')
     assert types(path) == {"id": "INT64", "name": "STRING", "when": "DATE"}
     wanted = {"id": parse_type("INT8"), "name": parse_type("BINARY")}.get
-    assert read(path, wanted=wanted)["name"].to_pylist() == [b'a, "b"\nc', b""]
-    assert types(path, wanted=wanted)["id"] == "INT8"
+    assert read(path, type_of=wanted)["name"].to_pylist() == [b'a, "b"\nc', b""]
+    assert types(path, type_of=wanted)["id"] == "INT8"
 
 
 def test_csv_variants(tmp_path):
@@ -97,15 +97,15 @@ def test_csv_reads_the_same_wherever_its_blocks_end(tmp_path, monkeypatch, text,
     path = tmp_path / "a.csv"
     path.write_bytes(text.replace("\n", ending).encode())
     wanted = {"id": parse_type("INT32"), "s": parse_type("STRING")}.get
-    whole = read(path, wanted=wanted).combine_chunks()
+    whole = read(path, type_of=wanted).combine_chunks()
     for size in range(1, len(text) + 2):
         monkeypatch.setattr(csv_reader, "_BLOCK_BYTES", size)
-        assert read(path, wanted=wanted).combine_chunks().equals(whole), size
+        assert read(path, type_of=wanted).combine_chunks().equals(whole), size
 
 
 def test_csv_escapes_mean_the_same_wherever_blocks_end(tmp_path, monkeypatch):
     path = write_csv(tmp_path / "a.csv", 'id,s\n1,a\\,"b\n2,"c\\"d,\ne"\n3,f\\\ng\n4,\\"h\n')
-    options = {"wanted": {"s": parse_type("STRING")}.get, "csv": CsvStyle(escape="\\")}
+    options = {"type_of": {"s": parse_type("STRING")}.get, "csv": CsvStyle(escape="\\")}
     for size in range(1, 40):
         monkeypatch.setattr(csv_reader, "_BLOCK_BYTES", size)
         assert read(path, **options)["s"].to_pylist() == ['a,"b', 'c"d,\ne', "f\ng", '"h'], size
@@ -117,15 +117,15 @@ def test_the_line_of_an_error_is_right_wherever_blocks_end(tmp_path, monkeypatch
     for size in (*range(1, 30), 200, 1000):
         monkeypatch.setattr(csv_reader, "_BLOCK_BYTES", size)
         with pytest.raises(SchemaError, match="line 122, column id INT32: 'x' does not fit"):
-            read(path, wanted={"id": parse_type("INT32")}.get)
+            read(path, type_of={"id": parse_type("INT32")}.get)
 
 
 def test_a_csv_value_of_another_type_names_the_file_and_what_to_do(tmp_path):
     path = write_csv(tmp_path / "a.csv", "id,n\n1,2\n2,x\n")
     with pytest.raises((SchemaError, UsageError), match=r"a\.csv.*'x'"):
-        read(path, wanted={"n": parse_type("INT32")}.get)
+        read(path, type_of={"n": parse_type("INT32")}.get)
     with pytest.raises(SchemaError, match="line 2, column n UINT8.2.: 2 does not fit"):
-        read(path, wanted={"n": parse_type("UINT8[2]")}.get)
+        read(path, type_of={"n": parse_type("UINT8[2]")}.get)
 
 
 def test_a_csv_line_with_too_many_fields_is_named(tmp_path):
@@ -225,7 +225,7 @@ def test_tfrecord_takes_the_types_it_is_given(examples):
         "n": parse_type("INT16"),
         "t": parse_type("VARCHAR"),
     }
-    table = read(path, wanted=wanted.get)
+    table = read(path, type_of=wanted.get)
     assert table.to_pylist()[2] == {"n": 7, "p": [0, 1, 2, 3], "q": [1, 2, 3, 4], "t": "text"}
 
 
@@ -244,9 +244,9 @@ def test_a_tfrecord_that_does_not_fit_names_record_and_feature(examples):
     with pytest.raises(SchemaError, match=r"record 1500: feature a has 3 values where 2 were expected; advice for a"):
         read(path, advice="; advice for {}")
     with pytest.raises(SchemaError, match=r"record 1: feature a holds 300"):
-        read(examples([{"a": [1]}, {"a": [300]}], "b.tfrecord"), wanted={"a": parse_type("UINT8")}.get)
+        read(examples([{"a": [1]}, {"a": [300]}], "b.tfrecord"), type_of={"a": parse_type("UINT8")}.get)
     with pytest.raises(SchemaError, match=r"record 0: feature a holds 2 bytes where 4 were expected"):
-        read(examples([{"a": [b"ab"]}], "c.tfrecord"), wanted={"a": parse_type("UINT8[4]")}.get)
+        read(examples([{"a": [b"ab"]}], "c.tfrecord"), type_of={"a": parse_type("UINT8[4]")}.get)
 
 
 def test_a_damaged_tfrecord_names_the_offset(examples):

@@ -55,7 +55,7 @@ def detect_format_of(path: Path) -> str:
 def read(path: Path, schema: Schema, style: CsvStyle = STYLES[0]) -> list[pa.Array]:
     """A file as columns in the layout of segments."""
     options = ReadOptions(
-        wanted=lambda name: schema[name].type,
+        type_of=lambda name: schema[name].type,
         expected=tuple(schema.names) if "json" in path.name else (),
         finish=lambda batch: pa.RecordBatch.from_arrays(to_columns(batch, schema, "T"), names=schema.names),
         csv=style,
