@@ -13,7 +13,7 @@ import numpy as np
 from ._native.rows import RowCodec
 from .errors import ColumnNotFound, SchemaError, StructureError, TableNotFound
 from .faces import GridFace, TableFace
-from .schema import Schema, Type, from_dtype
+from .schema import MAX_PRECISION, Schema, Type, from_dtype
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def structure_of(value: Any, path: str = "value") -> Type:
     if isinstance(value, decimal.Decimal):
         if not value.is_finite():
             raise SchemaError(f"{path} is {value}, which is no number")
-        return Type("DECIMAL", precision=38, scale=max(0, -int(value.as_tuple().exponent)))
+        return Type("DECIMAL", precision=MAX_PRECISION, scale=max(0, -int(value.as_tuple().exponent)))
     for python, kind in _SCALARS.items():
         if type(value) is python:
             return Type(kind)
@@ -73,7 +73,7 @@ def structure_of(value: Any, path: str = "value") -> Type:
 
 
 def missing_field(value: Any, t: Type, path: str = "value") -> str | None:
-    """The path of a field that a structure has and a value leaves out; None if there is none. A None is not left out.
+    """The path of the first field that a value lacks, of those its structure has; else None. A field may be None.
 
     >>> missing_field({"size": {"width": 1}}, structure_of({"size": {"width": 1, "height": 2}}))
     'value.size.height'
@@ -155,7 +155,7 @@ class Cache:
                 raise self._structure_error(schema, key, value, error) from None
 
     def _write(self, rows: list[tuple[Any, Any]], action: Callable[[TableFace], T]) -> T:
-        """Write, making the table if need be; ``rows`` are what is written."""
+        """Do what writes these rows; makes the table first, if there is none."""
         for is_last in (False, True):
             try:
                 table = self.table
@@ -176,11 +176,11 @@ class Cache:
         raise AssertionError("the last try returns or raises")
 
     def _read(self, action: Callable[[TableFace], T], default: T) -> T:
-        """Read or remove; ``default`` if there is no table."""
+        """Do what reads or removes; ``default`` if there is no table."""
         for is_last in (False, True):
             try:
                 return action(self.table)
-            except TableNotFound:  # there is none yet; or it was dropped since it was looked up, then once more
+            except TableNotFound:  # not made yet, or dropped since the last look: then once more
                 if self._table is None or is_last:
                     break
                 self._table = None
@@ -204,11 +204,11 @@ class Cache:
             actual = f"{structure_of(key, 'key')} -> {structure_of(value).text()}"
         except SchemaError as no_structure:
             actual = str(no_structure)
-        wanted = self._structure(schema)
+        structure = self._structure(schema)
         keys = ", ".join(c.type.text() for c in schema.key_columns)
         return StructureError(
             f"cache {self.name}: the value under {key!r} does not have the cache's structure: {error}\n"
-            f"  the cache holds: {keys} -> {wanted.text()}\n"
+            f"  the cache holds: {keys} -> {structure.text()}\n"
             f"  this value is:   {actual}"
         )
 
@@ -252,8 +252,8 @@ class Cache:
 
     def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
         """The values under these keys; keys without one are left out."""
-        wanted = list(keys)
-        return self._read(lambda table: table.get_all(wanted), {})
+        keys = list(keys)
+        return self._read(lambda table: table.get_all(keys), {})
 
     def remove(self, key: Any) -> bool:
         """Remove the value under ``key``; returns whether there was one."""

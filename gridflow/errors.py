@@ -163,6 +163,6 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 20) -> str:
         return "there are none yet"
     upper = {n.upper(): n for n in names}
     near = difflib.get_close_matches(name.upper(), upper, n=1, cutoff=0.6)
-    listed = ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    listing = ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
     hint = f"did you mean {upper[near[0]]}? " if near else ""
-    return f"{hint}there are {listed}" if len(names) > 1 else f"{hint}there is {listed}"
+    return f"{hint}there are {listing}" if len(names) > 1 else f"{hint}there is {listing}"

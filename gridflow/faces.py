@@ -8,7 +8,7 @@
       OpenGridFace             the grid itself, until it is closed: Grid, ServedGrid
       TransactionFace          until it is committed or rolled back: Transaction
 
-What one of them cannot do it says: by an attribute (``alone``, ``is_transaction``), by an answer that is empty
+An implementation says what it cannot do: by an attribute (``alone``, ``is_transaction``), by an empty answer
 (``indexes`` of a view), or by UsageError. Nobody need probe for a method. ``tests/conformance/test_faces.py`` and mypy
 hold each implementation to its face.
 """
@@ -81,13 +81,13 @@ class IndexedRows(Protocol):
 
     @property
     def exact(self) -> bool:
-        """Whether they are just the rows asked for; else there may be others among them."""
+        """Whether these are exactly the rows asked for; else there may be others among them."""
 
     def take(self, columns: Sequence[str]) -> pa.Table:
         """These columns of the rows."""
 
     def spread(self, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
-        """These columns of all rows of the segments that have any, and which rows of that are meant."""
+        """These columns of the segments that have such rows, and the numbers of the rows in those, int64."""
 
 
 # ---- tables ----
@@ -106,14 +106,14 @@ class ReadableTable(Protocol):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What CREATE TABLE said besides; empty for a view."""
+        """The options of CREATE TABLE; empty for a view."""
 
     @property
     def indexes(self) -> IndexSet:
         """Its indexes; none for a view."""
 
     def find_indexed(self, choices: Sequence[Any]) -> IndexedRows | None:
-        """The rows that the best of some lookups in ``indexes`` gives; None where a scan would be as good."""
+        """The rows of the best of some choices of ``indexes``; None if a scan would be as good."""
 
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All rows."""
@@ -129,7 +129,7 @@ class TableFace(ReadableTable, Protocol):
 
     @property
     def codec(self) -> RowCodec | None:
-        """What encodes its rows, another one when it gets other columns; None in a transaction, whose columns stay."""
+        """The encoder of its rows, another one with other columns; None in a transaction, whose columns stay."""
 
     @property
     def partitions_count(self) -> int:
@@ -230,7 +230,7 @@ class StoredTableFace(TableFace, Protocol):
         """Move the writes in memory to a segment; returns the version that holds them."""
 
     def flush_unless_busy(self) -> None:
-        """The same, where it can be done at once and there is room."""
+        """Flush, if that can be done at once and there is room."""
 
     def compact(self) -> None:
         """Merge all segments and drop deleted rows."""
@@ -338,10 +338,10 @@ class ActivityFace(Protocol):
         """A statement begins to run in this thread; the first item of what it gives is its number."""
 
     def end(self, run: tuple[int, str, str, int, float], rows: int, error: BaseException | None = None) -> None:
-        """It is done, or has failed."""
+        """A statement is done, or has failed."""
 
     def forget(self, run: tuple[int, str, str, int, float]) -> None:
-        """It has not run after all."""
+        """A statement has not run after all."""
 
     def was_cancelled(self, run: tuple[int, str, str, int, float]) -> bool:
         """Whether a statement that fails was cancelled."""
@@ -391,7 +391,7 @@ class GridFace(Protocol):
 
     @property
     def plans(self) -> MutableMapping[Any, Any]:
-        """What was worked out for its tables, by statement."""
+        """The plans that SQL keeps for its tables, by statement."""
 
     @property
     def is_transaction(self) -> bool:
@@ -399,7 +399,7 @@ class GridFace(Protocol):
 
     @property
     def alone(self) -> bool:
-        """Whether it keeps other writers out by itself: a transaction that holds its tables."""
+        """Whether other writers are kept out: by a transaction that holds its tables."""
 
     def tables(self) -> list[str]:
         """The names of all tables, sorted."""

@@ -75,7 +75,7 @@ class Grid:
         home: the grid's directory.
         owner: whether this process owns the grid and may write.
         activity: the statements that run and ran on it here, and the clients that it is served to.
-        plans: what was worked out for its tables, by statement; ``gridflow.sql`` keeps it.
+        plans: the plans that ``gridflow.sql`` keeps for the grid's tables, by statement.
         default_partitions: of a new table that does not say how many it wants; may be set.
         alone: False: of itself a grid keeps no writer out; see ``Transaction``.
         is_transaction: False.
@@ -103,8 +103,8 @@ class Grid:
         self._names = threading.RLock()  # guards the catalog and _tables
         self._tables: dict[int, Table] = {}
         self._sessions = _Sessions()
-        # name -> table_id as of a version of the catalog: of an owner, so that a statement looks up only once.
-        self._known: tuple[int, dict[str, int]] = (-1, {})
+        # In an owner: name -> table_id as of a version of the catalog, so that a statement looks up only once.
+        self._ids: tuple[int, dict[str, int]] = (-1, {})
         self._maintenance: Maintenance | None = None
         if lock is not None:
             self._prepare()
@@ -176,7 +176,7 @@ class Grid:
         """The tables that are open here, system tables too; nothing is opened for it. Of an owner they are all."""
         return list(self._tables.values())
 
-    def _look_up(self, name: str) -> TableEntry:
+    def _find_entry(self, name: str) -> TableEntry:
         self.check_open()
         if not self.owner:
             self._catalog.refresh()
@@ -207,25 +207,25 @@ class Grid:
         Raises:
             TableNotFound: there is none; the message lists what there is.
         """
-        version, known = self._known
+        version, ids = self._ids
         if version == self._catalog.version and not self._store.closed:
-            table = self._tables.get(known.get(name, -1))
+            table = self._tables.get(ids.get(name, -1))
             if table is not None:
                 return table
         with self._names:
             while True:
-                entry = self._look_up(name)
+                entry = self._find_entry(name)
                 try:
                     table = self._open(entry)
                     if table.options != entry.options:
                         table.options = dict(entry.options)
                     if self.owner:
-                        if self._known[0] != self._catalog.version:
-                            self._known = (self._catalog.version, {})
-                        self._known[1][name] = entry.table_id
+                        if self._ids[0] != self._catalog.version:
+                            self._ids = (self._catalog.version, {})
+                        self._ids[1][name] = entry.table_id
                     return table
                 except (GridCorruptError, GridNotFound):
-                    if self._look_up(name) == entry:
+                    if self._find_entry(name) == entry:
                         raise  # else the owner has dropped it just now, and made another
 
     def system_table(self, name: str, columns: Any = None, key: str = "") -> Table | None:
@@ -275,7 +275,7 @@ class Grid:
         ...     grid.create_table("IMAGES", {"ID": "LONG", "PIXELS": "UINT8[28,28]"}, key="ID")
         <gridflow.Table IMAGES (ID INT64 NOT NULL, PIXELS UINT8[28,28], PRIMARY KEY (ID))>
         """
-        checked = Schema.of(schema, key)
+        schema = Schema.of(schema, key)
         kept = Kept().with_last(keep_versions)
         with self._names:
             self.check_changeable()
@@ -283,7 +283,7 @@ class Grid:
                 if partitions is None:
                     partitions = self.default_partitions
                 self._store.check_room(CATALOG_ROOM)
-                entry = self._catalog.add(name, checked, partitions, options or {}, self._store.last_lsn, kept=kept)
+                entry = self._catalog.add(name, schema, partitions, options or {}, self._store.last_lsn, kept=kept)
             except TableExists:
                 if not if_not_exists:
                     raise
@@ -555,7 +555,7 @@ class Grid:
                 self._lock.release()
 
     def _settle(self) -> None:
-        """So that readers of a grid that nobody owns find what belongs to the segments that were written last."""
+        """Make the indexes and compressed copies of the last segments, for readers of a grid that nobody owns."""
         for table in self.open_tables():
             try:
                 table.indexes.settle(verify=False)

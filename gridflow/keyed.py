@@ -1,4 +1,4 @@
-"""What follows from a table's ``get``, ``put``, ``remove`` and ``scan``, and so stands once for every kind of table."""
+"""The methods that follow from a table's ``get``, ``put``, ``remove`` and ``scan``, once for every kind of table."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MISSING = object()
 
 
 class KeyedRows:
-    """Rows under keys, as Python has mappings; a base of tables, which bring what is declared and not defined here.
+    """Rows under keys, as Python has mappings; a base of tables, which define the methods that are only declared here.
 
-    What is native somewhere (``contains`` of Table) comes from the other base, which stands first.
+    Native methods (``contains`` of Table) come from the other base, which stands first.
     """
 
     __slots__ = ()

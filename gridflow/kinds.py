@@ -37,9 +37,9 @@ class Kind:
     Attributes:
         name: as in the text of a type, and in ``schema_format.h``.
         family: what it is like.
-        dtype: of the number that a value is: days of a DATE, units of a TIMESTAMP; None if it is none. Of a BOOL it is
-            that of a tensor's elements; in a column of its own each is a bit.
-        parts: how many types are in it; None: one or more, each with a name.
+        dtype: of the number that a value is: days of a DATE, units of a TIMESTAMP; None if a value is no number. Of a
+            BOOL the dtype of a tensor's elements; in a column of its own each is a bit.
+        parts: how many types a type of this kind has in it; None: one or more, each with a name.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Kind:
 
     @property
     def scalar(self) -> bool:
-        """Whether it has one value, so that it can be in a key."""
+        """Whether a value has no parts, so that it can be in a key."""
         return self.family not in (Family.TENSOR, Family.NESTED)
 
 

@@ -56,7 +56,7 @@ def connect(
 
 
 def _join(home: Path) -> Grid:
-    """What a process gets that comes second."""
+    """The grid for a process that is not the first to come."""
     if (home / SOCKET_NAME).exists():
         return connect_unix(home)
     raise GridOwnedError(

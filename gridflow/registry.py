@@ -18,13 +18,13 @@ from .storage.lock import OwnerLock
 
 
 @dataclass
-class _Owned:
+class _OwnedGrid:
     grid: Grid
     uses: int
 
 
-_owned: dict[str, _Owned] = {}  # by real path, until they are closed
-_lock = threading.RLock()  # guards _owned, and the opening and closing of what is in it
+_grids: dict[str, _OwnedGrid] = {}  # by real path, until they are closed
+_lock = threading.RLock()  # guards _grids, and the opening and closing of those
 
 
 def open_owner(home: Path, durable: bool, *, default: bool = False) -> Grid:
@@ -41,7 +41,7 @@ def open_owner(home: Path, durable: bool, *, default: bool = False) -> Grid:
     """
     with _lock:
         path = os.path.realpath(home)
-        owned = _owned.get(path)
+        owned = _grids.get(path)
         if owned is not None and not owned.grid.closed:
             owned.uses += 1
             return owned.grid
@@ -52,13 +52,13 @@ def open_owner(home: Path, durable: bool, *, default: bool = False) -> Grid:
         except BaseException:
             lock.release()
             raise
-        _owned[path] = _Owned(grid, 1)
+        _grids[path] = _OwnedGrid(grid, 1)
         return grid
 
 
 def owned_grid(home: Path) -> Grid | None:
     """The grid at ``home`` if this process owns it."""
-    owned = _owned.get(os.path.realpath(home))
+    owned = _grids.get(os.path.realpath(home))
     return None if owned is None or owned.grid.closed else owned.grid
 
 
@@ -78,13 +78,13 @@ def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
 def _leaving(path: str, grid: Grid) -> Iterator[bool]:
     """One user of a grid leaves; gives whether it was the last, who closes the grid within the block."""
     with _lock:
-        owned = _owned.get(path)
+        owned = _grids.get(path)
         if owned is not None and owned.grid is grid:
             owned.uses -= 1
             if owned.uses > 0:
                 yield False
                 return
-            del _owned[path]
+            del _grids[path]
         yield True
 
 
@@ -114,7 +114,7 @@ def _make_home(home: Path, default: bool) -> None:
 
 
 def _close_all() -> None:
-    for owned in list(_owned.values()):
+    for owned in list(_grids.values()):
         owned.uses = 1
         owned.grid.close()
 
@@ -122,9 +122,9 @@ def _close_all() -> None:
 def _abandon_all() -> None:
     global _lock
     _lock = threading.RLock()
-    for owned in list(_owned.values()):
+    for owned in list(_grids.values()):
         owned.grid.abandon()
-    _owned.clear()
+    _grids.clear()
 
 
 atexit.register(_close_all)

@@ -282,8 +282,8 @@ class Schema:
             _check_name(name, "column")
             _check_type(t, f"column {name} {t.kind}")
         if len(set(names)) != len(names):
-            twice = next(n for n in names if names.count(n) > 1)
-            raise SchemaError(f"column {twice} is named twice")
+            duplicate = next(n for n in names if names.count(n) > 1)
+            raise SchemaError(f"column {duplicate} is named twice")
         if not keys or len(set(keys)) != len(keys):
             raise SchemaError("a table needs a primary key: one column or several different ones")
         types = dict(pairs)
@@ -337,6 +337,12 @@ class Schema:
 MAX_DEPTH = 30
 #: numpy has 64; one is for the rows of a batch.
 MAX_DIMENSIONS = 63
+#: Digits of a DECIMAL: those of Arrow's decimal128.
+MAX_PRECISION = 38
+#: The digits after the point of a DECIMAL that does not say how many it has.
+_DEFAULT_SCALE = 9
+_MAX_NAME_BYTES = 1024
+_MAX_TENSOR_BYTES = 1 << 31
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _TOKEN = re.compile(r'\s*(?:(?P<name>[A-Za-z_][\w$]*)|"(?P<quoted>(?:[^"]|"")+)"|(?P<num>\d+)|(?P<op>[<>\[\](),]))')
@@ -347,12 +353,12 @@ def _check_name(name: str, what: str) -> None:
         size = len(name.encode())
     except UnicodeEncodeError:
         raise SchemaError(f"{name!r} cannot be a {what} name: it cannot be written as UTF-8") from None
-    if not 1 <= size <= 1024 or "\x00" in name:
-        raise SchemaError(f"{name!r} cannot be a {what} name: it must have 1 to 1024 bytes, no NUL")
+    if not 1 <= size <= _MAX_NAME_BYTES or "\x00" in name:
+        raise SchemaError(f"{name!r} cannot be a {what} name: it must have 1 to {_MAX_NAME_BYTES} bytes, no NUL")
 
 
 def _check_type(t: Type, where: str, depth: int = 0) -> None:
-    """Refuse what no segment can hold, wherever the Type came from: no file may ever be written with it."""
+    """Refuse a type that no segment can hold, wherever it came from: no file may ever be written with it."""
 
     def fail(why: str) -> SchemaError:
         return SchemaError(f"{where}: {why}")
@@ -374,8 +380,8 @@ def _check_type(t: Type, where: str, depth: int = 0) -> None:
         raise fail(f"a {t.kind} has {parts} types in it, not {len(t.children)}")
     if t.kind == "MAP" and (t.children[0][1].nullable or t.children[0][1].kind not in SCALARS):
         raise fail("the key of a MAP is a scalar that is not null")
-    if t.kind == "DECIMAL" and not (1 <= t.precision <= 38 and 0 <= t.scale <= t.precision):
-        raise fail(f"DECIMAL({t.precision},{t.scale}): precision is 1 to 38, scale 0 to that")
+    if t.kind == "DECIMAL" and not (1 <= t.precision <= MAX_PRECISION and 0 <= t.scale <= t.precision):
+        raise fail(f"DECIMAL({t.precision},{t.scale}): precision is 1 to {MAX_PRECISION}, scale 0 to that")
     if t.kind == "TIMESTAMP" and (t.unit not in _UNIT_TO_NAME or t.utc and t.unit != "us"):
         raise fail(f"a TIMESTAMP has the unit s, ms, us or ns, one in UTC has us, not {t.unit!r}")
     if t.kind == "TENSOR":
@@ -383,7 +389,7 @@ def _check_type(t: Type, where: str, depth: int = 0) -> None:
             raise fail(f"a tensor holds numbers or booleans, not {t.element!r}")
         if not 1 <= len(t.shape) <= MAX_DIMENSIONS or min(t.shape) < 1:
             raise fail(f"a tensor has 1 to {MAX_DIMENSIONS} dimensions, each 1 at least, not {list(t.shape)}")
-        if math.prod(t.shape) * t.dtype.itemsize > 1 << 31:
+        if math.prod(t.shape) * t.dtype.itemsize > _MAX_TENSOR_BYTES:
             raise fail(f"a tensor has at most 2 GiB, not {t.element}{list(t.shape)}")
     for name, child in t.children:
         _check_type(child, f"{where}.{name}", depth + 1)
@@ -448,13 +454,13 @@ class _Parser:
         at = self.at + ahead
         return self.tokens[at][1] if at < len(self.tokens) else ""
 
-    def fail(self, wanted: str) -> SchemaError:
-        found = self.peek() or "the end"
-        return SchemaError(f"type {self.text!r}: expected {wanted}, found {found}")
+    def fail(self, expected: str) -> SchemaError:
+        actual = self.peek() or "the end"
+        return SchemaError(f"type {self.text!r}: expected {expected}, found {actual}")
 
     def accept(self, *words: str) -> bool:
-        found = [t[1].upper() for t in self.tokens[self.at : self.at + len(words)]]
-        if found == list(words):
+        here = [t[1].upper() for t in self.tokens[self.at : self.at + len(words)]]
+        if here == list(words):
             self.at += len(words)
             return True
         return False
@@ -464,7 +470,7 @@ class _Parser:
             raise self.fail(word)
 
     def opened(self) -> str:
-        """Read the bracket after STRUCT, LIST or MAP, ``<`` or DuckDB's ``(``, and tell the one that will close it."""
+        """Read the bracket after STRUCT, LIST or MAP, ``<`` or DuckDB's ``(``; returns the one that closes it."""
         if self.accept("("):
             return ")"
         self.expect("<")
@@ -528,14 +534,16 @@ class _Parser:
 
     def scalar(self, word: str) -> Type:
         if word == "DECIMAL":
-            precision, scale = 38, 9
+            precision, scale = MAX_PRECISION, _DEFAULT_SCALE
             if self.accept("("):
                 precision, scale = self.number(), 0
                 if self.accept(","):
                     scale = self.number()
                 self.expect(")")
-            if not (1 <= precision <= 38 and scale <= precision):
-                raise SchemaError(f"DECIMAL({precision},{scale}): precision is 1 to 38, scale at most that")
+            if not (1 <= precision <= MAX_PRECISION and scale <= precision):
+                raise SchemaError(
+                    f"DECIMAL({precision},{scale}): precision is 1 to {MAX_PRECISION}, scale at most that"
+                )
             return Type("DECIMAL", precision=precision, scale=scale)
         if word == "TIMESTAMP_TZ":
             return Type("TIMESTAMP", unit="us", utc=True)
@@ -547,8 +555,8 @@ class _Parser:
                 return Type("TIMESTAMP", unit="us", utc=True)
             return Type("TIMESTAMP", unit=_UNIT_NAMES[word])
         if word not in SCALARS:
-            known = {*SCALARS, *NESTED, *ALIASES, *_UNIT_NAMES, "TIMESTAMP_TZ"}
-            near = did_you_mean(word, known).partition("there are")[0]
+            names = {*SCALARS, *NESTED, *ALIASES, *_UNIT_NAMES, "TIMESTAMP_TZ"}
+            near = did_you_mean(word, names).partition("there are")[0]
             raise SchemaError(
                 f"no type {word}; {near}there are {', '.join(SCALARS)}, LIST, MAP, STRUCT and tensors as UINT8[28,28]"
             )
@@ -599,8 +607,8 @@ def from_arrow(arrow: pa.DataType) -> Type:
     if pa.types.is_dictionary(arrow):
         return from_arrow(arrow.value_type)
     if pa.types.is_decimal(arrow):
-        if arrow.precision > 38:
-            raise SchemaError(f"{arrow}: a DECIMAL has at most 38 digits")
+        if arrow.precision > MAX_PRECISION:
+            raise SchemaError(f"{arrow}: a DECIMAL has at most {MAX_PRECISION} digits")
         return Type("DECIMAL", precision=arrow.precision, scale=arrow.scale)
     if pa.types.is_timestamp(arrow):
         return Type("TIMESTAMP", unit="us", utc=True) if arrow.tz else Type("TIMESTAMP", unit=arrow.unit)

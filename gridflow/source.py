@@ -1,4 +1,4 @@
-"""Which table is read by what reads files itself, and having its newest rows flushed before it does.
+"""The files of a table, for code that reads files itself, and the flush of the newest rows before it does.
 
 A dataset, and a table on a GPU, read files and own no grid. So whoever writes the table flushes it first: this process,
 or the node that serves the grid.
@@ -77,10 +77,10 @@ def open_table(
         TableNotFound: the grid has no such table.
         GridNotFound: there is no grid in the directory.
     """
-    with contextlib.ExitStack() as opened:
+    with contextlib.ExitStack() as stack:
         if grid is None:
             path = resolve_home(home) if isinstance(table, str) else Path(table.folder).parent.parent
-            grid = owned_grid(path) or opened.enter_context(open_reader(path))
+            grid = owned_grid(path) or stack.enter_context(open_reader(path))
         yield grid, grid.table(table) if isinstance(table, str) else table
 
 
@@ -98,11 +98,11 @@ def flush(directory: str, table: str) -> None:
     owner = owned_grid(home)
     try:
         if owner is not None:
-            own_table = owner.table(table)
-            # Not to wait where there is nothing to flush: a load, for instance, that reads what it loads from a
-            # dataset over the same table holds what flush() waits for.
-            if own_table.stats()["memory_rows"]:
-                own_table.flush()
+            owned_table = owner.table(table)
+            # flush() would wait for a load of the table, and a load may read its data from a dataset over the same
+            # table: so nothing is flushed where there is nothing to flush.
+            if owned_table.stats()["memory_rows"]:
+                owned_table.flush()
         elif (home / SOCKET_NAME).exists():
             _flush_served(home, table)
     except (GridClosedError, TableNotFound):

@@ -91,7 +91,7 @@ class Table(TableStore, KeyedRows):
         return self._indexes
 
     def find_indexed(self, choices: Sequence[Choice]) -> IndexRows | None:
-        """The rows that the best of some lookups in ``indexes`` gives; see ``TableIndexes.find``."""
+        """The rows of the best of some choices of ``indexes``; see ``TableIndexes.find``."""
         return self._indexes.find(choices, self._flushed())
 
     @property
@@ -294,9 +294,9 @@ class Table(TableStore, KeyedRows):
         """Rewrite one segment, or all as one."""
         with self.edit() as edit:
             segments = self.snapshot().segments()
-            chosen = [i for i, entry in enumerate(segments) if segment_id in (None, entry[0])]
-            if len(chosen) > 1 or any(segments[i][2] for i in chosen):
-                edit.merge(chosen)
+            positions = [i for i, entry in enumerate(segments) if segment_id in (None, entry[0])]
+            if len(positions) > 1 or any(segments[i][2] for i in positions):
+                edit.merge(positions)
                 edit.commit()
 
     def compress(self, *columns: str) -> None:
@@ -484,7 +484,7 @@ class Table(TableStore, KeyedRows):
 
 
 def partition_ranges(partitions: int | Iterable[int] | None, count: int, table: str) -> list[tuple[int, int]]:
-    """Chosen partitions as ranges [first, last), in order, without overlaps.
+    """Some partitions as ranges [first, last), in order, without overlaps.
 
     Raises:
         SchemaError: one of them is not there.
@@ -494,12 +494,12 @@ def partition_ranges(partitions: int | Iterable[int] | None, count: int, table: 
     """
     if partitions is None:
         return [(0, count)]
-    chosen = list(partitions) if isinstance(partitions, Iterable) else [partitions]
-    for partition in chosen:  # numpy's integers will do, booleans and floats not
+    numbers = list(partitions) if isinstance(partitions, Iterable) else [partitions]
+    for partition in numbers:  # numpy's integers will do, booleans and floats not
         if isinstance(partition, bool) or not hasattr(partition, "__index__") or not 0 <= partition < count:
             raise SchemaError(f"table {table} has partitions 0 to {count - 1}, not {partition!r}")
     ranges: list[tuple[int, int]] = []
-    for partition in sorted(set(map(index, chosen))):
+    for partition in sorted(set(map(index, numbers))):
         if ranges and ranges[-1][1] == partition:
             ranges[-1] = (ranges[-1][0], partition + 1)
         else:

@@ -55,9 +55,10 @@ class Transaction:
 
     Args:
         grid: an open grid.
-        of_statement: whether it is for a single statement: then it sees of each table what is there when it first
-            looks, and need not remember the others.
-        alone: whether other writers of the tables that it looks at wait until it ends, so that none can be faster.
+        of_statement: whether the transaction is for a single statement: then it sees each table as it is at the first
+            look, and need not remember the others.
+        alone: whether other writers of the tables that the transaction looks at wait until it ends, so that none can
+            be faster.
 
     >>> import gridflow, tempfile
     >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
@@ -72,20 +73,20 @@ class Transaction:
 
     def __init__(self, grid: Grid, *, of_statement: bool = False, alone: bool = False):
         self._grid = grid
-        self._held: list[Table] = []
+        self._locked_tables: list[Table] = []  # if ``alone``
         self._tables: dict[int, TransactionTable] = {}
         self.alone = alone
         self.of_statement = of_statement
         self.active = True
         if not of_statement:
             tables = [self._take(table) for table in grid.all_tables()]
-            there = set(cut([table.changes for table in tables]))
-            self._tables = {table.table_id: table for table in tables if table.changes in there}
+            existing = set(cut([table.changes for table in tables]))
+            self._tables = {table.table_id: table for table in tables if table.changes in existing}
 
     def _take(self, table: Table) -> TransactionTable:
         if self.alone:
-            table.hold(HOLD_SECONDS, self._held)
-            if table not in self._held:
+            table.hold(HOLD_SECONDS, self._locked_tables)
+            if table not in self._locked_tables:
                 raise TransactionConflictError(f"table {table.name} is being written all the time")
         view = TransactionTable(self, table, Changes(table))
         self._tables[table.table_id] = view
@@ -126,7 +127,7 @@ class Transaction:
 
     @property
     def plans(self) -> MutableMapping[Any, Any]:
-        """What was worked out for the grid's tables, by statement."""
+        """The plans that SQL keeps for the grid's tables, by statement."""
         return self._grid.plans
 
     def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
@@ -251,8 +252,8 @@ class Transaction:
         """Forget all writes. Does nothing if the transaction has ended already."""
         self.active = False
         self._tables.clear()
-        while self._held:
-            self._held[-1].release(self._held)
+        while self._locked_tables:
+            self._locked_tables[-1].release(self._locked_tables)
 
     def check_active(self) -> None:
         """Raise if the transaction has ended, or the grid is closed."""
@@ -266,9 +267,9 @@ def _no_ddl() -> UsageError:
 
 
 def _cut_all(tables: list[TransactionTable]) -> None:
-    there = cut([table.changes for table in tables])
+    existing = cut([table.changes for table in tables])
     for table in tables:
-        if table.changes not in there:
+        if table.changes not in existing:
             raise TableNotFound(f"table {table.name} was dropped")
 
 
@@ -277,7 +278,7 @@ class TransactionTable(KeyedRows):
 
     Attributes:
         name, options, table_id: as of the table.
-        changes: what was written and not committed.
+        changes: the writes that are not committed.
     """
 
     def __init__(self, transaction: Transaction, table: Table, changes: Changes):
@@ -306,7 +307,7 @@ class TransactionTable(KeyedRows):
 
     @property
     def codec(self) -> None:
-        """None: what is prepared for its columns must not outlive the transaction."""
+        """None: a statement prepared for these columns must not outlive the transaction."""
         return None
 
     def truncate(self) -> NoReturn:
@@ -367,7 +368,7 @@ class TransactionTable(KeyedRows):
         return self._table.indexes
 
     def find_indexed(self, choices: Sequence[Choice]) -> IndexRows | None:
-        """The rows that the best of some lookups in ``indexes`` gives, as ``Table.find_indexed`` does."""
+        """The rows of the best of some choices of ``indexes``; see ``Table.find_indexed``."""
         return self._table.indexes.find(choices, self.snapshot())
 
     def put(self, key: Any, value: Any) -> None:
@@ -395,10 +396,10 @@ class TransactionTable(KeyedRows):
 
     def replace(self, key: Any, value: Any) -> bool:
         """Write the row only if there is one under ``key``; returns whether it wrote."""
-        there = self.contains(key)
-        if there:
+        exists = self.contains(key)
+        if exists:
             self.put(key, value)
-        return there
+        return exists
 
     def remove(self, key: Any) -> bool:
         """Remove the row under ``key``; returns whether there was one."""

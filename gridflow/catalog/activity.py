@@ -1,4 +1,4 @@
-"""What runs on a grid and what ran: statements, and the clients of its server. It shows in schema SYS."""
+"""The statements that run and ran on a grid, and the clients of its server: schema SYS shows them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ERROR_LENGTH = 500
 #: So many ended statements are put aside before they are counted.
 _BATCH = 256
 
-#: What ``Activity.begin`` gives: the fields of Running, as a plain tuple, which costs a fifth as much.
-Begun = tuple[int, str, str, int, float]
+#: The fields of Run, as a plain tuple, which costs a fifth as much.
+RunTuple = tuple[int, str, str, int, float]
 
 
-class Running(NamedTuple):
+class Run(NamedTuple):
     """A statement that runs, since ``clock`` (of ``perf_counter``), in a ``thread`` of this process."""
 
     number: int
@@ -37,8 +37,8 @@ class Running(NamedTuple):
     clock: float
 
 
-class Executed:
-    """What the history knows of one text: seconds of its runs, and when, rows and error of the last ones."""
+class Executions:
+    """The runs of one text: how many, their seconds, and the clock, rows and error of the last ones."""
 
     __slots__ = ("clock", "error", "executions", "failures", "kind", "last", "longest", "rows", "shortest", "total")
 
@@ -75,12 +75,12 @@ class Activity:
         self.node = uuid.uuid4()
         self.started = time.time()
         self._numbers = itertools.count(1)
-        self._running: dict[int, Begun] = {}  # read and written by single operations, without a lock
-        self._ended: deque[tuple[Begun, float, int, str | None]] = deque()  # not yet counted; the same
+        self._running: dict[int, RunTuple] = {}  # read and written by single operations, without a lock
+        self._endings: deque[tuple[RunTuple, float, int, str | None]] = deque()  # not yet counted; the same
         self._cancelling = False  # whether `cancel` looks for a statement: then none may end unseen
         self._cancelled: set[int] = set()  # numbers, until they end
         self._lock = threading.Lock()  # guards what follows, and cancelling
-        self._history: OrderedDict[str, Executed] = OrderedDict()  # the one that ran last is last
+        self._history: OrderedDict[str, Executions] = OrderedDict()  # the one that ran last is last
         self._counts: Counter[str] = Counter()  # by kind
         self._failures = self._cancellations = 0
         self._clients: dict[str, Client] = {}
@@ -89,38 +89,38 @@ class Activity:
 
     # ---- statements ----
 
-    def begin(self, text: str, kind: str) -> Begun:
+    def begin(self, text: str, kind: str) -> RunTuple:
         """A statement begins to run in this thread; ``text`` holds no password."""
         number = next(self._numbers)
         run = self._running[number] = (number, text, kind, get_ident(), perf_counter())
         return run
 
-    def end(self, run: Begun, rows: int, error: BaseException | None = None) -> None:
-        """It is done, or has failed. ``rows`` were read or changed."""
+    def end(self, run: RunTuple, rows: int, error: BaseException | None = None) -> None:
+        """A statement is done, or has failed. ``rows`` were read or changed."""
         clock = perf_counter()
         del self._running[run[0]]
         if self._cancelling:  # after the line above: either `cancel` did not find it, or this waits until it is done
             with self._lock:
                 pass
         message = None if error is None else str(error)[:_ERROR_LENGTH] or type(error).__name__
-        ended = self._ended
+        ended = self._endings
         ended.append((run, clock, rows, message))
         if len(ended) >= _BATCH:
             self._count()
 
-    def forget(self, run: Begun) -> None:
-        """It has not run after all, but begins anew."""
+    def forget(self, run: RunTuple) -> None:
+        """A statement has not run after all, but begins anew."""
         del self._running[run[0]]
 
     def _count(self) -> None:
         with self._lock:
-            ended, history = self._ended, self._history
+            ended, history = self._endings, self._history
             for _ in range(len(ended)):
                 (number, text, kind, _thread, begun), clock, rows, error = ended.popleft()
                 self._counts[kind] += 1
                 entry = history.get(text)
                 if entry is None:
-                    entry = history[text] = Executed(kind)
+                    entry = history[text] = Executions(kind)
                     if len(history) > HISTORY_SIZE:
                         history.popitem(last=False)
                 else:
@@ -144,11 +144,11 @@ class Activity:
                 if self._cancelled:
                     self._cancelled.discard(number)
 
-    def running(self) -> list[Running]:
+    def running(self) -> list[Run]:
         """The statements that run now, the oldest first."""
-        return [Running(*run) for run in self._running.copy().values()]
+        return [Run(*run) for run in self._running.copy().values()]
 
-    def history(self) -> list[tuple[str, Executed]]:
+    def history(self) -> list[tuple[str, Executions]]:
         """Texts and what is known of them, the one that ran last first."""
         self._count()
         with self._lock:
@@ -169,7 +169,7 @@ class Activity:
 
         Args:
             query_id: its id.
-            interrupt: makes what a thread computes end, if it can.
+            interrupt: ends the computation of a thread, if it can; returns whether it could.
 
         Returns:
             Whether it could be interrupted where it is; None if there is none of that id.
@@ -188,7 +188,7 @@ class Activity:
             finally:
                 self._cancelling = False
 
-    def was_cancelled(self, run: Begun) -> bool:
+    def was_cancelled(self, run: RunTuple) -> bool:
         """Whether a statement that fails was cancelled."""
         return run[0] in self._cancelled
 
@@ -197,9 +197,10 @@ class Activity:
     def connected(self, client: str, pid: int, release: str) -> None:
         """A client says that it is there: for the first time, or again after its connection broke."""
         with self._lock:
-            known = self._clients.get(client)
-            number = known.number if known is not None else next(self._client_numbers)
-            self._clients[client] = Client(pid, release, number, known.since if known is not None else time.time())
+            earlier = self._clients.get(client)
+            number = earlier.number if earlier is not None else next(self._client_numbers)
+            since = earlier.since if earlier is not None else time.time()
+            self._clients[client] = Client(pid, release, number, since)
 
     def disconnected(self, client: str) -> None:
         """A client says that it leaves."""

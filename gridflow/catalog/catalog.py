@@ -34,6 +34,7 @@ from ..storage.versions import MANIFEST, Kept
 IGNITE_PREFIX = "SQL_PUBLIC_"
 #: What names of system tables begin with: nobody else's table is called so.
 SYSTEM_PREFIX = "SYS."
+_MAX_NAME_BYTES = 255
 
 
 def is_system(name: str) -> bool:
@@ -76,7 +77,7 @@ def _check_options(entry: TableEntry) -> None:
 class Catalog:
     """The catalog of one grid. Owner: changes are on disk when a method returns.
 
-    System tables are tables as others are, but found only by who asks for a system table.
+    System tables are tables as others are, but only ``find_system`` finds them.
 
     Not for use from several threads at once: ``Grid`` guards it.
     """
@@ -128,7 +129,7 @@ class Catalog:
         raise TableNotFound(f"no table {name} in grid {self._home}; {did_you_mean(name, self._entries)}")
 
     def find_id(self, table_id: int, name: str) -> TableEntry:
-        """The table of an id; ``name`` is what it was called, for the message.
+        """The table of an id; ``name`` is its name until now, for the message.
 
         Raises:
             TableNotFound: it was dropped.
@@ -182,15 +183,15 @@ class Catalog:
             size = len(name.encode())
         except UnicodeEncodeError:
             raise SchemaError(f"{name!r} cannot be a table name: it cannot be written as UTF-8") from None
-        if not 1 <= size <= 255 or "\x00" in name:
-            raise SchemaError(f"{name!r} cannot be a table name: it must have 1 to 255 bytes, no NUL")
+        if not 1 <= size <= _MAX_NAME_BYTES or "\x00" in name:
+            raise SchemaError(f"{name!r} cannot be a table name: it must have 1 to {_MAX_NAME_BYTES} bytes, no NUL")
         if isinstance(partitions, bool) or not isinstance(partitions, int) or not 1 <= partitions <= MAX_PARTITIONS:
             raise SchemaError(f"table {name}: partitions is 1 to {MAX_PARTITIONS}, not {partitions!r}")
-        for taken in (name, options.get("cache_name")):
-            if taken and is_system(taken.removeprefix(IGNITE_PREFIX)) and not system:
-                raise SchemaError(f"{taken!r} cannot be a table name: {SYSTEM_PREFIX} begins those of system tables")
-            if taken and taken in self:
-                raise TableExists(f"table {self.find(taken).name} exists already in grid {self._home}")
+        for new in (name, options.get("cache_name")):
+            if new and is_system(new.removeprefix(IGNITE_PREFIX)) and not system:
+                raise SchemaError(f"{new!r} cannot be a table name: {SYSTEM_PREFIX} begins those of system tables")
+            if new and new in self:
+                raise TableExists(f"table {self.find(new).name} exists already in grid {self._home}")
         entry = TableEntry(self._next_id, name, dict(options), kept)
         _check_options(entry)
         folder = self.folder(entry)
@@ -206,17 +207,18 @@ class Catalog:
                 sync_folder(folder.parent)
             self._write([*self.all_entries, entry], self._next_id + 1)
         except BaseException:
-            if self._stands(entry):  # only the sync after the rename failed
+            if self._is_written(entry):  # only the sync after the rename failed
                 raise
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return entry
 
-    def _stands(self, entry: TableEntry) -> bool:
+    def _is_written(self, entry: TableEntry) -> bool:
+        """Whether the file of the catalog names a table."""
         try:
             return any(table_id == entry.table_id for table_id, _, _ in read_catalog(str(self._home))[2])
         except GridflowError:
-            return True  # whether it does cannot be known: keep its files
+            return True  # unknown: its files stay
 
     def remove(self, entry: TableEntry) -> None:
         """Forget a table, then unlink its files."""
@@ -238,7 +240,7 @@ class Catalog:
         return self._replace(entry, changed)
 
     def replace_kept(self, entry: TableEntry, kept: Kept) -> TableEntry:
-        """Say what versions of a table stay; the files are the caller's to keep and to let go of."""
+        """Change which versions of a table stay; the files are the caller's to keep and to let go of."""
         return self._replace(entry, replace(entry, kept=kept))
 
     def _replace(self, entry: TableEntry, changed: TableEntry) -> TableEntry:
@@ -258,7 +260,7 @@ class Catalog:
         self._next_id, self.version = next_id, self.version + 1
 
     def strays(self) -> list[Stray]:
-        """What is in the grid's directory and no catalog and no manifest names. Nobody may write the grid meanwhile.
+        """Files of the grid's directory that no catalog and no manifest names. Nobody may write the grid meanwhile.
 
         Raises:
             GridCorruptError, GridVersionError: a manifest is damaged, missing, or of a newer format.

@@ -37,6 +37,7 @@ _MAX_PASSWORD_BYTES = 1024
 _N, _R, _P = 1 << 15, 8, 3
 _MAX_MEMORY = 256 << 20
 _KEY_BYTES = 32
+_SALT_BYTES = 16
 
 
 class SystemTable(Protocol):
@@ -90,7 +91,7 @@ def create_user(grid: SystemTables, name: str, password: str) -> None:
     now = _now()
     row = {"PASSWORD": hash_password(password), "CREATED": now, "CHANGED": now}
     table = grid.system_table(TABLE, _COLUMNS, "NAME")
-    assert table is not None  # it was made
+    assert table is not None  # with columns, there is always one
     if not table.put_if_absent(name, row):
         raise UsageError(f"there is a user {name} already; ALTER USER changes its password")
 
@@ -103,8 +104,8 @@ def alter_user(grid: SystemTables, name: str, password: str) -> None:
     """
     table = grid.system_table(TABLE)
     row = None if table is None else table.get(name)
-    hashed = hash_password(password)
-    if table is None or row is None or not table.replace(name, {**row, "PASSWORD": hashed, "CHANGED": _now()}):
+    new_hash = hash_password(password)
+    if table is None or row is None or not table.replace(name, {**row, "PASSWORD": new_hash, "CHANGED": _now()}):
         raise _no_user(grid, name)
 
 
@@ -142,22 +143,22 @@ def verify(grid: SystemTables, name: str, password: str) -> bool:
 
 
 def hash_password(password: str) -> str:
-    """A password as it is kept: ``scrypt$N$r$p$salt$hash``, the last two in base 64.
+    """A password's hash as the table has it: ``scrypt$N$r$p$salt$hash``, the last two in base 64.
 
     Raises:
         UsageError: it is empty or longer than 1024 bytes.
     """
     if not 1 <= len(password.encode()) <= _MAX_PASSWORD_BYTES:
         raise UsageError(f"a password has 1 to {_MAX_PASSWORD_BYTES} bytes")
-    salt = os.urandom(16)
-    hashed = _scrypt(password, salt, _N, _R, _P)
-    return f"scrypt${_N}${_R}${_P}${_text(salt)}${_text(hashed)}"
+    salt = os.urandom(_SALT_BYTES)
+    digest = _scrypt(password, salt, _N, _R, _P)
+    return f"scrypt${_N}${_R}${_P}${_text(salt)}${_text(digest)}"
 
 
-def _matches(password: str, kept: str) -> bool:
-    _, n, r, p, salt, hashed = kept.split("$")
-    ours = _scrypt(password, base64.b64decode(salt), int(n), int(r), int(p))
-    return hmac.compare_digest(ours, base64.b64decode(hashed))
+def _matches(password: str, stored: str) -> bool:
+    _, n, r, p, salt, digest = stored.split("$")
+    actual = _scrypt(password, base64.b64decode(salt), int(n), int(r), int(p))
+    return hmac.compare_digest(actual, base64.b64decode(digest))
 
 
 def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
@@ -169,7 +170,7 @@ def _text(data: bytes) -> str:
 
 
 #: The hash that no password has, for names that nobody has.
-_NOBODY = f"scrypt${_N}${_R}${_P}${_text(bytes(16))}${_text(bytes(_KEY_BYTES))}"
+_NOBODY = f"scrypt${_N}${_R}${_P}${_text(bytes(_SALT_BYTES))}${_text(bytes(_KEY_BYTES))}"
 
 
 def _now() -> dt.datetime:

@@ -29,6 +29,12 @@ GOODBYE_TIMEOUT = 1.0
 CANCEL_TIMEOUT = 2.0
 #: Seconds for a single write: it may wait for a bulk load of the same table.
 COMMIT_TIMEOUT = 300.0
+#: Seconds that a fork waits for gRPC's threads to end, and the same while something still uses a channel.
+_FORK_WAIT = 5.0
+_BUSY_FORK_WAIT = 1.0
+_FORK_POLL = 0.001
+#: Characters of gRPC's message that an error shows.
+_MESSAGE_LENGTH = 300
 
 _Channel = tuple[flight.FlightClient, flight.FlightCallOptions]
 _OPTIONS = [
@@ -58,9 +64,9 @@ class Connection:
         self.welcome: messages.Welcome | None = None  # what the node answered to the last greeting
         self.answered = False  # whether a node has ever answered, if only to refuse us
         self._name = uuid.uuid4().hex
-        self._lock = threading.Lock()  # guards _client and _closed; never held during a call
+        self._lock = threading.Lock()  # guards _client and _route; no call is made under it
         self._client: flight.FlightClient | None = None
-        self._awaited: set[object] = set()  # what the node works on
+        self._runs: set[object] = set()  # the work whose answers threads wait for; a str where the node knows it
         self._route: Route | None = Route(endpoint)
         _connections.add(self)
 
@@ -152,12 +158,12 @@ class Connection:
 
     @contextmanager
     def awaiting(self, run: object) -> Iterator[None]:
-        """Count something among what ``cancel`` ends, by the name that the node knows it by, or just finds."""
-        self._awaited.add(run)
+        """Count a run among those that ``cancel`` counts, and ends if ``run`` is the node's name of it."""
+        self._runs.add(run)
         try:
             yield
         finally:
-            self._awaited.discard(run)
+            self._runs.discard(run)
 
     def cancel(self) -> int:
         """Ask the node to end what ``query`` runs in other threads; their answers come to them.
@@ -167,12 +173,12 @@ class Connection:
         Returns:
             How many threads wait for an answer of the node's that says what was done.
         """
-        awaited = list(self._awaited)
-        for run in awaited:
+        runs = list(self._runs)
+        for run in runs:
             if isinstance(run, str):
                 with _ignored(GridflowError):  # then the query itself fails
                     self.call(messages.Cancel(run), messages.Done, timeout=CANCEL_TIMEOUT)
-        return len(awaited)
+        return len(runs)
 
     def close(self) -> None:
         """Let go of the node. May be called again."""
@@ -192,7 +198,7 @@ class Connection:
         self._client = None
 
     @contextmanager
-    def _channel(self, timeout: float | None) -> Iterator[tuple[flight.FlightClient, flight.FlightCallOptions]]:
+    def _channel(self, timeout: float | None) -> Iterator[_Channel]:
         with self._lock:
             if self._route is None:
                 raise GridClosedError(f"grid {self.endpoint.grid} is closed; call gridflow.connect() again")
@@ -245,7 +251,7 @@ def _send(
     batches: Iterator[pa.RecordBatch],
     progress: Callable[[int], object] | None,
 ) -> BaseException | None:
-    """Send all batches and LoadEnd; what went wrong on our side, as opposed to the wire, is returned."""
+    """Send all batches and LoadEnd; returns the error of our side, as opposed to the wire, if there was one."""
     sent, source = 0, iter(batches)
     while True:
         try:
@@ -263,7 +269,7 @@ def _send(
 
 def _first_line(error: BaseException) -> str:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text.split(". gRPC client debug context")[0].split(". Detail:")[0].removeprefix("Flight ")[:300]
+    return text.split(". gRPC client debug context")[0].split(". Detail:")[0].removeprefix("Flight ")[:_MESSAGE_LENGTH]
 
 
 @contextmanager
@@ -286,15 +292,15 @@ def _before_fork() -> None:
     would hang. Once the last channel is closed gRPC shuts down by itself within milliseconds.
     """
     open_ones = [c for c in _connections if c._client is not None]
-    known = _threads()
+    threads_before = _threads()
     for connection in open_ones:
         connection.drop_channel()
     began = time.monotonic()
-    while open_ones and _grpc_is_running(known):
+    while open_ones and _grpc_is_running(threads_before):
         # Where another thread's call goes on, or something else uses gRPC, it will not end.
-        if time.monotonic() - began > (1.0 if len(_clients) else 5.0):
+        if time.monotonic() - began > (_BUSY_FORK_WAIT if len(_clients) else _FORK_WAIT):
             break
-        time.sleep(0.001)
+        time.sleep(_FORK_POLL)
 
 
 def _threads() -> set[int]:
@@ -304,14 +310,14 @@ def _threads() -> set[int]:
         return set()
 
 
-def _grpc_is_running(known: set[int]) -> bool:
-    """Whether one of its threads is there: by its name, or as one that is none of ours and was not there before."""
+def _grpc_is_running(threads_before: set[int]) -> bool:
+    """Whether a thread of gRPC's runs: one of such a name, or one that is neither ours nor of ``threads_before``."""
     ours = {thread.native_id for thread in threading.enumerate()}
     for task in _threads():
         try:
             with open(f"/proc/self/task/{task}/comm") as file:
                 # The thread that shuts gRPC down, and holds its locks, has no name yet when it begins.
-                if file.read().startswith(_GRPC_THREADS) or task not in known | ours:
+                if file.read().startswith(_GRPC_THREADS) or task not in threads_before | ours:
                     return True
         except OSError:  # it has just ended, and may have begun another, which was not there when we looked
             return True
@@ -319,7 +325,7 @@ def _grpc_is_running(known: set[int]) -> bool:
 
 
 def _after_fork_in_child() -> None:
-    # Another thread of the parent may have held them; in the child there is only this one.
+    # Another thread of the parent may have held a lock; in the child there is only this one.
     for connection in list(_connections):
         connection._lock = threading.Lock()
     # Something may still refer to a client, a traceback perhaps. Here its end would wait for a thread that is not.

@@ -16,19 +16,19 @@ from ..storage.load import in_groups
 
 
 def batches_of_rows(rows: Iterable[Any], schema: Schema, table: str) -> Iterator[pa.RecordBatch]:
-    """Rows given as dicts of all columns, as batches in the layout of segments.
+    """Rows that are dicts of all columns, as batches in the layout of segments.
 
     Raises:
         ColumnNotFound: a row names a column that the table has not.
         SchemaError: a value does not fit its column.
     """
-    known = set(schema.names)
+    names = set(schema.names)
     for group in in_groups(rows):
         for row in group:
             if not isinstance(row, Mapping):
                 raise SchemaError(f"table {table}: a row is a dict of columns, got {type(row).__name__}")
-            for name in row.keys() - known:
-                raise ColumnNotFound(f"table {table} has no column {name}; {did_you_mean(str(name), known)}")
+            for name in row.keys() - names:
+                raise ColumnNotFound(f"table {table} has no column {name}; {did_you_mean(str(name), names)}")
         arrays = []
         for column in schema.columns:
             values = [row.get(column.name) for row in group]

@@ -97,8 +97,8 @@ class ServedTable(Table):
         first = next(batches, None)
         if first is None:
             return 0
-        same = _of_one_schema(chain([first], batches), first.schema, self.name)
-        return self._connection.load(messages.Load(self.name, mode), first.schema, same, progress)
+        pieces = _of_one_schema(chain([first], batches), first.schema, self.name)
+        return self._connection.load(messages.Load(self.name, mode), first.schema, pieces, progress)
 
     def truncate(self) -> int:
         """Remove all rows in one commit; see :meth:`gridflow.Table.truncate`."""

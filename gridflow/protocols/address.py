@@ -63,11 +63,11 @@ class Endpoint:
             if not match["rest"].startswith("/"):
                 raise UsageError(f"{text!r} names no socket: the path after unix:// is absolute")
             return cls("unix", path=Path(match["rest"]))
-        where = _HOST.match(match["rest"])
-        port = int(where["port"] or DEFAULT_PORT) if where is not None else 0
-        if where is None or not 1 <= port <= 65535:
+        host = _HOST.match(match["rest"])
+        port = int(host["port"] or DEFAULT_PORT) if host is not None else 0
+        if host is None or not 1 <= port <= 65535:
             raise UsageError(f"{text!r} is no endpoint of a node: write {forms}, with a port of 1 to 65535")
-        return cls(match["scheme"], host=where["v6"] or where["host"], port=port)
+        return cls(match["scheme"], host=host["v6"] or host["host"], port=port)
 
     @property
     def is_local(self) -> bool:

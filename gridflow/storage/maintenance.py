@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from .._native.snapshot import Snapshot
 from .._native.edit import Edit
+from .._native.snapshot import Snapshot
 from ..errors import GridflowError, TableNotFound
 from . import compaction
 from .compressed_copies import CompressedCopies

@@ -24,7 +24,7 @@ from gridflow.protocols import messages
 from gridflow.protocols.address import Endpoint
 from gridflow.protocols.json_values import encode_values
 from gridflow.server import ServerProcess
-from gridflow.sql.execution.copy_to import _SCANNED_ROWS
+from gridflow.sql.execution.copy_to import _BATCH_ROWS
 from gridflow.storage.formats import csv_reader
 
 
@@ -261,15 +261,15 @@ def test_statements_around_a_copy_are_run_in_order(numbers):
 
 
 def test_progress_is_told(numbers):
-    numbers.sql(f"COPY (SELECT I AS ID FROM RANGE({3 * _SCANNED_ROWS}) R(I)) TO 'a.csv'")
+    numbers.sql(f"COPY (SELECT I AS ID FROM RANGE({3 * _BATCH_ROWS}) R(I)) TO 'a.csv'")
     told = []
     numbers.sql("COPY FROM 'a.csv' INTO T", progress=told.append)
-    assert [p.rows for p in told] == sorted(p.rows for p in told) and told[-1].rows == 3 * _SCANNED_ROWS
+    assert [p.rows for p in told] == sorted(p.rows for p in told) and told[-1].rows == 3 * _BATCH_ROWS
     assert {p.what for p in told} == {"a.csv"} and told[-1].done == told[-1].total == os.path.getsize("a.csv")
     told.clear()
     numbers.sql("COPY T TO 'b.parquet'", progress=told.append)
-    assert told[-1].rows == told[-1].total == 3 * _SCANNED_ROWS
-    assert pq.read_metadata("b.parquet").num_rows == 3 * _SCANNED_ROWS
+    assert told[-1].rows == told[-1].total == 3 * _BATCH_ROWS
+    assert pq.read_metadata("b.parquet").num_rows == 3 * _BATCH_ROWS
 
 
 def test_a_file_that_is_replaced_is_whole(numbers):

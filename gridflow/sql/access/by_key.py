@@ -1,4 +1,4 @@
-"""Rows that are read by key: where a query allows it, and how they become Arrow, or a result without it."""
+"""Rows that are read by key: which queries allow it, and the rows as Arrow or as tuples of a result."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from .keys import KeyLookup, find_lookup
 
 
 def is_plain(table: exp.Table) -> bool:
-    """Whether all rows of a table go into the query, under its own columns' names."""
+    """Whether all rows of a table go into the query, under the names of the table's own columns."""
     alias = table.args.get("alias")
-    given = {key for key, value in table.args.items() if value}
-    return given <= {"this", "alias"} and not (alias and alias.args.get("columns"))
+    clauses = {key for key, value in table.args.items() if value}
+    return clauses <= {"this", "alias"} and not (alias and alias.args.get("columns"))
 
 
+#: Joins that miss no row which the WHERE refuses.
 _JOINS = ("", "INNER", "CROSS", "OUTER")
 
 
 def lookup_of(tree: exp.Expression, source: BoundTable, bound: Bound) -> KeyLookup | None:
-    """The keys that a query needs of a table: a WHERE fixes them where the table occurs, and it occurs once.
+    """The keys that a query needs of a table which occurs once, in a SELECT whose WHERE fixes them; else None.
 
-    A row that the WHERE refuses is missed by no join but those that look for the nearest row, or count rows.
+    Joins do not miss a row that the WHERE refuses, but for those that look for the nearest row, or count rows.
     """
     nodes = [node for node in tree.find_all(exp.Table) if node.name == source.registered]
     if len(nodes) != 1 or not is_plain(nodes[0]):
@@ -42,11 +43,11 @@ def lookup_of(tree: exp.Expression, source: BoundTable, bound: Bound) -> KeyLook
     if nodes[0].args.get("joins") or select.args.get("laterals") or select.args.get("sample"):
         return None
     by_name = {other.registered: other for other in bound.sources}
-    others: list[set[str] | None] = []  # the columns that the other tables have; None: not known
-    for part in [select.args["from_"].this, *(join.this for join in joins)]:
-        if part is not nodes[0]:
-            found = by_name.get(part.name) if isinstance(part, exp.Table) and is_plain(part) else None
-            others.append({name.upper() for name in found.schema.names} if found else None)
+    others: list[set[str] | None] = []  # the columns of each other table; None: unknown
+    for item in [select.args["from_"].this, *(join.this for join in joins)]:
+        if item is not nodes[0]:
+            other = by_name.get(item.name) if isinstance(item, exp.Table) and is_plain(item) else None
+            others.append({name.upper() for name in other.schema.names} if other else None)
 
     def bare(name: str) -> bool:
         return all(names is not None and name not in names for names in others)
@@ -59,26 +60,26 @@ def rows_by_key(table: TableFace, keys: list[Any], names: Sequence[str]) -> pa.T
     schema = table.schema
     rows = []
     for key, value in table.get_all(keys).items():
-        parts = _parts(schema, key, value)
-        rows.append([parts.get(name) for name in names])
+        values = _values_by_column(schema, key, value)
+        rows.append([values.get(name) for name in names])
     arrays = [arrow_column([row[i] for row in rows], schema[name].type) for i, name in enumerate(names)]
     return pa.Table.from_arrays(arrays, names=list(names))
 
 
 def row_maker(schema: Schema, names: list[str]) -> Callable[[Any, Any], tuple[Any, ...]]:
-    """A function that makes a tuple of these columns of a row's key and value."""
+    """A function of a row's key and value that gives a tuple of these columns."""
     if schema.plain_value or len(schema.key) > 1 or schema.key[0] in names:
 
         def row(key: Any, value: Any) -> tuple[Any, ...]:
-            parts = _parts(schema, key, value)
-            return tuple([parts[name] for name in names])
+            values = _values_by_column(schema, key, value)
+            return tuple([values[name] for name in names])
 
         return row
     return lambda _, value: tuple([value[name] for name in names])
 
 
-def _parts(schema: Schema, key: Any, value: Any) -> dict[str, Any]:
-    """All columns of a row, by name, of what ``Table.get`` takes and gives."""
-    parts = dict(zip(schema.key, (key,) if len(schema.key) == 1 else key, strict=True))
-    parts.update({"_VAL": value} if schema.plain_value else value or {})
-    return parts
+def _values_by_column(schema: Schema, key: Any, value: Any) -> dict[str, Any]:
+    """Column -> value of a row, from what ``Table.get`` takes and what it returns."""
+    values = dict(zip(schema.key, (key,) if len(schema.key) == 1 else key, strict=True))
+    values.update({"_VAL": value} if schema.plain_value else value or {})
+    return values

@@ -1,8 +1,8 @@
-"""Which index answers a WHERE, and the rows that it finds.
+"""Which index answers a WHERE, and the rows that the index finds.
 
-A WHERE is cut into the parts that all must hold. Those that compare a column with constants narrow the keys of an
-index: its first columns by ``=``, ``IN`` or ``IS NULL``, the one after them also by a range. DuckDB gets what the
-index finds and still applies all of the WHERE, so it does no harm to find too much.
+A WHERE is cut into conjuncts, which all must hold. Those that compare a column with constants narrow the keys of an
+index: its first columns by ``=``, ``IN`` or ``IS NULL``, the one after them also by a range. DuckDB gets the rows that
+the index finds and still applies all of the WHERE, so too many rows do no harm.
 """
 
 from __future__ import annotations
@@ -22,20 +22,23 @@ from ..grammar.literals import Constant, constant
 from .key_ranges import beginning, key_range
 from .keys import MOST_KEYS, NotExact
 
-#: Of several indexes that could be used, so many are tried to see which finds the least.
+#: So many of the indexes that could be used are tried, to see which finds the fewest rows.
 _MOST_TRIED = 4
+
+#: The keys for which a comparison can hold, and whether it holds for all of them.
+_Reach = tuple[list[Interval], bool]
 
 
 @dataclass(frozen=True)
-class Condition:
+class Comparison:
     """``column = x``, ``column IN (x, y)`` (operator ``=``), ``column < x`` and the like, ``LIKE``, ``IS NULL``."""
 
     column: Column
     operator: str
     constants: tuple[Constant, ...]
 
-    def intervals(self, params: Mapping[str, Any]) -> tuple[list[Interval], bool]:
-        """The keys for which it can hold, and whether it does for all of them.
+    def intervals(self, params: Mapping[str, Any]) -> _Reach:
+        """The keys for which the comparison can hold, and whether it holds for all of them.
 
         Raises:
             NotExact: an index cannot tell.
@@ -46,7 +49,7 @@ class Condition:
         always = True
         for item in self.constants:
             value = item.get(params)
-            if value is None:  # true for no row
+            if value is None:  # a comparison with null is true for no row
                 continue
             if self.operator == "LIKE":
                 return [beginning(value, self.column)], False
@@ -75,16 +78,16 @@ class Conditions:
     """What a WHERE says that an index may know.
 
     Attributes:
-        parts: the conditions, in the order of the text.
+        comparisons: in the order of the text.
         whole: whether the WHERE says nothing else.
     """
 
-    parts: tuple[Condition, ...]
+    comparisons: tuple[Comparison, ...]
     whole: bool
 
 
 def find_conditions(where: exp.Expression | None, schema: Schema, labels: set[str]) -> Conditions | None:
-    """The conditions of a WHERE, None if there is none that an index could help with.
+    """The conditions of a WHERE; None if there is none that an index could help with.
 
     Args:
         where: the condition, or a Where node.
@@ -98,21 +101,21 @@ def find_conditions(where: exp.Expression | None, schema: Schema, labels: set[st
     by_name = {column.name.upper(): column for column in schema.columns}
     if len(by_name) != len(schema.columns):  # names that differ only in case
         return None
-    parts: list[Condition] = []
+    comparisons: list[Comparison] = []
     whole = True
-    for part in _conjuncts(where):
-        found = [
-            Condition(by_name[node.name.upper()], operator, constants)
-            for node, operator, constants in _comparisons(part, labels)
+    for conjunct in _conjuncts(where):
+        usable = [
+            Comparison(by_name[node.name.upper()], operator, constants)
+            for node, operator, constants in _comparisons(conjunct, labels)
             if node.name.upper() in by_name and by_name[node.name.upper()].type.kind in INDEXABLE
         ]
-        parts += found
-        whole = whole and bool(found)
-    return Conditions(tuple(parts), whole) if parts else None
+        comparisons += usable
+        whole = whole and bool(usable)
+    return Conditions(tuple(comparisons), whole) if comparisons else None
 
 
 def _conjuncts(node: exp.Expr) -> Iterator[exp.Expr]:
-    """The parts of a condition that all must hold."""
+    """The parts of a condition that must all hold."""
     node = node.unnest()
     if isinstance(node, exp.And):
         yield from _conjuncts(node.this)
@@ -137,116 +140,121 @@ _OPERATORS: dict[type[exp.Expr], tuple[str, str]] = {
 }
 
 
-def _comparisons(part: exp.Expr, labels: set[str]) -> Iterator[tuple[exp.Column, str, tuple[Constant, ...]]]:
-    """(column, operator, constants) of a comparison, twice for BETWEEN; nothing for anything else."""
-    if type(part) in _OPERATORS:
-        sides = (part.this, part.expression), (part.expression, part.this)
-        for (node, other), operator in zip(sides, _OPERATORS[type(part)], strict=True):
+def _comparisons(node: exp.Expr, labels: set[str]) -> Iterator[tuple[exp.Column, str, tuple[Constant, ...]]]:
+    """(column, operator, constants) of a comparison, twice of BETWEEN; nothing of any other condition."""
+    if type(node) in _OPERATORS:
+        sides = (node.this, node.expression), (node.expression, node.this)
+        for (column, other), operator in zip(sides, _OPERATORS[type(node)], strict=True):
             value = constant(other)
-            if value is not None and _is_column(node, labels):
-                yield node, operator, (value,)
+            if value is not None and _is_column(column, labels):
+                yield column, operator, (value,)
                 return
-    elif isinstance(part, exp.In) and _is_column(part.this, labels) and part.expressions:
-        values = [constant(item) for item in part.expressions]
-        if not part.args.get("query") and all(value is not None for value in values):
-            yield part.this, "=", tuple(values)  # type: ignore[arg-type]
-    elif isinstance(part, exp.Between) and _is_column(part.this, labels) and not part.args.get("symmetric"):
-        low, high = constant(part.args["low"]), constant(part.args["high"])
+    elif isinstance(node, exp.In) and _is_column(node.this, labels) and node.expressions:
+        values = [constant(item) for item in node.expressions]
+        if not node.args.get("query") and all(value is not None for value in values):
+            yield node.this, "=", tuple(values)  # type: ignore[arg-type]
+    elif isinstance(node, exp.Between) and _is_column(node.this, labels) and not node.args.get("symmetric"):
+        low, high = constant(node.args["low"]), constant(node.args["high"])
         if low is not None and high is not None:
-            yield part.this, ">=", (low,)
-            yield part.this, "<=", (high,)
-    elif type(part) is exp.Like and _is_column(part.this, labels):
-        pattern = constant(part.expression)
+            yield node.this, ">=", (low,)
+            yield node.this, "<=", (high,)
+    elif type(node) is exp.Like and _is_column(node.this, labels):
+        pattern = constant(node.expression)
         if pattern is not None:
-            yield part.this, "LIKE", (pattern,)
-    elif isinstance(part, exp.Is) and isinstance(part.expression, exp.Null) and _is_column(part.this, labels):
-        yield part.this, "IS NULL", ()
+            yield node.this, "LIKE", (pattern,)
+    elif isinstance(node, exp.Is) and isinstance(node.expression, exp.Null) and _is_column(node.this, labels):
+        yield node.this, "IS NULL", ()
 
 
-def look_up(table: ReadableTable, conditions: Conditions, params: Mapping[str, Any]) -> tuple[IndexedRows, str] | None:
-    """The rows of the table among which are all for which the conditions hold; None where it has to be scanned.
+def rows_by_index(
+    table: ReadableTable, conditions: Conditions, params: Mapping[str, Any]
+) -> tuple[IndexedRows, list[Comparison]] | None:
+    """The rows of the table among which are all for which the conditions hold; None if only a scan gives them.
 
     Returns:
-        The rows, and which index has found them by which conditions, as EXPLAIN shows it.
+        The rows, and the comparisons that their index has answered.
     """
     indexes = table.indexes.all()
     if not indexes:
         return None
-    choices = []
-    intervals: dict[int, tuple[list[Interval], bool] | None] = {}
-    for index in indexes:
-        choice = _choice(index, conditions, params, intervals)
-        if choice is not None:
-            choices.append(choice)
+    reaches: dict[int, _Reach | None] = {}
+    choices = [choice for index in indexes if (choice := _choice(index, conditions, params, reaches)) is not None]
     choices = sorted(choices, key=lambda choice: -choice.score)[:_MOST_TRIED]
-    found = table.find_indexed([(c.index, c.probes, c.exact) for c in choices]) if choices else None
-    if found is None:
+    rows = table.find_indexed([(c.index, c.probes, c.exact) for c in choices]) if choices else None
+    if rows is None:
         return None
-    used = next(c.used for c in choices if c.index is found.index)
-    return found, f"{found.index.name} ({', '.join(part.text() for part in used)})"
+    return rows, next(c.comparisons for c in choices if c.index is rows.index)
 
 
 @dataclass(frozen=True)
 class _Choice:
+    """How an index would be used.
+
+    Attributes:
+        probes: the intervals of keys to look at, of the first columns of the index.
+        comparisons: the comparisons that the probes answer.
+        exact: whether the probes give no row that the WHERE refuses.
+        score: how many columns are fixed, and a half for a range.
+    """
+
     index: IndexFace
     probes: list[Probe]
-    used: list[Condition]
+    comparisons: list[Comparison]
     exact: bool
-    score: float  # columns that are fixed, and a half for a range
+    score: float
 
 
 def _choice(
-    index: IndexFace,
-    conditions: Conditions,
-    params: Mapping[str, Any],
-    known: dict[int, tuple[list[Interval], bool] | None],
+    index: IndexFace, conditions: Conditions, params: Mapping[str, Any], reaches: dict[int, _Reach | None]
 ) -> _Choice | None:
-    """How an index would be used, if it can be."""
-    used: list[Condition] = []
+    """How an index would be used, if it can be.
+
+    Args:
+        reaches: id of a comparison -> its reach, None if that is unknown; filled as they are worked out.
+    """
+    comparisons: list[Comparison] = []
     columns: list[list[Interval]] = []
     exact = True
     for column in index.columns:
         usable = [
-            (part, *found)
-            for part in conditions.parts
-            if part.column.name == column.name and part.column.id == column.id
-            if (found := _intervals(part, params, known)) is not None
+            (comparison, *reach)
+            for comparison in conditions.comparisons
+            if comparison.column.name == column.name and comparison.column.id == column.id
+            if (reach := _reach(comparison, params, reaches)) is not None
         ]
-        fixed = [item for item in usable if item[0].operator in ("=", "IS NULL") and all(i.one for i in item[1])]
-        total = len(fixed[0][1]) if fixed else 0
+        points = [item for item in usable if item[0].operator in ("=", "IS NULL") and all(i.one for i in item[1])]
+        total = len(points[0][1]) if points else 0
         for intervals in columns:
             total *= len(intervals)
-        if fixed and total <= MOST_KEYS:
-            part, intervals, always = fixed[0]
-            used.append(part)
+        if points and total <= MOST_KEYS:
+            comparison, intervals, always = points[0]
+            comparisons.append(comparison)
             columns.append(intervals)
             exact &= always
             continue
         ranges = [item for item in usable if len(item[1]) == 1 and item[0].operator != "IS NULL"]
         if ranges:
             whole = Interval()
-            for part, (interval,), always in ranges:
-                used.append(part)
+            for comparison, (interval,), always in ranges:
+                comparisons.append(comparison)
                 whole = whole.narrowed(interval)
                 exact &= always
             columns.append([whole])
-        elif any(not item[1] for item in usable):  # compared with null: true for no row
+        elif any(not item[1] for item in usable):  # a comparison with null is true for no row
             columns.append([])
-            used.append(next(item[0] for item in usable if not item[1]))
+            comparisons.append(next(item[0] for item in usable if not item[1]))
         break
-    if not used:
+    if not comparisons:
         return None
     score = sum(1.0 if all(i.one for i in intervals) else 0.5 for intervals in columns)
-    exact = exact and conditions.whole and len(used) == len(conditions.parts)
-    return _Choice(index, list(itertools.product(*columns)), used, exact, score)
+    exact = exact and conditions.whole and len(comparisons) == len(conditions.comparisons)
+    return _Choice(index, list(itertools.product(*columns)), comparisons, exact, score)
 
 
-def _intervals(
-    part: Condition, params: Mapping[str, Any], known: dict[int, tuple[list[Interval], bool] | None]
-) -> tuple[list[Interval], bool] | None:
-    if id(part) not in known:
+def _reach(comparison: Comparison, params: Mapping[str, Any], reaches: dict[int, _Reach | None]) -> _Reach | None:
+    if id(comparison) not in reaches:
         try:
-            known[id(part)] = part.intervals(params)
+            reaches[id(comparison)] = comparison.intervals(params)
         except NotExact:
-            known[id(part)] = None
-    return known[id(part)]
+            reaches[id(comparison)] = None
+    return reaches[id(comparison)]

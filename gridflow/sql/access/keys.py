@@ -21,6 +21,8 @@ from ..grammar.literals import Constant, constant
 
 #: A WHERE that fixes more keys than this is a scan: looking each up would cost more.
 MOST_KEYS = 1000
+#: Digits for arithmetic with DECIMALs: more than twice those of any.
+_DECIMAL_DIGITS = 80
 
 
 class NotExact(Exception):
@@ -29,11 +31,11 @@ class NotExact(Exception):
 
 @dataclass(frozen=True)
 class KeyLookup:
-    """The keys that a WHERE leaves.
+    """The keys to which a WHERE narrows a table.
 
     Attributes:
         columns: the key columns, in the key's order.
-        alternatives: several where the WHERE has an OR: in each, for each key column the constants it may equal.
+        alternatives: for each side of an OR, or once, the constants that each key column may equal.
         whole: whether the WHERE says nothing else.
     """
 
@@ -47,15 +49,15 @@ class KeyLookup:
         Raises:
             NotExact: a parameter's type calls for a scan.
         """
-        found: dict[Any, None] = {}
+        keys: dict[Any, None] = {}
         for alternative in self.alternatives:
             each = [
                 # Nothing equals a null.
                 [exact(v, column) for v in (choice.get(params) for choice in choices) if v is not None]
                 for column, choices in zip(self.columns, alternative, strict=True)
             ]
-            found.update(dict.fromkeys(each[0] if len(each) == 1 else itertools.product(*each)))
-        return list(found)
+            keys.update(dict.fromkeys(each[0] if len(each) == 1 else itertools.product(*each)))
+        return list(keys)
 
     def keys_if_exact(self, params: Mapping[str, Any]) -> list[Any] | None:
         """``keys``, or None where these parameters call for a scan."""
@@ -65,7 +67,7 @@ class KeyLookup:
             return None
 
 
-# Column (upper case) -> the constants it may equal: what one alternative says of the key columns.
+# Key column (upper case) -> the constants that it may equal, in one alternative.
 _Choices = dict[str, tuple[Constant, ...]]
 
 
@@ -98,48 +100,47 @@ def find_lookup(
             return ""
         return names.get(node.name.upper(), "")
 
-    found, whole = _alternatives(where, key_column)
-    wanted = [name.upper() for name in schema.key]
-    if any(set(one) != set(wanted) for one in found):
+    alternatives, whole = _alternatives(where, key_column)
+    key = [name.upper() for name in schema.key]
+    if any(set(one) != set(key) for one in alternatives):
         return None
-    total = sum(math.prod(len(choices) for choices in one.values()) for one in found)
+    total = sum(math.prod(len(choices) for choices in one.values()) for one in alternatives)
     if total > MOST_KEYS:
         return None
-    listed = tuple(tuple(one[name] for name in wanted) for one in found)
-    return KeyLookup(schema.key_columns, listed, whole)
+    return KeyLookup(schema.key_columns, tuple(tuple(one[name] for name in key) for one in alternatives), whole)
 
 
 def _alternatives(node: exp.Expr, key_column: Callable[[exp.Expression], str]) -> tuple[list[_Choices], bool]:
-    """What a condition says of the key columns, and whether that is all it says. An alternative may say nothing."""
+    """The alternatives that a condition leaves to the key, and whether it says nothing else; ``{}`` leaves all."""
     node = node.unnest()
     if isinstance(node, exp.Or):
         parts = [_alternatives(part, key_column) for part in node.flatten()]
-        either = [one for found, _ in parts for one in found]
+        either = [one for alternatives, _ in parts for one in alternatives]
         return (either, all(whole for _, whole in parts)) if len(either) <= MOST_KEYS else ([{}], False)
     if isinstance(node, exp.And):
         both: list[_Choices] = [{}]
         all_whole = True
         for part in node.flatten():
-            found, whole = _alternatives(part, key_column)
-            if len(both) * len(found) > MOST_KEYS or any(set(a) & set(b) for a in both for b in found):
-                whole = False  # what is fixed already stays: the engine looks at the rest
+            alternatives, whole = _alternatives(part, key_column)
+            if len(both) * len(alternatives) > MOST_KEYS or any(set(a) & set(b) for a in both for b in alternatives):
+                whole = False  # the engine applies this part
             else:
-                both = [{**a, **b} for a in both for b in found]
+                both = [{**a, **b} for a in both for b in alternatives]
             all_whole = all_whole and whole
         return both, all_whole
-    found = _fixed(node, key_column)
-    return (found, True) if found else ([{}], False)
+    equalities = _equalities(node, key_column)
+    return (equalities, True) if equalities else ([{}], False)
 
 
-def _fixed(node: exp.Expr, key_column: Callable[[exp.Expression], str]) -> list[_Choices]:
-    """The alternatives of ``c = x``, ``c IN (x, y)`` and the same of tuples; none if it is anything else."""
+def _equalities(node: exp.Expr, key_column: Callable[[exp.Expression], str]) -> list[_Choices]:
+    """The alternatives of ``c = x``, ``c IN (x, y)`` and the same of tuples; none of any other condition."""
     if isinstance(node, exp.EQ):
         return _equal(node.this, node.expression, key_column) or _equal(node.expression, node.this, key_column)
     if not isinstance(node, exp.In) or not node.expressions or node.args.get("query"):
         return []
     if isinstance(node.this.unnest(), exp.Tuple):
         each = [_equal(node.this, item, key_column) for item in node.expressions]
-        return [one for found in each for one in found] if all(each) else []
+        return [one for equalities in each for one in equalities] if all(each) else []
     name = key_column(node.this)
     values = tuple(constant(item) for item in node.expressions)
     return [{name: values}] if name and all(v is not None for v in values) else []  # type: ignore[dict-item]
@@ -154,20 +155,20 @@ def _equal(left: exp.Expr, right: exp.Expr, key_column: Callable[[exp.Expression
             return []
     else:
         pairs = [(left, right)]
-    found: _Choices = {}
-    for column, value in pairs:
-        name, fixed = key_column(column), constant(value)
-        if not name or name in found or fixed is None:
+    choices: _Choices = {}
+    for column, node in pairs:
+        name, value = key_column(column), constant(node)
+        if not name or name in choices or value is None:
             return []
-        found[name] = (fixed,)
-    return [found]
+        choices[name] = (value,)
+    return [choices]
 
 
 def exact(value: Any, column: Column) -> Any:
-    """A constant as a key, where ``=`` means the same in SQL and to the key.
+    """A constant as a key, if ``=`` means the same in SQL and to the key.
 
     Raises:
-        NotExact: it needs a cast.
+        NotExact: the constant needs a cast.
     """
     if hasattr(value, "dtype") and hasattr(value, "item"):
         value = value.item()
@@ -177,9 +178,9 @@ def exact(value: Any, column: Column) -> Any:
     return entry(value, column.type)
 
 
-def _of_type(wanted: type, but: tuple[type, ...] = ()) -> Callable[[Any, Type], Any]:
+def _of_type(python: type, but: tuple[type, ...] = ()) -> Callable[[Any, Type], Any]:
     def same(value: Any, _: Type) -> Any:
-        if not isinstance(value, wanted) or isinstance(value, but):
+        if not isinstance(value, python) or isinstance(value, but):
             raise NotExact
         return value
 
@@ -210,13 +211,13 @@ def _exact_decimal(value: Any, dtype: Type) -> decimal.Decimal:
         raise NotExact
     number = decimal.Decimal(value)
     with decimal.localcontext() as context:
-        context.prec = 80  # more than twice the digits of any DECIMAL
+        context.prec = _DECIMAL_DIGITS
         if not number.is_finite() or abs(number) >= decimal.Decimal(10) ** (dtype.precision - dtype.scale):
             raise NotExact
-        fitted = number.quantize(decimal.Decimal(1).scaleb(-dtype.scale))
-    if fitted != number:
+        rounded = number.quantize(decimal.Decimal(1).scaleb(-dtype.scale))
+    if rounded != number:
         raise NotExact
-    return fitted
+    return rounded
 
 
 _EXACT: ByKind[Callable[[Any, Type], Any] | Refused] = ByKind(

@@ -1,6 +1,6 @@
-"""The way to the rows of a table that a statement needs: by key, by an index, or all of them.
+"""The access paths to the rows of a table that a statement needs: by key, by an index, or a scan.
 
-What a path gives may be more than the statement wants, and is never less: the engine still applies the whole WHERE.
+A path gives all rows for which the WHERE holds, and perhaps others: the engine still applies the whole WHERE.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 from ...faces import IndexedRows, ReadableTable, TableFace
 from ..views.views import is_table
 from .by_key import rows_by_key
-from .index_rows import Conditions, look_up
+from .index_rows import Comparison, Conditions, rows_by_index
 from .keys import KeyLookup
 
 
@@ -31,7 +31,7 @@ class ByKey:
         return rows_by_key(self.table, self.keys, columns)
 
     def describe(self) -> str:
-        """As EXPLAIN shows it."""
+        """The path as EXPLAIN shows it."""
         count = len(self.keys)
         return f"by key ({', '.join(self.table.schema.key)}), {count:,} {'key' if count == 1 else 'keys'}"
 
@@ -41,29 +41,31 @@ class ByIndex:
     """The rows that an index has, of one version of the table.
 
     Attributes:
-        text: the index and the conditions that it answers.
+        selection: the rows.
+        comparisons: the comparisons of the WHERE that the index answers.
     """
 
     table: ReadableTable
-    selected: IndexedRows
-    text: str
+    selection: IndexedRows
+    comparisons: Sequence[Comparison]
 
     @property
     def exact(self) -> bool:
-        """Whether there are none among them that the WHERE refuses."""
-        return self.selected.exact
+        """Whether the WHERE refuses none of the rows."""
+        return self.selection.exact
 
     def rows(self, columns: Sequence[str]) -> pa.Table:
         """These columns of the rows."""
-        return self.selected.take(columns)
+        return self.selection.take(columns)
 
     def spread(self, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
-        """These columns of all rows around them, as views, and the numbers in that of the rows, int64."""
-        return self.selected.spread(columns)
+        """These columns of the segments that the rows are in, as views, and the rows' numbers in those, int64."""
+        return self.selection.spread(columns)
 
     def describe(self) -> str:
-        """As EXPLAIN shows it."""
-        return f"by index {self.text}"
+        """The path as EXPLAIN shows it."""
+        comparisons = ", ".join(comparison.text() for comparison in self.comparisons)
+        return f"by index {self.selection.index.name} ({comparisons})"
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Scan:
         return self.table.to_arrow(columns)
 
     def describe(self) -> str:
-        """As EXPLAIN shows it."""
+        """The path as EXPLAIN shows it."""
         return f"scan of {len(self.table):,} rows"
 
 
@@ -92,11 +94,11 @@ def access_path(
     Args:
         table: the table, or a system view.
         lookup: the keys that the WHERE fixes, if it does.
-        conditions: what the WHERE says that an index may know, if it says something.
-        params: mark -> value. They may call for a scan where others do not.
+        conditions: the conditions of the WHERE that an index may answer, if there are any.
+        params: mark -> value; some values call for a scan.
     """
     keys = None if lookup is None else lookup.keys_if_exact(params)
     if keys is not None and is_table(table):
         return ByKey(table, keys)
-    indexed = None if conditions is None else look_up(table, conditions, params)
-    return Scan(table) if indexed is None else ByIndex(table, *indexed)
+    match = None if conditions is None else rows_by_index(table, conditions, params)
+    return Scan(table) if match is None else ByIndex(table, *match)

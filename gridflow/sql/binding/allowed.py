@@ -13,12 +13,11 @@ _ROWS = (exp.Table, exp.Query, exp.Values, exp.Unnest, exp.Explode, exp.Generate
 def check_table_functions(tree: exp.Expression) -> None:
     """Let through only the table functions that make rows of their arguments.
 
-    DuckDB has others that take SQL as text or even addresses in memory: nothing that a client sends may reach
-    them.
+    DuckDB has others that take SQL as text, or even addresses in memory: no client may reach those.
     """
     for node in tree.find_all(exp.Table, exp.From, exp.Join, exp.Lateral, exp.Command):
-        found = node if isinstance(node, exp.Command) else node.this
-        if isinstance(found, _ROWS) or (isinstance(node, exp.Table) and isinstance(found, exp.Identifier)):
+        item = node if isinstance(node, exp.Command) else node.this
+        if isinstance(item, _ROWS) or (isinstance(node, exp.Table) and isinstance(item, exp.Identifier)):
             continue
-        name = found.name if isinstance(found, exp.Anonymous) else found.key if found else ""
+        name = item.name if isinstance(item, exp.Anonymous) else item.key if item else ""
         raise SqlError(f"no table function {name.upper()}; there are GENERATE_SERIES, RANGE, UNNEST")

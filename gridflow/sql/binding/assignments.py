@@ -23,13 +23,13 @@ def assignments(
 
     Args:
         nodes: ``column = value``; ``(columns) = (values)`` and ``_VAL = value`` give several columns.
-        table: that is changed.
-        labels: upper-case names by which it may be qualified.
+        table: the table that is changed.
+        labels: upper-case names by which the statement may qualify the table's columns.
         text: the statement, for messages.
-        word: what the statement is.
+        word: the statement's kind, for messages.
 
     Raises:
-        ColumnNotFound, SqlError: a column is not there, in the key, or named twice.
+        ColumnNotFound, SqlError: a column does not exist, is in the key, or is named twice.
     """
     result: list[tuple[Column, exp.Expression]] = []
     for target, value in _pairs(nodes, table, word):
@@ -38,9 +38,9 @@ def assignments(
         start, length = place_of(target.this)
         if target.table and target.table.upper() not in labels:
             raise ColumnNotFound(f"{word} {table.name} cannot set a column of {target.table}")
-        found = pseudo_column(table.schema, target.name)
-        column = found or find_column(table.schema, target.this, text, table.name)
-        if column.name in table.schema.key or (found is not None and found.name == "_KEY"):
+        pseudo = pseudo_column(table.schema, target.name)
+        column = pseudo or find_column(table.schema, target.this, text, table.name)
+        if column.name in table.schema.key or (pseudo is not None and pseudo.name == "_KEY"):
             raise syntax_error(
                 text,
                 start,
@@ -48,8 +48,8 @@ def assignments(
                 "delete the row and insert another",
                 length,
             )
-        if found is not None and is_made_up(table.schema, found):
-            new = [(table.schema[name], _field(value, found, name)) for name, _ in found.type.children]
+        if pseudo is not None and is_made_up(table.schema, pseudo):
+            new = [(table.schema[name], _field(value, pseudo, name)) for name, _ in pseudo.type.children]
         else:
             new = [(column, defaults_of(table).get(column.name, exp.Null()) if _is_default(value) else value)]
         for column, _ in new:
@@ -84,13 +84,14 @@ def _pairs(
 
 
 def _one_column(query: exp.Select, i: int) -> exp.Subquery:
-    """A query of several columns as one that gives the i-th."""
+    """A query of several columns, cut to the i-th of them."""
     copy = query.copy()
     copy.set("expressions", [copy.expressions[i]])
     return exp.Subquery(this=copy)
 
 
 def _field(value: exp.Expression, column: Column, name: str) -> exp.Expression:
+    """One field of the value of a made-up column."""
     kind = exp.DataType.build(duckdb_type(column.type), dialect="duckdb")
     struct = exp.Cast(this=value.copy(), to=kind)
     return exp.Anonymous(this="STRUCT_EXTRACT", expressions=[struct, exp.Literal.string(name)])

@@ -1,4 +1,4 @@
-"""A statement's tables found in the grid, and the columns that it needs of each."""
+"""Binding: the tables of a grid that a statement's names mean, and the columns that it needs of each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from ..text.places import place_of, point
 from ..views.views import SystemView
 from .allowed import check_table_functions
 from .bound import Bound, BoundTable, no_column
-from .find import find_source
+from .find import find_relation
 from .pseudo import spell_out
 from .scopes import is_cte
 
 
 def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable | None = None) -> Bound:
-    """Find a statement's tables and the columns that it needs of each. ``target``: what is used for one so marked.
+    """Find a statement's tables and the columns that it needs of each.
 
-    A column counts as needed where its name occurs anywhere in the statement in any role, and where a ``*``
-    or something as wide covers its table: too many are possible, too few are not.
+    A column counts as needed if its name occurs anywhere in the statement, in any role, or if a ``*`` or something as
+    wide covers its table: there may be too many columns, but never too few.
+
+    Args:
+        tree: the statement; it stays as it is.
+        grid: the grid that has the tables.
+        text: the statement, for messages.
+        target: the table of a node that is marked as the target; None to find it by its name.
 
     Raises:
         TableNotFound, SqlError: see ``find_table``.
@@ -41,7 +47,7 @@ def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable 
             exact = False
             continue
         is_target = bool(node.meta.get("target"))
-        table = target if is_target and target is not None else find_source(grid, node, text)
+        table = target if is_target and target is not None else find_relation(grid, node, text)
         exact = exact and (table.name == node.name or isinstance(table, SystemView))
         source = sources.setdefault(
             (table.name, is_target),
@@ -63,10 +69,10 @@ def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable 
     _rename_twins(bound)
     _check_quoted(bound)
     # After a rename the tree holds replaced names; `originals` gives the columns they stand for.
-    used = {bound.originals.get(i.name, i.name).upper() for i in tree.find_all(exp.Identifier)}
+    names_in_text = {bound.originals.get(i.name, i.name).upper() for i in tree.find_all(exp.Identifier)}
     for source in bound.sources:
         names = source.schema.names
-        source.columns = [n for n in names if source.every or n.upper() in used] or [_cheapest(source.schema)]
+        source.columns = [n for n in names if source.every or n.upper() in names_in_text] or [_cheapest(source.schema)]
     for column in tree.find_all(exp.Column):
         column.set("db", None) if column.text("db").upper() in (PUBLIC_SCHEMA, SYSTEM_SCHEMA) else None
     return bound
@@ -81,18 +87,18 @@ def _replace_dual(node: exp.Table) -> None:
 def _mark_wide(
     tree: exp.Expression, bound: Bound, of_node: dict[int, BoundTable], labels: dict[str, list[BoundTable]]
 ) -> None:
-    """Mark the sources of which everything is asked: ``*``, ``t.*``, a row as a value, NATURAL JOIN."""
+    """Mark the tables that are needed with all columns: by ``*``, ``t.*``, a row as a value, NATURAL JOIN."""
     for star in tree.find_all(exp.Star, exp.Columns):
         parent = star.parent
         if isinstance(parent, exp.Count):
             continue
         if isinstance(parent, exp.Column):
-            wide = labels.get(parent.table.upper(), [])
+            covered = labels.get(parent.table.upper(), [])
         else:
             scope = star.find_ancestor(exp.Select)
             tables = tree.find_all(exp.Table) if scope is None else scope.find_all(exp.Table)
-            wide = [of_node[id(t)] for t in tables if id(t) in of_node and t.find_ancestor(exp.Select) is scope]
-        for source in wide:
+            covered = [of_node[id(t)] for t in tables if id(t) in of_node and t.find_ancestor(exp.Select) is scope]
+        for source in covered:
             source.every = True
     for column in tree.find_all(exp.Column):
         if not column.table:
@@ -105,7 +111,7 @@ def _mark_wide(
 
 
 def _rename_twins(bound: Bound) -> None:
-    """Replace columns' names that differ only in case: to DuckDB they would be one."""
+    """Replace names of columns that differ only in case: DuckDB would take them for one."""
     groups: dict[str, set[str]] = {}
     for name in bound.column_names():
         groups.setdefault(name.upper(), set()).add(name)
@@ -128,7 +134,7 @@ def _rename_twins(bound: Bound) -> None:
 
 
 def _check_quoted(bound: Bound) -> None:
-    """A quoted column name means exactly itself, which DuckDB would not mind."""
+    """Refuse a quoted column name that fits only without regard to case, which DuckDB would take."""
     tree = bound.tree
     columns = bound.column_names()
     exact = {*columns, *bound.originals}
@@ -145,7 +151,7 @@ def _check_quoted(bound: Bound) -> None:
 
 
 def _cheapest(schema: Schema) -> str:
-    """The column that costs least to read, for statements that only count rows."""
+    """The column that is cheapest to read, for a statement that only counts rows."""
     keys = schema.key_columns or schema.columns  # a view has no key
-    fixed = [c for c in keys if c.type.kind not in ("STRING", "BINARY")]
-    return (fixed or keys)[0].name
+    of_fixed_width = [c for c in keys if c.type.kind not in ("STRING", "BINARY")]
+    return (of_fixed_width or keys)[0].name

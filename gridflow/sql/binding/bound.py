@@ -1,4 +1,4 @@
-"""A statement whose tables are found, and how an error points into it."""
+"""A bound statement: the tables that its names mean, and how an error points into its text."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class BoundTable:
 
     Attributes:
         name, schema: of the table. Not the Table itself: a plan outlives its grid.
-        registered: the name under which DuckDB finds its rows.
-        columns: those that the statement needs, in the table's order, at least one.
-        every: whether it needs all of them, whatever it names.
-        target: whether it is the place in a change where the rows that are changed are looked for.
+        registered: the name under which DuckDB finds the table's rows.
+        columns: the columns that the statement needs, in the table's order, at least one.
+        every: whether the statement needs all columns, whatever names it has.
+        target: whether this is the table that a change is made to, at the place where its rows are selected.
     """
 
     name: str
@@ -35,14 +35,14 @@ class BoundTable:
 
 @dataclass
 class Bound:
-    """A statement whose tables are found.
+    """A statement bound to the tables of a grid.
 
     Attributes:
         tree: a copy that names ``registered`` tables; names that DuckDB would confuse are replaced.
         sources: the tables, each once.
         originals: replaced name -> the column's name.
-        text: the text it came from, for messages.
-        exact: whether every table was found under the very name written.
+        text: the statement's text, for messages.
+        exact: whether every table is called exactly as the text has it.
     """
 
     tree: exp.Expression
@@ -52,21 +52,21 @@ class Bound:
     exact: bool = True
 
     def column_names(self) -> list[str]:
-        """All columns of all its tables."""
+        """The names of all columns of all tables, sorted."""
         return sorted({name for source in self.sources for name in source.schema.names})
 
 
 def no_column(name: str, bound: Bound) -> ColumnNotFound:
-    """No such column: says what columns the statement's tables have."""
+    """The error of a column that is in no table; it lists the columns that the tables have."""
     keyword = nearest(name, KEYWORDS, 0.8)
     if len(bound.sources) == 1:
-        known = bound.sources[0].schema.names
-        if name in known:
+        names = bound.sources[0].schema.names
+        if name in names:
             text = f"no column {name} here: the query in FROM does not give it"
         elif keyword:
             text = f"no column {name} in {bound.sources[0].name}{keyword}"
         else:
-            text = f"no column {name} in {bound.sources[0].name}; {did_you_mean(name, known)}"
+            text = f"no column {name} in {bound.sources[0].name}; {did_you_mean(name, names)}"
     elif bound.sources:
         each = (f"{s.name} has {', '.join(s.schema.names[:20])}" for s in bound.sources)
         text = f"no column {name}; {'; '.join(each)}"
@@ -76,9 +76,9 @@ def no_column(name: str, bound: Bound) -> ColumnNotFound:
 
 
 def pointed(bound: Bound, name: str, message: str) -> str:
-    """The message with the place of a name in the text, where one can be told.
+    """The message with the place of a name in the text, if the name is there.
 
-    Of several places it is the first where no table in sight has a column of that name.
+    Of several places the first counts where no table in sight has a column of that name.
     """
     schemas = {table.registered: table.schema for table in bound.sources}
     nodes = [n for n in bound.tree.find_all(exp.Identifier) if n.name.upper() == name.upper() and "start" in n.meta]

@@ -16,15 +16,15 @@ from ..views.views import SystemView, find_view
 def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
     """The table that a name in a statement means.
 
-    A quoted name means exactly itself. One without quotes means its upper-case form or, where there is no
-    such table, the only one that differs from it in case.
+    A quoted name means exactly itself. A name without quotes means its upper-case form or, where there is no such
+    table, the only table whose name differs from it in case.
 
     Raises:
-        TableNotFound: there is none; says which are.
-        SqlError: it names a system view or another schema, or two tables could be meant.
+        TableNotFound: no table has the name; the message lists the tables.
+        SqlError: the name is a system view's or of another schema, or two tables could be meant.
     """
     if node.db.upper() == SYSTEM_SCHEMA:
-        view = find_source(grid, node, text)
+        view = find_relation(grid, node, text)
         start, length = place_of(node.this)
         raise SqlError(point(text, start, f"{view.name} is a system view: it can be read, not changed", length))
     if node.args.get("catalog") is not None or (node.db and node.db.upper() != PUBLIC_SCHEMA):
@@ -36,22 +36,22 @@ def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
         return grid.table(name)
     except TableNotFound:
         pass
-    known = grid.tables()
+    names = grid.tables()
     start, length = place_of(node.this)
     if not node.this.args.get("quoted"):
-        near = [other for other in known if other.upper() == name.upper()]
+        near = [other for other in names if other.upper() == name.upper()]
         if len(near) == 1:
             return grid.table(near[0])
         if near:
             quoted = " or ".join(f'"{other}"' for other in near)
             raise SqlError(point(text, start, f"{name} could be {quoted}: quote the one you mean", length))
     keyword = nearest(name, KEYWORDS, 0.7) if node.alias and not node.this.args.get("quoted") else ""  # DELETE FORM t
-    message = f"no table {name}{keyword or '; ' + did_you_mean(name, known)}"
+    message = f"no table {name}{keyword or '; ' + did_you_mean(name, names)}"
     raise TableNotFound(point(text, start, message, length))
 
 
-def find_source(grid: GridFace, node: exp.Table, text: str) -> ReadableTable:
-    """What a query may read under a name: a table, or a view of schema SYS.
+def find_relation(grid: GridFace, node: exp.Table, text: str) -> ReadableTable:
+    """The table, or view of schema SYS, that a name in a query means.
 
     Raises:
         TableNotFound, SqlError: see ``find_table``.
@@ -65,21 +65,21 @@ def find_source(grid: GridFace, node: exp.Table, text: str) -> ReadableTable:
         raise TableNotFound(point(text, start, str(error), length)) from None
 
 
-def source_of(grid: GridFace, name: str) -> ReadableTable:
-    """The table or system view that a plan noted by its name.
+def relation_of(grid: GridFace, name: str) -> ReadableTable:
+    """The table or system view that a plan knows by ``BoundTable.name``.
 
     Raises:
-        TableNotFound: it is not there any more.
+        TableNotFound: the table was dropped.
     """
     schema, _, view = name.partition(".")
     return SystemView(grid, find_view(view)) if schema == SYSTEM_SCHEMA and view else grid.table(name)
 
 
 def find_column(schema: Schema, node: exp.Identifier, text: str, table: str) -> Column:
-    """The column that a name means: exactly itself, or without quotes also the only one like it.
+    """The column that a name means: exactly itself, or without quotes also the only one that differs in case.
 
     Raises:
-        ColumnNotFound: says what columns the table has.
+        ColumnNotFound: no column is meant; the message lists the columns.
     """
     name = node.name
     if name in schema:

@@ -18,7 +18,7 @@ from ..engine.from_duckdb import fit
 from ..grammar.literals import convert
 from ..text.places import place_of, point
 from .bound import BoundTable
-from .scopes import parts_of
+from .scopes import from_items
 
 NAMES = ("_KEY", "_VAL")
 
@@ -46,7 +46,7 @@ def is_made_up(schema: Schema, column: Column) -> bool:
     return column.name in NAMES and column.name not in schema
 
 
-def parts(schema: Schema, column: Column) -> Sequence[Column]:
+def columns_behind(schema: Schema, column: Column) -> Sequence[Column]:
     """The table's columns that a column stands for: itself, or the fields of a made-up one."""
     if not is_made_up(schema, column):
         return (column,)
@@ -57,7 +57,7 @@ def expand_value(column: Column, value: Any) -> dict[str, Any]:
     """The value of a made-up column as column -> value.
 
     Raises:
-        ColumnNotFound, SchemaError: it is not made of the columns that it stands for.
+        ColumnNotFound, SchemaError: the value has not the columns that the made-up one stands for.
     """
     children = dict(column.type.children)
     if value is None:
@@ -76,7 +76,7 @@ def expand_value(column: Column, value: Any) -> dict[str, Any]:
 
 
 def expand_array(schema: Schema, column: Column, array: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
-    """The values of a column as the table's columns that it stands for."""
+    """The values of a column, as arrays of the table's columns that it stands for."""
     if not is_made_up(schema, column):
         return {column.name: array}
     names = [name for name, _ in column.type.children]
@@ -92,7 +92,7 @@ def spell_out(tree: exp.Expression, of_node: Mapping[int, BoundTable], text: str
     Args:
         tree: the statement; its tables have aliases.
         of_node: id of a table's node -> the table.
-        text: where it comes from, for messages.
+        text: the statement, for messages.
 
     Raises:
         SqlError: more than one table could be meant.
@@ -104,16 +104,16 @@ def spell_out(tree: exp.Expression, of_node: Mapping[int, BoundTable], text: str
         field = ""
         if name not in NAMES and label in NAMES:  # _VAL.NAME
             name, label, field = label, column.text("db").upper(), column.name
-        found = _owner(column, name, label, of_node, text) if name in NAMES else None
-        if found is None:
+        owner = _owner(column, name, label, of_node, text) if name in NAMES else None
+        if owner is None:
             continue
-        table, meant = found
+        table, meaning = owner
         if field:
-            near = [] if isinstance(meant, Column) else [c for c in meant if field in (c.name, c.name.upper())]
-            if not near:
+            fields = [] if isinstance(meaning, Column) else [c for c in meaning if field in (c.name, c.name.upper())]
+            if not fields:
                 continue
-            name, meant = field, near[0]
-        new: exp.Expr = _expression(table, meant, column)
+            name, meaning = field, fields[0]
+        new: exp.Expr = _expression(table, meaning, column)
         if isinstance(column.parent, exp.Select) and column.arg_key == "expressions":
             new = exp.alias_(new, name, quoted=True)
         column.replace(new)
@@ -122,43 +122,46 @@ def spell_out(tree: exp.Expression, of_node: Mapping[int, BoundTable], text: str
 def _owner(
     column: exp.Column, name: str, label: str, of_node: Mapping[int, BoundTable], text: str
 ) -> tuple[exp.Expression, Column | Sequence[Column]] | None:
-    """The table that a ``_KEY`` or ``_VAL`` is of, and the columns it means there, going outwards."""
+    """The innermost table that a ``_KEY`` or ``_VAL`` can belong to, and the columns that it means there."""
     select = column.find_ancestor(exp.Select)
     while select is not None:
-        found = []
-        for part in parts_of(select):
-            if label and part.alias_or_name.upper() != label:
+        owners = []
+        for item in from_items(select):
+            if label and item.alias_or_name.upper() != label:
                 continue
-            source = of_node.get(id(part))
+            source = of_node.get(id(item))
             if source is None:
-                if label or (isinstance(part, exp.Subquery) and name in (n.upper() for n in part.named_selects)):
+                if label or (isinstance(item, exp.Subquery) and name in (n.upper() for n in item.named_selects)):
                     return None  # a column of a subquery
                 continue
-            meant = pseudo_column(source.schema, name)
-            if meant is not None:
-                found.append((part, parts(source.schema, meant) if is_made_up(source.schema, meant) else meant))
+            pseudo = pseudo_column(source.schema, name)
+            if pseudo is not None:
+                made_up = is_made_up(source.schema, pseudo)
+                owners.append((item, columns_behind(source.schema, pseudo) if made_up else pseudo))
             elif name in (other.upper() for other in source.schema.names):
                 return None
-        if len(found) > 1:
+        if len(owners) > 1:
             start, length = place_of(column.this)
             message = f"column {name} is in more than one table: write table.{name}"
             raise SqlError(point(text, start, message, length))
-        if found:
-            return found[0]
+        if owners:
+            return owners[0]
         select = select.find_ancestor(exp.Select)
     return None
 
 
-def _expression(table: exp.Expression, meant: Column | Iterable[Column], written: exp.Column) -> exp.Expression:
+def _expression(table: exp.Expression, meaning: Column | Iterable[Column], node: exp.Column) -> exp.Expression:
+    """A column, or a STRUCT of several, with the place in the text of the node that it replaces."""
+
     def reference(name: str) -> exp.Column:
         identifier = exp.to_identifier(name, quoted=True)
-        identifier.meta.update(written.this.meta)
+        identifier.meta.update(node.this.meta)
         return exp.Column(this=identifier, table=exp.to_identifier(table.alias, quoted=True))
 
-    if isinstance(meant, Column):
-        return reference(meant.name)
+    if isinstance(meaning, Column):
+        return reference(meaning.name)
     fields = [
         exp.PropertyEQ(this=exp.to_identifier(column.name, quoted=True), expression=reference(column.name))
-        for column in meant
+        for column in meaning
     ]
     return exp.Struct(expressions=fields)

@@ -1,4 +1,4 @@
-"""What a name in a statement can see: the tables of its SELECT and of those around it, and queries of a WITH."""
+"""What a name in a statement can see: the FROM items of its SELECT and of those around it, and queries of a WITH."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sqlglot import exp
 from ...schema import Schema
 
 
-def parts_of(select: exp.Select) -> Iterator[exp.Expression]:
-    """What stands in a SELECT's FROM: tables, queries, and what is joined to them."""
+def from_items(select: exp.Select) -> Iterator[exp.Expression]:
+    """The FROM items of a SELECT: tables and queries, and those that are joined to them."""
     from_ = select.args.get("from_")
     if from_ is not None:
         yield from_.this
@@ -19,23 +19,23 @@ def parts_of(select: exp.Select) -> Iterator[exp.Expression]:
 
 
 def is_in_sight(column: exp.Column, schemas: Mapping[str, Schema]) -> bool:
-    """Whether a table that a column can see has one of its name; a query in FROM whose columns are not told may.
+    """Whether a table that a column can see has a column of its name, or a query in FROM of unknown columns may.
 
     Args:
-        column: as the statement has it.
-        schemas: of the tables, by the names that the statement now has for them.
+        column: the column's node in the statement.
+        schemas: of the tables, by ``BoundTable.registered``.
     """
     name, label = column.name.upper(), column.table.upper()
     select = column.find_ancestor(exp.Select)
     while select is not None:
-        for part in parts_of(select):
-            if label and part.alias_or_name.upper() != label:
+        for item in from_items(select):
+            if label and item.alias_or_name.upper() != label:
                 continue
-            schema = schemas.get(part.name) if isinstance(part, exp.Table) else None
+            schema = schemas.get(item.name) if isinstance(item, exp.Table) else None
             if schema is not None:
                 names = schema.names
-            elif isinstance(part, exp.Subquery) and not part.is_star:
-                names = part.named_selects
+            elif isinstance(item, exp.Subquery) and not item.is_star:
+                names = item.named_selects
             else:
                 return True
             if name in (other.upper() for other in names):
@@ -45,20 +45,20 @@ def is_in_sight(column: exp.Column, schemas: Mapping[str, Schema]) -> bool:
 
 
 def is_cte(node: exp.Table) -> bool:
-    """Whether a table's name is that of a WITH that it can see."""
+    """Whether a table's name is that of a query of a WITH that the name can see."""
     if node.db:
         return False
     child: exp.Expr = node
     parent = node.parent
     while parent is not None:
         if isinstance(parent, exp.With):
-            # Inside a WITH only the ones before are there, or all where it is recursive.
+            # A query of a WITH sees those before it only, or all of a recursive one.
             before = parent.expressions
             if not parent.args.get("recursive"):
                 before = before[: next(i for i, cte in enumerate(before) if cte is child)]
             if any(cte.alias == node.name for cte in before):
                 return True
-            child, parent = parent, parent.parent  # its query's own WITH is this one
+            child, parent = parent, parent.parent  # the WITH of the query around is this one
             if parent is None:
                 break
         elif any(cte.alias == node.name for cte in _ctes(parent)):

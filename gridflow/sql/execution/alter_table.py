@@ -21,8 +21,8 @@ def alter_table(grid: GridFace, node: AlterTable, text: str) -> None:
     """Change the table.
 
     Raises:
-        TableNotFound, ColumnNotFound: there is none of that name, and nobody said IF EXISTS.
-        SqlError, SchemaError: it cannot be done; names the column.
+        TableNotFound, ColumnNotFound: there is none of that name, and the statement has no IF EXISTS.
+        SqlError, SchemaError: the change is impossible; names the column.
     """
     try:
         table = find_table(grid, node.table, text)
@@ -37,25 +37,26 @@ def alter_table(grid: GridFace, node: AlterTable, text: str) -> None:
 def _alter(grid: GridFace, table: TableFace, node: AlterTable, text: str) -> None:
     schema = table.schema
     add = {name: dtype for name, dtype in node.add if not (node.lenient and name in schema)}
-    wanted = [name for name in node.drop if not (node.lenient and name.name not in schema)]
-    drop = [find_column(schema, name, text, table.name).name for name in wanted]
+    dropped = [name for name in node.drop if not (node.lenient and name.name not in schema)]
+    drop = [find_column(schema, name, text, table.name).name for name in dropped]
     rename = {find_column(schema, old, text, table.name).name: new for old, new in node.rename}
     _check_indexes(table, drop, node, text)
     if len(add) + len(drop) + len(rename) == 0:
         return
-    defaults = {name: written for name, written in node.defaults if name in add}
-    fill = {name: _value(Column(name, add[name]), written) for name, written in defaults.items()}
-    # A DEFAULT without a column does nothing, a column without its DEFAULT would: so the options change first where
-    # columns come, and what is left over goes afterwards.
+    defaults = {name: default for name, default in node.defaults if name in add}
+    fill = {name: _value(Column(name, add[name]), default) for name, default in defaults.items()}
+    # A DEFAULT without a column does no harm, a column without its DEFAULT would: so DEFAULTs of new columns come
+    # first, and those of dropped ones go last.
     grid.alter_options(table.name, lambda options: _with(options, defaults, rename, add))
     grid.alter_table(table.name, add=add, drop=drop, rename=rename, fill=fill)
     grid.alter_options(table.name, lambda options: _without(options, drop, rename, table.schema.names))
 
 
-def _value(column: Column, written: str) -> Any:
-    found = constant(parse(tokenize(written), written))
-    assert found is not None  # it was checked when it was parsed
-    return convert(found.get({}), column)
+def _value(column: Column, text: str) -> Any:
+    """The value of a DEFAULT's text."""
+    default = constant(parse(tokenize(text), text))
+    assert default is not None  # the parser of ALTER TABLE has checked it
+    return convert(default.get({}), column)
 
 
 def _check_indexes(table: TableFace, drop: list[str], node: AlterTable, text: str) -> None:
@@ -76,23 +77,23 @@ def _sql(options: Mapping[str, Any]) -> dict[str, Any]:
 def _with(
     options: dict[str, Any], defaults: Mapping[str, str], rename: Mapping[str, str], add: Mapping[str, Type]
 ) -> dict[str, Any]:
-    """The options with the DEFAULTs of new columns and of new names, the old ones still among them."""
+    """The options with the DEFAULTs of new columns and under new names, and still with all old ones."""
     sql = _sql(options)
     before = dict(sql.get("defaults") or {})
-    kept = {name: written for name, written in before.items() if name not in add}
-    kept |= {new: before[old] for old, new in rename.items() if old in before}
-    sql["defaults"] = kept | dict(defaults)
+    after = {name: default for name, default in before.items() if name not in add}
+    after |= {new: before[old] for old, new in rename.items() if old in before}
+    sql["defaults"] = after | dict(defaults)
     return {**options, "sql": sql}
 
 
 def _without(options: dict[str, Any], drop: list[str], rename: Mapping[str, str], names: list[str]) -> dict[str, Any]:
-    """The options without the DEFAULTs of columns that are no more, and the affinity key by its name of now."""
+    """The options without the DEFAULTs of dropped columns and old names, and with the affinity key's new name."""
     sql = _sql(options)
-    gone = {*drop, *rename}
+    old_names = {*drop, *rename}
     for old, new in rename.items():
         if str(sql.get("affinity_key", "")).upper() == old.upper():
             sql["affinity_key"] = new
-    sql["defaults"] = {n: w for n, w in (sql.get("defaults") or {}).items() if n not in gone or n in names}
+    sql["defaults"] = {n: w for n, w in (sql.get("defaults") or {}).items() if n not in old_names or n in names}
     if not sql["defaults"]:
         del sql["defaults"]
     return {**options, "sql": sql}

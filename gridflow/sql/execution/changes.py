@@ -30,7 +30,7 @@ def changing(grid: GridFace, table: TableFace) -> Iterator[None]:
     What a statement read stays true until it commits, as far as SQL goes. ``put`` from another thread is not
     kept out: it lands before or after, row by row.
     """
-    if grid.alone:  # it holds the table itself; to wait here would turn the order of locks round
+    if grid.alone:  # the transaction holds the table itself; a wait here would turn the order of locks round
         yield
         return
     with _locks_lock:
@@ -53,7 +53,7 @@ def insert_rows(table: TableFace, rows: Sequence[tuple[Any, Any]], codec: RowCod
     Args:
         table: the table.
         rows: the pairs.
-        codec: what the table's must still be if there is only one row.
+        codec: the codec that the table must still have, if there is only one row.
 
     Raises:
         DuplicateKeyError: names the key.
@@ -91,7 +91,7 @@ def _insert_arrow(table: TableFace, rows: pa.Table) -> int:
 
 
 def replace_arrow(table: TableFace, rows: pa.Table) -> int:
-    """Write rows of all columns over what is there. Returns how many there were."""
+    """Write rows of all columns, over those under the same keys. Returns how many rows it wrote."""
     if not _is_small(rows):
         table.load(rows, mode="replace")
     elif rows.num_rows:
@@ -100,35 +100,35 @@ def replace_arrow(table: TableFace, rows: pa.Table) -> int:
 
 
 def change_rows(table: TableFace, updated: pa.Table | None, inserted: pa.Table | None, removed: Sequence[Any]) -> None:
-    """Write, insert and remove rows that a MERGE has worked out; those of ``updated`` are there.
+    """Write, insert and remove rows that a MERGE has worked out; those of ``updated`` exist.
 
-    It is one commit where the table is one of a transaction.
+    All of it is one commit if the table is a transaction's.
 
     Raises:
-        DuplicateKeyError: a key of ``inserted`` is there, and is not removed, or is given twice; nothing is changed.
+        DuplicateKeyError: a key of ``inserted`` is there, and is not removed, or comes twice; nothing is changed.
         SchemaError: a value does not fit; nothing is changed.
     """
     if inserted is not None and inserted.num_rows and updated is None and not removed:
         _insert_arrow(table, inserted)
         return
-    gone = set(removed)
-    parts = [] if updated is None else [updated]
+    removed_keys = set(removed)
+    replacements = [] if updated is None else [updated]
     if inserted is not None and inserted.num_rows:
-        parts.append(inserted)
+        replacements.append(inserted)
         keys = keys_of_rows(table.schema, inserted)
-        seen: set[Any] = set()
+        inserted_keys: set[Any] = set()
         for key in keys:
-            if key in seen:
+            if key in inserted_keys:
                 raise DuplicateKeyError(f"table {table.name}: key {key!r} is given twice")
-            seen.add(key)
-        for key in table.get_all(key for key in keys if key not in gone):
+            inserted_keys.add(key)
+        for key in table.get_all(key for key in keys if key not in removed_keys):
             raise DuplicateKeyError(f"table {table.name} has a row under key {key!r} already")
-        gone -= seen
+        removed_keys -= inserted_keys
     with table.savepoint():
-        if gone:
-            table.remove_all(list(gone))
-        if parts:
-            replace_arrow(table, pa.concat_tables(parts))
+        if removed_keys:
+            table.remove_all(list(removed_keys))
+        if replacements:
+            replace_arrow(table, pa.concat_tables(replacements))
 
 
 def keys_of_rows(schema: Schema, rows: pa.Table) -> list[Any]:

@@ -26,15 +26,15 @@ from .rejects import Rejects
 
 def copy_from(grid: GridFace, node: CopyFrom, text: str, path: str) -> Result:
     table = find_table(grid, node.table, text)
-    chosen = [find_column(table.schema, name, text, table.name) for name in node.columns]
-    for i, column in enumerate(chosen):
-        if column in chosen[:i]:
+    listed = [find_column(table.schema, name, text, table.name) for name in node.columns]
+    for i, column in enumerate(listed):
+        if column in listed[:i]:
             raise SqlError(f"COPY INTO {table.name}: column {column.name} is named twice")
     options = node.options
     if options.get("REJECTS") and options.get("ON_ERROR") != "SKIP":
         raise options.fail("REJECTS", "REJECTS takes the lines that ON_ERROR SKIP leaves out: write that, too")
     paths = _matching(path)
-    columns = FileColumns(table, chosen, keep_nulls=options.get("MISSING") == "NULL")
+    columns = FileColumns(table, listed, keep_nulls=options.get("MISSING") == "NULL")
     mode = "replace" if options.get("ON_DUPLICATE") == "REPLACE" else "insert"
     with ExitStack() as stack:
         rejects = None
@@ -53,10 +53,10 @@ def _matching(path: str) -> list[Path]:
     """The file, or all files that a pattern means, in the order of their names."""
     if os.path.exists(path) or not glob.has_magic(path):
         return [Path(path)]
-    found = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
-    if not found:
+    files = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
+    if not files:
         raise UsageError(f"no file matches {path}")
-    return [Path(name) for name in found]
+    return [Path(name) for name in files]
 
 
 def _batches(
@@ -90,6 +90,6 @@ def _detected(path: Path) -> str:
 
 
 def _style(options: CopyOptions, columns: FileColumns) -> CsvStyle:
-    """How CSV is written, as the options say; without a word of a header the first record is looked at."""
+    """The CSV style of the options; if they do not mention a header, the first record tells."""
     header = options.get("HEADER", columns.are_named)
     return replace(options.csv_style(), header=header, names=tuple(c.name for c in columns.columns))

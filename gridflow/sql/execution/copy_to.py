@@ -15,14 +15,15 @@ from ...schema import Type, from_arrow
 from ...storage.arrow import user_schema
 from ...storage.formats.reading import format_of_name
 from ...storage.formats.writing import WriteOptions, write_file
-from ..binding.find import find_column, find_source
+from ..binding.find import find_column, find_relation
 from ..grammar.copy import CopyTo
 from ..result import Result
 from ..text.progress import report
 from ..views.views import is_table
 from .query import execute_query
 
-_SCANNED_ROWS = 65536
+#: Rows in a batch that is written.
+_BATCH_ROWS = 65536
 
 
 def copy_to(grid: GridFace, node: CopyTo, text: str, path: str, params: Mapping[str, Any]) -> Result:
@@ -35,43 +36,43 @@ def copy_to(grid: GridFace, node: CopyTo, text: str, path: str, params: Mapping[
         result = execute_query(grid, node.query, {mark: params[mark] for mark in marks})
         rows = result.arrow()
         schema, types, total = rows.schema, _types(result), rows.num_rows
-        batches = iter(rows.to_batches(max_chunksize=_SCANNED_ROWS))
+        batches = iter(rows.to_batches(max_chunksize=_BATCH_ROWS))
     else:
-        assert node.table is not None  # else there is a query
-        table = find_source(grid, node.table, text)
+        assert node.table is not None  # COPY TO has a query or a table
+        table = find_relation(grid, node.table, text)
         names = node.columns
         columns = [find_column(table.schema, name, text, table.name) for name in names]
         columns = columns or list(table.schema.columns)
         schema, types = user_schema(columns), [c.type for c in columns]
         labels = [c.name for c in columns]
         if is_table(table):
-            total, batches = len(table), table.scan(labels, batch_size=_SCANNED_ROWS)
+            total, batches = len(table), table.scan(labels, batch_size=_BATCH_ROWS)
         else:
             rows = table.to_arrow(labels)
-            total, batches = rows.num_rows, iter(rows.to_batches(max_chunksize=_SCANNED_ROWS))
+            total, batches = rows.num_rows, iter(rows.to_batches(max_chunksize=_BATCH_ROWS))
     _check_names(schema, form)
     name = Path(path).name
-    written = WriteOptions(
+    options = WriteOptions(
         csv=node.options.csv_style(),
         array=node.options.get("ARRAY", False),
         compression=(node.options.get("COMPRESSION") or "").lower() or None,
     )
-    count = write_file(Path(path), form, schema, types, batches, written, lambda n: report(name, n, n, total))
+    count = write_file(Path(path), form, schema, types, batches, options, lambda n: report(name, n, n, total))
     return Result(rowcount=count, statement="COPY")
 
 
 def _types(result: Result) -> list[Type | None]:
     """The types of a result's columns, as far as Arrow and the tables tell."""
     types: list[Type | None] = []
-    for field, known in zip(result.arrow().schema, result.types, strict=True):
+    for field, dtype in zip(result.arrow().schema, result.types, strict=True):
         try:
-            types.append(known or from_arrow(field.type))
+            types.append(dtype or from_arrow(field.type))
         except SchemaError:
             types.append(None)
     return types
 
 
 def _check_names(schema: pa.Schema, form: str) -> None:
-    twice = [name for name in schema.names if schema.names.count(name) > 1]
-    if twice and form != "csv":
-        raise SqlError(f"COPY: two columns are called {twice[0]}; give one another name with AS")
+    duplicates = [name for name in schema.names if schema.names.count(name) > 1]
+    if duplicates and form != "csv":
+        raise SqlError(f"COPY: two columns are called {duplicates[0]}; give one another name with AS")

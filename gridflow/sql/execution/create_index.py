@@ -18,8 +18,8 @@ def create_index(grid: GridFace, node: CreateIndex, text: str) -> None:
     """Make an index and its files.
 
     Raises:
-        TableNotFound, ColumnNotFound: it names what is not there.
-        SqlError: there is an index of that name; a column is named twice or can have none.
+        TableNotFound, ColumnNotFound: the table or a column does not exist.
+        SqlError: there is an index of that name; a column is named twice or can have no index.
         GridFullError: there is no room; nothing has changed.
     """
     table = find_table(grid, node.table, text)
@@ -42,8 +42,8 @@ def create_index(grid: GridFace, node: CreateIndex, text: str) -> None:
                 return
             start, length = place_of(node.name)
             raise SqlError(point(text, start, f"index {name} exists already, on table {owner}", length))
-        taken = [index.index_id for index in table.indexes.all()]
-        index = Index(name, max(taken, default=0) + 1, tuple(columns), tuple(down for _, down in node.columns))
+        ids = [index.index_id for index in table.indexes.all()]
+        index = Index(name, max(ids, default=0) + 1, tuple(columns), tuple(down for _, down in node.columns))
         table.indexes.make(index)
         try:
             grid.alter_options(table.name, lambda options: _with_index(grid, options, index))
@@ -67,8 +67,8 @@ def drop_index(grid: GridFace, node: DropIndex, text: str) -> None:
         if node.if_exists:
             return
         start, length = place_of(node.name)
-        known = [index for indexes in _names(grid).values() for index in indexes]
-        raise SqlError(point(text, start, f"no index {name}; {did_you_mean(name, known)}", length))
+        names = [index for indexes in _names(grid).values() for index in indexes]
+        raise SqlError(point(text, start, f"no index {name}; {did_you_mean(name, names)}", length))
     table = grid.table(owner)
     with table.indexes.changing():
         grid.alter_options(owner, lambda options: _without_index(options, name))

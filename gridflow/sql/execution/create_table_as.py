@@ -1,4 +1,4 @@
-"""CREATE TABLE ... AS, carried out: a table of the types and with the rows that a query gives."""
+"""CREATE TABLE ... AS, carried out: a table with the types and the rows of a query."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def create_table_as(grid: GridFace, prepared: Prepared, params: Mapping[str, Any
         if node.if_not_exists:
             return Result(statement="CREATE TABLE", rowcount=0)
         raise TableExists(f"table {name} exists already")
-    found = execute_query(grid, node.query, params)
-    columns = _columns(node, found, prepared.text)
+    answer = execute_query(grid, node.query, params)
+    columns = _columns(node, answer, prepared.text)
     if not node.key:
         first = columns[0][0]
         start, length = place_of(node.table.this)
@@ -48,7 +48,7 @@ def create_table_as(grid: GridFace, prepared: Prepared, params: Mapping[str, Any
         raise SqlError(point(prepared.text, start, message, length))
     schema = Schema.of(columns, node.key)
     partitions, options, notes = parse_options(node.with_texts, node.key)
-    rows = found.arrow().rename_columns(schema.names)
+    rows = answer.arrow().rename_columns(schema.names)
     for i, column in enumerate(schema.columns):
         rows = rows.set_column(i, column.name, fit(rows.column(i), column.type))
     key: Any = node.key if len(node.key) > 1 else node.key[0]
@@ -64,9 +64,9 @@ def create_table_as(grid: GridFace, prepared: Prepared, params: Mapping[str, Any
     return Result(statement="CREATE TABLE", rowcount=count, notes=notes)
 
 
-def _columns(node: CreateTableAs, found: Result, text: str) -> list[tuple[str, Type]]:
+def _columns(node: CreateTableAs, answer: Result, text: str) -> list[tuple[str, Type]]:
     """Names and types of the table's columns."""
-    names = found.columns
+    names = answer.columns
     if node.names:
         if len(node.names) != len(names):
             start, length = place_of(node.table.this)
@@ -77,17 +77,16 @@ def _columns(node: CreateTableAs, found: Result, text: str) -> list[tuple[str, T
         if name in names[:i]:
             raise SqlError(f"the query gives two columns {name}: name one of them otherwise, with AS")
     tree = node.query.node
-    written = tree.expressions if isinstance(tree, exp.Select) else []
+    expressions = tree.expressions if isinstance(tree, exp.Select) else []
     result = []
-    for i, (name, field, known) in enumerate(zip(names, found.arrow().schema, found.types, strict=True)):
-        is_null = len(written) == len(names) and isinstance(written[i].unalias(), exp.Null)
-        dtype = known
+    for i, (name, field, dtype) in enumerate(zip(names, answer.arrow().schema, answer.types, strict=True)):
+        is_null = len(expressions) == len(names) and isinstance(expressions[i].unalias(), exp.Null)
         if dtype is None:
             try:
                 dtype = from_arrow(pa.null() if is_null else field.type)
             except SchemaError:
                 hint = f"CAST(NULL AS type) AS {name}" if is_null else "a CAST"
                 raise SchemaError(f"column {name} of the query has no type of a table's column; write {hint}") from None
-        # A column may be left empty, whatever the one demanded that it is made of.
+        # A column takes nulls, even if it comes from one that does not.
         result.append((name, replace(dtype, nullable=name not in node.key)))
     return result

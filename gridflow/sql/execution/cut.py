@@ -8,13 +8,13 @@ from sqlglot import exp
 
 from ...errors import SqlError, TableNotFound
 from ...faces import GridFace, ReadableTable
-from ..binding.find import find_source
+from ..binding.find import find_relation
 from ..binding.scopes import is_cte
 from ..views.views import is_table
 
 
 def at_one_moment(grid: GridFace, tables: list[ReadableTable]) -> list[ReadableTable]:
-    """The same tables as they all are at one moment, to be read; views are read when they are."""
+    """The same tables as they all are at one moment, to be read; a view shows the moment at which it is read."""
     several = list(filter(is_table, tables))
     if not several:
         return tables
@@ -24,10 +24,10 @@ def at_one_moment(grid: GridFace, tables: list[ReadableTable]) -> list[ReadableT
 
 def take_moment(grid: GridFace, tree: exp.Expression, text: str) -> None:
     """Have a statement's transaction see all tables that the statement names as they are at one moment: now."""
-    sources: dict[str, ReadableTable] = {}
+    relations: dict[str, ReadableTable] = {}
     for node in tree.find_all(exp.Table):
         if isinstance(node.this, exp.Identifier) and not is_cte(node):
-            with contextlib.suppress(TableNotFound, SqlError):  # who reads it will say so
-                source = find_source(grid, node, text)
-                sources[source.name] = source
-    at_one_moment(grid, list(sources.values()))
+            with contextlib.suppress(TableNotFound, SqlError):  # the statement itself will say so
+                relation = find_relation(grid, node, text)
+                relations[relation.name] = relation
+    at_one_moment(grid, list(relations.values()))

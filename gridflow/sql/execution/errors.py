@@ -1,4 +1,4 @@
-"""DuckDB's errors in our words: what is missing, what there is instead, and where in the text."""
+"""DuckDB's errors in our words: the name that is missing, the names that exist instead, and the place in the text."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _types() -> tuple[str, ...]:
 
 @contextmanager
 def translated(bound: Bound) -> Iterator[None]:
-    """Raise what DuckDB raises inside as a GridflowError."""
+    """Raise an error of DuckDB's inside the block as a GridflowError."""
     try:
         yield
     except EngineError as error:
@@ -92,13 +92,13 @@ def translate(error: Exception, bound: Bound) -> GridflowError:
         )
     match = _NO_OVERLOAD.search(message)
     if match:
-        name, given = match["name"] or match["name2"], match["types"] or match["types2"] or ""
-        given = given.replace("_LITERAL", "").replace("STRING", "VARCHAR")
+        name, types = match["name"] or match["name2"], match["types"] or match["types2"] or ""
+        types = types.replace("_LITERAL", "").replace("STRING", "VARCHAR")
         forms = [
             f"{name.upper()}({re.sub(_PARAMETER, '', form)})"
             for form in re.findall(r"^\t\w+\((.*)\) -> ", message, re.MULTILINE)
         ]
-        text = f"{name.upper()} does not take ({given}); there are {', '.join(forms[:6])}"
+        text = f"{name.upper()} does not take ({types}); there are {', '.join(forms[:6])}"
         return SqlError(_at_word(bound, name, "(", text))
     match = _AMBIGUOUS.search(message)
     if match:
@@ -108,7 +108,7 @@ def translate(error: Exception, bound: Bound) -> GridflowError:
 
 
 def _unknown_column(bound: Bound, label: str) -> str:
-    """The column that a statement asks of a table that is there, but has it not; DuckDB says that the table is not."""
+    """The column that a table of the statement lacks, where DuckDB says that the table does not exist; else empty."""
     by_label = {n.alias.upper(): n.name for n in bound.tree.find_all(exp.Table)}
     schemas = {source.registered: source.schema for source in bound.sources}
     schema = schemas.get(by_label.get(label.upper(), ""))
@@ -120,7 +120,7 @@ def _unknown_column(bound: Bound, label: str) -> str:
 
 
 def _at_word(bound: Bound, word: str, after: str, message: str) -> str:
-    """The message with the place of an unquoted word of the text, with ``after`` behind it; the first there is."""
+    """The message with the place of the first unquoted such word of the text that has ``after`` behind it."""
     tokens = tokenize(bound.text)
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
         if token.text.upper() == word.upper() and (not after or (following is not None and following.text == after)):
@@ -129,12 +129,12 @@ def _at_word(bound: Bound, word: str, after: str, message: str) -> str:
 
 
 def _at_caret(bound: Bound, error: str, message: str) -> str:
-    """The message with the place in our text of the literal at which DuckDB's own caret points, if it is there once."""
+    """The message with the place of the literal at which DuckDB's own caret points, if our text has that once."""
     match = _CARET.search(error)
     if match is None:
         return message
-    shown = match["line"][len(match["space"]) - error[match.start() :].index(match["line"]) :]
-    literal = re.match(r"'(?:[^']|'')*'", shown)
+    excerpt = match["line"][len(match["space"]) - error[match.start() :].index(match["line"]) :]
+    literal = re.match(r"'(?:[^']|'')*'", excerpt)
     if literal is None or bound.text.count(literal.group()) != 1:
         return message
     return point(bound.text, bound.text.index(literal.group()), message, len(literal.group()))

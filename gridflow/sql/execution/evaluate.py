@@ -13,7 +13,7 @@ from ...errors import GridflowError, SchemaError, SqlError
 from ...faces import GridFace
 from ...schema import Column, Type
 from ..binding.bound import Bound
-from ..binding.find import source_of
+from ..binding.find import relation_of
 from ..engine.connection import run
 from ..engine.errors import MISFITS, EngineError
 from ..engine.from_duckdb import fit, from_duckdb
@@ -36,17 +36,17 @@ def evaluate(
     numbered: bool = False,
     versions: dict[str, pa.Table] | None = None,
 ) -> pa.Table:
-    """Run a query and cast what it gives to the types of a table's columns.
+    """Run a query and cast its columns to the types of a table's.
 
     Args:
-        grid: where its tables are.
+        grid: the grid that has the query's tables.
         bound: the query.
         params: mark -> value.
-        columns: the columns that its columns become, in order.
-        target: the table of those columns.
-        rows: rows to use where that table is changed instead of all it has, with all its columns.
+        columns: the table's columns that the query's become, in order.
+        target: the name of that table, for messages.
+        rows: the rows that stand for the statement's target; None: all rows of that table.
         numbered: whether the query begins with the row numbers of ``rows``, column ``ROW`` of the target.
-        versions: table -> its rows, with all columns; those that are read are added.
+        versions: table -> its rows, with all columns; the tables that the query reads are added.
 
     Returns:
         A table with the query's row numbers, if numbered, and the columns in the grid's types.
@@ -56,20 +56,19 @@ def evaluate(
         SqlError, ColumnNotFound: as for any query.
     """
     tables: dict[str, pa.Table] = {}
-    kept = {} if versions is None else versions
-    others = [s for s in bound.sources if not (s.target and rows is not None) and s.name not in kept]
-    seen = at_one_moment(grid, [source_of(grid, source.name) for source in others])
+    earlier = {} if versions is None else versions
+    others = [s for s in bound.sources if not (s.target and rows is not None) and s.name not in earlier]
+    cut = at_one_moment(grid, [relation_of(grid, source.name) for source in others])
     read = {}
-    for source, table in zip(others, seen, strict=True):
+    for source, table in zip(others, cut, strict=True):
         read[source.registered] = table.to_arrow(source.columns if versions is None else None)
         if versions is not None:
             versions[source.name] = read[source.registered]
     for source in bound.sources:
         data = read.get(source.registered)
         if data is None:
-            data = rows if source.target and rows is not None else kept[source.name]
-        counted = source.target and numbered  # in four bytes where they do, which is half the work
-        numbers = np.arange(data.num_rows, dtype=np.min_scalar_type(data.num_rows | 1 << 31)) if counted else None
+            data = rows if source.target and rows is not None else earlier[source.name]
+        numbers = _row_numbers(data.num_rows) if source.target and numbered else None
         tables[source.registered] = register(data, source, bound, numbers=numbers)
     marks = {mark.name for mark in bound.tree.find_all(exp.Placeholder)}
     values = {mark: plain(value) for mark, value in params.items() if mark in marks}
@@ -83,15 +82,20 @@ def evaluate(
     types = [None, *(c.type for c in columns)] if numbered else [c.type for c in columns]
     casts = [_cast(name, dtype) for name, dtype in zip(names, types, strict=True)]
     try:
-        found = run(f"SELECT {', '.join(casts)} {query}", tables, values)
+        answer = run(f"SELECT {', '.join(casts)} {query}", tables, values)
     except MISFITS as error:
         raise _misfit(error, bound, columns, casts[numbered:], query, tables, values) from None
     except EngineError as error:
         raise translate(error, bound) from None
-    found = from_duckdb(found)
-    fitted = [found.column(0).cast(pa.int64())] if numbered else []
-    fitted += [_fitted(found.column(i + numbered), column) for i, column in enumerate(columns)]
-    return pa.Table.from_arrays(fitted, names=names)
+    answer = from_duckdb(answer)
+    arrays = [answer.column(0).cast(pa.int64())] if numbered else []
+    arrays += [_fitted(answer.column(i + numbered), column) for i, column in enumerate(columns)]
+    return pa.Table.from_arrays(arrays, names=names)
+
+
+def _row_numbers(count: int) -> np.ndarray:
+    """The numbers of rows, in four bytes if those do, which is half the work of eight."""
+    return np.arange(count, dtype=np.min_scalar_type(count | 1 << 31))
 
 
 def _cast(name: str, dtype: Type | None) -> str:
@@ -101,15 +105,15 @@ def _cast(name: str, dtype: Type | None) -> str:
 def _check_width(
     bound: Bound, inner: str, tables: Mapping[str, pa.Table], values: dict[str, Any], width: int, target: str
 ) -> None:
-    """A query must give as many columns as are filled; DuckDB would take more."""
+    """Refuse a query of more or fewer columns than are filled; DuckDB would take more."""
     tree = bound.tree
     if isinstance(tree, exp.Query) and not tree.is_star:
-        found = len(tree.selects)
+        actual = len(tree.selects)
     else:
         with translated(bound):
-            found = run(f"SELECT * FROM ({inner}) LIMIT 0", tables, values).num_columns
-    if found != width:
-        raise SqlError(f"table {target}: {width} columns are to be filled, the query gives {found}")
+            actual = run(f"SELECT * FROM ({inner}) LIMIT 0", tables, values).num_columns
+    if actual != width:
+        raise SqlError(f"table {target}: {width} columns are to be filled, the query gives {actual}")
 
 
 def _misfit(
@@ -121,16 +125,16 @@ def _misfit(
     tables: Mapping[str, pa.Table],
     values: dict[str, Any],
 ) -> GridflowError:
-    """Find the column whose cast fails by casting one at a time."""
+    """The error of the column whose cast fails, which is found by casting one at a time."""
     for column, cast in zip(columns, casts, strict=True):
         try:
             run(f"SELECT {cast} {query}", tables, values)
-        except MISFITS as own:
+        except MISFITS as cast_error:
             try:  # an expression that fails by itself has nothing to do with the column's type
                 run(f"SELECT {cast.partition(' AS ')[0].removeprefix('CAST(')} {query}", tables, values)
             except EngineError:
-                return translate(own, bound)
-            return SchemaError(f"column {column.name} {column.type.text()}: {clean(str(own), bound)}")
+                return translate(cast_error, bound)
+            return SchemaError(f"column {column.name} {column.type.text()}: {clean(str(cast_error), bound)}")
         except EngineError:
             break
     return translate(error, bound)

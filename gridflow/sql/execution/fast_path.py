@@ -1,4 +1,4 @@
-"""The fast path of a statement that is executed again and again with other parameters: past all that was planned."""
+"""The fast path of a statement that is executed again and again with other parameters: past its plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..binding.bound import BoundTable
 from ..result import Result
 from ..text.params import Marks
 
-#: A function of a grid and the parameters as they came: the result if they are plain enough, else None, and then
+#: A function of a grid and the caller's parameters: the result, or None if the parameters are not plain enough; then
 #: nothing has happened.
 FastPath = Callable[[Any, Any], Result | None]
 
@@ -29,13 +29,13 @@ def insert_fast_path(
 ) -> FastPath | None:
     """An INSERT of one row of parameters that go to the table as they are.
 
-    Whatever is not as simple (a value that needs a cast, one that does not fit, a key that is there) it leaves to
-    the long way, by giving None, before anything has happened.
+    Other cases (a value that needs a cast or does not fit, a key that exists) are left to the plan: the fast path
+    returns None before anything has happened.
 
     Args:
-        table: the table. The statement must have called it by its very name: under another one a table that is made
-            later could be meant.
-        filled: column -> the parameter that it is filled with; None if it is no parameter.
+        table: the table, under its own name in the statement: another name could mean another table later.
+        planned: the schema that the statement was planned for.
+        filled: column -> the parameter that fills it; None if it is no parameter.
         defaults: values of the other columns.
         marks: the statement's parameters.
 
@@ -45,10 +45,12 @@ def insert_fast_path(
     schema, codec = table.schema, table.codec
     if codec is None or codec.python_schema is not planned:  # a transaction's, which ends
         return None
-    used, by_name, name = list(filled.values()), bool(marks.names), table.name
+    parameters, by_name, name = list(filled.values()), bool(marks.names), table.name
     if len(schema.key) != 1 or schema.key[0] not in filled or schema.plain_value:
         return None
-    if None in used or len(set(used)) != len(used) or len(used) != marks.count or (by_name and len(used) == 1):
+    if None in parameters or len(set(parameters)) != len(parameters) or len(parameters) != marks.count:
+        return None
+    if by_name and len(parameters) == 1:
         return None
     places = {column: marks.places[mark] for column, mark in filled.items() if mark is not None}
     names = list(places) if by_name else sorted(places, key=places.__getitem__)  # in the order of the parameters
@@ -92,14 +94,14 @@ def select_fast_path(
 ) -> FastPath | None:
     """A SELECT of the row under a key of one column, an integer or a text, which is the only parameter.
 
-    Any other parameter than one that is just such a key it leaves to the long way, by giving None.
+    A parameter that is no such key is left to the plan: the fast path returns None.
 
     Args:
         table: the only table.
-        source: the same in the statement.
-        lookup: the keys that the WHERE fixes; it says nothing else.
+        source: the table in the statement.
+        lookup: the keys that the WHERE fixes; the WHERE says nothing else.
         names, types: of the result's columns.
-        row: makes a row of the result of a key and a value.
+        row: makes a row of the result from a key and a value.
         marks: the statement's parameters.
 
     Returns:
@@ -108,7 +110,7 @@ def select_fast_path(
     if len(lookup.columns) != 1 or len(lookup.alternatives) != 1:
         return None
     schema, name = table.schema, source.name
-    # Once more: another thread may give the table other columns at any time.
+    # Checked once more: another thread may give the table other columns at any time.
     if table.codec is None or table.name != name or schema != source.schema:
         return None
     ((choices,),) = lookup.alternatives
@@ -119,13 +121,13 @@ def select_fast_path(
         return None
     limits = np.iinfo(lookup.columns[0].type.dtype) if kind in INTEGERS else None
     low, high = (int(limits.min), int(limits.max)) if limits is not None else (0, 0)
-    wanted: Any = str if limits is None else int
+    python: Any = str if limits is None else int
 
     def fast_path(grid: GridFace, params: Any) -> Result | None:
         if (type(params) is not list and type(params) is not tuple) or len(params) != 1:
             return None
         key = params[0]
-        if type(key) is not wanted or (wanted is int and not low <= key <= high):
+        if type(key) is not python or (python is int and not low <= key <= high):
             return None
         try:
             table = grid.table(name)
@@ -133,7 +135,7 @@ def select_fast_path(
                 return None
             value = table.get(key, _MISSING)
             return Result.of_values(names, types, [] if value is _MISSING else [row(key, value)])
-        except (TableNotFound, KeyError):  # it was dropped, or got other columns
+        except (TableNotFound, KeyError):  # the table was dropped, or got other columns
             return None
 
     return fast_path

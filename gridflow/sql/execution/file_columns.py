@@ -1,4 +1,4 @@
-"""The columns of a file that COPY reads, and the table's columns that they become."""
+"""The columns of a file that COPY reads, and the columns of a table that they become."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from .rejects import Rejects
 class FileColumns:
     """Which columns of a file go into which of a table.
 
-    A column of the file goes into the one of the same name, exactly or but for its case; one without a name into the
-    next one of ``columns``. What no column of the file fills gets its default.
+    A column of the file goes into the table's column of the same name, exactly or but for case; one without a name
+    goes into the next one of ``columns``. Columns that the file does not fill get their defaults.
 
     Args:
         table: the table.
-        chosen: the columns to fill, in order; all if there are none.
-        keep_nulls: whether a value that is missing is null, even where the column has a default.
+        columns: the columns to fill, in order; all if there are none.
+        keep_nulls: whether a missing value is null, even if the column has a default.
     """
 
-    def __init__(self, table: TableFace, chosen: Sequence[Column], *, keep_nulls: bool):
+    def __init__(self, table: TableFace, columns: Sequence[Column], *, keep_nulls: bool):
         self.table = table
         self.schema: Schema = table.schema
-        self.columns = list(chosen or self.schema.columns)
-        self.listed = bool(chosen)
+        self.columns = list(columns or self.schema.columns)
+        self.are_listed = bool(columns)
         self.keep_nulls = keep_nulls
         self.defaults = {name: self._default(name, node) for name, node in defaults_of(table).items()}
         self._folded: dict[str, list[Column]] = {}
@@ -45,26 +45,26 @@ class FileColumns:
 
     def _default(self, name: str, node: Any) -> pa.Array:
         column = self.schema[name]
-        found = constant(node)
-        assert found is not None  # CREATE TABLE takes nothing else
-        made = arrow_column([convert(found.get({}), column)], column.type)
-        return cast_column(made, column.type, f"column {column}")
+        literal = constant(node)
+        assert literal is not None  # CREATE TABLE takes nothing else
+        array = arrow_column([convert(literal.get({}), column)], column.type)
+        return cast_column(array, column.type, f"column {column}")
 
     def find(self, name: str) -> Column | None:
-        """The column that one of the file's goes into."""
+        """The table's column that the file's column of a name goes into."""
         near = self._folded.get(name.upper(), [])
         exact = [column for column in near if column.name == name]
         return exact[0] if exact else near[0] if len(near) == 1 else None
 
     def are_named(self, fields: list[str]) -> bool:
-        """Whether the fields of a record are names of columns, each another one."""
-        found = [self.find(field.strip()) for field in fields]
-        return bool(found) and None not in found and len({c.name for c in found if c is not None}) == len(found)
+        """Whether the fields of a record are names of columns, each of another one."""
+        columns = [self.find(field.strip()) for field in fields]
+        return bool(columns) and None not in columns and len({c.name for c in columns if c is not None}) == len(columns)
 
     def options(self, path: Path, form: str, style: CsvStyle, rejects: Rejects | None) -> ReadOptions:
         """How to read a file so that its batches fit the table."""
 
-        def wanted(name: str) -> Type | None:
+        def type_of(name: str) -> Type | None:
             column = self.find(name)
             return column.type if column is not None else None
 
@@ -73,40 +73,40 @@ class FileColumns:
             return None if column is None or self.keep_nulls else self.defaults.get(column.name)
 
         return ReadOptions(
-            pick=lambda found: self._pick(found, path, form),
+            pick=lambda names: self._pick(names, path, form),
             expected=tuple(column.name for column in self.columns) if form == "json" else (),
-            type_of=wanted,
+            type_of=type_of,
             default=default,
             finish=self._finish,
             reject=None if rejects is None else lambda reject: rejects.add(path, reject),
             csv=style,
         )
 
-    def _pick(self, found: list[str], path: Path, form: str) -> list[str]:
-        """The columns of the file to read; refuses those that have no place, unless the statement lists some."""
+    def _pick(self, names: list[str], path: Path, form: str) -> list[str]:
+        """The columns of the file to read; refuses those that no column takes, unless the statement lists columns."""
         table = self.table.name
-        where = "" if form == "json" else f"{path}: "  # its reader knows the line, too
+        where = "" if form == "json" else f"{path}: "  # the reader of JSON adds the path and the line
         picked: dict[str, str] = {}
-        for name in found:
+        for name in names:
             column = self.find(name)
             if column is None:
-                if self.listed:
+                if self.are_listed:
                     continue
-                known = did_you_mean(name, self.schema.names)
+                hint = did_you_mean(name, self.schema.names)
                 raise ColumnNotFound(
-                    f"{where}table {table} has no column {name}; {known}; INTO {table} (columns) leaves others out"
+                    f"{where}table {table} has no column {name}; {hint}; INTO {table} (columns) leaves others out"
                 )
             if column.name in picked.values():
                 raise SchemaError(f"{path} has column {column.name} twice, once as {name}")
             picked[name] = column.name
         missing = [] if form == "json" else self._unfilled(set(picked.values()))
         for column in missing:
-            raise ColumnNotFound(f"{path} has no column {column.name}; {did_you_mean(column.name, found)}")
+            raise ColumnNotFound(f"{path} has no column {column.name}; {did_you_mean(column.name, names)}")
         return list(picked)
 
     def _unfilled(self, names: set[str]) -> list[Column]:
-        """Columns that need a value and get none."""
-        if self.listed:
+        """The columns that need a value and get none."""
+        if self.are_listed:
             return [column for column in self.columns if column.name not in names]
         return [c for c in self.schema.columns if c.name not in names | self.defaults.keys() and not c.type.nullable]
 
@@ -120,8 +120,8 @@ class FileColumns:
         for name, default in self.defaults.items():
             if name not in arrays:
                 arrays[name] = default.take(pa.array([0] * batch.num_rows, pa.int32()))
-        made = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
-        columns = to_columns(made, self.schema, self.table.name)
+        rows = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+        columns = to_columns(rows, self.schema, self.table.name)
         for array, column in zip(columns, self.schema.columns, strict=True):
             if array.null_count and not column.type.nullable:
                 raise SchemaError(f"table {self.table.name}, column {column}: a null is not allowed")

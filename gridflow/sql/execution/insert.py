@@ -30,11 +30,11 @@ class InsertPlan:
 
     Attributes:
         name, schema: of the table; the plan holds for no other.
-        columns: those that are filled, in the statement's order; ``_KEY`` and ``_VAL`` may be among them.
-        rows: for each row of VALUES its cells; None where the engine has to work them out.
+        columns: the columns that are filled, in the statement's order; ``_KEY`` and ``_VAL`` may be among them.
+        rows: for each row of VALUES the cells; None if the engine has to work them out.
         source: VALUES, without DEFAULT in it, or the query.
-        defaults: value of each column that is not filled but has a DEFAULT.
-        fast_path: what runs it when it is executed again, where there is such a thing.
+        defaults: the value of each column that is not filled but has a DEFAULT.
+        fast_path: what runs the statement when it is executed again, if there is such a thing.
     """
 
     name: str
@@ -64,7 +64,7 @@ def execute_insert(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]
         except SchemaError:
             if table.codec is codec:
                 raise
-    with changing(grid, table):  # and so without ALTER TABLE
+    with changing(grid, table):  # an ALTER TABLE waits
         plan = _plan_for(grid, prepared, table)
         if plan.rows is not None:
             return _write(table, plan, [(cells, params) for cells in plan.rows], merge)
@@ -142,7 +142,7 @@ def _plan_for(grid: GridFace, prepared: Prepared, table: TableFace) -> InsertPla
     plan = grid.plans.get(prepared)
     if plan is None or plan.name != table.name or plan.schema is not table.schema:
         plan = _plan(prepared, table)
-        if _target(prepared).name == table.name:  # under another name a table may be hidden by one that is made later
+        if _target(prepared).name == table.name:  # a later table may hide one that the text names otherwise
             plan.fast_path = _fast_path(prepared, plan, table)
         grid.plans[prepared] = plan
     return plan
@@ -160,18 +160,18 @@ def _plan(prepared: Prepared, table: TableFace) -> InsertPlan:
     else:
         columns = list(schema.columns)
     _check_merge_key(prepared, table)
-    written = defaults_of(table)
-    rest = default_values(what, columns, table)
+    literals = defaults_of(table)
+    defaults = default_values(what, columns, table)
     rows = None
     if isinstance(source, exp.Values):
         source = source.copy()  # the statement outlives this table and its defaults
-        rows = _cells(source, table, columns, written)
-    return InsertPlan(table.name, schema, columns, rows, source, rest)
+        rows = _cells(source, table, columns, literals)
+    return InsertPlan(table.name, schema, columns, rows, source, defaults)
 
 
 def _check_merge_key(prepared: Prepared, table: TableFace) -> None:
-    named = prepared.node.meta.get("key")
-    if named and {n.name.upper() for n in named} != {n.upper() for n in table.schema.key}:
+    key = prepared.node.meta.get("key")
+    if key and {node.name.upper() for node in key} != {n.upper() for n in table.schema.key}:
         raise SqlError(f"MERGE INTO {table.name}: KEY must name its primary key, {', '.join(table.schema.key)}")
 
 
@@ -191,21 +191,20 @@ def _cells(
                 f"table {table.name}: row {number} of VALUES has {len(cells)} values for {len(columns)} "
                 f"columns, {', '.join(column.name for column in columns)}"
             )
-        made: list[Constant] = []
+        constants: list[Constant] = []
         for cell, column in zip(cells, columns, strict=True):
             if isinstance(cell, exp.Var) and cell.name == "DEFAULT":
                 default = defaults.get(column.name, exp.Null()).copy()
                 cell.replace(default)
                 cell = default
-            found = constant(cell)
-            if found is None:
+            value = constant(cell)
+            if value is None:
                 plain = False
-            elif found.fixed and not is_made_up(table.schema, column):  # converted once, here
-                value = convert(found.get({}), column)
-                made.append(Constant(partial(_converted, value), True))
+            elif value.fixed and not is_made_up(table.schema, column):  # a literal is converted once, here
+                constants.append(Constant(partial(_converted, convert(value.get({}), column)), True))
             else:
-                made.append(found)
-        rows.append(made)
+                constants.append(value)
+        rows.append(constants)
     return rows if plain else None
 
 
@@ -247,5 +246,5 @@ def _evaluated(
     else:
         raise SqlError(f"{prepared.kind} INTO {table.name} needs VALUES or SELECT")
     bound = bind(query, grid, prepared.text)
-    found = evaluate(grid, bound, params, plan.columns, target=table.name)
-    return complete(plan.schema, plan.columns, plan.defaults, found)
+    rows = evaluate(grid, bound, params, plan.columns, target=table.name)
+    return complete(plan.schema, plan.columns, plan.defaults, rows)

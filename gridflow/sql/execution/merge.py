@@ -26,14 +26,14 @@ from .rows import ROW, take_rows
 
 @dataclass
 class _Merge:
-    """A MERGE under way: what its clauses have found so far.
+    """A MERGE under way: the changes that its clauses ask for, so far.
 
     Attributes:
         rows: all rows of the target, of one version.
-        versions: table -> its rows, for each table that was read, so that all clauses see the same.
-        numbers: of the rows of the target that are updated or removed.
+        versions: table -> its rows, of each table that was read, so that all clauses see the same.
+        numbers: the numbers of the rows of the target that are updated or removed.
         updated, inserted: rows of all columns.
-        removed: numbers of rows.
+        removed: the numbers of the rows that are removed.
     """
 
     grid: GridFace
@@ -51,8 +51,8 @@ class _Merge:
     def tree(self) -> exp.Merge:
         return self.prepared.node
 
-    def find(self, query: exp.Select, columns: list[Column], *, numbered: bool) -> pa.Table:
-        """Run a clause's query."""
+    def evaluate(self, query: exp.Select, columns: list[Column], *, numbered: bool) -> pa.Table:
+        """The answer to a clause's query, in the types of these columns."""
         bound = bind(query, self.grid, self.prepared.text)
         return evaluate(
             self.grid,
@@ -73,7 +73,7 @@ def execute_merge(grid: GridFace, prepared: Prepared, params: Mapping[str, Any])
     none the first WHEN NOT MATCHED.
 
     Raises:
-        SqlError: a row of the target would be changed twice, or the statement makes no sense.
+        SqlError: a row of the target would be changed twice, or a clause is impossible.
         DuplicateKeyError: a row to insert has a key that is there; nothing is changed.
         SchemaError: a value does not fit its column; nothing is changed.
     """
@@ -112,7 +112,7 @@ def _versions(grid: GridFace, prepared: Prepared) -> dict[str, pa.Table]:
 
 
 def _run_clause(merge: _Merge, clause: exp.When, kind: tuple[bool, bool], earlier: list[exp.Expression | None]) -> None:
-    """Find the rows of a clause that no earlier one of its kind takes, and what becomes of them."""
+    """Add the changes of a clause to the MERGE: of the rows that no earlier clause of its kind takes."""
     matched, by_source = kind
     then = clause.args["then"]
     inserts = isinstance(then, exp.Insert)
@@ -134,13 +134,13 @@ def _run_clause(merge: _Merge, clause: exp.When, kind: tuple[bool, bool], earlie
         changes = assignments(then.expressions, merge.table, {label.upper()}, merge.prepared.text, "MERGE INTO")
     query.set("expressions", [number, *(node.copy() for _, node in changes)])
     columns = [column for column, _ in changes]
-    found = merge.find(query, columns, numbered=True)
-    numbers = found.column(0).to_numpy()
+    answer = merge.evaluate(query, columns, numbered=True)
+    numbers = answer.column(0).to_numpy()
     merge.numbers.append(numbers)
     if not changes:
         merge.removed.append(numbers)
         return
-    new = {column.name: found.column(i + 1) for i, column in enumerate(columns)}
+    new = {column.name: answer.column(i + 1) for i, column in enumerate(columns)}
     names = merge.table.schema.names
     arrays = [new[name] if name in new else take_rows(merge.rows.column(name), numbers) for name in names]
     merge.updated.append(pa.Table.from_arrays(arrays, names=names))
@@ -153,7 +153,7 @@ def _is_delete(then: exp.Expression) -> bool:
 def _clause_query(
     merge: _Merge, matched: bool, by_source: bool, clause: exp.When, earlier: list[exp.Expression | None]
 ) -> exp.Select:
-    """The rows that a clause is about: of both tables, of the target alone, or of the source alone."""
+    """The query of a clause's rows: of both tables, of the target alone, or of the source alone."""
     tree = merge.tree
     target, source, on = tree.this.copy(), tree.args["using"].copy(), tree.args["on"].copy()
     target.meta["target"] = True
@@ -163,8 +163,8 @@ def _clause_query(
     query.append("joins", join)
     conditions: list[exp.Expr] = []
     for other in earlier:  # null is not true: such a row is left for the next clause
-        fallen = exp.func("COALESCE", other.copy(), exp.false()) if other is not None else exp.true()
-        conditions.append(exp.Not(this=exp.paren(fallen)))
+        holds = exp.func("COALESCE", other.copy(), exp.false()) if other is not None else exp.true()
+        conditions.append(exp.Not(this=exp.paren(holds)))
     if clause.args.get("condition") is not None:
         conditions.append(exp.paren(clause.args["condition"].copy()))
     if conditions:
@@ -173,46 +173,46 @@ def _clause_query(
 
 
 def _insert(merge: _Merge, query: exp.Select, then: exp.Insert) -> None:
-    """The rows that WHEN NOT MATCHED THEN INSERT makes."""
+    """Add the rows of WHEN NOT MATCHED THEN INSERT to the MERGE."""
     table, text = merge.table, merge.prepared.text
     what = f"MERGE INTO {table.name}"
-    named, values = then.args.get("this"), then.args.get("expression")
-    if isinstance(named, exp.Tuple) and not isinstance(values, exp.Tuple):
+    names, values = then.args.get("this"), then.args.get("expression")
+    if isinstance(names, exp.Tuple) and not isinstance(values, exp.Tuple):
         raise SqlError(f"{what}: INSERT needs VALUES (...)")
     if not isinstance(values, exp.Tuple):
         raise SqlError(f"{what}: INSERT needs (columns) VALUES (...)")
     columns = (
-        filled_columns(what, named.expressions, table, text)
-        if isinstance(named, exp.Tuple)
+        filled_columns(what, names.expressions, table, text)
+        if isinstance(names, exp.Tuple)
         else list(table.schema.columns)
     )
     if len(values.expressions) != len(columns):
-        names = ", ".join(column.name for column in columns)
-        raise SqlError(f"{what}: VALUES has {len(values.expressions)} values for {len(columns)} columns, {names}")
-    written = defaults_of(table)
+        listing = ", ".join(column.name for column in columns)
+        raise SqlError(f"{what}: VALUES has {len(values.expressions)} values for {len(columns)} columns, {listing}")
+    literals = defaults_of(table)
     cells = [
-        written.get(column.name, exp.Null()).copy() if isinstance(cell, exp.Var) and cell.name == "DEFAULT" else cell
+        literals.get(column.name, exp.Null()).copy() if isinstance(cell, exp.Var) and cell.name == "DEFAULT" else cell
         for cell, column in zip(values.expressions, columns, strict=True)
     ]
     query.set("expressions", [cell.copy() for cell in cells])
     defaults = default_values(what, columns, table)
-    found = merge.find(query, columns, numbered=False)
-    merge.inserted.append(complete(table.schema, columns, defaults, found))
+    rows = merge.evaluate(query, columns, numbered=False)
+    merge.inserted.append(complete(table.schema, columns, defaults, rows))
 
 
 def _commit(merge: _Merge) -> int:
     schema = merge.table.schema
     numbers = np.concatenate(merge.numbers) if merge.numbers else np.empty(0, np.int64)
-    once, counts = np.unique(numbers, return_counts=True)
-    if len(once) < len(numbers):
-        twice = merge.rows.slice(int(once[counts > 1][0]), 1)
-        (key,) = keys_of_rows(schema, twice)
+    distinct, counts = np.unique(numbers, return_counts=True)
+    if len(distinct) < len(numbers):
+        duplicate = merge.rows.slice(int(distinct[counts > 1][0]), 1)
+        (key,) = keys_of_rows(schema, duplicate)
         raise SqlError(
             f"MERGE INTO {merge.table.name}: the row under key {key!r} matches more than one row of the source"
         )
-    gone = np.concatenate(merge.removed) if merge.removed else np.empty(0, np.int64)
+    removed = np.concatenate(merge.removed) if merge.removed else np.empty(0, np.int64)
     key_rows = pa.Table.from_arrays(
-        [take_rows(merge.rows.column(name), gone) for name in schema.key], names=list(schema.key)
+        [take_rows(merge.rows.column(name), removed) for name in schema.key], names=list(schema.key)
     )
     updated = pa.concat_tables(merge.updated) if merge.updated else None
     inserted = pa.concat_tables(merge.inserted) if merge.inserted else None

@@ -1,28 +1,37 @@
-"""Which way a query is run: what is known of it before its parameters are."""
+"""Planning: the choice of a query's plan, from the statement and its tables alone, before the parameters are known."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from sqlglot import exp
 
 from ...faces import GridFace, ReadableTable
-from ...schema import Schema
+from ...schema import Schema, Type
 from ..access.by_key import is_plain, lookup_of, row_maker
 from ..access.index_rows import Conditions, find_conditions
 from ..access.keys import KeyLookup
 from ..binding.bind import bind
-from ..binding.bound import Bound
-from ..binding.find import source_of
+from ..binding.bound import Bound, BoundTable
+from ..binding.find import relation_of
 from ..grammar.dialect import to_duckdb, to_ignite
 from ..grammar.literals import constant
 from ..grammar.prepared import Prepared
-from .query_plans import EnginePlan, IndexPlan, KeyPlan, LatePlan, Limits, MappedPlan, Projection, QueryPlan
+from .engine_plans import EnginePlan, LatePlan
+from .plain_plans import IndexPlan, KeyPlan, Limits, MappedPlan
+from .query_plan import QueryPlan
 from .rows import ROW
 
-# (column of the table or None for an expression, label, node) of a result column.
-_Column = tuple[str | None, str, exp.Expression]
+
+class _ResultColumn(NamedTuple):
+    """A column of the result: ``name`` is the table's column that it is, None of an expression."""
+
+    name: str | None
+    label: str
+    node: exp.Expression
 
 
-def plan_for(prepared: Prepared, grid: GridFace) -> tuple[QueryPlan, list[ReadableTable]]:
+def plan_for(grid: GridFace, prepared: Prepared) -> tuple[QueryPlan, list[ReadableTable]]:
     """The plan of a query and its tables; the statement's last plan on this grid where it still holds.
 
     Raises:
@@ -38,15 +47,15 @@ def plan_for(prepared: Prepared, grid: GridFace) -> tuple[QueryPlan, list[Readab
     plan = _plan(bound, prepared)
     if bound.exact:
         grid.plans[prepared] = plan
-    return plan, [source_of(grid, source.name) for source in bound.sources]
+    return plan, [relation_of(grid, source.name) for source in bound.sources]
 
 
 def _same_tables(plan: QueryPlan, grid: GridFace) -> list[ReadableTable] | None:
-    """The tables that a plan names, if they have the schemas it was made for."""
+    """The tables that a plan names; None if one has another schema by now, or is gone."""
     tables = []
     for source in plan.bound.sources:
         try:
-            table = source_of(grid, source.name)
+            table = relation_of(grid, source.name)
         except KeyError:
             return None
         if table.name != source.name:
@@ -56,30 +65,30 @@ def _same_tables(plan: QueryPlan, grid: GridFace) -> list[ReadableTable] | None:
 
 
 def _leftmost(tree: exp.Expression) -> exp.Select | None:
-    """The SELECT whose column names a query has."""
+    """The SELECT that gives a query the names of its columns."""
     while isinstance(tree, (exp.SetOperation, exp.Subquery)):
         tree = tree.this
     return tree if isinstance(tree, exp.Select) else None
 
 
 def _name_projections(bound: Bound, labels: tuple[str, ...]) -> None:
-    """Name the columns of the result as the text has them, or as the table has them."""
+    """Name the columns of the result as the text has them, or as the table does."""
     select = _leftmost(bound.tree)
     if select is None:
         return
-    known = {name.upper(): name for name in bound.column_names()}
-    written = labels if len(labels) == len(select.expressions) else ()
+    by_upper = {name.upper(): name for name in bound.column_names()}
+    texts = labels if len(labels) == len(select.expressions) else ()
     for i, node in enumerate(select.expressions):
         if isinstance(node, (exp.Alias, exp.Star, exp.Columns)) or node.is_star:
             continue
         if isinstance(node, exp.Column):
             label = node.name
             if label not in bound.originals and not node.this.args.get("quoted"):
-                label = known.get(label.upper(), label)
+                label = by_upper.get(label.upper(), label)
             if label == node.name:
                 continue
         else:
-            label = written[i] if written else to_ignite(node)
+            label = texts[i] if texts else to_ignite(node)
         select.expressions[i].replace(exp.alias_(node.copy(), label, quoted=True))
 
 
@@ -117,57 +126,46 @@ def _plan_of_one(
     conditions: Conditions | None = None
     if source.schema.key:  # a system view has none, and no indexes
         conditions = find_conditions(tree.args.get("where"), source.schema, labels)
-    columns = _plain_projections(tree, source.schema, labels)
+    columns = _result_columns(tree, source.schema, labels)
     if columns is None:
         return EnginePlan(bound, to_duckdb(tree), lookups, conditions, [])
-    names = [name for name, _, _ in columns]
     clauses = set(_clauses(tree)) - {"kind", "expressions", "from_", "limit", "offset"}
-    limits = _limits(tree)
-    projection: Projection = [(name, label) for name, label, _ in columns if name is not None]
-    if limits is None or len(projection) < len(columns):  # not of plain columns, or not of a known number of rows
-        return _engine_plan(bound, tree, lookups, conditions, columns, clauses)
-    if not clauses:
+    projection = [(column.name, column.label) for column in columns if column.name is not None]
+    limits = _limits(tree) if len(projection) == len(columns) else None  # None: the engine has to cut the rows
+    if limits is not None and not clauses:
         return MappedPlan(bound, projection, limits)
+    only_where = limits is not None and clauses == {"where"}
     lookup = lookups.get(source.name)
-    if clauses == {"where"} and lookup is not None and lookup.whole:
-        row = row_maker(source.schema, [name for name, _ in projection])
+    by_key = only_where and lookup is not None and lookup.whole
+    names = [column.name for column in columns]
+    late: dict[int, str] = {}
+    if not by_key and clauses <= {"where", "order"} and not tree.find(exp.AggFunc, exp.Window):
+        late = _defer(source, tree, columns)
+    if late:
+        result_labels = [column.label for column in columns]
+        engine: EnginePlan = LatePlan(bound, to_duckdb(tree), lookups, conditions, names, late, result_labels)
+    else:
         engine = EnginePlan(bound, to_duckdb(tree), lookups, conditions, names)
+    if limits is None or not only_where:
+        return engine
+    if by_key and lookup is not None:
+        row = row_maker(source.schema, [name for name, _ in projection])
         return KeyPlan(bound, projection, limits, lookup, row, prepared.marks, engine)
-    engine = _engine_plan(bound, tree, lookups, conditions, columns, clauses)
-    if clauses == {"where"} and conditions is not None and conditions.whole:
+    if conditions is not None and conditions.whole:
         return IndexPlan(bound, projection, limits, engine)
     return engine
-
-
-def _engine_plan(
-    bound: Bound,
-    tree: exp.Select,
-    lookups: dict[str, KeyLookup],
-    conditions: Conditions | None,
-    columns: list[_Column],
-    clauses: set[str],
-) -> EnginePlan:
-    """The engine's plan of a query of one table, with as many tensors as can be left out of it."""
-    names = [name for name, _, _ in columns]
-    late: dict[int, str] = {}
-    if clauses <= {"where", "order"} and not tree.find(exp.AggFunc, exp.Window):
-        late = _defer(bound, tree, columns)
-    if not late:
-        return EnginePlan(bound, to_duckdb(tree), lookups, conditions, names)
-    labels = [label for _, label, _ in columns]
-    return LatePlan(bound, to_duckdb(tree), lookups, conditions, names, late, labels)
 
 
 def _clauses(node: exp.Expression) -> list[str]:
     return [key for key, value in node.args.items() if value]
 
 
-def _plain_projections(tree: exp.Select, schema: Schema, labels: set[str]) -> list[_Column] | None:
-    """(column or None for an expression, label, node) of each result column; None if that is not clear."""
+def _result_columns(tree: exp.Select, schema: Schema, labels: set[str]) -> list[_ResultColumn] | None:
+    """The columns of the result; None if it is not clear what they are."""
     upper = {name.upper(): name for name in schema.names}
     if len(upper) != len(schema.names):
         return None
-    result: list[_Column] = []
+    result: list[_ResultColumn] = []
     for node in tree.expressions:
         inner = node.this if isinstance(node, exp.Alias) else node
         if node.is_star:
@@ -176,15 +174,15 @@ def _plain_projections(tree: exp.Select, schema: Schema, labels: set[str]) -> li
                 return None
             if isinstance(node, exp.Column) and node.table.upper() not in labels:
                 return None
-            result += [(name, name, exp.column(name, quoted=True)) for name in schema.names]
+            result += [_ResultColumn(name, name, exp.column(name, quoted=True)) for name in schema.names]
         elif isinstance(node, exp.Columns):
             return None
         elif isinstance(inner, exp.Column) and inner.name.upper() in upper and not inner.args.get("db"):
             if inner.table and inner.table.upper() not in labels:
                 return None
-            result.append((upper[inner.name.upper()], node.alias_or_name, node))
+            result.append(_ResultColumn(upper[inner.name.upper()], node.alias_or_name, node))
         else:
-            result.append((None, node.alias_or_name, node))
+            result.append(_ResultColumn(None, node.alias_or_name, node))
     return result
 
 
@@ -202,38 +200,31 @@ def _limits(tree: exp.Select) -> Limits | None:
     return Limits(first, second)
 
 
-def _defer(bound: Bound, tree: exp.Select, columns: list[_Column]) -> dict[int, str]:
-    """Leave tensors that are only passed through out of the engine's query; result column -> the table's column."""
-    source = bound.sources[0]
-    schema = source.schema
-    wide = {n for n, _, _ in columns if n is not None and _is_wide(schema, n)}
+def _defer(source: BoundTable, tree: exp.Select, columns: list[_ResultColumn]) -> dict[int, str]:
+    """Leave tensors that only pass through out of the engine's query; number of a result column -> table's column."""
+    tensors = {c.name for c in columns if c.name is not None and _may_come_late(source.schema[c.name].type)}
     # A tensor that is looked at anywhere else is DuckDB's to read, under its own name or another.
-    rest = [
-        tree.args.get("where"),
-        tree.args.get("order"),
-        *(node for name, _, node in columns if name is None),
-    ]
-    seen = {i.name.upper() for part in rest if part is not None for i in part.find_all(exp.Identifier)}
-    shown = {label.upper() for name, label, _ in columns if name in wide}
-    wide = {name for name in wide if name.upper() not in seen}
-    if not wide or shown & seen:
+    elsewhere = [tree.args.get("where"), tree.args.get("order"), *(c.node for c in columns if c.name is None)]
+    names = {i.name.upper() for node in elsewhere if node is not None for i in node.find_all(exp.Identifier)}
+    labels = {column.label.upper() for column in columns if column.name in tensors}
+    tensors = {name for name in tensors if name.upper() not in names}
+    if not tensors or labels & names:
         return {}
-    # ORDER BY 2 counts the columns that it sees.
+    # ORDER BY 2 counts the columns of the engine's query.
     order = tree.args.get("order")
     if order is not None and any(isinstance(o.this, exp.Literal) for o in order.expressions):
         return {}
     late: dict[int, str] = {}
-    kept: list[exp.Expression] = [exp.column(ROW, table=tree.args["from_"].this.alias, quoted=True)]
-    for i, (name, _, node) in enumerate(columns):
-        if name in wide:
-            late[i] = name
+    expressions: list[exp.Expression] = [exp.column(ROW, table=tree.args["from_"].this.alias, quoted=True)]
+    for i, column in enumerate(columns):
+        if column.name in tensors:
+            late[i] = column.name
         else:
-            kept.append(node.copy())
-    tree.set("expressions", kept)
-    source.columns = [name for name in source.columns if name not in wide]
+            expressions.append(column.node.copy())
+    tree.set("expressions", expressions)
+    source.columns = [name for name in source.columns if name not in tensors]
     return late
 
 
-def _is_wide(schema: Schema, name: str) -> bool:
-    dtype = schema[name].type
-    return dtype.kind == "TENSOR" or dtype.kind == "FLOAT16"
+def _may_come_late(dtype: Type) -> bool:
+    return dtype.kind in ("TENSOR", "FLOAT16")

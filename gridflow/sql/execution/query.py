@@ -1,4 +1,4 @@
-"""SELECT and its kin, and EXPLAIN: planned by ``plan``, run as ``query_plans`` says."""
+"""SELECT and its kin, and EXPLAIN: ``plan`` chooses a ``query_plan``, which runs and explains the query."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..grammar.prepared import Prepared
 from ..result import Result
 from .plan import plan_for
 
-#: How often a query is planned at most, where its tables get other columns meanwhile.
+#: A query is planned so often at most, if its tables get other columns meanwhile.
 _TRIES = 20
 
 
@@ -25,7 +25,7 @@ def execute_query(grid: GridFace, prepared: Prepared, params: Mapping[str, Any])
         SqlError: whatever else the engine finds wrong, in its words.
     """
     for _ in range(_TRIES):
-        plan, tables = plan_for(prepared, grid)
+        plan, tables = plan_for(grid, prepared)
         result = plan.run(grid, tables, params)
         if result is not None:
             return result
@@ -33,7 +33,7 @@ def execute_query(grid: GridFace, prepared: Prepared, params: Mapping[str, Any])
 
 
 def explain(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> Result:
-    """What would be read, a line a table, and the engine's plan."""
-    plan, tables = plan_for(prepared, grid)
+    """The lines of a query's plan: how each table would be read, and the engine's own plan."""
+    plan, tables = plan_for(grid, prepared)
     lines = plan.explain(tables, params)
     return Result(pa.table({"PLAN": pa.array(lines, pa.string())}), statement="EXPLAIN")

@@ -8,18 +8,18 @@ import pyarrow as pa
 from ..binding.bound import Bound, BoundTable
 from ..engine.to_duckdb import for_duckdb
 
-#: Column of row numbers that DuckDB sees where tensors come late.
+#: The name of the column of row numbers, where DuckDB gets one.
 ROW = "gridflow row"
 
 
 def register(table: pa.Table, source: BoundTable, bound: Bound, *, numbers: np.ndarray | None = None) -> pa.Table:
-    """A table's rows as DuckDB gets them: the columns that the statement needs, perhaps with numbers for the rows."""
-    replaced = {name: other for other, name in bound.originals.items()}
-    shown = for_duckdb(table.select(source.columns), source.schema)
-    shown = shown.rename_columns([replaced.get(name, name) for name in shown.column_names])
+    """A table's rows for DuckDB: the columns that the statement needs, and perhaps a column of the rows' numbers."""
+    replacements = {name: other for other, name in bound.originals.items()}
+    rows = for_duckdb(table.select(source.columns), source.schema)
+    rows = rows.rename_columns([replacements.get(name, name) for name in rows.column_names])
     if numbers is not None:
-        shown = shown.append_column(ROW, pa.array(numbers))
-    return shown
+        rows = rows.append_column(ROW, pa.array(numbers))
+    return rows
 
 
 def take_rows(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:

@@ -1,4 +1,4 @@
-"""Which rows of a table a condition means, in which order, with which weights: the SQL that a dataset is given."""
+"""The rows of a table that a condition means, in an order and with weights: the SQL in a dataset's arguments."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _WEIGHT = Column("weights", as_type("DOUBLE"))
 
 @dataclass(frozen=True)
 class Condition:
-    """Parts of a query over one table, as SQL text; None for what is not asked.
+    """Parts of a query over one table, as SQL text; None for a part that is missing.
 
     Attributes:
-        where: what must be true of a row.
-        order_by: what rows are ordered by.
-        weights: a number for each row: how likely it is to be drawn, as against others.
+        where: a condition that must be true of a row.
+        order_by: the expressions that order the rows.
+        weights: a number for each row: how likely the row is to be drawn, as against others.
     """
 
     where: str | None = None
@@ -44,24 +44,24 @@ def select_rows(
         grid: where the table is, and others that the condition may name in queries inside it.
         table: the table; its name and schema.
         condition: the condition.
-        read: gives the rows to choose from, with these columns.
+        read: returns the rows to choose from, with these columns.
 
     Returns:
         The numbers of the rows, int64[n], rising unless another order is asked for, and their weights, float64[n], or
         None if none are asked for.
 
     Raises:
-        SqlError: a part does not parse, or is not what it should be; a weight is negative, infinite or not there.
+        SqlError: a part does not parse, or is no such part; a weight is negative, infinite or null.
         ColumnNotFound: there is no such column.
     """
     query, text = _query(table.name, condition)
     bound = bind(query, grid, text, table)
     columns = next(source.columns for source in bound.sources if source.target)
     weighted = [_WEIGHT] if condition.weights is not None else []
-    found = evaluate(grid, bound, {}, weighted, target=table.name, rows=read(columns), numbered=True)
-    numbers = found.column(0).to_numpy().astype(np.int64, copy=False)
-    weights = _checked(found.column(1), condition) if weighted else None
-    if condition.order_by is None and (np.diff(numbers) < 0).any():  # a join, say, may give them in any order
+    answer = evaluate(grid, bound, {}, weighted, target=table.name, rows=read(columns), numbered=True)
+    numbers = answer.column(0).to_numpy().astype(np.int64, copy=False)
+    weights = _checked(answer.column(1), condition) if weighted else None
+    if condition.order_by is None and (np.diff(numbers) < 0).any():  # a query with a join may answer in any order
         order = np.argsort(numbers)
         numbers, weights = numbers[order], None if weights is None else weights[order]
     return numbers, weights
@@ -76,9 +76,9 @@ def _query(table: str, condition: Condition) -> tuple[exp.Select, str]:
     text = " ".join(parts)
     statements = prepare(text)
     query = statements[0].node.copy() if len(statements) == 1 else None
-    given = {"expressions", "from_"}
-    given |= {name for name, part in (("where", condition.where), ("order", condition.order_by)) if part is not None}
-    if not isinstance(query, exp.Select) or {name for name, part in query.args.items() if part} - {"kind"} != given:
+    clauses = {"expressions", "from_"}
+    clauses |= {name for name, part in (("where", condition.where), ("order", condition.order_by)) if part is not None}
+    if not isinstance(query, exp.Select) or {name for name, part in query.args.items() if part} - {"kind"} != clauses:
         raise SqlError(f"where, order_by and weights are parts of one query, without a word of its others: {text}")
     if len(query.expressions) != 1:
         raise SqlError(f"weights is one number for each row: {condition.weights}")
@@ -86,7 +86,7 @@ def _query(table: str, condition: Condition) -> tuple[exp.Select, str]:
     source.meta["target"] = True
     number = exp.column(ROW, table=source.alias or source.name, quoted=True)
     query.set("expressions", [number, *query.expressions] if condition.weights is not None else [number])
-    if condition.order_by is not None:  # rows that are equal come as they lie
+    if condition.order_by is not None:  # rows of equal rank come as they lie
         query.args["order"].append("expressions", exp.Ordered(this=number.copy()))
     return query, text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from ...faces import GridFace
-from ..binding.find import find_source
+from ..binding.find import find_relation
 from ..grammar.schemas import PUBLIC_SCHEMA
 from ..grammar.show import Show
 from ..result import Result
@@ -19,9 +19,9 @@ def show(grid: GridFace, kind: str, node: Show, text: str) -> Result:
         schema = pa.array([node.schema] * len(names), pa.string())
         rows = pa.table({"TABLE_NAME": pa.array(names, pa.string()), "TABLE_SCHEMA": schema})
         return Result(rows, statement=kind)
-    table = find_source(grid, node.table, text)
+    table = find_relation(grid, node.table, text)
     defaults = (table.options.get("sql") or {}).get("defaults") or {}
-    listed = [
+    facts = [
         (
             column.name,
             column.type.text(),
@@ -32,5 +32,5 @@ def show(grid: GridFace, kind: str, node: Show, text: str) -> Result:
         for column in table.schema.columns
     ]
     headings = ("FIELD", "TYPE", "NULL", "KEY", "DEFAULT")
-    columns = [pa.array([row[i] for row in listed], pa.string()) for i in range(len(headings))]
+    columns = [pa.array([row[i] for row in facts], pa.string()) for i in range(len(headings))]
     return Result(pa.Table.from_arrays(columns, names=list(headings)), statement=kind)

@@ -57,7 +57,7 @@ def execute_change(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]
 
 
 def _target(prepared: Prepared) -> exp.Table:
-    """The table that an UPDATE or DELETE changes, after refusing what is not there."""
+    """The table that an UPDATE or DELETE changes; refuses clauses that are not supported."""
     tree, text = prepared.node, prepared.text
     node = tree.this
     word = prepared.kind
@@ -80,10 +80,10 @@ class ChangePlan:
     Attributes:
         name, schema: of the table; the plan holds for no other.
         lookup: the keys that the WHERE fixes, if it does.
-        conditions: what indexes may know of the WHERE.
+        conditions: the conditions of the WHERE that an index may answer.
         changes: the columns that are set, and their new values.
-        constants: the same, where all values are literals and parameters.
-        fast_path: none: it runs as planned.
+        constants: the changes, if all values are literals and parameters; else None.
+        fast_path: none: the statement always runs by its plan.
     """
 
     name: str
@@ -96,11 +96,11 @@ class ChangePlan:
     fast_path: ClassVar[None] = None
 
     def whole_keys(self, params: Mapping[str, Any]) -> list[Any] | None:
-        """The keys of just the rows that are meant; None where the rows have to be looked at."""
+        """The keys of exactly the rows to change; None if the rows have to be read to know."""
         return self.lookup.keys_if_exact(params) if self.lookup is not None and self.lookup.whole else None
 
     def path(self, table: TableFace, params: Mapping[str, Any]) -> AccessPath:
-        """How the rows are reached among which are those that are meant."""
+        """The access path to the rows among which are those to change."""
         return access_path(table, self.lookup, self.conditions, params)
 
 
@@ -111,7 +111,7 @@ def _plan(prepared: Prepared, table: TableFace) -> ChangePlan:
     lookup = None if tree.args.get("limit") else find_lookup(where, table.schema, labels)
     conditions = find_conditions(where, table.schema, labels)
     changes = assignments(tree.expressions, table, labels, prepared.text) if prepared.kind == "UPDATE" else []
-    constants = [(column, found) for column, node in changes if (found := constant(node)) is not None]
+    constants = [(column, value) for column, node in changes if (value := constant(node)) is not None]
     all_constant = len(constants) == len(changes)
     return ChangePlan(table.name, table.schema, lookup, conditions, changes, constants if all_constant else None)
 
@@ -128,12 +128,12 @@ def _delete(grid: GridFace, table: TableFace, prepared: Prepared, plan: ChangePl
     bound = bind(query, grid, prepared.text)
     columns = next(source.columns for source in bound.sources if source.target)
     rows = plan.path(table, params).rows(columns)
-    doomed = evaluate(grid, bound, params, schema.key_columns, target=table.name, rows=rows)
-    return table.remove_all(keys_of_rows(schema, doomed.rename_columns(list(schema.key))))
+    keys_to_remove = evaluate(grid, bound, params, schema.key_columns, target=table.name, rows=rows)
+    return table.remove_all(keys_of_rows(schema, keys_to_remove.rename_columns(list(schema.key))))
 
 
 def _selection(tree: exp.Expression, columns: list[exp.Expression]) -> tuple[exp.Select, exp.Table]:
-    """``SELECT columns FROM its table WHERE its condition``."""
+    """``SELECT columns FROM table WHERE condition`` of a change's table and condition, and the node of the table."""
     table = tree.this.copy()
     table.meta["target"] = True
     query = exp.Select(expressions=columns, from_=exp.From(this=table))
@@ -178,15 +178,15 @@ def _update_rows(
     rows: pa.Table,
     versions: dict[str, pa.Table] | None,
 ) -> int:
-    """Let DuckDB find the rows and work out new values; everything else of the rows stays as it lies."""
+    """Let DuckDB find the rows and compute new values; the other columns of the rows are copied as they lie."""
     schema = table.schema
     query, target = _selection(prepared.node, [node.copy() for _, node in changes])
     label = target.alias or target.name
     query.set("expressions", [exp.column(ROW, table=label, quoted=True), *query.expressions])
     bound = bind(query, grid, prepared.text)
-    changed = [column for column, _ in changes]
-    found = evaluate(grid, bound, params, changed, target=table.name, rows=rows, numbered=True, versions=versions)
-    numbers = found.column(0).to_numpy()
-    new = {column.name: found.column(i + 1) for i, column in enumerate(changed)}
+    set_columns = [column for column, _ in changes]
+    answer = evaluate(grid, bound, params, set_columns, target=table.name, rows=rows, numbered=True, versions=versions)
+    numbers = answer.column(0).to_numpy()
+    new = {column.name: answer.column(i + 1) for i, column in enumerate(set_columns)}
     columns = [new[n] if n in new else take_rows(rows.column(n), numbers) for n in schema.names]
     return replace_arrow(table, pa.Table.from_arrays(columns, names=schema.names))

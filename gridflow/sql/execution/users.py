@@ -8,15 +8,15 @@ from ..grammar.users import ChangeUser
 
 
 def change_user(grid: GridFace, kind: str, node: ChangeUser) -> None:
-    """Carry it out.
+    """Make, change or remove the user.
 
     Raises:
-        UsageError: there is such a user, or there is none; the name or password cannot be.
+        UsageError: the user exists already, or does not exist; the name or password is impossible.
     """
-    known = node.if_exists and node.name in [user.name for user in users.list_users(grid)]
-    if kind == "CREATE USER" and not known:
+    exists = node.if_exists and node.name in [user.name for user in users.list_users(grid)]
+    if kind == "CREATE USER" and not exists:
         users.create_user(grid, node.name, node.password)
     elif kind == "ALTER USER":
         users.alter_user(grid, node.name, node.password)
-    elif kind == "DROP USER" and (known or not node.if_exists):
+    elif kind == "DROP USER" and (exists or not node.if_exists):
         users.drop_user(grid, node.name)

@@ -20,13 +20,13 @@ from ..grammar.schemas import PUBLIC_SCHEMA
 from .table_rows import Row
 
 
-def users(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
+def users(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     """SYS.USERS."""
     for user in list_users(grid):
         yield {"NAME": user.name, "CREATED": user.created, "CHANGED": user.changed}
 
 
-def nodes(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
+def nodes(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     """SYS.NODES: who owns the grid. A reader knows of another process no more than its pid."""
     pid = os.getpid() if grid.owner else holder(grid.home)
     if pid is None:
@@ -50,7 +50,7 @@ def _address(grid: OpenGridFace) -> str:
     return f"unix:{grid.home / SOCKET_NAME}"
 
 
-def client_connections(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
+def client_connections(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     """SYS.CLIENT_CONNECTIONS."""
     for client in grid.activity.clients(_is_alive):
         yield {
@@ -78,7 +78,7 @@ def _is_alive(pid: int) -> bool:
 # ---- statements ----
 
 
-def sql_queries(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
+def sql_queries(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     """SYS.SQL_QUERIES; the statement that asks is among them."""
     now, before = time.perf_counter(), _before()
     for run in grid.activity.running():
@@ -92,21 +92,21 @@ def sql_queries(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
         }
 
 
-def sql_queries_history(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
+def sql_queries_history(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     """SYS.SQL_QUERIES_HISTORY, what ran last first."""
     before = _before()
-    for text, found in grid.activity.history():
+    for text, entry in grid.activity.history():
         yield {
-            **_statement(text, found.kind),
-            "EXECUTIONS": found.executions,
-            "FAILURES": found.failures,
-            "DURATION_MIN": round(found.shortest * 1e3),
-            "DURATION_MAX": round(found.longest * 1e3),
-            "LAST_START_TIME": _moment(before + found.clock),
-            "DURATION_LAST": found.last * 1e3,
-            "DURATION_TOTAL": found.total * 1e3,
-            "ROWS_COUNT": found.rows,
-            "LAST_ERROR": found.error,
+            **_statement(text, entry.kind),
+            "EXECUTIONS": entry.executions,
+            "FAILURES": entry.failures,
+            "DURATION_MIN": round(entry.shortest * 1e3),
+            "DURATION_MAX": round(entry.longest * 1e3),
+            "LAST_START_TIME": _moment(before + entry.clock),
+            "DURATION_LAST": entry.last * 1e3,
+            "DURATION_TOTAL": entry.total * 1e3,
+            "ROWS_COUNT": entry.rows,
+            "LAST_ERROR": entry.error,
             "PID": os.getpid(),
         }
 
@@ -120,7 +120,7 @@ def _statement(text: str, kind: str) -> Row:
     return {"SQL": text, "SCHEMA_NAME": PUBLIC_SCHEMA, "LOCAL": True, "KIND": kind}
 
 
-def metrics(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
+def metrics(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     """SYS.METRICS. Names are Ignite's where it measures the same."""
     for name, value, description in _metrics(grid):
         yield {"NAME": name, "VALUE": int(value), "DESCRIPTION": description}

@@ -1,6 +1,6 @@
 """The rows of the system views about tables, as dicts of their columns.
 
-What costs something is done only where it is asked for: ``wanted`` are the columns that are.
+Columns that cost something are worked out only if a statement needs them: ``columns`` are those that it needs.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ Row = dict[str, Any]
 def _of_each_table(
     rows: Callable[[OpenGridFace, StoredTableFace, set[str]], Iterator[Row]],
 ) -> Callable[[OpenGridFace, set[str]], Iterator[Row]]:
-    """The rows of a view that are those of one table after the other; a table that is dropped meanwhile has none."""
+    """The rows of a view over all tables, from those of one table; a table that is dropped meanwhile has none."""
 
     @wraps(rows)
-    def of_all(grid: OpenGridFace, wanted: set[str]) -> Iterator[Row]:
+    def of_all(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
         for name in grid.tables():
             with suppress(TableNotFound):
-                yield from list(rows(grid, grid.table(name), wanted))
+                yield from list(rows(grid, grid.table(name), columns))
 
     return of_all
 
 
 @_of_each_table
-def tables(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
+def tables(grid: OpenGridFace, table: StoredTableFace, columns: set[str]) -> Iterator[Row]:
     """SYS.TABLES. Rows are counted when that is asked for, which moves the last writes to segments."""
-    counted = wanted & {"PARTITIONS_COUNT", "ROWS_COUNT", "SEGMENTS_COUNT", "BYTES", "VERSION"}
-    counted |= wanted & {"KEPT_VERSIONS", "KEPT_BYTES"}
-    given = given_options(table)
+    counted = columns & {"PARTITIONS_COUNT", "ROWS_COUNT", "SEGMENTS_COUNT", "BYTES", "VERSION"}
+    counted |= columns & {"KEPT_VERSIONS", "KEPT_BYTES"}
+    options = given_options(table)
     key = table.schema.key
     yield {
         **_names(table),
-        "AFFINITY_KEY_COLUMN": given.get("AFFINITY_KEY"),
+        "AFFINITY_KEY_COLUMN": options.get("AFFINITY_KEY"),
         "KEY_ALIAS": key[0] if len(key) == 1 else None,
-        "KEY_TYPE_NAME": given.get("KEY_TYPE") or (table.schema[key[0]].type.text() if len(key) == 1 else None),
+        "KEY_TYPE_NAME": options.get("KEY_TYPE") or (table.schema[key[0]].type.text() if len(key) == 1 else None),
         "VALUE_ALIAS": "_VAL" if table.schema.plain_value else None,
-        "VALUE_TYPE_NAME": given.get("VALUE_TYPE"),
+        "VALUE_TYPE_NAME": options.get("VALUE_TYPE"),
         "IS_INDEX_REBUILD_IN_PROGRESS": False,
-        "CACHE_MODE": "REPLICATED" if given.get("TEMPLATE", "").upper() == "REPLICATED" else "PARTITIONED",
-        "ATOMICITY_MODE": given.get("ATOMICITY", "ATOMIC").upper(),
-        "OPTIONS": ", ".join(f"{name}={value}" for name, value in given.items()),
+        "CACHE_MODE": "REPLICATED" if options.get("TEMPLATE", "").upper() == "REPLICATED" else "PARTITIONED",
+        "ATOMICITY_MODE": options.get("ATOMICITY", "ATOMIC").upper(),
+        "OPTIONS": ", ".join(f"{name}={value}" for name, value in options.items()),
         "TABLE_ID": table.table_id,
         **(_figures(grid, table) if counted else {}),
     }
@@ -85,7 +85,7 @@ def java_hash(text: str) -> int:
 
 
 def _figures(grid: OpenGridFace, table: StoredTableFace) -> Row:
-    table.flush_unless_busy()  # a view is not to stand still
+    table.flush_unless_busy()  # a view must not wait for a load
     stats = table.stats()
     return {
         "PARTITIONS_COUNT": stats["partitions"],
@@ -99,28 +99,28 @@ def _figures(grid: OpenGridFace, table: StoredTableFace) -> Row:
 
 
 @_of_each_table
-def table_versions(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
+def table_versions(grid: OpenGridFace, table: StoredTableFace, columns: set[str]) -> Iterator[Row]:
     """SYS.TABLE_VERSIONS. Nothing is flushed for it."""
     current, tags = table.snapshot(), table.tags()
     for version in table.versions():
         names = sorted(name for name, tagged in tags.items() if tagged == version)
         with suppress(SnapshotNotFound):  # it has just gone
-            found = current if version == current.version else table.open_version(version)
-            segments = found.segments()
+            snapshot = current if version == current.version else table.open_version(version)
+            segments = snapshot.segments()
             yield {
                 "SCHEMA_NAME": PUBLIC_SCHEMA,
                 "TABLE_NAME": table.name,
                 "VERSION": version,
-                "IS_CURRENT": found is current,
+                "IS_CURRENT": snapshot is current,
                 "TAGS": ", ".join(names) or None,
-                "ROWS_COUNT": found.rows,
+                "ROWS_COUNT": snapshot.rows,
                 "SEGMENTS_COUNT": len(segments),
                 "BYTES": sum(size for _, _, _, size in segments),
             }
 
 
 @_of_each_table
-def table_columns(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
+def table_columns(grid: OpenGridFace, table: StoredTableFace, columns: set[str]) -> Iterator[Row]:
     """SYS.TABLE_COLUMNS."""
     defaults = (table.options.get("sql") or {}).get("defaults") or {}
     affinity = given_options(table).get("AFFINITY_KEY", "").upper()
@@ -151,7 +151,7 @@ def column_facts(column: Column) -> Row:
 
 
 @_of_each_table
-def indexes(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
+def indexes(grid: OpenGridFace, table: StoredTableFace, columns: set[str]) -> Iterator[Row]:
     """SYS.INDEXES: primary keys, and what CREATE INDEX has made."""
     names = _names(table)
     key = ", ".join(map(_as_written, table.schema.key))
@@ -165,12 +165,12 @@ def indexes(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Ite
     }
     for index in table.indexes.all():
         pairs = zip(index.columns, index.descending, strict=True)
-        columns = ", ".join(f"{_as_written(column.name)} {'DESC' if down else 'ASC'}" for column, down in pairs)
+        listing = ", ".join(f"{_as_written(column.name)} {'DESC' if down else 'ASC'}" for column, down in pairs)
         yield {
             **names,
             "INDEX_NAME": index.name,
             "INDEX_TYPE": "SORTED",
-            "COLUMNS": columns,
+            "COLUMNS": listing,
             "IS_PK": False,
             "IS_UNIQUE": False,
         }
@@ -182,13 +182,13 @@ def _as_written(name: str) -> str:
 
 
 @_of_each_table
-def partitions(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
+def partitions(grid: OpenGridFace, table: StoredTableFace, columns: set[str]) -> Iterator[Row]:
     """SYS.PARTITIONS."""
-    counted = wanted & {"ROWS_COUNT", "BYTES"}
+    counted = columns & {"ROWS_COUNT", "BYTES"}
     node = grid.activity.node if grid.owner else None
     names = _names(table)
-    found = table.partitions() if counted else [(p, 0, 0) for p in range(table.partitions_count)]
-    for partition, rows, size in found:
+    infos = table.partitions() if counted else [(p, 0, 0) for p in range(table.partitions_count)]
+    for partition, rows, size in infos:
         yield {
             **names,
             "PARTITION_ID": partition,
@@ -201,7 +201,7 @@ def partitions(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> 
 
 
 @_of_each_table
-def segments(grid: OpenGridFace, table: StoredTableFace, wanted: set[str]) -> Iterator[Row]:
+def segments(grid: OpenGridFace, table: StoredTableFace, columns: set[str]) -> Iterator[Row]:
     """SYS.SEGMENTS. Nothing is flushed for it."""
     for number, rows, deleted, size in table.snapshot().segments():
         yield {

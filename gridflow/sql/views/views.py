@@ -1,7 +1,7 @@
 """The views of schema SYS: what a grid is and does, as tables that any query may read and join.
 
-Names and columns are those of Apache Ignite 2.x where it has such a view, and what is ours besides comes after them.
-What it has and a grid has not (cache groups, for instance) is there with the value that says so. A view is read once
+Names and columns are those of Apache Ignite 2.x where that has such a view; columns of our own come after them.
+Things that Ignite has and a grid has not (cache groups, for instance) have a value that says so. A view is read once
 for a statement. Times are in UTC; durations in milliseconds, as in Ignite.
 """
 
@@ -25,7 +25,7 @@ Rows = Callable[[OpenGridFace, set[str]], Iterable[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class View:
-    """What a system view shows. ``rows`` gives them for a grid, at least with the columns that are asked for."""
+    """A system view. ``rows`` returns the rows for a grid, with these columns at least."""
 
     name: str
     description: str
@@ -34,7 +34,7 @@ class View:
 
 
 class NoIndexes:
-    """The indexes of what has none."""
+    """The indexes of a view: there are none."""
 
     def all(self) -> Sequence[IndexFace]:
         """None."""
@@ -48,7 +48,7 @@ class SystemView:
         name: with the schema: ``SYS.TABLES``.
         schema: its columns; it has no key.
         options: none, as it has no table.
-        indexes: none: its rows are made when they are read.
+        indexes: none: the rows come into being when they are read.
     """
 
     options: Mapping[str, Any] = {}
@@ -64,24 +64,24 @@ class SystemView:
         return self.to_arrow(self.schema.names[:1]).num_rows
 
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
-        """Its rows as they are now, seen from where the grid's owner is."""
+        """The rows as they are now, as the grid's owner sees them."""
         return self._grid.system_view(self._view.name, columns)
 
     def find_indexed(self, choices: Sequence[Any]) -> None:
-        """None: it is read as a whole."""
+        """None: a view is read as a whole."""
         return None
 
 
-def is_table(source: ReadableTable) -> TypeGuard[TableFace]:
-    """Whether what a query reads is a table; else it is a view."""
-    return not isinstance(source, SystemView)
+def is_table(relation: ReadableTable) -> TypeGuard[TableFace]:
+    """Whether a relation is a table; else it is a view."""
+    return not isinstance(relation, SystemView)
 
 
 def find_view(name: str) -> View:
     """The view of a name without its schema.
 
     Raises:
-        TableNotFound: there is none; says which are.
+        TableNotFound: there is no such view; the message lists the views.
     """
     if name not in _VIEWS:
         raise TableNotFound(f"no system view {SYSTEM_SCHEMA}.{name}; {did_you_mean(name, _VIEWS)}")
@@ -107,11 +107,11 @@ def rows_of(grid: OpenGridFace, name: str, columns: Iterable[str] | None = None)
     return pa.Table.from_arrays(arrays, names=schema.names)
 
 
-def _views(grid: OpenGridFace, wanted: set[str]) -> Iterable[Mapping[str, Any]]:
+def _views(grid: OpenGridFace, columns: set[str]) -> Iterable[Mapping[str, Any]]:
     return [{"NAME": view.name, "SCHEMA": SYSTEM_SCHEMA, "DESCRIPTION": view.description} for view in sorted_views()]
 
 
-def _view_columns(grid: OpenGridFace, wanted: set[str]) -> Iterable[Mapping[str, Any]]:
+def _view_columns(grid: OpenGridFace, columns: set[str]) -> Iterable[Mapping[str, Any]]:
     return [
         {"VIEW_NAME": view.name, "SCHEMA_NAME": SYSTEM_SCHEMA, **table_rows.column_facts(column)}
         for view in sorted_views()
@@ -119,7 +119,7 @@ def _view_columns(grid: OpenGridFace, wanted: set[str]) -> Iterable[Mapping[str,
     ]
 
 
-def _schemas(grid: OpenGridFace, wanted: set[str]) -> Iterable[Mapping[str, Any]]:
+def _schemas(grid: OpenGridFace, columns: set[str]) -> Iterable[Mapping[str, Any]]:
     return [{"NAME": name, "PREDEFINED": True} for name in (PUBLIC_SCHEMA, SYSTEM_SCHEMA)]
 
 
@@ -194,7 +194,7 @@ _VIEWS = {
             "FILES",
             "The files of the grid's file tier. There is none yet, so there are no rows",
             "PATH VARCHAR NOT NULL, IS_DIRECTORY BOOLEAN NOT NULL, SIZE LONG NOT NULL, MTIME TIMESTAMP NOT NULL",
-            lambda grid, wanted: (),
+            lambda grid, columns: (),
         ),
         _view(
             "USERS",

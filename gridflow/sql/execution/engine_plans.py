@@ -1,0 +1,135 @@
+"""The plans of queries that the engine runs: with all columns that it needs, or with tensors that come late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ...errors import SqlError
+from ...faces import ReadableTable
+from ..access.index_rows import Conditions
+from ..access.keys import KeyLookup
+from ..access.path import AccessPath, ByIndex, access_path
+from ..binding.bound import BoundTable
+from ..engine.connection import run
+from ..engine.from_duckdb import fit, from_duckdb
+from ..result import Result
+from ..text.params import plain
+from .errors import translated
+from .query_plan import QueryPlan, path_line
+from .rows import register, take_rows
+
+
+@dataclass(eq=False)
+class EnginePlan(QueryPlan):
+    """A query that the engine runs.
+
+    Attributes:
+        sql: the query, for the engine.
+        lookups: table -> the keys that the WHERE fixes.
+        conditions: what indexes of the only table may answer.
+        columns: for each result column, the column of the only table that it is; None if it is none.
+    """
+
+    sql: str
+    lookups: dict[str, KeyLookup]
+    conditions: Conditions | None
+    columns: list[str | None]
+
+    def paths(self, tables: Sequence[ReadableTable], params: Mapping[str, Any]) -> list[AccessPath]:
+        """The access path to the rows of each table."""
+        return [
+            access_path(table, self.lookups.get(source.name), self.conditions, params)
+            for source, table in zip(self.bound.sources, tables, strict=True)
+        ]
+
+    def result(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> Result:
+        return self.compute(self.paths(tables, params), params)
+
+    def compute(self, paths: list[AccessPath], params: Mapping[str, Any]) -> Result:
+        """The result, from the rows of some paths, each of which is read once."""
+        return self._result(from_duckdb(self._engine(self.sql, self._rows(paths), params)))
+
+    def explain(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> list[str]:
+        return self.explain_paths(self.paths(tables, params), params)
+
+    def explain_paths(self, paths: list[AccessPath], params: Mapping[str, Any]) -> list[str]:
+        """A line for each path, and the engine's own plan."""
+        lines = [self.explain_path(path, source) for source, path in zip(self.bound.sources, paths, strict=True)]
+        engine_plan = self._engine(f"EXPLAIN {self.sql}", self._rows(paths), params)
+        for text in engine_plan.column(engine_plan.num_columns - 1).to_pylist():
+            lines += text.rstrip().splitlines()
+        return lines
+
+    def explain_path(self, path: AccessPath, source: BoundTable) -> str:
+        """The line of one path."""
+        return path_line(path, source.columns)
+
+    def _rows(self, paths: list[AccessPath]) -> dict[str, pa.Table]:
+        """Registered name -> rows, for the engine."""
+        return {
+            source.registered: register(path.rows(source.columns), source, self.bound)
+            for source, path in zip(self.bound.sources, paths, strict=True)
+        }
+
+    def _engine(self, sql: str, rows: dict[str, pa.Table], params: Mapping[str, Any]) -> pa.Table:
+        values = {mark: plain(value) for mark, value in params.items()}
+        with translated(self.bound):
+            try:
+                return run(sql, rows, values)
+            except pa.ArrowException as error:
+                raise SqlError(f"the result does not fit Arrow: {error}") from None
+
+    def _result(self, rows: pa.Table) -> Result:
+        """Rows as a result, with the names and types of the table's own columns."""
+        types = self.types(self.columns)
+        for i, dtype in enumerate(types[: rows.num_columns]):
+            if dtype is not None:  # the engine may not know it
+                rows = rows.set_column(i, rows.column_names[i], fit(rows.column(i), dtype))
+        names = [self.bound.originals.get(name, name) for name in rows.column_names]
+        return Result(rows.rename_columns(names), statement="SELECT", types=types)
+
+
+@dataclass(eq=False)
+class LatePlan(EnginePlan):
+    """A query of one table that the engine runs without some of its tensors.
+
+    Attributes:
+        late: number of a result column -> the table's column that comes late.
+        labels: of all result columns.
+    """
+
+    late: dict[int, str]
+    labels: list[str]
+
+    def compute(self, paths: list[AccessPath], params: Mapping[str, Any]) -> Result:
+        rows, whole = self._rows_and_tensors(paths)
+        answer = from_duckdb(self._engine(self.sql, rows, params))
+        numbers = answer.column(0).to_numpy()
+        tensors = {name: take_rows(whole.column(name), numbers) for name in set(self.late.values())}
+        others = iter(answer.columns[1:])
+        columns = [tensors[self.late[i]] if i in self.late else next(others) for i in range(len(self.labels))]
+        return self._result(pa.Table.from_arrays(columns, names=self.labels))
+
+    def _rows(self, paths: list[AccessPath]) -> dict[str, pa.Table]:
+        return self._rows_and_tensors(paths)[0]
+
+    def _rows_and_tensors(self, paths: list[AccessPath]) -> tuple[dict[str, pa.Table], pa.Table]:
+        """The rows for the engine, with a column of numbers, and the table of tensors that the numbers count in."""
+        (path,), (source,) = paths, self.bound.sources
+        late = list(dict.fromkeys(self.late.values()))
+        if isinstance(path, ByIndex):
+            whole, numbers = path.spread(late)
+            rows = path.rows(source.columns)
+        else:
+            rows = whole = path.rows(list(dict.fromkeys([*source.columns, *late])))
+            numbers = np.arange(rows.num_rows)
+        return {source.registered: register(rows, source, self.bound, numbers=numbers)}, whole
+
+    def explain_path(self, path: AccessPath, source: BoundTable) -> str:
+        late = ", ".join(dict.fromkeys(self.late.values()))
+        return f"{path_line(path, source.columns)}; after the engine: {late}"
