@@ -390,6 +390,11 @@ cdef class TableVersions(LogTable):
         """Whether it is this very thread that keeps the others out."""
         return self.exclusive > 0 and self.excluder == PyThread_get_thread_ident()
 
+    @property
+    def held_here(self):
+        """Whether it is this very thread, which loads the table perhaps: it cannot wait for that to end."""
+        return self.excludes_others()
+
     def hold(self, double timeout, list held not None):
         """Keeps all other writers of the table out until ``release``, if it can within some seconds; else nothing happens.
 

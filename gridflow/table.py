@@ -269,11 +269,6 @@ class Table(TableStore, KeyedRows):
         """Each write in the block commits by itself: none is taken back. See ``TransactionTable.savepoint``."""
         return nullcontext()
 
-    @property
-    def held_here(self) -> bool:
-        """Whether this very thread holds ``lock``, as one that loads the table does: it cannot wait for that."""
-        return self.lock._is_owned()  # type: ignore[attr-defined]  # threading.Condition asks an RLock the same
-
     def compact(self) -> None:
         """Merge all segments into one and drop deleted rows. Readers keep what they have mapped.
 
