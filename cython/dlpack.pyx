@@ -104,13 +104,13 @@ def capsule(
             full.owner = <void*>owner
             full.deleter = delete_versioned
             full.flags = (READ_ONLY if read_only else 0) | (COPIED if copied else 0)
-            made = PyCapsule_New(memory, b"dltensor_versioned", destroy)
+            capsule = PyCapsule_New(memory, b"dltensor_versioned", destroy)
         else:
             plain.owner = <void*>owner
             plain.deleter = delete_plain
-            made = PyCapsule_New(memory, b"dltensor", destroy)
+            capsule = PyCapsule_New(memory, b"dltensor", destroy)
     except BaseException:
         free(memory)
         raise
     Py_INCREF(owner)
-    return made
+    return capsule

@@ -156,11 +156,11 @@ def csv_records(const uint8_t[::1] data, int delimiter, int quote, int escape):
             begin = at
         if begin < it.size:
             starts.push_back(begin)
-    found = np.empty(starts.size(), np.int64)
-    cdef int64_t[::1] offsets = found
+    begins = np.empty(starts.size(), np.int64)
+    cdef int64_t[::1] offsets = begins
     if starts.size():
         memcpy(&offsets[0], starts.data(), starts.size() * 8)
-    return found, not closed
+    return begins, not closed
 
 
 def csv_end(const uint8_t[::1] data, int delimiter, int quote, int escape):

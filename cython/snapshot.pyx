@@ -137,21 +137,21 @@ cdef class Snapshot:
         and offset, where a block that these rows lie in is not what its checksum says.
         """
         cdef const ColumnView* view = &self.it.get().columns(segment)[column]
-        cdef shared_ptr[const Segment] held = self.it.get().segments()[segment].segment
+        cdef shared_ptr[const Segment] segment_file = self.it.get().segments()[segment].segment
         cdef ArrowArray* out = <ArrowArray*>array
         cdef int position
         cdef Status status
-        if not 0 <= begin <= end <= held.get().rows():
+        if not 0 <= begin <= end <= segment_file.get().rows():
             raise IndexError(f"rows {begin} to {end}")
         if view.missing():
             return False
-        position = held.get().FindColumn(self.it.get().schema().columns[column].id)
+        position = segment_file.get().FindColumn(self.it.get().schema().columns[column].id)
         if position >= 0:
             with nogil:
-                status = held.get().CheckRows(view[0], begin, end)
+                status = segment_file.get().CheckRows(view[0], begin, end)
             check(status)
-            check(held.get().CheckOffsets(position))
-        ExportColumn(view[0], begin, end, held, out)
+            check(segment_file.get().CheckOffsets(position))
+        ExportColumn(view[0], begin, end, segment_file, out)
         return True
 
     def verify_manifest(self, str file, Snapshot later=None):
@@ -167,10 +167,10 @@ cdef class Snapshot:
 
     def verify(self, int segment):
         """Reads every byte of a segment. Raises GridCorruptError, naming file and offset, at the first damage."""
-        cdef shared_ptr[const Segment] held = self.it.get().segments()[segment].segment
+        cdef shared_ptr[const Segment] segment_file = self.it.get().segments()[segment].segment
         cdef Status status
         with nogil:
-            status = held.get().Verify()
+            status = segment_file.get().Verify()
         check(status)
 
 

@@ -215,7 +215,7 @@ cdef class TableStore(TableVersions):
     def remove_all(self, keys):
         """Removes the rows under these keys in one commit. Returns how many there were."""
         cdef string out, encoded
-        cdef vector[string] found
+        cdef vector[string] encoded_keys
         cdef size_t i
         cdef RowCodec codec
         seen = set()
@@ -225,14 +225,14 @@ cdef class TableStore(TableVersions):
             codec.encode_key(key, encoded)
             if <bytes>encoded not in seen:
                 seen.add(<bytes>encoded)
-                found.push_back(encoded)
+                encoded_keys.push_back(encoded)
                 AppendRemoval(self.table_id, encoded, &out)
         self.writable(out.size(), True)
         out.clear()
         count = 0
-        for i in range(found.size()):
-            if self.has(found[i]):
-                AppendRemoval(self.table_id, found[i], &out)
+        for i in range(encoded_keys.size()):
+            if self.has(encoded_keys[i]):
+                AppendRemoval(self.table_id, encoded_keys[i], &out)
                 count += 1
         if count:
             self.commit(out, True)

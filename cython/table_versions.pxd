@@ -18,7 +18,7 @@ cdef class TableVersions(LogTable):
     cdef uint64_t active_lsn
     cdef uint64_t frozen_lsn
     cdef int exclusive
-    cdef int held
+    cdef int holds
     cdef unsigned long excluder
     cdef bint dropped
     cdef uint64_t row_bytes

@@ -67,7 +67,7 @@ cdef class TableVersions(LogTable):
 
     ``active`` takes the writes; a flush freezes it and lets another take its place, until the new version has what is in
     ``frozen``. Whoever makes a version holds ``lock``. ``exclusive`` counts who else keeps writers out meanwhile (an edit,
-    a statement that ``hold``s the table), all in the thread ``excluder``; ``held`` counts the second kind, beside which
+    a statement that ``hold``s the table), all in the thread ``excluder``; ``holds`` counts the second kind, beside which
     that thread may write.
     """
 
@@ -104,7 +104,7 @@ cdef class TableVersions(LogTable):
             raise GridAccessError(f"table {self.codec.table}: the grid is open to read only")
         while self.exclusive > 0:  # a load or a drop is under way in another thread
             if self.excludes_others():
-                if self.held == self.exclusive:
+                if self.holds == self.exclusive:
                     break
                 raise UsageError(
                     f"table {self.codec.table} is being loaded by this very thread: it cannot write meanwhile"
@@ -171,7 +171,7 @@ cdef class TableVersions(LogTable):
         return self.frozen_lsn if self.frozen_lsn else self.active_lsn  # what is frozen came first
 
     cdef bint settled(self):
-        return not self.dropped and (self.exclusive == 0 or (self.held == self.exclusive and self.excludes_others()))
+        return not self.dropped and (self.exclusive == 0 or (self.holds == self.exclusive and self.excludes_others()))
 
     cdef int check_columns(self, object digest) except -1:
         if digest != self.codec.digest:
@@ -395,10 +395,10 @@ cdef class TableVersions(LogTable):
         """Whether it is this very thread, which loads the table perhaps: it cannot wait for that to end."""
         return self.excludes_others()
 
-    def hold(self, double timeout, list held not None):
+    def hold(self, double timeout, list tables not None):
         """Keeps all other writers of the table out until ``release``, if it can within some seconds; else nothing happens.
 
-        The table is appended to ``held`` in the same step: no signal handler runs between the two.
+        The table is appended to ``tables`` in the same step: no signal handler runs between the two.
         """
         if not self.lock.acquire(True, timeout):
             return
@@ -409,13 +409,13 @@ cdef class TableVersions(LogTable):
             raise
         self.excluder = PyThread_get_thread_ident()
         self.exclusive += 1
-        self.held += 1
-        held.append(self)
+        self.holds += 1
+        tables.append(self)
 
-    def release(self, list held not None):
-        """Ends ``hold``, in the same thread, and takes the table, which is the last one, off ``held``."""
-        held.pop()
-        self.held -= 1
+    def release(self, list tables not None):
+        """Ends ``hold``, in the same thread, and takes the table, which is the last one, off ``tables``."""
+        tables.pop()
+        self.holds -= 1
         self.exclusive -= 1
         self.lock.release()
 

@@ -38,7 +38,7 @@ LAYERS = [
     ["sql", "files"],
     ["keyed", "table", "transaction", "cache", "grid", "registry"],
     ["protocols", "client"],
-    ["open", "source"],
+    ["open", "stored_table"],
     ["cuda"],
     ["server", "cluster", "tf", "dbapi"],
     ["cli"],

@@ -22,7 +22,7 @@ from ..errors import (
     UsageError,
 )
 from ..schema import NUMBERS, Schema
-from ..source import StoredTable, flush, open_table
+from ..stored_table import StoredTable, flush, open_table
 from . import library
 from .arrays import Array, ArrayArgument
 from .convert import Convert

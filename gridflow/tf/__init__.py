@@ -13,7 +13,7 @@ specs.py        a table's schema as the structure of a dataset's elements
 nulls.py        what becomes of nulls
 description.py  what a dataset reads and how, as text
 sharding.py     which part of a table one of several workers reads
-source.py       which grid and table is meant, and flushing it before an iterator reads it
+resolving.py    which grid and table is meant, and flushing it before an iterator reads it
 ops.py          loads the op library, kernels/ops
 """
 
@@ -21,7 +21,7 @@ from ..cuda.convert import Convert
 from .dataset import Dataset
 from .device_table import DeviceTable
 from .mixing import sample_from
-from .source import install
+from .resolving import install
 
 __all__ = ["Convert", "Dataset", "DeviceTable", "sample_from"]
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from ..errors import UsageError
-from ..source import flush
+from ..stored_table import flush
 from ..table import Table
 from . import description, iterator, ops, selection, sharding, specs, stages
 from .placing import place
 from .reading import Reading, new_instance, partition_bounds, seeds_of
-from .source import resolve
+from .resolving import resolve
 from .stages import Kind
 
 if TYPE_CHECKING:

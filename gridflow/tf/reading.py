@@ -13,8 +13,8 @@ import tensorflow as tf
 from tensorflow.python.framework import random_seed
 
 from ..cuda.devices import CPU
-from ..source import StoredTable
 from ..sql.execution.select_rows import Condition
+from ..stored_table import StoredTable
 from ..table import partition_ranges
 from . import selection, sharding, specs, stages
 from .placing import Place

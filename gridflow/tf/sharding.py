@@ -23,8 +23,8 @@ import tensorflow as tf
 
 from .._native.snapshot import RowPlan, Snapshot
 from ..errors import UsageError
-from ..source import StoredTable
 from ..sql.execution.select_rows import Condition
+from ..stored_table import StoredTable
 from ..table import partition_ranges
 from . import selection
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from ..errors import GridConnectionError, GridEnvironmentError, GridflowError, GridFullError
-from ..source import StoredTable, flush, open_table
 from ..sql.execution.select_rows import Condition
+from ..stored_table import StoredTable, flush, open_table
 from . import ops, selection
 
 if TYPE_CHECKING:
