@@ -6,14 +6,16 @@ import datetime
 import decimal
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ._native.rows import RowCodec
 from .errors import ColumnNotFound, SchemaError, StructureError, TableNotFound
-from .faces import GridFace, TableFace
 from .schema import MAX_PRECISION, Schema, Type, from_dtype
+
+if TYPE_CHECKING:
+    from .faces import GridFace, TableFace
 
 T = TypeVar("T")
 
@@ -170,7 +172,7 @@ class Cache:
             except (SchemaError, ColumnNotFound) as error:
                 if is_last or not _was_dropped(table):
                     if not isinstance(error, StructureError):
-                        self._check(RowCodec(table.schema, self.name), table.schema, rows)
+                        self._check(RowCodec(table.schema, table.name), table.schema, rows)
                     raise
             self._table = None  # the table was dropped since it was looked up: begin anew
         raise AssertionError("the last try returns or raises")

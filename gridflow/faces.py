@@ -16,7 +16,7 @@ hold each implementation to its face.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -390,7 +390,7 @@ class GridFace(Protocol):
         """The statements that run on it here."""
 
     @property
-    def plans(self) -> MutableMapping[Any, Any]:
+    def plans(self) -> dict[Any, Any]:
         """The plans that SQL keeps for its tables, by statement."""
 
     @property

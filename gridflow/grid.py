@@ -7,8 +7,7 @@ import copy
 import logging
 import os
 import threading
-import weakref
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +32,6 @@ from .errors import (
     UsageError,
     os_failure,
 )
-from .faces import Report, TableFace
 from .schema import Schema
 from .storage import verify
 from .storage.alter import altered, filled
@@ -47,6 +45,7 @@ from .transaction import Transaction, TransactionTable
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .faces import Report, TableFace
     from .sql import Session
 
 _log = logging.getLogger("gridflow")
@@ -96,7 +95,7 @@ class Grid:
         self.home = home
         self.owner = lock is not None
         self.activity = Activity()
-        self.plans: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
+        self.plans: dict[Any, Any] = {}
         self._lock = lock
         self._durable = durable
         self._leaving = leaving

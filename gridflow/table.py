@@ -23,7 +23,6 @@ from .errors import (
     TransactionConflictError,
     UsageError,
 )
-from .faces import Progress
 from .keyed import KeyedRows
 from .schema import Schema
 from .storage.arrow import live_batches, to_columns
@@ -37,6 +36,7 @@ from .storage.table_indexes import Choice, TableIndexes
 from .storage.versions import Kept, bytes_of, describe, kept_versions
 
 if TYPE_CHECKING:
+    from .faces import Progress
     from .grid import Grid  # circle: a table is made by its grid, and asks it what is kept of it
 
 #: Bytes that must be free before the catalog is written: else tables could be made until none can be dropped.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,7 +21,6 @@ from .errors import (
     UsageError,
     did_you_mean,
 )
-from .faces import Progress, Report, TableFace
 from .keyed import KeyedRows
 from .storage.arrow import to_columns
 from .storage.index_rows import IndexRows
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from ._native.rows import RowCodec
     from ._native.snapshot import Snapshot
     from .catalog.activity import Activity
+    from .faces import Progress, Report, TableFace
     from .grid import Grid  # circle: a transaction is begun by its grid, and commits to it
     from .schema import Schema
     from .table import Table
@@ -126,7 +126,7 @@ class Transaction:
         return self._grid.activity
 
     @property
-    def plans(self) -> MutableMapping[Any, Any]:
+    def plans(self) -> dict[Any, Any]:
         """The plans that SQL keeps for the grid's tables, by statement."""
         return self._grid.plans
 
@@ -168,6 +168,7 @@ class Transaction:
 
     def together(self, tables: Sequence[TableFace]) -> list[TransactionTable]:
         """The same tables at one moment: that at which the transaction began, or for a single statement this one."""
+        self.check_active()
         views = [self._tables[table.table_id] for table in tables]
         live = [table for table in views if table.changes.live]
         for table in live:

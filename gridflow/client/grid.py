@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -14,7 +14,6 @@ from ..catalog import TableEntry
 from ..catalog.catalog import is_system
 from ..config import resolve_home
 from ..errors import GridConnectionError, GridOwnedError, UsageError
-from ..faces import Report
 from ..grid import Grid
 from ..protocols import messages
 from ..protocols.address import Endpoint
@@ -25,6 +24,10 @@ from ..storage.versions import Kept
 from ..table import Table
 from .connection import COMMIT_TIMEOUT, Connection
 from .table import ServedTable
+
+if TYPE_CHECKING:
+    from ..faces import Report
+    from ..sql import Result
 
 
 def connect_unix(home: str | os.PathLike[str] | None = None) -> ServedGrid:
@@ -152,23 +155,35 @@ class ServedGrid(Grid):
         Returns:
             The last statement's Result, as of :meth:`gridflow.Grid.sql`.
         """
-        from ..sql import Result, Route, one_by_one, route
+        from ..sql import Result, Route, Session, one_by_one, route
 
-        way = route(text, in_transaction=self.in_transaction, node=str(self.activity.node))
+        node = str(self.activity.node)
+        way = route(text, in_transaction=self.in_transaction, node=node)
         if way is Route.HERE:
             return super().sql(text, params, progress=progress)
-        if way is Route.EACH:
-            result = Result()
-            for statement, values in one_by_one(text, params):
-                result = self.sql(statement, values, progress=progress)
+        if way is Route.OWNER:
+            result = self._sql_at_owner(text, params)
+            result.warn()
             return result
         self.check_open()
+        session, result = Session(self), Result()
+        for way, statement, values in one_by_one(text, params, node):
+            if way is Route.HERE:
+                result = session.execute_prepared(statement, values, progress)
+            else:
+                result = self._sql_at_owner(statement.placed(), statement.marks.parameters(values))
+            result.warn()
+        return result
+
+    def _sql_at_owner(self, text: str, params: Any) -> Result:
+        """Have the owner run SQL."""
+        from ..sql import Result
+
+        self.check_open()
         done, rows = self._connection.query(messages.Sql(text, *encode_values(params)))
-        result = Result(
+        return Result(
             rows if rows.num_columns else None, rowcount=done.count, statement=done.statement, notes=done.notes
         )
-        result.warn()
-        return result
 
     def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
         """The rows of a view of schema SYS; see :meth:`gridflow.Grid.system_view`.

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from ..catalog import TableEntry
 from ..errors import GridConnectionError, SchemaError, UsageError
-from ..faces import Progress
 from ..protocols import messages
 from ..schema import Schema
 from ..storage.compressed_file import check_compressible
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from .._native.rows import RowCodec
     from .._native.snapshot import Snapshot
     from .._native.store import Store
+    from ..faces import Progress
     from .grid import ServedGrid  # circle: a table is made by its grid
 
 

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ctypes import byref, c_char_p, c_int32, c_void_p
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..errors import (
     UsageError,
 )
 from ..schema import NUMBERS, Schema
+from ..storage.expected_files import table_folder
 from ..stored_table import StoredTable, flush, open_table
 from . import library
 from .arrays import Array, ArrayArgument
@@ -57,7 +59,7 @@ class Rows:
             offer_compiler()
         handle = c_void_p()
         names = (c_char_p * len(columns))(*(name.encode() for name in columns))
-        missing = SnapshotNotFound if os.path.isdir(os.path.join(directory, "tables", str(table_id))) else TableNotFound
+        missing = SnapshotNotFound if table_folder(Path(directory), table_id).is_dir() else TableNotFound
         where = (os.fsencode(directory), table_id, version, device)
         call("open", *where, names, len(columns), byref(handle), not_found=missing)
         self.handle: int = handle.value or 0

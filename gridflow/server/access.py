@@ -23,9 +23,8 @@ class Peer:
 def authorize(peer: Peer, message: Message) -> None:
     """Raise unless ``peer`` may have this done.
 
-    Who can open the grid's Unix socket is the operating system's user whose grid it is, or root: the socket has mode
-    0600, in a directory of mode 0700. That user may do everything. Nobody else is known yet, so nobody else may do
-    anything.
+    Who can open a Unix socket of the node's is the operating system's user whose grid it is, or root: each is made
+    with mode 0600. That user may do everything. Nobody else is known yet, so nobody else may do anything.
 
     Raises:
         GridAccessError: the request is refused.

@@ -39,14 +39,22 @@ class FlightService:
 
     def __init__(self, endpoint: Endpoint):
         self.endpoint = endpoint
-        self._route = Route(endpoint)
+        self._route: Route | None = None
         self._server: _Server | None = None
 
     def start(self, requests: Requests) -> None:
-        """Listen. Replaces the socket that a node left which died: the grid's lock says that none lives."""
+        """Listen. Replaces the socket that a node left which died: the grid's lock says that none lives.
+
+        Raises:
+            UsageError: the endpoint's path is there, and is no socket.
+        """
+        path = self.endpoint.path
+        if path is not None and path.exists() and not path.is_socket():
+            raise UsageError(f"cannot listen at {path}: there is a file of that name")
         self._unlink()
-        before = os.umask(0o177)
+        before = os.umask(0o177)  # whoever may connect is the grid's user: see access.authorize
         try:
+            self._route = Route(self.endpoint)
             self._server = _Server(self._route.flight_uri, requests, Peer(self.endpoint))
         finally:
             os.umask(before)
@@ -60,7 +68,8 @@ class FlightService:
         """Take away the socket, by which clients find the node."""
         if self._server is not None:  # else it may be somebody else's
             self._unlink()
-        self._route.close()
+        if self._route is not None:
+            self._route.close()
 
     def _unlink(self) -> None:
         if self.endpoint.path is not None:

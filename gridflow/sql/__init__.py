@@ -18,7 +18,7 @@ from typing import Any
 
 from ..faces import GridFace
 from .result import Result
-from .routing import Route, begins_transaction, copies_files, one_by_one, route
+from .routing import Route, begins_transaction, one_by_one, route
 from .session import Session
 from .text.cutter import Statement, is_query, split_statements
 from .text.progress import Progress, Report
@@ -31,7 +31,6 @@ __all__ = [
     "Session",
     "Statement",
     "begins_transaction",
-    "copies_files",
     "execute",
     "is_query",
     "one_by_one",

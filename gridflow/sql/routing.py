@@ -2,7 +2,8 @@
 
 The process itself runs queries, over mapped columns; a transaction, which sends its writes when it commits; and COPY,
 whose files are those of the process. The owner runs all else. The first word of a statement tells which it is, so that
-a text is parsed only in the process that runs it.
+a text is parsed in the process that runs it, and there alone. Only where COPY stands among statements of another kind
+is it parsed before, since each statement then has its own parameters.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any
 
+from .grammar.prepared import Prepared
 from .grammar.statements import prepare
 from .text.cutter import is_query, split_statements
 from .text.params import assign
+
+_BEGIN = frozenset({"BEGIN", "START"})
 
 
 class Route(Enum):
@@ -39,7 +43,7 @@ def route(text: str, *, in_transaction: bool, node: str) -> Route:
         return Route.HERE
     statements = split_statements(text)
     words = [statement.word for statement in statements]
-    if all(is_query(statement.text) for statement in statements) or begins_transaction(text):
+    if all(is_query(statement.text) for statement in statements) or not _BEGIN.isdisjoint(words):
         return Route.HERE
     if "COPY" in words:
         return Route.HERE if len(words) == 1 else Route.EACH
@@ -52,26 +56,17 @@ def begins_transaction(text: str) -> bool:
     >>> begins_transaction("DELETE FROM T; BEGIN"), begins_transaction("SELECT 'BEGIN'")
     (True, False)
     """
-    return any(statement.word in ("BEGIN", "START") for statement in split_statements(text))
+    return any(statement.word in _BEGIN for statement in split_statements(text))
 
 
-def copies_files(text: str) -> bool:
-    """Whether a COPY is among a text's statements: it has to run in the process that has the files.
+def one_by_one(text: str, params: Any, node: str) -> Iterator[tuple[Route, Prepared, dict[str, Any]]]:
+    """The statements of a text of ``Route.EACH``: where each runs, the statement, and mark -> value.
 
-    >>> copies_files("COPY T TO 'out.csv'"), copies_files("SELECT 'COPY'")
-    (True, False)
-    """
-    return any(statement.word == "COPY" for statement in split_statements(text))
-
-
-def one_by_one(text: str, params: Any = None) -> Iterator[tuple[str, dict[str, Any] | list[Any]]]:
-    """The statements of a text, each with its own parameters; every one stands in its line and column.
-
-    >>> list(one_by_one("DELETE FROM T WHERE X = ?; COPY T TO ?", [1, "out.csv"]))[0]
-    ('DELETE FROM T WHERE X = ?', [1])
+    >>> [(way.name, statement.kind) for way, statement, _ in one_by_one("DROP TABLE T; COPY T TO 'a.csv'", None, "")]
+    [('OWNER', 'DROP TABLE'), ('HERE', 'COPY')]
     """
     statements = prepare(text)
     value_sets = assign([statement.marks for statement in statements], params)
     for prepared, values in zip(statements, value_sets, strict=True):
         assert prepared.statement is not None  # only a query within another statement has no place
-        yield prepared.statement.placed(), (list(values.values()) if prepared.marks.positional else values)
+        yield route(prepared.statement.text, in_transaction=False, node=node), prepared, values

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from ..errors import GridflowError, SqlError, TransactionConflictError
+from ..errors import GridflowError, SqlError, TransactionConflictError, UsageError
 from ..faces import GridFace, TransactionFace
 from .execution.executors import EXECUTORS
 from .execution.fast_path import FastPath
@@ -39,10 +39,12 @@ class Session:
 
     Args:
         grid: the grid; the caller closes it.
+        has_files: whether COPY may be executed: the files that it names are those of this process.
     """
 
-    def __init__(self, grid: GridFace):
+    def __init__(self, grid: GridFace, *, has_files: bool = True):
         self.grid = grid
+        self._has_files = has_files
         self._transaction: TransactionFace | None = None
         # text -> the fast path of its only statement; empty while a transaction is open.
         self._fast_paths: dict[str, tuple[FastPath, Prepared]] = {}
@@ -70,6 +72,8 @@ class Session:
             activity.forget(run)
         try:
             statements = prepare(text)
+            if not self._has_files and any(statement.kind == "COPY" for statement in statements):
+                raise UsageError("COPY reads and writes files of the client: it runs there, not at the server")
             value_sets = assign([statement.marks for statement in statements], params)
         except GridflowError as error:
             activity.end(activity.begin(own_text(hide_passwords(str(text))), ""), 0, error)
@@ -81,9 +85,14 @@ class Session:
                 result = self._run_listed(statement, partial(self._one, statement, values))
                 notes += result.notes
         result.notes = notes
-        if len(statements) == 1 and self._transaction is None:
+        if len(statements) == 1 and statements[0].kind in ("SELECT", "INSERT") and self._transaction is None:
             self._remember(text, statements[0])
         return result
+
+    def execute_prepared(self, statement: Prepared, values: dict[str, Any], progress: Report | None = None) -> Result:
+        """Execute a statement of a text that was parsed already; ``values``: mark -> value."""
+        with reporting(progress):
+            return self._run_listed(statement, partial(self._one, statement, values))
 
     def _remember(self, text: str, statement: Prepared) -> None:
         """Keep the fast path of a statement, if there is one, for later executions of the same text."""
@@ -153,13 +162,13 @@ class Session:
             return Result(statement=kind)
         if kind in ("INSERT", "MERGE", "UPDATE", "DELETE"):
             self.grid.check_changeable()
-        if self._transaction is None:
-            if _changes_rows_it_reads(statement) and not self.grid.is_transaction:
-                return self._change(lambda grid: EXECUTORS[kind](grid, statement, values))
-            return EXECUTORS[kind](self.grid, statement, values)
-        if kind not in IN_TRANSACTION:
+        grid = self._transaction or self.grid
+        if not grid.is_transaction:
+            if _changes_rows_it_reads(statement):
+                return self._change(lambda transaction: EXECUTORS[kind](transaction, statement, values))
+        elif kind not in IN_TRANSACTION:
             raise SqlError(f"{kind} cannot be part of a transaction: COMMIT or ROLLBACK first")
-        return EXECUTORS[kind](self._transaction, statement, values)
+        return EXECUTORS[kind](grid, statement, values)
 
     def _change(self, run: Callable[[Any], Result]) -> Result:
         """Run a change that follows from rows it reads; again if somebody else writes one of those rows meanwhile."""

@@ -9,7 +9,7 @@ import numpy as np
 from .._native.snapshot import Snapshot
 from ..schema import Column
 from .compressed_file import FILE_NAME, column_ids, copy_bytes, is_sound
-from .expected_files import Sidecar, copy_sidecars
+from .expected_files import Sidecar, copy_sidecars, table_files
 from .sidecars import Sidecars
 
 
@@ -20,6 +20,10 @@ class CompressedCopies(Sidecars[tuple[Column, ...]]):
 
     def _wanted(self, snapshot: Snapshot) -> Iterator[Sidecar[tuple[Column, ...]]]:
         return copy_sidecars(self._table.options, snapshot)
+
+    def _expected(self, snapshot: Snapshot) -> set[str]:
+        table = self._table  # a kept version's copies stay with its segments
+        return table_files(table.folder, table.options, table.kept, snapshot)
 
     def _is_there(self, snapshot: Snapshot, sidecar: Sidecar[tuple[Column, ...]], verify: bool) -> bool:
         path = self._table.folder / sidecar.name

@@ -25,7 +25,7 @@ import numpy as np
 from .._native.snapshot import Snapshot
 from .._native.store import Store, replace_file
 from ..schema import Schema
-from .expected_files import Content, Sidecar, table_files
+from .expected_files import Content, Sidecar
 from .versions import Kept
 
 
@@ -106,6 +106,10 @@ class Sidecars(ABC, Generic[Content]):
     def _bytes(self, snapshot: Snapshot, sidecar: Sidecar[Content]) -> np.ndarray:
         """The bytes of a file, uint8[n]: always the same for a segment and a content."""
 
+    def _expected(self, snapshot: Snapshot) -> set[str]:
+        """The names of the files of this kind that may be in the table's folder."""
+        return {sidecar.name for sidecar in self._wanted(snapshot)}
+
     def _estimate(self, snapshot: Snapshot, sidecar: Sidecar[Content]) -> int:
         """About how many bytes a file takes, if that is known before it is made."""
         return 0
@@ -138,12 +142,12 @@ class Sidecars(ABC, Generic[Content]):
             snapshot = self._table.snapshot()
             names = {name for name in os.listdir(self._table.folder) if self._NAMES.fullmatch(name)}
             if names:  # most tables have none
-                table = self._table
-                for name in names - table_files(table.folder, table.options, table.kept, snapshot):
-                    _unlink(table.folder / name)
+                for name in names - self._expected(snapshot):
+                    _unlink(self._table.folder / name)
             self._forget(snapshot)
 
     def _make(self, snapshot: Snapshot, sidecar: Sidecar[Content]) -> None:
+        assert self._table.store.owner, "the owner alone makes files"
         key = snapshot.segments()[sidecar.segment][0], sidecar.content
         room = self._table.store.check_room
         # Tried again and again in the background: what is known not to fit is not made to see that once more.

@@ -83,7 +83,7 @@ class _Check:
             if table_id not in _table_ids(self.home):  # it was dropped meanwhile
                 del self.problems[before:]
             return
-        self._manifest(folder / "manifest", snapshot)
+        self._manifest(folder / MANIFEST, snapshot)
         options, kept = Kept.split(options)
         if self._rows(snapshot, name):
             self.problems.extend(_wrong_indexes(snapshot, folder, options, table_id))

@@ -157,6 +157,31 @@ def test_loads_of_every_form(grid, accounts):
     assert len(accounts) == 3007 and accounts.get(6) == {"N": None}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE INDEX BY_N ON ACCOUNTS (N)",
+        "DROP INDEX IF EXISTS BY_N",
+        "ALTER TABLE ACCOUNTS ADD X INT",
+        "DROP TABLE ACCOUNTS",
+        "CREATE TABLE X (ID INT PRIMARY KEY)",
+        "CREATE TABLE X PRIMARY KEY (ID) AS SELECT * FROM ACCOUNTS",
+        "TRUNCATE TABLE ACCOUNTS",
+        "CREATE USER KATE WITH PASSWORD 'warm kitty'",
+    ],
+)
+def test_what_commits_by_itself_is_refused_in_a_transaction_before_anything_happens(grid, accounts, text, monkeypatch):
+    written: list[str] = []
+    monkeypatch.setattr("gridflow.storage.sidecars.replace_file", lambda path, data: written.append(path))
+    before = (accounts.schema, len(accounts), grid.tables(), accounts.options)
+    with grid.transaction() as transaction:
+        with pytest.raises(UsageError, match="transaction"):
+            transaction.sql(text)
+        with pytest.raises(gridflow.SqlError, match="inside a transaction already"):
+            transaction.sql("BEGIN")
+    assert (accounts.schema, len(accounts), grid.tables(), grid.table("ACCOUNTS").options) == before and not written
+
+
 def test_a_table_that_goes_away_or_comes(grid, accounts):
     transaction = grid.transaction()
     transaction.table("ACCOUNTS").put(0, {"N": 1})

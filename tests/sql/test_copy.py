@@ -260,6 +260,12 @@ def test_statements_around_a_copy_are_run_in_order(numbers):
         numbers.sql("DELETE FROM T;\n COPY FROM 7 INTO T")
 
 
+def test_parameters_with_numbers_go_to_the_statements_around_a_copy(numbers):
+    text = "INSERT INTO T VALUES (?1, ?2, 'a'); COPY T TO ?3; DELETE FROM T WHERE N = ?2; COPY FROM ?3 INTO T;"
+    text += "UPDATE T SET S = ?4 WHERE ID = ?1; SELECT * FROM T"
+    assert numbers.sql(text, [1, 5, "a.csv", "b"]).fetchall() == [(1, 5, "b")]
+
+
 def test_progress_is_told(numbers):
     numbers.sql(f"COPY (SELECT I AS ID FROM RANGE({3 * _BATCH_ROWS}) R(I)) TO 'a.csv'")
     told = []

@@ -363,6 +363,8 @@ ABOUT_SECRETS = [
     "CREATE USER kate WITH PASSWORD warmkitty",
     f"CREATE USER kate WITH PASWORD '{SECRET}'",
     f"CREATE USER '{SECRET}'",
+    "CREATE USER kate\u00a0WITH\u2003PASSWORD $$warm;kitty$$",  # white space that is not ASCII's
+    "CREATE USER kate\u00a0WITH\u00a0$$warm;kitty$$",
     f"CREATE USR kate WITH PASSWORD '{SECRET}'",
     f"CREATE OR REPLACE USER kate IDENTIFIED BY '{SECRET}'",
     f"/* note */ create /* note */ user kate -- note\n with password '{SECRET}' x",
@@ -532,3 +534,20 @@ def test_truncate_beside_writers(grid):
         stop.set()
         thread.join()
     assert grid.check() == []
+
+
+def test_a_text_is_parsed_in_the_process_that_runs_it_and_once(served, monkeypatch):
+    served.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
+    parsed: list[str] = []
+    parse_one = statements._prepare_one
+    monkeypatch.setattr(statements, "_prepare_one", lambda tokens, text: parsed.append(text) or parse_one(tokens, text))
+    long = ", ".join(str(i) for i in range(4000))  # a text that is not cached
+    for text, times in (
+        ("DELETE FROM T WHERE ID = 5", 0),
+        (f"DELETE FROM T WHERE ID IN ({long})", 0),
+        ("SELECT COUNT(*) FROM T WHERE ID < 77", 1),
+        (f"SELECT COUNT(*) FROM T WHERE ID NOT IN ({long})", 1),
+    ):
+        parsed.clear()
+        served.sql(text)
+        assert len(parsed) == times, text[:40]

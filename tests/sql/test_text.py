@@ -25,6 +25,7 @@ from gridflow.sql.text.places import point
         ("SELECT $$a;b$$; SELECT $t$;$t$", ["SELECT $$a;b$$", "SELECT $t$;$t$"]),
         ("SELECT 1 /* inside; */ + 2; x", ["SELECT 1 /* inside; */ + 2", "x"]),
         (" ;; \n; -- nothing", []),
+        ("SELECT\u00a0$$a;b$$;\u2003x", ["SELECT\u00a0$$a;b$$", "x"]),  # white space, though not ASCII's
         ("", []),
     ],
 )
@@ -56,8 +57,10 @@ def test_the_cutter_and_the_tokenizer_agree_where_statements_end(text):
             parts.append([])
         else:
             parts[-1].append(token.text)
-    cut = [[token.text for token in part] for _, part in statements.tokens_of_each(text, text)]
-    assert cut == [part for part in parts if part]
+    each = list(statements.tokens_of_each(text, text))
+    assert [[token.text for token in part] for _, part in each] == [part for part in parts if part]
+    assert [statement for statement, _ in each] == split_statements(text)
+    assert all(s.start <= token.start and token.end < s.end for s, part in each for token in part)
 
 
 @pytest.mark.parametrize(

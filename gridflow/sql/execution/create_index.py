@@ -22,6 +22,7 @@ def create_index(grid: GridFace, node: CreateIndex, text: str) -> None:
         SqlError: there is an index of that name; a column is named twice or can have no index.
         GridFullError: there is no room; nothing has changed.
     """
+    grid.check_changeable()  # before any file is made
     table = find_table(grid, node.table, text)
     columns = []
     for column_node, _ in node.columns:

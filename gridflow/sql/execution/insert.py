@@ -22,6 +22,7 @@ from ..grammar.prepared import Prepared
 from .changes import MOST_LOGGED, changing, insert_arrow, insert_rows, key_and_value, replace_arrow
 from .evaluate import evaluate
 from .fast_path import FastPath, insert_fast_path
+from .kept_plans import keep_plan
 
 
 @dataclass(eq=False)
@@ -65,7 +66,7 @@ def execute_insert(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]
             if table.codec is codec:
                 raise
     with changing(grid, table):  # an ALTER TABLE waits
-        plan = _plan_for(grid, prepared, table)
+        plan = _plan_for(grid, prepared, table, plan)
         if plan.rows is not None:
             return _write(table, plan, [(cells, params) for cells in plan.rows], merge)
         rows = _evaluated(grid, table, prepared, plan, params)
@@ -138,13 +139,13 @@ def _target(prepared: Prepared) -> exp.Table:
     return node
 
 
-def _plan_for(grid: GridFace, prepared: Prepared, table: TableFace) -> InsertPlan:
-    plan = grid.plans.get(prepared)
+def _plan_for(grid: GridFace, prepared: Prepared, table: TableFace, last: InsertPlan | None = None) -> InsertPlan:
+    plan = last or grid.plans.get(prepared)
     if plan is None or plan.name != table.name or plan.schema is not table.schema:
         plan = _plan(prepared, table)
         if _target(prepared).name == table.name:  # a later table may hide one that the text names otherwise
             plan.fast_path = _fast_path(prepared, plan, table)
-        grid.plans[prepared] = plan
+        keep_plan(grid, prepared, plan)
     return plan
 
 

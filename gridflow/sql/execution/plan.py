@@ -18,6 +18,7 @@ from ..grammar.dialect import to_duckdb, to_ignite
 from ..grammar.literals import constant
 from ..grammar.prepared import Prepared
 from .engine_plans import EnginePlan, LatePlan
+from .kept_plans import keep_plan
 from .plain_plans import IndexPlan, KeyPlan, Limits, MappedPlan
 from .query_plan import QueryPlan
 from .rows import ROW
@@ -46,7 +47,7 @@ def plan_for(grid: GridFace, prepared: Prepared) -> tuple[QueryPlan, list[Readab
     _name_projections(bound, prepared.labels)
     plan = _plan(bound, prepared)
     if bound.exact:
-        grid.plans[prepared] = plan
+        keep_plan(grid, prepared, plan)
     return plan, [relation_of(grid, source.name) for source in bound.sources]
 
 

@@ -25,6 +25,7 @@ from .changes import changing, keys_of_rows, replace_arrow
 from .cut import take_moment
 from .evaluate import evaluate
 from .insert import execute_insert
+from .kept_plans import keep_plan
 from .merge import execute_merge
 from .rows import ROW, take_rows
 
@@ -48,7 +49,8 @@ def execute_change(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]
     with changing(grid, table):
         plan = grid.plans.get(prepared)
         if plan is None or plan.name != table.name or plan.schema is not table.schema:
-            plan = grid.plans[prepared] = _plan(prepared, table)
+            plan = _plan(prepared, table)
+            keep_plan(grid, prepared, plan)
         if prepared.node.find(exp.Query):
             take_moment(grid, prepared.node, prepared.text)
         if prepared.kind == "UPDATE":

@@ -9,6 +9,9 @@ from ...catalog.activity import TEXT_LENGTH
 from ..text.cutter import Statement
 from ..text.params import Marks
 
+#: Characters. Statements of longer texts are not kept: they hold data, and are not sent twice.
+CACHED_LENGTH = 16384
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -31,6 +34,16 @@ class Prepared:
     labels: tuple[str, ...] = ()
     own_text: str = ""
     statement: Statement | None = field(default=None, repr=False)
+
+    def placed(self) -> str:
+        """The statement alone, in the line and column in which it stands in the whole text."""
+        assert self.statement is not None  # else it is a query within another statement
+        return self.statement.placed()
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the same text, when it comes again, is this very statement."""
+        return len(self.text) <= CACHED_LENGTH
 
 
 def own_text(text: str, start: int = 0, end: int | None = None) -> str:

@@ -19,13 +19,11 @@ from ..text.secrets import hide_passwords
 from . import alter_table, create_index, create_table, create_table_as, show, upkeep, users
 from .copy import CopyTo, parse_copy
 from .dialect import parse, tokenize
-from .prepared import Prepared, own_text
+from .prepared import CACHED_LENGTH, Prepared, own_text
 from .queries import parse_explain, parse_marks, parse_query, parse_select, parse_table
 from .spelling import nearest
 from .tokens import QUERY_STARTS, Tokens
 
-#: Characters. Longer texts are not cached: they hold data, and are not sent twice.
-_CACHED_LENGTH = 16384
 _CACHED_TEXTS = 512
 #: How alike the name of a statement must be to be proposed; of two words, the first is right already.
 _NAME_LIKENESS = 0.8
@@ -52,7 +50,7 @@ def prepare(text: str) -> tuple[Prepared, ...]:
         SqlError: with the place where one does not parse, or naming what is not there.
     """
     try:
-        return _prepare_cached(text) if len(text) <= _CACHED_LENGTH else _prepare(text)
+        return _prepare_cached(text) if len(text) <= CACHED_LENGTH else _prepare(text)
     except _HoldsPassword as error:
         return error.statements
 
@@ -99,8 +97,9 @@ def tokens_of_each(text: str, safe_text: str) -> Iterator[tuple[Statement, list[
             if token.start >= statement.start:  # else it is a semicolon
                 part.append(token)
             token = next(tokens, None)
-        if part:
-            yield statement, part
+        if not part:
+            raise syntax_error(safe_text, statement.start, "expected a statement", statement.end - statement.start)
+        yield statement, part
 
 
 def _prepare_one(tokens: list[Token], text: str) -> Prepared:

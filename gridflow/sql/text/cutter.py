@@ -16,7 +16,7 @@ _LEXEME = re.compile(
                  | \$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?P<h>\$(?P=tag)\$|\Z) )
     | (?P<end>     ; )
     | (?P<space>   \s+ )
-    | (?P<name>    (?:[^\W\d]|[^\x00-\x7f])(?:[\w$]|[^\x00-\x7f])* )
+    | (?P<name>    (?:[^\W\d]|[^\x00-\x7f\s])(?:[\w$]|[^\x00-\x7f\s])* )
     | (?P<other>   // | -\|- | \d+ | [^\w\s;'"/$\x80-\U0010ffff-]+ | . )
     """,
     re.VERBOSE | re.DOTALL,

@@ -57,6 +57,12 @@ class Marks:
             return {name: name for name in self.names}
         return {f"p{i}": i - 1 for i in self.numbers or range(1, self.positional + 1)}
 
+    def parameters(self, values: Mapping[str, Any]) -> dict[str, Any] | list[Any]:
+        """The parameters of the statement executed alone, of mark -> value."""
+        if self.names:
+            return dict(values)
+        return [values.get(f"p{i}") for i in range(1, self.count + 1)]
+
     @property
     def count(self) -> int:
         """The number of parameters of a statement that is executed alone."""

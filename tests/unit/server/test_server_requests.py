@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import gridflow
-from gridflow.errors import GridAccessError, GridConnectionError, UsageError
+from gridflow.errors import GridAccessError, GridConnectionError, GridflowError, UsageError
 from gridflow.protocols import messages
 from gridflow.protocols.address import Endpoint
 from gridflow.server import Node
@@ -145,3 +146,25 @@ def test_a_node_one_of_whose_doors_does_not_open_lets_go_of_the_others_and_of_th
     assert calls == ["a start", "b start", "b close", "a drain", "a close"]
     with gridflow.connect(tmp_path / "grid") as grid:
         assert grid.owner
+
+
+def test_a_door_replaces_a_socket_and_nothing_else(tmp_path):
+    file = tmp_path / "thesis.txt"
+    file.write_text("all of it")
+    with pytest.raises(UsageError, match="thesis.txt: there is a file of that name"):
+        Node(tmp_path / "grid", services=[FlightService(Endpoint.parse(f"unix://{file}"))])
+    assert file.read_text() == "all of it"
+
+
+def test_a_node_that_does_not_start_leaves_no_link_behind(tmp_path, monkeypatch):
+    """The link by which a socket with a long path is reached is made when the door opens."""
+    links = tmp_path / "links"
+    links.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(links))
+    home = tmp_path / ("long" * 30) / "grid"
+    with pytest.raises(GridflowError):
+        Node(home, partitions=0, services=[FlightService(Endpoint.of_grid(home))])
+    with Node(home) as node:
+        assert len(list(links.iterdir())) == 1, "the path is long enough"
+        assert (node.home / "serve.sock").exists()
+    assert not list(links.iterdir())

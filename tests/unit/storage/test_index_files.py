@@ -466,3 +466,27 @@ def test_options_of_the_catalog(grid):
     with pytest.raises(UsageError, match="cannot be written as JSON"):
         grid.alter_options("T", lambda options: {"x": object()})
     assert "indexes" in grid.table("T").options["sql"]
+
+
+def test_a_damaged_manifest_of_a_kept_version_does_not_keep_an_index(grid):
+    """An index is of the current version alone: what is wrong with another one is not asked."""
+    table = make(grid)
+    table.tag("v1")
+    table.put(1, {"N": 1, "NAME": "one"})
+    table.flush()
+    (manifest,) = table.folder.glob("*.manifest")
+    sound = manifest.read_bytes()
+    manifest.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    grid.sql("DROP INDEX BY_N")
+    assert not index_files(table)
+    grid.sql("CREATE INDEX BY_NAME ON T (NAME)")
+    assert len(index_files(table)) == len(table.snapshot().segments())
+    manifest.write_bytes(sound)
+
+
+def test_a_process_that_only_reads_makes_no_index(grid, monkeypatch):
+    make(grid)
+    grid.flush()
+    monkeypatch.setattr("gridflow.storage.sidecars.replace_file", lambda path, data: pytest.fail(path))
+    with open_reader(grid.home) as reader, pytest.raises(gridflow.GridAccessError, match="read only"):
+        reader.sql("CREATE INDEX OTHER ON T (NAME)")
