@@ -148,7 +148,9 @@ def _path_expression(reader: Tokens) -> exp.Expression:
         reader.at += 1
         return exp.Literal.string(token.text)
     if token is not None and token.token_type in (TokenType.PLACEHOLDER, TokenType.COLON):
-        width = 1 if token.token_type is TokenType.PLACEHOLDER else 2
+        following = reader.tokens[reader.at + 1] if reader.at + 1 < len(reader.tokens) else None
+        has_number = following is not None and following.token_type is TokenType.NUMBER  # ?1
+        width = 2 if has_number or token.token_type is TokenType.COLON else 1
         mark = parse(reader.tokens[reader.at : reader.at + width], reader.text)
         reader.at += width
         return mark
