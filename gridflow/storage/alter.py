@@ -25,11 +25,11 @@ def altered(schema: Schema, table: str, add: Mapping[str, Any], drop: list[str],
         if name in schema.key:
             raise SchemaError(f"column {name} is in the primary key of {table}: it cannot be dropped")
     columns = [replace(c, name=rename.get(c.name, c.name)) for c in schema.columns if c.name not in drop]
-    taken = {column.id for column in schema.columns}
+    ids = {column.id for column in schema.columns}
     for name, form in add.items():
         # Drawn, not counted: the id of a column that was dropped lives on in older segments and in traced graphs.
-        new_id = next(n for n in iter(lambda: secrets.randbelow(1 << 31) + (1 << 31), None) if n not in taken)
-        taken.add(new_id)
+        new_id = next(n for n in iter(lambda: secrets.randbelow(1 << 31) + (1 << 31), None) if n not in ids)
+        ids.add(new_id)
         columns.append(Column(name, as_type(form), new_id))
     names = [column.name for column in columns]
     for name in names:

@@ -18,19 +18,19 @@ from ..schema import SCALARS, Type
 def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
     """An array in the layout of a column type, without loss; ``where`` begins the message if it does not fit."""
     target = t.arrow()
-    given = array.type
-    if given == target and not _has_limits(t):
+    source_type = array.type
+    if source_type == target and not _has_limits(t):
         return array
     try:
-        if _has_views(given):  # Arrow's casts of these lose items
-            array = pa.array(array.to_pylist(), _without_views(given))
-        if pa.types.is_run_end_encoded(given):
+        if _has_views(source_type):  # Arrow's casts of these lose items
+            array = pa.array(array.to_pylist(), _without_views(source_type))
+        if pa.types.is_run_end_encoded(source_type):
             array = pc.run_end_decode(array)
         array = _FORMS[t.kind].cast(array, t)
         _check_limits(array, t)
         return array
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError, AttributeError) as error:
-        raise SchemaError(f"{where}: got {given}: {error}") from None
+        raise SchemaError(f"{where}: got {source_type}: {error}") from None
 
 
 def _storage(array: pa.Array) -> pa.Array:
@@ -97,16 +97,16 @@ def _check_fields(arrow: pa.DataType, t: Type) -> None:
 
 def _without_loss(cast: pa.Array, array: pa.Array) -> pa.Array:
     """The result of a cast, if it says the same: Arrow rounds, cuts hours off or makes an infinity without a word."""
-    given, got = array.type, cast.type
-    if pa.types.is_floating(got) and pa.types.is_floating(given):
+    source_type, result_type = array.type, cast.type
+    if pa.types.is_floating(result_type) and pa.types.is_floating(source_type):
         before = np.isinf(array.to_numpy(zero_copy_only=False))
         if (np.isinf(cast.to_numpy(zero_copy_only=False)) != before).any():
-            raise SchemaError(f"a number is out of the range of {got}")
+            raise SchemaError(f"a number is out of the range of {result_type}")
         return cast
-    rounded = pa.types.is_decimal(got) and pa.types.is_floating(given)
-    cut = pa.types.is_date(got) and pa.types.is_timestamp(given)
-    if (rounded or cut) and not cast.cast(given).equals(array):
-        raise SchemaError(f"a value is none of {got} without loss")
+    rounded = pa.types.is_decimal(result_type) and pa.types.is_floating(source_type)
+    cut = pa.types.is_date(result_type) and pa.types.is_timestamp(source_type)
+    if (rounded or cut) and not cast.cast(source_type).equals(array):
+        raise SchemaError(f"a value is none of {result_type} without loss")
     return cast
 
 

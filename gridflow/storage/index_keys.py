@@ -237,8 +237,8 @@ class SortedKeys:
     def _search(self, begin: int, end: int, key: int | bytes, after: bool) -> int:
         """The first row of [begin, end) whose key is not less than ``key``; with ``after``, greater."""
         if self._values is not None:
-            wanted = self._values.dtype.type(key)
-            return begin + int(np.searchsorted(self._values[begin:end], wanted, "right" if after else "left"))
+            bound = self._values.dtype.type(key)
+            return begin + int(np.searchsorted(self._values[begin:end], bound, "right" if after else "left"))
         bisect = bisect_right if after else bisect_left
         return begin + bisect(range(begin, end), key, key=self._at)
 

@@ -178,8 +178,8 @@ def structure(
     )
 
 
-def supervised(schema: Schema, wanted: Any, table: str = "", nulls: Any = "error") -> Any:
-    """The leaves of a pair: ``wanted``, with columns, or lists of columns, in the places of their names.
+def supervised(schema: Schema, pair: Any, table: str = "", nulls: Any = "error") -> Any:
+    """The leaves of ``pair``, with columns, or lists of columns, in the places of their names.
 
     Raises:
         UsageError: it is no pair of names or lists of names.
@@ -189,8 +189,8 @@ def supervised(schema: Schema, wanted: Any, table: str = "", nulls: Any = "error
     >>> [leaf.type.text() for leaf in supervised(schema, ("PIXELS", "LABEL"))]
     ['UINT8[28,28]', 'INT32']
     """
-    if not isinstance(wanted, (tuple, list)) or len(wanted) != 2:
-        raise UsageError(f"as_supervised is a pair, (features, label), not {wanted!r}")
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise UsageError(f"as_supervised is a pair, (features, label), not {pair!r}")
 
     def find(part: Any) -> Any:
         names = [part] if isinstance(part, str) else list(part) if isinstance(part, (tuple, list)) else [part]
@@ -204,7 +204,7 @@ def supervised(schema: Schema, wanted: Any, table: str = "", nulls: Any = "error
             return columns[part]
         return {**{name: columns[name] for name in names}, **columns}  # masks, if there are any, come last
 
-    return tuple(map(find, wanted))
+    return tuple(map(find, pair))
 
 
 def _choose(schema: Schema, columns: Iterable[str], table: str) -> list[Column]:
@@ -238,8 +238,8 @@ def _finished(trees: dict[str, Any], of_nulls: dict[str, str], masks: bool, tabl
             result[name] = _finished(tree, of_nulls, masks, table)
             continue
         result[name] = replace(tree, nulls=of_nulls.get(tree.name, ""))
-        for which, wanted in ((ROWS, tree.nullable), (ITEMS, tree.items_nullable)):
-            if not masks or not wanted:
+        for which, may_be_null in ((ROWS, tree.nullable), (ITEMS, tree.items_nullable)):
+            if not masks or not may_be_null:
                 continue
             mask = name + SUFFIXES[which]
             if mask in trees or mask in result:
