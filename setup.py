@@ -1,6 +1,6 @@
 """Builds what pyproject.toml cannot describe: the compiled modules and the TensorFlow op libraries.
 
-    kernels/core/*.cc ── g++ ──> objects, shared by all below
+    kernels/core/*.cc ── g++, ar ──> build/libcore.a, of which all below take what they use
     cython/NAME.pyx ── cython ──> NAME.cpp ── g++ ──> gridflow/_native/NAME.*.so
     kernels/ops/*.cc ── g++ ──> gridflow/tf/_gridflow_ops.so
     kernels/cuda/*.cc ── g++ ──> gridflow/cuda/_gridflow_cuda.so, which needs no CUDA until it is used
@@ -10,7 +10,7 @@ only when its command line, its source or a header it includes has changed; see 
 
     python setup.py -q build_ext --inplace     what `make build` runs; -j N sets how many run at once
 
-The environment's CXX, CXXFLAGS and LDFLAGS are honoured (nothing here is C, so CC is not used).
+The environment's CXX, CXXFLAGS, LDFLAGS and AR are honoured (nothing here is C, so CC is not used).
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ class Step:
         started = time.time()
         self.output.parent.mkdir(parents=True, exist_ok=True)
         self.stamp.unlink(missing_ok=True)
+        self.output.unlink(missing_ok=True)  # ar would add to it
         launcher = [shutil.which("ccache")] if self.label == "CXX" and shutil.which("ccache") else []
         print(f"{self.label:6} {self.output}\n", end="", flush=True)  # one write: threads print too
         done = subprocess.run([*launcher, *self.command], capture_output=True, text=True)
@@ -150,7 +151,7 @@ class Builder:
             for step, succeeded in zip(ready, pool.map(Step.run, ready), strict=True):
                 if not succeeded:
                     self.missing.add(step.output)
-                    self.broken.append(step.output if step.label == "LINK" else step.inputs[0])
+                    self.broken.append(step.output if step.label in ("AR", "LINK") else step.inputs[0])
 
 
 class BuildError(BaseError):
@@ -236,8 +237,9 @@ class GridflowBuild(build_ext):
         ops_link = [*tf_link, "-l:libtensorflow_cc.so.2", "-Wl,--no-undefined"]
         ops_link += ["-Wl,-rpath,$ORIGIN/../../tensorflow"]
 
-        core = [self.compile_step(source, abi + WARNINGS) for source in glob("kernels/core/*.cc")]
-        translated, compiled, linked = [], list(core), []
+        objects_of_core = [self.compile_step(source, abi + WARNINGS) for source in glob("kernels/core/*.cc")]
+        core = self.archive_step(BUILD / "libcore.a", objects_of_core)
+        translated, compiled, linked = [], list(objects_of_core), []
         for extension in self.extensions:
             name = extension.name.rpartition(".")[2]
             if extension.name in LIBRARIES:
@@ -252,10 +254,10 @@ class GridflowBuild(build_ext):
                 objects = [self.compile_step(source, flags, tag=suffix.removesuffix(".so"))]
                 library, link_flags = BUILD / "linked" / f"{name}{suffix}", []
             compiled += objects
-            linked.append(self.link_step(library, objects + core, link_flags))
+            linked.append(self.link_step(library, [*objects, core], link_flags))
 
         compiled.sort(key=lambda step: "kernels/ops" not in str(step.output))  # the slowest go first
-        for steps in (translated, compiled, linked):
+        for steps in (translated, compiled, [core], linked):
             self.builder.stage(steps)
         for extension, step in zip(self.extensions, linked, strict=True):
             if step.output not in self.builder.missing:
@@ -282,8 +284,13 @@ class GridflowBuild(build_ext):
         command += ["-MMD", "-MF", str(depfile), "-c", str(source), "-o", str(output)]
         return Step("CXX", output, command, [source, *embedded(source)], depfile, context=[cxx_version(), context])
 
-    def link_step(self, output: Path, objects: list[Step], flags: list[str]) -> Step:
+    def archive_step(self, output: Path, objects: list[Step]) -> Step:
         inputs = [step.output for step in objects]
+        command = [*environment("AR", "ar"), "rcD", str(output), *map(str, inputs)]  # D: the same from the same objects
+        return Step("AR", output, command, inputs)
+
+    def link_step(self, output: Path, parts: list[Step], flags: list[str]) -> Step:
+        inputs = [step.output for step in parts]
         command = [*environment("CXX", "g++"), "-shared", "-pthread", "-o", str(output), *map(str, inputs)]
         command += [*flags, *environment("LDFLAGS")]
         return Step("LINK", output, command, inputs, context=[cxx_version()])

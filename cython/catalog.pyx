@@ -4,9 +4,13 @@ import os
 from libc.stdint cimport uint32_t, uint64_t
 from libcpp.string cimport string
 
+from gridflow._native cimport core
 from gridflow._native.core cimport *
+from gridflow._native.process_state cimport shared_state
 from gridflow._native.rows cimport RowCodec
 from gridflow._native.status cimport check
+
+core.process_state = shared_state()
 
 
 def read_catalog(str home):

@@ -8,13 +8,17 @@ from libcpp.string cimport string
 from libcpp.utility cimport pair
 from libcpp.vector cimport vector
 
+from gridflow._native cimport core
 from gridflow._native.core cimport *
+from gridflow._native.process_state cimport shared_state
 from gridflow._native.rows cimport RowCodec
 from gridflow._native.snapshot cimport wrap as wrap_snapshot
 from gridflow._native.status cimport check
 from gridflow._native.table_store cimport TableStore
 
 from gridflow.errors import SchemaError, TransactionConflictError
+
+core.process_state = shared_state()
 
 
 def cut(list changes):
@@ -125,14 +129,20 @@ cdef class Changes:
         Returns how many there were. Raises as ``TableStore.put_all`` and ``insert_all``; then nothing has changed.
         """
         cdef shared_ptr[string] out = make_shared[string]()
+        cdef OperationBuilder builder
         cdef string encoded
         cdef RowCodec codec = self.codec
         cdef int count = 0
         seen = set()
         for key, value in rows:
-            self.table.append_put(codec, key, value, out.get()[0], &encoded if insert else NULL)
+            builder = OperationBuilder(out.get())
+            codec.encode_key(key, out.get()[0])
+            builder.EndKey()
             if insert:
+                encoded = builder.key()
                 self.absent(encoded, seen)
+            codec.encode_value(value, out.get()[0])
+            self.table.end_put(builder)
             count += 1
         self.take(out)
         return count
@@ -143,8 +153,9 @@ cdef class Changes:
         cdef int64_t row = 0
         cdef bytes key = encoded
         cdef bint twice = key in seen
+        cdef RowCodec codec = self.codec
         if twice or self.find(encoded, &value, &segment, &row):
-            raise self.table.duplicate(self.codec.decode_key(<const uint8_t*>encoded.data()), twice)
+            raise self.table.duplicate(codec.decode_key(<const uint8_t*>encoded.data()), twice)
         seen.add(key)
         return 0
 
@@ -155,11 +166,12 @@ cdef class Changes:
         cdef const uint8_t* value = NULL
         cdef int segment = 0
         cdef int64_t row = 0
+        cdef RowCodec codec = self.codec
         cdef int count = 0
         seen = set()
         for key in keys:
             encoded.clear()
-            self.codec.encode_key(key, encoded)
+            codec.encode_key(key, encoded)
             if <bytes>encoded not in seen and self.find(encoded, &value, &segment, &row):
                 seen.add(<bytes>encoded)
                 AppendRemoval(self.table.table_id, encoded, out.get())

@@ -113,8 +113,6 @@ cdef extern from "core/row_codec.h" namespace "gridflow" nogil:
     Status EncodeCell(const ColumnView&, int64_t, string*) except +
     Status EncodeKey(const Schema&, const vector[ColumnView]&, int64_t, string*) except +
     Status EncodeValue(const Schema&, const vector[ColumnView]&, int64_t, string*) except +
-    Status CheckKey(const Schema&, const uint8_t*, size_t) except +
-    Status CheckValue(const Schema&, const uint8_t*, size_t) except +
     cdef cppclass RowsBuilder:
         RowsBuilder(const Schema&) except +
         void Append(const uint8_t*, const uint8_t*) except +
@@ -237,6 +235,8 @@ cdef extern from "core/operation.h" namespace "gridflow" nogil:
         size_t key_bytes() const
         const uint8_t* value() const
 
+    size_t OPERATION_HEADER_BYTES "gridflow::Operation::kHeaderBytes"
+
     cdef cppclass OperationWalk:
         OperationWalk()
         OperationWalk(const void*, size_t)
@@ -256,8 +256,8 @@ cdef extern from "core/operation.h" namespace "gridflow" nogil:
         OperationBuilder(string*) except +
         void EndKey()
         cbool EndPut(uint32_t)
+        string key() except +
         size_t value_bytes() const
-        Operation operation() const
 
     Status CheckOperation(const Schema&, Operation) except +
     void AppendRemoval(uint32_t, const string&, string*) except +
@@ -396,4 +396,11 @@ cdef extern from "core/failpoint.h" namespace "gridflow" nogil:
         Status Set(const string&)
         Status Hit(const char*)
 
-    Failpoints* failpoints
+    Failpoints& ProcessFailpoints()
+
+
+cdef extern from "core/process_state.h" namespace "gridflow" nogil:
+    cdef cppclass ProcessState:
+        pass
+
+    ProcessState* process_state

@@ -6,14 +6,14 @@ from libcpp.vector cimport vector
 
 from gridflow._native cimport core
 from gridflow._native.core cimport *
+from gridflow._native.process_state cimport shared_state
 from gridflow._native.rows cimport RowCodec
 from gridflow._native.status cimport check
-from gridflow._native.store cimport store_failpoints
 from gridflow._native.table_versions cimport TableVersions
 
 from gridflow.errors import SchemaError
 
-core.failpoints = store_failpoints()
+core.process_state = shared_state()
 
 
 cdef class Edit:
@@ -54,7 +54,8 @@ cdef class Edit:
         """
         cdef vector[vector[ColumnView]] sources
         cdef vector[ArrowArray] arrays
-        cdef size_t i, j, columns = self.table.codec.schema.columns.size(), done = 0
+        cdef RowCodec codec = self.table.codec
+        cdef size_t i, j, columns = codec.schema.columns.size(), done = 0
         arrays.resize(len(batches) * columns)
         sources.resize(len(batches))
         try:
@@ -64,9 +65,9 @@ cdef class Edit:
                     batches[i][j]._export_to_c(<uintptr_t>&arrays[done])
                     done += 1
                     try:
-                        check(ImportColumn(self.table.codec.schema.columns[j].type, arrays[done - 1], &sources[i][j]))
+                        check(ImportColumn(codec.schema.columns[j].type, arrays[done - 1], &sources[i][j]))
                     except SchemaError as error:
-                        raise SchemaError(f"table {self.table.codec.table}, {error}") from None
+                        raise SchemaError(f"table {codec.table}, {error}") from None
             self._add(sources, mode)
         finally:
             for i in range(done):
@@ -76,20 +77,20 @@ cdef class Edit:
     def add_rows(self, rows, str mode):
         """Adds rows given as dicts of all columns, as one segment."""
         cdef string key, value
-        cdef RowsBuilder* builder = new RowsBuilder(self.table.codec.schema)
+        cdef RowCodec codec = self.table.codec
+        cdef RowsBuilder* builder = new RowsBuilder(codec.schema)
         cdef vector[vector[ColumnView]] sources
-        names = self.table.codec.python_schema.key
-        value_names = self.table.codec.value_names
+        names = codec.python_schema.key
         try:
             for row in rows:
                 key.clear()
                 value.clear()
                 keys = tuple(row.get(name) for name in names)
-                self.table.codec.encode_key(keys[0] if len(names) == 1 else keys, key)
+                codec.encode_key(keys[0] if len(names) == 1 else keys, key)
                 rest = {name: item for name, item in row.items() if name not in names}
-                if self.table.codec.plain_value and set(rest) <= {"_VAL"}:
+                if codec.plain_value and set(rest) <= {"_VAL"}:
                     rest = rest.get("_VAL")
-                self.table.codec.encode_value(rest, value)
+                codec.encode_value(rest, value)
                 builder.Append(<const uint8_t*>key.data(), <const uint8_t*>value.data())
             sources.push_back(builder.Views())
             self._add(sources, mode)
@@ -100,11 +101,12 @@ cdef class Edit:
         cdef int64_t rows = 0
         cdef string duplicate
         cdef Status status
+        cdef RowCodec codec = self.table.codec
         cdef LoadMode load_mode = LoadMode.kInsert if mode == "insert" else LoadMode.kReplace
         with nogil:
             status = self.it.AddRows(sources, load_mode, &rows, &duplicate)
         if duplicate.size():
-            key = self.table.codec.decode_key(<const uint8_t*>duplicate.data())
+            key = codec.decode_key(<const uint8_t*>duplicate.data())
             raise self.table.duplicate(key, False)
         check(status)
         self.rows += rows

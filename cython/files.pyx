@@ -6,8 +6,12 @@ from libc.stdint cimport uint8_t, uint32_t
 from libcpp.memory cimport shared_ptr
 from libcpp.string cimport string
 
+from gridflow._native cimport core
 from gridflow._native.core cimport *
+from gridflow._native.process_state cimport shared_state
 from gridflow._native.status cimport check
+
+core.process_state = shared_state()
 
 
 cdef class MappedFile:

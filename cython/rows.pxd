@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libcpp.string cimport string
 from libcpp.vector cimport vector
@@ -6,6 +7,7 @@ from gridflow._native.codecs cimport Codec
 from gridflow._native.core cimport ColumnView, Schema
 
 
+@cython.final
 cdef class RowCodec:
     cdef Schema schema
     cdef vector[Codec] codecs  # of the columns, in their order

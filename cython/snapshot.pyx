@@ -8,9 +8,13 @@ from libcpp.memory cimport make_shared, shared_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
+from gridflow._native cimport core
 from gridflow._native.core cimport *
+from gridflow._native.process_state cimport shared_state
 from gridflow._native.rows cimport schema_from_native
 from gridflow._native.status cimport check
+
+core.process_state = shared_state()
 
 
 cdef Snapshot wrap(shared_ptr[const TableSnapshot] snapshot, object schema):

@@ -10,9 +10,6 @@ cdef enum:
     SPARE_BYTES = 256 << 10  # that writes leave free: rows can be removed and tables dropped where nothing else fits
 
 
-cdef Failpoints* store_failpoints() noexcept
-
-
 cdef class Store:
     cdef string home
     cdef readonly bint owner

@@ -22,11 +22,15 @@ from libcpp.memory cimport shared_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
+from gridflow._native cimport core
 from gridflow._native.core cimport *
 from gridflow._native.log_table cimport LogTable
+from gridflow._native.process_state cimport shared_state
 from gridflow._native.status cimport check
 
 from gridflow.errors import InternalError, SchemaError, TableNotFound
+
+core.process_state = shared_state()
 
 cdef uint64_t ALL_RECORDS = 0xFFFFFFFFFFFFFFFF
 #: Bytes of log after which the background flush is woken; a writer that gets 8 times as far ahead flushes itself.
@@ -36,13 +40,8 @@ LOG_BYTES_KEPT = 1 << 20
 
 
 def set_failpoints(str specification):
-    """For tests: arms failpoints of this process's store, as ``kernels/core/failpoint.h`` says; "" disarms them."""
-    check(failpoints.Set(specification.encode()))
-
-
-cdef Failpoints* store_failpoints() noexcept:
-    """For modules that write a grid's files, too: their failpoints are to be those that ``set_failpoints`` arms."""
-    return failpoints
+    """For tests: arms failpoints of this process, as ``kernels/core/failpoint.h`` says; "" disarms them."""
+    check(ProcessFailpoints().Set(specification.encode()))
 
 
 def replace_file(str path, const uint8_t[::1] data not None):

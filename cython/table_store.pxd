@@ -16,4 +16,4 @@ cdef class TableStore(TableVersions):
     cdef int append_put(self, RowCodec codec, object key, object value, string& out, string* encoded_key) except -1
     cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out,
                         string* encoded_key) except -1
-    cdef int end_put(self, OperationBuilder& builder, string* encoded_key) except -1
+    cdef int end_put(self, OperationBuilder& builder) except -1

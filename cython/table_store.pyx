@@ -8,17 +8,22 @@ from libcpp.memory cimport shared_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
+from gridflow._native cimport core
 from gridflow._native.core cimport *
+from gridflow._native.process_state cimport shared_state
 from gridflow._native.rows cimport RowCodec
 from gridflow._native.status cimport check
-from gridflow._native.table_versions cimport TableVersions
+from gridflow._native.table_versions cimport TableVersions, check_readable
 
 from gridflow.errors import SchemaError
+
+core.process_state = shared_state()
 
 cdef enum:
     ABSENT = 0
     IN_MEMORY = 1
     IN_SEGMENT = 2
+    USUAL_BYTES = 240  # of one row's operation: else a string that is gone at once would grow column by column
 
 
 cdef class TableStore(TableVersions):
@@ -42,7 +47,7 @@ cdef class TableStore(TableVersions):
                     int64_t* row) except -1:
         cdef const MemoryEntry* entry
         cdef const uint8_t* bytes = <const uint8_t*>key.data()
-        self.check_readable()
+        check_readable(self)
         entry = self.active.get().Find(hash, bytes, key.size())
         if entry == NULL and self.frozen.get() != NULL:
             entry = self.frozen.get().Find(hash, bytes, key.size())
@@ -77,8 +82,10 @@ cdef class TableStore(TableVersions):
         cdef OperationBuilder builder = OperationBuilder(&out)
         codec.encode_key(key, out)
         builder.EndKey()
+        if encoded_key != NULL:
+            encoded_key[0] = builder.key()
         codec.encode_value(value, out)
-        return self.end_put(builder, encoded_key)
+        return self.end_put(builder)
 
     cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out,
                         string* encoded_key) except -1:
@@ -86,16 +93,16 @@ cdef class TableStore(TableVersions):
         cdef OperationBuilder builder = OperationBuilder(&out)
         check(EncodeKey(codec.schema, columns, row, &out))
         builder.EndKey()
+        if encoded_key != NULL:
+            encoded_key[0] = builder.key()
         check(EncodeValue(codec.schema, columns, row, &out))
-        return self.end_put(builder, encoded_key)
+        return self.end_put(builder)
 
-    cdef int end_put(self, OperationBuilder& builder, string* encoded_key) except -1:
+    cdef int end_put(self, OperationBuilder& builder) except -1:
         if not builder.EndPut(self.table_id):
             raise SchemaError(
                 f"table {self.codec.table}: a row has at most 4 GiB - 2, this one has {builder.value_bytes()} bytes"
             )
-        if encoded_key != NULL:
-            encoded_key.assign(<const char*>builder.operation().key(), builder.operation().key_bytes())
         return 0
 
     # ---- writes ----
@@ -121,6 +128,7 @@ cdef class TableStore(TableVersions):
         """
         cdef string out
         cdef RowCodec codec = self.codec
+        out.reserve(USUAL_BYTES)
         self.append_put(codec, key, value, out, NULL)
         self.writable(out.size(), False)
         self.same_columns(codec)
@@ -195,6 +203,7 @@ cdef class TableStore(TableVersions):
     def _conditional(self, key, value, bint wanted):
         cdef string out, encoded
         cdef RowCodec codec = self.codec
+        out.reserve(USUAL_BYTES)
         self.append_put(codec, key, value, out, &encoded)
         self.writable(out.size(), False)
         self.same_columns(codec)
@@ -216,7 +225,7 @@ cdef class TableStore(TableVersions):
         """Removes the rows under these keys in one commit. Returns how many there were."""
         cdef string out, encoded
         cdef vector[string] encoded_keys
-        cdef size_t i
+        cdef size_t i, bytes_of_all = 0
         cdef RowCodec codec
         seen = set()
         for key in keys:
@@ -226,9 +235,8 @@ cdef class TableStore(TableVersions):
             if <bytes>encoded not in seen:
                 seen.add(<bytes>encoded)
                 encoded_keys.push_back(encoded)
-                AppendRemoval(self.table_id, encoded, &out)
-        self.writable(out.size(), True)
-        out.clear()
+                bytes_of_all += OPERATION_HEADER_BYTES + encoded.size()
+        self.writable(bytes_of_all, True)
         count = 0
         for i in range(encoded_keys.size()):
             if self.has(encoded_keys[i]):
@@ -273,6 +281,7 @@ cdef class TableStore(TableVersions):
         """The log's operation that puts this row, as bytes, for ``commit_encoded`` in the owner."""
         cdef string out
         cdef RowCodec codec = self.codec
+        out.reserve(USUAL_BYTES)
         self.append_put(codec, key, value, out, NULL)
         return PyBytes_FromStringAndSize(out.data(), out.size())
 
@@ -305,22 +314,24 @@ cdef class TableStore(TableVersions):
         cdef Operation operation
         cdef string out, key
         cdef int applied = 0
+        cdef RowCodec codec
         if mode not in ("put", "put_if_absent", "replace", "remove", "insert"):
             raise SchemaError(f"no mode {mode}")
         self.writable(size, mode == "remove")
-        self.same_columns(self.codec if digest == self.codec.digest else None)
+        codec = self.codec
+        self.same_columns(codec if digest == codec.digest else None)
         checker = OperationChecker(
-            PyBytes_AS_STRING(operations), size, self.table_id, mode == "remove", <string>self.codec.table.encode()
+            PyBytes_AS_STRING(operations), size, self.table_id, mode == "remove", <string>codec.table.encode()
         )
         seen = set()
         while checker.Next(&operation):
-            check(CheckOperation(self.codec.schema, operation))
+            check(CheckOperation(codec.schema, operation))
             key.assign(<const char*>operation.key(), operation.key_bytes())
             wanted = True
             if mode != "put":
                 exists = self.has(key) and (mode != "remove" or <bytes>key not in seen)
                 if mode == "insert" and (exists or <bytes>key in seen):
-                    raise self.duplicate(self.codec.decode_key(operation.key()), not exists)
+                    raise self.duplicate(codec.decode_key(operation.key()), not exists)
                 if mode == "put_if_absent":
                     exists = exists or <bytes>key in seen
                 wanted = exists == (mode == "replace" or mode == "remove")

@@ -23,7 +23,7 @@ cdef class TableVersions(LogTable):
     cdef bint dropped
     cdef uint64_t row_bytes
     cdef int take_codec(self, RowCodec codec) except -1
-    cdef int check_readable(self) except -1
+    cdef int follow_or_raise(self) except -1
     cdef object duplicate(self, object key, bint twice)
     cdef int cut(self, TableCut* out) except -1
     cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh, RowCodec codec) except -1
@@ -32,3 +32,10 @@ cdef class TableVersions(LogTable):
     cdef TableEdit* begin_edit(self) except NULL
     cdef int end_edit(self, TableEdit* edit) except -1
     cdef bint excludes_others(self)
+
+
+cdef inline int check_readable(TableVersions table) except -1:
+    """Raises if the table cannot be read; a reader sees every acknowledged write afterwards."""
+    if table.store.owner and not table.store.closed and not table.dropped:
+        return 0
+    return table.follow_or_raise()

@@ -14,18 +14,19 @@ from libcpp.vector cimport vector
 
 from gridflow._native cimport core
 from gridflow._native.core cimport *
+from gridflow._native.log_table cimport LogTable
+from gridflow._native.process_state cimport shared_state
 from gridflow._native.rows cimport RowCodec, schema_from_native
 from gridflow._native.snapshot cimport wrap as wrap_snapshot
 from gridflow._native.status cimport check
-from gridflow._native.log_table cimport LogTable
-from gridflow._native.store cimport FLUSH_BYTES, Store, store_failpoints
+from gridflow._native.store cimport FLUSH_BYTES, Store
 
 from gridflow.errors import (
     DuplicateKeyError, GridAccessError, GridClosedError, GridEnvironmentError, TableNotFound, TransactionConflictError,
     UsageError,
 )
 
-core.failpoints = store_failpoints()
+core.process_state = shared_state()
 
 cdef enum:
     PAGE_BYTES = 4096  # of a file system
@@ -115,8 +116,8 @@ cdef class TableVersions(LogTable):
                 return self.writable(0, False)
         return 0
 
-    cdef inline int check_readable(self) except -1:
-        """Raises if the table cannot be read; a reader sees every acknowledged write afterwards."""
+    cdef int follow_or_raise(self) except -1:
+        """``check_readable`` where it is not at once clear that the table can be read."""
         if self.store.closed:
             raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
         if not self.store.owner and not self.dropped:
@@ -184,7 +185,7 @@ cdef class TableVersions(LogTable):
         return check(CheckOperation(self.codec.schema, operation))
 
     cdef int now(self, TableCut* out) except -1:
-        self.check_readable()
+        check_readable(self)
         out.snapshot = self.current
         out.memory.clear()
         out.memory.push_back(<shared_ptr[const MemoryTable]>self.active)
@@ -193,9 +194,10 @@ cdef class TableVersions(LogTable):
         return 0
 
     cdef object conflict(self, Operation operation):
-        key = self.codec.decode_key(operation.key())
+        cdef RowCodec codec = self.codec  # a reference: decoding runs Python, and another thread may alter the table
+        key = codec.decode_key(operation.key())
         return TransactionConflictError(
-            f"table {self.codec.table}: the row under key {key!r} was changed by somebody else since the transaction "
+            f"table {codec.table}: the row under key {key!r} was changed by somebody else since the transaction "
             "began; nothing of the transaction was applied, run it again"
         )
 
@@ -268,7 +270,7 @@ cdef class TableVersions(LogTable):
 
     def snapshot(self):
         """The current version of the segments, as a ``Snapshot``."""
-        self.check_readable()
+        check_readable(self)
         return wrap_snapshot(self.current, self.codec.python_schema)
 
     def preview(self, str folder):
@@ -339,7 +341,7 @@ cdef class TableVersions(LogTable):
         self.frozen.reset()
         self.frozen_lsn = 0
         self.store.bump()
-        check(failpoints.Hit("version.published"))
+        check(ProcessFailpoints().Hit("version.published"))
         unlink_all(edit.obsolete())
         self.store.trim()
         return 0
@@ -392,7 +394,7 @@ cdef class TableVersions(LogTable):
 
     @property
     def held_here(self):
-        """Whether it is this very thread, which loads the table perhaps: it cannot wait for that to end."""
+        """Whether an edit or a hold of this very thread keeps writers out: it cannot wait for that to end."""
         return self.excludes_others()
 
     def hold(self, double timeout, list tables not None):

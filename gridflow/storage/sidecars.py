@@ -54,7 +54,7 @@ class SidecarTable(Protocol):
 
     @property
     def held_here(self) -> bool:
-        """Whether this very thread holds the table's lock."""
+        """Whether an edit or a hold of this very thread keeps the table's writers out."""
 
     def snapshot(self) -> Snapshot:
         """The current version."""

@@ -8,8 +8,6 @@
 
 namespace gridflow {
 
-Failpoints* failpoints = new Failpoints;
-
 Status Failpoints::Set(const std::string& specification) {
   MutexLock lock(&mutex_);
   points_.clear();

@@ -32,22 +32,21 @@ class Failpoints {
   std::atomic<bool> armed_{false};  // whether there are any
 };
 
-// Those that this code passes. Never null, and never destroyed: threads may outlive static objects.
-//
-// Each compiled module has its own copy of core and hence its own failpoints. One whose passes are to count together with
-// another one's is made to point to that one's, when it is loaded.
-extern Failpoints* failpoints;
+// Those of this process: see ProcessState, whose they are.
+Failpoints& ProcessFailpoints();
 
 // In code that returns a Status.
-#define GF_FAILPOINT(name)                                                                          \
-  do {                                                                                              \
-    if (::gridflow::failpoints->armed()) GF_RETURN_IF_ERROR(::gridflow::failpoints->Hit(name));     \
+#define GF_FAILPOINT(name)                                                  \
+  do {                                                                      \
+    ::gridflow::Failpoints& failpoints = ::gridflow::ProcessFailpoints();   \
+    if (failpoints.armed()) GF_RETURN_IF_ERROR(failpoints.Hit(name));       \
   } while (0)
 
 // In code that cannot fail: only `kill` counts.
-#define GF_KILLPOINT(name)                                                                \
-  do {                                                                                    \
-    if (::gridflow::failpoints->armed()) (void)::gridflow::failpoints->Hit(name);         \
+#define GF_KILLPOINT(name)                                                  \
+  do {                                                                      \
+    ::gridflow::Failpoints& failpoints = ::gridflow::ProcessFailpoints();   \
+    if (failpoints.armed()) (void)failpoints.Hit(name);                     \
   } while (0)
 
 }  // namespace gridflow

@@ -1,6 +1,7 @@
 #include "core/manifest_invariants.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "gridflow/segment_format.h"
@@ -76,9 +77,12 @@ bool NewFilesHaveNewIds(const Manifest& earlier, const Manifest& later) {
 }
 
 bool SegmentsStaySealed(const Manifest& earlier, const Manifest& later) {
+  std::unordered_multimap<uint64_t, const gf_manifest_segment*> before;  // by id
+  for (const gf_manifest_segment& s : earlier.segments) before.emplace(s.segment_id, &s);
   return EachSegment(later, [&](const gf_manifest_segment& s) {
-    return EachSegment(earlier, [&](const gf_manifest_segment& before) {
-      return before.segment_id != s.segment_id || (before.rows == s.rows && before.deleted <= s.deleted);
+    const auto same = before.equal_range(s.segment_id);
+    return std::all_of(same.first, same.second, [&](const auto& one) {
+      return one.second->rows == s.rows && one.second->deleted <= s.deleted;
     });
   });
 }

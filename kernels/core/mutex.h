@@ -42,7 +42,7 @@ class Condition {
   void Wait(Mutex* mutex) GF_REQUIRES(mutex) {
     std::unique_lock<std::mutex> lock(mutex->mutex_, std::adopt_lock);
     condition_.wait(lock);
-    lock.release();  // the caller has it, as before
+    (void)lock.release();  // the caller has it, as before
   }
   void NotifyAll() { condition_.notify_all(); }
 

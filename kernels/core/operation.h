@@ -127,7 +127,6 @@ class OperationBuilder {
  public:
   OperationBuilder() = default;  // only to be assigned to
   explicit OperationBuilder(std::string* out) : out_(out), start_(out->size()) {
-    if (start_ == 0) out->reserve(kUsualBytes);
     out->append(Operation::kHeaderBytes, '\0');
   }
 
@@ -139,13 +138,11 @@ class OperationBuilder {
     return true;
   }
   void EndRemoval(uint32_t table_id) { PutHeader(table_id, GF_LOG_REMOVE); }
+  std::string key() const { return out_->substr(start_ + Operation::kHeaderBytes, key_bytes_); }  // after EndKey()
   size_t value_bytes() const { return out_->size() - start_ - Operation::kHeaderBytes - key_bytes_; }
-  // The operation, once it is ended and until `out` changes.
-  Operation operation() const { return Operation(reinterpret_cast<const uint8_t*>(out_->data()) + start_); }
 
  private:
   static constexpr size_t kMostValueBytes = GF_LOG_REMOVE - 1;
-  static constexpr size_t kUsualBytes = 240;  // of a commit of one row: else its string would grow column by column
 
   void PutHeader(uint32_t table_id, uint32_t value_bytes) {
     GF_DCHECK(key_bytes_ <= UINT32_MAX && start_ + Operation::kHeaderBytes + key_bytes_ <= out_->size());

@@ -14,19 +14,11 @@
 #include "core/checksum.h"
 #include "core/key_hash.h"
 #include "core/mutex.h"
+#include "core/process_state.h"
 #include "core/row_codec.h"
-#include "core/weak_registry.h"
 
 namespace gridflow {
 namespace {
-
-// Segments that somebody in this process holds, by device and inode: an inode cannot be used again while the mapping
-// of its file lives, so a hit is the same file.
-using Registry = WeakRegistry<std::pair<uint64_t, uint64_t>, const Segment>;
-Registry& Opened() {
-  static Registry* registry = new Registry;
-  return *registry;
-}
 
 // Walks the schema and hands each type its buffers, checking every size on the way.
 class BufferWalk {
@@ -192,13 +184,13 @@ const ColumnView& Segment::Filled(const Column& column) const {
 Status Segment::Open(const std::string& path, std::shared_ptr<const Segment>* out) {
   struct stat info;
   if (::stat(path.c_str(), &info) != 0) return Status::System(errno, "open", path);
-  if ((*out = Opened().Find({info.st_dev, info.st_ino})) != nullptr) return Status::Ok();
+  if ((*out = process_state->segments.Find({info.st_dev, info.st_ino})) != nullptr) return Status::Ok();
   std::shared_ptr<Segment> segment(new Segment);
   GF_RETURN_IF_ERROR(Mapping::Open(path, &segment->mapping_));
   GF_RETURN_IF_ERROR(segment->Check());
   *out = segment;
   // Of what was mapped: the path may have got another file since it was asked for.
-  Opened().Set(segment->mapping_->identity(), *out);
+  process_state->segments.Set(segment->mapping_->identity(), *out);
   return Status::Ok();
 }
 

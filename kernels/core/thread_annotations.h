@@ -12,11 +12,8 @@
 // Of a field: read and written with the mutex; what a pointer points to.
 #define GF_GUARDED_BY(mutex) GF_THREAD_ATTRIBUTE(guarded_by(mutex))
 #define GF_PT_GUARDED_BY(mutex) GF_THREAD_ATTRIBUTE(pt_guarded_by(mutex))
-// Of a function: whoever calls it holds the mutex, or does not hold it.
+// Of a function: whoever calls it holds the mutex.
 #define GF_REQUIRES(...) GF_THREAD_ATTRIBUTE(requires_capability(__VA_ARGS__))
-#define GF_EXCLUDES(...) GF_THREAD_ATTRIBUTE(locks_excluded(__VA_ARGS__))
-// Of a function that is right for a reason which the compiler does not see; a comment says which.
-#define GF_NO_THREAD_SAFETY_ANALYSIS GF_THREAD_ATTRIBUTE(no_thread_safety_analysis)
 
 // What a mutex is made of: see mutex.h.
 #define GF_CAPABILITY(name) GF_THREAD_ATTRIBUTE(capability(name))

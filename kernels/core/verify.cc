@@ -1,36 +1,20 @@
 // Segment's checks of its rows: of the blocks that are read, of the offsets of a column, or of every byte.
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <string>
-#include <tuple>
 #include <utility>
-#include <vector>
 
 #include "core/check.h"
 #include "core/checksum.h"
 #include "core/key_hash.h"
-#include "core/mutex.h"
+#include "core/process_state.h"
 #include "core/row_codec.h"
 #include "core/segment.h"
 
 namespace gridflow {
 namespace {
 
-// Of files that are mapped no more, which of their blocks were checked: a file is mapped again by the next dataset, say,
-// and its bytes are the same if it has not been changed since.
-using FileName = std::tuple<uint64_t, uint64_t, uint64_t, int64_t>;  // device, inode, size, time of the last change
-using Memory = std::map<FileName, std::vector<uint64_t>>;
-constexpr size_t kMostChecked = 4096;
-struct CheckedFiles {
-  Mutex mutex;
-  Memory blocks GF_GUARDED_BY(mutex);
-};
-CheckedFiles& Checked() {
-  static auto* files = new CheckedFiles;
-  return *files;
-}
-FileName NameOf(const Mapping& file) {
+CheckedFiles::Name NameOf(const Mapping& file) {
   return {file.identity().first, file.identity().second, file.size(), file.changed()};
 }
 
@@ -76,13 +60,11 @@ Status Segment::CheckBlock(uint64_t block) const {
 }
 
 void Segment::Recall() {
-  CheckedFiles& checked = Checked();
-  MutexLock lock(&checked.mutex);
-  const auto found = checked.blocks.find(NameOf(*mapping_));
-  if (found == checked.blocks.end() || found->second.size() != blocks() / 64 + 1) return;
-  for (size_t i = 0; i < found->second.size(); ++i) {
-    blocks_checked_[i].store(found->second[i], std::memory_order_relaxed);
-    unchecked_.fetch_sub(__builtin_popcountll(found->second[i]), std::memory_order_relaxed);
+  const CheckedFiles::Blocks checked = process_state->checked_files.Find(NameOf(*mapping_));
+  if (checked.size() != blocks() / 64 + 1) return;
+  for (size_t i = 0; i < checked.size(); ++i) {
+    blocks_checked_[i].store(checked[i], std::memory_order_relaxed);
+    unchecked_.fetch_sub(__builtin_popcountll(checked[i]), std::memory_order_relaxed);
   }
   checksums_checked_.store(true, std::memory_order_relaxed);
 }
@@ -93,12 +75,9 @@ void Segment::Remember() const {
   constexpr int64_t kMoment = 1000000000;
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   if (std::chrono::nanoseconds(now).count() - mapping_->changed() < kMoment) return;
-  std::vector<uint64_t> bits(blocks() / 64 + 1);
-  for (size_t i = 0; i < bits.size(); ++i) bits[i] = blocks_checked_[i].load(std::memory_order_relaxed);
-  CheckedFiles& checked = Checked();
-  MutexLock lock(&checked.mutex);
-  if (checked.blocks.size() >= kMostChecked) checked.blocks.clear();
-  checked.blocks[NameOf(*mapping_)] = std::move(bits);
+  CheckedFiles::Blocks checked(blocks() / 64 + 1);
+  for (size_t i = 0; i < checked.size(); ++i) checked[i] = blocks_checked_[i].load(std::memory_order_relaxed);
+  process_state->checked_files.Set(NameOf(*mapping_), std::move(checked));
 }
 
 void Segment::BlocksOf(const void* begin, uint64_t bytes, uint64_t* first, uint64_t* last) const {

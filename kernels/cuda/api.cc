@@ -1,5 +1,4 @@
 // The functions of gridflow/cuda_api.h.
-#include "core/mutex.h"
 #include "gridflow/cuda_api.h"
 
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "core/mutex.h"
 #include "cuda/compiler.h"
 #include "cuda/device.h"
 #include "cuda/driver.h"

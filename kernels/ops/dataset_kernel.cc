@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/mutex.h"
 #include "absl/strings/str_cat.h"
+#include "core/mutex.h"
 #include "ops/element_stream.h"
 #include "ops/splits.h"
 #include "tensorflow/core/data/global_shuffle_utils.h"

@@ -20,7 +20,7 @@ constexpr int64_t kMessageBytes = 4096;
 
 // Who calls the functions holds the mutex shared; who has replaced them waits for them with the mutex. A process that
 // ends takes the functions away first: no thread may be on its way into an interpreter that is gone.
-std::shared_mutex& Mutex() {
+std::shared_mutex& CallsMutex() {
   static std::shared_mutex* mutex = new std::shared_mutex;
   return *mutex;
 }
@@ -31,7 +31,7 @@ std::atomic<gridflow_select> current_select{nullptr};
 template <typename Function, typename Call>
 absl::Status Ask(const std::atomic<Function>& function, const Call& call, const absl::Status& missing) {
   if (function.load() == nullptr) return missing;  // without the mutex, or its writer might starve
-  std::shared_lock<std::shared_mutex> lock(Mutex());
+  std::shared_lock<std::shared_mutex> lock(CallsMutex());
   const Function current = function.load();
   if (current == nullptr) return missing;
   char message[kMessageBytes] = "";
@@ -78,7 +78,7 @@ absl::Status SelectRows(const std::string& directory, const std::string& table,
 void gridflow_ops_set_python(gridflow_refresh refresh, gridflow_select select) {
   gridflow::ops::current_refresh.store(refresh);
   gridflow::ops::current_select.store(select);
-  std::unique_lock<std::shared_mutex> wait(gridflow::ops::Mutex());
+  std::unique_lock<std::shared_mutex> wait(gridflow::ops::CallsMutex());
 }
 
 void* gridflow_ops_make_selection(const int64_t* ordinals, const double* weights, int64_t count) {

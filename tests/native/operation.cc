@@ -48,7 +48,6 @@ std::string Build(const std::vector<Row>& rows) {
     builder.EndKey();
     out += *row.value;
     CHECK(builder.EndPut(row.table_id));
-    CHECK_EQ(builder.operation().all_bytes(), BytesOf(row).size());
   }
   return out;
 }
@@ -106,8 +105,8 @@ TEST(a_builder_appends_behind_what_is_there) {
   out += "second";
   builder.EndKey();
   CHECK(builder.EndPut(2));  // of no columns but the key's
-  CheckSame(builder.operation(), {2, "second", ""});
-  CHECK(builder.operation().bytes() == Bytes(out) + before);
+  CHECK(builder.key() == "second");
+  CheckSame(Operation(Bytes(out) + before), {2, "second", ""});
 }
 
 TEST(operations_that_end_early_are_not_given_out) {

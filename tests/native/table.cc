@@ -293,11 +293,11 @@ TEST(a_call_that_fails_leaves_the_old_version) {
       const auto memory = grid.Changes(&random, 80, &rows);
       if (round > 0) {
         TableEdit fails(grid.table, grid.version, false, 1);
-        CHECK_OK(gridflow::failpoints->Set(point));
+        CHECK_OK(gridflow::ProcessFailpoints().Set(point));
         Status status = fails.AddMemory(*memory);
         Version next;
         if (status.ok()) status = fails.Commit(grid.lsn, &next);
-        CHECK_OK(gridflow::failpoints->Set(""));
+        CHECK_OK(gridflow::ProcessFailpoints().Set(""));
         CHECK(!status.ok() && next == nullptr);
       }
       grid.Check();
@@ -322,7 +322,7 @@ TEST(a_crash_anywhere_leaves_the_old_or_the_new_version_and_the_next_owner_goes_
       if (child == 0) {
         // At the first pass of a file, the second, ...: the bitmaps come before the manifest.
         const std::string pass = std::strncmp(point, "file", 4) == 0 ? "@" + std::to_string(1 + round % 2) : "";
-        if (round > 0) CHECK_OK(gridflow::failpoints->Set(point + std::string("=kill") + pass));
+        if (round > 0) CHECK_OK(gridflow::ProcessFailpoints().Set(point + std::string("=kill") + pass));
         TableEdit edit(grid.table, grid.version, false, 1);
         CHECK_OK(edit.AddMemory(*memory));
         CHECK_OK(grid.Commit(&edit));
@@ -367,10 +367,10 @@ TEST(a_commit_whose_manifest_cannot_be_read_again_keeps_its_files) {
     const std::set<std::string> files = test::Names(grid.table);
     // The manifest is in nobody's power to read: it may name the new files.
     std::filesystem::remove(grid.table + "/manifest");
-    CHECK_OK(gridflow::failpoints->Set("file.written=io@2"));
+    CHECK_OK(gridflow::ProcessFailpoints().Set("file.written=io@2"));
     Version next;
     CHECK(!lost.Commit(grid.lsn, &next).ok());
-    CHECK_OK(gridflow::failpoints->Set(""));
+    CHECK_OK(gridflow::ProcessFailpoints().Set(""));
     CHECK(next == nullptr && files.size() > 2);
   }
   CHECK(test::Names(grid.table).size() >= 3);
