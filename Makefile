@@ -77,7 +77,8 @@ CLANGXX      ?= clang++
 CLANG_FLAGS  := -std=c++17 -Ikernels -Ikernels/include -Wthread-safety -Werror=thread-safety -fsyntax-only
 LOCK_SOURCES := $(wildcard kernels/core/*.cc kernels/cuda/*.cc)
 OPS_SOURCES   = $(shell grep -lE 'Mutex|core/mutex.h|ops/(kept_snapshot|workers).h' kernels/ops/*.cc)
-TF_FLAGS      = $(shell $(PY) -c 'import json; print(*json.load(open("build/tensorflow_flags.json"))["flags"][0])' 2> /dev/null)
+TF_FLAGS      = $(shell $(PY) -c 'import json, shlex; flags = json.load(open("build/tensorflow_flags.json"))["flags"][0]; \
+	print(shlex.join("-isystem" + flag[2:] if flag.startswith("-I") else flag for flag in flags))' 2> /dev/null)
 
 .PHONY: lint-threads
 lint-threads:
@@ -85,7 +86,7 @@ lint-threads:
 	  for source in $(LOCK_SOURCES); do $(CLANGXX) $(CLANG_FLAGS) $$source || exit 1; done; \
 	  if [ -n "$(TF_FLAGS)" ]; then \
 	    for source in $(OPS_SOURCES); do \
-	      $(CLANGXX) $(CLANG_FLAGS) $(patsubst -I%,-isystem%,$(TF_FLAGS)) -w -Wthread-safety $$source || exit 1; done; \
+	      $(CLANGXX) $(CLANG_FLAGS) $(TF_FLAGS) -w -Wthread-safety $$source || exit 1; done; \
 	  else echo "skipped: the locks of kernels/ops, whose headers TensorFlow has, which is not there"; fi; \
 	else echo "skipped: clang's look at the locks; it is not there (Debian: apt install clang)"; fi
 
