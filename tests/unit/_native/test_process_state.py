@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sysconfig
 import time
 from pathlib import Path
 
@@ -56,6 +57,6 @@ def test_a_block_is_checked_once(home):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SOURCES.glob("*.pyx") if path.stem != "process_state"))
 def test_a_module_that_has_state_shares_it(name):
-    [library] = Path(gridflow._native.__file__).parent.glob(f"{name}.*.so")
+    library = Path(gridflow._native.__file__).with_name(name + sysconfig.get_config_var("EXT_SUFFIX"))
     shares = "\ncore.process_state = shared_state()\n" in (SOURCES / f"{name}.pyx").read_text()
     assert shares or SYMBOL not in library.read_bytes()
