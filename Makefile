@@ -65,10 +65,9 @@ test-gpu: build  ## run the tests that need a GPU, some under compute-sanitizer 
 	$(PY) benchmarks/gpu.py
 
 .PHONY: lint
-lint: build lint-threads  ## ruff, mypy, clang's look at the locks, and the tests of the sources: who imports whom, the public names
+lint: build lint-threads  ## ruff, clang's look at the locks, and the tests of the sources: types (mypy), who imports whom, the public names
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
 	$(PY) -m pytest tests/test_sourcecode.py -q
 
 # Whether what a lock guards (GF_GUARDED_BY and the others of kernels/core/thread_annotations.h) is touched with it. All of
