@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from _machine import describe_machine, memory_available
 from rich.console import Console
@@ -85,20 +86,32 @@ class Benchmark:
         packages: the distributions whose versions belong to the result.
         rounds: the runs of each contender, after one that does not count.
         quick_rounds: the same with ``--quick``.
+        options: more options of the command line, with the arguments of ``add_argument``; ``options`` has their values.
     """
 
-    def __init__(self, name: str, about: str, *, packages: list[str], rounds: int, quick_rounds: int = 2):
+    def __init__(
+        self,
+        name: str,
+        about: str,
+        *,
+        packages: list[str],
+        rounds: int,
+        quick_rounds: int = 2,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ):
         parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--quick", action="store_true", help="little data, few rounds: does it run at all?")
         parser.add_argument("--rounds", type=int, help=f"how often each contender runs (default {rounds})")
         parser.add_argument("--out", type=Path, help="folder of the results (default: results/, beside this script)")
-        options = parser.parse_args()
+        for option, arguments in (options or {}).items():
+            parser.add_argument(option, **arguments)
+        self.options = parser.parse_args()
         self.name = name
         self.file = name
         self.title = about.strip().splitlines()[0]
-        self.quick: bool = options.quick
-        self.rounds: int = options.rounds or (quick_rounds if self.quick else rounds)
-        self.out: Path = options.out or Path(__file__).parent / "results"
+        self.quick: bool = self.options.quick
+        self.rounds: int = self.options.rounds or (quick_rounds if self.quick else rounds)
+        self.out: Path = self.options.out or Path(__file__).parent / "results"
         self.machine = describe_machine(packages)
         #: Seconds that a repeated loop takes at least, for a script that measures loops.
         self.least_seconds = 0.01 if self.quick else 0.25
@@ -134,13 +147,14 @@ class Benchmark:
         contenders: Mapping[str, Callable[[], Figures]],
         *,
         unit: str | Mapping[str, str],
-        better: str = "higher",
+        better: str | Mapping[str, str] = "higher",
         rounds: int | None = None,
         warm_up: bool = True,
     ) -> None:
-        """Run all contenders in turn, again and again, and print the medians. ``unit`` is one for all, or by metric.
+        """Run all contenders in turn, again and again, and print the medians.
 
-        Turns make other work of the machine hit all contenders alike; each round begins with the next contender.
+        ``unit`` and ``better`` are one for all metrics, or by metric. Turns make other work of the machine hit all
+        contenders alike; each round begins with the next contender.
         """
         results: dict[tuple[str, str], Result] = {}
         names = list(contenders)
@@ -150,7 +164,8 @@ class Benchmark:
                     figures = contenders[name]()
                 for metric, value in figures.items():
                     metric_unit = unit if isinstance(unit, str) else unit[metric]
-                    result = results.setdefault((metric, name), Result(group, metric, name, metric_unit, better))
+                    metric_better = better if isinstance(better, str) else better[metric]
+                    result = results.setdefault((metric, name), Result(group, metric, name, metric_unit, metric_better))
                     if number > 0:
                         result.rounds.append(value)
         self.add([results[metric, name] for name in names for metric, contender in results if contender == name])
@@ -188,8 +203,8 @@ class Benchmark:
             self.skipped[name] = reason
             self.console.print(f"[yellow]skipped: {name}: {escape(reason)}[/yellow]")
 
-    def finish(self) -> None:
-        """Print the targets; write the JSON file and the plot."""
+    def finish(self, draw: Callable[[str, list[Result], Path], None] | None = None) -> None:
+        """Print the targets; write the JSON file and the plot, which ``draw`` draws in place of ``_plot.draw``."""
         table = Table(title="targets", title_justify="left", header_style="bold")
         for heading in ("what", "wanted", "reached", ""):
             table.add_column(heading, justify="left" if heading == "what" else "right", no_wrap=True)
@@ -214,11 +229,11 @@ class Benchmark:
         (self.out / f"{self.file}.json").write_text(json.dumps(record, indent=1) + "\n")
         files = f"{self.file}.json"
         try:
-            from _plot import draw
+            from _plot import draw as draw_bars
         except ImportError as error:
             self.console.print(f"[yellow]no plot: {escape(str(error))}[/yellow]")
         else:
-            draw(self.title, self.results, self.out / f"{self.file}.png")
+            (draw or draw_bars)(self.title, self.results, self.out / f"{self.file}.png")
             files += f" and {self.file}.png"
         self.console.print(f"[dim]{files} written; {seconds:.0f} s[/dim]\n")
 

@@ -86,7 +86,10 @@ def use_in_tensorflow() -> None:
 
 
 def ask(name: str) -> int:
-    """Bytes that are ``registered``, or ``allocated``; or how often blocks were ``decoded``."""
+    """Bytes that are ``registered`` or ``allocated``, or that were ``copied`` from what is registered.
+
+    Or how often blocks were ``decoded``, or threads of kernels made ``accesses`` to the GPU's memory or over the bus.
+    """
     gc.collect()
     function = getattr(ctypes.CDLL(os.environ[VARIABLE]), f"fake_gpu_{name}")
     function.restype = ctypes.c_size_t

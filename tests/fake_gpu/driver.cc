@@ -78,6 +78,7 @@ std::map<unsigned long long, std::shared_ptr<Piece>> handles;
 std::map<void*, std::shared_ptr<Stream>> streams;
 std::vector<std::shared_ptr<Stream>> all_streams;
 size_t decoded = 0, own_slot = SIZE_MAX;
+size_t copied = 0;  // bytes, from registered memory
 
 // ---- how much memory is in use, by all processes ----
 
@@ -285,6 +286,7 @@ int Copy(uintptr_t to, uintptr_t from, size_t bytes, void* stream) {
       return kOk;
     });
   }
+  if (source == Place::kRegistered) copied += bytes;
   const int result = Enqueue(stream, [to, from, bytes, target, source] {
     if (PlaceOf(to, bytes) != target) return Mistake("a copy writes into memory that is gone");
     if (PlaceOf(from, bytes) != source) return Mistake("a copy reads memory that is gone");
@@ -330,6 +332,14 @@ size_t fake_gpu_registered() {
 size_t fake_gpu_decoded() {
   std::lock_guard<std::mutex> lock(mutex);
   return decoded;
+}
+size_t fake_gpu_accesses() {
+  std::lock_guard<std::mutex> lock(mutex);
+  return fake_gpu::Touched();
+}
+size_t fake_gpu_copied() {
+  std::lock_guard<std::mutex> lock(mutex);
+  return copied;
 }
 size_t fake_gpu_allocated() {
   std::lock_guard<std::mutex> lock(mutex);

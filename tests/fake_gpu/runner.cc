@@ -148,6 +148,7 @@ struct Runner {
   unsigned thread;  // that runs
   uintptr_t stack;  // its own
   Accesses accesses;
+  uint64_t touched = 0;  // how often memory that is neither a thread's own nor a block's was read or written
   std::string error;
 };
 Runner runner;
@@ -304,6 +305,7 @@ Kind Check(uintptr_t at, unsigned size, bool writes) {
 void Access(const void* address, unsigned size, bool writes) {
   const auto at = reinterpret_cast<uintptr_t>(address);
   const Kind kind = Check(at, size, writes);
+  if (kind == Kind::kReadOnly || kind == Kind::kGpu) ++runner.touched;
   int other = Accesses::kNone;
   if (kind == Kind::kGpu)
     other = runner.accesses.Touch(at, size, runner.thread, writes);
@@ -324,6 +326,8 @@ unsigned long long CompareAndSwap(unsigned long long* at, unsigned long long exp
 }
 
 }  // namespace
+
+uint64_t Touched() { return runner.touched; }
 
 std::string Run(Module* module, const std::string& name, const std::function<void()>& body, unsigned blocks,
                 unsigned threads, const std::vector<Area>& areas) {

@@ -29,6 +29,9 @@ struct Area {
 std::string Run(Module* module, const std::string& name, const std::function<void()>& body, unsigned blocks,
                 unsigned threads, const std::vector<Area>& areas);
 
+// How often threads have read or written one of `areas`, in all runs.
+uint64_t Touched();
+
 }  // namespace fake_gpu
 
 #endif  // GRIDFLOW_TESTS_FAKE_GPU_RUNNER_H_

@@ -18,15 +18,30 @@ pytest.importorskip("matplotlib")
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("[!_]*.py"))
-STARTS_TENSORFLOW = {"binary", "memory", "narrow", "open", "read", "rows", "shuffle"}
+STARTS_TENSORFLOW = {"binary", "disk", "live", "memory", "narrow", "open", "read", "rows", "shuffle"}
 
 METRICS = {
     "binary": {"delivered", "touched"},
     "copy_csv": {"read", "written"},
+    "disk": {"cold", "warm"},
     "gpu": {"rate", "opened", "call"},
     "index": {"rows", "aggregate", "range", "made"},
     "sql": {"filter and aggregate", "group by", "insert", "select"},
     "kv": {"put", "get"},
+    "live": {
+        "sequential",
+        "first batch",
+        "shuffled",
+        "where=",
+        "where= shuffled",
+        "weights=",
+        "new where=",
+        "get",
+        "get_all",
+    }
+    | {"gathered", "in sequence"}
+    | {"COUNT(*)", "group by", "MAX", "top 10", "BETWEEN", "UPDATE of 1 %", "UPDATE of all"}
+    | {"rate", "median", "99th percentile"},
     "load": {"loaded"},
     "memory": {"files", "growth", "whole processes"},
     "open": {"Dataset() to batch", "process to batch", "of its files touched", "page faults"},

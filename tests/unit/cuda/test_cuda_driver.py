@@ -61,6 +61,27 @@ def test_rows_are_read_where_they_are_pinned(with_driver):
     with_driver(over_the_bus)
 
 
+def accesses_are_counted() -> None:
+    with temporary_home() as home, gridflow.connect(home) as grid:
+        model = RandomTable(grid, {"X": ("int32", ())}, 500, segments=1, deleted=0)
+        with DeviceTable(model.table, columns="X") as device:
+            counts = []
+            for size in (10, 20):
+                numbers = Array.of(np.arange(size), 0)
+                before = ask("accesses")
+                device.gather(numbers)["X"].numpy()
+                counts.append(ask("accesses") - before)
+            assert counts[0] >= 10 * 2, "each row is read and written"
+            assert counts[1] > counts[0]
+            before = ask("accesses"), ask("copied")
+            device.batch(100, 20)["X"].numpy()
+            assert (ask("accesses"), ask("copied")) == (before[0], before[1] + 20 * 4), "no kernel is needed"
+
+
+def test_accesses_are_counted(with_driver):
+    with_driver(accesses_are_counted)
+
+
 def rows_that_are_not_there() -> None:
     with temporary_home() as home, gridflow.connect(home) as grid:
         model = RandomTable(grid, {"X": ("uint8", (3,))}, 50)
