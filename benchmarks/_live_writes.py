@@ -27,6 +27,17 @@ CREATE = {"K": "LONG", "_VAL": "BINARY"}
 INSERT = "INSERT INTO KV (K, _VAL) VALUES (?, ?)"
 #: Puts of a client that pauses before each.
 IDLE_PUTS = 25
+EMBEDDED = "writes of 100 bytes in the owner"
+SERVED = "writes of 100 bytes through a server"
+SYNCED = "writes of 100 bytes, each synced to a disk"
+SQLITE = "SQLite in memory, INSERT"
+ONE, INSERTS, IDLE = (
+    "gridflow, put by 1 client",
+    "gridflow, INSERT by 1 client",
+    "gridflow, put by 1 client, 20 ms apart",
+)
+ONE_SYNCED = "gridflow, server, 1 writer"
+MANY = f"gridflow, server, {WRITERS} writers in {WRITER_PROCESSES} processes"
 
 
 def figures(result: dict[str, float]) -> Figures:
@@ -41,20 +52,17 @@ def measure_writes(bench: Benchmark, folder: Path, disk: Path, seconds: float) -
     embedded = {
         "gridflow, put": partial(in_owner, folder / "put", False, seconds),
         "gridflow, INSERT": partial(in_owner, folder / "insert", True, seconds),
-        "SQLite in memory, INSERT": partial(in_sqlite, ":memory:", "OFF", seconds),
+        SQLITE: partial(in_sqlite, ":memory:", "OFF", seconds),
         "LMDB, put": partial(in_lmdb, folder / "lmdb", False, seconds),
     }
-    rates(bench, "writes of 100 bytes in the owner", embedded)
+    rates(bench, EMBEDDED, embedded)
     with served(folder / "served", max(CLIENTS)) as clients:
         contenders: dict[str, Callable[[], Figures]] = {
-            f"gridflow, put by {count} client{'s' * (count > 1)}": partial(
-                by_clients, clients[:count], "put", seconds, 1
-            )
-            for count in CLIENTS
+            by_so_many(count): partial(by_clients, clients[:count], "put", seconds, 1) for count in CLIENTS
         }
-        contenders["gridflow, INSERT by 1 client"] = partial(by_clients, clients[:1], "insert", seconds)
-        contenders["gridflow, put by 1 client, 20 ms apart"] = partial(by_clients, clients[:1], "idle", IDLE_PUTS)
-        rates(bench, "writes of 100 bytes through a server", contenders)
+        contenders[INSERTS] = partial(by_clients, clients[:1], "insert", seconds)
+        contenders[IDLE] = partial(by_clients, clients[:1], "idle", IDLE_PUTS)
+        rates(bench, SERVED, contenders)
     synced = {
         "gridflow, 1 writer": partial(in_owner, disk / "one", False, seconds, "fsync"),
         f"gridflow, {WRITERS} threads": partial(threads_in_owner, disk / "many", seconds),
@@ -62,11 +70,29 @@ def measure_writes(bench: Benchmark, folder: Path, disk: Path, seconds: float) -
         "LMDB, 1 writer": partial(in_lmdb, disk / "lmdb", True, seconds),
     }
     with served(disk / "served", WRITER_PROCESSES, "--durability", "fsync") as clients:
-        threads = WRITERS // WRITER_PROCESSES
-        name = f"gridflow, server, {WRITERS} writers in {WRITER_PROCESSES} processes"
-        synced["gridflow, server, 1 writer"] = partial(by_clients, clients[:1], "put", seconds, 1)
-        synced[name] = partial(by_clients, clients, "put", seconds, threads)
-        rates(bench, "writes of 100 bytes, each synced to a disk", synced)
+        synced[ONE_SYNCED] = partial(by_clients, clients[:1], "put", seconds, 1)
+        synced[MANY] = partial(by_clients, clients, "put", seconds, WRITERS // WRITER_PROCESSES)
+        rates(bench, SYNCED, synced)
+    targets(bench)
+
+
+def targets(bench: Benchmark) -> None:
+    """What a write through a server may cost, and what many writers gain on a disk."""
+    group = SERVED
+    for name, goal in ((ONE, 15), (IDLE, 70), (INSERTS, 40)):
+        figure = bench.median(group, "median", name)
+        bench.target(f"through a server: {name.partition(', ')[2]}", figure, goal, "us", at_least=False)
+    for count, goal in ((1, 60e3), (16, 100e3)):
+        figure = bench.median(group, "rate", by_so_many(count))
+        bench.target(f"through a server: {by_so_many(count).partition(', ')[2]}", figure, goal, "writes/s")
+    ratio = bench.median(EMBEDDED, "rate", "gridflow, INSERT") / bench.median(EMBEDDED, "rate", SQLITE)
+    bench.target("INSERT in the owner, against SQLite", ratio, 1.0, "x")
+    gain = bench.median(SYNCED, "rate", MANY) / bench.median(SYNCED, "rate", ONE_SYNCED)
+    bench.target(f"synced, through a server: {WRITERS} writers, against one", gain, 20, "x")
+
+
+def by_so_many(count: int) -> str:
+    return f"gridflow, put by {count} client{'s' * (count > 1)}"
 
 
 def rates(bench: Benchmark, group: str, contenders: dict[str, Callable[[], Figures]]) -> None:
