@@ -12,6 +12,8 @@ Gridflow reads in a process of its own for each figure, so that nothing is mappe
     pread   the bytes of one row after the other, in the order of Gridflow's shuffled epoch: what the disk gives at
             random to whoever waits for each read
 
+A virtual disk has a cache in its host, too, which nothing here can drop: where rounds lie far apart, look at each.
+
     python benchmarks/disk.py [--quick] [--gb 4.5] [--dir FOLDER]
 """
 
