@@ -177,10 +177,13 @@ cdef extern from "core/row_plan.h" namespace "gridflow" nogil:
 
     cdef cppclass NativeRowPlan "gridflow::RowPlan":  # a module has a RowPlan of its own
         @staticmethod
-        Status Make(const TableSnapshot&, const vector[int64_t]&, NativeRowPlan*) except +
+        Status Make(shared_ptr[const TableSnapshot], const vector[int64_t]&, shared_ptr[const NativeRowPlan]*) except +
+        Status Chosen(const int64_t*, int64_t, shared_ptr[const NativeRowPlan]*) except +
         int64_t rows() const
         const vector[pair[int64_t, int64_t]]& partitions() const
-        void All(vector[Run]*) except +
+        Status All(vector[Run]*) except +
+        void Lying(vector[Run]*) except +
+        Status Count(vector[int64_t]*) except +
 
 
 cdef extern from "gridflow/manifest_format.h" nogil:

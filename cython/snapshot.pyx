@@ -179,12 +179,12 @@ cdef class Snapshot:
 
 
 cdef class RowPlan:
-    """Which rows of a version are read, and in which order: a row's place in it is its ordinal.
+    """Which rows of a version are read, and in which order, that of their key hashes: a row's place in it is its ordinal.
 
     ``core/row_plan.h`` alone decides on the order. Immutable, safe to use from any thread.
     """
     cdef shared_ptr[const NativeRowPlan] it
-    cdef readonly Snapshot snapshot  # whose files the plan points into
+    cdef readonly Snapshot snapshot  # of the same version
 
     def __init__(self):
         raise TypeError("RowPlan.make(snapshot, partitions)")
@@ -196,7 +196,7 @@ cdef class RowPlan:
         Raises:
             SchemaError: there are no such partitions.
         """
-        cdef shared_ptr[NativeRowPlan] plan = make_shared[NativeRowPlan]()
+        cdef shared_ptr[const NativeRowPlan] plan
         cdef vector[int64_t] bounds
         cdef Status status
         for first, last in partitions:
@@ -205,9 +205,9 @@ cdef class RowPlan:
         if bounds.empty():
             bounds.resize(2, 0)  # an empty range: to the plan, no range means all partitions
         with nogil:
-            status = NativeRowPlan.Make(snapshot.it.get()[0], bounds, plan.get())
+            status = NativeRowPlan.Make(snapshot.it, bounds, &plan)
         check(status)
-        return wrap_plan(snapshot, <shared_ptr[const NativeRowPlan]>plan)
+        return wrap_plan(snapshot, plan)
 
     @staticmethod
     def adopt(Snapshot snapshot not None, uintptr_t address):
@@ -216,6 +216,11 @@ cdef class RowPlan:
         Only for what is built together with this module, as the op library is.
         """
         return wrap_plan(snapshot, (<shared_ptr[const NativeRowPlan]*>address)[0])
+
+    @property
+    def address(self):
+        """Where C++ finds it, as ``adopt`` takes it; as long as this is held."""
+        return <uintptr_t>&self.it
 
     @property
     def rows(self):
@@ -228,13 +233,54 @@ cdef class RowPlan:
         return tuple((pair.first, pair.second) for pair in self.it.get().partitions())
 
     def runs(self):
-        """All rows in order, as runs of rows that lie one after the other in a segment: an array of ``RUN``."""
+        """All rows in order, as runs of rows that lie one after the other in a segment: an array of ``RUN``.
+
+        Raises:
+            GridCorruptError: the hashes, from which the order follows, are damaged.
+        """
+        cdef vector[Run] runs
+        cdef Status status
+        with nogil:
+            status = self.it.get().All(&runs)
+        check(status)
+        return as_array(runs)
+
+    def lying_runs(self):
+        """All rows as they lie, segment after segment, an array of ``RUN``: the way in which they are read fastest."""
         cdef vector[Run] runs
         with nogil:
-            self.it.get().All(&runs)
-        if runs.empty():  # a view of nothing cannot be made
-            return np.empty(0, RUN)
-        return np.array(<Run[:runs.size()]>runs.data())
+            self.it.get().Lying(&runs)
+        return as_array(runs)
+
+    def chosen(self, const int64_t[::1] numbers not None):
+        """The plan of some of the rows, in the same order; each row by its place in ``lying_runs()``, rising.
+
+        Raises:
+            SchemaError: there is no such row, or the numbers do not rise.
+        """
+        cdef shared_ptr[const NativeRowPlan] plan
+        cdef Status status
+        cdef int64_t count = numbers.shape[0]
+        cdef const int64_t* data = &numbers[0] if count else NULL
+        with nogil:
+            status = self.it.get().Chosen(data, count, &plan)
+        check(status)
+        return wrap_plan(self.snapshot, plan)
+
+    def partition_rows(self):
+        """How many rows each of ``partitions`` has, int64[number of partitions in all ranges]."""
+        cdef vector[int64_t] rows
+        cdef Status status
+        with nogil:
+            status = self.it.get().Count(&rows)
+        check(status)
+        return np.array(rows, np.int64)
+
+
+cdef as_array(vector[Run]& runs):
+    if runs.empty():  # a view of nothing cannot be made
+        return np.empty(0, RUN)
+    return np.array(<Run[:runs.size()]>runs.data())
 
 
 cdef RowPlan wrap_plan(Snapshot snapshot, shared_ptr[const NativeRowPlan] plan):

@@ -31,7 +31,7 @@ class DeviceTable:
     last bit. Methods may be called in a ``tf.function``, which keeps the version that was open when it was traced, but
     not in one that XLA compiles (``jit_compile=True``, which is what Keras chooses where there is a GPU).
 
-    Rows have numbers from 0, in the order of segments; they stay for as long as the version does. What is written
+    Rows have numbers from 0, in the order in which ``gridflow.Dataset`` reads them, that of their key hashes. What is written
     meanwhile is seen after ``refresh``. With ``resident="auto"``, what ``batch`` reads makes segments take others'
     places; what ``gather`` reads does not, as the numbers of its rows are the GPU's.
 

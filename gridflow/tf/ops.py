@@ -77,6 +77,7 @@ def _library() -> ctypes.CDLL:
     for function, *arguments in (
         (library.gridflow_ops_set_python, _REFRESH, _SELECT),
         (library.gridflow_ops_selected, ctypes.c_void_p, ctypes.c_void_p),
+        (library.gridflow_ops_chosen, ctypes.c_void_p, ctypes.c_void_p),
         (library.gridflow_ops_free_selection, ctypes.c_void_p),
         (library.gridflow_ops_stop, ctypes.c_int64),
         (library.gridflow_ops_counters, ctypes.c_int64, ctypes.POINTER(ctypes.c_int64)),
@@ -90,10 +91,10 @@ def _library() -> ctypes.CDLL:
 
 
 class Selected:
-    """Rows that a condition means, where the ops can share them.
+    """Rows that a condition means, in an order of theirs or with weights, where the ops can share them.
 
     Args:
-        rows: their numbers, int64[n].
+        rows: their ordinals, int64[n].
         weights: float64[n], or None.
     """
 
@@ -106,7 +107,7 @@ class Selected:
 
     @property
     def rows(self) -> np.ndarray:
-        """Their numbers, int64[count]: a view, as long as this is held."""
+        """Their ordinals, int64[count]: a view, as long as this is held."""
         if not self.count:
             return np.empty(0, np.int64)
         return np.ctypeslib.as_array(_library().gridflow_ops_ordinals(self.handle), (self.count,))
@@ -114,7 +115,7 @@ class Selected:
 
 def set_python(
     refresh: Callable[[str, str], tuple[int, str]] | None,
-    select: Callable[[str, str, RowPlan, str], tuple[int, str, Selected | None]] | None,
+    select: Callable[[str, str, RowPlan, str], tuple[int, str, RowPlan | Selected | None]] | None,
 ) -> None:
     """Have ``refresh(directory, table)`` called before a new iterator reads a table, and ``selection.select`` where it
     reads only some of the rows; None for nothing.
@@ -156,7 +157,9 @@ def set_python(
         try:
             rows = RowPlan.adopt(Snapshot.adopt(snapshot), plan)
             code, text, selected = select(os.fsdecode(directory), table.decode(), rows, selection.decode())
-            if selected is not None:
+            if isinstance(selected, RowPlan):
+                library.gridflow_ops_chosen(result, selected.address)
+            elif selected is not None:
                 library.gridflow_ops_selected(result, selected.handle)
         except BaseException as error:
             code, text = interrupted(error)

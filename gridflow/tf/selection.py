@@ -1,7 +1,7 @@
 """Evaluating a dataset's `where`, `order_by` and `weights` for kernels/ops, which knows rows but no SQL.
 
-The op asks whenever it opens a version of the table that is new to it, handing over its plan, and gets the numbers that
-the rows have there.
+The op asks whenever it opens a version of the table that is new to it, handing over its plan, and gets a plan of the rows
+that `where` leaves; or, where they are ordered or drawn by weight, the numbers that they have in its own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MOST_ANSWERS = 4
 _MOST_SOUND = 64
 _lock = threading.Lock()  # guards _sound and _answers
 _sound: set[Any] = set()  # conditions that nothing is wrong with
-_answers: collections.OrderedDict[Any, Selected] = collections.OrderedDict()  # newest last
+_answers: collections.OrderedDict[Any, RowPlan | Selected] = collections.OrderedDict()  # newest last
 
 
 def condition_of(where: Any, order_by: Any, weights: Any, balance: Any) -> Condition | None:
@@ -88,11 +88,11 @@ def check(grid: GridFace, table: TableFace, condition: Condition) -> None:
         _sound.add(question)
 
 
-def select(directory: str, table: str, plan: RowPlan, text: str) -> tuple[int, str, Selected | None]:
+def select(directory: str, table: str, plan: RowPlan, text: str) -> tuple[int, str, RowPlan | Selected | None]:
     """The op's question: which rows of a plan does ``text`` mean?
 
     Returns:
-        0, "" and the rows, by their ordinals; or the code of a ``tf.errors.OpError``, a message and None.
+        0, "" and the rows, as a plan or by their ordinals; or the code of a ``tf.errors.OpError``, a message and None.
     """
     try:
         selected = _select(Path(directory), table, plan, text)
@@ -107,7 +107,7 @@ def select(directory: str, table: str, plan: RowPlan, text: str) -> tuple[int, s
     return 0, "", selected
 
 
-def _select(home: Path, name: str, plan: RowPlan, text: str) -> Selected:
+def _select(home: Path, name: str, plan: RowPlan, text: str) -> RowPlan | Selected:
     key = _identity(plan, text)
     with _lock:
         answer = None if key is None else _answers.get(key)
@@ -116,7 +116,7 @@ def _select(home: Path, name: str, plan: RowPlan, text: str) -> Selected:
         condition = Condition(**json.loads(text))
         with contextlib.ExitStack() as opened:
             grid = owned_grid(home) or opened.enter_context(open_reader(home))  # for queries in the condition
-            answer = Selected(*select_rows(grid, table, condition, lambda columns: _read(plan, columns)))
+            answer = _rows_of(grid, table, condition, plan)
     if key is None:
         return answer
     with _lock:
@@ -141,7 +141,13 @@ def _identity(plan: RowPlan, text: str) -> Any:
     return snapshot.version, snapshot.schema, identities, text, plan.partitions
 
 
-def _read(plan: RowPlan, columns: Iterable[str]) -> pa.Table:
-    """The plan's rows in its order, which are those that the op numbers."""
-    positions = sorted(positions_of(plan.snapshot.schema, columns))
-    return read_runs(plan.snapshot, positions, plan.runs())
+def _rows_of(grid: GridFace, table: Any, condition: Condition, plan: RowPlan) -> RowPlan | Selected:
+    """The rows of a plan that a condition means: read as they lie where only `where` is asked, else in their order."""
+    is_plain = condition.order_by is None and condition.weights is None
+
+    def read(columns: Iterable[str]) -> pa.Table:
+        positions = sorted(positions_of(plan.snapshot.schema, columns))
+        return read_runs(plan.snapshot, positions, plan.lying_runs() if is_plain else plan.runs())
+
+    numbers, weights = select_rows(grid, table, condition, read)
+    return plan.chosen(numbers) if is_plain else Selected(numbers, weights)

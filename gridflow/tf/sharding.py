@@ -239,48 +239,14 @@ def _rows(table: StoredTable, condition: Condition | None, chosen: list[int]) ->
     """How many rows of these partitions are read, int64[partitions]; of one version of the table."""
     snapshot = Snapshot.open(table.directory, table.table_id, table.version)
     plan = RowPlan.make(snapshot, partition_ranges(chosen, table.partitions, table.name))
-    ordinals = None
-    if condition is not None and chosen:
-        text = selection.to_text(condition)
-        code, message, selected = selection.select(table.directory, table.name, plan, text)
-        if selected is None:
-            raise tf.errors.exception_type_from_error_code(code)(None, None, message)
-        ordinals = np.sort(selected.rows, kind="stable")  # quick, as they rise already unless they are ordered
-    runs = plan.runs()
-    firsts = np.cumsum(runs["count"]) - runs["count"]
-    totals = np.zeros(len(chosen), np.int64)
-    for segment in range(len(snapshot.segments())):
-        order = np.flatnonzero(runs["segment"] == segment)
-        order = order[np.argsort(runs["begin"][order], kind="stable")]
-        starts = np.array([snapshot.partition_rows(segment, number, number + 1)[0] for number in chosen], np.int64)
-        totals += _by_partition(runs["begin"][order], runs["count"][order], firsts[order], starts, ordinals)
-    return totals
-
-
-def _by_partition(
-    begins: np.ndarray, counts: np.ndarray, firsts: np.ndarray, starts: np.ndarray, ordinals: np.ndarray | None
-) -> np.ndarray:
-    """How many rows of a segment each partition has, int64[partitions].
-
-    Args:
-        begins, counts, firsts: of runs of rows in the order in which they lie: the first row, how many, and the
-            ordinal of the first one.
-        starts: the rows where the partitions begin, rising.
-        ordinals: those of the rows to count, rising; None for all.
-
-    >>> runs, starts = (np.array([0, 7]), np.array([5, 3]), np.array([3, 0])), np.array([0, 4, 4, 8])
-    >>> _by_partition(*runs, starts, None), _by_partition(*runs, starts, np.array([0, 3]))
-    (array([4, 0, 2, 2]), array([1, 0, 1, 0]))
-    """
-    if not len(begins):
-        return np.zeros(len(starts), np.int64)
-    # Runs are cut where a partition begins. A piece that begins in no run, or where the next one does, has no rows.
-    pieces = np.sort(np.concatenate([begins, starts]), kind="stable")
-    run = np.searchsorted(begins, pieces, side="right") - 1
-    ends = np.minimum(begins[run] + counts[run], np.append(pieces[1:], begins[-1] + counts[-1]))
-    sizes = np.where(run < 0, 0, np.maximum(ends - pieces, 0))
-    if ordinals is not None:
-        first = firsts[run] + pieces - begins[run]
-        sizes = np.where(sizes > 0, np.searchsorted(ordinals, first + sizes) - np.searchsorted(ordinals, first), 0)
-    before = np.append(0, np.cumsum(sizes))  # rows of the pieces before each
-    return np.diff(before[np.searchsorted(pieces, starts)], append=before[-1])
+    if condition is None or not chosen:
+        return plan.partition_rows()
+    text = selection.to_text(condition)
+    code, message, selected = selection.select(table.directory, table.name, plan, text)
+    if selected is None:
+        raise tf.errors.exception_type_from_error_code(code)(None, None, message)
+    if isinstance(selected, RowPlan):
+        return selected.partition_rows()
+    # Ordinals follow the hashes, and so the partitions.
+    ends = np.cumsum(plan.partition_rows())
+    return np.bincount(np.searchsorted(ends, selected.rows, side="right"), minlength=len(ends))

@@ -31,10 +31,22 @@ struct Descriptor {
 
 }  // namespace
 
-bool HasHoles(int fd, const struct stat& info) {
-  if (info.st_blocks >= (info.st_size + 511) / 512) return false;
+namespace {
+
+bool IsInMemory(int fd) {
   struct statfs system;
   return ::fstatfs(fd, &system) == 0 && system.f_type == TMPFS_MAGIC;
+}
+
+size_t PageBytes() {
+  static const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  return page;
+}
+
+}  // namespace
+
+bool HasHoles(int fd, const struct stat& info) {
+  return info.st_blocks < (info.st_size + 511) / 512 && IsInMemory(fd);
 }
 
 Status Mapping::Open(const std::string& path, std::shared_ptr<const Mapping>* out) {
@@ -48,6 +60,7 @@ Status Mapping::Open(const std::string& path, std::shared_ptr<const Mapping>* ou
   mapping->identity_ = {info.st_dev, info.st_ino};
   mapping->changed_ = int64_t{info.st_ctim.tv_sec} * 1000000000 + info.st_ctim.tv_nsec;
   mapping->size_ = static_cast<size_t>(info.st_size);
+  mapping->in_memory_ = IsInMemory(file.fd);
   if (mapping->size_ > 0) {
     void* data = ::mmap(nullptr, mapping->size_, PROT_READ, MAP_SHARED, file.fd, 0);
     if (data == MAP_FAILED) return Status::System(errno, "map", path);
@@ -61,11 +74,16 @@ Status Mapping::Open(const std::string& path, std::shared_ptr<const Mapping>* ou
 }
 
 Status Mapping::Populate(size_t begin, size_t bytes) const {
-  static const size_t kPage = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-  const size_t from = begin / kPage * kPage;
+  const size_t from = begin / PageBytes() * PageBytes();
   void* first = const_cast<uint8_t*>(data_) + from;
   if (::madvise(first, begin + bytes - from, MADV_POPULATE_READ) == 0 || errno != EFAULT) return Status::Ok();
   return Status::System(EIO, "read", path_);
+}
+
+void Mapping::WillNeed(const void* begin, size_t bytes) const {
+  if (in_memory_ || bytes == 0) return;
+  const size_t at = static_cast<size_t>(static_cast<const uint8_t*>(begin) - data_), from = at / PageBytes() * PageBytes();
+  (void)::madvise(const_cast<uint8_t*>(data_) + from, at + bytes - from, MADV_WILLNEED);
 }
 
 const std::shared_ptr<void>& Mapping::Attached(const std::function<std::shared_ptr<void>()>& make) const {

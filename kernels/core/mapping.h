@@ -32,6 +32,11 @@ class Mapping {
   // Reads these bytes into memory, all pages in one step. An error where the storage cannot give them: who reads them
   // without asking is ended by a signal then.
   Status Populate(size_t begin, size_t bytes) const;
+  // Has these bytes read from storage, if they are not in memory, without waiting for them. No error: who reads them
+  // finds it.
+  void WillNeed(const void* begin, size_t bytes) const;
+  // Whether the file lies in memory, so that nothing is to be read from storage.
+  bool in_memory() const { return in_memory_; }
   const uint8_t* data() const { return data_; }
   size_t size() const { return size_; }
   const std::string& path() const { return path_; }
@@ -50,6 +55,7 @@ class Mapping {
   std::string path_;
   std::pair<uint64_t, uint64_t> identity_;
   int64_t changed_ = 0;
+  bool in_memory_ = false;
   mutable std::once_flag attached_once_;
   mutable std::shared_ptr<void> attached_;
 };

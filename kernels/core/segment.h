@@ -52,6 +52,8 @@ class Segment {
   // A search in steps, for who looks into several segments and has their cache misses overlap: a row near the hash,
   // what will be read there fetched ahead, and the key's row from there.
   int64_t Near(uint64_t hash) const;
+  // The first row whose hash is >= `hash`, near row `at`: right whatever the data, quick where `at` is close.
+  int64_t LowerBoundNear(int64_t at, uint64_t hash) const;
   void PrefetchCells(int64_t row) const;
   int64_t FindNear(int64_t near, uint64_t hash, const uint8_t* key, size_t key_bytes) const;
   // The rows of partitions [first, last) of `partitions`: rows *begin to *end, exclusive. Corrupt: what says so is
@@ -61,6 +63,9 @@ class Segment {
   int64_t Find(uint64_t hash, const uint8_t* key, size_t key_bytes) const {
     return FindNear(Near(hash), hash, key, key_bytes);
   }
+
+  // Has these bytes of the file read from storage, or the blocks that will be checked with them, without waiting.
+  void WillNeed(const void* begin, uint64_t bytes) const;
 
   // Whether every block has been checked.
   bool checked() const { return unchecked_.load(std::memory_order_relaxed) == 0; }
@@ -74,6 +79,8 @@ class Segment {
   Status CheckRows(const ColumnView& view, int64_t begin, int64_t end) const;
   // Checks what a search for a key of that hash has found: its row, or -1 where there is none.
   Status CheckFound(uint64_t hash, int64_t row) const;
+  // Checks the hashes of rows [begin, end), and that these and no others lie between those before and behind them.
+  Status CheckHashes(int64_t begin, int64_t end) const;
   // Checks every block.
   Status CheckAll() const;
   // Whether nothing is left to check of a column, or of a part of one, without what is nested in it.
@@ -89,7 +96,6 @@ class Segment {
 
   Segment();
   Status Check();
-  int64_t LowerBoundNear(int64_t at, uint64_t hash) const;
   uint64_t blocks() const { return (header_.checksum_offset - header_.header_bytes + GF_BLOCK_BYTES - 1) / GF_BLOCK_BYTES; }
   // That a row lies where it does because of its hash and the one before it.
   Status CheckBound(int64_t row) const;

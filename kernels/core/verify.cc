@@ -122,6 +122,16 @@ Status Segment::CheckBytes(const void* begin, uint64_t bytes) const {
   return Status::Ok();
 }
 
+void Segment::WillNeed(const void* begin, uint64_t bytes) const {
+  if (bytes == 0 || mapping_->in_memory()) return;
+  if (IsChecked(begin, bytes)) return mapping_->WillNeed(begin, bytes);
+  uint64_t first, last;
+  BlocksOf(begin, bytes, &first, &last);
+  const uint64_t from = header_.header_bytes + first * GF_BLOCK_BYTES;
+  const uint64_t to = std::min(header_.header_bytes + (last + 1) * GF_BLOCK_BYTES, header_.checksum_offset);
+  mapping_->WillNeed(mapping_->data() + from, to - from);
+}
+
 Status Segment::CheckAll() const {
   return CheckBytes(mapping_->data() + header_.header_bytes, header_.checksum_offset - header_.header_bytes);
 }
@@ -129,6 +139,12 @@ Status Segment::CheckAll() const {
 Status Segment::CheckBound(int64_t row) const {
   const int64_t first = std::max<int64_t>(row - 1, 0), last = std::min(row + 1, rows());
   return CheckBytes(hashes_ + first, static_cast<uint64_t>(last - first) * sizeof(uint64_t));
+}
+
+Status Segment::CheckHashes(int64_t begin, int64_t end) const {
+  begin = std::max<int64_t>(begin - 1, 0);
+  end = std::min(end + 1, rows());
+  return CheckBytes(hashes_ + begin, static_cast<uint64_t>(end - begin) * sizeof(uint64_t));
 }
 
 Status Segment::CheckFound(uint64_t hash, int64_t row) const {

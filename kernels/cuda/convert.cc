@@ -16,11 +16,11 @@ constexpr int kThreads = 256;
 
 const unsigned char* RowAt(const GatherArgs& args, int64_t i) {
   const int64_t row = args.rows != nullptr ? args.rows[i] : args.first_row + i;
-  const GatherSpan* after = std::upper_bound(args.spans, args.spans + args.span_count, row,
+  const int64_t number = args.order != nullptr ? args.order[row] : row;
+  const GatherSpan* after = std::upper_bound(args.spans, args.spans + args.span_count, number,
                                              [](int64_t value, const GatherSpan& span) { return value < span.first; });
   const GatherSpan& span = *(after - 1);
-  const int64_t rank = row - span.first;
-  return span.data + (span.live != nullptr ? span.live[rank] : span.begin + rank) * args.row_bytes;
+  return span.data + (number - span.first) * args.row_bytes;
 }
 
 template <typename In, typename Out>
@@ -168,6 +168,7 @@ void Conversion::Set(GatherArgs* out) const {
   *out = args;
   out->spans = given.spans;
   out->span_count = given.span_count;
+  out->order = given.order;
   out->table_rows = given.table_rows;
   out->rows = given.rows;
   out->first_row = given.first_row;

@@ -23,18 +23,18 @@ __device__ inline const unsigned char* RowAt(const GatherArgs& args, long long i
     if (atomicCAS(reinterpret_cast<unsigned long long*>(args.bad), 0ull, 1ull) == 0) args.bad[1] = row;
     return nullptr;
   }
+  const long long number = args.order != nullptr ? args.order[row] : row;
   int low = 0, high = args.span_count - 1;
   while (low < high) {
     const int middle = (low + high + 1) / 2;
-    if (args.spans[middle].first <= row) {
+    if (args.spans[middle].first <= number) {
       low = middle;
     } else {
       high = middle - 1;
     }
   }
   const GatherSpan& span = args.spans[low];
-  const long long rank = row - span.first;
-  return span.data + (span.live != nullptr ? span.live[rank] : span.begin + rank) * args.row_bytes;
+  return span.data + (number - span.first) * args.row_bytes;
 }
 
 template <typename Word>

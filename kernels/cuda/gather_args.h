@@ -5,19 +5,17 @@
 namespace gridflow {
 namespace cuda {
 
-// Rows [first, the next span's first) of a table, as ordinals: row begin + (ordinal - first) of a segment or, where some
-// are deleted, row live[ordinal - first].
+// A segment of a table: its rows have the numbers [first, the next span's first).
 struct GatherSpan {
   long long first;
-  long long begin;
-  const unsigned char* data;   // of the column's row 0 in that segment
-  const unsigned int* live;    // null: none is deleted
+  const unsigned char* data;  // of the column's row 0
 };
 
 constexpr int kMostChannels = 64;
 
 struct GatherArgs {
   const GatherSpan* spans;
+  const unsigned int* order;  // the numbers of the table's rows, in their order; null: that of the numbers
   int span_count;
   int channels;         // of scale and offset
   long long table_rows;

@@ -1,6 +1,7 @@
 #include "cuda/table.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "cuda/table_parts.h"
@@ -51,7 +52,7 @@ Outcome Table::Open(const std::string& grid, uint32_t table_id, uint64_t version
   std::unique_ptr<Table> table(new Table);
   table->device_ = device;
   GF_CUDA_RETURN_IF_ERROR(From(TableSnapshot::Open(grid, table_id, version, &table->snapshot_)));
-  GF_CUDA_RETURN_IF_ERROR(From(RowPlan::Make(*table->snapshot_, {}, &table->plan_)));
+  GF_CUDA_RETURN_IF_ERROR(From(RowPlan::Make(table->snapshot_, {}, &table->plan_)));
   if (columns.empty()) return Fail(GF_CUDA_INVALID, "no column is asked for");
   for (const std::string& name : columns) GF_CUDA_RETURN_IF_ERROR(table->AddColumn(name));
   GF_CUDA_RETURN_IF_ERROR(table->MakeParts());
@@ -118,24 +119,34 @@ Outcome Table::CheckNulls(const Column& column) const {
 
 Outcome Table::MakeParts() {
   int64_t first = 0;
-  for (Column& column : columns_) column.offsets.resize(snapshot_->segments().size());
-  for (size_t i = 0; i < snapshot_->segments().size(); ++i) {
-    const SegmentRef& ref = snapshot_->segments()[i];
-    if (ref.live_rows() == 0) continue;
+  const std::vector<SegmentRef>& segments = snapshot_->segments();
+  std::vector<int64_t> firsts(segments.size());
+  for (Column& column : columns_) column.offsets.resize(segments.size());
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (segments[i].live_rows() == 0) continue;
+    const int64_t rows = segments[i].segment->rows();
     Part part;
     part.segment = static_cast<int>(i);
     part.first = first;
-    if (ref.live_rows() != ref.segment->rows())
-      for (int64_t row = 0; row < ref.segment->rows(); ++row)
-        if (ref.Live(row)) part.live.push_back(static_cast<uint32_t>(row));
     for (Column& column : columns_) {
       column.offsets[i] = part.bytes;
-      part.bytes += Aligned(static_cast<size_t>(ref.segment->rows() * column.row_bytes));
+      part.bytes += Aligned(static_cast<size_t>(rows * column.row_bytes));
     }
-    first += ref.live_rows();
+    firsts[i] = first;
+    first += rows;
     parts_.push_back(std::move(part));
   }
-  if (first != plan_.rows()) return Fail(GF_CUDA_FAILED, "the rows of the table do not add up");
+  if (plan_->plain()) return Ok();
+  if (first > int64_t{std::numeric_limits<uint32_t>::max()})
+    return Fail(GF_CUDA_INVALID, "the table's segments have " + std::to_string(first) +
+                                     " rows, and more than 4,294,967,295 cannot be put in order: merge them first");
+  std::vector<Run> runs;
+  GF_CUDA_RETURN_IF_ERROR(From(plan_->All(&runs)));
+  order_.reserve(static_cast<size_t>(plan_->rows()));
+  for (const Run& run : runs) {
+    const int64_t number = firsts[static_cast<size_t>(run.segment)] + run.begin;
+    for (int64_t i = 0; i < run.count; ++i) order_.push_back(static_cast<uint32_t>(number + i));
+  }
   return Ok();
 }
 

@@ -36,7 +36,7 @@ class Table {
   // Waits for what was begun.
   ~Table();
 
-  int64_t rows() const { return plan_.rows(); }
+  int64_t rows() const { return plan_->rows(); }
   uint64_t version() const { return snapshot_->manifest().version; }
   Outcome Describe(int32_t column, gf_cuda_column* out) const;
   Outcome ResultBytes(int32_t column, const gf_cuda_convert* convert, int64_t* out) const;
@@ -70,9 +70,7 @@ class Table {
   // Of the rows that are read of a segment.
   struct Part {
     int segment;
-    int64_t first;               // ordinal of the first one
-    std::vector<uint32_t> live;  // where some are deleted: the others
-    size_t live_offset = 0;      // of those numbers in live_
+    int64_t first;               // number of its row 0, where rows are numbered part after part, deleted ones included
     size_t bytes = 0;            // of all columns, in the device's memory
     std::shared_ptr<DeviceMemory> memory;  // null: not loaded
     int64_t used = 0;            // when it was read last, by clock_
@@ -139,15 +137,16 @@ class Table {
 
   Device* device_ = nullptr;
   std::shared_ptr<const TableSnapshot> snapshot_;
-  RowPlan plan_;
+  std::shared_ptr<const RowPlan> plan_;
   std::vector<Column> columns_;
   std::vector<Part> parts_;
+  std::vector<uint32_t> order_;  // the numbers of the rows, in their order; empty: it is that of the numbers
   Mutex mutex_;  // guards memory and pinned of parts_, too
   bool pinned_ GF_GUARDED_BY(mutex_) = false;
   bool partial_ GF_GUARDED_BY(mutex_) = false;  // whether some parts are loaded and others are not
   uint64_t budget_ GF_GUARDED_BY(mutex_) = 0;   // of a partial one: bytes that may be loaded
   int64_t clock_ GF_GUARDED_BY(mutex_) = 0;     // counts reads of a partial one
-  std::shared_ptr<DeviceMemory> live_ GF_GUARDED_BY(mutex_), bad_ GF_GUARDED_BY(mutex_);
+  std::shared_ptr<DeviceMemory> device_order_ GF_GUARDED_BY(mutex_), bad_ GF_GUARDED_BY(mutex_);
   CUstream own_ GF_GUARDED_BY(mutex_) = nullptr;  // for uploads
   std::map<CUstream, CUevent> begun_ GF_GUARDED_BY(mutex_);
   std::vector<Slot> slots_ GF_GUARDED_BY(mutex_) = std::vector<Slot>(4);

@@ -69,16 +69,12 @@ Outcome Table::Upload(const void* from, size_t bytes, unsigned char* to) {
 
 Outcome Table::MakeSpans() {
   GF_CUDA_RETURN_IF_ERROR(WaitForAll());  // kernels read the old ones
-  if (live_ == nullptr) {
-    std::vector<uint32_t> live;
-    for (Part& part : parts_) {
-      part.live_offset = live.size() * sizeof(uint32_t);
-      live.insert(live.end(), part.live.begin(), part.live.end());
-    }
-    if (!live.empty()) {
-      GF_CUDA_RETURN_IF_ERROR(DeviceMemory::Allocate(device_, live.size() * sizeof(uint32_t), &live_));
-      GF_CUDA_RETURN_IF_ERROR(Upload(live.data(), live.size() * sizeof(uint32_t), live_->data()));
-    }
+  if (device_order_ == nullptr && !order_.empty()) {
+    const size_t bytes = order_.size() * sizeof(uint32_t);
+    std::shared_ptr<DeviceMemory> memory;
+    GF_CUDA_RETURN_IF_ERROR(DeviceMemory::Allocate(device_, bytes, &memory));
+    GF_CUDA_RETURN_IF_ERROR(Upload(order_.data(), bytes, memory->data()));
+    device_order_ = std::move(memory);
   }
   for (Column& column : columns_) {
     std::vector<GatherSpan> spans;
@@ -87,10 +83,7 @@ Outcome Table::MakeSpans() {
       if (part.memory == nullptr && !IsMapped(column, part)) GF_CUDA_RETURN_IF_ERROR(LoadPart(&part));
       bool on_device;
       const unsigned char* data = SourceOf(column, part.segment, &on_device);
-      const auto* live = part.live.empty()
-                             ? nullptr
-                             : reinterpret_cast<const unsigned int*>(live_->data() + part.live_offset);
-      spans.push_back({part.first, 0, data, live});
+      spans.push_back({part.first, data});
     }
     if (spans.empty()) continue;
     const size_t bytes = spans.size() * sizeof(GatherSpan);  // the same each time
@@ -222,10 +215,10 @@ Outcome Table::Used(const int64_t* rows, int64_t first, int64_t count, int64_t r
   std::vector<int64_t> read(parts_.size());
   for (int64_t i = 0; i < count;) {
     const int64_t row = rows != nullptr ? rows[i] : first + i;
-    const auto after = std::upper_bound(parts_.begin(), parts_.end(), row,
+    const int64_t number = order_.empty() ? row : order_[static_cast<size_t>(row)];
+    const auto after = std::upper_bound(parts_.begin(), parts_.end(), number,
                                         [](int64_t value, const Part& part) { return value < part.first; });
-    const int64_t end = after == parts_.end() ? this->rows() : after->first;
-    const int64_t taken = rows != nullptr ? 1 : std::min(count - i, end - row);
+    const int64_t taken = rows == nullptr && order_.empty() ? count - i : 1;  // without an order there is one part
     read[static_cast<size_t>(after - 1 - parts_.begin())] += taken * row_bytes;
     i += taken;
   }

@@ -20,9 +20,10 @@ constexpr int64_t kCopiedRow = 64 * 1024;
 Outcome Table::OnProcessor(const Column& column, const Conversion& conversion, GatherArgs args) {
   std::vector<GatherSpan> spans;
   for (const Part& part : parts_)
-    spans.push_back({part.first, 0, HostData(column, part), part.live.empty() ? nullptr : part.live.data()});
+    spans.push_back({part.first, HostData(column, part)});
   args.spans = spans.data();
   args.span_count = static_cast<int>(spans.size());
+  args.order = order_.empty() ? nullptr : order_.data();
   conversion.Set(&args);
   GatherOnProcessor(conversion, args, Threads());
   return Ok();
@@ -31,6 +32,7 @@ Outcome Table::OnProcessor(const Column& column, const Conversion& conversion, G
 Outcome Table::RunKernel(const Column& column, const Conversion& conversion, GatherArgs args, CUstream stream) {
   args.spans = reinterpret_cast<const GatherSpan*>(column.spans->data());
   args.span_count = static_cast<int>(parts_.size());
+  args.order = order_.empty() ? nullptr : reinterpret_cast<const unsigned int*>(device_order_->data());
   args.table_rows = rows();
   args.bad = reinterpret_cast<long long*>(bad_->data()) + kBadRows;
   conversion.Set(&args);
@@ -120,8 +122,10 @@ Outcome Table::Gather(int32_t column, const int64_t* rows, bool rows_on_device, 
   const Current current(*device_);
   return WaitIfFailed(stream, [&]() GF_REQUIRES(mutex_) -> Outcome {
     if (!rows_on_device && !conversion.converts && it.row_bytes >= kCopiedRow) {
+      RowList list;
       std::vector<Run> runs;
-      plan_.Find({rows, rows + count}, &runs);
+      GF_CUDA_RETURN_IF_ERROR(From(plan_->Find(rows, static_cast<size_t>(count), &list)));
+      list.AppendTo(&runs);
       return CopyRows(&it, runs, args.out, stream);
     }
     Slot* slot = nullptr;
@@ -155,8 +159,9 @@ Outcome Table::Batch(int32_t column, int64_t start, int64_t count, const gf_cuda
   return WaitIfFailed(stream, [&]() GF_REQUIRES(mutex_) -> Outcome {
     if (!conversion.converts) {
       std::vector<Run> runs;
-      RowPlan::Cursor cursor = plan_.Seek(start);
-      plan_.Take(count, &cursor, &runs);
+      RowPlan::Cursor cursor = plan_->Seek(start);
+      int64_t taken;
+      GF_CUDA_RETURN_IF_ERROR(From(plan_->Take(count, &cursor, &runs, &taken)));
       if (runs.size() <= 16 || it.row_bytes >= kCopiedRow) return CopyRows(&it, runs, args.out, stream);
     }
     return RunKernel(it, conversion, args, stream);
@@ -172,8 +177,9 @@ Outcome Table::View(int32_t column, int64_t start, int64_t count, const void** o
   MutexLock lock(&mutex_);
   if (count == 0) return Ok();
   std::vector<Run> runs;
-  RowPlan::Cursor cursor = plan_.Seek(start);
-  plan_.Take(count, &cursor, &runs);
+  RowPlan::Cursor cursor = plan_->Seek(start);
+  int64_t taken;
+  GF_CUDA_RETURN_IF_ERROR(From(plan_->Take(count, &cursor, &runs, &taken)));
   if (runs.size() != 1) return Ok();
   if (device_ == nullptr) GF_CUDA_RETURN_IF_ERROR(PinLocked([](uint64_t, uint64_t) { return Ok(); }));
   const Part& part = PartOf(runs[0].segment);

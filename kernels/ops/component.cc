@@ -65,6 +65,7 @@ absl::Status Component::Make(const std::string& leaf, const std::string& table, 
     component->format_.dtype = tensorflow::DT_BOOL;
   }
   if (component->leaf_.nulls == Nulls::kRowValid) component->lists_ = 0;
+  for (size_t level = 0; level <= component->lists_; ++level) component->NoteChecked(level);
   *out = std::move(component);
   return absl::OkStatus();
 }
@@ -100,14 +101,26 @@ TensorShape Component::ShapeOf(int64_t values) const {
   return shape;
 }
 
-absl::Status Component::Batch(const Workers& workers, const std::vector<Run>& runs, const RowList* list, int64_t rows,
-                              Tensor* out) const {
+absl::Status Component::Batch(const Workers& workers, const std::vector<Run>& runs, int64_t rows, Tensor* out) const {
   if (lists_ > 0) return ReadLists(workers, runs, true, out);
   const Runs levels[] = {runs};
   Places nulls;
   TF_RETURN_IF_ERROR(CheckBlocks(levels));
   TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
-  return Values(workers, runs, list, nulls, rows, ShapeOf(rows), out);
+  return Values(workers, runs, nulls, rows, ShapeOf(rows), out);
+}
+
+bool Component::reads_lists() const {
+  const int64_t width = format_.width;
+  return lists_ == 0 && format_.form == Form::kFixed && width > 0 && width <= 16 && (width & (width - 1)) == 0 &&
+         !nullable_[0] && leaf_.nulls != Nulls::kRowValid && leaf_.nulls != Nulls::kItemValid && checked();
+}
+
+absl::Status Component::List(const Workers& workers, const RowList& list, Tensor* out) const {
+  TF_RETURN_IF_ERROR(AllocateTensor(workers, format_.dtype, ShapeOf(list.size()), out));
+  GatherList(list, bases_, format_.width, static_cast<char*>(out->data()));
+  Count(0, list.size() * format_.width);
+  return absl::OkStatus();
 }
 
 absl::Status Component::Row(const Workers& workers, const Run& run, Tensor* out) const {
@@ -117,7 +130,7 @@ absl::Status Component::Row(const Workers& workers, const Run& run, Tensor* out)
   Places nulls;
   TF_RETURN_IF_ERROR(CheckBlocks(levels));
   TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
-  return Values(workers, row, nullptr, nulls, 1, format_.shape, out);
+  return Values(workers, row, nulls, 1, format_.shape, out);
 }
 
 absl::Status Component::ReadLists(const Workers& workers, Runs rows, bool batch, Tensor* out) const {
@@ -143,7 +156,7 @@ absl::Status Component::ReadLists(const Workers& workers, Runs rows, bool batch,
   TF_RETURN_IF_ERROR(CheckBlocks(levels));
   TF_RETURN_IF_ERROR(FindNulls(levels, &nulls));
   Tensor values;
-  TF_RETURN_IF_ERROR(Values(workers, levels.back(), nullptr, nulls, count, ShapeOf(count), &values));
+  TF_RETURN_IF_ERROR(Values(workers, levels.back(), nulls, count, ShapeOf(count), &values));
   *out = splits.empty() ? std::move(values) : RaggedVariant(std::move(values), std::move(splits));
   return absl::OkStatus();
 }

@@ -38,16 +38,20 @@ class Component {
   // What Batch(), or else Row(), gives. A ragged tensor is a scalar variant.
   tensorflow::DataType dtype(bool batch) const { return Ragged(batch) ? tensorflow::DT_VARIANT : format_.dtype; }
   tensorflow::PartialTensorShape shape(bool batch) const;
-  // Whether a row has one value, of a few bytes.
-  bool is_number() const { return lists_ == 0 && format_.form == Form::kFixed && format_.width <= 16; }
+  // Whether List() reads it now: each row has one value of few bytes, no row is null, and all is checked.
+  bool reads_lists() const;
+  // Whether all files are checked as far as the leaf lies in them down to the first list, as far as is known.
+  bool checked() const;
 
+  // Has storage begin to read what the leaf of these rows lies in, down to the first list.
+  void WillNeed(const std::vector<Run>& runs) const;
   // Checks what the leaf of these rows lies in, down to the first list, against its checksums: a later Batch() or Row()
   // finds it checked, and what is wrong it finds again.
   void ReadAhead(const std::vector<Run>& runs) const;
 
-  // The tensor [rows, ...] of all rows of `runs`. `list` has the same rows, or is null.
-  absl::Status Batch(const Workers& workers, const std::vector<Run>& runs, const RowList* list, int64_t rows,
-                     tensorflow::Tensor* out) const;
+  // The tensor [rows, ...] of all rows of `runs`, or of a list.
+  absl::Status Batch(const Workers& workers, const std::vector<Run>& runs, int64_t rows, tensorflow::Tensor* out) const;
+  absl::Status List(const Workers& workers, const RowList& list, tensorflow::Tensor* out) const;
   // The tensor of the first row of `run`, without a batch dimension.
   absl::Status Row(const Workers& workers, const Run& run, tensorflow::Tensor* out) const;
 
@@ -59,6 +63,8 @@ class Component {
   bool Ragged(bool batch) const { return lists_ + (batch ? 1 : 0) > 1; }
   tensorflow::TensorShape ShapeOf(int64_t values) const;
 
+  bool NeedsCheck(size_t segment, size_t level) const;
+  void NoteChecked(size_t level) const;
   // Checks the blocks of the files that the last of `levels` is read from. DataLoss: one is damaged.
   absl::Status CheckBlocks(absl::Span<const Runs> levels) const;
   Status CheckBlocks(size_t level, const Run& run) const;
@@ -76,7 +82,7 @@ class Component {
   absl::Status Items(size_t level, Runs runs, const Places& nulls, int64_t* ends, std::vector<Run>* items,
                      int64_t* count) const;
   // The leaf's values, or of which places there are some, as a tensor of that shape.
-  absl::Status Values(const Workers& workers, Runs runs, const RowList* list, const Places& nulls, int64_t values,
+  absl::Status Values(const Workers& workers, Runs runs, const Places& nulls, int64_t values,
                       const tensorflow::TensorShape& shape, tensorflow::Tensor* out) const;
   void CopyBools(Runs runs, bool* out) const;
   absl::Status CopyStrings(Runs runs, tensorflow::tstring* out) const;

@@ -25,28 +25,38 @@ Status Component::CheckBlocks(size_t level, const Run& run) const {
   return only_nulls && level == lists_ ? Status::Ok() : segment.CheckValues(*it.view, run.begin, end);
 }
 
-absl::Status Component::CheckBlocks(absl::Span<const Runs> levels) const {
-  const size_t level = levels.size() - 1;
-  const Runs runs = levels.back();
-  const auto needed = [&](size_t segment) {
-    const Binding& binding = bindings_[segment];
-    return binding.mapped && !binding.levels.empty() && !binding.segment->checked() &&
-           !checked_[segment * (lists_ + 1) + level].load(std::memory_order_relaxed);
-  };
-  bool any = runs.size() <= kManyRuns;  // or else it is worth looking
-  for (size_t i = 0; i < bindings_.size() && !any; ++i) any = needed(i);
-  if (!any) return absl::OkStatus();
-  for (const Run& run : runs)
-    if (run.count > 0 && needed(static_cast<size_t>(run.segment)) && !CheckBlocks(level, run).ok())
-      return BlockError(levels, run);
-  if (runs.size() <= kManyRuns) return absl::OkStatus();
+bool Component::NeedsCheck(size_t segment, size_t level) const {
+  const Binding& binding = bindings_[segment];
+  return binding.mapped && !binding.levels.empty() && !binding.segment->checked() &&
+         !checked_[segment * (lists_ + 1) + level].load(std::memory_order_relaxed);
+}
+
+void Component::NoteChecked(size_t level) const {
   for (size_t i = 0; i < bindings_.size(); ++i) {
-    if (!needed(i)) continue;
+    if (!NeedsCheck(i, level)) continue;
     const Binding::Level& it = bindings_[i].levels[level];
     const auto done = [&](const ColumnView* view) { return bindings_[i].segment->IsChecked(*view); };
     if (done(it.view) && std::all_of(it.nullable.begin(), it.nullable.end(), done))
       checked_[i * (lists_ + 1) + level].store(true, std::memory_order_relaxed);
   }
+}
+
+bool Component::checked() const {
+  for (size_t i = 0; i < bindings_.size(); ++i)
+    if (NeedsCheck(i, 0)) return false;
+  return true;
+}
+
+absl::Status Component::CheckBlocks(absl::Span<const Runs> levels) const {
+  const size_t level = levels.size() - 1;
+  const Runs runs = levels.back();
+  bool any = runs.size() <= kManyRuns;  // or else it is worth looking
+  for (size_t i = 0; i < bindings_.size() && !any; ++i) any = NeedsCheck(i, level);
+  if (!any) return absl::OkStatus();
+  for (const Run& run : runs)
+    if (run.count > 0 && NeedsCheck(static_cast<size_t>(run.segment), level) && !CheckBlocks(level, run).ok())
+      return BlockError(levels, run);
+  if (runs.size() > kManyRuns) NoteChecked(level);
   return absl::OkStatus();
 }
 
@@ -61,9 +71,35 @@ absl::Status Component::BlockError(absl::Span<const Runs> levels, const Run& run
                status.file, status.offset});
 }
 
+void Component::WillNeed(const std::vector<Run>& runs) const {
+  const auto view_of = [this](const Run& run) {
+    const Binding& binding = bindings_[static_cast<size_t>(run.segment)];
+    return binding.mapped && !binding.levels.empty() ? binding.levels[0].view : nullptr;
+  };
+  for (const Run& run : runs) {
+    const ColumnView* view = view_of(run);
+    if (view == nullptr) continue;
+    const Segment& segment = *bindings_[static_cast<size_t>(run.segment)].segment;
+    if (view->offsets != nullptr) {
+      const int64_t width = view->type->kind == GF_MAP ? 4 : 8;
+      segment.WillNeed(view->offsets + run.begin * width, static_cast<uint64_t>((run.count + 1) * width));
+    } else if (view->data != nullptr && view->type->width > 0) {
+      segment.WillNeed(view->data + run.begin * view->type->width, static_cast<uint64_t>(run.count * view->type->width));
+    }
+  }
+  for (const Run& run : runs) {  // what the offsets say, which have been asked for by now
+    const ColumnView* view = view_of(run);
+    if (view == nullptr || view->offsets == nullptr || view->data == nullptr) continue;
+    const int64_t begin = view->Offset(run.begin), end = view->Offset(run.begin + run.count);
+    if (begin >= 0 && begin < end && end <= view->limit)
+      bindings_[static_cast<size_t>(run.segment)].segment->WillNeed(view->data + begin, static_cast<uint64_t>(end - begin));
+  }
+}
+
 void Component::ReadAhead(const std::vector<Run>& runs) const {
   for (const Run& run : runs)
-    if (bindings_[run.segment].mapped && !bindings_[run.segment].levels.empty()) (void)CheckBlocks(0, run);
+    if (NeedsCheck(static_cast<size_t>(run.segment), 0)) (void)CheckBlocks(0, run);
+  NoteChecked(0);
 }
 
 }  // namespace ops

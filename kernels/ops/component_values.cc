@@ -32,8 +32,8 @@ absl::Status AllocateTensor(const Workers& workers, tensorflow::DataType dtype, 
       absl::StrCat("no memory for a tensor of ", tensorflow::DataTypeString(dtype), shape.DebugString()));
 }
 
-absl::Status Component::Values(const Workers& workers, Runs runs, const RowList* list, const Places& nulls,
-                               int64_t values, const TensorShape& shape, Tensor* out) const {
+absl::Status Component::Values(const Workers& workers, Runs runs, const Places& nulls, int64_t values,
+                               const TensorShape& shape, Tensor* out) const {
   if (format_.form == Form::kFixed && runs.size() == 1 && nulls.empty() && values * format_.width >= kSmallestView) {
     const Binding& binding = bindings_[runs[0].segment];
     const uint8_t* data = values_[runs[0].segment]->Value(runs[0].begin);
@@ -56,7 +56,7 @@ absl::Status Component::Values(const Workers& workers, Runs runs, const RowList*
     return absl::OkStatus();
   }
   if (format_.form == Form::kFixed) {
-    GatherFixed(workers, runs, list, bases_, format_.width, static_cast<char*>(out->data()));
+    GatherFixed(workers, runs, bases_, format_.width, static_cast<char*>(out->data()));
     Count(0, values * format_.width);
   } else if (format_.form == Form::kBool) {
     CopyBools(runs, out->flat<bool>().data());

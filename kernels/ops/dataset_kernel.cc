@@ -117,9 +117,10 @@ class GridflowDataset : public data::DatasetBase {
                                                         "reading element ", index, ": give snapshot= a tag"));
     if (index < 0 || index >= pinned_->elements())
       return absl::OutOfRangeError(absl::StrCat("no element ", index, " of ", pinned_->elements()));
-    std::vector<Run> runs;
-    const int64_t rows = pinned_->Find(index, &runs);
-    return pinned_->reader().Read(WorkersOf(ctx), runs, rows, out);
+    Rows rows;
+    int64_t count;
+    TF_RETURN_IF_ERROR(pinned_->Find(index, &rows, &count));
+    return pinned_->reader().Read(WorkersOf(ctx), &rows, count, out);
   }
 
   // Opens the version that random access reads from its first use on, so that an index keeps its meaning. If one is

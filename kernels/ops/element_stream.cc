@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "ops/python.h"
+#include "ops/status.h"
 #include "tensorflow/core/framework/tensor_util.h"
 
 namespace gridflow {
@@ -32,38 +33,66 @@ void Pass::MoveToElement(int64_t element) {
   cursor_.MoveTo(element < elements() ? PlaceOf(element) : order_.size());
 }
 
-int64_t Pass::Take(const Workers& workers, int64_t count, std::vector<Run>* runs) {
-  runs->clear();
+absl::Status Pass::TakeInOrder(int64_t count, RowPlan::Cursor* cursor, Rows* rows, int64_t* taken) const {
+  const RowPlan& plan = reader_->plan();
+  TF_RETURN_IF_ERROR(ToTf(plan.HasShortRuns(*cursor, &rows->listed)));
+  if (!rows->listed) return ToTf(plan.Take(count, cursor, &rows->runs, taken));
+  TF_RETURN_IF_ERROR(ToTf(plan.Take(count, cursor, &rows->list)));
+  *taken = rows->list.size();
+  return absl::OkStatus();
+}
+
+absl::Status Pass::Take(const Workers& workers, int64_t count, Rows* rows, int64_t* taken) {
+  rows->Clear();
+  *taken = 0;
   const int64_t begin = place();
   const int64_t next = element() + 1;
-  if (!stages_.repeats_rows && next > elements()) return 0;
-  int64_t taken;
+  if (!stages_.repeats_rows && next > elements()) return absl::OkStatus();
+  const auto window = [this](int64_t from, int64_t to, std::vector<Run>* runs) { return Ahead(from, to, runs); };
+  read_ahead_.Follow(workers, reader_, begin, count, order_.size(), window);
   if (order_.contiguous()) {
     const int64_t ordinal = order_.first() + begin;
     if (in_plan_.ordinal != ordinal) in_plan_ = reader_->plan().Seek(ordinal);
-    read_ahead_.Follow(workers, reader_, ordinal, count, order_.first() + order_.size());
-    taken = reader_->plan().Take(std::min(count, order_.size() - begin), &in_plan_, runs);
-    cursor_.MoveTo(begin + taken);
+    TF_RETURN_IF_ERROR(TakeInOrder(std::min(count, order_.size() - begin), &in_plan_, rows, taken));
+    cursor_.MoveTo(begin + *taken);
   } else {
     ordinals_.clear();
-    taken = cursor_.Take(count, &ordinals_);
-    reader_->plan().Find(ordinals_, runs);
+    *taken = cursor_.Take(count, &ordinals_);
+    TF_RETURN_IF_ERROR(ToTf(reader_->plan().Find(ordinals_.data(), ordinals_.size(), &rows->list)));
+    rows->listed = true;
   }
   if (!stages_.repeats_rows && (slice_.stride != 1 || next == elements())) MoveToElement(next);
-  return taken;
+  return absl::OkStatus();
 }
 
-int64_t Pass::Find(int64_t element, std::vector<Run>* runs) const {
-  const int64_t begin = PlaceOf(element);
-  const int64_t count = std::min(stages_.batch_size, order_.size() - begin);
+Status Pass::Ahead(int64_t begin, int64_t end, std::vector<Run>* runs) {
   if (order_.contiguous()) {
     RowPlan::Cursor cursor = reader_->plan().Seek(order_.first() + begin);
-    return reader_->plan().Take(count, &cursor, runs);
+    int64_t taken;
+    return reader_->plan().Take(end - begin, &cursor, runs, &taken);
+  }
+  if (ahead_ == nullptr || ahead_->place() > begin) ahead_ = std::make_unique<RowOrder::Cursor>(&order_);
+  ahead_->MoveTo(begin);
+  std::vector<int64_t> ordinals;
+  ahead_->Take(end - begin, &ordinals);
+  RowList list;
+  GF_RETURN_IF_ERROR(reader_->plan().Find(ordinals.data(), ordinals.size(), &list));
+  list.AppendTo(runs);
+  return Status::Ok();
+}
+
+absl::Status Pass::Find(int64_t element, Rows* rows, int64_t* count) const {
+  rows->Clear();
+  const int64_t begin = PlaceOf(element);
+  *count = std::min(stages_.batch_size, order_.size() - begin);
+  if (order_.contiguous()) {
+    RowPlan::Cursor cursor = reader_->plan().Seek(order_.first() + begin);
+    return TakeInOrder(*count, &cursor, rows, count);
   }
   std::vector<int64_t> ordinals;
-  for (int64_t i = begin; i < begin + count; ++i) ordinals.push_back(order_.At(i));
-  reader_->plan().Find(ordinals, runs);
-  return count;
+  for (int64_t i = begin; i < begin + *count; ++i) ordinals.push_back(order_.At(i));
+  rows->listed = true;
+  return ToTf(reader_->plan().Find(ordinals.data(), ordinals.size(), &rows->list));
 }
 
 absl::Status ElementStream::Begin(int64_t epoch, uint64_t version, std::shared_ptr<const TableSnapshot> since) {
@@ -150,15 +179,16 @@ absl::Status ElementStream::Next(const Workers& workers, std::vector<Tensor>* ou
   if (parts_.empty()) missing_ = stages.batch_size;
   while (missing_ > 0) {
     const State before = Here();
-    const int64_t rows = pass_->Take(workers, missing_, &runs_);
+    int64_t rows;
+    TF_RETURN_IF_ERROR(pass_->Take(workers, missing_, &rows_, &rows));
     missing_ -= rows;
     if (rows > 0) {
       empty_ = false;
       news_.End();
-      if (parts_.empty() && (missing_ == 0 || !stages.repeats_rows)) return pass_->reader().Read(workers, runs_, rows, out);
+      if (parts_.empty() && (missing_ == 0 || !stages.repeats_rows)) return pass_->reader().Read(workers, &rows_, rows, out);
       if (parts_.empty()) before_parts_ = before;
       std::vector<Tensor> part;
-      const absl::Status status = pass_->reader().Read(workers, runs_, rows, &part);
+      const absl::Status status = pass_->reader().Read(workers, &rows_, rows, &part);
       if (!status.ok()) {  // all of this batch is lost with its bad row; the next one begins behind it
         parts_.clear();
         return status;

@@ -32,13 +32,17 @@ class Pass {
   int64_t element() const;
   void MoveToElement(int64_t element);
 
-  // Puts the next rows of an element into `runs`, `count` at most, and goes on; what comes after them is read ahead by
-  // the workers. Returns how many there are; 0: the end.
-  int64_t Take(const Workers& workers, int64_t count, std::vector<Run>* runs);
-  // Puts the rows of any element, 0 <= element < elements(), into `runs`. Needs random access.
-  int64_t Find(int64_t element, std::vector<Run>* runs) const;
+  // Puts the next rows of an element into `rows`, `count` at most, and goes on; what comes after them is read ahead by
+  // the workers. *taken says how many there are; 0: the end.
+  absl::Status Take(const Workers& workers, int64_t count, Rows* rows, int64_t* taken);
+  // Puts the rows of any element, 0 <= element < elements(), into `rows`. Needs random access.
+  absl::Status Find(int64_t element, Rows* rows, int64_t* count) const;
 
  private:
+  // From the cursor on, in the plan's order.
+  absl::Status TakeInOrder(int64_t count, RowPlan::Cursor* cursor, Rows* rows, int64_t* taken) const;
+  // Appends the rows at these places of the order.
+  Status Ahead(int64_t begin, int64_t end, std::vector<Run>* runs);
   int64_t PlaceOf(int64_t element) const { return (slice_.start + element * slice_.stride) * stages_.batch_size; }
 
   const std::shared_ptr<const TableReader> reader_;
@@ -47,7 +51,8 @@ class Pass {
   Slice slice_;  // of the elements; where rows are repeated, not counted
   RowOrder::Cursor cursor_;
   RowPlan::Cursor in_plan_;       // where the order is contiguous
-  ReadAhead read_ahead_;          // likewise
+  std::unique_ptr<RowOrder::Cursor> ahead_;  // for read_ahead_: its thread alone uses it
+  ReadAhead read_ahead_;
   std::vector<int64_t> ordinals_;  // scratch
 };
 
@@ -107,8 +112,8 @@ class ElementStream {
   bool finished_ = false;
   std::vector<std::vector<tensorflow::Tensor>> parts_;  // of a batch that goes on in the next pass
   State before_parts_;
-  int64_t missing_ = 0;    // rows of that batch
-  std::vector<Run> runs_;  // scratch
+  int64_t missing_ = 0;  // rows of that batch
+  Rows rows_;            // scratch
 };
 
 }  // namespace ops

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/check.h"
+
 namespace gridflow {
 namespace ops {
 namespace {
@@ -85,54 +87,40 @@ void GatherInPieces(const Workers& workers, Runs runs, const std::vector<const u
 }
 
 template <int kWidth>
-void GatherList(const RowList& list, const std::vector<const uint8_t*>& bases, char* out) {
-  const uint32_t* row = list.rows.data();
-  for (const RowList::Part& part : list.parts) {
-    if (const uint8_t* base = bases[part.segment])
-      for (size_t i = 0; i < part.count; ++i)
-        std::memcpy(out + i * kWidth, base + static_cast<size_t>(row[i]) * kWidth, kWidth);
-    row += part.count;
-    out += part.count * kWidth;
+void GatherRows(const RowList& list, const std::vector<const uint8_t*>& bases, char* out) {
+  const uint32_t* rows = list.rows.data();
+  const size_t count = list.rows.size();
+  if (list.segment >= 0) {
+    const uint8_t* base = bases[static_cast<size_t>(list.segment)];
+    for (size_t i = 0; i < count; ++i)
+      std::memcpy(out + i * kWidth, base + static_cast<size_t>(rows[i]) * kWidth, kWidth);
+    return;
   }
-}
-
-// Returns whether it is a width for which a list is worth while.
-bool GatherList(const RowList& list, const std::vector<const uint8_t*>& bases, int64_t width, char* out) {
-  switch (width) {
-    case 1:
-      return GatherList<1>(list, bases, out), true;
-    case 2:
-      return GatherList<2>(list, bases, out), true;
-    case 4:
-      return GatherList<4>(list, bases, out), true;
-    case 8:
-      return GatherList<8>(list, bases, out), true;
-    case 16:
-      return GatherList<16>(list, bases, out), true;
-    default:
-      return false;
-  }
+  const int32_t* segments = list.segments.data();
+  const uint8_t* const* of = bases.data();  // for all that the compiler knows, `out` could be part of the vector
+  for (size_t i = 0; i < count; ++i)
+    std::memcpy(out + i * kWidth, of[segments[i]] + static_cast<size_t>(rows[i]) * kWidth, kWidth);
 }
 
 }  // namespace
 
-bool RowList::Set(Runs runs, int64_t count) {
-  constexpr size_t kFewest = 64;
-  if (runs.size() < kFewest || count > 4 * static_cast<int64_t>(runs.size())) return false;
-  parts.clear();
-  rows.resize(static_cast<size_t>(count));
-  uint32_t* out = rows.data();
-  for (const Run& run : runs) {
-    if (parts.empty() || parts.back().segment != run.segment) parts.push_back({run.segment, 0});
-    parts.back().count += static_cast<size_t>(run.count);
-    for (int64_t i = 0; i < run.count; ++i) *out++ = static_cast<uint32_t>(run.begin + i);
+void GatherList(const RowList& list, const std::vector<const uint8_t*>& bases, int64_t width, char* out) {
+  switch (width) {
+    case 1:
+      return GatherRows<1>(list, bases, out);
+    case 2:
+      return GatherRows<2>(list, bases, out);
+    case 4:
+      return GatherRows<4>(list, bases, out);
+    case 8:
+      return GatherRows<8>(list, bases, out);
+    default:
+      GF_DCHECK(width == 16);
+      return GatherRows<16>(list, bases, out);
   }
-  return true;
 }
 
-void GatherFixed(const Workers& workers, Runs runs, const RowList* list, const std::vector<const uint8_t*>& bases,
-                 int64_t width, char* out) {
-  if (list != nullptr && GatherList(*list, bases, width, out)) return;
+void GatherFixed(const Workers& workers, Runs runs, const std::vector<const uint8_t*>& bases, int64_t width, char* out) {
   int64_t bytes = 0;
   for (const Run& run : runs) bytes += run.count * width;
   if (workers.threads >= 2 && bytes >= 2 * kPieceBytes)

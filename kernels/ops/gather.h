@@ -18,25 +18,25 @@ using Runs = absl::Span<const Run>;
 // A shuffled batch is a run for each row, and each of them a cache miss: so many are under way at a time.
 constexpr size_t kRunsAhead = 16;
 
-// The rows of a batch one by one, where they do not lie together: what a number of each is gathered by with the fewest
-// steps.
-struct RowList {
-  struct Part {
-    int segment;
-    size_t count;
-  };
-  std::vector<Part> parts;     // one after the other
-  std::vector<uint32_t> rows;  // of the segments
+// The rows of an element: as runs, or one by one where they do not lie together.
+struct Rows {
+  std::vector<Run> runs;
+  RowList list;
+  bool listed = false;  // whether `list` has them; `runs`, too, once they were asked for
 
-  // Fills it, if there are many runs and they are short. Returns whether it has.
-  bool Set(Runs runs, int64_t count);
+  void Clear() { runs.clear(); listed = false; }
+  // Has them as runs in any case. Not thread-safe.
+  const std::vector<Run>& AsRuns() {
+    if (listed && runs.empty()) list.AppendTo(&runs);
+    return runs;
+  }
 };
 
 // Copies the values of `runs`, of `width` bytes each, to `out`; many bytes with the help of the workers. `bases` says
-// where value 0 of each segment is; null: the segment has none, and their place in `out` stays as it is. `list` has the
-// same rows, or is null.
-void GatherFixed(const Workers& workers, Runs runs, const RowList* list, const std::vector<const uint8_t*>& bases,
-                 int64_t width, char* out);
+// where value 0 of each segment is; null: the segment has none, and their place in `out` stays as it is.
+void GatherFixed(const Workers& workers, Runs runs, const std::vector<const uint8_t*>& bases, int64_t width, char* out);
+// The same of rows one by one; each segment must have values. `width` is 1, 2, 4, 8 or 16.
+void GatherList(const RowList& list, const std::vector<const uint8_t*>& bases, int64_t width, char* out);
 
 }  // namespace ops
 }  // namespace gridflow

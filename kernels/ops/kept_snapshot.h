@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/mutex.h"
+#include "core/row_plan.h"
 #include "core/snapshot.h"
 #include "core/status.h"
 
@@ -31,8 +33,13 @@ class KeptSnapshot {
   KeptSnapshot& operator=(const KeptSnapshot&) = delete;
 
   // Opens a version of the table, TableSnapshot::kCurrent or the number of one. Keeps it instead of the one kept
-  // before; on an error it keeps none. A past version and the current one do not take each other's place.
+  // before, which it gives if it is the same; on an error it keeps none. A past version and the current one do not take
+  // each other's place.
   Status Open(uint64_t version, std::shared_ptr<const TableSnapshot>* out);
+  // The plan of a version's partitions (RowPlan::Make). It is kept as long as nobody asks for another: in which order the
+  // rows come is worked out once for all epochs of a version.
+  Status Plan(const std::shared_ptr<const TableSnapshot>& snapshot, const std::vector<int64_t>& partitions,
+              std::shared_ptr<const RowPlan>* out);
 
  private:
   // What was opened last, of the current versions or of those asked for by number.
@@ -48,6 +55,8 @@ class KeptSnapshot {
   Mutex mutex_;  // files are opened and closed without it
   uint64_t opened_ GF_GUARDED_BY(mutex_) = 0;  // calls of Open() that have begun
   Last current_ GF_GUARDED_BY(mutex_), past_ GF_GUARDED_BY(mutex_);
+  std::shared_ptr<const RowPlan> plan_ GF_GUARDED_BY(mutex_);  // null: none was asked for
+  std::vector<int64_t> partitions_ GF_GUARDED_BY(mutex_);      // of plan_, as they were asked for
 };
 
 }  // namespace ops

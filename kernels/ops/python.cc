@@ -16,6 +16,12 @@ namespace {
 
 using SharedSelection = std::shared_ptr<const Selection>;
 
+// What Python answers with: one of the two.
+struct Answer {
+  std::shared_ptr<const RowPlan> plan;
+  SharedSelection selection;
+};
+
 constexpr int64_t kMessageBytes = 4096;
 
 // Who calls the functions holds the mutex shared; who has replaced them waits for them with the mutex. A process that
@@ -50,13 +56,12 @@ absl::Status RefreshTable(const std::string& directory, const std::string& table
 }
 
 absl::Status SelectRows(const std::string& directory, const std::string& table,
-                        const std::shared_ptr<const TableSnapshot>& snapshot,
-                        const std::shared_ptr<const RowPlan>& plan, const std::string& selection,
-                        std::shared_ptr<const Selection>* out) {
+                        const std::shared_ptr<const TableSnapshot>& snapshot, const std::string& selection,
+                        std::shared_ptr<const RowPlan>* plan, std::shared_ptr<const Selection>* out) {
   const tsl::profiler::TraceMe trace([&] { return absl::StrCat("Gridflow::Select#table=", table, "#"); });
-  SharedSelection selected;  // that Python says all is well does not mean that it has answered
+  Answer answer;  // that Python says all is well does not mean that it has answered
   const auto call = [&](gridflow_select select, char* message) {
-    return select(directory.c_str(), table.c_str(), &snapshot, &plan, selection.c_str(), &selected, message,
+    return select(directory.c_str(), table.c_str(), &snapshot, plan, selection.c_str(), &answer, message,
                   kMessageBytes);
   };
   const absl::Status status =
@@ -64,11 +69,18 @@ absl::Status SelectRows(const std::string& directory, const std::string& table,
           absl::FailedPreconditionError(absl::StrCat("rows of table ", table, " are chosen by SQL, which needs Python's ",
                                                      "gridflow.Dataset to be imported in the process that reads them")));
   if (!status.ok()) return status;
-  if (selected == nullptr) return absl::InternalError(absl::StrCat("rows of table ", table, " were not chosen"));
-  if (selected->least < 0 || selected->most >= plan->rows())
-    return absl::InternalError(absl::StrCat("table ", table, " has ", plan->rows(), " rows, and rows ", selected->least,
+  const Selection* selected = answer.selection.get();
+  if ((answer.plan == nullptr) == (selected == nullptr))
+    return absl::InternalError(absl::StrCat("rows of table ", table, " were not chosen"));
+  if (selected != nullptr && (selected->least < 0 || selected->most >= (*plan)->rows()))
+    return absl::InternalError(absl::StrCat("table ", table, " has ", (*plan)->rows(), " rows, and rows ", selected->least,
                                             " to ", selected->most, " were chosen"));
-  *out = std::move(selected);
+  // It may be one of the same version that was mapped once more: rows have the same places.
+  if (answer.plan != nullptr && (answer.plan->snapshot().manifest().version != snapshot->manifest().version ||
+                                 answer.plan->snapshot().segments().size() != snapshot->segments().size()))
+    return absl::InternalError(absl::StrCat("rows of another version of table ", table, " were chosen"));
+  if (answer.plan != nullptr) *plan = std::move(answer.plan);
+  *out = std::move(answer.selection);
   return absl::OkStatus();
 }
 
@@ -98,7 +110,11 @@ const int64_t* gridflow_ops_ordinals(const void* selection) {
 }
 
 void gridflow_ops_selected(void* result, const void* selection) {
-  *static_cast<gridflow::ops::SharedSelection*>(result) = *static_cast<const gridflow::ops::SharedSelection*>(selection);
+  static_cast<gridflow::ops::Answer*>(result)->selection = *static_cast<const gridflow::ops::SharedSelection*>(selection);
+}
+
+void gridflow_ops_chosen(void* result, const void* plan) {
+  static_cast<gridflow::ops::Answer*>(result)->plan = *static_cast<const std::shared_ptr<const gridflow::RowPlan>*>(plan);
 }
 
 void gridflow_ops_free_selection(void* selection) { delete static_cast<gridflow::ops::SharedSelection*>(selection); }

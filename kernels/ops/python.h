@@ -18,12 +18,12 @@ namespace ops {
 // iterator and every pass of one, and where it follows the table.
 absl::Status RefreshTable(const std::string& directory, const std::string& table);
 
-// Which rows of a version's plan `selection` means (gridflow/tf/selection.py says how it is written), as ordinals of the
-// plan. Aborted: ask again. FailedPrecondition: there is no Python to ask.
+// Which rows of a version's plan `selection` means (gridflow/tf/selection.py says how it is written): either the plan
+// becomes one of these rows, or, where SQL orders them or says how likely they are, they are a selection of the plan's
+// rows. Aborted: ask again. FailedPrecondition: there is no Python to ask.
 absl::Status SelectRows(const std::string& directory, const std::string& table,
-                        const std::shared_ptr<const TableSnapshot>& snapshot,
-                        const std::shared_ptr<const RowPlan>& plan, const std::string& selection,
-                        std::shared_ptr<const Selection>* out);
+                        const std::shared_ptr<const TableSnapshot>& snapshot, const std::string& selection,
+                        std::shared_ptr<const RowPlan>* plan, std::shared_ptr<const Selection>* out);
 
 }  // namespace ops
 }  // namespace gridflow
@@ -32,9 +32,9 @@ extern "C" {
 
 // Both return 0, or an absl::StatusCode and a message, at most `room` bytes with its NUL.
 typedef int (*gridflow_refresh)(const char* directory, const char* table, char* message, int64_t room);
-// Answers with gridflow_ops_selected(), with the same `result`. `snapshot` and `plan` are the addresses of the version's
-// std::shared_ptr<const TableSnapshot> and of the std::shared_ptr<const RowPlan> whose rows are numbered, valid for the
-// call.
+// Answers with gridflow_ops_selected() or gridflow_ops_chosen(), with the same `result`. `snapshot` and `plan` are the
+// addresses of the version's std::shared_ptr<const TableSnapshot> and of the std::shared_ptr<const RowPlan> whose rows are
+// meant, valid for the call.
 typedef int (*gridflow_select)(const char* directory, const char* table, const void* snapshot, const void* plan,
                                const char* selection, void* result, char* message, int64_t room);
 
@@ -47,6 +47,8 @@ __attribute__((visibility("default"))) void* gridflow_ops_make_selection(const i
 __attribute__((visibility("default"))) const int64_t* gridflow_ops_ordinals(const void* selection);
 // Answers with a selection.
 __attribute__((visibility("default"))) void gridflow_ops_selected(void* result, const void* selection);
+// Answers with a plan of some of the rows: the address of a std::shared_ptr<const RowPlan>, of which it takes a share.
+__attribute__((visibility("default"))) void gridflow_ops_chosen(void* result, const void* plan);
 // To be called once for each selection, when Python will not answer with it again.
 __attribute__((visibility("default"))) void gridflow_ops_free_selection(void* selection);
 }

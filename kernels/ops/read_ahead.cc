@@ -19,26 +19,25 @@ struct ReadAhead::Task {
   Condition ended;
   bool running GF_GUARDED_BY(mutex) = false;
   std::shared_ptr<const TableReader> reader GF_GUARDED_BY(mutex);  // null: there is nothing to do any more
-  std::vector<Run> runs;
+  int64_t begin, end;
+  Window window;
 };
 
-void ReadAhead::Follow(const Workers& workers, const std::shared_ptr<const TableReader>& reader, int64_t ordinal,
-                       int64_t count, int64_t end) {
-  if (workers.threads < 2 || ordinal + count <= window_begin_ || reader->checked()) return;
+void ReadAhead::Follow(const Workers& workers, const std::shared_ptr<const TableReader>& reader, int64_t place,
+                       int64_t count, int64_t end, const Window& window) {
+  if (workers.threads < 2 || place + count <= window_begin_ || !reader->gains_from_read_ahead()) return;
   End();
   const int64_t size = std::max(count, kWindowBytes / reader->row_bytes());
-  window_begin_ = std::max(ordinal + count, window_end_);
+  window_begin_ = std::max(place + count, window_end_);
   window_end_ = std::min(window_begin_ + size, end);
-  if (window_begin_ >= window_end_) return;
-  std::vector<Run> runs;
-  RowPlan::Cursor cursor = reader->plan().Seek(window_begin_);
-  reader->plan().Take(window_end_ - window_begin_, &cursor, &runs);
-  Begin(workers, reader, std::move(runs));
+  if (window_begin_ < window_end_) Begin(workers, reader, window);
 }
 
-void ReadAhead::Begin(const Workers& workers, std::shared_ptr<const TableReader> reader, std::vector<Run> runs) {
+void ReadAhead::Begin(const Workers& workers, std::shared_ptr<const TableReader> reader, const Window& window) {
   task_ = std::make_shared<Task>();
-  task_->runs = std::move(runs);
+  task_->begin = window_begin_;
+  task_->end = window_end_;
+  task_->window = window;
   {
     MutexLock lock(&task_->mutex);
     task_->reader = std::move(reader);
@@ -51,7 +50,8 @@ void ReadAhead::Begin(const Workers& workers, std::shared_ptr<const TableReader>
       task->running = true;
       reader = task->reader;
     }
-    reader->ReadAhead(task->runs);
+    std::vector<Run> runs;
+    if (task->window(task->begin, task->end, &runs).ok()) reader->ReadAhead(runs);  // what is wrong, who reads will say
     reader.reset();  // before End() returns: nobody reads any more then
     MutexLock lock(&task->mutex);
     task->reader.reset();

@@ -3,6 +3,7 @@
 #define GRIDFLOW_OPS_READ_AHEAD_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -13,22 +14,27 @@
 namespace gridflow {
 namespace ops {
 
-// Of a pass that reads the rows of a plan in their order. Windows of rows, at least as many as are read at a time, are
-// given to a thread one after the other: each when the one before it begins to be read. Not thread-safe.
+// Of a pass. Windows of rows, at least as many as are read at a time, are given to a thread one after the other: each
+// when the one before it begins to be read. So storage is asked for many rows at once, in whatever order they come, and
+// for no more than two windows. Not thread-safe.
 class ReadAhead {
  public:
+  // Appends the rows at the places [begin, end) of a pass to `runs`. Called by one thread at a time.
+  using Window = std::function<Status(int64_t begin, int64_t end, std::vector<Run>* runs)>;
+
   ReadAhead() = default;
   ~ReadAhead() { End(); }
   ReadAhead(const ReadAhead&) = delete;
   ReadAhead& operator=(const ReadAhead&) = delete;
 
-  // Before `count` rows from `ordinal` on are read, of which a pass reads none at or after `end`.
-  void Follow(const Workers& workers, const std::shared_ptr<const TableReader>& reader, int64_t ordinal, int64_t count,
-              int64_t end);
+  // Before `count` rows from `place` on are read, of which a pass reads none at or after `end`. What `window` uses must
+  // outlive this.
+  void Follow(const Workers& workers, const std::shared_ptr<const TableReader>& reader, int64_t place, int64_t count,
+              int64_t end, const Window& window);
 
  private:
   struct Task;
-  void Begin(const Workers& workers, std::shared_ptr<const TableReader> reader, std::vector<Run> runs);
+  void Begin(const Workers& workers, std::shared_ptr<const TableReader> reader, const Window& window);
   // Waits for what has begun; what has not, will not.
   void End();
 

@@ -136,7 +136,8 @@ absl::Status SplitStream::Next(const Workers& workers, std::vector<Tensor>* out,
         continue;
       }
     }
-    const int64_t rows = pass_->Take(workers, missing, &runs_);
+    int64_t rows;
+    TF_RETURN_IF_ERROR(pass_->Take(workers, missing, &rows_, &rows));
     if (rows == 0) {
       pass_.reset();
       continue;
@@ -144,7 +145,7 @@ absl::Status SplitStream::Next(const Workers& workers, std::vector<Tensor>* out,
     missing -= rows;
     empty_ = false;
     parts.emplace_back();
-    TF_RETURN_IF_ERROR(pass_->reader().Read(workers, runs_, rows, &parts.back()));
+    TF_RETURN_IF_ERROR(pass_->reader().Read(workers, &rows_, rows, &parts.back()));
     if (!stages.repeats_rows) break;
   }
   *end = parts.empty() || (missing > 0 && stages.drop_remainder);

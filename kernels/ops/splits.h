@@ -60,7 +60,7 @@ class SplitStream {
   bool empty_ = true;           // whether it has given nothing yet
   int64_t epoch_ = 0;           // of this stream
   int64_t order_ = 0;           // the same as Instance counts them
-  std::vector<Run> runs_;  // scratch
+  Rows rows_;                   // scratch
 };
 
 }  // namespace ops

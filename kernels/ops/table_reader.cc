@@ -53,11 +53,9 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
   int tries = 0;
   do {
     TF_RETURN_IF_ERROR(OpenSnapshot(options, version, kept, &reader->snapshot_));
-    auto plan = std::make_shared<RowPlan>();
-    TF_RETURN_IF_ERROR(ToTf(RowPlan::Make(*reader->snapshot_, options.partitions, plan.get())));
-    reader->plan_ = std::move(plan);
+    TF_RETURN_IF_ERROR(ToTf(kept->Plan(reader->snapshot_, options.partitions, &reader->plan_)));
     if (!options.selection.empty())
-      selected = SelectRows(options.directory, options.table, reader->snapshot_, reader->plan_, options.selection,
+      selected = SelectRows(options.directory, options.table, reader->snapshot_, options.selection, &reader->plan_,
                             &reader->selection_);
   } while (absl::IsAborted(selected) && ++tries < kTries);
   TF_RETURN_IF_ERROR(selected);
@@ -66,6 +64,7 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
   for (const SegmentRef& ref : reader->snapshot_->segments()) {
     rows += ref.segment->rows();
     bytes += static_cast<int64_t>(ref.segment->bytes());
+    reader->in_memory_ = reader->in_memory_ && ref.segment->mapping()->in_memory();
   }
   reader->row_bytes_ = bytes / rows + 1;
   reader->components_.resize(options.columns.size());
@@ -73,64 +72,60 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
     TF_RETURN_IF_ERROR(Component::Make(options.columns[i], options.table, *reader->snapshot_, options.counters,
                                        options.gpu, &reader->components_[i]));
     TF_RETURN_IF_ERROR(CheckComponent(*reader->components_[i], options, i));
-    reader->numbers_ = reader->numbers_ || reader->components_[i]->is_number();
   }
   *out = std::move(reader);
   return absl::OkStatus();
 }
 
 absl::Status TableReader::KeepNewRows(const TableSnapshot& since) {
+  if (selection_ != nullptr) return absl::InvalidArgumentError("rows that are ordered or drawn by SQL cannot be followed");
   std::vector<RowRange> rows;
   TF_RETURN_IF_ERROR(ToTf(NewRows(since, *snapshot_, &rows)));
-  if (selection_ == nullptr) {
-    plan_ = std::make_shared<RowPlan>(plan_->Among(*snapshot_, rows));
-    return absl::OkStatus();
-  }
-  auto selected = std::make_shared<Selection>();
-  for (const int64_t ordinal : selection_->ordinals) {
-    std::vector<Run> run;
-    plan_->Find({ordinal}, &run);
-    const auto after = std::upper_bound(rows.begin(), rows.end(), run[0], [](const Run& at, const RowRange& range) {
-      return std::make_pair(at.segment, at.begin) < std::make_pair(range.segment, range.begin);
-    });
-    if (after == rows.begin()) continue;
-    const RowRange& range = *(after - 1);
-    if (range.segment == run[0].segment && run[0].begin < range.end) selected->ordinals.push_back(ordinal);
-  }
-  selected->most = plan_->rows() - 1;
-  selection_ = std::move(selected);
-  return absl::OkStatus();
+  return ToTf(plan_->Among(rows, &plan_));
+}
+
+bool TableReader::gains_from_read_ahead() const {
+  constexpr int64_t kLargeRow = 4096;  // bytes: to ask for less costs as much as to read it, where it is there
+  return (!in_memory_ && row_bytes_ >= kLargeRow) || !checked();
 }
 
 bool TableReader::checked() const {
-  const std::vector<SegmentRef>& segments = snapshot_->segments();
-  return std::all_of(segments.begin(), segments.end(), [](const SegmentRef& ref) { return ref.segment->checked(); });
+  return std::all_of(components_.begin(), components_.end(), [](const auto& component) { return component->checked(); });
 }
 
 void TableReader::ReadAhead(const std::vector<Run>& runs) const {
+  if (!in_memory_)
+    for (const auto& component : components_) component->WillNeed(runs);
   for (const auto& component : components_) component->ReadAhead(runs);
 }
 
-absl::Status TableReader::Read(const Workers& workers, const std::vector<Run>& runs, int64_t rows,
+absl::Status TableReader::Read(const Workers& workers, Rows* rows, int64_t count,
                                std::vector<tensorflow::Tensor>* out) const {
   out->resize(components_.size());
   const tsl::profiler::TraceMe trace([&] {
-    return absl::StrCat("Gridflow::Read#rows=", rows, ",runs=", runs.size(), ",tensors=", components_.size(), "#");
+    return absl::StrCat("Gridflow::Read#rows=", count, ",runs=", rows->listed ? count : rows->runs.size(),
+                        ",tensors=", components_.size(), "#");
   });
   if (!batched_) {
-    for (size_t i = 0; i < components_.size(); ++i)
-      TF_RETURN_IF_ERROR(components_[i]->Row(workers, runs.front(), &(*out)[i]));
+    const Run run = rows->AsRuns().front();
+    for (size_t i = 0; i < components_.size(); ++i) TF_RETURN_IF_ERROR(components_[i]->Row(workers, run, &(*out)[i]));
     return absl::OkStatus();
   }
-  RowList list;
-  const RowList* listed = numbers_ && list.Set(runs, rows) ? &list : nullptr;
+  std::vector<bool> listed(components_.size(), rows->listed);
+  bool need_runs = !rows->listed;
+  for (size_t i = 0; i < components_.size(); ++i) {
+    listed[i] = listed[i] && components_[i]->reads_lists();
+    need_runs = need_runs || !listed[i];
+  }
+  if (need_runs) (void)rows->AsRuns();
   std::vector<absl::Status> statuses(components_.size());
-  const auto read = [&](int64_t i) {
-    statuses[static_cast<size_t>(i)] =
-        components_[static_cast<size_t>(i)]->Batch(workers, runs, listed, rows, &(*out)[static_cast<size_t>(i)]);
+  const auto read = [&](int64_t index) {
+    const auto i = static_cast<size_t>(index);
+    statuses[i] = listed[i] ? components_[i]->List(workers, rows->list, &(*out)[i])
+                            : components_[i]->Batch(workers, rows->runs, count, &(*out)[i]);
   };
   // Few runs are views, or copies that share their work among threads themselves.
-  if (runs.size() >= kManyRuns && workers.threads > 1) {
+  if (static_cast<size_t>(rows->listed ? count : 0) + rows->runs.size() >= kManyRuns && workers.threads > 1) {
     ParallelFor(workers, static_cast<int64_t>(components_.size()), read);
   } else {
     for (size_t i = 0; i < components_.size(); ++i) {

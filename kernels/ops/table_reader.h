@@ -11,6 +11,7 @@
 #include "core/row_plan.h"
 #include "core/snapshot.h"
 #include "ops/component.h"
+#include "ops/gather.h"
 #include "ops/kept_snapshot.h"
 #include "ops/row_order.h"
 #include "ops/workers.h"
@@ -55,25 +56,26 @@ class TableReader {
   uint64_t version() const { return snapshot_->manifest().version; }
   int64_t rows() const { return plan_->rows(); }
   const RowPlan& plan() const { return *plan_; }
-  // Which rows of the plan are read; null: all.
+  // Which rows of the plan are read, and in which order; null: all, as they come.
   const std::shared_ptr<const Selection>& selection() const { return selection_; }
-  // Whether all files are checked against their checksums; and what a row takes in them, about, in bytes.
-  bool checked() const;
+  // What a row takes in the files, about, in bytes.
   int64_t row_bytes() const { return row_bytes_; }
-  // Checks what these rows lie in, as Read() would. What is wrong, Read() will say.
+  // Whether ReadAhead() has something to do: rows may have to come from storage, or to be checked.
+  bool gains_from_read_ahead() const;
+  // Has what these rows lie in read from storage, and checks it, as Read() would. What is wrong, Read() will say.
   void ReadAhead(const std::vector<Run>& runs) const;
-  // Appends the components of an element of these rows to `out`.
-  absl::Status Read(const Workers& workers, const std::vector<Run>& runs, int64_t rows,
-                    std::vector<tensorflow::Tensor>* out) const;
+  // Appends the components of an element of these rows to `out`, `count` of them.
+  absl::Status Read(const Workers& workers, Rows* rows, int64_t count, std::vector<tensorflow::Tensor>* out) const;
 
  private:
   TableReader() = default;
-  // Takes out of the plan, or of the selection, what is not new or changed since that version.
+  bool checked() const;
+  // Takes out of the plan what is not new or changed since that version.
   absl::Status KeepNewRows(const TableSnapshot& since);
 
   bool batched_;
   int64_t row_bytes_ = 1;
-  bool numbers_ = false;  // whether a component is a number for each row
+  bool in_memory_ = true;  // whether all files are
   std::shared_ptr<const TableSnapshot> snapshot_;
   std::shared_ptr<const RowPlan> plan_;  // shared with Python while it is asked
   std::shared_ptr<const Selection> selection_;
