@@ -20,6 +20,7 @@ cdef extern from "core/status.h" namespace "gridflow" nogil:
         kVersion
         kInvalid
         kBusy
+        kCancelled
         kInternal
 
     cdef cppclass Status:
@@ -210,22 +211,44 @@ cdef extern from "core/manifest.h" namespace "gridflow" nogil:
         cset[string] Files() except +
         Status Write(const string&, cbool) except +
 
+    string FileName(uint64_t, const char*)
+    string TableFolder(const string&, uint32_t)
+
+
+cdef extern from "gridflow/catalog_format.h" nogil:
+    cdef enum:
+        GF_CHANGE_PUT
+        GF_CHANGE_REMOVE
+        GF_CHANGE_TAG
+
+
+cdef extern from "core/catalog.h" namespace "gridflow" nogil:
     cdef cppclass CatalogEntry:
         uint32_t table_id
         string name
         string options
+        cmap[string, uint64_t] tags
+
+    cdef cppclass CatalogChange:
+        uint64_t version
+        uint32_t next_table_id
+        uint8_t kind
+        CatalogEntry entry
+        string tag
+        uint64_t tagged
 
     cdef cppclass Catalog:
         uint32_t next_table_id
         uint64_t version
         vector[CatalogEntry] tables
+        uint64_t body_bytes
+        uint64_t end
         @staticmethod
         Status Read(const string&, Catalog*) except +
-        Status Write(const string&, cbool)
+        Status Write(const string&, cbool) except +
+        @staticmethod
+        Status Append(const string&, const CatalogChange&, cbool, uint64_t*) except +
         const CatalogEntry* Find(const string&) const
-
-    string FileName(uint64_t, const char*)
-    string TableFolder(const string&, uint32_t)
 
 
 cdef extern from "core/operation.h" namespace "gridflow" nogil:
@@ -310,6 +333,7 @@ cdef extern from "core/log_replay.h" namespace "gridflow" nogil:
     cdef cppclass LogReplay:
         LogReplay(string)
         Status Run(uint64_t, cbool, cmap[uint32_t, ReplayTarget]*) except +
+        Status Tables(cset[uint32_t]*) except +
         uint64_t next_lsn() const
 
 
@@ -324,6 +348,9 @@ cdef extern from "core/control.h" namespace "gridflow" nogil:
         uint64_t owner_pid() const
         void Bump()
         void Commit(uint64_t)
+        void Catalog(uint64_t)
+        uint64_t catalog_version() const
+        Status CheckCatalog(const string&, uint64_t, uint64_t, uint64_t) const
         void Recovered(uint64_t, uint64_t)
         void Drop(uint64_t)
         Status CheckLogEnd(const string&, uint64_t, uint64_t) const
@@ -337,10 +364,26 @@ cdef extern from "core/kept_versions.h" namespace "gridflow" nogil:
     cdef cppclass KeptVersions:
         KeptVersions(string, cbool) except +
         Status Take(uint64_t) except +
-        void Want(cset[uint64_t], uint64_t) except +
+        void Want(const vector[uint64_t]&, uint64_t) except +
+        void Tag(uint64_t) except +
+        void Untag(uint64_t) except +
         uint64_t last() const
         Status Keep(const Manifest&) except +
         vector[string] Release(const Manifest&, cset[string]) except +
+
+
+cdef extern from "core/small_segments.h" namespace "gridflow" nogil:
+    const uint64_t kSmallBytes
+    const size_t kMostSmall
+
+
+cdef extern from "core/segment_merge.h" namespace "gridflow" nogil:
+    cdef cppclass SegmentMerge:
+        SegmentMerge(string, shared_ptr[const TableSnapshot], const vector[int]&, cbool) except +
+        Status Run(int, cbool) except +
+        cbool CatchUp(const TableSnapshot&) except +
+        void Cancel()
+        cbool cancelled() const
 
 
 cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
@@ -352,7 +395,11 @@ cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
         TableEdit(string, shared_ptr[const TableSnapshot], cbool, int, KeptVersions*) except +
         Status AddMemory(const MemoryTable&) except +
         Status AddRows(const vector[vector[ColumnView]]&, LoadMode, int64_t*, string*) except +
-        Status Merge(const vector[int]&) except +
+        void FoldSmall(uint64_t)
+        Status Replace(SegmentMerge*, cbool*) except +
+        uint64_t added_bytes() const
+        uint64_t moved_bytes() const
+        uint64_t bitmap_bytes() const
         void SetSchema(const Schema&) except +
         void Clear()
         Status Commit(uint64_t, shared_ptr[const TableSnapshot]*) except +

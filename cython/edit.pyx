@@ -1,4 +1,4 @@
-"""New versions of a table that do not come from the log: bulk loads, compactions, other columns."""
+"""New versions of a table that do not come from the log: bulk loads, other columns."""
 from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
 from libcpp.memory cimport shared_ptr
 from libcpp.string cimport string
@@ -17,7 +17,7 @@ core.process_state = shared_state()
 
 
 cdef class Edit:
-    """A new version of a table in the making: a bulk load or a compaction. Other writers of the table wait meanwhile.
+    """A new version of a table in the making, as of a bulk load. Other writers of the table wait meanwhile.
 
     ``with Edit(table) as edit: edit.add_batches(...); edit.commit()``. Left without ``commit``, nothing has happened.
     """
@@ -111,14 +111,6 @@ cdef class Edit:
         check(status)
         self.rows += rows
         return 0
-
-    def merge(self, segments):
-        """Rewrites the live rows of these segments, by their index in the snapshot, as one segment."""
-        cdef vector[int] indexes = segments
-        cdef Status status
-        with nogil:
-            status = self.it.Merge(indexes)
-        check(status)
 
     def alter(self, RowCodec codec):
         """Gives the table the columns of ``codec``, which must be made for it; see ``TableEdit::SetSchema``."""

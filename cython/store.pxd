@@ -11,14 +11,16 @@ cdef enum:
 
 
 cdef class Store:
-    cdef string home
+    cdef readonly string home
     cdef readonly bint owner
     cdef readonly bint durable
+    cdef bint recovered
     cdef readonly bint closing
     cdef readonly bint closed
     cdef readonly str closed_because
     cdef readonly object wake
     cdef public uint64_t flush_bytes
+    cdef readonly uint64_t small_bytes
     cdef int threads
     cdef shared_ptr[ControlPage] control
     cdef shared_ptr[LogFile] log

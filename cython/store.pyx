@@ -19,6 +19,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.memory cimport shared_ptr
+from libcpp.set cimport set as cset
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
@@ -35,6 +36,9 @@ core.process_state = shared_state()
 cdef uint64_t ALL_RECORDS = 0xFFFFFFFFFFFFFFFF
 #: Bytes of log after which the background flush is woken; a writer that gets 8 times as far ahead flushes itself.
 DEFAULT_FLUSH_BYTES = 32 << 20
+#: Bytes of a segment's file below which it counts as small: of those a table has at most MOST_SMALL.
+DEFAULT_SMALL_BYTES = kSmallBytes
+MOST_SMALL = kMostSmall
 #: Bytes of log that are kept for the next commits when nothing in them is needed any more.
 LOG_BYTES_KEPT = 1 << 20
 
@@ -77,6 +81,24 @@ def check_log(str home):
         del replay
 
 
+def catalog_version(str home):
+    """The version of the last change of a grid's catalog, as its control page knows it; 0 if it does not."""
+    cdef shared_ptr[ControlPage] control
+    if not ControlPage.Open(<string>os.fsencode(home) + <string>b"/control", &control).ok():
+        return 0
+    return control.get().catalog_version()
+
+
+def check_catalog(str home, uint64_t changed, uint64_t version, uint64_t bytes):
+    """Raises GridCorruptError if a grid's catalog, of which so many bytes are of that version, has lost changes.
+
+    ``changed`` is what ``catalog_version`` gave before it was read.
+    """
+    cdef shared_ptr[ControlPage] control
+    if version < changed and ControlPage.Open(<string>os.fsencode(home) + <string>b"/control", &control).ok():
+        check(control.get().CheckCatalog(<string>os.fsencode(home) + <string>b"/catalog", changed, version, bytes))
+
+
 cdef uint64_t log_end(LogReplay* replay) noexcept:
     """The last record that was read; 0 if there is none."""
     return replay.next_lsn() - 1 if replay.next_lsn() else 0
@@ -98,11 +120,13 @@ cdef class Store:
         self.home = os.fsencode(home)
         self.owner = owner
         self.durable = durable
+        self.recovered = False
         self.closing = False
         self.closed = False
         self.closed_because = ""
         self.tables = {}
         self.flush_bytes = DEFAULT_FLUSH_BYTES
+        self.small_bytes = DEFAULT_SMALL_BYTES
         self.since_wake = 0
         self.next_lsn = 1
         self.generation = ALL_RECORDS
@@ -294,7 +318,8 @@ cdef class Store:
     def recover(self):
         """Owner: brings every write of the log that is not in a segment back to memory.
 
-        Call it once, after all tables are there. Raises GridCorruptError if an acknowledged record is damaged.
+        Call it once, when the tables of ``logged_tables`` are there. Raises GridCorruptError if an acknowledged record is
+        damaged.
 
         Returns:
             Whether the log ends before what segments hold already, as it may after a power cut. Then flush all tables
@@ -306,7 +331,8 @@ cdef class Store:
         cdef string folder = self.home + <string>b"/log"
         cdef LogReplay* replay = new LogReplay(folder)
         cdef cmap[uint32_t, ReplayTarget] targets
-        cdef uint64_t last = 0, end
+        # Tables that are not open yet may have been flushed further than the others: see admit().
+        cdef uint64_t last = self.control.get().committed_lsn(), end
         try:
             for table in self.tables.values():
                 table.begin_replay(&target)
@@ -325,7 +351,46 @@ cdef class Store:
             del replay
         self.control.get().Recovered(self.next_lsn - 1, last if end < last else 0)
         self.control.get().Bump()
+        self.recovered = True
         return cut_short
+
+    def logged_tables(self):
+        """Owner: the numbers of the tables that the log has writes of, in whatever order."""
+        cdef cset[uint32_t] found
+        cdef Status status
+        cdef LogReplay* replay = new LogReplay(self.home + <string>b"/log")
+        try:
+            with nogil:
+                status = replay.Tables(&found)
+            check(status)
+        finally:
+            del replay
+        return [table_id for table_id in found]
+
+    def admit(self, uint64_t flushed_lsn):
+        """Owner: whether commits that come now have higher numbers than ``flushed_lsn``, a table's that is opened now.
+
+        They mostly have; else their numbers go on after it, which takes that nothing is left in the log: False, if there
+        is. Then flush all tables, call ``forget_log`` and ask again.
+        """
+        cdef LogTable table
+        cdef vector[string] paths
+        if flushed_lsn < self.next_lsn or not self.recovered:  # recover() looks at the tables that are there
+            return True
+        check(ListLog(self.home + <string>b"/log", &paths))
+        if self.log.get() != NULL or not paths.empty():
+            return False
+        for table in self.tables.values():
+            if table.oldest_lsn():
+                return False
+        self.next_lsn = flushed_lsn + 1
+        self.control.get().Recovered(flushed_lsn, flushed_lsn)
+        return True
+
+    def catalog_changed(self, uint64_t version):
+        """Owner: tells readers that the catalog has got another version."""
+        self.control.get().Catalog(version)
+        self.bump()
 
     cpdef trim(self):
         """Owner: unlinks the files of the log whose writes are all in segments."""

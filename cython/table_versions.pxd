@@ -11,6 +11,7 @@ cdef class TableVersions(LogTable):
     cdef readonly Store store
     cdef readonly RowCodec codec
     cdef readonly object lock
+    cdef readonly object merging
     cdef shared_ptr[const TableSnapshot] current
     cdef shared_ptr[KeptVersions] kept
     cdef shared_ptr[MemoryTable] active
@@ -22,6 +23,11 @@ cdef class TableVersions(LogTable):
     cdef unsigned long excluder
     cdef bint dropped
     cdef uint64_t row_bytes
+    cdef SegmentMerge* merge
+    cdef readonly uint64_t added_bytes
+    cdef readonly uint64_t moved_bytes
+    cdef readonly uint64_t bitmap_bytes
+    cdef int unmerged
     cdef int take_codec(self, RowCodec codec) except -1
     cdef int follow_or_raise(self) except -1
     cdef object duplicate(self, object key, bint twice)
@@ -31,6 +37,8 @@ cdef class TableVersions(LogTable):
     cdef TableEdit* new_edit(self) except NULL
     cdef TableEdit* begin_edit(self) except NULL
     cdef int end_edit(self, TableEdit* edit) except -1
+    cdef int check_changeable(self) except -1
+    cdef int let_go(self) except -1
     cdef bint excludes_others(self)
 
 

@@ -30,6 +30,7 @@ core.process_state = shared_state()
 
 cdef enum:
     PAGE_BYTES = 4096  # of a file system
+    UNMERGED = 4  # segments that are not small and that come before the background work looks at them at once
 
 
 cdef int unlink_all(const vector[string]& paths) except -1:
@@ -67,16 +68,24 @@ cdef class TableVersions(LogTable):
     """A table's current version, what is in memory beside it, and who may make the next one.
 
     ``active`` takes the writes; a flush freezes it and lets another take its place, until the new version has what is in
-    ``frozen``. Whoever makes a version holds ``lock``. ``exclusive`` counts who else keeps writers out meanwhile (an edit,
+    ``frozen``. Whoever makes a version holds ``lock``, a merge only while it publishes what it has written; ``merging`` is
+    held by the one merge of the table that there may be, who takes ``lock`` within it. ``exclusive`` counts who else keeps writers out meanwhile (an edit,
     a statement that ``hold``s the table), all in the thread ``excluder``; ``holds`` counts the second kind, beside which
     that thread may write.
+
+    ``added_bytes`` are those of segments that were written here for rows that came from outside, ``moved_bytes`` for rows
+    that were in a segment already, ``bitmap_bytes`` those of deletion bitmaps.
     """
+
+    def __cinit__(self):
+        self.merge = NULL
 
     def __init__(self, Store store, RowCodec codec, uint32_t table_id):
         cdef Status status
         LogTable.__init__(self, table_id)
         self.store = store
         self.lock = threading.RLock()
+        self.merging = threading.RLock()
         self.active = make_shared[MemoryTable]()
         self.kept = make_shared[KeptVersions](TableFolder(store.home, table_id), store.durable)
         self.take_codec(codec)
@@ -323,7 +332,8 @@ cdef class TableVersions(LogTable):
                 self.publish(edit, fresh, None)
                 check(status)
             finally:
-                del edit
+                with nogil:
+                    del edit
                 if self.frozen.get() != NULL:
                     self.thaw()
             return self.current.get().manifest().version
@@ -333,6 +343,8 @@ cdef class TableVersions(LogTable):
 
         ``codec`` is that of the columns that the edit has given the table, None if it has kept them.
         """
+        cdef shared_ptr[const TableSnapshot] past = self.current
+        cdef shared_ptr[MemoryTable] flushed = self.frozen
         if fresh.get() == NULL:
             return 0
         self.current = fresh
@@ -340,6 +352,17 @@ cdef class TableVersions(LogTable):
             self.take_codec(codec)
         self.frozen.reset()
         self.frozen_lsn = 0
+        self.added_bytes += edit.added_bytes()
+        self.moved_bytes += edit.moved_bytes()
+        self.bitmap_bytes += edit.bitmap_bytes()
+        if edit.added_bytes() >= self.store.small_bytes:
+            self.unmerged += 1
+            if self.unmerged >= UNMERGED:
+                self.unmerged = 0
+                self.store.wake.set()
+        with nogil:  # to let go of much mapped memory takes long
+            past.reset()
+            flushed.reset()
         self.store.bump()
         check(ProcessFailpoints().Hit("version.published"))
         unlink_all(edit.obsolete())
@@ -358,10 +381,20 @@ cdef class TableVersions(LogTable):
         return 0
 
     cdef TableEdit* new_edit(self) except NULL:
-        return new TableEdit(
+        cdef TableEdit* edit = new TableEdit(
             TableFolder(self.store.home, self.table_id), self.current, self.store.durable, self.store.threads,
             self.kept.get(),
         )
+        edit.FoldSmall(self.store.small_bytes)
+        return edit
+
+    cdef int check_changeable(self) except -1:
+        """Raises if no new version can be published. Hold ``lock`` for it to stay so."""
+        if self.store.closing:  # close() was faster; its flush of this table is the last version
+            raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+        if self.dropped:
+            raise TableNotFound(f"table {self.codec.table} was dropped")
+        return 0
 
     cdef TableEdit* begin_edit(self) except NULL:
         """Flushes, and starts a new version; all other writers are kept out until ``end_edit``, in the same thread."""
@@ -371,10 +404,7 @@ cdef class TableVersions(LogTable):
         self.exclusive += 1
         try:
             self.flush_store()
-            if self.store.closing:  # close() was faster; its flush of this table is the last version
-                raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
-            if self.dropped:
-                raise TableNotFound(f"table {self.codec.table} was dropped")
+            self.check_changeable()
             return self.new_edit()
         except BaseException:
             self.exclusive -= 1
@@ -383,7 +413,8 @@ cdef class TableVersions(LogTable):
 
     cdef int end_edit(self, TableEdit* edit) except -1:
         """Without a commit before it, nothing has happened."""
-        del edit
+        with nogil:
+            del edit
         self.exclusive -= 1
         self.lock.release()
         return 0
@@ -429,6 +460,22 @@ cdef class TableVersions(LogTable):
             self.active_lsn = 0
             self.store.remove(self)
 
+    def check_mergeable(self):
+        """Raises if this thread cannot merge segments: before it waits for ``merging``, whose holder may wait for it."""
+        check_readable(self)
+        if not self.store.owner:
+            raise GridAccessError(f"table {self.codec.table}: the grid is open to read only")
+        if self.excludes_others():
+            raise UsageError(
+                f"table {self.codec.table} is being loaded by this very thread: it cannot merge meanwhile"
+            )
+        self.check_changeable()
+
+    def stop_merge(self):
+        """Has the merge of the table that is under way, if there is one, end soon and without effect."""
+        if self.merge != NULL:
+            self.merge.Cancel()
+
     # ---- past versions ----
 
     def take_kept(self, versions):
@@ -446,14 +493,23 @@ cdef class TableVersions(LogTable):
         check(self.kept.get().Keep(self.current.get().manifest()))
         return self.current.get().manifest().version
 
-    def keep_only(self, chosen, uint64_t last):
-        """Owner: from now on keeps the versions of these numbers, and the ``last`` before the current one.
+    def keep_only(self, tagged, uint64_t last):
+        """Owner: from now on keeps the versions of these tags, one for each, and the ``last`` before the current one.
 
         Others go, with the files that only they need. Hold ``lock``.
         """
-        cdef cset[uint64_t] numbers
-        cdef cset[string] nothing
-        for version in chosen:
-            numbers.insert(version)
+        cdef vector[uint64_t] numbers = tagged
         self.kept.get().Want(numbers, last)
-        unlink_all(self.kept.get().Release(self.current.get().manifest(), nothing))
+        self.let_go()
+
+    def keep_tagged(self, tagged, untagged):
+        """Owner: as ``keep_only`` after one tag has come, of version ``tagged``, or gone, of ``untagged``; None: none."""
+        if tagged is not None:
+            self.kept.get().Tag(tagged)
+        if untagged is not None:
+            self.kept.get().Untag(untagged)
+        self.let_go()
+
+    cdef int let_go(self) except -1:
+        cdef cset[string] nothing
+        return unlink_all(self.kept.get().Release(self.current.get().manifest(), nothing))

@@ -35,6 +35,7 @@ from .errors import (
 from .schema import Schema
 from .storage import verify
 from .storage.alter import altered, filled
+from .storage.compaction import no_merge
 from .storage.expected_files import CATALOG, LOG, TABLES
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
@@ -112,14 +113,29 @@ class Grid:
             self._catalog.sweep()
         self._store = Store(str(home), lock is not None, durable)
         if lock is not None:
-            for entry in self._catalog.all_entries:
-                table = self._open(entry)
-                table.take_kept(kept_versions(table.folder, entry.kept, table.version()))
-                table.keep_only(entry.kept.tags.values(), entry.kept.last)
+            self._store.catalog_changed(self._catalog.version)
+            for table_id in sorted(self._store.logged_tables()):  # all others are opened when they are asked for
+                entry = self._catalog.of_id(table_id)
+                if entry is not None:
+                    self._open(entry)
             if self._store.recover():
                 self.flush()
                 self._store.forget_log()
-            self._maintenance = Maintenance(self.open_tables, self._store.wake)
+            self._maintenance = Maintenance(self.open_tables, self._store.wake, self._sweep_tables)
+
+    def _sweep_tables(self, stopping: Callable[[], bool]) -> None:
+        """In the background: remove what a crash left of tables that nobody has opened since."""
+        with self._names:
+            entries = self._catalog.all_entries
+        for entry in entries:
+            with self._names:
+                if stopping():
+                    return
+                if entry.table_id not in self._tables and self._catalog.of_id(entry.table_id) is not None:
+                    try:
+                        self._catalog.sweep_table(entry)
+                    except GridflowError as error:  # whoever asks for the table gets the error itself
+                        _log.warning("table %s: %s", entry.name, error)
 
     def _prepare(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -165,14 +181,27 @@ class Grid:
             raise GridClosedError(f"grid {self.home}: {self._store.closed_because}")
 
     def _open(self, entry: TableEntry) -> Table:
+        """The table of an entry; the first time it is opened, in the owner also swept. Under ``_names``."""
         table = self._tables.get(entry.table_id)
         if table is None:
-            table = Table(self, self._store, entry, self._catalog.snapshot(entry).schema)
+            if self.owner:
+                self._catalog.sweep_table(entry)
+            snapshot = self._catalog.snapshot(entry)
+            while self.owner and not self._store.admit(snapshot.flushed_lsn):
+                self.flush()
+                self._store.forget_log()
+            table = Table(self, self._store, entry, snapshot.schema)
+            if self.owner and entry.kept:
+                table.take_kept(kept_versions(table.folder, entry.kept, table.version()))
+                table.keep_only(entry.kept.tags.values(), entry.kept.last)
             self._tables[entry.table_id] = table
         return table
 
     def open_tables(self) -> list[Table]:
-        """The tables that are open here, system tables too; nothing is opened for it. Of an owner they are all."""
+        """The tables that are open here, system tables too; nothing is opened for it.
+
+        Of an owner they are all that have anything in memory.
+        """
         return list(self._tables.values())
 
     def _find_entry(self, name: str) -> TableEntry:
@@ -187,7 +216,7 @@ class Grid:
         with self._names:
             if not self.owner:
                 self._catalog.refresh()
-            return [entry.name for entry in self._catalog.entries]
+            return self._catalog.names
 
     def all_tables(self) -> list[Table]:
         """All tables, sorted by name; one that is dropped meanwhile is left out."""
@@ -239,7 +268,7 @@ class Grid:
                 self._store.check_room(CATALOG_ROOM)
                 schema = Schema.of(columns, key)
                 entry = self._catalog.add(name, schema, 1, {}, self._store.last_lsn, system=True)
-                self._store.bump()
+                self._store.catalog_changed(self._catalog.version)
             return None if entry is None else self._open(entry)
 
     def create_table(
@@ -287,10 +316,8 @@ class Grid:
                 if not if_not_exists:
                     raise
                 return self._open(self._catalog.find(name))
-            self._store.bump()
-            table = self._open(entry)
-            table.keep_only((), kept.last)
-            return table
+            self._store.catalog_changed(self._catalog.version)
+            return self._open(entry)
 
     def check_changeable(self) -> None:
         """Raise if nothing can be written here.
@@ -363,7 +390,7 @@ class Grid:
         if table.held_here:
             raise UsageError(f"table {entry.name} is being loaded by this very thread: it cannot be dropped meanwhile")
         # A flush or load under way ends first. The lock of names comes last: the load's data may look up tables.
-        with table.indexes.lock, table.copies.lock, table.lock, self._names:
+        with table.indexes.lock, table.copies.lock, no_merge(table), table.lock, self._names:
             self.check_open()
             if entry.table_id not in self._tables:  # another thread was faster
                 if if_exists:
@@ -372,7 +399,7 @@ class Grid:
             self._catalog.remove(entry)
             table.drop_store()
             self._tables.pop(entry.table_id, None)
-            self._store.bump()
+            self._store.catalog_changed(self._catalog.version)
             self._store.trim()
 
     def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
@@ -399,26 +426,70 @@ class Grid:
             self._store.check_room(CATALOG_ROOM)
             entry = self._catalog.replace_options(entry, change(copy.deepcopy(dict(entry.options))))
             self._open(entry).options = dict(entry.options)
-            self._store.bump()
+            self._store.catalog_changed(self._catalog.version)
 
     def kept(self, table: Table) -> Kept:
         """Which versions of a table are kept, as the catalog says it now."""
         with self._names:
-            self.check_open()
-            if not self.owner:
-                self._catalog.refresh()
-            return self._catalog.find_id(table.table_id, table.name).kept
+            kept = self._entry_of(table).kept
+            return Kept(dict(kept.tags), kept.last)
 
-    def change_kept(self, table: Table, change: Callable[[Kept], Kept]) -> None:
-        """Change which versions of a table are kept, and let go of the others. In the owner only."""
+    def _entry_of(self, table: Table) -> TableEntry:
+        self.check_open()
+        if not self.owner:
+            self._catalog.refresh()
+        return self._catalog.find_id(table.table_id, table.name)
+
+    def keep_versions(self, table: Table, count: int) -> None:
+        """Keep so many versions before the current one of a table, and let go of others. In the owner only."""
         with table.lock, self._names:
             self.check_changeable()
             try:
-                self._catalog.replace_kept(self._catalog.find_id(table.table_id, table.name), change(self.kept(table)))
+                entry = self._entry_of(table)
+                self._catalog.replace_kept(entry, entry.kept.with_last(count))
             finally:  # the catalog decides, whether it has changed or not
-                kept = self.kept(table)
+                kept = self._entry_of(table).kept
                 table.keep_only(kept.tags.values(), kept.last)
-            self._store.bump()
+            self._store.catalog_changed(self._catalog.version)
+
+    def tag(self, table: Table, tag: str, move: bool) -> int:
+        """Give a table as it is now a tag; see ``Table.tag``. In the owner only."""
+        with table.lock:
+            self.check_changeable()
+            self._store.check_room(CATALOG_ROOM)
+            version = table.keep_current()
+            with self._names:
+                tags = self._entry_of(table).kept.tags
+                before = tags.get(tag)
+                try:
+                    self._entry_of(table).kept.check_tag(table.name, tag, version, move)
+                    if before != version:
+                        self._catalog.tag(self._entry_of(table), tag, version)
+                finally:  # the catalog decides, whether it has changed or not
+                    self._follow_tag(table, tag, before)
+        return version
+
+    def untag(self, table: Table, tag: str) -> None:
+        """Take a tag away; see ``Table.untag``. In the owner only."""
+        with table.lock, self._names:
+            self.check_changeable()
+            entry = self._entry_of(table)
+            entry.kept.check_untag(table.name, tag)
+            before = entry.kept.tags[tag]
+            try:
+                self._catalog.tag(entry, tag, None)
+            finally:
+                self._follow_tag(table, tag, before)
+
+    def _follow_tag(self, table: Table, tag: str, before: int | None) -> None:
+        """Keep the version that has a tag now, and let go of the one that had it."""
+        entry = self._catalog.of_id(table.table_id)
+        now = before if entry is None else entry.kept.tags.get(tag)
+        if now != before:
+            table.keep_tagged(now, before)
+            self._store.catalog_changed(self._catalog.version)
+        else:
+            table.keep_tagged(None, None)
 
     def cache(self, name: str) -> Cache:
         """A cache of nested Python values; its table is made by the first put. See ``Cache``."""
@@ -545,6 +616,9 @@ class Grid:
         try:
             if self.owner:
                 self._store.begin_close()
+                for table in self.open_tables():
+                    with no_merge(table):  # none can begin any more: nobody must write a file when the lock is gone
+                        pass
                 self.flush()
                 self._store.forget_log()
                 self._settle()

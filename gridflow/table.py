@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import index
 from pathlib import Path
@@ -25,6 +25,7 @@ from .errors import (
 )
 from .keyed import KeyedRows
 from .schema import Schema
+from .storage import compaction
 from .storage.arrow import live_batches, to_columns
 from .storage.compressed_copies import CompressedCopies
 from .storage.compressed_file import OPTION, check_compressible
@@ -287,12 +288,17 @@ class Table(TableStore, KeyedRows):
 
     def _merge(self, segment_id: int | None) -> None:
         """Rewrite one segment, or all as one."""
-        with self.edit() as edit:
-            segments = self.snapshot().segments()
-            positions = [i for i, entry in enumerate(segments) if segment_id in (None, entry[0])]
-            if len(positions) > 1 or any(segments[i][2] for i in positions):
-                edit.merge(positions)
-                edit.commit()
+
+        def choice(segments: list[compaction.Segment]) -> list[int]:
+            positions = [i for i, segment in enumerate(segments) if segment_id in (None, segment[0])]
+            return positions if len(positions) > 1 or any(segments[i][2] for i in positions) else []
+
+        self.flush()
+        compaction.merge(self, choice)
+
+    def merge_some(self, at_rest: bool, stopping: Callable[[], bool]) -> None:
+        """What the background work does to keep segments few and long; see ``compaction.settle``."""
+        compaction.settle(self, at_rest, stopping)
 
     def compress(self, *columns: str) -> None:
         """Keep compressed copies of these columns beside the segments, and of no others, from now on.
@@ -356,12 +362,7 @@ class Table(TableStore, KeyedRows):
         ...     table.to_arrow(snapshot="v1").to_pylist(), table.get(1)
         ([{'ID': 1, 'X': 1}], {'X': 2})
         """
-        self._grid.check_changeable()
-        with self.lock:
-            self.store.check_room(CATALOG_ROOM)
-            version = self.keep_current()
-            self._grid.change_kept(self, lambda kept: kept.tagged(self.name, name, version, replace))
-        return version
+        return self._grid.tag(self, name, replace)
 
     def untag(self, name: str) -> None:
         """Take a tag away. Its version goes, unless it has another tag or is one of the last that are kept.
@@ -369,7 +370,7 @@ class Table(TableStore, KeyedRows):
         Raises:
             SnapshotNotFound: there is no such tag; the message lists what there is.
         """
-        self._grid.change_kept(self, lambda kept: kept.untagged(self.name, name))
+        self._grid.untag(self, name)
 
     @property
     def kept(self) -> Kept:
@@ -389,7 +390,7 @@ class Table(TableStore, KeyedRows):
         Raises:
             UsageError: ``count`` is negative, or no number.
         """
-        self._grid.change_kept(self, lambda kept: kept.with_last(count))
+        self._grid.keep_versions(self, count)
 
     def versions(self) -> list[int]:
         """The versions that can be read, rising: those with a tag, the last ones that are kept, the current one."""
@@ -438,7 +439,9 @@ class Table(TableStore, KeyedRows):
             A dict: ``rows`` (live, in segments), ``deleted`` (rows in segments that are gone), ``bytes`` (of segments),
             ``segments``, ``memory_rows`` and ``memory_bytes`` (writes not yet in a segment), ``partitions``,
             ``version``, ``flushed_lsn`` (the last commit that is in segments), ``kept_versions`` (versions besides the
-            current one that can be read) and ``kept_bytes`` (of files that only those need).
+            current one that can be read) and ``kept_bytes`` (of files that only those need). Since this process has
+            opened the table as its owner: ``added_bytes`` (of segments, for rows that came from outside),
+            ``moved_bytes`` (for rows that were in one already) and ``bitmap_bytes`` (of bitmaps of deleted rows).
         """
         snapshot = self.snapshot()
         segments = snapshot.segments()
@@ -456,6 +459,9 @@ class Table(TableStore, KeyedRows):
             "flushed_lsn": snapshot.flushed_lsn,
             "kept_versions": len(kept),
             "kept_bytes": bytes_of(self.folder, kept, snapshot.files()),
+            "added_bytes": self.added_bytes,
+            "moved_bytes": self.moved_bytes,
+            "bitmap_bytes": self.bitmap_bytes,
         }
 
     def partitions(self) -> list[PartitionInfo]:

@@ -14,6 +14,8 @@ import gridflow
 import gridflow.testing
 
 sys.path.insert(0, str(Path(__file__).parent))  # for strategies.py and the like, which tests of several folders share
+from many_segments import separate_segments  # noqa: E402
+
 pytest.register_assert_rewrite("strategies", "damage", "small_room", "crash.workload")
 
 # What a shell starts in the background ignores Ctrl-C, and so would all processes that tests start, to press it there.
@@ -30,6 +32,13 @@ def home() -> Iterator[Path]:
     """A fresh directory in memory, removed after the test."""
     with gridflow.testing.temporary_home() as home:
         yield home
+
+
+@pytest.fixture(scope="module")
+def many_segments() -> Iterator[None]:
+    """Each flush and load leaves a segment of its own; see ``separate_segments``."""
+    with separate_segments():
+        yield
 
 
 @pytest.fixture

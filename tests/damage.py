@@ -1,7 +1,7 @@
 """A grid to be damaged, what to damage it with, and what must come of it.
 
-What a table's own files hold is only missed by that table: a reader has the others. The owner opens all or none, as
-the log is common to all tables.
+What a table's own files hold is only missed by that table: a reader has the others. The owner opens those that the log
+has writes of, as tables A and B here, when it opens the grid: all of these or none, as the log is common to them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from many_segments import separate_segments
 
 import gridflow
 import gridflow.testing
@@ -57,7 +58,11 @@ def replace(file: Path, data: bytes) -> None:
 
 def make_sound(home: Path) -> None:
     """A grid as a crash leaves it: tables A and B, A with two segments, a deletion bitmap, and rows in the log."""
-    with gridflow.testing.temporary_home() as elsewhere, gridflow.connect(elsewhere / "open") as grid:
+    with (
+        separate_segments(),
+        gridflow.testing.temporary_home() as elsewhere,
+        gridflow.connect(elsewhere / "open") as grid,
+    ):
         a = grid.create_table("A", {"ID": "LONG", "N": "VARCHAR", "P": "UINT8[4]"}, key="ID")
         b = grid.create_table("B", {"ID": "LONG"}, key="ID")
         with a.lock, b.lock:  # keeps the background flush away

@@ -6,14 +6,23 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .._native.catalog import read_catalog, write_catalog, write_first_manifest
+from .._native.catalog import (
+    append_put,
+    append_remove,
+    append_tag,
+    read_catalog,
+    write_catalog,
+    write_first_manifest,
+)
 from .._native.rows import RowCodec
 from .._native.snapshot import Snapshot
+from .._native.store import catalog_version, check_catalog
 from ..config import MAX_PARTITIONS
 from ..errors import (
     GridCorruptError,
@@ -27,7 +36,16 @@ from ..errors import (
     os_failure,
 )
 from ..schema import Schema
-from ..storage.expected_files import Stray, manifests_first, strays, table_files, table_folder
+from ..storage.expected_files import (
+    CATALOG,
+    Stray,
+    grid_strays,
+    manifests_first,
+    remove_strays,
+    table_files,
+    table_folder,
+    table_strays,
+)
 from ..storage.versions import MANIFEST, Kept
 
 #: Ignite calls the cache of table T in schema PUBLIC so.
@@ -53,29 +71,65 @@ def sync_folder(path: Path) -> None:
 
 @dataclass(frozen=True)
 class TableEntry:
-    """A table as the catalog knows it; ``options`` are there for the faces and mean nothing here.
+    """A table as the catalog knows it.
 
-    ``kept`` are the versions that stay readable. In the file it is an option, too, of a name that no face can use.
+    Attributes:
+        table_id: its number.
+        name: its name.
+        text: its options as JSON, as they were written whole; which versions are kept is one of them, under a name that
+            no face can use.
+        changes: what has come to its tags since: tag -> version, 0 for one that is gone.
     """
 
     table_id: int
     name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    kept: Kept = Kept()
+    text: str = "{}"
+    changes: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def _split(self) -> tuple[dict[str, Any], Kept]:
+        return Kept.split(json.loads(self.text), self.changes)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Its options: they are there for the faces and mean nothing here. Parsed when they are first asked for."""
+        return self._split[0]
+
+    @property
+    def kept(self) -> Kept:
+        """The versions that stay readable. In an owner its tags follow ``Catalog.tag``."""
+        return self._split[1]
+
+    @property
+    def cache_name(self) -> str | None:
+        """Another name that it is found by."""
+        return self.options.get("cache_name") if '"cache_name"' in self.text else None
 
 
-def _check_options(entry: TableEntry) -> None:
-    for name in entry.options:
+def _as_text(table: str, options: Mapping[str, Any], kept: Kept) -> str:
+    """What the file of the catalog has as a table's options.
+
+    Raises:
+        UsageError: they cannot be written as JSON, or one has a name of ours.
+    """
+    for name in options:
         if is_system(str(name)):
-            raise UsageError(f"table {entry.name}: {name} cannot be an option, {SYSTEM_PREFIX} begins those of ours")
+            raise UsageError(f"table {table}: {name} cannot be an option, {SYSTEM_PREFIX} begins those of ours")
     try:
-        json.dumps(entry.options)
+        return json.dumps(kept.joined(options), sort_keys=True)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"table {entry.name}: its options cannot be written as JSON: {error}") from None
+        raise UsageError(f"table {table}: its options cannot be written as JSON: {error}") from None
+
+
+#: Bytes of changes that there may be before the catalog is written whole; more, if what is written whole is larger.
+_CHANGES_BYTES = 64 << 10
 
 
 class Catalog:
     """The catalog of one grid. Owner: changes are on disk when a method returns.
+
+    What a change costs does not grow with what is there: it is appended to the file, which is written whole once the
+    changes are as long as that (``catalog_format.h``).
 
     System tables are tables as others are, but only ``find_system`` finds them.
 
@@ -85,6 +139,7 @@ class Catalog:
     def __init__(self, home: Path, durable: bool = False):
         self._home = home
         self._durable = durable
+        self._state: tuple[int, int, int] | None = None  # of the file that was read: inode, bytes, time of change
         self.refresh()
 
     @staticmethod
@@ -93,25 +148,70 @@ class Catalog:
         write_catalog(str(home), 1, 1, [], durable)
 
     def refresh(self) -> None:
-        """Read the catalog again."""
-        self.version, self._next_id, tables = read_catalog(str(self._home))
-        entries = {name: TableEntry(table_id, name, *Kept.split(json.loads(text))) for table_id, name, text in tables}
-        self._system = {name: entry for name, entry in entries.items() if is_system(name)}
-        self._entries = {name: entry for name, entry in entries.items() if name not in self._system}
+        """Read the catalog again, unless its file is as it was.
+
+        Raises:
+            GridNotFound: there is none.
+            GridCorruptError, GridVersionError: it is damaged, lacks changes, or is of a newer format.
+        """
+        try:
+            info = os.stat(self._home / CATALOG)
+            state = info.st_ino, info.st_size, info.st_mtime_ns
+        except OSError:
+            state = None  # reading it says what is wrong
+        if state is not None and state == self._state:
+            return
+        acknowledged = catalog_version(str(self._home))
+        self.version, self._next_id, tables, self._whole_bytes, self._end = read_catalog(str(self._home))
+        check_catalog(str(self._home), acknowledged, self.version, self._end or self._whole_bytes)
+        self._by_id: dict[int, TableEntry] = {}
+        self._by_name: dict[str, TableEntry] = {}
+        self._by_cache_name: dict[str, TableEntry] = {}
+        for table in tables:
+            self._enter(TableEntry(*table))
+        self._state = state
+
+    def _enter(self, entry: TableEntry) -> None:
+        self._by_id[entry.table_id] = self._by_name[entry.name] = entry
+        if entry.cache_name is not None:
+            self._by_cache_name.setdefault(entry.cache_name, entry)
+
+    def _forget(self, entry: TableEntry) -> None:
+        del self._by_id[entry.table_id], self._by_name[entry.name]
+        if self._by_cache_name.get(entry.cache_name or "") is entry:
+            del self._by_cache_name[entry.cache_name or ""]
+            for other in self._by_id.values():
+                if other.cache_name == entry.cache_name:
+                    self._by_cache_name.setdefault(other.cache_name or "", other)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all tables, sorted, without system tables."""
+        return sorted(name for name in self._by_name if not is_system(name))
 
     @property
     def entries(self) -> list[TableEntry]:
         """All tables, by name, without system tables."""
-        return [self._entries[name] for name in sorted(self._entries)]
+        return [self._by_name[name] for name in self.names]
 
     @property
     def all_entries(self) -> list[TableEntry]:
-        """All tables, system tables last."""
-        return [*self.entries, *self._system.values()]
+        """All tables, system tables too, in whatever order."""
+        return list(self._by_id.values())
 
     def find_system(self, name: str) -> TableEntry | None:
         """The system table of a name, if it was ever made."""
-        return self._system.get(name)
+        return self._by_name.get(name) if is_system(name) else None
+
+    def _find(self, name: str) -> TableEntry | None:
+        for entry in (self._by_name.get(name), self._by_cache_name.get(name)):
+            if entry is not None and not is_system(entry.name):
+                return entry
+        if name.startswith(IGNITE_PREFIX):
+            entry = self._by_name.get(name[len(IGNITE_PREFIX) :])
+            if entry is not None and not is_system(entry.name):
+                return entry
+        return None
 
     def find(self, name: str) -> TableEntry:
         """The table of a name, of its CACHE_NAME, or of Ignite's SQL_PUBLIC_<name>.
@@ -119,14 +219,14 @@ class Catalog:
         Raises:
             TableNotFound: there is none; the message lists what there is.
         """
-        if name in self._entries:
-            return self._entries[name]
-        for entry in self._entries.values():
-            if entry.options.get("cache_name") == name:
-                return entry
-        if name.startswith(IGNITE_PREFIX) and name[len(IGNITE_PREFIX) :] in self._entries:
-            return self._entries[name[len(IGNITE_PREFIX) :]]
-        raise TableNotFound(f"no table {name} in grid {self._home}; {did_you_mean(name, self._entries)}")
+        entry = self._find(name)
+        if entry is None:
+            raise TableNotFound(f"no table {name} in grid {self._home}; {did_you_mean(name, self.names)}")
+        return entry
+
+    def of_id(self, table_id: int) -> TableEntry | None:
+        """The table of an id, if there is one."""
+        return self._by_id.get(table_id)
 
     def find_id(self, table_id: int, name: str) -> TableEntry:
         """The table of an id; ``name`` is its name until now, for the message.
@@ -134,17 +234,13 @@ class Catalog:
         Raises:
             TableNotFound: it was dropped.
         """
-        for entry in self.all_entries:
-            if entry.table_id == table_id:
-                return entry
-        raise TableNotFound(f"table {name} was dropped")
+        entry = self._by_id.get(table_id)
+        if entry is None:
+            raise TableNotFound(f"table {name} was dropped")
+        return entry
 
     def __contains__(self, name: str) -> bool:
-        try:
-            self.find(name)
-        except TableNotFound:
-            return False
-        return True
+        return self._find(name) is not None
 
     def folder(self, entry: TableEntry) -> Path:
         """Where a table's files are."""
@@ -192,8 +288,7 @@ class Catalog:
                 raise SchemaError(f"{new!r} cannot be a table name: {SYSTEM_PREFIX} begins those of system tables")
             if new and new in self:
                 raise TableExists(f"table {self.find(new).name} exists already in grid {self._home}")
-        entry = TableEntry(self._next_id, name, dict(options), kept)
-        _check_options(entry)
+        entry = TableEntry(self._next_id, name, _as_text(name, options, kept))
         folder = self.folder(entry)
         try:
             folder.mkdir(mode=0o700)
@@ -205,7 +300,7 @@ class Catalog:
             Snapshot.open(str(self._home), entry.table_id)  # a table that cannot be read would keep the grid shut
             if self._durable:  # the catalog must not outlive the folder that it names
                 sync_folder(folder.parent)
-            self._write([*self.all_entries, entry], self._next_id + 1)
+            self._put(entry, self._next_id + 1)
         except BaseException:
             if self._is_written(entry):  # only the sync after the rename failed
                 raise
@@ -216,13 +311,18 @@ class Catalog:
     def _is_written(self, entry: TableEntry) -> bool:
         """Whether the file of the catalog names a table."""
         try:
-            return any(table_id == entry.table_id for table_id, _, _ in read_catalog(str(self._home))[2])
+            return any(table[0] == entry.table_id for table in read_catalog(str(self._home))[2])
         except GridflowError:
             return True  # unknown: its files stay
 
     def remove(self, entry: TableEntry) -> None:
         """Forget a table, then unlink its files."""
-        self._write([e for e in self.all_entries if e.name != entry.name], self._next_id)
+
+        def append(version: int) -> int:
+            return append_remove(str(self._home), self._end, version, self._next_id, entry.table_id, self._durable)
+
+        self._change(append, [other for other in self._by_id.values() if other is not entry], self._next_id)
+        self._forget(entry)
         folder = self.folder(entry)
         with contextlib.suppress(OSError):  # what stays is swept at the next start
             for file in manifests_first(folder):  # a reader sees a table that is gone, not one that lacks files
@@ -235,29 +335,66 @@ class Catalog:
         Raises:
             UsageError: they cannot be written as JSON; nothing has changed.
         """
-        changed = replace(entry, options=dict(options))
-        _check_options(changed)
-        return self._replace(entry, changed)
+        return self._replace(entry, _as_text(entry.name, options, entry.kept))
 
     def replace_kept(self, entry: TableEntry, kept: Kept) -> TableEntry:
         """Change which versions of a table stay; the files are the caller's to keep and to let go of."""
-        return self._replace(entry, replace(entry, kept=kept))
+        return self._replace(entry, _as_text(entry.name, entry.options, kept))
 
-    def _replace(self, entry: TableEntry, changed: TableEntry) -> TableEntry:
+    def tag(self, entry: TableEntry, tag: str, version: int | None) -> None:
+        """Give a version of a table a tag, or take it away; the files are the caller's to keep and to let go of."""
+        tags = entry.kept.tags
+        before = tags.get(tag)
+
+        def change(to: int | None) -> None:
+            if to is None:
+                tags.pop(tag, None)
+            else:
+                tags[tag] = to
+
+        def append(number: int) -> int:
+            return append_tag(
+                str(self._home), self._end, number, self._next_id, entry.table_id, tag, version or 0, self._durable
+            )
+
+        change(version)
         try:
-            self._write([changed if e.name == entry.name else e for e in self.all_entries], self._next_id)
+            self._change(append, self._by_id.values(), self._next_id)
         except BaseException:
+            change(before)
+            raise
+
+    def _replace(self, entry: TableEntry, text: str) -> TableEntry:
+        changed = TableEntry(entry.table_id, entry.name, text)
+        self._put(changed, self._next_id)
+        return changed
+
+    def _put(self, entry: TableEntry, next_id: int) -> None:
+        def append(version: int) -> int:
+            return append_put(
+                str(self._home), self._end, version, next_id, entry.table_id, entry.name, entry.text, self._durable
+            )
+
+        self._change(append, [*(e for e in self._by_id.values() if e.table_id != entry.table_id), entry], next_id)
+        if entry.table_id in self._by_id:
+            self._forget(self._by_id[entry.table_id])
+        self._enter(entry)
+
+    def _change(self, append: Callable[[int], int], entries: Iterable[TableEntry], next_id: int) -> None:
+        """Write a change: appended, or all of it, as ``entries``."""
+        version = self.version + 1
+        try:
+            if self._end and self._end - self._whole_bytes < max(_CHANGES_BYTES, self._whole_bytes):
+                self._end = append(version)
+            else:
+                rows = ((e.table_id, e.name, _as_text(e.name, e.options, e.kept)) for e in entries)
+                self._end = self._whole_bytes = write_catalog(str(self._home), version, next_id, rows, self._durable)
+        except BaseException:
+            self._state = None
             with contextlib.suppress(GridflowError):  # only the sync after the rename may have failed
                 self.refresh()
             raise
-        return changed
-
-    def _write(self, entries: list[TableEntry], next_id: int) -> None:
-        rows = [(e.table_id, e.name, json.dumps(e.kept.joined(e.options), sort_keys=True)) for e in entries]
-        write_catalog(str(self._home), self.version + 1, next_id, rows, self._durable)
-        self._system = {e.name: e for e in entries if is_system(e.name)}
-        self._entries = {e.name: e for e in entries if e.name not in self._system}
-        self._next_id, self.version = next_id, self.version + 1
+        self._next_id, self.version = next_id, version
 
     def strays(self) -> list[Stray]:
         """Files of the grid's directory that no catalog and no manifest names. Nobody may write the grid meanwhile.
@@ -265,19 +402,23 @@ class Catalog:
         Raises:
             GridCorruptError, GridVersionError: a manifest is damaged, missing, or of a newer format.
         """
-        names = {}
-        for entry in self.all_entries:
-            snapshot = self.snapshot(entry)
-            names[entry.table_id] = table_files(self.folder(entry), entry.options, entry.kept, snapshot)
-        return strays(self._home, names)
+        return [*grid_strays(self._home, self._by_id), *(stray for e in self.all_entries for stray in self._strays(e))]
+
+    def _strays(self, entry: TableEntry) -> list[Stray]:
+        folder = self.folder(entry)
+        return table_strays(folder, table_files(folder, entry.options, entry.kept, self.snapshot(entry)))
 
     def sweep(self) -> None:
-        """Owner, at start: remove what a crash left behind.
+        """Owner, at start: remove what a crash left behind, but for what lies in the folders of tables.
 
         Only at start: later, files that nothing names yet may belong to a flush or a load under way.
         """
-        for stray in self.strays():
-            if stray.leftover and stray.path.is_dir():
-                shutil.rmtree(stray.path, ignore_errors=True)
-            elif stray.leftover:
-                stray.path.unlink()
+        remove_strays(grid_strays(self._home, self._by_id))
+
+    def sweep_table(self, entry: TableEntry) -> None:
+        """Owner, before it opens a table: remove what a crash left behind of it.
+
+        Raises:
+            GridCorruptError, GridVersionError: a manifest is damaged, missing, or of a newer format.
+        """
+        remove_strays(self._strays(entry))

@@ -121,13 +121,13 @@ class ServedTable(Table):
 
     def tag(self, name: str, *, replace: bool = False) -> int:
         """Have the owner give the table as it is now a name; see :meth:`gridflow.Table.tag`."""
-        Kept().tagged(self.name, name, 1, replace)  # raises where it cannot be a name
+        Kept().check_tag(self.name, name, 1, replace)  # raises where it cannot be a name
         self._check_usable()
         return self._connection.call(messages.Tag(self.name, self.table_id, name, replace), messages.Done).count
 
     def untag(self, name: str) -> None:
         """Have the owner take a tag away; see :meth:`gridflow.Table.untag`."""
-        self.kept.untagged(self.name, name)  # raises where there is none
+        self.kept.check_untag(self.name, name)  # raises where there is none
         self._check_usable()
         self._connection.call(messages.Untag(self.name, self.table_id, name), messages.Done)
 

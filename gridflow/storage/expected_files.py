@@ -11,7 +11,8 @@
 
 ``manifest_format.h`` has the same tree, for the C++ side. Who asks:
 
-* the catalog's sweep, at the owner's start: whatever else a crash left is unlinked, what is somebody else's stays;
+* the catalog's sweeps, at the owner's start and before it opens a table: whatever else a crash left is unlinked, what
+  is somebody else's stays;
 * ``gridflow.testing.stray_files``: whatever else there is is reported;
 * the check of a directory that is to be a new grid: it is refused if it holds anything else;
 * ``gridflow check``: the files that there may be are read, if they are there;
@@ -20,9 +21,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -30,7 +32,6 @@ from typing import Any, Generic, TypeVar
 from .._native.catalog import kept_files
 from .._native.snapshot import Snapshot
 from ..config import SOCKET_NAME
-from ..errors import GridNotFound
 from ..schema import Column
 from .compressed_file import compressed_columns, copy_name
 from .index_definition import Index, indexes_of
@@ -117,11 +118,8 @@ def table_files(folder: Path, options: Mapping[str, Any], kept: Kept, snapshot: 
     Raises:
         GridCorruptError, GridVersionError: the manifest of a kept version is damaged, or of a newer format.
     """
-    manifests, past = {MANIFEST}, set()
-    for version in kept_versions(folder, kept, snapshot.version):
-        with contextlib.suppress(GridNotFound):  # it has just been let go of
-            past |= kept_files(str(folder), version)
-            manifests.add(manifest_name(version))
+    past, versions = kept_files(str(folder), kept_versions(folder, kept, snapshot.version))
+    manifests = {MANIFEST, *map(manifest_name, versions)}
     current = snapshot.files()  # the name of every segment's copy among them, whether it is to have one or not
     copies = {copy_name(segment_id) for segment_id, _, _, _ in snapshot.segments()}
     sidecars = {sidecar.name for sidecar in index_sidecars(options, snapshot)}
@@ -129,27 +127,43 @@ def table_files(folder: Path, options: Mapping[str, Any], kept: Kept, snapshot: 
     return manifests | (current - copies) | (past - current) | sidecars
 
 
-def strays(home: Path, tables: Mapping[int, set[str]]) -> list[Stray]:
-    """What is in a grid's directory and may not be there. Nobody may write the grid meanwhile.
+def grid_strays(home: Path, tables: Container[int]) -> list[Stray]:
+    """What is in a grid's directory and may not be there, but for what is in the folders of its tables.
+
+    Nobody may write the grid meanwhile.
 
     Args:
         home: the grid's directory.
-        tables: of each table, by its id, the names of the files that it may have; see ``table_files``.
-
-    Returns:
-        The strays in the order in which they may go: a manifest before what it names.
+        tables: the numbers of its tables.
     """
     result = [Stray(path, path.name in _TOP_TEMPORARY) for path in home.iterdir() if path.name not in _TOP]
     for path in (home / LOG).iterdir():
         if not _LOG_FILE.fullmatch(path.name):
             result.append(Stray(path, path.name.endswith(_TEMPORARY)))
-    known = {str(table_id): names for table_id, names in tables.items()}
-    for folder in (home / TABLES).iterdir():
-        if folder.name in known:
-            result += [Stray(path, True) for path in manifests_first(folder) if path.name not in known[folder.name]]
-        else:  # of a table that was being made or dropped; a file is none of ours
-            result.append(Stray(folder, folder.is_dir()))
+    with os.scandir(home / TABLES) as folders:
+        for folder in folders:
+            # Of a table that was being made or dropped; a file is none of ours.
+            if not (folder.name.isdecimal() and str(int(folder.name)) == folder.name and int(folder.name) in tables):
+                result.append(Stray(Path(folder.path), folder.is_dir()))
     return result
+
+
+def table_strays(folder: Path, names: set[str]) -> list[Stray]:
+    """What is in a table's folder and may not be there; ``names`` may, see ``table_files``.
+
+    Returns:
+        The strays in the order in which they may go: a manifest before what it names.
+    """
+    return [Stray(path, True) for path in manifests_first(folder) if path.name not in names]
+
+
+def remove_strays(strays: Iterable[Stray]) -> None:
+    """Remove those that a crash can have left."""
+    for stray in strays:
+        if stray.leftover and stray.path.is_dir():
+            shutil.rmtree(stray.path, ignore_errors=True)
+        elif stray.leftover:
+            stray.path.unlink()
 
 
 def manifests_first(folder: Path) -> list[Path]:

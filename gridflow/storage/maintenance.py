@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from .._native.edit import Edit
-from .._native.snapshot import Snapshot
 from ..errors import GridflowError, TableNotFound
-from . import compaction
 from .compressed_copies import CompressedCopies
 from .table_indexes import TableIndexes
 
 #: Seconds after which writes that nobody asked for go to a segment by themselves.
 FLUSH_SECONDS = 1.0
+#: Seconds without a new version after which a table is at rest: what is merged then will stay so for a while.
+REST_SECONDS = 10.0
+#: Seconds between two looks at a thread that is to end.
+_STOP_SECONDS = 0.05
 
 _log = logging.getLogger("gridflow")
 
 
-class MergedTable(Protocol):
-    """What a merge needs of its table."""
-
-    def snapshot(self) -> Snapshot:
-        """The current version."""
-
-    def edit(self) -> Edit:
-        """A new version in the making, which keeps other writers out meanwhile."""
-
-
-class MaintainedTable(MergedTable, Protocol):
+class MaintainedTable(Protocol):
     """What the background work needs of a table."""
 
     name: str
+
+    @property
+    def table_id(self) -> int:
+        """Its number."""
 
     @property
     def indexes(self) -> TableIndexes:
@@ -43,8 +40,25 @@ class MaintainedTable(MergedTable, Protocol):
     def copies(self) -> CompressedCopies:
         """The compressed copies of some of its columns."""
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the catalog keeps with it; another object when they change."""
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Rows and removals that are in no segment yet, and their bytes."""
+
+    def version(self) -> int:
+        """The number of its current version."""
+
     def flush(self) -> int:
         """Move what is in memory to a segment."""
+
+    def merge_some(self, at_rest: bool, stopping: Callable[[], bool]) -> None:
+        """Merge while there is something worth it; see ``compaction.settle``."""
+
+    def stop_merge(self) -> None:
+        """Have a merge that is under way end soon."""
 
 
 class Maintenance:
@@ -52,13 +66,21 @@ class Maintenance:
 
     Args:
         tables: lists the tables to look after.
-        wake: an event that is set when there is much to flush.
+        wake: an event that is set when there is much to flush, or to merge.
+        begin: what is done first; it ends early when what it is given says so.
     """
 
-    def __init__(self, tables: Callable[[], Iterable[MaintainedTable]], wake: threading.Event):
+    def __init__(
+        self,
+        tables: Callable[[], Iterable[MaintainedTable]],
+        wake: threading.Event,
+        begin: Callable[[Callable[[], bool]], None],
+    ):
         self._tables = tables
+        self._begin = begin
         self._wake = wake
         self._stopping = False
+        self._seen: dict[int, _Seen] = {}  # by a table's number
         self._thread = threading.Thread(target=self._run, name="gridflow-maintenance", daemon=True)
         self._thread.start()
 
@@ -66,11 +88,19 @@ class Maintenance:
         """End the thread and wait for it."""
         self._stopping = True
         self._wake.set()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+        while self._thread is not threading.current_thread() and self._thread.is_alive():
+            for table in self._tables():
+                table.stop_merge()
+            self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
         complained: set[tuple[str, type]] = set()
+        try:
+            self._begin(lambda: self._stopping)
+        except GridflowError as error:
+            _log.warning("background work: %s", error)
+        except Exception:
+            _log.exception("background work failed")
         while not self._stopping:
             self._wake.wait(FLUSH_SECONDS)
             self._wake.clear()
@@ -78,10 +108,7 @@ class Maintenance:
                 if self._stopping:
                     return
                 try:
-                    table.flush()
-                    compact_some(table)
-                    table.indexes.settle()
-                    table.copies.settle(verify=False)
+                    self._look_after(table)
                 except TableNotFound:  # it was dropped meanwhile
                     pass
                 except GridflowError as error:
@@ -92,13 +119,39 @@ class Maintenance:
                 except Exception:
                     _log.exception("background work on table %s failed", table.name)
 
+    def _look_after(self, table: MaintainedTable) -> None:
+        seen = self._seen.get(table.table_id)
+        if seen is None or not seen.covers(table):
+            table.flush()
+            seen = self._seen[table.table_id] = _Seen(table.version(), table.options, time.monotonic())
+        at_rest = time.monotonic() - seen.since >= REST_SECONDS
+        if seen.settled and (seen.settled_at_rest or not at_rest):
+            return  # most of many tables: nothing is done for one that nobody writes
+        table.merge_some(at_rest, lambda: self._stopping)
+        table.indexes.settle()
+        table.copies.settle(verify=False)
+        if seen.covers(table):
+            seen.settled, seen.settled_at_rest = True, at_rest
 
-def compact_some(table: MergedTable) -> None:
-    """Merge while there is something worth it."""
-    while compaction.choose(table.snapshot().segments()):
-        with table.edit() as edit:
-            chosen = compaction.choose(table.snapshot().segments())
-            if not chosen:
-                return
-            edit.merge(chosen)
-            edit.commit()
+
+@dataclass
+class _Seen:
+    """A table as the background work has last seen it: other options are another object.
+
+    Attributes:
+        version: the number of its version.
+        options: its options.
+        since: when the version was first seen, by the steady clock.
+        settled: whether all was done for it that is done while a table is written,
+        settled_at_rest: and when it is not any more.
+    """
+
+    version: int
+    options: Mapping[str, Any]
+    since: float
+    settled: bool = False
+    settled_at_rest: bool = False
+
+    def covers(self, table: MaintainedTable) -> bool:
+        """Whether nothing has come since."""
+        return self.version == table.version() and self.options is table.options and not table.memory[0]

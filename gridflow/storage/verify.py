@@ -13,7 +13,7 @@ import numpy as np
 
 from .._native.catalog import read_catalog
 from .._native.snapshot import Snapshot
-from .._native.store import check_log
+from .._native.store import catalog_version, check_catalog, check_log
 from ..errors import GridCorruptError, GridNotFound, GridVersionError, SnapshotNotFound
 from .compressed_file import check_copy
 from .expected_files import CATALOG, LOG, copy_sidecars, index_sidecars, table_folder
@@ -47,12 +47,12 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
         progress: called with the name of each table before it is read.
     """
     check = _Check(home)
-    catalog = check.attempt(home / CATALOG, lambda: read_catalog(str(home)))
+    catalog = check.attempt(home / CATALOG, lambda: _catalog(home))
     check.attempt(home / LOG, lambda: _check_log(home))
-    for table_id, name, options in catalog[2] if catalog else []:
+    for table_id, name, options, tags in catalog[2] if catalog else []:
         if progress:
             progress(name)
-        check.table(table_id, name, json.loads(options))
+        check.table(table_id, name, *Kept.split(json.loads(options), tags))
     return check.problems
 
 
@@ -74,7 +74,7 @@ class _Check:
             self.problems.append(Problem(str(file), None, str(error)))
         return None
 
-    def table(self, table_id: int, name: str, options: dict[str, Any]) -> None:
+    def table(self, table_id: int, name: str, options: dict[str, Any], kept: Kept) -> None:
         """The current version of a table, and those that are kept."""
         before = len(self.problems)
         folder = table_folder(self.home, table_id)
@@ -84,7 +84,6 @@ class _Check:
                 del self.problems[before:]
             return
         self._manifest(folder / MANIFEST, snapshot)
-        options, kept = Kept.split(options)
         if self._rows(snapshot, name):
             self.problems.extend(_wrong_indexes(snapshot, folder, options, table_id))
             self.problems.extend(_wrong_copies(snapshot, folder, options, table_id))
@@ -119,17 +118,25 @@ class _Check:
         return len(self.problems) == before
 
 
+def _catalog(home: Path) -> tuple[int, int, list[tuple[int, str, str, dict[str, int]]], int, int]:
+    """The catalog, which must have every change that was acknowledged."""
+    changed = catalog_version(str(home))
+    catalog = read_catalog(str(home))
+    check_catalog(str(home), changed, catalog[0], catalog[4] or catalog[3])
+    return catalog
+
+
 def _table_ids(home: Path) -> set[int]:
     try:
-        return {table_id for table_id, _, _ in read_catalog(str(home))[2]}
+        return {table[0] for table in read_catalog(str(home))[2]}
     except (GridCorruptError, GridVersionError, GridNotFound):
         return set()
 
 
 def _tags_now(home: Path, table_id: int) -> Mapping[str, int]:
-    for listed_id, _, options in read_catalog(str(home))[2]:
+    for listed_id, _, options, tags in read_catalog(str(home))[2]:
         if listed_id == table_id:
-            return Kept.split(json.loads(options))[1].tags
+            return Kept.split(json.loads(options), tags)[1].tags
     return {}
 
 

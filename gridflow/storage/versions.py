@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .._native.catalog import kept_files
-from ..errors import GridNotFound, SnapshotNotFound, UsageError, did_you_mean
+from ..errors import SnapshotNotFound, UsageError, did_you_mean
 
 #: The name under which a table's entry in the catalog has them, among its options.
 OPTION = "SYS.VERSIONS"
@@ -32,15 +32,21 @@ class Kept:
         last: how many versions before the current one stay without a tag.
     """
 
-    tags: Mapping[str, int] = field(default_factory=dict)
+    tags: dict[str, int] = field(default_factory=dict)
     last: int = 0
 
     @staticmethod
-    def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], Kept]:
-        """The options of an entry of the catalog without this one, and what this one says."""
+    def split(options: Mapping[str, Any], changes: Mapping[str, int]) -> tuple[dict[str, Any], Kept]:
+        """The options of an entry of the catalog without this one, and what this one says.
+
+        Args:
+            options: of the entry.
+            changes: the tags that have changed since, with their versions; 0 for one that is gone.
+        """
         rest = dict(options)
         said = rest.pop(OPTION, None) or {}
-        return rest, Kept(said.get("tags", {}), said.get("last", 0))
+        tags = {**said.get("tags", {}), **changes}
+        return rest, Kept({tag: version for tag, version in tags.items() if version}, said.get("last", 0))
 
     def joined(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Undo ``split``."""
@@ -49,12 +55,8 @@ class Kept:
     def __bool__(self) -> bool:
         return bool(self.tags or self.last)
 
-    def wants(self, version: int, current: int) -> bool:
-        """Whether a version is to be kept while ``current`` is the table's."""
-        return version in self.tags.values() or 0 < current - version <= self.last
-
-    def tagged(self, table: str, name: str, version: int, move: bool) -> Kept:
-        """With a tag of that name.
+    def check_tag(self, table: str, name: str, version: int, move: bool) -> None:
+        """Raise if a version cannot get a tag of that name.
 
         Raises:
             UsageError: it is there, of another version, and is not to ``move``; or it cannot be the name of one.
@@ -66,17 +68,15 @@ class Kept:
             raise UsageError(
                 f"table {table} has a tag {name} already, of version {there}; tag({name!r}, replace=True) moves it"
             )
-        return replace(self, tags={**self.tags, name: version})
 
-    def untagged(self, table: str, name: str) -> Kept:
-        """Without the tag of that name.
+    def check_untag(self, table: str, name: str) -> None:
+        """Raise if there is no tag of that name.
 
         Raises:
             SnapshotNotFound: there is none.
         """
         if name not in self.tags:
             raise SnapshotNotFound(f"table {table} has no tag {name}; {did_you_mean(str(name), self.tags)}")
-        return replace(self, tags={tag: version for tag, version in self.tags.items() if tag != name})
 
     def with_last(self, count: int) -> Kept:
         """With so many versions before the current one.
@@ -104,15 +104,13 @@ def kept_versions(folder: Path, kept: Kept, current: int) -> list[int]:
     if not kept:
         return []
     versions = [int(match[1], 16) for name in os.listdir(folder) if (match := _KEPT_MANIFEST.fullmatch(name))]
-    return sorted(version for version in versions if kept.wants(version, current))
+    tagged = set(kept.tags.values())
+    return sorted(version for version in versions if version in tagged or 0 < current - version <= kept.last)
 
 
 def bytes_of(folder: Path, versions: Iterable[int], current: set[str]) -> int:
     """The bytes of the files that only past versions need; ``current`` are the names of the others."""
-    names: set[str] = set()
-    for version in versions:
-        with contextlib.suppress(GridNotFound):  # it has just been let go of
-            names |= kept_files(str(folder), version)
+    names, _ = kept_files(str(folder), versions)
     size = 0
     for name in names - current:
         with contextlib.suppress(FileNotFoundError):

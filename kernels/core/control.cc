@@ -94,12 +94,24 @@ bool ControlPage::Wait(const Seen& seen, int64_t timeout_ms, const std::function
 
 Status ControlPage::CheckLogEnd(const std::string& folder, uint64_t committed, uint64_t end) const {
   if (end >= committed || committed <= __atomic_load_n(&page_->dropped_lsn, __ATOMIC_ACQUIRE)) return Status::Ok();
-  const uint64_t boot = __atomic_load_n(&page_->boot, __ATOMIC_ACQUIRE);
-  if (boot == 0 || boot != BootHash()) return Status::Ok();
+  if (!IsOfThisBoot()) return Status::Ok();
   return Status::Corrupt(folder, -1,
                          "the log ends with commit " + std::to_string(end) + ", but commit " + std::to_string(committed) +
                              " was acknowledged: it has been cut off, or its end is damaged (to go on without what is "
                              "lost, remove the file `control` beside it)");
+}
+
+Status ControlPage::CheckCatalog(const std::string& path, uint64_t changed, uint64_t version, uint64_t bytes) const {
+  if (version >= changed || !IsOfThisBoot()) return Status::Ok();
+  return Status::Corrupt(path, static_cast<int64_t>(bytes),
+                         "it ends with change " + std::to_string(version) + ", but change " + std::to_string(changed) +
+                             " was acknowledged: it has been cut off, or its end is damaged (to go on without what is "
+                             "lost, remove the file `control` beside it)");
+}
+
+bool ControlPage::IsOfThisBoot() const {
+  const uint64_t boot = __atomic_load_n(&page_->boot, __ATOMIC_ACQUIRE);
+  return boot != 0 && boot == BootHash();
 }
 
 ControlPage::~ControlPage() {

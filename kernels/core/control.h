@@ -42,14 +42,21 @@ class ControlPage {
   void Recovered(uint64_t committed, uint64_t dropped);
   // Owner, before it unlinks the last file of the log, whose records up to `lsn` are all in segments.
   void Drop(uint64_t lsn) { __atomic_store_n(&page_->dropped_lsn, lsn, __ATOMIC_RELEASE); }
+  // Owner, after each change of the catalog.
+  void Catalog(uint64_t version) { __atomic_store_n(&page_->catalog_version, version, __ATOMIC_RELEASE); }
+  uint64_t catalog_version() const { return __atomic_load_n(&page_->catalog_version, __ATOMIC_ACQUIRE); }
   void Commit(uint64_t lsn) { __atomic_store_n(&page_->committed_lsn, lsn, __ATOMIC_RELEASE); }
 
   // kCorrupt if the log in `folder`, whose last record is `end` (0: it has none), has lost commits. `committed` is
   // committed_lsn() from before the log was read.
   Status CheckLogEnd(const std::string& folder, uint64_t committed, uint64_t end) const;
+  // kCorrupt if the catalog at `path`, of which `bytes` bytes are of version `version`, has lost changes. `changed` is
+  // catalog_version() from before it was read.
+  Status CheckCatalog(const std::string& path, uint64_t changed, uint64_t version, uint64_t bytes) const;
 
  private:
   ControlPage() = default;
+  bool IsOfThisBoot() const;
   static Status Map(const std::string& path, bool writable, std::shared_ptr<ControlPage>* out);
   gf_control* page_ = nullptr;
 };

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/manifest.h"
@@ -17,8 +18,9 @@ namespace gridflow {
 // does; whoever lets go of a version removes the copy first and its files then. So a reader that finds the copy but not
 // a file looks again and finds neither, and a crash in between leaves files that nothing names, never the reverse.
 //
-// Which versions are to be kept is the catalog's to say: Want() is told. For the owner; whoever orders the edits of the
-// table (TableEdit) orders these calls among them.
+// Which versions are to be kept is the catalog's to say: Want(), Tag() and Untag() are told. For the owner; whoever orders
+// the edits of the table (TableEdit) orders these calls among them. What a call costs does not grow with the versions
+// that are kept, but for Want().
 class KeptVersions {
  public:
   // `folder` is the table's.
@@ -26,15 +28,15 @@ class KeptVersions {
 
   // Takes over a version that is kept already, when the table is opened.
   Status Take(uint64_t version);
-  // What to keep from now on: these versions, and the last few before the current one.
-  void Want(std::set<uint64_t> chosen, uint64_t last) {
-    chosen_ = std::move(chosen);
-    last_ = last;
-  }
+  // What to keep from now on: the versions of these tags, one for each, and the last few before the current one.
+  void Want(const std::vector<uint64_t>& tagged, uint64_t last);
+  // A version has got one more tag, or one less.
+  void Tag(uint64_t version);
+  void Untag(uint64_t version);
   uint64_t last() const { return last_; }
-  // Whether Want() asks for a version when `current` is the table's.
+  // Whether a version is to be kept when `current` is the table's.
   bool Wants(uint64_t version, uint64_t current) const {
-    return chosen_.count(version) > 0 || (version < current && current - version <= last_);
+    return tags_.count(version) > 0 || (version < current && current - version <= last_);
   }
   // Keeps a version, the current one, whose files are all there; nothing happens if it is kept already.
   Status Keep(const Manifest& version);
@@ -44,12 +46,15 @@ class KeptVersions {
 
  private:
   std::string Path(const std::string& name) const { return folder_ + "/" + name; }
+  void Add(Manifest version);
 
   const std::string folder_;
   const bool durable_;
-  std::set<uint64_t> chosen_;
   uint64_t last_ = 0;
-  std::map<uint64_t, Manifest> kept_;  // by version
+  std::map<uint64_t, Manifest> kept_;                // by version
+  std::map<uint64_t, uint64_t> tags_;                // how many tags a version has, if it has any
+  std::set<uint64_t> untagged_;                      // those of kept_ that have none
+  std::unordered_map<std::string, uint64_t> names_;  // how many of kept_ name a file
 };
 
 }  // namespace gridflow

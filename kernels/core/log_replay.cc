@@ -13,6 +13,7 @@ Status LogReplay::Apply(const uint8_t* payload, uint64_t bytes, std::map<uint32_
   OperationChecker operations(payload, bytes);
   Operation operation;
   while (operations.Next(&operation)) {
+    if (tables_ != nullptr) tables_->insert(operation.table_id());
     const auto entry = targets->find(operation.table_id());
     if (entry == targets->end() || next_lsn_ <= entry->second.flushed_lsn) continue;
     ReplayTarget& target = entry->second;
@@ -74,6 +75,14 @@ Status LogReplay::Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarg
     file_ = std::move(file);
   }
   return Status::Ok();
+}
+
+Status LogReplay::Tables(std::set<uint32_t>* out) {
+  std::map<uint32_t, ReplayTarget> nothing;
+  tables_ = out;
+  const Status status = Run(~uint64_t{0}, true, &nothing);
+  tables_ = nullptr;
+  return status;
 }
 
 }  // namespace gridflow

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "core/log.h"
@@ -35,6 +36,9 @@ class LogReplay {
   // segments that it has open hold what was in them.
   Status Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarget>* targets);
 
+  // Reads every record there is, strictly, and adds the numbers of the tables that have operations there.
+  Status Tables(std::set<uint32_t>* out);
+
   // The lsn of the next record; 0 if there is no log.
   uint64_t next_lsn() const { return next_lsn_; }
 
@@ -44,6 +48,7 @@ class LogReplay {
   Status Apply(const uint8_t* payload, uint64_t bytes, std::map<uint32_t, ReplayTarget>* targets);
 
   const std::string folder_;
+  std::set<uint32_t>* tables_ = nullptr;  // where Tables() wants them
   std::shared_ptr<LogFile> file_;
   uint64_t next_lsn_ = 0;
 };

@@ -1,4 +1,4 @@
-// Manifest and Catalog: which files make up a table, and which tables make up a grid (manifest_format.h).
+// Manifest: which files make up a version of a table (manifest_format.h).
 #ifndef GRIDFLOW_CORE_MANIFEST_H_
 #define GRIDFLOW_CORE_MANIFEST_H_
 
@@ -28,24 +28,6 @@ struct Manifest {
   Status Write(const std::string& path, bool durable) const;
   // The names of the segments and deletion bitmaps, and of compressed copies of the segments, which may be there.
   std::set<std::string> Files() const;
-};
-
-struct CatalogEntry {
-  uint32_t table_id = 0;
-  std::string name;
-  std::string options;  // JSON text as Python's json.dumps writes it
-};
-
-struct Catalog {
-  uint32_t next_table_id = 1;
-  uint64_t version = 0;
-  std::vector<CatalogEntry> tables;
-
-  static Status Read(const std::string& path, Catalog* out);
-  Status Write(const std::string& path, bool durable) const;
-  // The table of that name, or the one whose options have it as cache_name, or for SQL_PUBLIC_<name>, Ignite's name for
-  // the cache of a table, that table.
-  const CatalogEntry* Find(const std::string& name) const;
 };
 
 // <id as 16 hex digits><suffix>

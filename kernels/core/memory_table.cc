@@ -66,7 +66,12 @@ std::vector<MemoryEntry> MemoryTable::Sorted() const {
   for (const MemoryEntry& entry : slots_)
     if (entry.operation.bytes() != nullptr) entries.push_back(entry);
   std::sort(entries.begin(), entries.end(),
-            [](const MemoryEntry& a, const MemoryEntry& b) { return a.hash < b.hash; });
+            [](const MemoryEntry& a, const MemoryEntry& b) {
+              if (a.hash != b.hash) return a.hash < b.hash;
+              const size_t shorter = std::min(a.operation.key_bytes(), b.operation.key_bytes());
+              const int sign = std::memcmp(a.operation.key(), b.operation.key(), shorter);
+              return sign != 0 ? sign < 0 : a.operation.key_bytes() < b.operation.key_bytes();
+            });
   return entries;
 }
 

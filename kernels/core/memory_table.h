@@ -40,7 +40,7 @@ class MemoryTable {
   size_t size() const { return size_; }
   // Bytes of log that the writes took, overwritten ones too.
   uint64_t bytes() const { return bytes_; }
-  // All entries, ordered by hash.
+  // All entries, ordered by hash, and those of one hash by key.
   std::vector<MemoryEntry> Sorted() const;
 
  private:

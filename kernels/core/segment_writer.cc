@@ -16,6 +16,7 @@
 #include "core/failpoint.h"
 #include "core/key_hash.h"
 #include "core/mapping.h"
+#include "core/merge_order.h"
 #include "core/mutex.h"
 #include "core/parallel.h"
 #include "core/row_codec.h"
@@ -273,8 +274,8 @@ class Planner {
 class DataWriter {
  public:
   DataWriter(int fd, const std::string& path, uint64_t begin, uint64_t end, const std::vector<gf_buffer>& buffers,
-             const std::vector<Output>& outputs)
-      : fd_(fd), path_(path), begin_(begin), end_(end), buffers_(buffers), outputs_(outputs) {
+             const std::vector<Output>& outputs, const std::atomic<bool>* cancelled)
+      : fd_(fd), path_(path), begin_(begin), end_(end), buffers_(buffers), outputs_(outputs), cancelled_(cancelled) {
     checksums_.resize((end - begin + GF_BLOCK_BYTES - 1) / GF_BLOCK_BYTES);
   }
 
@@ -294,6 +295,8 @@ class DataWriter {
     while (!failed_.load(std::memory_order_relaxed)) {
       const size_t i = next_.fetch_add(1);
       if (i >= checksums_.size()) return;
+      if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed))
+        return Fail({Code::kCancelled, "the writing of " + path_ + " was cancelled", path_, -1});
       const uint64_t from = begin_ + uint64_t{i} * GF_BLOCK_BYTES;
       const uint64_t to = std::min<uint64_t>(from + GF_BLOCK_BYTES, end_);
       Fill(from, to, block.get());
@@ -332,6 +335,7 @@ class DataWriter {
   const uint64_t begin_, end_;
   const std::vector<gf_buffer>& buffers_;
   const std::vector<Output>& outputs_;
+  const std::atomic<bool>* const cancelled_;
   std::vector<uint32_t> checksums_;
   std::atomic<size_t> next_{0};
   std::atomic<bool> failed_{false};
@@ -365,7 +369,7 @@ Status WriteFile(int fd, const std::string& path, const SegmentSpec& spec, const
   }
   header.checksum_offset = Align(at);
 
-  DataWriter writer(fd, path, header.header_bytes, header.checksum_offset, buffers, outputs);
+  DataWriter writer(fd, path, header.header_bytes, header.checksum_offset, buffers, outputs, spec.cancelled);
   GF_RETURN_IF_ERROR(writer.Run(spec.threads));
   GF_FAILPOINT("segment.data");
   std::vector<uint32_t> sums = writer.checksums();
@@ -500,10 +504,14 @@ Status SortByHash(const Schema& schema, const std::vector<Source>& sources, int 
   return Status::Ok();
 }
 
-}  // namespace
+Status EncodeKeyTo(const Schema& schema, const std::vector<Source>& sources, RowRef row, std::string* out) {
+  out->clear();
+  return EncodeKey(schema, sources[row.source], row.row, out);
+}
 
-Status WriteSegment(const SegmentSpec& spec, const std::vector<Source>& sources, const std::vector<RowRef>& order,
-                    const std::vector<uint64_t>& hashes) {
+// Writes a whole segment under a name of its own. On any error it is gone.
+Status WriteTo(const std::string& path, const SegmentSpec& spec, const std::vector<Source>& sources,
+               const std::vector<RowRef>& order, const std::vector<uint64_t>& hashes) {
   GF_DCHECK(hashes.size() == order.size());
   if (order.empty() || order.size() > GF_MAX_SEGMENT_ROWS) return Status::Internal("a segment of no or too many rows");
   const size_t columns = spec.schema->columns.size();
@@ -517,17 +525,98 @@ Status WriteSegment(const SegmentSpec& spec, const std::vector<Source>& sources,
   for (const Status& status : statuses) GF_RETURN_IF_ERROR(status);
   std::vector<Output> outputs = {Bytes(reinterpret_cast<const uint8_t*>(hashes.data()), hashes.size() * 8)};
   for (const Plan& plan : plans) outputs.insert(outputs.end(), plan.outputs.begin(), plan.outputs.end());
-  const std::string temporary = spec.path + ".tmp";
-  const int fd = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return Status::System(errno, "create", temporary);
-  Status status = WriteFile(fd, temporary, spec, outputs, order.size());
-  if (::close(fd) != 0 && status.ok()) status = Status::System(errno, "close", temporary);
-  GF_KILLPOINT("segment.rename");
-  if (status.ok() && ::rename(temporary.c_str(), spec.path.c_str()) != 0)
-    status = Status::System(errno, "rename", temporary);
-  if (status.ok() && spec.durable) status = SyncFolderOf(spec.path);
-  if (!status.ok()) ::unlink(temporary.c_str());
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return Status::System(errno, "create", path);
+  Status status = WriteFile(fd, path, spec, outputs, order.size());
+  if (::close(fd) != 0 && status.ok()) status = Status::System(errno, "close", path);
+  if (!status.ok()) ::unlink(path.c_str());
   return status;
+}
+
+// Gives a whole file its name. On any error it is gone.
+Status Rename(const std::string& from, const std::string& to, bool durable) {
+  Status status;
+  GF_KILLPOINT("segment.rename");
+  if (::rename(from.c_str(), to.c_str()) != 0) status = Status::System(errno, "rename", from);
+  if (status.ok() && durable) status = SyncFolderOf(to);
+  if (!status.ok()) ::unlink(from.c_str());
+  return status;
+}
+
+uint64_t BytesOf(const ColumnView& view, int64_t begin, int64_t end) {
+  if (view.missing() || end <= begin) return 0;
+  const auto rows = static_cast<uint64_t>(end - begin);
+  uint64_t bytes = view.validity != nullptr ? rows / 8 : 0;
+  switch (view.type->layout()) {
+    case Layout::kBits:
+      return bytes + rows / 8;
+    case Layout::kFixed:
+      return bytes + rows * static_cast<uint64_t>(view.type->width);
+    case Layout::kStruct:
+      for (const ColumnView& child : view.children) bytes += BytesOf(child, begin, end);
+      return bytes;
+    case Layout::kBytes:
+    case Layout::kList:
+    case Layout::kMap:
+      break;
+  }
+  const int64_t first = view.Offset(begin), last = view.Offset(end);
+  bytes += rows * 8;
+  if (first < 0 || first > last || last > view.limit) return bytes;  // whoever reads the rows says what is wrong
+  if (view.type->layout() == Layout::kBytes) return bytes + static_cast<uint64_t>(last - first);
+  for (const ColumnView& child : view.children) bytes += BytesOf(child, first, last);
+  return bytes;
+}
+
+}  // namespace
+
+Status WriteSegment(const SegmentSpec& spec, const std::vector<Source>& sources, const std::vector<RowRef>& order,
+                    const std::vector<uint64_t>& hashes) {
+  const std::string temporary = spec.path + ".tmp";
+  GF_RETURN_IF_ERROR(WriteTo(temporary, spec, sources, order, hashes));
+  return Rename(temporary, spec.path, spec.durable);
+}
+
+Status WriteUnsealed(const SegmentSpec& spec, const std::vector<Source>& sources, const std::vector<RowRef>& order,
+                     const std::vector<uint64_t>& hashes) {
+  return WriteTo(spec.path, spec, sources, order, hashes);
+}
+
+Status SealSegment(const std::string& unsealed, uint64_t segment_id, const std::string& path, bool durable) {
+  const int fd = ::open(unsealed.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return Status::System(errno, "open", unsealed);
+  gf_segment_header header = {};
+  std::string head;
+  Status status;
+  auto read = [&](void* out, size_t bytes) {
+    const ssize_t count = ::pread(fd, out, bytes, 0);
+    if (count < 0) status = Status::System(errno, "read", unsealed);
+    if (count >= 0 && static_cast<size_t>(count) != bytes) status = Status::Corrupt(unsealed, count, "it is cut off");
+    return status.ok();
+  };
+  if (read(&header, sizeof(header))) {
+    head.resize(header.header_bytes);
+    if (read(&head[0], head.size())) {
+      header.segment_id = segment_id;
+      header.header_crc = 0;
+      std::memcpy(&head[0], &header, sizeof(header));
+      header.header_crc = Crc32c(0, head.data(), head.size());
+      status = WriteAll(fd, unsealed, &header, sizeof(header), 0);
+    }
+  }
+  if (status.ok() && durable && ::fsync(fd) != 0) status = Status::System(errno, "sync", unsealed);
+  if (::close(fd) != 0 && status.ok()) status = Status::System(errno, "close", unsealed);
+  if (!status.ok()) {
+    ::unlink(unsealed.c_str());
+    return status;
+  }
+  return Rename(unsealed, path, durable);
+}
+
+uint64_t BytesInSegment(const Source& source) {
+  uint64_t bytes = 0;
+  for (const ColumnView& view : source) bytes += BytesOf(view, 0, view.length);
+  return bytes + (source.empty() ? 0 : 8 * static_cast<uint64_t>(source[0].length));
 }
 
 Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, int threads, KeyOrder* out,
@@ -539,23 +628,26 @@ Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, int 
   const size_t rows = hashes.size();
   // Rows with the same hash lie side by side, in their original order: keep the last of each key.
   size_t kept = 0;
-  std::string mine, later;
-  for (size_t i = 0; i < rows; ++i) {
-    bool superseded = false;
-    for (size_t j = i + 1; j < rows && hashes[j] == hashes[i] && !superseded; ++j) {
-      mine.clear();
-      later.clear();
-      GF_RETURN_IF_ERROR(EncodeKey(schema, sources[order[i].source], order[i].row, &mine));
-      GF_RETURN_IF_ERROR(EncodeKey(schema, sources[order[j].source], order[j].row, &later));
-      superseded = mine == later;
+  std::string key, next;
+  for (size_t begin = 0, end = 0; begin < rows; begin = end) {
+    while (end < rows && hashes[end] == hashes[begin]) ++end;
+    if (end - begin > 1) GF_RETURN_IF_ERROR(OrderTies(schema, sources, &order[begin], order.data() + end));
+    for (size_t i = begin; i < end; ++i) {
+      if (end - begin > 1) {
+        if (i == begin) GF_RETURN_IF_ERROR(EncodeKeyTo(schema, sources, order[i], &next));
+        key.swap(next);
+        if (i + 1 < end) {
+          GF_RETURN_IF_ERROR(EncodeKeyTo(schema, sources, order[i + 1], &next));
+          if (key == next) {
+            *duplicate_source = order[i].source;
+            *duplicate_row = order[i].row;
+            continue;
+          }
+        }
+      }
+      hashes[kept] = hashes[i];
+      order[kept++] = order[i];
     }
-    if (superseded) {
-      *duplicate_source = order[i].source;
-      *duplicate_row = order[i].row;
-      continue;
-    }
-    hashes[kept] = hashes[i];
-    order[kept++] = order[i];
   }
   hashes.resize(kept);
   order.resize(kept);

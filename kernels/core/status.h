@@ -19,6 +19,7 @@ enum class Code {
   kVersion,   // written by a newer format
   kInvalid,   // the caller's data does not fit
   kBusy,      // somebody else holds it
+  kCancelled, // the caller asked for it to end
   kInternal,  // anything else the system said, or a bug
 };
 

@@ -9,7 +9,9 @@
 #include "core/failpoint.h"
 #include "core/key_hash.h"
 #include "core/manifest_invariants.h"
+#include "core/merge_order.h"
 #include "core/row_codec.h"
+#include "core/small_segments.h"
 
 namespace gridflow {
 
@@ -64,8 +66,9 @@ bool TableEdit::Contains(size_t parts, uint64_t hash, const uint8_t* key, size_t
   return false;
 }
 
-Status TableEdit::AddSegment(const std::vector<Source>& sources, const std::vector<RowRef>& order,
-                             const std::vector<uint64_t>& hashes) {
+Status TableEdit::AddSegment(std::vector<Source> sources, KeyOrder keys, uint64_t bytes) {
+  const uint64_t fresh = keys.order.size();
+  GF_RETURN_IF_ERROR(Fold(bytes, &sources, &keys));
   SegmentSpec spec;
   spec.segment_id = manifest_.next_file_id++;
   spec.path = Path(spec.segment_id, ".seg");
@@ -74,31 +77,74 @@ Status TableEdit::AddSegment(const std::vector<Source>& sources, const std::vect
   spec.durable = durable_;
   spec.threads = threads_;
   written_.push_back(spec.path);
-  GF_RETURN_IF_ERROR(WriteSegment(spec, sources, order, hashes));
-  Part part;
-  GF_RETURN_IF_ERROR(Segment::Open(spec.path, &part.ref.segment));
-  part.named.segment_id = spec.segment_id;
-  part.named.rows = order.size();
-  parts_.push_back(std::move(part));
+  GF_RETURN_IF_ERROR(WriteSegment(spec, sources, keys.order, keys.hashes));
+  Part* part;
+  GF_RETURN_IF_ERROR(Open(spec.segment_id, keys.order.size(), &part));
+  const double moved = 1.0 - static_cast<double>(fresh) / static_cast<double>(keys.order.size());
+  const uint64_t file = part->ref.segment->bytes();
+  const auto moved_bytes = static_cast<uint64_t>(static_cast<double>(file) * moved);
+  moved_bytes_ += moved_bytes;
+  added_bytes_ += file - moved_bytes;
   return Status::Ok();
+}
+
+Status TableEdit::Open(uint64_t segment_id, uint64_t rows, Part** out) {
+  Part part;
+  GF_RETURN_IF_ERROR(Segment::Open(Path(segment_id, ".seg"), &part.ref.segment));
+  part.named.segment_id = segment_id;
+  part.named.rows = rows;
+  parts_.push_back(std::move(part));
+  *out = &parts_.back();
+  return Status::Ok();
+}
+
+Status TableEdit::Fold(uint64_t bytes, std::vector<Source>* sources, KeyOrder* keys) {
+  if (bytes >= small_) return Status::Ok();
+  std::vector<SmallSegment> sizes;
+  std::vector<Part*> there;
+  for (Part& part : parts_) {
+    if (part.dropped || part.deleted == part.named.rows) continue;  // the second kind goes in any case
+    const uint64_t file = part.ref.segment->bytes();
+    sizes.push_back({file, file / part.named.rows * (part.named.rows - part.deleted)});
+    there.push_back(&part);
+  }
+  const std::vector<size_t> taken = TakenOver(sizes, bytes, small_);
+  if (taken.empty()) return Status::Ok();
+  KeyOrder fresh = std::move(*keys);
+  // The new rows are a run of sources that are there already; a source of no rows keeps runs and sources in step.
+  std::vector<SortedRun> runs(sources->size());
+  runs[0] = {fresh.hashes.data(), static_cast<int64_t>(fresh.hashes.size()), nullptr, fresh.order.data()};
+  for (size_t i : taken) {
+    Part& part = *there[i];
+    // What is damaged would get a checksum of its own. It stays as it is, and keeps nobody from writing.
+    if (!part.ref.segment->CheckAll().ok()) continue;
+    Source columns;
+    GF_RETURN_IF_ERROR(ColumnsAs(*part.ref.segment, manifest_.schema, &columns));
+    sources->push_back(std::move(columns));
+    runs.push_back({part.ref.segment->hashes(), part.ref.segment->rows(), part.Deleted(), nullptr});
+    part.dropped = true;
+  }
+  return MergeRuns(manifest_.schema, *sources, runs, nullptr, keys);
 }
 
 Status TableEdit::AddMemory(const MemoryTable& memory) {
   const std::vector<MemoryEntry> entries = memory.Sorted();
   RowsBuilder builder(manifest_.schema);
-  std::vector<uint64_t> hashes;
+  KeyOrder keys;
   const size_t before = parts_.size();
+  uint64_t bytes = 0;
   for (const MemoryEntry& entry : entries) {
     const Operation operation = entry.operation;
     if (before > 0) MarkDeleted(before, entry.hash, operation.key(), operation.key_bytes());
     if (operation.removal()) continue;
     builder.Append(operation.key(), operation.value());
-    hashes.push_back(entry.hash);
+    keys.hashes.push_back(entry.hash);
+    bytes += operation.all_bytes();
   }
-  if (hashes.empty()) return Status::Ok();
-  std::vector<RowRef> order(hashes.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = {0, static_cast<uint32_t>(i)};
-  return AddSegment({builder.Views()}, order, hashes);
+  if (keys.hashes.empty()) return Status::Ok();
+  keys.order.resize(keys.hashes.size());
+  for (size_t i = 0; i < keys.order.size(); ++i) keys.order[i] = {0, static_cast<uint32_t>(i)};
+  return AddSegment({builder.Views()}, std::move(keys), bytes);
 }
 
 Status TableEdit::AddRows(const std::vector<Source>& sources, LoadMode mode, int64_t* rows, std::string* duplicate) {
@@ -126,41 +172,30 @@ Status TableEdit::AddRows(const std::vector<Source>& sources, LoadMode mode, int
       return Status::Invalid("a key exists");
     }
   }
-  return AddSegment(sources, keys.order, keys.hashes);
+  uint64_t bytes = 0;
+  for (const Source& one : sources) bytes += BytesInSegment(one);
+  return AddSegment(sources, std::move(keys), bytes);
 }
 
-Status TableEdit::Merge(const std::vector<int>& segments) {
-  std::vector<Source> sources;
-  KeyOrder keys;
-  // A heap would do for many inputs; there are a handful, and picking the smallest head is simple.
-  std::vector<int64_t> heads(segments.size());
-  for (int index : segments) {
-    GF_DCHECK(index >= 0 && static_cast<size_t>(index) < base_->segments().size() && !parts_[index].dropped);
-    GF_RETURN_IF_ERROR(parts_[index].ref.segment->CheckAll());  // else what is damaged got a checksum of its own
-    sources.push_back(base_->columns(index));
-  }
-  auto skip_deleted = [&](size_t s) {
-    const Part& part = parts_[segments[s]];
-    while (heads[s] < part.ref.segment->rows() && !part.Live(heads[s])) ++heads[s];
-  };
-  for (size_t s = 0; s < segments.size(); ++s) skip_deleted(s);
-  while (true) {
-    int best = -1;
-    uint64_t least = 0;
-    for (size_t s = 0; s < segments.size(); ++s) {
-      const Segment& segment = *parts_[segments[s]].ref.segment;
-      if (heads[s] >= segment.rows()) continue;
-      const uint64_t hash = segment.hashes()[heads[s]];
-      if (best < 0 || hash < least) best = static_cast<int>(s), least = hash;
-    }
-    if (best < 0) break;
-    keys.order.push_back({static_cast<uint32_t>(best), static_cast<uint32_t>(heads[best])});
-    keys.hashes.push_back(least);
-    ++heads[best];
-    skip_deleted(static_cast<size_t>(best));
-  }
-  for (int index : segments) parts_[index].dropped = true;
-  return keys.order.empty() ? Status::Ok() : AddSegment(sources, keys.order, keys.hashes);
+Status TableEdit::Replace(SegmentMerge* merge, bool* usable) {
+  // What this edit deletes of the inputs the merge would not know.
+  for (const Part& part : parts_)
+    if (!part.bits.empty()) return Status::Internal("a merge comes first in an edit");
+  *usable = merge->CatchUp(*base_);
+  if (!*usable) return Status::Ok();
+  for (Part& part : parts_)
+    if (merge->Merges(part.named.segment_id)) part.dropped = true;
+  if (merge->rows() == merge->deleted()) return Status::Ok();
+  const uint64_t id = manifest_.next_file_id++;
+  written_.push_back(Path(id, ".seg"));
+  GF_RETURN_IF_ERROR(SealSegment(merge->path(), id, written_.back(), durable_));
+  merge->Sealed();
+  Part* part;
+  GF_RETURN_IF_ERROR(Open(id, merge->rows(), &part));
+  part->bits = merge->bits();
+  part->deleted = merge->deleted();
+  moved_bytes_ += part->ref.segment->bytes();
+  return Status::Ok();
 }
 
 void TableEdit::Clear() {
@@ -178,6 +213,7 @@ Status TableEdit::Seal(std::shared_ptr<const TableSnapshot>* out) {
       written_.push_back(path);
       GF_RETURN_IF_ERROR(
           Deletions::Write(path, part.named.segment_id, part.bits, part.named.rows, part.deleted, durable_));
+      bitmap_bytes_ += part.bits.size();
     }
     if (!part.dropped && !empty) manifest_.segments.push_back(part.named);
   }

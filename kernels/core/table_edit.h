@@ -1,4 +1,4 @@
-// TableEdit: how a table gets from one version to the next. Flush, bulk load and compaction are edits.
+// TableEdit: how a table gets from one version to the next. Flush, bulk load and merge are edits.
 #ifndef GRIDFLOW_CORE_TABLE_EDIT_H_
 #define GRIDFLOW_CORE_TABLE_EDIT_H_
 
@@ -9,6 +9,7 @@
 
 #include "core/kept_versions.h"
 #include "core/memory_table.h"
+#include "core/segment_merge.h"
 #include "core/segment_writer.h"
 #include "core/snapshot.h"
 #include "core/status.h"
@@ -20,6 +21,9 @@ enum class LoadMode { kReplace, kInsert };
 // Collects new segments and deletions on top of a snapshot and publishes them as one manifest. Until Commit() nobody
 // sees any of it; without Commit() the files it wrote are removed. For one thread of the owner, which edits a table in
 // one place at a time.
+//
+// No edit that FoldSmall() was called of adds a small segment beside kMostSmall others: it takes some of them over, with
+// their live rows (small_segments.h).
 class TableEdit {
  public:
   // New files go to `folder`, the table's own for an edit that is to be committed. `kept`, if it is not null, says
@@ -30,13 +34,16 @@ class TableEdit {
   TableEdit(const TableEdit&) = delete;
   TableEdit& operator=(const TableEdit&) = delete;
 
+  // From now on a segment that is added may take over those of less than `small` bytes.
+  void FoldSmall(uint64_t small) { small_ = small; }
   // Everything in a frozen memory table: new rows into a segment, what they replace or remove marked as deleted.
   Status AddMemory(const MemoryTable& memory);
   // Rows of `sources` as one segment; rows of the same keys are marked as deleted. With kInsert an existing key is
   // kInvalid, and *duplicate is its encoding (empty otherwise).
   Status AddRows(const std::vector<Source>& sources, LoadMode mode, int64_t* rows, std::string* duplicate);
-  // Rewrites the live rows of these segments (indexes into the base snapshot) as one.
-  Status Merge(const std::vector<int>& segments);
+  // Puts what a merge has written in the place of what it has merged, before anything is deleted. *usable is false, and nothing has happened, if
+  // some of that is not there any more.
+  Status Replace(SegmentMerge* merge, bool* usable);
   // Gives the table other columns: those that stay keep their ids, and the key its columns. Segments stay as they are.
   void SetSchema(const Schema& schema) { manifest_.schema = schema; }
   // Drops all rows: what Commit() publishes has only the segments that are added after this.
@@ -47,6 +54,11 @@ class TableEdit {
   // What Commit() would publish, for this process only: a reader's way to see a memory table's rows among the others.
   // `folder` can be any; nothing of it is needed once this object is gone.
   Status Preview(std::shared_ptr<const TableSnapshot>* out);
+  // Bytes of the segments that were added: of rows that were in no segment before, and of rows that were moved; and of
+  // deletion bitmaps.
+  uint64_t added_bytes() const { return added_bytes_; }
+  uint64_t moved_bytes() const { return moved_bytes_; }
+  uint64_t bitmap_bytes() const { return bitmap_bytes_; }
   // Files of older versions, or written for the new one, that neither this nor a version that is kept names: to be
   // unlinked after Commit(), in this order.
   const std::vector<std::string>& obsolete() const { return obsolete_; }
@@ -62,6 +74,11 @@ class TableEdit {
     bool Live(int64_t row) const {
       return bits.empty() ? ref.Live(row) : !((bits[row >> 3] >> (row & 7)) & 1);
     }
+    // All deletions, a bit each; null: no row is deleted.
+    const uint8_t* Deleted() const {
+      if (!bits.empty()) return bits.data();
+      return ref.deletions != nullptr ? ref.deletions->bits() : nullptr;
+    }
   };
 
   // Marks the live row of the key, if there is one, in the first `parts` parts.
@@ -69,8 +86,12 @@ class TableEdit {
   bool Contains(size_t parts, uint64_t hash, const uint8_t* key, size_t key_bytes) const;
   // Writes the deletion bitmaps and opens the version.
   Status Seal(std::shared_ptr<const TableSnapshot>* out);
-  Status AddSegment(const std::vector<Source>& sources, const std::vector<RowRef>& order,
-                    const std::vector<uint64_t>& hashes);
+  // Adds rows of `sources`, of about so many bytes, and of small segments that the new one takes over.
+  Status AddSegment(std::vector<Source> sources, KeyOrder keys, uint64_t bytes);
+  // Adds the rows of small segments to those of a new one.
+  Status Fold(uint64_t bytes, std::vector<Source>* sources, KeyOrder* keys);
+  // Takes in a segment that lies there under its name.
+  Status Open(uint64_t segment_id, uint64_t rows, Part** out);
   std::string Path(uint64_t id, const char* suffix) const;
 
   const std::string folder_;
@@ -78,6 +99,8 @@ class TableEdit {
   const bool durable_;
   const int threads_;
   KeptVersions* const kept_;
+  uint64_t small_ = 0;
+  uint64_t added_bytes_ = 0, moved_bytes_ = 0, bitmap_bytes_ = 0;
   Manifest manifest_;
   std::vector<Part> parts_;
   std::vector<std::string> written_;  // unlinked unless committed

@@ -16,7 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "core/manifest.h"
+#include "core/catalog.h"
 #include "ops/status.h"
 #include "ops/table_reader.h"
 

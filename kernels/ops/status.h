@@ -27,6 +27,8 @@ inline absl::Status ToTf(const Status& status) {
       return absl::InvalidArgumentError(status.message);
     case Code::kBusy:
       return absl::UnavailableError(status.message);
+    case Code::kCancelled:
+      return absl::CancelledError(status.message);
     case Code::kInternal:
       break;
   }

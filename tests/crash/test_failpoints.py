@@ -18,13 +18,17 @@ KILL_POINTS = [
     "log.append",
     "segment.data",
     "segment.rename",
+    "merge.written",
+    "catalog.append",
+    "catalog.appended",
     "file.written",
     "file.renamed",
     "manifest.write",
     "manifest.written",
     "version.published",
 ]
-FAIL_POINTS = ["log.create", "log.grow", "segment.data", "file.written", "manifest.write"]
+FAIL_POINTS = ["log.create", "log.grow", "segment.data", "merge.written", "catalog.append", "catalog.appended"]
+FAIL_POINTS += ["file.written", "manifest.write"]
 BATCH = 50  # rows of a put_all
 BIG = b"v" * 2000  # so that a few hundred rows make the log grow
 

@@ -140,7 +140,11 @@ THREADS = [["A"], ["B", "C"], ["TEMPORARY", "D"]]
 def hurry() -> None:
     """Make what happens seldom happen often: background work, new files of the log, merges."""
     gridflow.storage.maintenance.FLUSH_SECONDS = 0.001
+    gridflow.storage.maintenance.REST_SECONDS = 0.02
     gridflow.storage.compaction.FAN_IN = 3
+    gridflow.storage.compaction.MOST_SMALL = 2
+    gridflow.storage.compaction._SMALLEST = 4000
+    gridflow._native.store.DEFAULT_SMALL_BYTES = 3000
     gridflow.storage.load.SEGMENT_BYTES = 5000
     gridflow.storage.load.ROWS_AT_ONCE = 15
     gridflow._native.store.LOG_BYTES_KEPT = 2000

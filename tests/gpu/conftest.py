@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for device_rows.py and fak
 pytest.register_assert_rewrite("device_rows")
 
 import fake_gpu  # noqa: E402
+from many_segments import separate_segments  # noqa: E402
 
 import gridflow  # noqa: E402
 import gridflow.cuda  # noqa: E402
@@ -27,6 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.gpu)
         if absent:
             item.add_marker(pytest.mark.skip(reason="no GPU, or no driver of one"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def several_segments() -> Iterator[None]:
+    """What is written here in several steps is read from several segments."""
+    with separate_segments():
+        yield
 
 
 @pytest.fixture(scope="module")

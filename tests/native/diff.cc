@@ -55,7 +55,7 @@ void MergeSome(Random* random, Grid* grid, int percent) {
   std::vector<int> chosen;
   for (size_t s = 0; s < grid->version->segments().size(); ++s)
     if (random->Chance(percent)) chosen.push_back(static_cast<int>(s));
-  CHECK_OK(edit.Merge(chosen));
+  CHECK_OK(test::Merge(grid->table, grid->version, chosen, &edit));
   CHECK_OK(grid->Commit(&edit));
 }
 

@@ -12,10 +12,12 @@
 #include <functional>
 
 #include "core/arrow_c.h"
+#include "core/catalog.h"
 #include "core/control.h"
 #include "core/key_hash.h"
 #include "core/log_replay.h"
 #include "core/segment_writer.h"
+#include "core/small_segments.h"
 #include "core/table_edit.h"
 #include "native/files.h"
 #include "native/random_rows.h"
@@ -374,8 +376,11 @@ void UseVersion(Random* random, const std::string& grid, const Sample& sample) {
   int64_t rows;
   std::string duplicate;
   const auto mode = random->Chance(50) ? gridflow::LoadMode::kReplace : gridflow::LoadMode::kInsert;
+  gridflow::SegmentMerge merge(folder, version, indexes, false);
+  bool usable;
+  if (random->Chance(70) && !(merge.Run(1, false).ok() && edit.Replace(&merge, &usable).ok())) return;
+  if (random->Chance(50)) edit.FoldSmall(gridflow::kSmallBytes);
   if (builder.rows() > 0 && !edit.AddRows({builder.Views()}, mode, &rows, &duplicate).ok()) return;
-  if (random->Chance(70) && !edit.Merge(indexes).ok()) return;
   if (edit.Commit(version->manifest().flushed_lsn, &version).ok())
     CHECK_OK(TableSnapshot::Open(grid, kTable, kCurrent, &version));
 }
@@ -443,6 +448,10 @@ TEST(damaged_catalogs_and_control_pages) {
   gridflow::Catalog catalog;
   for (uint32_t i = 0; i < 6; ++i) catalog.tables.push_back({catalog.next_table_id++, "TABLE" + std::to_string(i), "{\"a\": 1}"});
   CHECK_OK(catalog.Write(folder / "catalog", false));
+  for (uint8_t kind : {GF_CHANGE_TAG, GF_CHANGE_PUT, GF_CHANGE_REMOVE}) {
+    gridflow::CatalogChange change = {++catalog.version, catalog.next_table_id, kind, catalog.tables[kind], "v", 3};
+    CHECK_OK(gridflow::Catalog::Append(folder / "catalog", change, false, &catalog.end));
+  }
   std::shared_ptr<gridflow::ControlPage> page;
   CHECK_OK(gridflow::ControlPage::Create(folder / "control", 1, &page));
   const std::string good = test::ReadFile(folder / "catalog"), control = test::ReadFile(folder / "control");

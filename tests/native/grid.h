@@ -52,6 +52,16 @@ inline Rows Contents(const TableSnapshot& version) {
   return rows;
 }
 
+// Puts one segment in the place of these segments of the version that the edit is of.
+inline Status Merge(const std::string& folder, const Version& base, const std::vector<int>& segments, TableEdit* edit) {
+  gridflow::SegmentMerge merge(folder, base, segments, false);
+  GF_RETURN_IF_ERROR(merge.Run(1, segments.size() % 2 == 1));
+  bool usable = false;
+  GF_RETURN_IF_ERROR(edit->Replace(&merge, &usable));
+  CHECK(usable);
+  return Status::Ok();
+}
+
 // A grid of one table, with what must be in it.
 struct Grid {
   Folder folder;
@@ -99,6 +109,25 @@ struct Grid {
       if (!remove) (*into)[key] = value;
     }
     std::filesystem::remove(log->path());  // the memory table holds what it points into
+    return memory;
+  }
+
+  // These rows, put in this order.
+  std::unique_ptr<MemoryTable> Puts(const std::map<std::string, std::string>& rows_to_put) {
+    auto memory = std::make_unique<MemoryTable>();
+    std::shared_ptr<LogFile> log;
+    CHECK_OK(LogFile::Create(logs, lsn + 1, 0, false, &log));
+    for (const auto& [key, value] : rows_to_put) {
+      std::string payload;
+      Put(&payload, gf_log_operation{kTable, static_cast<uint32_t>(key.size()), static_cast<uint32_t>(value.size())});
+      payload += key + value;
+      bool fits;
+      CHECK_OK(log->Reserve(payload.size(), &fits));
+      CHECK(fits);
+      memory->Keep(log);
+      memory->Put(Operation(log->Append(++lsn, payload.data(), payload.size(), nullptr, 0)));
+    }
+    std::filesystem::remove(log->path());
     return memory;
   }
 

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "core/catalog.h"
 #include "core/failpoint.h"
 #include "core/key_hash.h"
 #include "core/log.h"
@@ -90,7 +91,7 @@ TEST(edits_do_to_a_table_what_they_do_to_a_map) {
           std::vector<int> chosen;
           for (size_t s = 0; s < grid.version->segments().size(); ++s)
             if (random.Chance(60)) chosen.push_back(static_cast<int>(s));
-          CHECK_OK(edit.Merge(chosen));
+          CHECK_OK(test::Merge(grid.table, grid.version, chosen, &edit));
         }
       }
       if (good && random.Chance(90)) {
@@ -106,7 +107,7 @@ TEST(edits_do_to_a_table_what_they_do_to_a_map) {
         TableEdit all(grid.table, grid.version, false, 1);
         std::vector<int> every;
         for (size_t s = 0; s < grid.version->segments().size(); ++s) every.push_back(static_cast<int>(s));
-        CHECK_OK(all.Merge(every));
+        CHECK_OK(test::Merge(grid.table, grid.version, every, &all));
         CHECK_OK(grid.Commit(&all));
         CHECK(grid.version->segments().size() == (grid.rows.empty() ? 0u : 1u));
       }
@@ -156,10 +157,10 @@ TEST(versions_that_are_kept_stay_as_they_were) {
     Grid grid(test::RandomSchema(&random, 4, 2));
     auto kept = std::make_unique<KeptVersions>(grid.table, round % 4 == 0);
     std::map<uint64_t, Rows> history = {{1, {}}};  // of every version there ever was
-    std::set<uint64_t> chosen;
+    std::multiset<uint64_t> chosen;  // one for each tag
     uint64_t last = 0;
-    const auto let_go = [&] {
-      kept->Want(chosen, last);
+    const auto let_go = [&](bool told = false) {
+      if (!told) kept->Want({chosen.begin(), chosen.end()}, last);
       for (const std::string& path : kept->Release(grid.version->manifest(), {}))
         CHECK(std::filesystem::remove(path) || IsCopy(path));
     };
@@ -169,10 +170,15 @@ TEST(versions_that_are_kept_stay_as_they_were) {
       if (what == 0) {
         CHECK_OK(kept->Keep(grid.version->manifest()));
         chosen.insert(current);
-        let_go();
+        const bool told = random.Chance(70);
+        if (told) kept->Tag(current);
+        let_go(told);
       } else if (what == 1 && !chosen.empty()) {
-        chosen.erase(*std::next(chosen.begin(), static_cast<int64_t>(random.Below(chosen.size()))));
-        let_go();
+        const auto gone = std::next(chosen.begin(), static_cast<int64_t>(random.Below(chosen.size())));
+        const bool told = random.Chance(70);
+        if (told) kept->Untag(*gone);
+        chosen.erase(gone);
+        let_go(told);
       } else if (what == 2) {
         last = random.Below(4);
         let_go();
@@ -191,7 +197,7 @@ TEST(versions_that_are_kept_stay_as_they_were) {
           std::vector<int> merged;
           for (size_t s = 0; s < grid.version->segments().size(); ++s)
             if (random.Chance(60)) merged.push_back(static_cast<int>(s));
-          CHECK_OK(edit.Merge(merged));
+          CHECK_OK(test::Merge(grid.table, grid.version, merged, &edit));
         } else {
           CHECK_OK(edit.AddMemory(*grid.Changes(&random, random.Below(60), &rows)));
         }
@@ -393,7 +399,7 @@ TEST(a_reader_that_loses_the_race_with_a_merge_reads_again) {
       if (segments > 1) {
         std::vector<int> all;
         for (size_t s = 0; s < segments; ++s) all.push_back(static_cast<int>(s));
-        CHECK_OK(edit.Merge(all));
+        CHECK_OK(test::Merge(grid.table, grid.version, all, &edit));
       } else {
         CHECK_OK(edit.AddMemory(*grid.Changes(&random, 40, nullptr)));
       }
@@ -565,6 +571,141 @@ TEST(a_catalog_there_and_back) {
     CHECK_OK(catalog.Write(folder / "catalog", false));
     CHECK_CODE(Catalog::Read(folder / "catalog", &catalog), kCorrupt);
   }
+}
+
+gridflow::CatalogChange RandomChange(Random* random, const Catalog& before) {
+  gridflow::CatalogChange change;
+  change.version = before.version + 1;
+  change.next_table_id = before.next_table_id;
+  const uint64_t what = before.tables.empty() ? 0 : random->Below(4);
+  change.kind = static_cast<uint8_t>(what < 2 ? GF_CHANGE_PUT : what == 2 ? GF_CHANGE_REMOVE : GF_CHANGE_TAG);
+  if (what == 0) {
+    change.entry = {change.next_table_id++, "T" + std::to_string(before.next_table_id), test::RandomText(random)};
+  } else {
+    change.entry = before.tables[random->Below(before.tables.size())];
+    if (what == 1) change.entry.options = test::RandomText(random);
+    change.tag = "v" + std::to_string(random->Below(3));
+    change.tagged = random->Below(4);
+  }
+  return change;
+}
+
+// What the words of catalog_format.h say that a change does.
+void Apply(const gridflow::CatalogChange& change, Catalog* catalog) {
+  catalog->version = change.version;
+  catalog->next_table_id = change.next_table_id;
+  const auto place = std::find_if(catalog->tables.begin(), catalog->tables.end(),
+                                  [&](const auto& entry) { return entry.table_id == change.entry.table_id; });
+  if (change.kind == GF_CHANGE_REMOVE) {
+    catalog->tables.erase(place);
+  } else if (change.kind == GF_CHANGE_TAG) {
+    place->tags[change.tag] = change.tagged;
+  } else if (place == catalog->tables.end()) {
+    catalog->tables.push_back(change.entry);
+  } else {
+    place->options = change.entry.options;
+    place->tags.clear();
+  }
+}
+
+bool Same(const Catalog& a, const Catalog& b) {
+  return a.version == b.version && a.next_table_id == b.next_table_id &&
+         std::equal(a.tables.begin(), a.tables.end(), b.tables.begin(), b.tables.end(), [](const auto& x, const auto& y) {
+           return x.table_id == y.table_id && x.name == y.name && x.options == y.options && x.tags == y.tags;
+         });
+}
+
+TEST(a_catalog_grows_by_changes_and_each_end_of_one_is_told_from_damage) {
+  const test::Folder folder;
+  const std::string path = folder / "catalog", other = folder / "other";
+  Random random(11);
+  for (int round = 0; round < 60; ++round) {
+    Catalog catalog, again;
+    CHECK_OK(catalog.Write(path, false));
+    std::vector<std::pair<uint64_t, Catalog>> ends = {{catalog.end, catalog}};
+    for (int step = 0; step < 12; ++step) {
+      if (random.Chance(10)) {
+        for (gridflow::CatalogEntry& entry : catalog.tables) entry.tags.clear();
+        CHECK_OK(catalog.Write(path, false));
+        ends.clear();
+      } else {
+        if (random.Chance(20)) {  // what a crash has left of a change that was never acknowledged
+          std::string left = test::ReadFile(path) + std::string(random.Below(40), '\0');
+          uint64_t end = catalog.end;
+          if (random.Chance(50)) {
+            test::WriteFile(other, test::ReadFile(path));
+            CHECK_OK(Catalog::Append(other, RandomChange(&random, catalog), false, &end));
+            const std::string whole = test::ReadFile(other);
+            left = whole.substr(0, catalog.end + random.Below(whole.size() - catalog.end));
+          }
+          test::WriteFile(path, left);
+          CHECK_OK(Catalog::Read(path, &again));
+          CHECK(Same(again, catalog) && again.end == catalog.end);
+        }
+        const gridflow::CatalogChange change = RandomChange(&random, catalog);
+        CHECK_OK(Catalog::Append(path, change, step % 4 == 0, &catalog.end));
+        Apply(change, &catalog);
+      }
+      CHECK_OK(Catalog::Read(path, &again));
+      CHECK(Same(again, catalog) && again.end == catalog.end && again.body_bytes == catalog.body_bytes);
+      CHECK_EQ(test::ReadFile(path).size(), catalog.end);
+      ends.emplace_back(catalog.end, catalog);
+    }
+    // Cut anywhere, the changes before are there. Any other byte is damage, and no other catalog.
+    const std::string whole = test::ReadFile(path);
+    const uint64_t body = ends.front().first;
+    for (int i = 0; i < 40; ++i) {
+      const uint64_t at = body + random.Below(whole.size() - body + 1);
+      test::WriteFile(other, whole.substr(0, at));
+      const auto last = std::find_if(ends.rbegin(), ends.rend(), [&](const auto& end) { return end.first <= at; });
+      CHECK_OK(Catalog::Read(other, &again));
+      CHECK(Same(again, last->second));
+      if (at == whole.size()) continue;
+      std::string flipped = whole;
+      flipped[at] = static_cast<char>(flipped[at] ^ (1 << random.Below(8)));
+      test::WriteFile(other, flipped);
+      CHECK_CODE(Catalog::Read(other, &again), kCorrupt);
+    }
+    gridflow::CatalogChange skips = RandomChange(&random, catalog);
+    ++skips.version;
+    CHECK_OK(Catalog::Append(path, skips, false, &catalog.end));
+    CHECK_CODE(Catalog::Read(path, &again), kCorrupt);
+  }
+}
+
+TEST(a_change_that_cannot_be_written_leaves_the_catalog_as_it_was) {
+  const test::Folder folder;
+  Catalog catalog, again;
+  CHECK_OK(catalog.Write(folder / "catalog", false));
+  gridflow::CatalogChange change;
+  change.version = 1, change.next_table_id = 2, change.kind = GF_CHANGE_PUT, change.entry = {1, "T", "{}"};
+  for (const char* point : {"catalog.append", "catalog.appended"}) {
+    CHECK_OK(gridflow::ProcessFailpoints().Set(std::string(point) + "=full"));
+    uint64_t end = catalog.end;
+    CHECK_CODE(Catalog::Append(folder / "catalog", change, false, &end), kFull);
+    CHECK_OK(gridflow::ProcessFailpoints().Set(""));
+    CHECK_EQ(end, catalog.end);
+    CHECK_EQ(test::ReadFile(folder / "catalog").size(), catalog.end);
+    CHECK_OK(Catalog::Read(folder / "catalog", &again));
+    CHECK(again.tables.empty());
+  }
+}
+
+TEST(a_catalog_of_before_changes_is_read_and_can_only_be_replaced) {
+  const test::Folder folder;
+  Catalog catalog, again;
+  catalog.tables = {{1, "T", "{}"}};
+  catalog.next_table_id = 2;
+  CHECK_OK(catalog.Write(folder / "catalog", false));
+  std::string bytes = test::ReadFile(folder / "catalog");
+  bytes[8] = 1;
+  test::ResealFrame(&bytes);
+  test::WriteFile(folder / "catalog", bytes);
+  CHECK_OK(Catalog::Read(folder / "catalog", &again));
+  CHECK_EQ(again.tables.size(), size_t{1});
+  CHECK_EQ(again.end, uint64_t{0});
+  test::WriteFile(folder / "catalog", bytes + '\0');
+  CHECK_CODE(Catalog::Read(folder / "catalog", &again), kCorrupt);
 }
 
 }  // namespace

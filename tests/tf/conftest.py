@@ -13,6 +13,11 @@ import gridflow
 fake_gpu.use_in_tensorflow()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def several_segments(many_segments):
+    """What is written here in several steps is read from several segments."""
+
+
 @pytest.fixture
 def grid(tmp_path):
     with gridflow.connect(tmp_path / "grid") as grid:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 import gridflow
+import gridflow._native.store
 import gridflow.storage.load
 import gridflow.testing
 from gridflow import DuplicateKeyError
+from gridflow._native.store import DEFAULT_SMALL_BYTES, MOST_SMALL
 from gridflow.registry import open_reader
 
 SCHEMA = {"V": "INT", "S": "VARCHAR", "L": "LIST<INT>"}
@@ -34,6 +36,7 @@ class TableMachine(RuleBasedStateMachine):
     key_columns: dict[str, str] = {"ID": "LONG"}
     keys: list[Any] = list(range(12))
     readers = False
+    small_bytes = DEFAULT_SMALL_BYTES
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,6 +46,7 @@ class TableMachine(RuleBasedStateMachine):
         patch = self.stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(gridflow.storage.load, "SEGMENT_BYTES", 200)
         patch.setattr(gridflow.storage.load, "ROWS_AT_ONCE", 5)
+        patch.setattr(gridflow._native.store, "DEFAULT_SMALL_BYTES", self.small_bytes)
 
     @initialize(partitions=st.sampled_from([1, 3, 1024]))
     def open(self, partitions: int) -> None:
@@ -170,6 +174,16 @@ class TableMachine(RuleBasedStateMachine):
     def compact(self) -> None:
         self.table.compact()
 
+    @rule(at_rest=st.booleans())
+    def merge_some(self, at_rest: bool) -> None:
+        self.table.merge_some(at_rest, lambda: False)
+
+    @invariant()
+    def few_segments_are_small(self) -> None:
+        if hasattr(self, "table"):
+            sizes = [size for _, _, _, size in self.table.snapshot().segments()]
+            assert sum(size < self.small_bytes for size in sizes) <= MOST_SMALL
+
     @rule()
     def reopen(self) -> None:
         self.grid.close()
@@ -243,18 +257,26 @@ class CompositeKeys(TableMachine):
 
 class WithReader(TableMachine):
     readers = True
+    small_bytes = 0  # so that no flush takes a segment over, and there are many
+
+
+class WithSmallerSegments(TableMachine):
+    small_bytes = 1200  # of a few rows
 
 
 class CompositeKeysWithReader(CompositeKeys):
     readers = True
 
 
-@pytest.mark.parametrize("machine", [TableMachine, CompositeKeys, WithReader, CompositeKeysWithReader])
+MACHINES = [TableMachine, CompositeKeys, WithReader, WithSmallerSegments, CompositeKeysWithReader]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_a_table_is_a_dict(machine):
     run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=40))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("machine", [TableMachine, CompositeKeys, WithReader, CompositeKeysWithReader])
+@pytest.mark.parametrize("machine", MACHINES)
 def test_a_table_is_a_dict_for_long(machine):
     run_state_machine_as_test(machine, settings=settings(max_examples=1000, stateful_step_count=80))

@@ -120,6 +120,9 @@ def _statement(text: str, kind: str) -> Row:
     return {"SQL": text, "SCHEMA_NAME": PUBLIC_SCHEMA, "LOCAL": True, "KIND": kind}
 
 
+_SUMS = ("rows", "segments", "bytes", "deleted", "kept_bytes", "added_bytes", "moved_bytes", "bitmap_bytes")
+
+
 def metrics(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     """SYS.METRICS. Names are Ignite's where it measures the same."""
     for name, value, description in _metrics(grid):
@@ -132,7 +135,7 @@ def _metrics(grid: OpenGridFace) -> Iterator[tuple[str, float, str]]:
     for name in grid.tables():
         with suppress(TableNotFound):  # dropped meanwhile
             stats.append(grid.table(name).stats())
-    total = {name: sum(one[name] for one in stats) for name in ("rows", "segments", "bytes", "deleted", "kept_bytes")}
+    total = {name: sum(one[name] for one in stats) for name in _SUMS}
     memory = [(one["memory_rows"], one["memory_bytes"]) for one in stats]
     log = [entry.stat().st_size for entry in os.scandir(grid.home / LOG)]
     counts, failures, cancellations = activity.totals()
@@ -147,6 +150,9 @@ def _metrics(grid: OpenGridFace) -> Iterator[tuple[str, float, str]]:
     yield "grid.LogBytes", sum(log), "bytes of the log's files, most of them allocated ahead"
     yield "grid.FreeBytes", shutil.disk_usage(grid.home).free, "bytes free on the grid's file system"
     yield "grid.KeptBytes", total["kept_bytes"], "bytes of files that only past versions of tables need"
+    yield "grid.AddedBytes", total["added_bytes"], "bytes of segments written for rows that came from outside"
+    yield "grid.MovedBytes", total["moved_bytes"], "bytes of segments written for rows that were in one already"
+    yield "grid.BitmapBytes", total["bitmap_bytes"], "bytes of bitmaps of deleted rows that were written"
     yield "io.datastorage.StorageSize", total["bytes"] + total["kept_bytes"], "bytes of all segments, past ones too"
     if grid.owner:
         yield "grid.LastCommit", grid.last_commit, "number of the last commit"

@@ -1,11 +1,11 @@
-/* The bytes of a table's manifest and of the grid's catalog.
+/* The bytes of a table's manifest, and of the control page.
  *
  * DO NOT CHANGE: this is part of the persistent format.
  *
  * Files of a grid:
  *
  *   <grid>/LOCK                                   locked by the owner as long as it lives
- *   <grid>/catalog                                names of the tables, replaced by rename
+ *   <grid>/catalog                                names of the tables: catalog_format.h
  *   <grid>/control                                gf_control, mapped by everyone, written by the owner
  *   <grid>/log/<16 hex digits>.log                log_format.h
  *   <grid>/tables/<table id>/manifest             the current version, replaced by rename
@@ -15,10 +15,9 @@
  *   <grid>/tables/<table id>/<id>-<index id>.idx  index_format.h
  *   <grid>/tables/<table id>/<id>.lz4             compressed_format.h
  *
- * A segment or bitmap stays as long as any of a table's manifests names it. Which versions are kept the catalog says, in
- * the options of the table; a <version>.manifest that it does not ask for is garbage of a crash.
+ * A segment or bitmap stays as long as any of a table's manifests names it. Which versions are kept the catalog says; a <version>.manifest that it does not ask for is garbage of a crash.
  *
- * Manifest and catalog share one frame:
+ * A manifest is one frame, and a catalog begins with one:
  *
  *   0    +--------------------------------------+
  *        | gf_frame_header             32 bytes |
@@ -27,8 +26,6 @@
  *
  *   manifest body := uint32 table_id, uint32 partitions, uint64 version, uint64 flushed_lsn, uint64 next_file_id,
  *                    uint32 schema_bytes, schema, uint32 segment_count, gf_manifest_segment*
- *   catalog body  := uint32 next_table_id, uint64 version, uint32 table_count, entry*
- *   entry         := uint32 table_id, uint32 name_bytes, name, uint32 options_bytes, options (JSON text)
  *
  * flushed_lsn: every write of the log up to this one is in the segments; later ones are not.
  */
@@ -38,7 +35,6 @@
 #include <stdint.h>
 
 #define GF_MANIFEST_MAGIC 0x0A1A0D4E414D4647ull /* "GFMAN\r\x1a\n" */
-#define GF_CATALOG_MAGIC 0x0A1A0D5441434647ull  /* "GFCAT\r\x1a\n" */
 #define GF_FRAME_VERSION 1u
 
 typedef struct gf_frame_header {
@@ -73,6 +69,7 @@ typedef struct gf_control {
   uint64_t committed_lsn; /* the last record of the log */
   uint64_t boot;          /* the machine's start, as a hash of its id, since which this page is exact; 0: it is not */
   uint64_t dropped_lsn;   /* up to this record no file of the log is needed, and none may be there */
+  uint64_t catalog_version; /* of the last change of the catalog; 0 in a page of before catalogs grew by changes */
 } gf_control;
 
 #ifdef __cplusplus

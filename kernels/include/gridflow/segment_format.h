@@ -28,7 +28,8 @@
  *   MAP                    validity, int32 offsets[length + 1], then the key's, then the value's
  *   STRUCT                 validity, then each field's
  *
- * in Arrow's layout. A validity buffer of 0 bytes means that nothing is null. Rows are ordered by key hash.
+ * in Arrow's layout. A validity buffer of 0 bytes means that nothing is null. Rows are ordered by key hash, and those of
+ * one hash by their encoded keys (row_codec.h) as bytes; segments of before that rule have the latter in any order.
  */
 #ifndef GRIDFLOW_SEGMENT_FORMAT_H_
 #define GRIDFLOW_SEGMENT_FORMAT_H_

@@ -50,6 +50,8 @@ from gridflow.registry import open_reader
 from gridflow.server import ServerProcess
 from gridflow.testing import temporary_home, verified
 
+pytestmark = pytest.mark.usefixtures("many_segments")
+
 without_gpu = pytest.mark.skipif(is_available(), reason="there is a GPU")
 
 

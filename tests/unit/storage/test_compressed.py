@@ -16,6 +16,8 @@ from gridflow import ColumnNotFound, SchemaError
 from gridflow.server import ServerProcess
 from gridflow.storage import compressed_file
 
+pytestmark = pytest.mark.usefixtures("many_segments")
+
 
 def copies(table: gridflow.Table) -> list[Path]:
     return sorted(table.folder.glob("*.lz4"))

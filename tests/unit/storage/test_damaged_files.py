@@ -27,7 +27,8 @@ def test_a_file_cut_short(damaged, kind, keep):
     error = expect_error(damaged, file)
     assert error.file == str(file) and 0 <= error.offset <= len(data)
     file.write_bytes(data + b"\0")
-    assert "size" in str(expect_error(damaged, file)) or kind == "segment"
+    if kind != "catalog":  # whose next change was not acknowledged then
+        assert "size" in str(expect_error(damaged, file)) or kind == "segment"
     file.write_bytes(data)
     expect_after_all(damaged)
 
@@ -120,11 +121,15 @@ def header_size(kind: str) -> int:
     return 32 if kind in ("catalog", "manifest") else 64
 
 
+def version_of(kind: str) -> int:
+    return 2 if kind == "catalog" else 1
+
+
 def newer(file: Path, kind: str) -> None:
-    """Make a file say that it has format version 2, with the right checksums."""
+    """Make a file say that it has the format version after ours, with the right checksums."""
     data = bytearray(file.read_bytes())
     size = int.from_bytes(data[16:24], "little") if kind == "segment" else header_size(kind)
-    data[VERSION_AT : VERSION_AT + 4] = (2).to_bytes(4, "little")
+    data[VERSION_AT : VERSION_AT + 4] = (version_of(kind) + 1).to_bytes(4, "little")
     data[VERSION_AT + 4 : VERSION_AT + 8] = bytes(4)
     data[VERSION_AT + 4 : VERSION_AT + 8] = crc32c(bytes(data[:size])).to_bytes(4, "little")
     file.write_bytes(data)
@@ -135,7 +140,8 @@ def test_a_file_of_a_newer_format(damaged, kind):
     file = find(damaged, kind)
     data = file.read_bytes()
     newer(file, kind)
-    about = "has format version 2, this Gridflow reads up to version 1: upgrade gridflow to open it"
+    known = version_of(kind)
+    about = f"has format version {known + 1}, this Gridflow reads up to version {known}: upgrade gridflow to open it"
     expect_error(damaged, file, GridVersionError, about)
     file.write_bytes(data)
     expect_after_all(damaged)

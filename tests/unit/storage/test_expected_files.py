@@ -18,6 +18,8 @@ from gridflow.catalog import Catalog
 from gridflow.storage.expected_files import foreign_names
 from gridflow.storage.verify import check_home
 
+pytestmark = pytest.mark.usefixtures("many_segments")
+
 #: Each kind of file, as a pattern, and how many of it the grid of ``source`` has.
 KINDS = {
     "LOCK": 1,
@@ -122,7 +124,10 @@ def test_whatever_else_is_there_is_a_stray(lived_in):
 def test_the_next_owner_sweeps_what_a_crash_left_and_nothing_else(lived_in):
     before = all_files(lived_in)
     strew(lived_in, SWEPT + FOREIGN)
-    Catalog(lived_in).sweep()
+    catalog = Catalog(lived_in)
+    catalog.sweep()
+    for entry in catalog.all_entries:
+        catalog.sweep_table(entry)
     assert all_files(lived_in) == before | set(FOREIGN)
     assert gridflow.testing.stray_files(lived_in) == sorted(FOREIGN)
     assert not (lived_in / "tables" / "9").exists()
@@ -185,3 +190,18 @@ def test_a_copy_goes_when_no_column_is_to_be_compressed(lived_in):
         assert [path.name for path in table.folder.glob("*.lz4")] == ["0000000000000001.lz4"]
         table.untag("old")
         assert list(table.folder.glob("*.lz4")) == []
+
+
+def test_the_background_sweeps_what_nobody_opens(home: Path):
+    with gridflow.connect(home) as grid:
+        for name in ("A", "B", "C"):
+            grid.create_table(name, {"ID": "LONG"}, key="ID").load({"ID": [1]})
+    strays = [f"tables/{number}/00000000000000ff.seg" for number in (1, 2, 3)]
+    strew(home, strays)
+    with gridflow.connect(home) as grid:
+        assert grid.open_tables() == [], "no table is opened before somebody asks for it"
+        assert not (home / strays[1]).exists() or len(grid.table("B")) == 1
+        grid._sweep_tables(lambda: False)  # as the background does at its beginning
+        assert grid.open_tables() in ([], [grid.table("B")])
+        assert gridflow.testing.stray_files(home) == []
+        assert [len(grid.table(name)) for name in ("A", "B", "C")] == [1, 1, 1]

@@ -28,6 +28,8 @@ from gridflow.storage.expected_files import index_sidecars
 from gridflow.storage.index_keys import INDEXABLE, Interval
 from gridflow.storage.verify import check_home
 
+pytestmark = pytest.mark.usefixtures("many_segments")
+
 ROWS = 5000
 QUERY = "SELECT ID FROM T WHERE N = ?"
 

@@ -17,6 +17,8 @@ from gridflow.storage import scan
 from gridflow.table import partition_ranges
 from gridflow.testing import temporary_home, verified
 
+pytestmark = pytest.mark.usefixtures("many_segments")
+
 COLUMNS = {"ID": "LONG", "N": "VARCHAR", "P": "UINT8[2,2]"}
 
 

@@ -148,8 +148,8 @@ def test_a_kept_manifest_that_is_damaged_is_named(kept):
     whole = manifest.read_bytes()
     manifest.write_bytes(whole[:-1])
     assert [problem.file for problem in check_home(home)] == [str(manifest)]
-    with pytest.raises(GridCorruptError, match=str(manifest)):
-        gridflow.connect(home)  # which files it needs cannot be known, so none may go
+    with gridflow.connect(home) as grid, pytest.raises(GridCorruptError, match=str(manifest)):
+        grid.table("T")  # which files it needs cannot be known, so none may go
     with open_reader(home) as reader:
         assert len(reader.table("T")) == 1000
         with pytest.raises(GridCorruptError, match=str(manifest)):
@@ -179,7 +179,8 @@ def test_what_a_crash_leaves_of_a_tag_is_swept(kept):
     with open_reader(home) as reader:
         assert reader.table("T").versions() == [2, 3]
         assert reader.table("T").stats()["kept_versions"] == 1
-    with gridflow.connect(home):
+    with gridflow.connect(home) as grid:
+        grid.table("T")
         assert not stray.exists() and manifest.exists()
 
 
