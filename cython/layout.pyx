@@ -56,10 +56,33 @@ cdef extern from "gridflow/compressed_format.h":
         uint64_t data_bytes
 
 
+cdef extern from "gridflow/zones_format.h":
+    const uint64_t GF_ZONES_MAGIC
+    const uint32_t GF_ZONES_VERSION
+    const uint32_t GF_ZONE_ROWS
+    ctypedef struct gf_zones_header:
+        uint64_t magic
+        uint32_t version
+        uint32_t checksum
+        uint64_t file_bytes
+        uint64_t segment_id
+        uint64_t rows
+        uint32_t table_id
+        uint32_t zone_rows
+        uint32_t column_count
+        uint32_t reserved[3]
+    ctypedef struct gf_zones_column:
+        uint32_t column_id
+        uint32_t reserved
+        uint64_t offset
+
+
 cdef gf_buffer buffer
 cdef gf_index_header index_header
 cdef gf_compressed_header compressed_header
 cdef gf_compressed_column compressed_column
+cdef gf_zones_header zones_header
+cdef gf_zones_column zones_column
 
 # The compiler says where each field is, through the format of a view of the struct.
 BUFFER = np.asarray(<gf_buffer[:1]>&buffer).dtype
@@ -76,3 +99,9 @@ COMPRESSED_MAGIC = GF_COMPRESSED_MAGIC
 COMPRESSED_VERSION = GF_COMPRESSED_VERSION
 COMPRESSED_ALIGNMENT = GF_COMPRESSED_ALIGNMENT
 COMPRESSED_BLOCK_BYTES = GF_COMPRESSED_BLOCK_BYTES
+
+ZONES_HEADER = np.asarray(<gf_zones_header[:1]>&zones_header).dtype
+ZONES_COLUMN = np.asarray(<gf_zones_column[:1]>&zones_column).dtype
+ZONES_MAGIC = GF_ZONES_MAGIC
+ZONES_VERSION = GF_ZONES_VERSION
+ZONE_ROWS = GF_ZONE_ROWS

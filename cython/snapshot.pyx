@@ -106,6 +106,14 @@ cdef class Snapshot:
         bits = <const uint8_t[:(rows + 7) // 8]>ref.deletions.get().bits()
         return np.unpackbits(np.asarray(bits), count=rows, bitorder="little") == 0
 
+    def deletions(self, int segment):
+        """(address, bytes) of a segment's mapped deletion bitmap, bit i % 8 of byte i // 8 being set for a row i that is
+        deleted; None if no row is. It stays there as long as this object."""
+        cdef const SegmentRef* ref = &self.it.get().segments()[segment]
+        if ref.deletions.get() == NULL or ref.deletions.get().deleted() == 0:
+            return None
+        return <uintptr_t>ref.deletions.get().bits(), (ref.segment.get().rows() + 7) // 8
+
     def still_live(self, int segment, const uint32_t[::1] rows not None):
         """Which of these rows of a segment are not deleted, as bool[len(rows)]; None if no row of it is deleted."""
         cdef const SegmentRef* ref = &self.it.get().segments()[segment]
@@ -120,6 +128,34 @@ cdef class Snapshot:
                 raise IndexError(f"row {rows[i]} of {most}")
             out[i] = not ref.deletions.get().Test(rows[i])
         return result.view(np.bool_)
+
+    def find(self, const uint8_t[:, ::1] keys not None):
+        """The live rows under encoded keys, a row of bytes each: the segment of each, int32[n], -1 where there is none,
+        and its row there, int64[n].
+
+        Raises:
+            GridCorruptError: what is found, or says that there is nothing, is damaged.
+        """
+        cdef Py_ssize_t i, count = keys.shape[0], width = keys.shape[1]
+        segments, rows = np.empty(count, np.int32), np.empty(count, np.int64)
+        if count == 0 or width == 0:  # a pointer to nothing cannot be taken
+            segments.fill(-1)
+            return segments, rows
+        cdef int[::1] segment_of = segments
+        cdef int64_t[::1] row_of = rows
+        cdef const uint8_t* key = &keys[0, 0]
+        cdef int* segment = &segment_of[0]
+        cdef int64_t* row = &row_of[0]
+        cdef const TableSnapshot* it = self.it.get()
+        cdef Status status
+        with nogil:
+            for i in range(count):
+                status = it.Find(KeyHash(key, width), key, width, segment + i, row + i)
+                if not status.ok():
+                    break
+                key += width
+        check(status)
+        return segments, rows
 
     def hashes(self, int segment):
         """The key hashes of a segment's rows, uint64[rows], rising: a copy."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -72,12 +72,8 @@ class IndexesFace(IndexSet, Protocol):
         """Unlink the files of segments and indexes that are gone."""
 
 
-class IndexedRows(Protocol):
-    """Rows that an index has found: ``storage.index_rows.IndexRows``."""
-
-    @property
-    def index(self) -> IndexFace:
-        """Which index."""
+class NumberedRows(Protocol):
+    """Rows that are known by their numbers: ``storage.index_rows.NumberedRows``."""
 
     @property
     def exact(self) -> bool:
@@ -88,6 +84,44 @@ class IndexedRows(Protocol):
 
     def spread(self, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
         """These columns of the segments that have such rows, and the numbers of the rows in those, int64."""
+
+
+class IndexedRows(NumberedRows, Protocol):
+    """Rows that an index has found: ``storage.index_rows.IndexRows``."""
+
+    @property
+    def index(self) -> IndexFace:
+        """Which index."""
+
+
+class RowsInPlace(Protocol):
+    """Rows as they are mapped: ``storage.mapped_rows.MappedRows``."""
+
+    @property
+    def live(self) -> pa.Table:
+        """Rows that are all live."""
+
+    @property
+    def mixed(self) -> pa.Table | None:
+        """Others, with a last column that is null where a row is live; None if there are none."""
+
+    @property
+    def size(self) -> int:
+        """How many rows there are, deleted ones too."""
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column of all of them: first those of ``live``, then those of ``mixed``."""
+
+
+Narrowed = TypeVar("Narrowed")
+_Narrowed = TypeVar("_Narrowed", covariant=True)
+
+
+class Narrowing(Protocol[_Narrowed]):
+    """A question to a table that leaves only some of its rows: one of ``storage.narrowing``."""
+
+    def find(self, snapshot: Snapshot, zones: Any) -> _Narrowed | None:
+        """What it leaves of the rows of a version; None if a scan would be as good."""
 
 
 # ---- tables ----
@@ -117,6 +151,12 @@ class ReadableTable(Protocol):
 
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All rows."""
+
+    def mapped(self, columns: Iterable[str]) -> RowsInPlace:
+        """All rows, and deleted ones with them, for an engine that leaves those out itself."""
+
+    def narrow(self, narrowing: Narrowing[Narrowed]) -> Narrowed | None:
+        """What a narrowing leaves of the rows; None if a scan would be as good."""
 
     def __len__(self) -> int: ...
 

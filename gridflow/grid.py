@@ -390,7 +390,7 @@ class Grid:
         if table.held_here:
             raise UsageError(f"table {entry.name} is being loaded by this very thread: it cannot be dropped meanwhile")
         # A flush or load under way ends first. The lock of names comes last: the load's data may look up tables.
-        with table.indexes.lock, table.copies.lock, no_merge(table), table.lock, self._names:
+        with table.indexes.lock, table.zones.lock, table.copies.lock, no_merge(table), table.lock, self._names:
             self.check_open()
             if entry.table_id not in self._tables:  # another thread was faster
                 if if_exists:
@@ -628,13 +628,14 @@ class Grid:
                 self._lock.release()
 
     def _settle(self) -> None:
-        """Make the indexes and compressed copies of the last segments, for readers of a grid that nobody owns."""
+        """Make what lies beside the last segments, for readers of a grid that nobody owns."""
         for table in self.open_tables():
             try:
                 table.indexes.settle(verify=False)
+                table.zones.settle(verify=False)
                 table.copies.settle(verify=False)
             except GridflowError as error:
-                _log.warning("indexes and compressed copies of table %s: %s", table.name, error)
+                _log.warning("indexes, zone maps and compressed copies of table %s: %s", table.name, error)
 
     def abandon(self) -> None:
         """In a forked child: the grid belongs to the parent."""

@@ -26,18 +26,20 @@ from .errors import (
 from .keyed import KeyedRows
 from .schema import Schema
 from .storage import compaction
-from .storage.arrow import live_batches, to_columns
+from .storage.arrow import deleted_column, live_batches, to_columns
 from .storage.compressed_copies import CompressedCopies
 from .storage.compressed_file import OPTION, check_compressible
 from .storage.expected_files import table_folder
 from .storage.index_rows import IndexRows
 from .storage.load import in_groups, in_segments, looked_at, record_batches
+from .storage.mapped_rows import MappedRows, mapped_rows
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .storage.table_indexes import Choice, TableIndexes
+from .storage.table_zones import TableZones
 from .storage.versions import Kept, bytes_of, describe, kept_versions
 
 if TYPE_CHECKING:
-    from .faces import Progress
+    from .faces import Narrowed, Narrowing, Progress
     from .grid import Grid  # circle: a table is made by its grid, and asks it what is kept of it
 
 #: Bytes that must be free before the catalog is written: else tables could be made until none can be dropped.
@@ -69,6 +71,7 @@ class Table(TableStore, KeyedRows):
         self.name = entry.name
         self.options = dict(entry.options)
         self._indexes = TableIndexes(self)
+        self._zones = TableZones(self)
         self._copies = CompressedCopies(self)
         self._grid = grid
 
@@ -94,6 +97,10 @@ class Table(TableStore, KeyedRows):
     def find_indexed(self, choices: Sequence[Choice]) -> IndexRows | None:
         """The rows of the best of some choices of ``indexes``; see ``TableIndexes.find``."""
         return self._indexes.find(choices, self._flushed())
+
+    def narrow(self, narrowing: Narrowing[Narrowed]) -> Narrowed | None:
+        """What a narrowing leaves of the rows; None if a scan would be as good."""
+        return narrowing.find(self._flushed(), self._zones)
 
     @property
     def folder(self) -> Path:
@@ -166,6 +173,10 @@ class Table(TableStore, KeyedRows):
             SnapshotNotFound: there is no such tag, or the version is not kept.
         """
         return whole_table(self._version(snapshot), columns)
+
+    def mapped(self, columns: Iterable[str]) -> MappedRows:
+        """All rows as they are mapped, and deleted ones with them; see ``storage.mapped_rows``."""
+        return mapped_rows(self._flushed(), columns)
 
     def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
         """Write many rows at once, straight to segments: one commit and one copy of the data.
@@ -327,6 +338,11 @@ class Table(TableStore, KeyedRows):
         self._copies.settle()
 
     @property
+    def zones(self) -> TableZones:
+        """The zone maps of its segments, by which queries leave rows out."""
+        return self._zones
+
+    @property
     def copies(self) -> CompressedCopies:
         """The compressed copies of some of its columns; see ``compress``."""
         return self._copies
@@ -471,10 +487,10 @@ class Table(TableStore, KeyedRows):
         rows, sizes = [0] * count, [0] * count
         positions = positions_of(snapshot.schema, None)
         for segment in range(len(snapshot.segments())):
-            live = snapshot.live(segment)
+            gone = deleted_column(snapshot, segment)
             for partition in range(count):
                 begin, end = snapshot.partition_rows(segment, partition, partition + 1)
-                for batch in live_batches(snapshot, segment, live, positions, begin, end):
+                for batch in live_batches(snapshot, segment, gone, positions, begin, end):
                     rows[partition] += batch.num_rows
                     sizes[partition] += batch.nbytes
         return [PartitionInfo(p, rows[p], sizes[p]) for p in range(count)]

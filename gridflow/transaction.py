@@ -25,6 +25,7 @@ from .keyed import KeyedRows
 from .storage.arrow import to_columns
 from .storage.index_rows import IndexRows
 from .storage.load import in_groups, looked_at, record_batches
+from .storage.mapped_rows import MappedRows, mapped_rows
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .storage.table_indexes import Choice, TableIndexes
 from .table import partition_ranges
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ._native.rows import RowCodec
     from ._native.snapshot import Snapshot
     from .catalog.activity import Activity
-    from .faces import Progress, Report, TableFace
+    from .faces import Narrowed, Narrowing, Progress, Report, TableFace
     from .grid import Grid  # circle: a transaction is begun by its grid, and commits to it
     from .schema import Schema
     from .table import Table
@@ -363,6 +364,10 @@ class TransactionTable(KeyedRows):
         """The whole table, as ``Table.to_arrow`` gives it."""
         return whole_table(self.snapshot(), columns)
 
+    def mapped(self, columns: Iterable[str]) -> MappedRows:
+        """All rows as they are mapped, as ``Table.mapped`` gives them."""
+        return mapped_rows(self.snapshot(), columns)
+
     @property
     def indexes(self) -> TableIndexes:
         """The indexes of the table."""
@@ -371,6 +376,10 @@ class TransactionTable(KeyedRows):
     def find_indexed(self, choices: Sequence[Choice]) -> IndexRows | None:
         """The rows of the best of some choices of ``indexes``; see ``Table.find_indexed``."""
         return self._table.indexes.find(choices, self.snapshot())
+
+    def narrow(self, narrowing: Narrowing[Narrowed]) -> Narrowed | None:
+        """What a narrowing leaves of the rows; see ``Table.narrow``."""
+        return narrowing.find(self.snapshot(), self._table.zones)
 
     def put(self, key: Any, value: Any) -> None:
         """Write the row under ``key``."""

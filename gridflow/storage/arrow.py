@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +17,9 @@ from ..kinds import ByKind
 from ..schema import FLOATS, NESTED, SCALARS, Column, Schema, Type
 from .cast import cast_column
 
-_RUNS = 16  # a segment with more gaps than this is filtered (one copy) instead of sliced
+_GAPS = 16  # where more rows than this are deleted the others are copied, not sliced
+_MANY_ROWS = 1 << 18  # a copy of so many is worth some threads
+_PAGE = 4096
 
 
 class _CArray:
@@ -66,30 +70,62 @@ def _nulls(count: int, arrow: pa.DataType) -> pa.Array:
     return pa.array([None], arrow).take(np.zeros(count, np.int64))
 
 
+def deleted_column(snapshot: Snapshot, segment: int) -> pa.Array | None:
+    """Which rows of a segment are deleted, in its mapped bits: null where a row is live, and of no particular value
+    elsewhere.
+
+    None if no row is deleted.
+    """
+    bitmap = snapshot.deletions(segment)
+    if bitmap is None:
+        return None
+    address, size = bitmap
+    rows, deleted = snapshot.segments()[segment][1:3]
+    bits = pa.foreign_buffer(address, size, base=snapshot)
+    if (address + size - 1) // _PAGE != (address + size + 6) // _PAGE:
+        # Arrow's buffers may be read up to the next multiple of 8 bytes, which here may not be mapped.
+        bits = pa.py_buffer(bytes(bits) + bytes(8))
+    # Nobody looks at the values, so these zeros are never brought into memory.
+    values = pa.py_buffer(np.zeros(rows, np.int8))
+    return pa.Array.from_buffers(pa.int8(), rows, [bits, values], null_count=rows - deleted)
+
+
 def live_batches(
-    snapshot: Snapshot, segment: int, live: np.ndarray | None, positions: list[int], begin: int, end: int
+    snapshot: Snapshot, segment: int, gone: pa.Array | None, positions: list[int], begin: int, end: int
 ) -> Iterator[pa.RecordBatch]:
     """The rows of [begin, end) that are not deleted: views, or one copy where there are many gaps.
 
-    ``live`` is ``snapshot.live(segment)``.
+    ``gone`` is ``deleted_column(snapshot, segment)``.
     """
     if begin >= end:
         return
     if not positions:  # rows of no columns: they still count
-        for batch in live_batches(snapshot, segment, live, [0], begin, end):
+        for batch in live_batches(snapshot, segment, gone, [0], begin, end):
             yield batch.select([])
         return
     batch = export_batch(snapshot, segment, positions, begin, end)
-    if live is None:
+    if gone is None:
         yield batch
         return
-    live = live[begin:end]
-    edges = np.flatnonzero(np.diff(live.astype(np.int8), prepend=0, append=0))
-    if len(edges) // 2 <= _RUNS:
-        for start, stop in zip(edges[::2], edges[1::2], strict=True):
-            yield batch.slice(int(start), int(stop - start))
+    gone = gone.slice(begin, end - begin)
+    if len(gone) - gone.null_count > _GAPS:
+        yield _filtered(batch, gone.is_null())
+        return
+    start = 0
+    for stop in [*pc.indices_nonzero(gone.is_valid()).to_pylist(), len(gone)]:
+        if start < stop:
+            yield batch.slice(start, stop - start)
+        start = stop + 1
+
+
+def _filtered(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
+    """The rows of a mask; columns of many rows are done side by side."""
+    if batch.num_rows < _MANY_ROWS or batch.num_columns == 1:
+        columns = [column.filter(mask) for column in batch.columns]
     else:
-        yield batch.filter(pa.array(live))
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, batch.num_columns)) as threads:
+            columns = list(threads.map(lambda column: column.filter(mask), batch.columns))
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
 def to_columns(batch: pa.RecordBatch, schema: Schema, table: str) -> list[pa.Array]:

@@ -6,6 +6,7 @@
                 <version>.manifest           those that are kept,
                 <id>.seg, <id>.del           what any of these names,
                 <id>-<index>.idx             of each segment of the current version, for each index,
+                <id>.zones                   its zone map, unless it is small,
                 <id>.lz4                     and its compressed copy, if the table has columns to compress; those of
                                              segments that only kept versions have stay
 
@@ -36,6 +37,7 @@ from ..schema import Column
 from .compressed_file import compressed_columns, copy_name
 from .index_definition import Index, indexes_of
 from .versions import MANIFEST, Kept, is_manifest, kept_versions, manifest_name
+from .zone_file import is_zoned, zoned_columns, zones_name
 
 LOCK = "LOCK"
 CATALOG = "catalog"
@@ -59,7 +61,7 @@ class Sidecar(Generic[Content]):
     Attributes:
         name: of the file.
         segment: the segment's place in its version.
-        content: what the file is of: an index, or the columns of a compressed copy.
+        content: what the file is of: an index, or the columns of a compressed copy or a zone map.
     """
 
     name: str
@@ -106,6 +108,14 @@ def copy_sidecars(options: Mapping[str, Any], snapshot: Snapshot) -> Iterator[Si
             yield Sidecar(copy_name(segment_id), segment, columns)
 
 
+def zone_sidecars(snapshot: Snapshot) -> Iterator[Sidecar[tuple[Column, ...]]]:
+    """The zone maps of a version."""
+    columns = zoned_columns(snapshot.schema)
+    for segment, (segment_id, rows, _, _) in enumerate(snapshot.segments()):
+        if is_zoned(rows):
+            yield Sidecar(zones_name(segment_id), segment, columns)
+
+
 def table_files(folder: Path, options: Mapping[str, Any], kept: Kept, snapshot: Snapshot) -> set[str]:
     """The names of the files that may be in a table's folder.
 
@@ -123,6 +133,7 @@ def table_files(folder: Path, options: Mapping[str, Any], kept: Kept, snapshot: 
     current = snapshot.files()  # the name of every segment's copy among them, whether it is to have one or not
     copies = {copy_name(segment_id) for segment_id, _, _, _ in snapshot.segments()}
     sidecars = {sidecar.name for sidecar in index_sidecars(options, snapshot)}
+    sidecars |= {sidecar.name for sidecar in zone_sidecars(snapshot)}
     sidecars |= {sidecar.name for sidecar in copy_sidecars(options, snapshot)}
     return manifests | (current - copies) | (past - current) | sidecars
 

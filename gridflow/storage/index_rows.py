@@ -1,4 +1,4 @@
-"""Rows that an index has found: their columns, out of the mapped segments."""
+"""Rows that are known by their numbers, as those that an index has found: their columns, out of the mapped segments."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ import numpy as np
 import pyarrow as pa
 
 from .._native.snapshot import Snapshot
-from .arrow import export_batch, live_batches, user_schema
+from .arrow import deleted_column, export_batch, live_batches, user_schema
 from .index_definition import Index
 from .scan import positions_of
 
 
 @dataclass(frozen=True)
-class IndexRows:
-    """Rows of one version of a table that an index has found.
+class NumberedRows:
+    """Rows of one version of a table.
 
     Attributes:
-        index: which.
         exact: whether they are just the rows asked for. Otherwise there may be others among them.
     """
 
-    index: Index
     exact: bool
     _snapshot: Snapshot
     _parts: list[tuple[int, np.ndarray | None]]  # (segment, rows that rise and are live; None for all)
@@ -35,7 +33,8 @@ class IndexRows:
         for segment, rows in self._parts:
             size = self._snapshot.segments()[segment][1]
             if rows is None:
-                batches += live_batches(self._snapshot, segment, self._snapshot.live(segment), positions, 0, size)
+                gone = deleted_column(self._snapshot, segment)
+                batches += live_batches(self._snapshot, segment, gone, positions, 0, size)
             elif len(rows):
                 batches.append(export_batch(self._snapshot, segment, positions, 0, size).take(pa.array(rows)))
         return pa.Table.from_batches(batches, schema=self._schema(positions))
@@ -59,3 +58,20 @@ class IndexRows:
 
     def _schema(self, positions: list[int]) -> pa.Schema:
         return user_schema([self._snapshot.schema.columns[i] for i in positions])
+
+
+@dataclass(frozen=True)
+class IndexRows(NumberedRows):
+    """Rows of one version of a table that an index has found.
+
+    Attributes:
+        index: which.
+    """
+
+    index: Index
+
+
+def live_rows(snapshot: Snapshot, segment: int, rows: np.ndarray) -> np.ndarray:
+    """Of some rows of a segment, uint32[n], those that are not deleted."""
+    live = snapshot.still_live(segment, rows)
+    return rows if live is None else rows[live]

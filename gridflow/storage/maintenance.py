@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ..errors import GridflowError, TableNotFound
 from .compressed_copies import CompressedCopies
 from .table_indexes import TableIndexes
+from .table_zones import TableZones
 
 #: Seconds after which writes that nobody asked for go to a segment by themselves.
 FLUSH_SECONDS = 1.0
@@ -35,6 +36,10 @@ class MaintainedTable(Protocol):
     @property
     def indexes(self) -> TableIndexes:
         """Its indexes."""
+
+    @property
+    def zones(self) -> TableZones:
+        """The zone maps of its segments."""
 
     @property
     def copies(self) -> CompressedCopies:
@@ -129,6 +134,7 @@ class Maintenance:
             return  # most of many tables: nothing is done for one that nobody writes
         table.merge_some(at_rest, lambda: self._stopping)
         table.indexes.settle()
+        table.zones.settle(verify=False)
         table.copies.settle(verify=False)
         if seen.covers(table):
             seen.settled, seen.settled_at_rest = True, at_rest

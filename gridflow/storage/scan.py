@@ -13,7 +13,7 @@ import pyarrow as pa
 from ..config import MAX_PARTITIONS, temporary_root
 from ..errors import GridFullError
 from ..schema import Schema
-from .arrow import export_batch, live_batches, user_schema
+from .arrow import deleted_column, export_batch, live_batches, user_schema
 
 if TYPE_CHECKING:
     from .._native.snapshot import Snapshot
@@ -38,10 +38,10 @@ def scan_batches(
 ) -> Iterator[pa.RecordBatch]:
     """The live rows of ranges [first, last) of partitions, in batches of at most ``batch_size`` rows."""
     for segment in range(len(snapshot.segments())):
-        live = snapshot.live(segment)
+        gone = deleted_column(snapshot, segment)
         for first, last in ranges:
             begin, end = snapshot.partition_rows(segment, first, last)
-            for batch in live_batches(snapshot, segment, live, positions, begin, end):
+            for batch in live_batches(snapshot, segment, gone, positions, begin, end):
                 for start in range(0, batch.num_rows, batch_size):
                     yield batch.slice(start, batch_size)
 

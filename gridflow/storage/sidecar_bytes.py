@@ -1,5 +1,6 @@
-"""What the bytes of index files and of compressed copies have in common: aligned parts behind a header that says whose
-they are. The headers in ``kernels/include/gridflow`` are the authority; ``_native.layout`` has what they define."""
+"""What the bytes of index files, zone maps and compressed copies have in common: aligned parts behind a header that
+says whose they are. The headers in ``kernels/include/gridflow`` are the authority; ``_native.layout`` has what they
+define."""
 
 from __future__ import annotations
 

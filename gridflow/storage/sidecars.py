@@ -1,4 +1,5 @@
-"""Files beside the segments of a table that follow from them: what index files and compressed copies have in common.
+"""Files beside the segments of a table that follow from them: what index files, zone maps and compressed copies have in
+common.
 
 A segment never changes, so what is computed from it does not, either. A sidecar is therefore in no manifest and never
 synced: whoever misses one, or finds it damaged, reads the segment instead, and the owner makes it (again). It goes with

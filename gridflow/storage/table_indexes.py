@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .._native.snapshot import Snapshot
-from ..errors import GridEnvironmentError, GridNotFound, UsageError
+from ..errors import UsageError
 from .expected_files import Sidecar, index_sidecars
 from .index_definition import FILE_NAME, Index, indexes_of
 from .index_file import IndexFile, file_bytes, room_for
 from .index_keys import Interval
-from .index_rows import IndexRows
+from .index_rows import IndexRows, live_rows
+from .mapped_sidecars import MappedSidecars
 from .sidecars import Sidecars, SidecarTable
 
 #: An interval for each of an index's first columns, of which all but the last hold one key.
@@ -27,15 +27,13 @@ Choice = tuple[Index, Sequence[Probe], bool]
 MOST_SHARE = 0.1
 #: ... unless it finds no more than this many.
 ALWAYS_WORTH = 1000
-#: With more mapped files than this, those of past versions are let go of.
-_MOST_FILES = 64
 
 
 class TableIndexes(Sidecars[Index]):
     """The indexes of a table, in a process that has it open.
 
-    Any thread of any process may ask for ``all`` and ``find``: ``_known``, ``_files`` and ``_damaged`` are read and
-    replaced by single operations, without a lock.
+    Any thread of any process may ask for ``all`` and ``find``: ``_known`` is read and replaced by single operations,
+    without a lock.
     """
 
     _NAMES = FILE_NAME
@@ -43,8 +41,7 @@ class TableIndexes(Sidecars[Index]):
     def __init__(self, table: SidecarTable):
         super().__init__(table)
         self._known: tuple[Any, Any, list[Index]] = (None, None, [])  # options, schema, the indexes in them
-        self._files: dict[tuple[str, int], IndexFile] = {}  # by segment's path and index
-        self._damaged: dict[tuple[str, int], tuple[int, int]] = {}  # inode and time of damaged files
+        self._mapped: MappedSidecars[IndexFile] = MappedSidecars()
 
     def all(self) -> list[Index]:
         """The table's indexes, by name."""
@@ -102,13 +99,7 @@ class TableIndexes(Sidecars[Index]):
 
     def _forget(self, snapshot: Snapshot) -> None:
         super()._forget(snapshot)
-        self._unmap_others(snapshot)
-
-    def _unmap_others(self, snapshot: Snapshot) -> None:
-        paths = {snapshot.path(segment) for segment in range(len(snapshot.segments()))}
-        for known in (self._files, self._damaged):
-            for key in [key for key in list(known) if key[0] not in paths]:
-                known.pop(key, None)
+        self._mapped.forget_others(snapshot)
 
     # ---- anyone ----
 
@@ -137,34 +128,16 @@ class TableIndexes(Sidecars[Index]):
             return None
         _, (index, _, exact), by_segment = best
         parts = [(segment, _live_rows(snapshot, segment, pieces)) for segment, pieces in enumerate(by_segment)]
-        return IndexRows(index, exact and all(pieces is not None for pieces in by_segment), snapshot, parts)
+        return IndexRows(exact and all(pieces is not None for pieces in by_segment), snapshot, parts, index)
 
     def _open(self, snapshot: Snapshot, segment: int, index: Index) -> IndexFile | None:
-        """The file of a segment; None where it is not there (yet) or damaged: then the segment is scanned.
-
-        It lies beside the segment: what is not the table's own, such as a reader's version of what nobody has flushed
-        yet, has its segment elsewhere, and under a number that the owner may give to another.
-        """
-        beside = snapshot.path(segment)
-        key = beside, index.index_id
-        file = self._files.get(key)
-        if file is not None and file.about == index.about:
-            return file
+        """The file of a segment; None where it is not there (yet) or damaged: then the segment is scanned."""
         segment_id, rows, _, _ = snapshot.segments()[segment]
-        path = Path(beside).parent / index.file(segment_id)
-        if key in self._damaged and _identity(path) == self._damaged[key]:
-            return None
-        try:
-            file = IndexFile(path, index, self._table.table_id, segment_id, rows)
-        except GridNotFound:
-            return None
-        except GridEnvironmentError:
-            self._damaged[key] = _identity(path)
+        open_ = partial(IndexFile, index=index, table_id=self._table.table_id, segment_id=segment_id, rows=rows)
+        content = index.index_id, index.about
+        file, is_damaged = self._mapped.get(snapshot, segment, content, index.file(segment_id), open_)
+        if is_damaged:
             self._settled = None  # the owner's thread makes it again
-            return None
-        if len(self._files) > _MOST_FILES:
-            self._unmap_others(snapshot)
-        self._files[key] = file
         return file
 
 
@@ -175,13 +148,4 @@ def _live_rows(snapshot: Snapshot, segment: int, pieces: list[np.ndarray] | None
     if not pieces:
         return np.empty(0, np.uint32)
     rows = np.sort(pieces[0]) if len(pieces) == 1 else np.unique(np.concatenate(pieces))
-    live = snapshot.still_live(segment, rows)
-    return rows if live is None else rows[live]
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return 0, 0
-    return status.st_ino, status.st_mtime_ns
+    return live_rows(snapshot, segment, rows)

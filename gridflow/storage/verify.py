@@ -16,9 +16,10 @@ from .._native.snapshot import Snapshot
 from .._native.store import catalog_version, check_catalog, check_log
 from ..errors import GridCorruptError, GridNotFound, GridVersionError, SnapshotNotFound
 from .compressed_file import check_copy
-from .expected_files import CATALOG, LOG, copy_sidecars, index_sidecars, table_folder
+from .expected_files import CATALOG, LOG, copy_sidecars, index_sidecars, table_folder, zone_sidecars
 from .index_file import IndexFile, file_bytes
 from .versions import MANIFEST, Kept, kept_versions, manifest_name
+from .zone_file import ZoneFile
 
 #: So often a log is looked at whose files an owner moves on.
 _LOG_ATTEMPTS = 100
@@ -40,8 +41,8 @@ def check_home(home: Path, progress: Callable[[str], Any] | None = None) -> list
     """Everything that is wrong with the grid at ``home``; an empty list if it is sound.
 
     Reads catalog, manifests, deletion bitmaps, the log, and every byte of every segment, also of past versions that are
-    kept; checks that no key is live twice, and that index files say what the segments do. Writes that go on meanwhile
-    do no harm.
+    kept; checks that no key is live twice, and that index files and zone maps say what the segments do. Writes that go
+    on meanwhile do no harm.
 
     Args:
         progress: called with the name of each table before it is read.
@@ -86,6 +87,7 @@ class _Check:
         self._manifest(folder / MANIFEST, snapshot)
         if self._rows(snapshot, name):
             self.problems.extend(_wrong_indexes(snapshot, folder, options, table_id))
+            self.problems.extend(_wrong_zones(snapshot, folder, table_id))
             self.problems.extend(_wrong_copies(snapshot, folder, options, table_id))
         for version in sorted({*kept.tags.values(), *kept_versions(folder, kept, snapshot.version)}):
             self._past(table_id, name, folder / manifest_name(version), version, snapshot)
@@ -197,6 +199,24 @@ def _wrong_indexes(snapshot: Snapshot, folder: Path, options: dict[str, Any], ta
             continue
         if not np.array_equal(data, file_bytes(snapshot, sidecar.segment, index, table_id)):
             yield Problem(str(path), None, f"{path} does not have the order of its segment's rows; {hint}")
+
+
+def _wrong_zones(snapshot: Snapshot, folder: Path, table_id: int) -> Iterator[Problem]:
+    """Zone maps of a version that are damaged, or by which a value would not be found."""
+    hint = "queries do without it, and the owner makes it again"
+    for sidecar in zone_sidecars(snapshot):
+        path = folder / sidecar.name
+        segment_id, rows, _, _ = snapshot.segments()[sidecar.segment]
+        try:
+            file = ZoneFile(path, table_id, segment_id, rows)
+        except GridNotFound:  # not made yet, or gone with its segment
+            continue
+        except (GridCorruptError, GridVersionError) as error:
+            yield _damage(path, error, hint)
+            continue
+        for column in sidecar.content:
+            if file.is_wrong(snapshot, sidecar.segment, column):
+                yield Problem(str(path), None, f"{path} does not have the values of column {column}; {hint}")
 
 
 def _wrong_copies(snapshot: Snapshot, folder: Path, options: dict[str, Any], table_id: int) -> Iterator[Problem]:

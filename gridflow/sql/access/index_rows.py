@@ -253,8 +253,13 @@ def _choice(
 
 def _reach(comparison: Comparison, params: Mapping[str, Any], reaches: dict[int, _Reach | None]) -> _Reach | None:
     if id(comparison) not in reaches:
-        try:
-            reaches[id(comparison)] = comparison.intervals(params)
-        except NotExact:
-            reaches[id(comparison)] = None
+        reaches[id(comparison)] = reach_of(comparison, params)
     return reaches[id(comparison)]
+
+
+def reach_of(comparison: Comparison, params: Mapping[str, Any]) -> _Reach | None:
+    """The intervals of a comparison, and whether it holds for all that is in them; None if that is unknown."""
+    try:
+        return comparison.intervals(params)
+    except NotExact:
+        return None

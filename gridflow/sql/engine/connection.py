@@ -8,9 +8,11 @@ databases, extensions and Python variables are out of its reach, and its setting
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -66,12 +68,27 @@ def connection() -> duckdb.DuckDBPyConnection:
     return _local.connection
 
 
-def run(sql: str, tables: Mapping[str, pa.Table], params: Mapping[str, Any] | None = None) -> pa.Table:
+@dataclass(frozen=True)
+class Relation:
+    """The rows of one of a query's tables.
+
+    Attributes:
+        rows: rows of it.
+        tested: others, with a last column more, which is null where the row is one of the relation's.
+        unless: the name of that column.
+    """
+
+    rows: pa.Table
+    tested: pa.Table | None = None
+    unless: str = ""
+
+
+def run(sql: str, tables: Mapping[str, Relation], params: Mapping[str, Any] | None = None) -> pa.Table:
     """Run one query over Arrow tables.
 
     Args:
         sql: one statement in DuckDB's dialect.
-        tables: the tables of the statement, by name.
+        tables: the rows of the statement's tables, by name.
         params: values of all ``$name`` marks of the statement, by name, and no others.
 
     Returns:
@@ -86,13 +103,14 @@ def run(sql: str, tables: Mapping[str, pa.Table], params: Mapping[str, Any] | No
     thread = threading.get_ident()
     _busy[thread] = con
     try:
-        for name, table in tables.items():
+        for name, table in _parts(tables):
             view = f"{name} mapped" if _MISSES_NAN and _has_nan(table) else name
             con.register(view, table)
             views.append(view)
             if view != name:
                 con.execute(f'CREATE TEMP TABLE "{name}" AS FROM "{view}"')
                 copies.append(name)
+        sql = _with_tests(sql, tables)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             relation = con.sql(sql, params=dict(params)) if params else con.sql(sql)
@@ -107,6 +125,40 @@ def run(sql: str, tables: Mapping[str, pa.Table], params: Mapping[str, Any] | No
             con.execute(f'DROP TABLE "{name}"')
         for name in views:
             con.unregister(name)
+
+
+#: What a part of a relation is registered as, after its name.
+_ROWS, _TESTED = " rows", " tested"
+_BEGINNING = re.compile(r"(EXPLAIN )?(WITH (?:RECURSIVE )?)?")
+
+
+def _parts(tables: Mapping[str, Relation]) -> Iterator[tuple[str, pa.Table]]:
+    """The tables to register, by name."""
+    for name, relation in tables.items():
+        if relation.tested is None:
+            yield name, relation.rows
+        else:
+            if relation.rows.num_rows:
+                yield name + _ROWS, relation.rows
+            yield name + _TESTED, relation.tested
+
+
+def _with_tests(sql: str, tables: Mapping[str, Relation]) -> str:
+    """The statement with each relation that has rows to be tested as a query of its own, which goes before it."""
+    queries = []
+    for name, relation in tables.items():
+        if relation.tested is not None:
+            names = ", ".join(map(_quoted, relation.rows.column_names))
+            test = f"SELECT {names} FROM {_quoted(name + _TESTED)} WHERE {_quoted(relation.unless)} IS NULL"
+            both = f"SELECT {names} FROM {_quoted(name + _ROWS)} UNION ALL " if relation.rows.num_rows else ""
+            queries.append(f"{_quoted(name)} AS NOT MATERIALIZED ({both}{test})")
+    if not queries:
+        return sql
+    beginning = _BEGINNING.match(sql)
+    assert beginning is not None  # it matches anything
+    explain, with_ = beginning.groups()
+    rest = sql[beginning.end() :]
+    return f"{explain or ''}{with_ or 'WITH '}{', '.join(queries)}{', ' if with_ else ' '}{rest}"
 
 
 def interrupt(thread: int) -> bool:
@@ -126,5 +178,9 @@ def _has_nan(table: pa.Table) -> bool:
 
 
 def _readable(name: str, dtype: Any) -> str:
-    quoted = '"' + name.replace('"', '""') + '"'
+    quoted = _quoted(name)
     return f"CAST({quoted} AS VARCHAR) AS {quoted}" if str(dtype) in _AS_TEXT else quoted
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

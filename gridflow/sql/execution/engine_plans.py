@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from ...errors import SqlError
 from ...faces import ReadableTable
 from ..access.index_rows import Conditions
 from ..access.keys import KeyLookup
-from ..access.path import AccessPath, ByIndex, access_path
+from ..access.path import AccessPath, ByIndex, ByKeyRange, access_path
+from ..access.zones import Firsts
 from ..binding.bound import BoundTable
-from ..engine.connection import run
+from ..engine.connection import Relation, run
 from ..engine.from_duckdb import fit, from_duckdb
 from ..result import Result
 from ..text.params import plain
@@ -31,7 +32,8 @@ class EnginePlan(QueryPlan):
     Attributes:
         sql: the query, for the engine.
         lookups: table -> the keys that the WHERE fixes.
-        conditions: what indexes of the only table may answer.
+        conditions: what of the WHERE narrows the only table.
+        firsts: what of all rows of the only table is asked for, if it is not all.
         columns: for each result column, the column of the only table that it is; None if it is none.
     """
 
@@ -39,11 +41,12 @@ class EnginePlan(QueryPlan):
     lookups: dict[str, KeyLookup]
     conditions: Conditions | None
     columns: list[str | None]
+    firsts: Firsts | None = field(default=None, kw_only=True)
 
     def paths(self, tables: Sequence[ReadableTable], params: Mapping[str, Any]) -> list[AccessPath]:
         """The access path to the rows of each table."""
         return [
-            access_path(table, self.lookups.get(source.name), self.conditions, params)
+            access_path(table, self.lookups.get(source.name), self.conditions, params, self.firsts)
             for source, table in zip(self.bound.sources, tables, strict=True)
         ]
 
@@ -69,14 +72,14 @@ class EnginePlan(QueryPlan):
         """The line of one path."""
         return path_line(path, source.columns)
 
-    def _rows(self, paths: list[AccessPath]) -> dict[str, pa.Table]:
+    def _rows(self, paths: list[AccessPath]) -> dict[str, Relation]:
         """Registered name -> rows, for the engine."""
         return {
-            source.registered: register(path.rows(source.columns), source, self.bound)
+            source.registered: register(path.mapped(source.columns), source, self.bound)
             for source, path in zip(self.bound.sources, paths, strict=True)
         }
 
-    def _engine(self, sql: str, rows: dict[str, pa.Table], params: Mapping[str, Any]) -> pa.Table:
+    def _engine(self, sql: str, rows: dict[str, Relation], params: Mapping[str, Any]) -> pa.Table:
         values = {mark: plain(value) for mark, value in params.items()}
         with translated(self.bound):
             try:
@@ -107,28 +110,30 @@ class LatePlan(EnginePlan):
     labels: list[str]
 
     def compute(self, paths: list[AccessPath], params: Mapping[str, Any]) -> Result:
-        rows, whole = self._rows_and_tensors(paths)
+        rows, late_column = self._rows_and_tensors(paths)
         answer = from_duckdb(self._engine(self.sql, rows, params))
         numbers = answer.column(0).to_numpy()
-        tensors = {name: take_rows(whole.column(name), numbers) for name in set(self.late.values())}
+        tensors = {name: take_rows(late_column(name), numbers) for name in set(self.late.values())}
         others = iter(answer.columns[1:])
         columns = [tensors[self.late[i]] if i in self.late else next(others) for i in range(len(self.labels))]
         return self._result(pa.Table.from_arrays(columns, names=self.labels))
 
-    def _rows(self, paths: list[AccessPath]) -> dict[str, pa.Table]:
+    def _rows(self, paths: list[AccessPath]) -> dict[str, Relation]:
         return self._rows_and_tensors(paths)[0]
 
-    def _rows_and_tensors(self, paths: list[AccessPath]) -> tuple[dict[str, pa.Table], pa.Table]:
-        """The rows for the engine, with a column of numbers, and the table of tensors that the numbers count in."""
+    def _rows_and_tensors(
+        self, paths: list[AccessPath]
+    ) -> tuple[dict[str, Relation], Callable[[str], pa.ChunkedArray]]:
+        """The rows for the engine, with a column of numbers, and what gives a column of the rows that these count."""
         (path,), (source,) = paths, self.bound.sources
         late = list(dict.fromkeys(self.late.values()))
-        if isinstance(path, ByIndex):
+        if isinstance(path, (ByIndex, ByKeyRange)):
             whole, numbers = path.spread(late)
-            rows = path.rows(source.columns)
-        else:
-            rows = whole = path.rows(list(dict.fromkeys([*source.columns, *late])))
-            numbers = np.arange(rows.num_rows)
-        return {source.registered: register(rows, source, self.bound, numbers=numbers)}, whole
+            rows = register(path.rows(source.columns), source, self.bound, numbers=numbers)
+            return {source.registered: rows}, whole.column
+        mapped = path.mapped(list(dict.fromkeys([*source.columns, *late])))
+        rows = register(mapped, source, self.bound, numbers=np.arange(mapped.size))
+        return {source.registered: rows}, mapped.column
 
     def explain_path(self, path: AccessPath, source: BoundTable) -> str:
         late = ", ".join(dict.fromkeys(self.late.values()))

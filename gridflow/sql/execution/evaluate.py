@@ -10,11 +10,11 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import GridflowError, SchemaError, SqlError
-from ...faces import GridFace
+from ...faces import GridFace, RowsInPlace
 from ...schema import Column, Type
 from ..binding.bound import Bound
 from ..binding.find import relation_of
-from ..engine.connection import run
+from ..engine.connection import Relation, run
 from ..engine.errors import MISFITS, EngineError
 from ..engine.from_duckdb import fit, from_duckdb
 from ..engine.to_duckdb import duckdb_type
@@ -55,21 +55,23 @@ def evaluate(
         SchemaError: a value does not fit; names the column and the value.
         SqlError, ColumnNotFound: as for any query.
     """
-    tables: dict[str, pa.Table] = {}
+    tables: dict[str, Relation] = {}
     earlier = {} if versions is None else versions
     others = [s for s in bound.sources if not (s.target and rows is not None) and s.name not in earlier]
     cut = at_one_moment(grid, [relation_of(grid, source.name) for source in others])
-    read = {}
+    read: dict[str, RowsInPlace] = {}
     for source, table in zip(others, cut, strict=True):
-        read[source.registered] = table.to_arrow(source.columns if versions is None else None)
-        if versions is not None:
-            versions[source.name] = read[source.registered]
+        if versions is None:
+            read[source.registered] = table.mapped(source.columns)
+        else:
+            versions[source.name] = table.to_arrow()
     for source in bound.sources:
-        data = read.get(source.registered)
-        if data is None:
-            data = rows if source.target and rows is not None else earlier[source.name]
-        numbers = _row_numbers(data.num_rows) if source.target and numbered else None
-        tables[source.registered] = register(data, source, bound, numbers=numbers)
+        if source.registered in read:
+            tables[source.registered] = register(read[source.registered], source, bound)
+            continue
+        whole = rows if source.target and rows is not None else earlier[source.name]
+        numbers = _row_numbers(whole.num_rows) if source.target and numbered else None
+        tables[source.registered] = register(whole, source, bound, numbers=numbers)
     marks = {mark.name for mark in bound.tree.find_all(exp.Placeholder)}
     values = {mark: plain(value) for mark, value in params.items() if mark in marks}
     with translated(bound):
@@ -103,7 +105,7 @@ def _cast(name: str, dtype: Type | None) -> str:
 
 
 def _check_width(
-    bound: Bound, inner: str, tables: Mapping[str, pa.Table], values: dict[str, Any], width: int, target: str
+    bound: Bound, inner: str, tables: Mapping[str, Relation], values: dict[str, Any], width: int, target: str
 ) -> None:
     """Refuse a query of more or fewer columns than are filled; DuckDB would take more."""
     tree = bound.tree
@@ -122,7 +124,7 @@ def _misfit(
     columns: Sequence[Column],
     casts: Sequence[str],
     query: str,
-    tables: Mapping[str, pa.Table],
+    tables: Mapping[str, Relation],
     values: dict[str, Any],
 ) -> GridflowError:
     """The error of the column whose cast fails, which is found by casting one at a time."""

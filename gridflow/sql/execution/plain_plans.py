@@ -1,4 +1,4 @@
-"""The plans of queries of plain columns of one table, which need no engine: a projection, cut by LIMIT and OFFSET."""
+"""The plans of queries of one table that need no engine: its plain columns, or how many rows it has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...errors import SqlError
 from ...faces import GridFace, ReadableTable
 from ...schema import Type
 from ..access.keys import KeyLookup
-from ..access.path import AccessPath, ByIndex, ByKey, Scan
+from ..access.path import AccessPath, ByIndex, ByKey, ByKeyRange, Scan
 from ..grammar.literals import Constant
 from ..result import Result
 from ..text.params import Marks, plain
@@ -51,6 +51,24 @@ def _count(what: str, value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise SqlError(f"{what} {value!r}: it takes a whole number from 0")
     return value
+
+
+@dataclass(eq=False)
+class CountPlan(QueryPlan):
+    """How many rows the only table has, which its version says.
+
+    Attributes:
+        label: of the result's column.
+    """
+
+    label: str
+
+    def result(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> Result:
+        count = pa.array([len(tables[0])], pa.int64())
+        return Result(pa.table({self.label: count}), statement="SELECT", types=[None])
+
+    def explain(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> list[str]:
+        return [f"{tables[0].name}: number of its rows, {len(tables[0]):,}; without the engine"]
 
 
 @dataclass(eq=False)
@@ -96,7 +114,7 @@ class MappedPlan(PlainPlan):
 
 @dataclass(eq=False)
 class IndexPlan(PlainPlan):
-    """The rows of an index; ``otherwise`` where these parameters call for more."""
+    """The rows of an index, or under keys in a row; ``otherwise`` where these parameters call for more."""
 
     otherwise: EnginePlan
 
@@ -114,7 +132,7 @@ class IndexPlan(PlainPlan):
 
     @staticmethod
     def _is_whole(path: AccessPath) -> bool:
-        return isinstance(path, ByIndex) and path.exact
+        return isinstance(path, (ByIndex, ByKeyRange)) and path.exact
 
 
 @dataclass(eq=False)

@@ -11,6 +11,7 @@ from ...schema import Schema, Type
 from ..access.by_key import is_plain, lookup_of, row_maker
 from ..access.index_rows import Conditions, find_conditions
 from ..access.keys import KeyLookup
+from ..access.zones import Firsts, find_firsts, find_least_and_greatest
 from ..binding.bind import bind
 from ..binding.bound import Bound, BoundTable
 from ..binding.find import relation_of
@@ -18,8 +19,9 @@ from ..grammar.dialect import to_duckdb, to_ignite
 from ..grammar.literals import constant
 from ..grammar.prepared import Prepared
 from .engine_plans import EnginePlan, LatePlan
+from .firsts_plan import ORDER, FirstsPlan
 from .kept_plans import keep_plan
-from .plain_plans import IndexPlan, KeyPlan, Limits, MappedPlan
+from .plain_plans import CountPlan, IndexPlan, KeyPlan, Limits, MappedPlan
 from .query_plan import QueryPlan
 from .rows import ROW
 
@@ -128,8 +130,13 @@ def _plan_of_one(
     if source.schema.key:  # a system view has none, and no indexes
         conditions = find_conditions(tree.args.get("where"), source.schema, labels)
     columns = _result_columns(tree, source.schema, labels)
+    firsts = _firsts(tree, source.schema, labels) if source.schema.key else None
+    order = firsts if tree.args.get("where") else None
+    firsts = firsts if order is None else None
     if columns is None:
-        return EnginePlan(bound, to_duckdb(tree), lookups, conditions, [])
+        return EnginePlan(bound, to_duckdb(tree), lookups, conditions, [], firsts=firsts)
+    if _is_count(tree) and source.schema.key:
+        return CountPlan(bound, columns[0].label)
     clauses = set(_clauses(tree)) - {"kind", "expressions", "from_", "limit", "offset"}
     projection = [(column.name, column.label) for column in columns if column.name is not None]
     limits = _limits(tree) if len(projection) == len(columns) else None  # None: the engine has to cut the rows
@@ -144,9 +151,14 @@ def _plan_of_one(
         late = _defer(source, tree, columns)
     if late:
         result_labels = [column.label for column in columns]
-        engine: EnginePlan = LatePlan(bound, to_duckdb(tree), lookups, conditions, names, late, result_labels)
+        engine: EnginePlan = LatePlan(
+            bound, to_duckdb(tree), lookups, conditions, names, late, result_labels, firsts=firsts
+        )
+    elif order is not None:
+        ordered = to_duckdb(_with_order(tree, order))
+        engine = FirstsPlan(bound, to_duckdb(tree), lookups, conditions, names, order=order, ordered=ordered)
     else:
-        engine = EnginePlan(bound, to_duckdb(tree), lookups, conditions, names)
+        engine = EnginePlan(bound, to_duckdb(tree), lookups, conditions, names, firsts=firsts)
     if limits is None or not only_where:
         return engine
     if by_key and lookup is not None:
@@ -155,6 +167,28 @@ def _plan_of_one(
     if conditions is not None and conditions.whole:
         return IndexPlan(bound, projection, limits, engine)
     return engine
+
+
+def _firsts(tree: exp.Select, schema: Schema, labels: set[str]) -> Firsts | None:
+    """What of all rows of a table a query asks for, if that is clear and not all."""
+    limits = _limits(tree)
+    firsts = None if limits is None else find_firsts(tree, schema, labels, limits.limit, limits.offset)
+    return firsts or find_least_and_greatest(tree, schema, labels)
+
+
+def _with_order(tree: exp.Select, order: Firsts) -> exp.Select:
+    """The query with a column more, by which it orders its rows first."""
+    ((column, _),) = order.columns
+    node = exp.column(column.name, table=tree.args["from_"].this.alias, quoted=True)
+    return tree.copy().select(exp.alias_(node, ORDER, quoted=True))
+
+
+def _is_count(tree: exp.Select) -> bool:
+    """Whether a query asks how many rows there are, and nothing else."""
+    if len(tree.expressions) != 1 or set(_clauses(tree)) - {"kind"} != {"expressions", "from_"}:
+        return False
+    count = tree.expressions[0].unalias()
+    return type(count) is exp.Count and type(count.this) is exp.Star and set(_clauses(count)) <= {"this", "big_int"}
 
 
 def _clauses(node: exp.Expression) -> list[str]:

@@ -1,13 +1,15 @@
 """The plan of a query: one of several ways to run it. ``plan`` chooses; none changes what the result is.
 
 KeyPlan     SELECT of plain columns where a WHERE fixes the primary key: values as they come, without the engine
+CountPlan   SELECT COUNT(*) and nothing else: what the version says
 MappedPlan  SELECT of plain columns and nothing else: the answer is the mapping itself
-IndexPlan   SELECT of plain columns where indexes know the whole WHERE: the rows of the index, if just these
+IndexPlan   SELECT of plain columns where indexes or keys know the whole WHERE: the rows of the index, if just these
 LatePlan    a tensor that only passes through does not go to the engine: it answers with row numbers, and the
             tensors of those rows are then taken from the mapping in one copy
+FirstsPlan  ORDER BY with a LIMIT and a WHERE: zones of rows that come first, then all rows if these hold too few
 EnginePlan  everything else: the engine computes over the rows to which ``access`` knows a path
 
-The first three stand in ``plain_plans``, the others in ``engine_plans``.
+The first four stand in ``plain_plans``, ``FirstsPlan`` by itself, the others in ``engine_plans``.
 """
 
 from __future__ import annotations

@@ -5,15 +5,36 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from ...faces import RowsInPlace
+from ...storage.mapped_rows import DELETED
 from ..binding.bound import Bound, BoundTable
+from ..engine.connection import Relation
 from ..engine.to_duckdb import for_duckdb
 
 #: The name of the column of row numbers, where DuckDB gets one.
 ROW = "gridflow row"
 
 
-def register(table: pa.Table, source: BoundTable, bound: Bound, *, numbers: np.ndarray | None = None) -> pa.Table:
-    """A table's rows for DuckDB: the columns that the statement needs, and perhaps a column of the rows' numbers."""
+def register(
+    table: pa.Table | RowsInPlace, source: BoundTable, bound: Bound, *, numbers: np.ndarray | None = None
+) -> Relation:
+    """A table's rows for DuckDB: the columns that the statement needs, and perhaps a column of the rows' numbers.
+
+    Args:
+        table: the rows; deleted ones may be among them.
+        source, bound: which columns are needed, and under which names.
+        numbers: of all rows, deleted ones too.
+    """
+    if isinstance(table, pa.Table):
+        return Relation(_columns(table, source, bound, numbers))
+    live = _columns(table.live, source, bound, None if numbers is None else numbers[: table.live.num_rows])
+    if table.mixed is None:
+        return Relation(live)
+    mixed = _columns(table.mixed, source, bound, None if numbers is None else numbers[table.live.num_rows :])
+    return Relation(live, mixed.append_column(DELETED, table.mixed.column(DELETED)), unless=DELETED)
+
+
+def _columns(table: pa.Table, source: BoundTable, bound: Bound, numbers: np.ndarray | None) -> pa.Table:
     replacements = {name: other for other, name in bound.originals.items()}
     rows = for_duckdb(table.select(source.columns), source.schema)
     rows = rows.rename_columns([replacements.get(name, name) for name in rows.column_names])

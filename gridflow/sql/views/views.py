@@ -14,8 +14,9 @@ from typing import Any, TypeGuard
 import pyarrow as pa
 
 from ...errors import TableNotFound, did_you_mean
-from ...faces import GridFace, IndexFace, OpenGridFace, ReadableTable, TableFace
+from ...faces import GridFace, IndexFace, Narrowing, OpenGridFace, ReadableTable, TableFace
 from ...schema import Column, Schema, parse_columns
+from ...storage.mapped_rows import MappedRows
 from ...storage.python_columns import arrow_column
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
 from . import process_rows, table_rows
@@ -66,6 +67,14 @@ class SystemView:
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """The rows as they are now, as the grid's owner sees them."""
         return self._grid.system_view(self._view.name, columns)
+
+    def mapped(self, columns: Iterable[str]) -> MappedRows:
+        """The rows as they are now; none of them is deleted."""
+        return MappedRows(self.to_arrow(columns))
+
+    def narrow(self, narrowing: Narrowing[Any]) -> None:
+        """None: a view is read as a whole."""
+        return None
 
     def find_indexed(self, choices: Sequence[Any]) -> None:
         """None: a view is read as a whole."""

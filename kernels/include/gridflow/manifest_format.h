@@ -13,6 +13,7 @@
  *   <grid>/tables/<table id>/<id>.seg             segment_format.h
  *   <grid>/tables/<table id>/<id>.del             a deletion bitmap
  *   <grid>/tables/<table id>/<id>-<index id>.idx  index_format.h
+ *   <grid>/tables/<table id>/<id>.zones           zones_format.h
  *   <grid>/tables/<table id>/<id>.lz4             compressed_format.h
  *
  * A segment or bitmap stays as long as any of a table's manifests names it. Which versions are kept the catalog says; a <version>.manifest that it does not ask for is garbage of a crash.

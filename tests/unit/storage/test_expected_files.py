@@ -15,6 +15,7 @@ import gridflow
 import gridflow.testing
 from gridflow import UsageError
 from gridflow.catalog import Catalog
+from gridflow.storage import zone_file
 from gridflow.storage.expected_files import foreign_names
 from gridflow.storage.verify import check_home
 
@@ -33,6 +34,7 @@ KINDS = {
     "tables/1/*.del": 1,
     "tables/1/*.idx": 4,
     "tables/1/*.lz4": 3,
+    "tables/1/*.zones": 2,
     "tables/2/*.seg": 1,
 }
 
@@ -49,6 +51,8 @@ SWEPT = [
     "tables/1/00000000000000ff-1.idx",
     "tables/1/0000000000000001-9.idx",  # of an index that there is not
     "tables/1/00000000000000ff.lz4",
+    "tables/1/00000000000000ff.zones",
+    "tables/2/0000000000000001.zones",  # of a small segment
     "tables/2/0000000000000001.lz4",  # of a table that has no columns to compress
     "tables/2/0000000000000001-1.idx",
     "tables/1/notes.txt",
@@ -57,8 +61,16 @@ SWEPT = [
 FOREIGN = ["notes.txt", "LOCK.tmp", "log/notes.txt", "tables/notes.txt"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """Segments of 50 rows have a zone map."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zone_file, "LEAST_ROWS", 50)
+        yield
+
+
 @pytest.fixture(scope="module")
-def source() -> Iterator[Path]:
+def source(small: None) -> Iterator[Path]:
     """A grid with files of every kind, as a crash of its server leaves it; not to be changed."""
     with gridflow.testing.temporary_home() as home, gridflow.connect(home / "open") as grid:
         table = grid.create_table("T", {"ID": "LONG", "X": "UINT8[40]", "N": "INT"}, key="ID", keep_versions=1)
@@ -66,7 +78,7 @@ def source() -> Iterator[Path]:
         grid.sql("CREATE INDEX BY_N ON T (N); CREATE INDEX BY_N_ID ON T (N, ID)")
         grid.sql("CREATE USER KATE WITH PASSWORD 'warm kitty'")
         grid.flush()
-        with table.indexes.lock, table.copies.lock, table.lock:  # keeps the background away
+        with table.indexes.lock, table.copies.lock, table.zones.lock, table.lock:  # keeps the background away
             load(table, 0)
             table.copies.settle()
             table.tag("old")
@@ -77,6 +89,7 @@ def source() -> Iterator[Path]:
             table.flush()
             table.copies.settle()
             table.indexes.settle()
+            table.zones.settle()
             table.put(1000, {"N": 7})  # in the log alone
             assert gridflow.testing._copy(grid, home / "crashed")
         with socket.socket(socket.AF_UNIX) as served:
@@ -153,7 +166,7 @@ def test_a_check_reads_what_is_expected_and_leaves_strays_alone(lived_in):
     strew(lived_in, SWEPT + FOREIGN)
     assert check_home(lived_in) == []
     patterns = ("catalog", "tables/*/manifest", "tables/1/*.manifest", "tables/*/*.seg", "tables/1/*.del")
-    patterns += ("log/*.log", "tables/1/*.idx", "tables/1/*.lz4")
+    patterns += ("log/*.log", "tables/1/*.idx", "tables/1/*.lz4", "tables/1/*.zones")
     for pattern in patterns:
         expected = [path for path in lived_in.glob(pattern) if str(path.relative_to(lived_in)) not in SWEPT]
         for path in expected:

@@ -130,7 +130,8 @@ def test_a_lookup_does_not_scan(grid, monkeypatch):
         raise AssertionError("it scans")
 
     for module in ("table", "transaction"):
-        monkeypatch.setattr(f"gridflow.{module}.whole_table", no_scan)
+        for read in ("whole_table", "mapped_rows"):
+            monkeypatch.setattr(f"gridflow.{module}.{read}", no_scan)
     assert ask(grid, 7) == expected(7)
     assert grid.sql("SELECT COUNT(*) FROM T WHERE N = 7 AND NAME LIKE '%1%'").fetchall() == [(14,)]
     assert grid.sql("UPDATE T SET NAME = 'x' WHERE N = 7 AND ID > 4000").rowcount == 10
