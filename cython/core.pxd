@@ -2,7 +2,7 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.map cimport map as cmap
-from libcpp.memory cimport shared_ptr
+from libcpp.memory cimport shared_ptr, unique_ptr
 from libcpp.set cimport set as cset
 from libcpp.string cimport string
 from libcpp.utility cimport pair
@@ -301,9 +301,14 @@ cdef extern from "core/log.h" namespace "gridflow" nogil:
         Status Reserve(uint64_t, cbool*, uint64_t)
         uint64_t Missing(uint64_t, cbool*) const
         const uint8_t* Append(uint64_t, const void*, uint64_t, const void*, uint64_t)
-        Status Sync(uint64_t) const
 
     Status ListLog(const string&, vector[string]*) except +
+
+
+cdef extern from "core/log_sync.h" namespace "gridflow" nogil:
+    cdef cppclass LogSync:
+        void Appended(const shared_ptr[LogFile]&, uint64_t, uint64_t, uint64_t) except +
+        Status Wait(uint64_t) except +
 
 
 cdef extern from "core/memory_table.h" namespace "gridflow" nogil:
@@ -447,6 +452,82 @@ cdef extern from "core/failpoint.h" namespace "gridflow" nogil:
         Status Hit(const char*)
 
     Failpoints& ProcessFailpoints()
+
+
+cdef extern from "gridflow/ring_format.h" nogil:
+    cdef enum:
+        GF_RING_COMMIT
+        GF_RING_MESSAGE
+        GF_RING_DONE
+        GF_RING_ELSEWHERE
+        GF_RING_ERROR
+        GF_RING_PUT
+        GF_RING_PUT_IF_ABSENT
+        GF_RING_REPLACE
+        GF_RING_REMOVE
+        GF_RING_INSERT
+        GF_RING_MODES
+
+    cdef enum gf_ring_closed:
+        GF_RING_OPEN
+        GF_RING_STOPPED
+        GF_RING_LOST
+        GF_RING_REFUSED
+
+    ctypedef struct gf_ring_commit:
+        uint32_t table_id
+        uint32_t mode
+        uint64_t columns
+
+
+cdef extern from "core/ring_client.h" namespace "gridflow" nogil:
+    cdef cppclass RingAnswer:
+        uint32_t kind
+        uint64_t count
+        string bytes
+
+    size_t RING_MOST_BYTES "gridflow::RingClient::kMostBytes"
+
+    cdef cppclass RingClient:
+        @staticmethod
+        Status Create(const string&, const string&, unique_ptr[RingClient]*) except +
+        cbool Send(uint32_t, const void*, size_t, const void*, size_t, uint64_t*) except +
+        cbool Await(uint64_t, int64_t)
+        void Take(uint64_t, RingAnswer*) except +
+        void Abandon(uint64_t)
+        void AwaitRoom(int64_t)
+        size_t waiting() const
+        uint32_t closed() const
+        string reason() except +
+        cbool OwnerLives() const
+        void Leave()
+
+
+cdef extern from "core/ring_owner.h" namespace "gridflow" nogil:
+    cdef cppclass RingRequest:
+        uint32_t kind
+        string bytes
+
+    cdef cppclass OwnerRing:
+        @staticmethod
+        Status Open(const string&, shared_ptr[OwnerRing]*) except +
+        Status Next(RingRequest*, cbool*) except +
+        void Answer(const RingRequest&, uint32_t, uint64_t, const string&)
+        void Close(gf_ring_closed, const string&)
+        cbool left() const
+        Status Holder(int*) const
+
+    size_t RING_LEAST_ANSWER "gridflow::OwnerRing::kLeastAnswer"
+
+    void DiscardRing(const string&) except +
+
+    cdef cppclass RingSet:
+        @staticmethod
+        Status Create(const string&, unique_ptr[RingSet]*) except +
+        void Add(const shared_ptr[OwnerRing]&) except +
+        void Remove(const OwnerRing*) except +
+        void Wait() except +
+        void Wake()
 
 
 cdef extern from "core/process_state.h" namespace "gridflow" nogil:

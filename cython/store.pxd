@@ -24,6 +24,8 @@ cdef class Store:
     cdef int threads
     cdef shared_ptr[ControlPage] control
     cdef shared_ptr[LogFile] log
+    cdef shared_ptr[LogSync] syncs
+    cdef unsigned long hurried
     cdef uint64_t next_lsn
     cdef uint64_t since_wake
     cdef dict tables
@@ -37,6 +39,11 @@ cdef class Store:
     cdef int make_room(self, uint64_t payload, bint frees) except -1
     cdef int append(self, string& payload, const uint8_t** at, bint frees) except -1
     cdef int commit(self, string& payload, bint frees, LogTable table) except -1
+    cdef int sync(self, uint64_t lsn) except -1
+    cdef int begin_hurry(self) except -1
+    cdef int end_hurry(self) except -1
+    cdef bint hurries(self)
+    cdef int may_wait(self) except -1
     cdef int rotate(self, uint64_t payload, uint64_t spare) except -1
     cpdef bump(self)
     cpdef trim(self)

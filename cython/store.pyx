@@ -1,9 +1,13 @@
 """The store: the log of one grid, its control page, and the commits in it.
 
 Who may do what: the GIL guards everything here and in ``table_versions`` that changes. A commit (encode, look up,
-append, enter in the memory table) never lets go of it in between, so it is atomic among the threads of the owner. What
-runs without the GIL works on frozen memory tables and sealed files only. ``TableVersions.lock`` orders what makes a new
+append, enter in the memory table) never lets go of it in between, so it is atomic among the threads of the owner; only
+then does it wait for the disk, if it must, together with those of other threads (``LogSync``). What runs without the GIL
+works on frozen memory tables, appended records and sealed files only. ``TableVersions.lock`` orders what makes a new
 version (flush, load, compaction).
+
+One thread, which serves many clients, must not wait for any of them (``begin_hurry``): where another one would wait it
+gets ``WouldWait``, and it waits for the disk once for all that it has committed (``sync``).
 
 Who owns what: a class's fields are written by its own methods alone.
 
@@ -16,9 +20,10 @@ import os
 import threading
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
-from libcpp.memory cimport shared_ptr
+from libcpp.memory cimport make_shared, shared_ptr
 from libcpp.set cimport set as cset
 from libcpp.string cimport string
 from libcpp.vector cimport vector
@@ -32,6 +37,11 @@ from gridflow._native.status cimport check
 from gridflow.errors import InternalError, SchemaError, TableNotFound
 
 core.process_state = shared_state()
+
+
+class WouldWait(Exception):
+    """A thread in a hurry cannot have this done at once. Nothing has happened: another thread may do it."""
+
 
 cdef uint64_t ALL_RECORDS = 0xFFFFFFFFFFFFFFFF
 #: Bytes of log after which the background flush is woken; a writer that gets 8 times as far ahead flushes itself.
@@ -133,6 +143,8 @@ cdef class Store:
         self.followed = ALL_RECORDS
         self.wake = threading.Event()
         self.threads = min(4, os.cpu_count() or 1)
+        self.syncs = make_shared[LogSync]()
+        self.hurried = 0
         cdef string page = self.home + <string>b"/control"
         if owner:
             check(ControlPage.Create(page, os.getpid(), &self.control))
@@ -188,6 +200,7 @@ cdef class Store:
             missing = LogFile.FirstBytes(payload)
         if CheckRoom(self.home, 2 * (missing + payload) + self.spare() + (FLUSH_BYTES if frees else SPARE_BYTES)).ok():
             return 0
+        self.may_wait()
         for table in list(self.tables.values()):
             table.flush_if_idle()  # where that fails, the commit itself will say that there is no room
         if not self.closed and self.spare() == 0:
@@ -199,7 +212,7 @@ cdef class Store:
         check(CheckRoom(self.home, bytes + self.spare() + SPARE_BYTES))
 
     cdef int append(self, string& payload, const uint8_t** at, bint frees) except -1:
-        """Writes one record of the log. Once it returns, the record survives this process.
+        """Writes one record of the log. Once it returns, the record survives this process; ``sync`` waits for the disk.
 
         There stays room to flush it, and SPARE_BYTES unless it ``frees``: a full grid must be able to get rid of rows.
         """
@@ -220,7 +233,7 @@ cdef class Store:
         self.control.get().Commit(self.next_lsn - 1)
         self.since_wake += payload.size()
         if self.durable:
-            check(self.log.get().Sync(before))
+            self.syncs.get().Appended(self.log, before, self.log.get().tail(), self.next_lsn - 1)
         return 0
 
     cdef int commit(self, string& payload, bint frees, LogTable table) except -1:
@@ -228,20 +241,50 @@ cdef class Store:
         cdef const uint8_t* at
         cdef OperationWalk walk
         cdef uint64_t lsn = self.next_lsn
-        try:
-            self.append(payload, &at, frees)
-        finally:
-            # Also when only the wait for the disk failed: the record is in the log, so it must be in memory, too.
-            if self.next_lsn > lsn:
-                walk = OperationWalk(at, payload.size())
-                while not walk.AtEnd():
-                    if table is None or table.table_id != walk.operation().table_id():
-                        table = self.tables[walk.operation().table_id()]
-                    table.enter(lsn, self.log, &walk)
+        self.append(payload, &at, frees)
+        walk = OperationWalk(at, payload.size())
+        while not walk.AtEnd():
+            if table is None or table.table_id != walk.operation().table_id():
+                table = self.tables[walk.operation().table_id()]
+            table.enter(lsn, self.log, &walk)
         # Only now: this is Python, in which other threads may run, and the record and the memory table must agree.
         if self.since_wake > self.flush_bytes:
             self.since_wake = 0
             self.wake.set()
+        # Should the disk fail: the record is in the log and in memory, and its writer is told that it may not last.
+        if self.durable and not self.hurries():
+            self.sync(lsn)
+        return 0
+
+    cdef int sync(self, uint64_t lsn) except -1:
+        """Waits until the records up to ``lsn`` are on the disk, if this grid's commits are to be."""
+        cdef Status status
+        cdef shared_ptr[LogSync] syncs = self.syncs
+        if self.durable and lsn:
+            with nogil:
+                status = syncs.get().Wait(lsn)
+            check(status)
+        return 0
+
+    # ---- a thread that must not wait ----
+
+    cdef int begin_hurry(self) except -1:
+        """From now on this thread, one at most, gets WouldWait where it would wait; it calls ``sync`` for itself."""
+        self.hurried = PyThread_get_thread_ident()
+        return 0
+
+    cdef int end_hurry(self) except -1:
+        self.hurried = 0
+        return 0
+
+    cdef bint hurries(self):
+        """Whether this very thread must not wait."""
+        return self.hurried != 0 and self.hurried == PyThread_get_thread_ident()
+
+    cdef int may_wait(self) except -1:
+        """Raises WouldWait in a thread that must not wait."""
+        if self.hurries():
+            raise WouldWait()
         return 0
 
     def commit_checked(self, bytes operations, bytes digests, dict columns):

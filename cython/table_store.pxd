@@ -17,3 +17,4 @@ cdef class TableStore(TableVersions):
     cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out,
                         string* encoded_key) except -1
     cdef int end_put(self, OperationBuilder& builder) except -1
+    cdef int64_t apply(self, const char* operations, size_t size, int mode, uint64_t digest) except -1

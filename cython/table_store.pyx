@@ -19,6 +19,10 @@ from gridflow.errors import SchemaError
 
 core.process_state = shared_state()
 
+#: What ``commit_encoded`` may do with operations, in the order of gf_ring_mode.
+COMMIT_MODES = ("put", "put_if_absent", "replace", "remove", "insert")
+assert len(COMMIT_MODES) == GF_RING_MODES
+
 cdef enum:
     ABSENT = 0
     IN_MEMORY = 1
@@ -309,37 +313,40 @@ cdef class TableStore(TableVersions):
             SchemaError: the bytes are not well-formed operations of this table; nothing is applied.
             DuplicateKeyError: with ``insert``, a key is there already or twice; nothing is applied.
         """
-        cdef size_t size = PyBytes_GET_SIZE(operations)
+        if mode not in COMMIT_MODES:
+            raise SchemaError(f"no mode {mode}")
+        return self.apply(PyBytes_AS_STRING(operations), PyBytes_GET_SIZE(operations), COMMIT_MODES.index(mode), digest)
+
+    cdef int64_t apply(self, const char* operations, size_t size, int mode, uint64_t digest) except -1:
+        """``commit_encoded`` of bytes that nobody changes meanwhile; ``mode`` is one of gf_ring_mode."""
         cdef OperationChecker checker
         cdef Operation operation
         cdef string out, key
-        cdef int applied = 0
+        cdef int64_t applied = 0
+        cdef bint removes = mode == GF_RING_REMOVE, exists, wanted
         cdef RowCodec codec
-        if mode not in ("put", "put_if_absent", "replace", "remove", "insert"):
-            raise SchemaError(f"no mode {mode}")
-        self.writable(size, mode == "remove")
+        self.writable(size, removes)
         codec = self.codec
         self.same_columns(codec if digest == codec.digest else None)
-        checker = OperationChecker(
-            PyBytes_AS_STRING(operations), size, self.table_id, mode == "remove", <string>codec.table.encode()
-        )
+        checker = OperationChecker(operations, size, self.table_id, removes, <string>codec.table.encode())
+        out.reserve(size)
         seen = set()
         while checker.Next(&operation):
             check(CheckOperation(codec.schema, operation))
-            key.assign(<const char*>operation.key(), operation.key_bytes())
-            wanted = True
-            if mode != "put":
-                exists = self.has(key) and (mode != "remove" or <bytes>key not in seen)
-                if mode == "insert" and (exists or <bytes>key in seen):
+            if mode != GF_RING_PUT:
+                key.assign(<const char*>operation.key(), operation.key_bytes())
+                exists = self.has(key) and (not removes or <bytes>key not in seen)
+                if mode == GF_RING_INSERT and (exists or <bytes>key in seen):
                     raise self.duplicate(codec.decode_key(operation.key()), not exists)
-                if mode == "put_if_absent":
+                if mode == GF_RING_PUT_IF_ABSENT:
                     exists = exists or <bytes>key in seen
-                wanted = exists == (mode == "replace" or mode == "remove")
+                wanted = exists == (mode == GF_RING_REPLACE or removes)
                 seen.add(<bytes>key)
-            if wanted:
-                out.append(<const char*>operation.bytes(), operation.all_bytes())
-                applied += 1
+                if not wanted:
+                    continue
+            out.append(<const char*>operation.bytes(), operation.all_bytes())
+            applied += 1
         check(checker.status())
         if applied:
-            self.commit(out, mode == "remove")
+            self.commit(out, removes)
         return applied

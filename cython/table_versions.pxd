@@ -30,6 +30,7 @@ cdef class TableVersions(LogTable):
     cdef int unmerged
     cdef int take_codec(self, RowCodec codec) except -1
     cdef int follow_or_raise(self) except -1
+    cdef bint is_behind(self)
     cdef object duplicate(self, object key, bint twice)
     cdef int cut(self, TableCut* out) except -1
     cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh, RowCodec codec) except -1

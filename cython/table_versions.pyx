@@ -106,6 +106,8 @@ cdef class TableVersions(LogTable):
         """Raises if the table cannot be written; when it returns, nothing has changed since it was found to be writable."""
         if payload and self.store.owner and not self.store.closing and not self.store.closed and not self.dropped:
             self.store.make_room(payload, frees)
+            if self.is_behind():  # whoever writes now will have to flush
+                self.store.may_wait()
         if self.store.closing or self.store.closed or self.dropped or not self.store.owner:
             if self.store.closing or self.store.closed:
                 raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
@@ -119,6 +121,7 @@ cdef class TableVersions(LogTable):
                 raise UsageError(
                     f"table {self.codec.table} is being loaded by this very thread: it cannot write meanwhile"
                 )
+            self.store.may_wait()
             with self.lock:
                 pass
             if self.store.closing or self.dropped:  # meanwhile
@@ -163,12 +166,16 @@ cdef class TableVersions(LogTable):
         return 0
 
     cdef int flush_if_behind(self) except -1:
-        if self.active.get().bytes() > 8 * self.store.flush_bytes and not self.store.durable:
+        if self.is_behind() and not self.store.hurries():  # which does not get so far again: see writable
             try:
                 self.flush_store()
             except GridEnvironmentError:  # the write itself is done; background work says what is wrong
                 pass
         return 0
+
+    cdef bint is_behind(self):
+        """Whether the background work cannot keep up with the writers."""
+        return self.active.get().bytes() > 8 * self.store.flush_bytes and not self.store.durable
 
     cdef int enter(self, uint64_t lsn, const shared_ptr[LogFile]& file, OperationWalk* walk) except -1:
         self.active.get().Keep(file)

@@ -39,6 +39,7 @@ from .storage.compaction import no_merge
 from .storage.expected_files import CATALOG, LOG, TABLES
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
+from .storage.ring_files import discard_rings
 from .storage.versions import Kept, kept_versions
 from .table import CATALOG_ROOM, Table
 from .transaction import Transaction, TransactionTable
@@ -140,6 +141,7 @@ class Grid:
     def _prepare(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.home / SOCKET_NAME)  # of a node that was killed: the lock says that none lives
+        discard_rings(self.home)
         try:
             for folder in (LOG, TABLES):
                 (self.home / folder).mkdir(mode=0o700, exist_ok=True)
@@ -174,6 +176,11 @@ class Grid:
     def last_commit(self) -> int:
         """The number of the last commit."""
         return self._store.last_lsn
+
+    @property
+    def store(self) -> Store:
+        """The log and the commits in it."""
+        return self._store
 
     def check_open(self) -> None:
         """Raise GridClosedError if the grid is closed."""

@@ -290,12 +290,15 @@ class Table(TableStore, KeyedRows):
         """
         try:
             self._merge(None)
-        except GridFullError:  # one after the other they take less room, and each gives some back
-            segments = self.snapshot().segments()
-            for segment_id, rows, deleted, _ in sorted(segments, key=lambda entry: entry[1] - entry[2]):
-                if 0 < deleted < rows:
-                    self._merge(segment_id)
-            self._merge(None)
+            return
+        except GridFullError:
+            pass  # and no more here: the error holds on to what the merge has seen, and so to the room that it takes
+        # One after the other they take less room, and each gives some back.
+        segments = self.snapshot().segments()
+        for segment_id, rows, deleted, _ in sorted(segments, key=lambda entry: entry[1] - entry[2]):
+            if 0 < deleted < rows:
+                self._merge(segment_id)
+        self._merge(None)
 
     def _merge(self, segment_id: int | None) -> None:
         """Rewrite one segment, or all as one."""

@@ -35,6 +35,7 @@ from .config import SOCKET_NAME
 from .grid import Grid
 from .open import connect
 from .registry import open_reader
+from .storage.ring_files import RINGS
 from .storage.verify import check_home
 from .table import Table
 
@@ -177,5 +178,5 @@ def _copy(grid: Grid, to: Path) -> bool:
             locks.enter_context(table.lock)
         if sum(path.stat().st_size for path in grid.home.rglob("*") if path.is_file()) > MOST_COPIED:
             return False
-        shutil.copytree(grid.home, to, ignore=lambda _, names: {SOCKET_NAME} & set(names))
+        shutil.copytree(grid.home, to, ignore=lambda _, names: {SOCKET_NAME, RINGS} & set(names))
     return True

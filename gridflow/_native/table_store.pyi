@@ -4,6 +4,8 @@ from typing import Any
 from gridflow._native.rows import RowCodec
 from gridflow._native.table_versions import TableVersions
 
+COMMIT_MODES: tuple[str, ...]
+
 class TableStore(TableVersions):
     def put(self, key: Any, value: Any) -> None: ...
     def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None: ...

@@ -20,6 +20,7 @@ from ..errors import GridClosedError, GridConnectionError, GridflowError, Intern
 from ..protocols import messages
 from ..protocols.address import Endpoint, Route
 from ..protocols.messages import M, Message
+from .ring import NodeRing
 
 #: Seconds for the first answer; a node that is there answers at once.
 HELLO_TIMEOUT = 10.0
@@ -52,7 +53,8 @@ class Connection:
 
     The channel is made at the first call and again after it broke, so a node that was started again is found
     by the next call. It is closed before a fork: gRPC's threads do not live on in the child. Over each new channel
-    the node is greeted first, so that it knows who its clients are; the last words are those of ``close``.
+    the node is greeted first, so that it knows who its clients are; the last words are those of ``close``. Small writes
+    have a shorter way, ``ring``.
 
     Args:
         endpoint: where the node listens.
@@ -68,6 +70,7 @@ class Connection:
         self._client: flight.FlightClient | None = None
         self._runs: set[object] = set()  # the work whose answers threads wait for; a str where the node knows it
         self._route: Route | None = Route(endpoint)
+        self.ring = NodeRing(self)
         _connections.add(self)
 
     def call(self, message: Message, *replies: type[M], timeout: float | None = None) -> M:
@@ -104,7 +107,7 @@ class Connection:
         except BaseException as error:
             self.drop_channel()  # the next call greets again
             if isinstance(error, flight.FlightTimedOutError):
-                raise GridConnectionError(self._gone(f"it did not answer within {HELLO_TIMEOUT:g} s")) from None
+                raise GridConnectionError(self.gone(f"it did not answer within {HELLO_TIMEOUT:g} s")) from None
             raise
         self.answered = True
 
@@ -138,7 +141,7 @@ class Connection:
         if failure is not None:
             raise failure
         if answer is None:
-            raise GridConnectionError(self._gone("it ended the load without an answer"))
+            raise GridConnectionError(self.gone("it ended the load without an answer"))
         return messages.decode(answer.to_pybytes(), messages.Done).count
 
     def query(self, message: messages.Sql) -> tuple[messages.SqlDone, pa.Table]:
@@ -182,6 +185,7 @@ class Connection:
 
     def close(self) -> None:
         """Let go of the node. May be called again."""
+        self.ring.close()
         with self._lock:
             client, self._client = self._client, None
             route, self._route = self._route, None
@@ -215,23 +219,28 @@ class Connection:
             yield client, flight.FlightCallOptions(timeout=timeout)
         except flight.FlightTimedOutError:
             self.drop_channel()
-            raise GridConnectionError(
-                f"the node that serves {self.endpoint.grid} (pid {self.pid}) did not answer within {timeout:g} s; "
-                "whether it did what was asked is not known: read it back"
-            ) from None
+            raise GridConnectionError(self.silent(timeout)) from None
         except flight.FlightError as error:
             if error.extra_info:
                 self.answered = True
                 raise messages.decode_error(error.extra_info) from None
             self.drop_channel()
-            raise GridConnectionError(self._gone(_first_line(error))) from None
+            raise GridConnectionError(self.gone(_first_line(error))) from None
         except GridflowError:
             raise
         except OSError as error:
             self.drop_channel()
-            raise GridConnectionError(self._gone(_first_line(error))) from None
+            raise GridConnectionError(self.gone(_first_line(error))) from None
 
-    def _gone(self, why: str) -> str:
+    def silent(self, timeout: float | None) -> str:
+        """What there is to say of a node that has not answered within ``timeout`` seconds."""
+        return (
+            f"the node that serves {self.endpoint.grid} (pid {self.pid}) did not answer within {timeout:g} s; "
+            "whether it did what was asked is not known: read it back"
+        )
+
+    def gone(self, why: str) -> str:
+        """What there is to say of a node that went away."""
         who = f" (pid {self.pid})" if self.pid else ""
         home = self.endpoint.grid
         start = f"start it with 'gridflow serve --home {home}' and try again" if self.endpoint.is_local else "try again"
@@ -328,6 +337,7 @@ def _after_fork_in_child() -> None:
     # Another thread of the parent may have held a lock; in the child there is only this one.
     for connection in list(_connections):
         connection._lock = threading.Lock()
+        connection.ring.forget()
     # Something may still refer to a client, a traceback perhaps. Here its end would wait for a thread that is not.
     for client in list(_clients):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from .._native.table_store import COMMIT_MODES
 from ..catalog import TableEntry
-from ..errors import GridConnectionError, SchemaError, UsageError
+from ..errors import ColumnNotFound, GridConnectionError, SchemaError, UsageError
 from ..protocols import messages
 from ..schema import Schema
 from ..storage.compressed_file import check_compressible
@@ -17,6 +18,7 @@ from ..storage.load import looked_at, record_batches
 from ..storage.versions import Kept
 from ..table import Table
 from .connection import COMMIT_TIMEOUT, Connection
+from .ring import MOST_OPERATIONS_BYTES
 from .rows import batches_of_rows
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class ServedTable(Table):
 
     def put(self, key: Any, value: Any) -> None:
         """Write the row under ``key``; see :meth:`gridflow.Table.put`."""
-        self._commit("put", lambda: self.encode_put(key, value))
+        self._commit_one("put", self.encode_put, key, value)
 
     def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
         """Write several rows in one commit; see :meth:`gridflow.Table.put_all`.
@@ -68,15 +70,15 @@ class ServedTable(Table):
         """Write the row unless there is one under ``key``; returns whether it wrote."""
         if codec is not None and codec is not self.codec:
             raise SchemaError(f"table {self.name} has got other columns meanwhile: nothing was written, try again")
-        return self._commit("put_if_absent", lambda: self.encode_put(key, value)) == 1
+        return self._commit_one("put_if_absent", self.encode_put, key, value) == 1
 
     def replace(self, key: Any, value: Any) -> bool:
         """Write the row only if there is one under ``key``; returns whether it wrote."""
-        return self._commit("replace", lambda: self.encode_put(key, value)) == 1
+        return self._commit_one("replace", self.encode_put, key, value) == 1
 
     def remove(self, key: Any) -> bool:
         """Remove the row under ``key``; returns whether there was one."""
-        return self._commit("remove", lambda: self.encode_remove(key)) == 1
+        return self._commit_one("remove", self.encode_remove, key) == 1
 
     def remove_all(self, keys: Iterable[Any]) -> int:
         """Remove the rows under these keys in one commit; returns how many there were."""
@@ -143,7 +145,27 @@ class ServedTable(Table):
         self._check_usable()
         self._connection.call(messages.Compress(self.name, self.table_id, list(columns)), messages.Done)
 
-    def _commit(self, mode: str, encode: Callable[[], bytes]) -> int:
+    def _commit_one(self, mode: str, encode: Callable[..., bytes], *row: Any) -> int:
+        """Commit one operation by the shortest way, which leaves to the owner whether it is of the table's columns."""
+        self._check_usable()
+        codec = self.codec
+        try:
+            operation = encode(*row)
+        except (SchemaError, ColumnNotFound):  # of the columns that it had when it was last looked at
+            return self._commit(mode, lambda: encode(*row))
+        if self.codec is codec:
+            count = self._commit_by_ring(mode, codec, operation)
+            if count is not None:
+                return count
+        return self._commit(mode, lambda: encode(*row), by_ring=False)
+
+    def _commit_by_ring(self, mode: str, codec: RowCodec, operations: bytes) -> int | None:
+        if len(operations) > MOST_OPERATIONS_BYTES:
+            return None
+        ring, place = self._connection.ring, COMMIT_MODES.index(mode)
+        return ring.commit(self.table_id, codec.digest, place, operations, COMMIT_TIMEOUT)
+
+    def _commit(self, mode: str, encode: Callable[[], bytes], *, by_ring: bool = True) -> int:
         self.store.catch_up()
         codec = self.codec
         operations = encode()
@@ -157,6 +179,9 @@ class ServedTable(Table):
                 f"{messages.MAX_OPERATIONS_BYTES:,} can; use load"
             )
         self._check_usable()
+        count = self._commit_by_ring(mode, codec, operations) if by_ring else None
+        if count is not None:
+            return count
         message = messages.Commit(self.name, self.table_id, codec.digest, mode, operations)
         return self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT).count
 

@@ -29,11 +29,10 @@ MAX_HEADER_BYTES = 64 << 20
 MAX_OPERATIONS_BYTES = 1 << 30
 #: The key of the schema's metadata under which SqlDone stands.
 SQL_DONE = b"gridflow.sql"
-#: What a Commit may do with its operations.
-COMMIT_MODES = ("put", "put_if_absent", "replace", "remove", "insert")
 LOAD_MODES = ("replace", "insert")
 
 _LENGTH = struct.Struct("<I")
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,14 @@ class Welcome(Message):
     release: str
     partitions: int
     durability: str
+
+
+@dataclass(frozen=True)
+class OpenRing(Message):
+    """Serve the ring (``ring_format.h``) that this client has made under this name in the grid's directory."""
+
+    kind: ClassVar[str] = "open_ring"
+    name: str
 
 
 @dataclass(frozen=True)
@@ -286,6 +293,7 @@ _CHECKS: dict[str, tuple[type, ...]] = {
     "int | None": (int, type(None)),
     "Any": (object,),
 }
+_known_fields: dict[type[Message], list[tuple[str, tuple[type, ...] | None, str]]] = {}
 M = TypeVar("M", bound=Message)
 
 
@@ -297,13 +305,13 @@ def encode(message: Message) -> bytes:
     """
     header: dict[str, Any] = {"version": PROTOCOL_VERSION, "kind": message.kind}
     body = b""
-    for field in fields(message):
-        value = getattr(message, field.name)
-        if field.type == "bytes":
+    for name, allowed, _ in _fields(type(message)):
+        value = getattr(message, name)
+        if allowed is None:
             body = value
         else:
-            header[field.name] = value
-    head = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
+            header[name] = value
+    head = _JSON.encode(header).encode()
     return b"".join((_LENGTH.pack(len(head)), head, body))
 
 
@@ -336,20 +344,28 @@ def decode(data: bytes | memoryview, *expected: type[M]) -> M:
     if cls is None or cls not in expected:
         raise GridConnectionError(f"expected a message {' or '.join(names)}, found {kind!r}")
     values: dict[str, Any] = {}
-    for field in fields(cls):
-        if field.type == "bytes":
-            values[field.name] = bytes(view[_LENGTH.size + size :])
+    for name, allowed, declared in _fields(cls):
+        if allowed is None:
+            values[name] = bytes(view[_LENGTH.size + size :])
             continue
-        if field.name not in header:
-            raise GridConnectionError(f"message {kind} has no {field.name}")
-        value = header.pop(field.name)
-        declared = str(field.type).partition("[")[0]
-        allowed = _CHECKS[declared]
+        if name not in header:
+            raise GridConnectionError(f"message {kind} has no {name}")
+        value = header.pop(name)
         if not isinstance(value, allowed) or (isinstance(value, bool) and allowed == (int,)):
             actual = type(value).__name__
-            raise GridConnectionError(f"message {kind}: {field.name} is a {actual}, not {declared}")
-        values[field.name] = value
+            raise GridConnectionError(f"message {kind}: {name} is a {actual}, not {declared}")
+        values[name] = value
     return cls(**values)
+
+
+def _fields(cls: type[Message]) -> list[tuple[str, tuple[type, ...] | None, str]]:
+    """Of each field of a message its name, what JSON may hold for it (None: it is the body), and its type's name."""
+    known = _known_fields.get(cls)
+    if known is None:
+        declared = [(field.name, str(field.type).partition("[")[0]) for field in fields(cls)]
+        known = [(name, None if kind == "bytes" else _CHECKS[kind], kind) for name, kind in declared]
+        _known_fields[cls] = known
+    return known
 
 
 def encode_error(error: BaseException) -> bytes:

@@ -18,6 +18,7 @@ from ..open import connect
 from ..protocols.address import Endpoint
 from .flight import FlightService
 from .requests import Requests
+from .rings import RingService
 
 #: Seconds that running requests get to end when the node stops.
 STOP_GRACE = 10.0
@@ -61,7 +62,7 @@ class Node:
         partitions: of a table that is created without a count.
         durability: "process" survives the death of the node, "fsync" also a loss of power.
         services: where it listens. None: with Arrow Flight at the socket in the grid's directory, where ``connect``
-            looks.
+            looks, and by the rings that are opened there.
 
     Raises:
         GridOwnedError: another process owns the grid; names its pid.
@@ -91,7 +92,9 @@ class Node:
         self._requests = Requests(grid, durability)
         self._services: list[Service] = []
         try:
-            for service in [FlightService(Endpoint.of_grid(grid.home))] if services is None else services:
+            if services is None:
+                services = [FlightService(Endpoint.of_grid(grid.home)), RingService(grid.home)]
+            for service in services:
                 self._start(service)
         except BaseException:
             self.stop()
@@ -108,7 +111,7 @@ class Node:
     @property
     def endpoints(self) -> list[Endpoint]:
         """Where it listens."""
-        return [service.endpoint for service in self._services]
+        return list(dict.fromkeys(service.endpoint for service in self._services))
 
     @property
     def running(self) -> int:

@@ -6,10 +6,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
+from .._native.table_store import COMMIT_MODES
 from ..config import VERSION
 from ..errors import GridConnectionError, TableNotFound, UsageError
 from ..grid import Grid
@@ -17,11 +18,21 @@ from ..protocols import messages
 from ..protocols.json_values import decode_values
 from ..protocols.messages import Done, Message
 from ..schema import Schema
-from ..sql import Session
+from ..sql import FastPaths, Session
 from ..sql.engine.connection import connection
 from ..table import Table
 from .access import Peer, authorize
 from .loading import StreamLoad
+
+
+class Rings(Protocol):
+    """The door of shared memory, as far as messages concern it."""
+
+    def open(self, name: str, peer: Peer) -> None:
+        """Serve a ring that a client has made."""
+
+    def admit(self, table: Table) -> None:
+        """Let rings write a table."""
 
 
 class Requests:
@@ -36,6 +47,7 @@ class Requests:
 
     Attributes:
         actions: the messages that ``handle`` takes, by kind.
+        rings: the door of shared memory, once there is one.
     """
 
     def __init__(self, grid: Grid, durability: str):
@@ -45,6 +57,8 @@ class Requests:
         self._running = 0
         self._statements: dict[str, Any] = {}  # run of an Sql -> the engine's connection that it uses
         self._stopping = False
+        self.rings: Rings | None = None
+        self._fast_paths: FastPaths = {}  # of the statements of all clients
         self._handlers: dict[type[Message], Callable[[Any], Message]] = {
             messages.Hello: self._hello,
             messages.Goodbye: self._goodbye,
@@ -63,6 +77,7 @@ class Requests:
             messages.Cancel: self._cancel,
         }
         self.actions: dict[str, type[Message]] = {message.kind: message for message in self._handlers}
+        self.actions[messages.OpenRing.kind] = messages.OpenRing
 
     @property
     def running(self) -> int:
@@ -76,12 +91,27 @@ class Requests:
     def handle(self, message: Message, peer: Peer) -> Message:
         """Do what a message of ``actions`` asks, and return the answer."""
         with self._request(message, peer):
+            if isinstance(message, messages.OpenRing):  # what comes through it comes from this peer
+                return self._open_ring(message, peer)
             return self._handlers[type(message)](message)
+
+    def handle_at_once(self, message: messages.Sql | messages.CommitTransaction, peer: Peer) -> Done | None:
+        """Do what a message asks if it takes but a moment; None if it may take longer, and then nothing has happened.
+
+        Of statements those are an INSERT that was executed before and has a fast path by now. For a thread that serves
+        many clients and must not wait (``Store.begin_hurry``).
+        """
+        with self._request(message, peer):
+            if isinstance(message, messages.CommitTransaction):
+                return self._commit_transaction(message)
+            session = Session(self.grid, has_files=False, fast_paths=self._fast_paths)
+            result = session.insert_at_once(message.text, decode_values(message.params, message.body))
+            return None if result is None else Done(result.rowcount)
 
     def query(self, message: messages.Sql, peer: Peer) -> tuple[messages.SqlDone, pa.Table]:
         """Run SQL; returns what there is to say about it, and the rows."""
         with self._request(message, peer):
-            session = Session(self.grid, has_files=False)
+            session = Session(self.grid, has_files=False, fast_paths=self._fast_paths)
             with self._cancellable(message.run):
                 result = session.execute(message.text, decode_values(message.params, message.body))
             if session.in_transaction:
@@ -119,6 +149,12 @@ class Requests:
         return messages.Welcome(
             os.getpid(), str(self.grid.home), VERSION, self.grid.default_partitions, self.durability
         )
+
+    def _open_ring(self, m: messages.OpenRing, peer: Peer) -> Message:
+        if self.rings is None:
+            raise UsageError("this node has no rings")
+        self.rings.open(m.name, peer)
+        return Done(0)
 
     def _goodbye(self, m: messages.Goodbye) -> Message:
         self.grid.activity.disconnected(m.client)
@@ -176,11 +212,15 @@ class Requests:
         return Done(0)
 
     def _commit(self, m: messages.Commit) -> Message:
-        if m.mode not in messages.COMMIT_MODES:
-            raise UsageError(f"no commit mode {m.mode}; there are {', '.join(messages.COMMIT_MODES)}")
-        return Done(self._table(m.table, m.table_id).commit_encoded(m.operations, m.mode, m.columns))
+        if m.mode not in COMMIT_MODES:
+            raise UsageError(f"no commit mode {m.mode}; there are {', '.join(COMMIT_MODES)}")
+        table = self._table(m.table, m.table_id)
+        count = table.commit_encoded(m.operations, m.mode, m.columns)
+        if self.rings is not None:
+            self.rings.admit(table)
+        return Done(count)
 
-    def _commit_transaction(self, m: messages.CommitTransaction) -> Message:
+    def _commit_transaction(self, m: messages.CommitTransaction) -> Done:
         self.grid.commit_checked(m.body[m.digests :], m.body[: m.digests], dict(map(tuple, m.columns)))
         return Done(0)
 
@@ -210,15 +250,19 @@ class Requests:
             with self._lock:
                 self._statements.pop(run, None)
 
+    def allow(self, message: Message, peer: Peer) -> None:
+        """Raise unless ``peer`` may have this done, and the node takes requests."""
+        if self._stopping:
+            raise GridConnectionError("the node is stopping")
+        authorize(peer, message)
+
     @contextmanager
     def _request(self, message: Message, peer: Peer) -> Iterator[None]:
         """Count a request, unless it is refused."""
         with self._lock:
             self._running += 1
         try:
-            if self._stopping:
-                raise GridConnectionError("the node is stopping")
-            authorize(peer, message)
+            self.allow(message, peer)
             yield
         finally:
             with self._lock:

@@ -19,11 +19,12 @@ from typing import Any
 from ..faces import GridFace
 from .result import Result
 from .routing import Route, begins_transaction, one_by_one, route
-from .session import Session
+from .session import FastPaths, Session
 from .text.cutter import Statement, is_query, split_statements
 from .text.progress import Progress, Report
 
 __all__ = [
+    "FastPaths",
     "Progress",
     "Report",
     "Result",

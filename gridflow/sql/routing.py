@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any
 
 from .grammar.prepared import Prepared
@@ -17,6 +18,8 @@ from .grammar.statements import prepare
 from .text.cutter import is_query, split_statements
 from .text.params import assign
 
+#: Characters of a text up to which it is remembered where it runs.
+_LONGEST_KEPT = 4096
 _BEGIN = frozenset({"BEGIN", "START"})
 
 
@@ -41,13 +44,21 @@ def route(text: str, *, in_transaction: bool, node: str) -> Route:
     """
     if in_transaction or not isinstance(text, str):
         return Route.HERE
+    # What is executed again and again is short; of what is long a cache would keep too much.
+    way, first_word = (_way if len(text) <= _LONGEST_KEPT else _way.__wrapped__)(text)
+    return Route.HERE if first_word == "KILL" and node in text else way
+
+
+@lru_cache(512)
+def _way(text: str) -> tuple[Route, str]:
+    """Where a text runs outside of a transaction, unless it ends a query of this process; and its first word."""
     statements = split_statements(text)
     words = [statement.word for statement in statements]
     if all(is_query(statement.text) for statement in statements) or not _BEGIN.isdisjoint(words):
-        return Route.HERE
+        return Route.HERE, ""
     if "COPY" in words:
-        return Route.HERE if len(words) == 1 else Route.EACH
-    return Route.HERE if words[0] == "KILL" and node in text else Route.OWNER
+        return Route.HERE if len(words) == 1 else Route.EACH, ""
+    return Route.OWNER, words[0]
 
 
 def begins_transaction(text: str) -> bool:

@@ -33,6 +33,9 @@ CHANGE_TRIES = 4
 #: How many fast paths of statements a session keeps.
 MOST_FAST_PATHS = 512
 
+#: text -> the fast path of its only statement, and the statement.
+FastPaths = dict[str, tuple[FastPath, Prepared]]
+
 
 class Session:
     """Executes SQL on anything with the face of a Grid. One thread uses it at a time.
@@ -40,14 +43,14 @@ class Session:
     Args:
         grid: the grid; the caller closes it.
         has_files: whether COPY may be executed: the files that it names are those of this process.
+        fast_paths: what is known of statements; sessions that execute no more than one text each may share it.
     """
 
-    def __init__(self, grid: GridFace, *, has_files: bool = True):
+    def __init__(self, grid: GridFace, *, has_files: bool = True, fast_paths: FastPaths | None = None):
         self.grid = grid
         self._has_files = has_files
         self._transaction: TransactionFace | None = None
-        # text -> the fast path of its only statement; empty while a transaction is open.
-        self._fast_paths: dict[str, tuple[FastPath, Prepared]] = {}
+        self._fast_paths: FastPaths = {} if fast_paths is None else fast_paths  # empty while a transaction is open
 
     @property
     def in_transaction(self) -> bool:
@@ -87,6 +90,23 @@ class Session:
         result.notes = notes
         if len(statements) == 1 and statements[0].kind in ("SELECT", "INSERT") and self._transaction is None:
             self._remember(text, statements[0])
+        return result
+
+    def insert_at_once(self, text: str, params: Any) -> Result | None:
+        """Execute an INSERT by its fast path, where that is known by now; None, or an error: nothing has happened."""
+        fast_path, prepared = self._fast_paths.get(text, (None, None))
+        if fast_path is None or prepared is None or prepared.kind != "INSERT":
+            return None
+        activity = self.grid.activity
+        run = activity.begin(prepared.own_text, prepared.kind)
+        result = None
+        try:
+            result = fast_path(self.grid, params)
+        finally:
+            if result is None:
+                activity.forget(run)
+            else:
+                activity.end(run, result.rowcount)
         return result
 
     def execute_prepared(self, statement: Prepared, values: dict[str, Any], progress: Report | None = None) -> Result:

@@ -29,9 +29,9 @@ FAN_IN = 4
 FAN_IN_AT_REST = 2
 MOST_LIVE = 3
 MOST_ROWS = 32 << 20
-#: A merge may read so much whatever room there is; and more, if that is a small part of what is free.
-_BYTES_IN_ANY_CASE = 512 << 20
-_MOST_BYTES = 8 << 30
+#: A merge may read so many bytes, and no more than this part of what is free: what it writes must have room beside the
+#: writers, and so must what a user rewrites later to make room.
+MOST_BYTES = 8 << 30
 _PART_OF_FREE = 8
 #: Bytes of live rows below which all segments are of tier 0.
 _SMALLEST = 1 << 20
@@ -48,9 +48,9 @@ def most_bytes(free: int) -> int:
     """How much a merge may read where so many bytes are free.
 
     >>> [most_bytes(gib << 30) >> 20 for gib in (1, 16, 1000)]
-    [512, 2048, 8192]
+    [128, 2048, 8192]
     """
-    return min(_MOST_BYTES, max(_BYTES_IN_ANY_CASE, free // _PART_OF_FREE))
+    return min(MOST_BYTES, free // _PART_OF_FREE)
 
 
 def tier(size: int) -> int:
@@ -77,7 +77,7 @@ def tiers(segments: list[Segment], most: int) -> dict[int, list[int]]:
     return dict(sorted(result.items()))
 
 
-def choose(segments: list[Segment], *, at_rest: bool = False, most: int = _BYTES_IN_ANY_CASE) -> list[int]:
+def choose(segments: list[Segment], *, at_rest: bool = False, most: int = MOST_BYTES) -> list[int]:
     """The positions of the segments to merge next; empty if there is nothing to do: the table is settled.
 
     Args:
@@ -99,18 +99,18 @@ def choose(segments: list[Segment], *, at_rest: bool = False, most: int = _BYTES
             return sorted(chosen)
     for index, segment in enumerate(segments):
         _, rows, deleted, _ = segment
-        if MOST_LIVE * deleted >= rows - deleted and deleted and live_bytes(segment) <= max(most, _BYTES_IN_ANY_CASE):
+        if MOST_LIVE * deleted >= rows - deleted and deleted and live_bytes(segment) <= _PART_OF_FREE // 2 * most:
             return [index]
     return []
 
 
-def most_segments(size: int, most: int = _BYTES_IN_ANY_CASE) -> int:
+def most_segments(size: int, most: int = MOST_BYTES) -> int:
     """How many segments a table of so many bytes has at most once it is settled, if none has many deleted rows.
 
     ``MOST_SMALL`` small ones, ``FAN_IN - 1`` in each tier, and those that are as large as they get.
 
     >>> [most_segments(mib << 20) for mib in (1, 100, 1000)]
-    [11, 20, 26]
+    [11, 20, 23]
     """
     largest = size // (most // 2)
     return MOST_SMALL + (FAN_IN - 1) * tier(min(size, most // 2)) + largest
@@ -139,7 +139,8 @@ def merge(table: TableVersions, choice: Choice, *, yielding: bool = False) -> bo
         chosen = choice(segments)
         if not chosen:
             return False
-        table.store.check_room(sum(live_bytes(segments[index]) for index in chosen))
+        if yielding:  # nobody has asked for it: it must not take the room of those who write
+            table.store.check_room(sum(live_bytes(segments[index]) for index in chosen))
         with Merge(table, snapshot, chosen, yielding) as under_way:
             return under_way.run() and under_way.publish()
 

@@ -1,6 +1,7 @@
 """Which files may exist in a grid's directory: one answer, for all who ask.
 
     LOCK, catalog, control, serve.sock     the grid's own; catalog.tmp, control.tmp until they are renamed
+    rings/bell, rings/<name>.ring          while a node serves it, see ``ring_files``
     log/<lsn>.log                          the log
     tables/<id>/manifest                   of a table: its current version,
                 <version>.manifest           those that are kept,
@@ -36,6 +37,7 @@ from ..config import SOCKET_NAME
 from ..schema import Column
 from .compressed_file import compressed_columns, copy_name
 from .index_definition import Index, indexes_of
+from .ring_files import BELL, RINGS, is_ring_name, ring_folder
 from .versions import MANIFEST, Kept, is_manifest, kept_versions, manifest_name
 from .zone_file import is_zoned, zoned_columns, zones_name
 
@@ -47,7 +49,7 @@ TABLES = "tables"
 
 #: Follows the name of a file that is not whole yet: it loses it by rename.
 _TEMPORARY = ".tmp"
-_TOP = frozenset({LOCK, CATALOG, CONTROL, LOG, TABLES, SOCKET_NAME})
+_TOP = frozenset({LOCK, CATALOG, CONTROL, LOG, TABLES, SOCKET_NAME, RINGS})
 _TOP_TEMPORARY = frozenset({CATALOG + _TEMPORARY, CONTROL + _TEMPORARY})
 _LOG_FILE = re.compile(r"[0-9a-f]{16}\.log")
 
@@ -151,6 +153,10 @@ def grid_strays(home: Path, tables: Container[int]) -> list[Stray]:
     for path in (home / LOG).iterdir():
         if not _LOG_FILE.fullmatch(path.name):
             result.append(Stray(path, path.name.endswith(_TEMPORARY)))
+    if ring_folder(home).is_dir():
+        for path in ring_folder(home).iterdir():
+            if path.name != BELL and not is_ring_name(path.name):
+                result.append(Stray(path, False))
     with os.scandir(home / TABLES) as folders:
         for folder in folders:
             # Of a table that was being made or dropped; a file is none of ours.

@@ -204,9 +204,9 @@ const uint8_t* LogFile::Append(uint64_t lsn, const void* head, uint64_t head_byt
   return payload;
 }
 
-Status LogFile::Sync(uint64_t from) const {
+Status LogFile::Sync(uint64_t from, uint64_t to) const {
   const uint64_t start = from / kPage * kPage;
-  if (::msync(base_ + start, tail_ - start, MS_SYNC) != 0) return Status::System(errno, "sync", path_);
+  if (::msync(base_ + start, to - start, MS_SYNC) != 0) return Status::System(errno, "sync", path_);
   return Status::Ok();
 }
 

@@ -40,8 +40,8 @@ class LogFile {
   // Owner: writes a record whose payload is the two pieces one after the other and returns where it lies.
   // Reserve(sum of both) must have said that it fits.
   const uint8_t* Append(uint64_t lsn, const void* head, uint64_t head_bytes, const void* body, uint64_t body_bytes);
-  // Waits until the last record is on the disk.
-  Status Sync(uint64_t from) const;
+  // Waits until these bytes, of records that were appended, are on the disk. Any thread may.
+  Status Sync(uint64_t from, uint64_t to) const;
 
   // Reader: the record at tail() if it is complete and has that lsn; then tail() moves past it. *payload is null if
   // there is none (yet). Damage is kCorrupt only if a record follows it: else it is the torn end of the log.

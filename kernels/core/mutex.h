@@ -2,7 +2,9 @@
 #ifndef GRIDFLOW_CORE_MUTEX_H_
 #define GRIDFLOW_CORE_MUTEX_H_
 
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 
 #include "core/thread_annotations.h"
@@ -43,6 +45,12 @@ class Condition {
     std::unique_lock<std::mutex> lock(mutex->mutex_, std::adopt_lock);
     condition_.wait(lock);
     (void)lock.release();  // the caller has it, as before
+  }
+  // As Wait, at most so many nanoseconds.
+  void WaitFor(Mutex* mutex, int64_t ns) GF_REQUIRES(mutex) {
+    std::unique_lock<std::mutex> lock(mutex->mutex_, std::adopt_lock);
+    condition_.wait_for(lock, std::chrono::nanoseconds(ns));
+    (void)lock.release();
   }
   void NotifyAll() { condition_.notify_all(); }
 

@@ -10,7 +10,7 @@ namespace gridflow {
 
 // A file of fewer bytes is a small segment, unless the process says otherwise.
 constexpr uint64_t kSmallBytes = 1 << 20;
-// No edit leaves more small segments than that, if it adds one.
+// No edit leaves more small segments than that, if it adds one and there is room to move their rows.
 constexpr size_t kMostSmall = 8;
 // A new segment takes over those that have at most so many times its bytes, its own and what it has taken over already.
 constexpr uint64_t kTakenOver = 2;

@@ -9,11 +9,17 @@
 #include "core/failpoint.h"
 #include "core/key_hash.h"
 #include "core/manifest_invariants.h"
+#include "core/mapping.h"
 #include "core/merge_order.h"
 #include "core/row_codec.h"
 #include "core/small_segments.h"
 
 namespace gridflow {
+namespace {
+
+constexpr uint64_t kRoomLeft = 1 << 20;  // where less stays free, no small segment is taken over
+
+}  // namespace
 
 TableEdit::TableEdit(std::string folder, std::shared_ptr<const TableSnapshot> base, bool durable, int threads,
                      KeptVersions* kept)
@@ -110,6 +116,11 @@ Status TableEdit::Fold(uint64_t bytes, std::vector<Source>* sources, KeyOrder* k
   }
   const std::vector<size_t> taken = TakenOver(sizes, bytes, small_);
   if (taken.empty()) return Status::Ok();
+  uint64_t all = bytes;
+  for (size_t i : taken) all += sizes[i].live_bytes;
+  // What is taken over is there twice until the edit is done. A full grid must be able to flush: whoever writes sees to
+  // room for that, but for no more.
+  if (!CheckRoom(folder_, 2 * all + kRoomLeft).ok()) return Status::Ok();
   KeyOrder fresh = std::move(*keys);
   // The new rows are a run of sources that are there already; a source of no rows keeps runs and sources in step.
   std::vector<SortedRun> runs(sources->size());

@@ -14,6 +14,8 @@
 #define GF_PT_GUARDED_BY(mutex) GF_THREAD_ATTRIBUTE(pt_guarded_by(mutex))
 // Of a function: whoever calls it holds the mutex.
 #define GF_REQUIRES(...) GF_THREAD_ATTRIBUTE(requires_capability(__VA_ARGS__))
+// Of a function that takes the mutex itself: whoever calls it does not hold it.
+#define GF_EXCLUDES(...) GF_THREAD_ATTRIBUTE(locks_excluded(__VA_ARGS__))
 
 // What a mutex is made of: see mutex.h.
 #define GF_CAPABILITY(name) GF_THREAD_ATTRIBUTE(capability(name))

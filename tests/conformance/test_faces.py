@@ -16,6 +16,7 @@ from gridflow.client.table import ServedTable
 from gridflow.grid import Grid
 from gridflow.server.flight import FlightService
 from gridflow.server.node import Service
+from gridflow.server.rings import Carrier, RingService
 from gridflow.sql.views.views import NoIndexes, SystemView
 from gridflow.storage.index_definition import Index
 from gridflow.storage.index_rows import IndexRows
@@ -37,6 +38,8 @@ IMPLEMENTATIONS = [
     (faces.IndexedRows, IndexRows),
     (faces.ActivityFace, Activity),
     (Service, FlightService),
+    (Service, RingService),
+    (Carrier, RingService),
 ]
 
 
@@ -52,6 +55,7 @@ def _types(
     rows: IndexRows,
     activity: Activity,
     flight: FlightService,
+    rings: RingService,
 ) -> None:
     open_grids: list[faces.OpenGridFace] = [grid, served_grid]
     grids: list[faces.GridFace] = [*open_grids, transaction]
@@ -60,7 +64,8 @@ def _types(
     tables: list[faces.TableFace] = [*stored_tables, transaction_table]
     readable: list[faces.ReadableTable] = [*tables, view]
     others: tuple[faces.IndexesFace, faces.IndexedRows, faces.ActivityFace, Service] = (indexes, rows, activity, flight)
-    del grids, transactions, readable, others
+    doors: tuple[Service, Carrier] = (rings, rings)
+    del grids, transactions, readable, others, doors
 
 
 def members(face: type) -> dict[str, object]:

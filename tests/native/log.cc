@@ -204,7 +204,7 @@ TEST(a_log_goes_on_in_the_next_file) {
       const std::string key = test::PlainKey(i), value = test::PlainValue(std::to_string(lsn));
       const uint64_t before = log->tail();
       Append(log.get(), lsn, Operation(key, value));
-      CHECK_OK(log->Sync(before));
+      CHECK_OK(log->Sync(before, log->tail()));
       memory[key] = value;
     }
   }

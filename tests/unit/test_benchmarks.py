@@ -43,6 +43,7 @@ METRICS = {
     | {"COUNT(*)", "group by", "MAX", "top 10", "BETWEEN", "UPDATE of 1 %", "UPDATE of all"}
     | {"rate", "median", "99th percentile"},
     "load": {"loaded"},
+    "writes": {"put", "put after a rest", "INSERT", "puts"},
     "memory": {"files", "growth", "whole processes"},
     "open": {"Dataset() to batch", "process to batch", "of its files touched", "page faults"},
     "narrow": {"delivered", "touched"},

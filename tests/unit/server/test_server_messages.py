@@ -24,6 +24,7 @@ from gridflow.protocols.json_values import decode_values, encode_values
 EXAMPLES = [
     messages.Hello("a1", 7, "0.1.0"),
     messages.Goodbye("a1"),
+    messages.OpenRing("0123.ring"),
     messages.Truncate("IMAGES", 3),
     messages.Tag("IMAGES", 3, "v1", True),
     messages.Untag("IMAGES", 3, "v1"),

@@ -410,5 +410,5 @@ def test_what_a_node_offers_is_listed(raw):
         "commit",
         "commit_transaction",
     }
-    assert set(offered) == {"hello", "goodbye", "cancel"} | tables
+    assert set(offered) == {"hello", "goodbye", "cancel", "open_ring"} | tables
     assert all(offered.values())
