@@ -9,7 +9,7 @@ from gridflow._native.table_store cimport TableStore
 
 cdef class Changes:
     cdef readonly TableStore table
-    cdef RowCodec codec
+    cdef readonly RowCodec codec
     cdef TableCut base
     cdef shared_ptr[MemoryTable] own
     cdef shared_ptr[MemoryTable] saved

@@ -2,7 +2,7 @@
 import os
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libcpp.memory cimport make_shared, shared_ptr
 from libcpp.string cimport string
 from libcpp.utility cimport pair
@@ -11,12 +11,13 @@ from libcpp.vector cimport vector
 from gridflow._native cimport core
 from gridflow._native.core cimport *
 from gridflow._native.process_state cimport shared_state
+from gridflow._native.row_changes cimport RowChanges
 from gridflow._native.rows cimport RowCodec
 from gridflow._native.snapshot cimport wrap as wrap_snapshot
 from gridflow._native.status cimport check
 from gridflow._native.table_store cimport TableStore
 
-from gridflow.errors import SchemaError, TransactionConflictError
+from gridflow.errors import TransactionConflictError
 
 core.process_state = shared_state()
 
@@ -182,39 +183,26 @@ cdef class Changes:
     def put_batches(self, list batches, bint insert=False):
         """As ``put_all``, with rows as ``Edit.add_batches`` takes them."""
         cdef shared_ptr[string] out = make_shared[string]()
-        cdef RowCodec codec = self.codec
-        cdef vector[ColumnView] views
-        cdef vector[ArrowArray] arrays
-        cdef size_t done, i, columns = codec.schema.columns.size()
-        cdef int64_t row, rows, count = 0
+        cdef OperationWalk walk
         cdef string encoded
+        cdef int count = self.table.encode_batches(self.codec, batches, out.get())
         seen = set()
-        for batch in batches:
-            done = 0
-            views.clear()
-            views.resize(columns)
-            arrays.clear()
-            arrays.resize(columns)
-            rows = len(batch[0])
-            try:
-                for i in range(columns):
-                    batch[i]._export_to_c(<uintptr_t>&arrays[i])
-                    done += 1
-                    try:
-                        check(ImportColumn(codec.schema.columns[i].type, arrays[i], &views[i]))
-                    except SchemaError as error:
-                        raise SchemaError(f"table {codec.table}, {error}") from None
-                for row in range(rows):
-                    self.table.append_row(codec, views, row, out.get()[0], &encoded if insert else NULL)
-                    if insert:
-                        self.absent(encoded, seen)
-                    count += 1
-            finally:
-                for i in range(done):
-                    if arrays[i].release != NULL:
-                        arrays[i].release(&arrays[i])
+        walk = OperationWalk(out.get().data(), out.get().size())
+        while insert and not walk.AtEnd():
+            encoded.assign(<const char*>walk.operation().key(), walk.operation().key_bytes())
+            self.absent(encoded, seen)
+            walk.Next()
         self.take(out)
         return count
+
+    def change_rows(self, RowChanges changes not None):
+        """Writes rows of a version anew, or removes them; ``snapshot`` has given it, and nothing was written since.
+
+        Raises SchemaError where a row is too large; then nothing has changed.
+        """
+        cdef shared_ptr[string] out = make_shared[string]()
+        check(AppendOperations(changes.it, self.table.table_id, out.get()))
+        self.take(out)
 
     def snapshot(self, str folder):
         """A version of the table that holds all that the transaction sees, its own writes too, as a ``Snapshot``.

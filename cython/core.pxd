@@ -168,6 +168,7 @@ cdef extern from "core/snapshot.h" namespace "gridflow" nogil:
         const vector[ColumnView]& columns(int) const
         int64_t live_rows() const
         Status Find(uint64_t, const uint8_t*, size_t, int*, int64_t*) const
+        Status FindTogether(const uint64_t*, const string*, size_t, int*, int64_t*) const
 
 
 cdef extern from "core/row_plan.h" namespace "gridflow" nogil:
@@ -391,6 +392,24 @@ cdef extern from "core/segment_merge.h" namespace "gridflow" nogil:
         cbool cancelled() const
 
 
+cdef extern from "core/row_changes.h" namespace "gridflow" nogil:
+    cdef cppclass RowRef:
+        pass
+
+    cdef cppclass RowOrderView:
+        RowOrderView(const RowRef*, size_t)
+        size_t size() const
+
+    cdef cppclass NativeRowChanges "gridflow::RowChanges":  # a module may have a RowChanges of its own
+        shared_ptr[const TableSnapshot] seen
+        RowOrderView rows
+        cbool removes
+        vector[int] positions
+        vector[vector[ColumnView]] sources
+
+    Status AppendOperations(const NativeRowChanges&, uint32_t, string*) except +
+
+
 cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
     cdef enum class LoadMode:
         kReplace
@@ -405,6 +424,7 @@ cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
         uint64_t added_bytes() const
         uint64_t moved_bytes() const
         uint64_t bitmap_bytes() const
+        Status ChangeRows(const NativeRowChanges&, string*) except +
         void SetSchema(const Schema&) except +
         void Clear()
         Status Commit(uint64_t, shared_ptr[const TableSnapshot]*) except +

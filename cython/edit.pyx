@@ -7,6 +7,7 @@ from libcpp.vector cimport vector
 from gridflow._native cimport core
 from gridflow._native.core cimport *
 from gridflow._native.process_state cimport shared_state
+from gridflow._native.row_changes cimport RowChanges
 from gridflow._native.rows cimport RowCodec
 from gridflow._native.status cimport check
 from gridflow._native.table_versions cimport TableVersions
@@ -111,6 +112,22 @@ cdef class Edit:
         check(status)
         self.rows += rows
         return 0
+
+    def change_rows(self, RowChanges changes not None):
+        """Writes rows of an earlier version, or of the current one, anew, or removes them.
+
+        Raises:
+            TransactionConflictError: names a row that somebody else has written since.
+        """
+        cdef string conflict
+        cdef Status status
+        with nogil:
+            status = self.it.ChangeRows(changes.it, &conflict)
+        if conflict.size():
+            raise self.table.conflict_at(<const uint8_t*>conflict.data())
+        check(status)
+        if not changes.it.removes:
+            self.rows += <int64_t>changes.it.rows.size()
 
     def alter(self, RowCodec codec):
         """Gives the table the columns of ``codec``, which must be made for it; see ``TableEdit::SetSchema``."""

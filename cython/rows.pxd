@@ -20,6 +20,8 @@ cdef class RowCodec:
     cdef object fail(self, uint32_t position, object mismatch)
     cdef int encode_key(self, object key, string& out) except -1
     cdef int encode_value(self, object value, string& out) except -1
+    cdef int encode_values(self, tuple values, string& out) except -1
+    cdef tuple decode_values(self, const uint8_t* p)
     cdef object decode_key(self, const uint8_t* p)
     cdef object decode_value(self, const uint8_t* p)
     cdef object decode_part(self, uint32_t position, const uint8_t** at)

@@ -151,25 +151,39 @@ cdef class RowCodec:
         return 0
 
     cdef int encode_value(self, object value, string& out) except -1:
-        cdef size_t i, bit = 0, bitmap = out.size(), used = 0, count = self.schema.value.size()
-        cdef uint32_t position
-        cdef const Type* t
-        out.append(self.bitmap_bytes, <char>0)
-        if not self.plain_value and not isinstance(value, Mapping):
+        cdef size_t i, used = 0, count = self.schema.value.size()
+        cdef list values = []
+        if self.plain_value:
+            return self.encode_values((value,), out)
+        if not isinstance(value, dict) and not isinstance(value, Mapping):
             if count == 0 and value is None:
-                return 0
+                return self.encode_values((), out)
             raise SchemaError(
                 f"table {self.table}: a value is a dict of {', '.join(self.value_names)}, got {short(value)}"
             )
-        for i in range(count):
+        for name in self.value_names:
+            item = value.get(name)
+            used += item is not None or name in value
+            values.append(item)
+        self.encode_values(tuple(values), out)
+        if used != <size_t>len(value):
+            extra = next(name for name in value if name not in self.value_names)
+            if extra in self.python_schema.key:
+                raise SchemaError(f"table {self.table}: {extra} is in the key, it cannot be in the value")
+            known = _errors.did_you_mean(str(extra), self.python_schema.names)
+            raise ColumnNotFound(f"table {self.table} has no column {extra}; {known}")
+        return 0
+
+    cdef int encode_values(self, tuple values, string& out) except -1:
+        """Appends the values of the columns that are not in the key, in their order."""
+        cdef size_t i, bit = 0, bitmap = out.size()
+        cdef uint32_t position
+        cdef const Type* t
+        out.append(self.bitmap_bytes, <char>0)
+        for i in range(self.schema.value.size()):
             position = self.schema.value[i]
             t = &self.schema.columns[position].type
-            if self.plain_value:
-                item = value
-            else:
-                name = self.value_names[i]
-                item = value.get(name)
-                used += item is not None or name in value
+            item = values[i]
             try:
                 if item is None:
                     if not t.nullable:
@@ -182,12 +196,6 @@ cdef class RowCodec:
                 self.codecs[position].encode(t, item, out)
             except Mismatch as error:
                 raise self.fail(position, error) from None
-        if not self.plain_value and used != <size_t>len(value):
-            extra = next(name for name in value if name not in self.value_names)
-            if extra in self.python_schema.key:
-                raise SchemaError(f"table {self.table}: {extra} is in the key, it cannot be in the value")
-            known = _errors.did_you_mean(str(extra), self.python_schema.names)
-            raise ColumnNotFound(f"table {self.table} has no column {extra}; {known}")
         return 0
 
     cdef object decode_part(self, uint32_t position, const uint8_t** at):
@@ -200,24 +208,25 @@ cdef class RowCodec:
         return tuple([self.decode_part(self.schema.key[i], &p) for i in range(self.schema.key.size())])
 
     cdef object decode_value(self, const uint8_t* p):
+        values = self.decode_values(p)
+        return values[0] if self.plain_value else dict(zip(self.value_names, values))
+
+    cdef tuple decode_values(self, const uint8_t* p):
+        """The values of the columns that are not in the key, in their order."""
         cdef size_t i, bit = 0
         cdef const uint8_t* bitmap = p
         cdef uint32_t position
+        cdef list result = []
         p += self.bitmap_bytes
-        if self.plain_value:
-            if self.bitmap_bytes and not bitmap[0] & 1:
-                return None
-            return self.decode_part(self.schema.value[0], &p)
-        result = {}
         for i in range(self.schema.value.size()):
             position = self.schema.value[i]
             if self.schema.columns[position].type.nullable:
                 bit += 1
                 if not (bitmap[(bit - 1) >> 3] >> ((bit - 1) & 7)) & 1:
-                    result[self.value_names[i]] = None
+                    result.append(None)
                     continue
-            result[self.value_names[i]] = self.decode_part(position, &p)
-        return result
+            result.append(self.decode_part(position, &p))
+        return tuple(result)
 
     def check(self, object key, object value):
         """Raises SchemaError or ColumnNotFound if a row with this key and value does not fit."""

@@ -14,7 +14,8 @@ cdef class TableStore(TableVersions):
     cdef bint has(self, const string& key) except -1
     cdef object value_at(self, int where, const uint8_t* value, int segment, int64_t row)
     cdef int append_put(self, RowCodec codec, object key, object value, string& out, string* encoded_key) except -1
-    cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out,
-                        string* encoded_key) except -1
+    cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out) except -1
+    cdef int encode_batches(self, RowCodec codec, list batches, string* out) except -1
+    cdef bint get_together(self, list batch, dict result) except -1
     cdef int end_put(self, OperationBuilder& builder) except -1
     cdef int64_t apply(self, const char* operations, size_t size, int mode, uint64_t digest) except -1

@@ -2,8 +2,10 @@
 
 Who may do what: see ``store``.
 """
+from itertools import islice
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
 from libcpp.memory cimport shared_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
@@ -27,6 +29,7 @@ cdef enum:
     ABSENT = 0
     IN_MEMORY = 1
     IN_SEGMENT = 2
+    TOGETHER = 32  # keys that are looked up at a time: TableSnapshot::kTogether
     USUAL_BYTES = 240  # of one row's operation: else a string that is gone at once would grow column by column
 
 
@@ -91,16 +94,44 @@ cdef class TableStore(TableVersions):
         codec.encode_value(value, out)
         return self.end_put(builder)
 
-    cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out,
-                        string* encoded_key) except -1:
+    cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out) except -1:
         """As ``append_put``, of a row of columns, which are in the order of the schema."""
         cdef OperationBuilder builder = OperationBuilder(&out)
         check(EncodeKey(codec.schema, columns, row, &out))
         builder.EndKey()
-        if encoded_key != NULL:
-            encoded_key[0] = builder.key()
         check(EncodeValue(codec.schema, columns, row, &out))
         return self.end_put(builder)
+
+    cdef int encode_batches(self, RowCodec codec, list batches, string* out) except -1:
+        """Appends the operations that put rows of columns, given as ``Edit.add_batches`` takes them. Returns their number."""
+        cdef vector[ColumnView] views
+        cdef vector[ArrowArray] arrays
+        cdef size_t done, i, columns = codec.schema.columns.size()
+        cdef int64_t row, rows
+        cdef int count = 0
+        for batch in batches:
+            done = 0
+            views.clear()
+            views.resize(columns)
+            arrays.clear()
+            arrays.resize(columns)
+            rows = len(batch[0])
+            try:
+                for i in range(columns):
+                    batch[i]._export_to_c(<uintptr_t>&arrays[i])
+                    done += 1
+                    try:
+                        check(ImportColumn(codec.schema.columns[i].type, arrays[i], &views[i]))
+                    except SchemaError as error:
+                        raise SchemaError(f"table {codec.table}, {error}") from None
+                for row in range(rows):
+                    self.append_row(codec, views, row, out[0])
+                    count += 1
+            finally:
+                for i in range(done):
+                    if arrays[i].release != NULL:
+                        arrays[i].release(&arrays[i])
+        return count
 
     cdef int end_put(self, OperationBuilder& builder) except -1:
         if not builder.EndPut(self.table_id):
@@ -196,6 +227,37 @@ cdef class TableStore(TableVersions):
             self.same_columns(codec)
         return self._conditional(key, value, False)
 
+    def insert_values(self, RowCodec codec not None, tuple places not None, tuple fixed not None, values not None):
+        """As ``put_if_absent``, for a statement that comes again and again: of values by their place.
+
+        Args:
+            codec: must still be the table's.
+            places: of the key, of one column, and then of each other column: its place in ``values``; -1: it is fixed.
+            fixed: the values of the fixed columns, at the same places; anything at others.
+            values: a tuple or list.
+        """
+        cdef string out, encoded
+        cdef OperationBuilder builder
+        cdef Py_ssize_t i, place
+        cdef list row = []
+        self.same_columns(codec)
+        for i in range(1, len(places)):
+            place = places[i]
+            row.append(fixed[i] if place < 0 else values[place])
+        out.reserve(USUAL_BYTES)
+        builder = OperationBuilder(&out)
+        codec.encode_key(values[<Py_ssize_t>places[0]], out)
+        builder.EndKey()
+        encoded = builder.key()
+        codec.encode_values(tuple(row), out)
+        self.end_put(builder)
+        self.writable(out.size(), False)
+        self.same_columns(codec)
+        if self.has(encoded):
+            return False
+        self.commit(out)
+        return True
+
     def replace(self, key, value):
         """Writes the row only if there is one under ``key``. Returns whether it wrote.
 
@@ -272,6 +334,101 @@ cdef class TableStore(TableVersions):
             return default
         return self.value_at(where, value, segment, row)
 
+    def get_all(self, keys):
+        """The values under these keys, as a dict in their order; keys without a row are left out.
+
+        Raises:
+            SchemaError: a key does not fit the key columns.
+        """
+        result = {}
+        keys = iter(keys)
+        while batch := list(islice(keys, TOGETHER)):
+            while not self.get_together(batch, result):
+                pass
+        return result
+
+    cdef bint get_together(self, list batch, dict result) except -1:
+        """Adds the values under a few keys; does nothing, and is False, if the table got other columns meanwhile."""
+        cdef string encoded[TOGETHER]
+        cdef uint64_t hashes[TOGETHER]
+        cdef int segments[TOGETHER]
+        cdef int64_t rows[TOGETHER]
+        cdef const uint8_t* values[TOGETHER]
+        cdef bint removed[TOGETHER]
+        cdef const MemoryEntry* entry
+        cdef const uint8_t* bytes
+        cdef size_t i, count = len(batch)
+        cdef RowCodec codec
+        cdef shared_ptr[const TableSnapshot] snapshot
+        cdef shared_ptr[MemoryTable] active, frozen
+        check_readable(self)
+        codec = self.codec
+        for i in range(count):
+            codec.encode_key(batch[i], encoded[i])
+            hashes[i] = KeyHash(encoded[i].data(), encoded[i].size())
+        check_readable(self)  # encoding may have run Python; from here to the end of the search nothing does
+        if codec is not self.codec:
+            return False
+        snapshot, active, frozen = self.current, self.active, self.frozen  # see value_at
+        check(snapshot.get().FindTogether(hashes, encoded, count, segments, rows))
+        for i in range(count):
+            bytes = <const uint8_t*>encoded[i].data()
+            entry = active.get().Find(hashes[i], bytes, encoded[i].size())
+            if entry == NULL and frozen.get() != NULL:
+                entry = frozen.get().Find(hashes[i], bytes, encoded[i].size())
+            values[i] = entry.operation.value() if entry != NULL else NULL
+            removed[i] = entry != NULL and entry.operation.removal()
+        for i in range(count):
+            if removed[i]:
+                continue
+            if values[i] != NULL:
+                result[batch[i]] = codec.decode_value(values[i])
+            elif segments[i] >= 0:
+                result[batch[i]] = codec.decode_row(snapshot.get().columns(segments[i]), rows[i])
+        return True
+
+    def select_values(self, RowCodec codec not None, tuple places not None, key):
+        """Some columns of the row under a key, for a statement that comes again and again: a tuple, None if there is none.
+
+        Args:
+            codec: of the columns that ``places`` counts; it must still be the table's.
+            places: among the columns that are not in the key; -1: the key itself.
+            key: of one column.
+
+        Raises:
+            SchemaError: the key does not fit, or the table has other columns now.
+        """
+        cdef string encoded
+        cdef const uint8_t* value = NULL
+        cdef int segment = 0
+        cdef int64_t row = 0
+        cdef int where
+        cdef Py_ssize_t place
+        cdef uint32_t position
+        cdef list result = []
+        cdef shared_ptr[const TableSnapshot] snapshot
+        cdef shared_ptr[MemoryTable] active, frozen
+        codec.encode_key(key, encoded)
+        where = self.lookup(KeyHash(encoded.data(), encoded.size()), encoded, &value, &segment, &row)
+        self.same_columns(codec)  # only now: a reader may have followed the owner to other columns
+        if where == ABSENT:
+            return None
+        if where == IN_SEGMENT:  # see value_at
+            snapshot = self.current
+            for place in places:
+                if place < 0:
+                    result.append(key)
+                else:
+                    position = codec.schema.value[place]
+                    result.append(codec.decode_cell(position, &snapshot.get().columns(segment)[position], row))
+            return tuple(result)
+        active = self.active
+        frozen = self.frozen
+        values = codec.decode_values(value)
+        for place in places:
+            result.append(key if place < 0 else values[place])
+        return tuple(result)
+
     def contains(self, key):
         """Whether there is a row under ``key``."""
         cdef string encoded
@@ -287,6 +444,12 @@ cdef class TableStore(TableVersions):
         cdef RowCodec codec = self.codec
         out.reserve(USUAL_BYTES)
         self.append_put(codec, key, value, out, NULL)
+        return PyBytes_FromStringAndSize(out.data(), out.size())
+
+    def encode_rows(self, RowCodec codec not None, list batches):
+        """The log's operations that put rows of columns, given as ``Edit.add_batches`` takes them, as bytes."""
+        cdef string out
+        self.encode_batches(codec, batches, &out)
         return PyBytes_FromStringAndSize(out.data(), out.size())
 
     def encode_remove(self, key):

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libcpp.memory cimport shared_ptr
 
 from gridflow._native.core cimport *
@@ -31,6 +31,7 @@ cdef class TableVersions(LogTable):
     cdef int take_codec(self, RowCodec codec) except -1
     cdef int follow_or_raise(self) except -1
     cdef bint is_behind(self)
+    cdef object conflict_at(self, const uint8_t* encoded_key)
     cdef object duplicate(self, object key, bint twice)
     cdef int cut(self, TableCut* out) except -1
     cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh, RowCodec codec) except -1

@@ -6,7 +6,7 @@ import os
 import threading
 
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp.memory cimport make_shared, shared_ptr
 from libcpp.set cimport set as cset
 from libcpp.string cimport string
@@ -210,8 +210,11 @@ cdef class TableVersions(LogTable):
         return 0
 
     cdef object conflict(self, Operation operation):
+        return self.conflict_at(operation.key())
+
+    cdef object conflict_at(self, const uint8_t* encoded_key):
         cdef RowCodec codec = self.codec  # a reference: decoding runs Python, and another thread may alter the table
-        key = codec.decode_key(operation.key())
+        key = codec.decode_key(encoded_key)
         return TransactionConflictError(
             f"table {codec.table}: the row under key {key!r} was changed by somebody else since the transaction "
             "began; nothing of the transaction was applied, run it again"

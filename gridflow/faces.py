@@ -3,6 +3,7 @@
     ReadableTable              a query reads it: any table, and the views of schema SYS
       TableFace                rows under keys, to read and to write: Table, ServedTable, TransactionTable
         StoredTableFace        and what lies of it in files: Table, ServedTable
+        ChangedTableFace       and rows that are changed where they lie: TransactionTable
 
     GridFace                   tables by name, and what a statement does to them: Grid, ServedGrid, Transaction
       OpenGridFace             the grid itself, until it is closed: Grid, ServedGrid
@@ -72,6 +73,22 @@ class IndexesFace(IndexSet, Protocol):
         """Unlink the files of segments and indexes that are gone."""
 
 
+class AddressedRows(Protocol):
+    """Rows of a version, and where they lie: ``storage.addressed_rows.AddressedRows``."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The version."""
+
+    @property
+    def rows(self) -> pa.Table:
+        """Some columns of them; deleted rows may be among them."""
+
+    @property
+    def addresses(self) -> pa.ChunkedArray:
+        """Where each lies; null for a deleted row."""
+
+
 class NumberedRows(Protocol):
     """Rows that are known by their numbers: ``storage.index_rows.NumberedRows``."""
 
@@ -81,6 +98,9 @@ class NumberedRows(Protocol):
 
     def take(self, columns: Sequence[str]) -> pa.Table:
         """These columns of the rows."""
+
+    def addressed(self, columns: Sequence[str]) -> AddressedRows:
+        """These columns of the rows, and where the rows lie."""
 
     def spread(self, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
         """These columns of the segments that have such rows, and the numbers of the rows in those, int64."""
@@ -214,6 +234,9 @@ class TableFace(ReadableTable, Protocol):
     def insert_all(self, rows: Rows) -> None:
         """Write several rows in one commit, or none if a key is there."""
 
+    def put_rows(self, rows: pa.Table, *, insert: bool = False) -> None:
+        """Write rows of all columns in one commit, through the log; with ``insert`` none if a key is there."""
+
     def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
         """Write the row unless there is one under ``key``; ``codec``: only if that is still the table's."""
 
@@ -242,6 +265,19 @@ class TableFace(ReadableTable, Protocol):
         """Have the owner's background thread look now at what the table lacks, such as files of an index."""
 
 
+class ChangedTableFace(TableFace, Protocol):
+    """A table whose rows a statement reads to change them: TransactionTable."""
+
+    def addressed(self, columns: Iterable[str]) -> AddressedRows:
+        """All rows, and where each lies."""
+
+    def update_rows(self, rows: AddressedRows, addresses: np.ndarray, values: pa.Table) -> int:
+        """Give rows that lie at these addresses new values of some columns; returns how many."""
+
+    def remove_rows(self, rows: AddressedRows, addresses: np.ndarray) -> int:
+        """Remove rows that lie at these addresses; returns how many."""
+
+
 class StoredTableFace(TableFace, Protocol):
     """A table and what lies of it in files: Table, ServedTable."""
 
@@ -257,6 +293,14 @@ class StoredTableFace(TableFace, Protocol):
 
     def to_arrow(self, columns: Iterable[str] | None = None, *, snapshot: str | int | None = None) -> pa.Table:
         """All rows of one version."""
+
+    def insert_values(
+        self, codec: RowCodec, places: tuple[int, ...], fixed: tuple[Any, ...], values: Sequence[Any]
+    ) -> bool:
+        """Write the row of values by their place, unless there is one under its key; returns whether it wrote."""
+
+    def select_values(self, codec: RowCodec, places: tuple[int, ...], key: Any) -> tuple[Any, ...] | None:
+        """Some columns of the row under a key; None if there is none."""
 
     @property
     def folder(self) -> Path:
@@ -379,6 +423,9 @@ class ActivityFace(Protocol):
 
     def end(self, run: tuple[int, str, str, int, float], rows: int, error: BaseException | None = None) -> None:
         """A statement is done, or has failed."""
+
+    def ran(self, text: str, kind: str, clock: float, rows: int) -> None:
+        """A statement that nobody could have seen run has run since ``clock``, without an error."""
 
     def forget(self, run: tuple[int, str, str, int, float]) -> None:
         """A statement has not run after all."""
@@ -548,6 +595,9 @@ class OpenGridFace(GridFace, Protocol):
 
 class TransactionFace(GridFace, Protocol):
     """A grid as a transaction sees it, until that ends: Transaction."""
+
+    def table(self, name: str) -> ChangedTableFace:
+        """The table of a name."""
 
     def __enter__(self) -> TransactionFace: ...
     def __exit__(

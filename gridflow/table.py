@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from ._native.edit import Edit
+from ._native.row_changes import RowChanges
 from ._native.rows import RowCodec
 from ._native.snapshot import Snapshot
 from ._native.store import Store
@@ -178,6 +179,30 @@ class Table(TableStore, KeyedRows):
         """All rows as they are mapped, and deleted ones with them; see ``storage.mapped_rows``."""
         return mapped_rows(self._flushed(), columns)
 
+    def put_rows(self, rows: pa.Table, *, insert: bool = False) -> None:
+        """Write a few rows of all columns in one commit, through the log; ``load`` is for many.
+
+        Args:
+            rows: the rows.
+            insert: write none of them if one of the keys is there already or twice among them.
+
+        Raises:
+            DuplicateKeyError: with ``insert``; nothing is written.
+            SchemaError, ColumnNotFound, GridFullError: as ``load``; nothing is written.
+        """
+        codec = self.codec
+        operations = self.encode_rows(codec, self.columns_of(rows))
+        if operations:
+            self.commit_encoded(operations, "insert" if insert else "put", codec.digest)
+
+    def columns_of(self, rows: pa.Table) -> list[list[pa.Array]]:
+        """Rows of all columns, as the native side takes them.
+
+        Raises:
+            SchemaError, ColumnNotFound: they do not fit the table.
+        """
+        return [to_columns(batch, self.schema, self.name) for batch in rows.to_batches()]
+
     def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
         """Write many rows at once, straight to segments: one commit and one copy of the data.
 
@@ -238,6 +263,29 @@ class Table(TableStore, KeyedRows):
                 if self.indexes.all():
                     self.wake_maintenance()  # until its index is made, the new segment is scanned
             return edit.rows
+
+    def change_rows(self, changes: RowChanges, columns: int) -> int:
+        """Write rows that a statement has read anew, or remove them, in one commit and past the log.
+
+        Args:
+            changes: the rows, of this version of the table or an earlier one.
+            columns: the digest of the columns that it had then.
+
+        Returns:
+            How many rows there are.
+
+        Raises:
+            TransactionConflictError: somebody else has written one of the rows; nothing is changed.
+            GridFullError: there is no room; nothing is changed.
+        """
+        with self.edit() as edit:
+            if self.codec.digest != columns:
+                raise TransactionConflictError(f"table {self.name} has got other columns")
+            edit.change_rows(changes)
+            edit.commit()
+            if self.indexes.all():
+                self.wake_maintenance()  # until its index is made, the new segment is scanned
+        return changes.rows
 
     def _check_rows(self, rows: list[Any]) -> None:
         for row in rows:

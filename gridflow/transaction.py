@@ -8,9 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 import pyarrow as pa
 
 from ._native.changes import Changes, cut
+from ._native.row_changes import RowChanges
 from .errors import (
     ColumnNotFound,
     GridConnectionError,
@@ -22,9 +24,11 @@ from .errors import (
     did_you_mean,
 )
 from .keyed import KeyedRows
-from .storage.arrow import to_columns
+from .storage.addressed_rows import all_rows
+from .storage.arrow import refuse_nulls, to_columns
+from .storage.cast import cast_column
 from .storage.index_rows import IndexRows
-from .storage.load import in_groups, looked_at, record_batches
+from .storage.load import MOST_LOGGED, MOST_LOGGED_BYTES, in_groups, looked_at, record_batches
 from .storage.mapped_rows import MappedRows, mapped_rows
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .storage.table_indexes import Choice, TableIndexes
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from ._native.rows import RowCodec
     from ._native.snapshot import Snapshot
     from .catalog.activity import Activity
-    from .faces import Narrowed, Narrowing, Progress, Report, TableFace
+    from .faces import AddressedRows, Narrowed, Narrowing, Progress, Report, TableFace
     from .grid import Grid  # circle: a transaction is begun by its grid, and commits to it
     from .schema import Schema
     from .table import Table
@@ -395,6 +399,12 @@ class TransactionTable(KeyedRows):
         self._check()
         self.changes.put_all(rows.items() if isinstance(rows, Mapping) else rows, True)
 
+    def put_rows(self, rows: pa.Table, *, insert: bool = False) -> None:
+        """Write rows of all columns; with ``insert`` none if one of the keys is there already or twice among them."""
+        self._check()
+        columns = [to_columns(batch, self.schema, self.name) for batch in rows.to_batches()]
+        self.changes.put_batches(columns, insert)
+
     def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
         """Write the row unless there is one under ``key``; returns whether it wrote."""
         if codec is not None and codec.python_schema is not self.schema:
@@ -419,6 +429,67 @@ class TransactionTable(KeyedRows):
         """Remove the rows under these keys; returns how many there were."""
         self._check()
         return self.changes.remove_all(keys)
+
+    def addressed(self, columns: Iterable[str]) -> AddressedRows:
+        """All rows, with where each lies: for ``update_rows`` and ``remove_rows``."""
+        return all_rows(self.snapshot(), columns)
+
+    def update_rows(self, rows: AddressedRows, addresses: np.ndarray, values: pa.Table) -> int:
+        """Give rows new values of some columns, none of the key.
+
+        Args:
+            rows: what the table has said of its rows, ``addressed`` or by an index, after its last change.
+            addresses: of the rows to be changed, each once, int64; not changed afterwards.
+            values: the new values, in the order of ``addresses``.
+
+        Returns:
+            How many rows there are.
+
+        Raises:
+            SchemaError: a value does not fit its column; nothing is changed.
+            TransactionConflictError: somebody else has written one of the rows; nothing is changed.
+            GridFullError: there is no room; nothing is changed.
+        """
+        refuse_nulls(values, self.schema, self.name)
+        columns = [self.schema[name] for name in values.column_names]
+        batches = [
+            [
+                cast_column(array, column.type, f"table {self.name}, column {column}")
+                for array, column in zip(batch.columns, columns, strict=True)
+            ]
+            for batch in values.to_batches()
+        ]
+        changes = RowChanges(rows.snapshot, self.changes.codec, addresses, values.column_names, batches)
+        return self._change(changes, values.nbytes)
+
+    def remove_rows(self, rows: AddressedRows, addresses: np.ndarray) -> int:
+        """Remove rows; else as ``update_rows``."""
+        return self._change(RowChanges(rows.snapshot, self.changes.codec, addresses, None, []), 0)
+
+    def _change(self, changes: RowChanges, new_bytes: int) -> int:
+        """Make changes part of the transaction. One of a single statement that are many need not go through memory."""
+        self._check()
+        version = self.changes.version
+        if (
+            version
+            and self._transaction.of_statement
+            and self._transaction.owner
+            and self._are_many(changes, new_bytes)
+        ):
+            try:
+                return self._table.change_rows(changes, self.changes.columns)
+            except GridFullError:
+                if not changes.removes:
+                    raise  # for removals there is always some room in the log
+        self.changes.change_rows(changes)
+        return changes.rows
+
+    def _are_many(self, changes: RowChanges, new_bytes: int) -> bool:
+        if changes.rows > MOST_LOGGED:
+            return True
+        segments = self._table.snapshot().segments()
+        row_bytes = sum(size for _, _, _, size in segments) // max(1, sum(rows for _, rows, _, _ in segments))
+        return not changes.removes and changes.rows * row_bytes + new_bytes > MOST_LOGGED_BYTES
 
     def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
         """Write many rows, given as ``Table.load`` takes them. Until the commit they are kept in memory."""

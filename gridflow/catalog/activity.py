@@ -112,19 +112,28 @@ class Activity:
         """A statement has not run after all, but begins anew."""
         del self._running[run[0]]
 
+    def ran(self, text: str, kind: str, clock: float, rows: int) -> None:
+        """A statement that nobody could have seen run has run since ``clock``, without an error."""
+        ended = self._endings
+        ended.append(((0, text, kind, 0, clock), perf_counter(), rows, None))  # no number: nobody can cancel it
+        if len(ended) >= _BATCH:
+            self._count()
+
     def _count(self) -> None:
         with self._lock:
-            ended, history = self._endings, self._history
+            ended, history, counts = self._endings, self._history, self._counts
+            last_text, entry = None, None
             for _ in range(len(ended)):
                 (number, text, kind, _thread, begun), clock, rows, error = ended.popleft()
-                self._counts[kind] += 1
-                entry = history.get(text)
-                if entry is None:
-                    entry = history[text] = Executions(kind)
-                    if len(history) > HISTORY_SIZE:
-                        history.popitem(last=False)
-                else:
-                    history.move_to_end(text)
+                counts[kind] += 1
+                if entry is None or text is not last_text:  # mostly it is the same one again
+                    last_text, entry = text, history.get(text)
+                    if entry is None:
+                        entry = history[text] = Executions(kind)
+                        if len(history) > HISTORY_SIZE:
+                            history.popitem(last=False)
+                    else:
+                        history.move_to_end(text)
                 seconds = clock - begun
                 entry.executions += 1
                 entry.clock = begun

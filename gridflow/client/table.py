@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +66,23 @@ class ServedTable(Table):
         pairs = rows.items() if isinstance(rows, Mapping) else rows
         self._commit("insert", lambda: b"".join(self.encode_put(key, value) for key, value in pairs))
 
+    def put_rows(self, rows: pa.Table, *, insert: bool = False) -> None:
+        """Write a few rows of all columns in one commit; see :meth:`gridflow.Table.put_rows`."""
+        self._commit("insert" if insert else "put", lambda: self.encode_rows(self.codec, self.columns_of(rows)))
+
     def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
         """Write the row unless there is one under ``key``; returns whether it wrote."""
         if codec is not None and codec is not self.codec:
             raise SchemaError(f"table {self.name} has got other columns meanwhile: nothing was written, try again")
         return self._commit_one("put_if_absent", self.encode_put, key, value) == 1
+
+    def insert_values(
+        self, codec: RowCodec, places: tuple[int, ...], fixed: tuple[Any, ...], values: Sequence[Any]
+    ) -> bool:
+        """Write the row of values by their place, unless there is one under its key; returns whether it wrote."""
+        row = [fixed[i] if place < 0 else values[place] for i, place in enumerate(places)]
+        names = (column.name for column in codec.python_schema.value_columns)
+        return self.put_if_absent(row[0], dict(zip(names, row[1:], strict=True)), codec)
 
     def replace(self, key: Any, value: Any) -> bool:
         """Write the row only if there is one under ``key``; returns whether it wrote."""

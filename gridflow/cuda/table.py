@@ -126,8 +126,9 @@ class _Place:
 class DeviceTable:
     """One version of a table on a GPU, or in host memory with the same results.
 
-    Rows have numbers from 0, in the order in which ``gridflow.Dataset`` reads them, that of their key hashes. They are gathered, in any order, into arrays of the device; consecutive ones are shown where they lie, if
-    they are in its memory. Any thread may call any method. What is written meanwhile is seen after ``refresh``.
+    Rows have numbers from 0, in the order in which ``gridflow.Dataset`` reads them, that of their key hashes. They
+    are gathered, in any order, into arrays of the device; consecutive ones are shown where they lie, if they are in
+    its memory. Any thread may call any method. What is written meanwhile is seen after ``refresh``.
 
     Args:
         table: a name, or a table of an open grid.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from sqlglot import exp
@@ -63,16 +64,22 @@ class Session:
         fast = self._fast_paths.get(text)
         if fast is not None:
             fast_path, prepared = fast
-            run = activity.begin(prepared.own_text, prepared.kind)
+            # A SELECT by key waits for nobody, so nobody would see it listed; an INSERT may wait for a load.
+            run = activity.begin(prepared.own_text, prepared.kind) if prepared.kind != "SELECT" else None
+            clock = perf_counter()
             try:
                 fast_result = fast_path(self.grid, params)
             except BaseException as error:
-                activity.end(run, 0, error)
+                activity.end(run or activity.begin(prepared.own_text, prepared.kind), 0, error)
                 raise
             if fast_result is not None:
-                activity.end(run, fast_result.rowcount)
+                if run is None:
+                    activity.ran(prepared.own_text, prepared.kind, clock, fast_result.rowcount)
+                else:
+                    activity.end(run, fast_result.rowcount)
                 return fast_result
-            activity.forget(run)
+            if run is not None:
+                activity.forget(run)
         try:
             statements = prepare(text)
             if not self._has_files and any(statement.kind == "COPY" for statement in statements):

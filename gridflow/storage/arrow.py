@@ -155,6 +155,19 @@ def to_columns(batch: pa.RecordBatch, schema: Schema, table: str) -> list[pa.Arr
     return arrays
 
 
+def refuse_nulls(rows: pa.Table, schema: Schema, table: str) -> None:
+    """Raise where a column of a statement's rows has a null that the table does not allow.
+
+    Raises:
+        SchemaError: names the column.
+    """
+    for name, values in zip(rows.column_names, rows.columns, strict=True):
+        column = schema[name]
+        if values.null_count and not column.type.nullable:
+            in_key = " in a key" if name in schema.key else ""
+            raise SchemaError(f"table {table}, column {column}: a null is not allowed{in_key}")
+
+
 def _key_column(array: pa.Array, t: Type, where: str) -> pa.Array:
     """A key column as keys are encoded: of floats, NaN is none, and -0.0 and 0.0 are one."""
     if t.kind not in FLOATS or array.null_count:  # a null is refused where all columns are checked for them

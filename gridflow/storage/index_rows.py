@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from .._native.snapshot import Snapshot
+from .addressed_rows import AddressedRows, addresses_of
 from .arrow import deleted_column, export_batch, live_batches, user_schema
 from .index_definition import Index
 from .scan import positions_of
@@ -55,6 +56,16 @@ class NumberedRows:
                 numbers.append(rows.astype(np.int64) + start)
                 start += size
         return pa.Table.from_batches(batches, schema=self._schema(positions)), np.concatenate(numbers)
+
+    def addressed(self, columns: Sequence[str]) -> AddressedRows:
+        """These columns of the rows, and the rows' addresses."""
+        parts = [np.empty(0, np.int64)]
+        for segment, rows in self._parts:
+            if rows is None:
+                live = self._snapshot.live(segment)
+                rows = np.arange(self._snapshot.segments()[segment][1]) if live is None else np.flatnonzero(live)
+            parts.append(addresses_of(segment, rows))
+        return AddressedRows(self._snapshot, self.take(columns), pa.chunked_array([pa.array(np.concatenate(parts))]))
 
     def _schema(self, positions: list[int]) -> pa.Schema:
         return user_schema([self._snapshot.schema.columns[i] for i in positions])

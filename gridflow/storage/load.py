@@ -17,6 +17,9 @@ from .numpy_columns import from_numpy
 
 #: A load is cut into segments of about this many bytes, so that its own needs stay bounded.
 SEGMENT_BYTES = 1 << 30
+#: So many rows, and bytes, of one statement go through the log at most; more are written past it, as a load is.
+MOST_LOGGED = 2000
+MOST_LOGGED_BYTES = 8 << 20
 #: Rows of dicts that are gathered before they become a segment.
 ROWS_AT_ONCE = 1 << 18
 

@@ -60,10 +60,11 @@ class Dataset(tf.data.Dataset):
 
     Every new iterator, so every epoch, first has the writer flush and then reads the newest version of the table to
     its end, whatever is written meanwhile. (Where another process has the grid open without serving it, what that
-    process has not flushed yet is not seen.) Rows come in the order of their key hashes, a random one that follows from
-    the keys alone, unless ``shuffle``, ``order_by`` or ``weights`` says otherwise: a row that is updated stays where it
-    was, a new one comes in at its place, a removed one leaves the others as they are, and nothing else moves them. So do
-    ``take``, ``skip``, ``shard`` and ``shuffle`` with a seed as long as there are the same keys.
+    process has not flushed yet is not seen.) Rows come in the order of their key hashes, a random one that follows
+    from the keys alone, unless ``shuffle``, ``order_by`` or ``weights`` says otherwise: a row that is updated stays
+    where it was, a new one comes in at its place, a removed one leaves the others as they are, and nothing else moves
+    them. So ``take``, ``skip``, ``shard`` and ``shuffle`` with a seed mean the same rows as long as the keys are the
+    same.
 
     ``skip``, ``take``, ``shard``, ``shuffle``, ``repeat``, ``batch`` and ``ragged_batch``, called on the dataset before
     anything else, are done where the rows are found, so that a batch is made at once and not of rows. They mean what

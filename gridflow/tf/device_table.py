@@ -31,9 +31,9 @@ class DeviceTable:
     last bit. Methods may be called in a ``tf.function``, which keeps the version that was open when it was traced, but
     not in one that XLA compiles (``jit_compile=True``, which is what Keras chooses where there is a GPU).
 
-    Rows have numbers from 0, in the order in which ``gridflow.Dataset`` reads them, that of their key hashes. What is written
-    meanwhile is seen after ``refresh``. With ``resident="auto"``, what ``batch`` reads makes segments take others'
-    places; what ``gather`` reads does not, as the numbers of its rows are the GPU's.
+    Rows have numbers from 0, in the order in which ``gridflow.Dataset`` reads them, that of their key hashes. What
+    is written meanwhile is seen after ``refresh``. With ``resident="auto"``, what ``batch`` reads makes segments
+    take others' places; what ``gather`` reads does not, as the numbers of its rows are the GPU's.
 
     Args:
         table: a name, or a table of an open grid.

@@ -1,7 +1,7 @@
 """Evaluating a dataset's `where`, `order_by` and `weights` for kernels/ops, which knows rows but no SQL.
 
-The op asks whenever it opens a version of the table that is new to it, handing over its plan, and gets a plan of the rows
-that `where` leaves; or, where they are ordered or drawn by weight, the numbers that they have in its own.
+The op asks whenever it opens a version of the table that is new to it, handing over its plan, and gets a plan of the
+rows that `where` leaves; or, where they are ordered or drawn by weight, the numbers that they have in its own.
 """
 
 from __future__ import annotations

@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <cstdlib>
 #include <new>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -42,6 +45,38 @@ struct HugePages {
   }
   friend bool operator==(const HugePages&, const HugePages&) { return true; }
   friend bool operator!=(const HugePages&, const HugePages&) { return false; }
+};
+
+template <typename T>
+using HugeVector = std::vector<T, HugePages<T>>;
+
+// Room for `size` values, not initialised: the thread that fills it touches it first.
+template <typename T>
+class HugeArray {
+ public:
+  HugeArray() = default;
+  explicit HugeArray(size_t size) : size_(size), data_(size == 0 ? nullptr : HugePages<T>().allocate(size)) {
+    static_assert(std::is_trivial_v<T>);
+  }
+  HugeArray(HugeArray&& other) noexcept : size_(other.size_), data_(other.data_) {
+    other.size_ = 0;
+    other.data_ = nullptr;
+  }
+  HugeArray& operator=(HugeArray&& other) noexcept {
+    std::swap(size_, other.size_);
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~HugeArray() {
+    if (data_ != nullptr) HugePages<T>().deallocate(data_, size_);
+  }
+  size_t size() const { return size_; }
+  T* data() const { return data_; }
+  T& operator[](size_t i) const { return data_[i]; }
+
+ private:
+  size_t size_ = 0;
+  T* data_ = nullptr;
 };
 
 }  // namespace gridflow

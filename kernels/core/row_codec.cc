@@ -36,21 +36,22 @@ Status Damaged(const ColumnView& column) {
 
 Status EncodeItem(const ColumnView& column, int64_t row, std::string* out);
 
-// The fields of a struct, or the value columns of a row: `at(i)` is the i-th.
+// The fields of a struct, or the value columns of a row: `at(i)` is the cell of the i-th.
 template <typename At>
-Status EncodeFields(size_t count, const At& at, int64_t row, std::string* out) {
+Status EncodeFields(size_t count, const At& at, std::string* out) {
   size_t nullable = 0;
-  for (size_t i = 0; i < count; ++i) nullable += at(i).type->nullable;
+  for (size_t i = 0; i < count; ++i) nullable += at(i).column->type->nullable;
   const size_t bitmap = PutBitmap(out, nullable);
   size_t bit = 0;
   for (size_t i = 0; i < count; ++i) {
-    const ColumnView& column = at(i);
+    const Cell cell = at(i);
+    const ColumnView& column = *cell.column;
     if (column.type->nullable) {
       const size_t mine = bit++;
-      if (column.missing() || column.IsNull(row)) continue;
+      if (column.missing() || column.IsNull(cell.row)) continue;
       SetBit(out, bitmap, mine);
     }
-    GF_RETURN_IF_ERROR(EncodeItem(column, row, out));
+    GF_RETURN_IF_ERROR(EncodeItem(column, cell.row, out));
   }
   return Status::Ok();
 }
@@ -99,8 +100,7 @@ Status EncodeItem(const ColumnView& column, int64_t row, std::string* out) {
     }
     case Layout::kStruct:
       return EncodeFields(
-          column.children.size(), [&](size_t i) -> const ColumnView& { return column.children[i]; },
-          row, out);
+          column.children.size(), [&](size_t i) -> Cell { return {&column.children[i], row}; }, out);
     case Layout::kFixed:
       out->append(reinterpret_cast<const char*>(column.Value(row)), static_cast<size_t>(type.width));
       break;
@@ -228,7 +228,12 @@ Status EncodeKey(const Schema& schema, const std::vector<ColumnView>& columns, i
 
 Status EncodeValue(const Schema& schema, const std::vector<ColumnView>& columns, int64_t row, std::string* out) {
   return EncodeFields(
-      schema.value.size(), [&](size_t i) -> const ColumnView& { return columns[schema.value[i]]; }, row, out);
+      schema.value.size(), [&](size_t i) -> Cell { return {&columns[schema.value[i]], row}; }, out);
+}
+
+Status EncodeValue(const Schema& schema, const std::function<Cell(uint32_t)>& cell, std::string* out) {
+  return EncodeFields(
+      schema.value.size(), [&](size_t i) { return cell(schema.value[i]); }, out);
 }
 
 Status CheckKey(const Schema& schema, const uint8_t* key, size_t bytes) {

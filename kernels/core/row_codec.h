@@ -3,6 +3,7 @@
 #define GRIDFLOW_CORE_ROW_CODEC_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,12 @@ namespace gridflow {
 // values of a missing() one are null. kCorrupt if offsets are impossible.
 Status EncodeKey(const Schema& schema, const std::vector<ColumnView>& columns, int64_t row, std::string* out);
 Status EncodeValue(const Schema& schema, const std::vector<ColumnView>& columns, int64_t row, std::string* out);
+// A cell where it lies, and the encoding of a row whose cells lie apart: `cell` gives that of a column by its position.
+struct Cell {
+  const ColumnView* column;
+  int64_t row;
+};
+Status EncodeValue(const Schema& schema, const std::function<Cell(uint32_t)>& cell, std::string* out);
 
 // Appends the encoding of one cell that is not null.
 Status EncodeCell(const ColumnView& column, int64_t row, std::string* out);

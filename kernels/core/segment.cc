@@ -313,7 +313,9 @@ Status Segment::PartitionRows(uint32_t first, uint32_t last, uint32_t partitions
 }
 
 void Segment::PrefetchCells(int64_t row) const {
-  for (const ColumnView& column : columns_) {
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    if (hash_is_key_ && i == schema_.key[0]) continue;  // a search does not read it
+    const ColumnView& column = columns_[i];
     if (column.offsets != nullptr) {
       __builtin_prefetch(column.offsets + row * 8);
     } else if (column.data != nullptr) {

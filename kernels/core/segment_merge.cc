@@ -55,7 +55,7 @@ Status SegmentMerge::Write(int threads) {
   spec.durable = durable_;
   spec.threads = threads;
   spec.cancelled = &cancelled_;
-  GF_RETURN_IF_ERROR(WriteUnsealed(spec, sources, keys_.order, keys_.hashes));
+  GF_RETURN_IF_ERROR(WriteUnsealed(spec, sources, keys_.order, keys_.hashes.data()));
   written_ = true;
   GF_FAILPOINT("merge.written");
   return Status::Ok();
@@ -85,7 +85,7 @@ bool SegmentMerge::CatchUp(const TableSnapshot& version) {
 }
 
 bool SegmentMerge::MarkDeleted(uint32_t input, int64_t row, size_t* at) {
-  const std::vector<uint64_t>& hashes = keys_.hashes;
+  const HugeVector<uint64_t>& hashes = keys_.hashes;
   const uint64_t hash = inputs_[input].ref.segment->hashes()[row];
   size_t step = 1;  // by leaps, as rows that are deleted together may lie close together or far apart
   while (*at + step < hashes.size() && hashes[*at + step - 1] < hash) *at += step, step *= 2;

@@ -25,7 +25,7 @@
 namespace gridflow {
 namespace {
 
-using Order = std::vector<RowRef>;
+using Order = RowOrderView;
 
 // One buffer to be written: how many bytes, and how to produce any range of them. Ranges are asked for in parallel.
 struct Output {
@@ -36,7 +36,8 @@ struct Output {
 // What is kept alive until all buffers are written.
 struct Plan {
   std::vector<Output> outputs;
-  std::vector<std::unique_ptr<Order>> orders;
+  std::vector<std::unique_ptr<std::vector<RowRef>>> orders;
+  std::vector<std::unique_ptr<Order>> spans;
   std::vector<std::unique_ptr<std::vector<int64_t>>> offsets;
   std::vector<std::unique_ptr<std::vector<uint8_t>>> bits;
   std::vector<std::unique_ptr<std::vector<const ColumnView*>>> views;
@@ -137,13 +138,13 @@ class Planner {
     if (width == 4) return Narrow<4>(views, order);
     if (width == 8) return Narrow<8>(views, order);
     if (width == 16) return Narrow<16>(views, order);
-    const Order* rows = &order;
+    const RowRef* rows = order.data();
     const auto* sources = &views;
     auto fill = [=](uint64_t begin, uint64_t end, uint8_t* out) {
       for (uint64_t i = begin / width; begin < end; ++i) {
         const uint64_t skip = begin - i * width;
         const uint64_t bytes = std::min(width - skip, end - begin);
-        const RowRef ref = (*rows)[i];
+        const RowRef ref = rows[i];
         if (IsNullAt(*sources, ref))
           std::memset(out, 0, bytes);  // so that equal rows give equal files
         else
@@ -166,21 +167,24 @@ class Planner {
       nulls |= view->missing() || view->validity != nullptr;
       owned->push_back(view->missing() ? &kNothing : view->Value(0));
     }
-    const Order* rows = &order;
+    const Order rows = order;
     const auto* sources = &views;
-    const auto* values = owned.get();
+    const auto* columns = owned.get();
     plan_->values.push_back(std::move(owned));
     plan_->outputs.push_back({order.size() * kWidth, [=](uint64_t begin, uint64_t end, uint8_t* out) {
+      const RowRef* refs = rows.data();
+      const uint8_t* const* values = columns->data();
+      const size_t count = rows.size();
       for (uint64_t i = begin / kWidth; i < end / kWidth; ++i, out += kWidth) {
-        if (i + kAhead < rows->size()) {
-          const RowRef ahead = (*rows)[i + kAhead];
-          __builtin_prefetch((*values)[ahead.source] + ahead.row * kWidth);
+        if (i + kAhead < count) {
+          const RowRef ahead = refs[i + kAhead];
+          __builtin_prefetch(values[ahead.source] + ahead.row * kWidth);
         }
-        const RowRef ref = (*rows)[i];
+        const RowRef ref = refs[i];
         if (nulls && IsNullAt(*sources, ref))
           std::memset(out, 0, kWidth);  // so that equal rows give equal files
         else
-          std::memcpy(out, (*values)[ref.source] + ref.row * kWidth, kWidth);
+          std::memcpy(out, values[ref.source] + ref.row * kWidth, kWidth);
       }
     }});
   }
@@ -236,7 +240,7 @@ class Planner {
 
   Status Items(const Type& type, const std::vector<const ColumnView*>& views, const Order& order) {
     auto owned = std::make_unique<std::vector<int64_t>>(order.size() + 1);
-    auto items = std::make_unique<Order>();
+    auto items = std::make_unique<std::vector<RowRef>>();
     std::vector<int64_t>& offsets = *owned;
     for (size_t i = 0; i < order.size(); ++i) {
       int64_t start = 0, end = 0;
@@ -260,7 +264,8 @@ class Planner {
       plan_->outputs.push_back(Bytes(reinterpret_cast<const uint8_t*>(offsets.data()), offsets.size() * 8));
       plan_->offsets.push_back(std::move(owned));
     }
-    const Order& rows = *items;
+    plan_->spans.push_back(std::make_unique<Order>(*items));
+    const Order& rows = *plan_->spans.back();
     plan_->orders.push_back(std::move(items));
     for (size_t i = 0; i < type.children.size(); ++i)
       GF_RETURN_IF_ERROR(Column(type.children[i], Children(views, i), rows));
@@ -482,7 +487,7 @@ Status SortByHash(const Schema& schema, const std::vector<Source>& sources, int 
       sum += here;
     }
   }
-  const std::unique_ptr<HashedRow[]> moved(new HashedRow[rows]);  // not zeroed: a thread that fills it touches it first
+  const HugeArray<HashedRow> moved(rows);
   ForEach(threads, pieces, [&](size_t p) {
     const size_t first = p * kRowsForThreads, last = std::min(rows, first + kRowsForThreads);
     InSources(starts, first, last, [&](size_t s, uint32_t begin, uint32_t end, size_t at) {
@@ -494,7 +499,7 @@ Status SortByHash(const Schema& schema, const std::vector<Source>& sources, int 
   });
   ForEach(threads, kBuckets, [&](size_t b) {
     size_t at = b == 0 ? 0 : ends[b - 1];
-    std::vector<HashedRow> bucket(moved.get() + at, moved.get() + ends[b]);
+    std::vector<HashedRow> bucket(moved.data() + at, moved.data() + ends[b]);
     SortBucket(&bucket);
     for (const HashedRow& row : bucket) {
       out->hashes[at] = row.hash;
@@ -510,24 +515,23 @@ Status EncodeKeyTo(const Schema& schema, const std::vector<Source>& sources, Row
 }
 
 // Writes a whole segment under a name of its own. On any error it is gone.
-Status WriteTo(const std::string& path, const SegmentSpec& spec, const std::vector<Source>& sources,
-               const std::vector<RowRef>& order, const std::vector<uint64_t>& hashes) {
-  GF_DCHECK(hashes.size() == order.size());
-  if (order.empty() || order.size() > GF_MAX_SEGMENT_ROWS) return Status::Internal("a segment of no or too many rows");
-  const size_t columns = spec.schema->columns.size();
-  std::vector<Plan> plans(columns);
-  std::vector<Status> statuses(columns);
-  ForEach(order.size() < kRowsForThreads ? 1 : spec.threads, columns, [&](size_t i) {
-    std::vector<const ColumnView*> views;
-    for (const Source& source : sources) views.push_back(&source[i]);
-    statuses[i] = Planner(&plans[i]).Column(spec.schema->columns[i].type, views, order);
+Status WriteTo(const std::string& path, const SegmentSpec& spec, const std::vector<ColumnRows>& columns,
+               const uint64_t* hashes) {
+  const size_t rows = columns.empty() ? 0 : columns[0].order.size();
+  if (rows == 0 || rows > GF_MAX_SEGMENT_ROWS) return Status::Internal("a segment of no or too many rows");
+  GF_DCHECK(columns.size() == spec.schema->columns.size());
+  std::vector<Plan> plans(columns.size());
+  std::vector<Status> statuses(columns.size());
+  ForEach(rows < kRowsForThreads ? 1 : spec.threads, columns.size(), [&](size_t i) {
+    GF_DCHECK(columns[i].order.size() == rows);
+    statuses[i] = Planner(&plans[i]).Column(spec.schema->columns[i].type, columns[i].views, columns[i].order);
   });
   for (const Status& status : statuses) GF_RETURN_IF_ERROR(status);
-  std::vector<Output> outputs = {Bytes(reinterpret_cast<const uint8_t*>(hashes.data()), hashes.size() * 8)};
+  std::vector<Output> outputs = {Bytes(reinterpret_cast<const uint8_t*>(hashes), rows * 8)};
   for (const Plan& plan : plans) outputs.insert(outputs.end(), plan.outputs.begin(), plan.outputs.end());
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return Status::System(errno, "create", path);
-  Status status = WriteFile(fd, path, spec, outputs, order.size());
+  Status status = WriteFile(fd, path, spec, outputs, rows);
   if (::close(fd) != 0 && status.ok()) status = Status::System(errno, "close", path);
   if (!status.ok()) ::unlink(path.c_str());
   return status;
@@ -568,18 +572,32 @@ uint64_t BytesOf(const ColumnView& view, int64_t begin, int64_t end) {
   return bytes;
 }
 
+// Rows of which each lies in one source, by column.
+std::vector<ColumnRows> ByColumn(const SegmentSpec& spec, const std::vector<Source>& sources, RowOrderView order) {
+  std::vector<ColumnRows> columns(spec.schema->columns.size());
+  for (size_t i = 0; i < columns.size(); ++i) {
+    columns[i].order = order;
+    for (const Source& source : sources) columns[i].views.push_back(&source[i]);
+  }
+  return columns;
+}
+
 }  // namespace
 
-Status WriteSegment(const SegmentSpec& spec, const std::vector<Source>& sources, const std::vector<RowRef>& order,
-                    const std::vector<uint64_t>& hashes) {
+Status WriteSegment(const SegmentSpec& spec, const std::vector<ColumnRows>& columns, const uint64_t* hashes) {
   const std::string temporary = spec.path + ".tmp";
-  GF_RETURN_IF_ERROR(WriteTo(temporary, spec, sources, order, hashes));
+  GF_RETURN_IF_ERROR(WriteTo(temporary, spec, columns, hashes));
   return Rename(temporary, spec.path, spec.durable);
 }
 
-Status WriteUnsealed(const SegmentSpec& spec, const std::vector<Source>& sources, const std::vector<RowRef>& order,
-                     const std::vector<uint64_t>& hashes) {
-  return WriteTo(spec.path, spec, sources, order, hashes);
+Status WriteSegment(const SegmentSpec& spec, const std::vector<Source>& sources, RowOrderView order,
+                    const uint64_t* hashes) {
+  return WriteSegment(spec, ByColumn(spec, sources, order), hashes);
+}
+
+Status WriteUnsealed(const SegmentSpec& spec, const std::vector<Source>& sources, RowOrderView order,
+                     const uint64_t* hashes) {
+  return WriteTo(spec.path, spec, ByColumn(spec, sources, order), hashes);
 }
 
 Status SealSegment(const std::string& unsealed, uint64_t segment_id, const std::string& path, bool durable) {
@@ -623,8 +641,8 @@ Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, int 
                   int64_t* duplicate_source, int64_t* duplicate_row) {
   *duplicate_source = -1;
   GF_RETURN_IF_ERROR(SortByHash(schema, sources, threads, out));
-  std::vector<uint64_t>& hashes = out->hashes;
-  std::vector<RowRef>& order = out->order;
+  HugeVector<uint64_t>& hashes = out->hashes;
+  HugeVector<RowRef>& order = out->order;
   const size_t rows = hashes.size();
   // Rows with the same hash lie side by side, in their original order: keep the last of each key.
   size_t kept = 0;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/check.h"
+
 namespace gridflow {
 namespace {
 
@@ -15,6 +17,22 @@ bool SameLayout(const Type& a, const Type& b) {
   for (size_t i = 0; i < a.children.size(); ++i)
     if (!SameLayout(a.children[i], b.children[i])) return false;
   return true;
+}
+
+// Has what a row's values are read from fetched: cells, and the bytes that offsets lead to.
+void PrefetchRow(const std::vector<ColumnView>& columns, int64_t row) {
+  constexpr int64_t kLine = 64, kMostLines = 4;
+  for (const ColumnView& column : columns) {
+    if (column.data == nullptr) continue;
+    if (column.offsets == nullptr) {
+      __builtin_prefetch(column.data + (row + column.offset) * column.type->width);
+      continue;
+    }
+    int64_t start, end;
+    if (!CheckedRange(column, row, &start, &end)) continue;  // who reads the value says so
+    for (int64_t at = start; at < std::min(end, start + kMostLines * kLine); at += kLine)
+      __builtin_prefetch(column.data + at);
+  }
 }
 
 }  // namespace
@@ -142,6 +160,33 @@ Status TableSnapshot::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, 
     }
   }
   *segment = -1;
+  return Status::Ok();
+}
+
+Status TableSnapshot::FindTogether(const uint64_t* hashes, const std::string* keys, size_t count, int* segments,
+                                   int64_t* rows) const {
+  GF_DCHECK(count <= kTogether);
+  int64_t near[kTogether];
+  std::fill_n(segments, count, -1);
+  for (size_t s = segments_.size(); s-- > 0;) {  // the newest first
+    const Segment& it = *segments_[s].segment;
+    for (size_t i = 0; i < count; ++i) {
+      if (segments[i] >= 0) continue;
+      near[i] = it.Near(hashes[i]);
+      __builtin_prefetch(it.hashes() + near[i]);
+      it.PrefetchCells(near[i]);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      if (segments[i] >= 0) continue;
+      const auto* key = reinterpret_cast<const uint8_t*>(keys[i].data());
+      const int64_t row = it.FindNear(near[i], hashes[i], key, keys[i].size());
+      if (!it.checked()) GF_RETURN_IF_ERROR(it.CheckFound(hashes[i], row));
+      if (row < 0 || !segments_[s].Live(row)) continue;
+      segments[i] = static_cast<int>(s);
+      rows[i] = row;
+      PrefetchRow(columns_[s], row);
+    }
+  }
   return Status::Ok();
 }
 

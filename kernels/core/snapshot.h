@@ -48,6 +48,11 @@ class TableSnapshot {
   // says that there is nothing, does not fit its checksum.
   Status Find(uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment, int64_t* row) const;
 
+  // As Find(), of several keys at a time, at most kTogether: what is read for one is fetched while another is looked at,
+  // the rows' values at last.
+  static constexpr size_t kTogether = 32;
+  Status FindTogether(const uint64_t* hashes, const std::string* keys, size_t count, int* segments, int64_t* rows) const;
+
   // A snapshot of the same table after a flush: for the owner, which knows the files it has just written.
   static Status Make(const std::string& folder, const Manifest& manifest, const TableSnapshot* old,
                      std::shared_ptr<const TableSnapshot>* out);

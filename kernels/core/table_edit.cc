@@ -18,6 +18,7 @@ namespace gridflow {
 namespace {
 
 constexpr uint64_t kRoomLeft = 1 << 20;  // where less stays free, no small segment is taken over
+constexpr uint64_t kSegmentBytes = uint64_t{1} << 30;  // of rows that are written anew: about so many in a segment
 
 }  // namespace
 
@@ -44,19 +45,23 @@ TableEdit::~TableEdit() {
 
 std::string TableEdit::Path(uint64_t id, const char* suffix) const { return folder_ + "/" + FileName(id, suffix); }
 
+void TableEdit::MarkDeleted(Part* part, int64_t row) {
+  if (part->bits.empty()) {
+    const size_t bytes = (static_cast<size_t>(part->ref.segment->rows()) + 7) / 8;
+    part->bits.resize(bytes);
+    if (part->ref.deletions != nullptr) std::copy_n(part->ref.deletions->bits(), bytes, part->bits.begin());
+  }
+  part->bits[row >> 3] |= static_cast<uint8_t>(1 << (row & 7));
+  ++part->deleted;
+}
+
 bool TableEdit::MarkDeleted(size_t parts, uint64_t hash, const uint8_t* key, size_t key_bytes) {
   for (size_t i = parts; i-- > 0;) {
     Part& part = parts_[i];
     if (part.dropped) continue;
     const int64_t row = part.ref.segment->Find(hash, key, key_bytes);
     if (row < 0 || !part.Live(row)) continue;
-    if (part.bits.empty()) {
-      const size_t bytes = (static_cast<size_t>(part.ref.segment->rows()) + 7) / 8;
-      part.bits.resize(bytes);
-      if (part.ref.deletions != nullptr) std::copy_n(part.ref.deletions->bits(), bytes, part.bits.begin());
-    }
-    part.bits[row >> 3] |= static_cast<uint8_t>(1 << (row & 7));
-    ++part.deleted;
+    MarkDeleted(&part, row);
     return true;
   }
   return false;
@@ -75,6 +80,12 @@ bool TableEdit::Contains(size_t parts, uint64_t hash, const uint8_t* key, size_t
 Status TableEdit::AddSegment(std::vector<Source> sources, KeyOrder keys, uint64_t bytes) {
   const uint64_t fresh = keys.order.size();
   GF_RETURN_IF_ERROR(Fold(bytes, &sources, &keys));
+  return AddSegment(fresh, keys.order.size(), [&](const SegmentSpec& spec) {
+    return WriteSegment(spec, sources, keys.order, keys.hashes.data());
+  });
+}
+
+Status TableEdit::AddSegment(uint64_t fresh, uint64_t rows, const std::function<Status(const SegmentSpec&)>& write) {
   SegmentSpec spec;
   spec.segment_id = manifest_.next_file_id++;
   spec.path = Path(spec.segment_id, ".seg");
@@ -83,10 +94,10 @@ Status TableEdit::AddSegment(std::vector<Source> sources, KeyOrder keys, uint64_
   spec.durable = durable_;
   spec.threads = threads_;
   written_.push_back(spec.path);
-  GF_RETURN_IF_ERROR(WriteSegment(spec, sources, keys.order, keys.hashes));
+  GF_RETURN_IF_ERROR(write(spec));
   Part* part;
-  GF_RETURN_IF_ERROR(Open(spec.segment_id, keys.order.size(), &part));
-  const double moved = 1.0 - static_cast<double>(fresh) / static_cast<double>(keys.order.size());
+  GF_RETURN_IF_ERROR(Open(spec.segment_id, rows, &part));
+  const double moved = 1.0 - static_cast<double>(fresh) / static_cast<double>(rows);
   const uint64_t file = part->ref.segment->bytes();
   const auto moved_bytes = static_cast<uint64_t>(static_cast<double>(file) * moved);
   moved_bytes_ += moved_bytes;
@@ -206,6 +217,82 @@ Status TableEdit::Replace(SegmentMerge* merge, bool* usable) {
   part->bits = merge->bits();
   part->deleted = merge->deleted();
   moved_bytes_ += part->ref.segment->bytes();
+  return Status::Ok();
+}
+
+Status TableEdit::FindMoved(const TableSnapshot& seen, RowRef at, std::string* key, int* part, int64_t* row) const {
+  std::string before, now;
+  const std::vector<ColumnView>& columns = seen.columns(static_cast<int>(at.source));
+  GF_RETURN_IF_ERROR(seen.segments()[at.source].segment->CheckAll());
+  GF_RETURN_IF_ERROR(EncodeKey(seen.schema(), columns, at.row, key));
+  GF_RETURN_IF_ERROR(EncodeValue(seen.schema(), columns, at.row, &before));
+  const auto* bytes = reinterpret_cast<const uint8_t*>(key->data());
+  GF_RETURN_IF_ERROR(base_->Find(KeyHash(bytes, key->size()), bytes, key->size(), part, row));
+  if (*part < 0) return Status::Ok();
+  GF_RETURN_IF_ERROR(EncodeValue(base_->schema(), base_->columns(*part), *row, &now));
+  if (before != now) *part = -1;
+  return Status::Ok();
+}
+
+Status TableEdit::MarkChanged(const RowChanges& changes, std::string* conflict) {
+  const TableSnapshot& seen = *changes.seen;
+  std::vector<int> places(seen.segments().size(), -1);  // of the segments of `seen` among those of the base
+  for (size_t i = 0; i < places.size(); ++i)
+    for (size_t j = 0; j < base_->segments().size(); ++j)
+      if (seen.manifest().segments[i].segment_id == base_->manifest().segments[j].segment_id)
+        places[i] = static_cast<int>(j);
+  std::vector<size_t> counts(places.size());
+  for (size_t i = 0; i < changes.rows.size(); ++i) ++counts[changes.rows[i].source];
+  for (size_t i = 0; i < places.size(); ++i) {  // all rows of a segment, of which each comes once, need no bits
+    if (places[i] < 0) continue;
+    Part& part = parts_[static_cast<size_t>(places[i])];
+    if (part.deleted == 0 && counts[i] == part.named.rows) part.dropped = true;
+  }
+  std::string key;
+  for (size_t i = 0; i < changes.rows.size(); ++i) {
+    const RowRef at = changes.rows[i];
+    int part = places[at.source];
+    if (part >= 0 && parts_[static_cast<size_t>(part)].dropped) continue;
+    int64_t row = at.row;
+    if (part < 0) {
+      key.clear();
+      GF_RETURN_IF_ERROR(FindMoved(seen, at, &key, &part, &row));
+    }
+    if (part >= 0 && parts_[static_cast<size_t>(part)].Live(row)) {
+      MarkDeleted(&parts_[static_cast<size_t>(part)], row);
+      continue;
+    }
+    const Segment& file = *seen.segments()[at.source].segment;
+    GF_RETURN_IF_ERROR(file.CheckFound(file.hashes()[at.row], at.row));
+    conflict->clear();
+    GF_RETURN_IF_ERROR(EncodeKey(seen.schema(), seen.columns(static_cast<int>(at.source)), at.row, conflict));
+    return Status::Invalid("a row was changed meanwhile");
+  }
+  return Status::Ok();
+}
+
+Status TableEdit::ChangeRows(const RowChanges& changes, std::string* conflict) {
+  conflict->clear();
+  if (changes.removes) {
+    GF_RETURN_IF_ERROR(CheckChanges(changes, threads_));
+    return MarkChanged(changes, conflict);
+  }
+  ChangeOrder order;
+  GF_RETURN_IF_ERROR(OrderChanges(changes, threads_, &order));
+  GF_RETURN_IF_ERROR(MarkChanged(changes, conflict));
+  uint64_t bytes = 1, rows = 1;  // of all segments: what a row takes, about
+  for (const SegmentRef& ref : changes.seen->segments()) {
+    bytes += ref.segment->bytes();
+    rows += static_cast<uint64_t>(ref.segment->rows());
+  }
+  const size_t step = static_cast<size_t>(kSegmentBytes / (bytes / rows + 1)) + 1;
+  for (size_t begin = 0; begin < order.hashes.size(); begin += step) {
+    const size_t end = std::min(order.hashes.size(), begin + step);
+    const ChangedColumns columns(changes, order, begin, end, threads_);
+    GF_RETURN_IF_ERROR(AddSegment(end - begin, end - begin, [&](const SegmentSpec& spec) {
+      return WriteSegment(spec, columns.columns(), &order.hashes[begin]);
+    }));
+  }
   return Status::Ok();
 }
 

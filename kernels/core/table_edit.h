@@ -3,12 +3,14 @@
 #define GRIDFLOW_CORE_TABLE_EDIT_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/kept_versions.h"
 #include "core/memory_table.h"
+#include "core/row_changes.h"
 #include "core/segment_merge.h"
 #include "core/segment_writer.h"
 #include "core/snapshot.h"
@@ -44,6 +46,11 @@ class TableEdit {
   // Puts what a merge has written in the place of what it has merged, before anything is deleted. *usable is false, and nothing has happened, if
   // some of that is not there any more.
   Status Replace(SegmentMerge* merge, bool* usable);
+  // Writes the rows of changes anew as segments, or none of them, and marks them as deleted where they lie. They may have
+  // been read in an older version: rows of it that still lie where they did are known by that. Others are looked up by
+  // key, which is needed only where segments were merged meanwhile. kInvalid, and *conflict a key's encoding (empty
+  // otherwise): that row is another one now, or gone.
+  Status ChangeRows(const RowChanges& changes, std::string* conflict);
   // Gives the table other columns: those that stay keep their ids, and the key its columns. Segments stay as they are.
   void SetSchema(const Schema& schema) { manifest_.schema = schema; }
   // Drops all rows: what Commit() publishes has only the segments that are added after this.
@@ -81,6 +88,13 @@ class TableEdit {
     }
   };
 
+  // Marks a live row.
+  static void MarkDeleted(Part* part, int64_t row);
+  // Marks all rows of changes where they lie now.
+  Status MarkChanged(const RowChanges& changes, std::string* conflict);
+  // Where a row of an older version lies now that its segment is gone: by its key and value. *part -1: it
+  // is another one now, or gone.
+  Status FindMoved(const TableSnapshot& seen, RowRef at, std::string* key, int* part, int64_t* row) const;
   // Marks the live row of the key, if there is one, in the first `parts` parts.
   bool MarkDeleted(size_t parts, uint64_t hash, const uint8_t* key, size_t key_bytes);
   bool Contains(size_t parts, uint64_t hash, const uint8_t* key, size_t key_bytes) const;
@@ -92,6 +106,8 @@ class TableEdit {
   Status Fold(uint64_t bytes, std::vector<Source>* sources, KeyOrder* keys);
   // Takes in a segment that lies there under its name.
   Status Open(uint64_t segment_id, uint64_t rows, Part** out);
+  // Adds the segment that `write` writes, of so many rows, of which `fresh` are not moved.
+  Status AddSegment(uint64_t fresh, uint64_t rows, const std::function<Status(const SegmentSpec&)>& write);
   std::string Path(uint64_t id, const char* suffix) const;
 
   const std::string folder_;

@@ -233,7 +233,7 @@ void UseSegment(Random* random, const std::string& path, const std::string& out)
   gridflow::SegmentSpec spec;
   spec.path = out;
   spec.schema = &schema;
-  const Status status = WriteSegment(spec, {views}, keys.order, keys.hashes);
+  const Status status = WriteSegment(spec, {views}, keys.order, keys.hashes.data());
   CHECK(status.ok() || !verified);
   if (!status.ok()) return;
   CHECK_OK(Segment::Open(out, &segment));

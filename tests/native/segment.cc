@@ -38,7 +38,7 @@ gridflow::Status Write(const std::string& path, const Schema& schema, const std:
   spec.table_id = 3;
   spec.schema = &schema;
   spec.threads = threads;
-  return WriteSegment(spec, sources, keys.order, keys.hashes);
+  return WriteSegment(spec, sources, keys.order, keys.hashes.data());
 }
 
 // A segment of one INT64 column, whose hashes are these; they are not those of its keys.
@@ -56,7 +56,7 @@ Opened WithHashes(const test::Folder& folder, std::vector<uint64_t> hashes) {
   SegmentSpec spec;
   spec.path = folder / "hashes.seg";
   spec.schema = &schema;
-  CHECK_OK(WriteSegment(spec, {builder.Views()}, order, hashes));
+  CHECK_OK(WriteSegment(spec, {builder.Views()}, order, hashes.data()));
   Opened segment;
   CHECK_OK(Segment::Open(spec.path, &segment));
   return segment;
@@ -287,7 +287,7 @@ TEST(rows_out_of_order_are_seen) {
   SegmentSpec spec;
   spec.path = folder / "a.seg";
   spec.schema = &schema;
-  CHECK_OK(WriteSegment(spec, {builder.Views()}, keys.order, keys.hashes));
+  CHECK_OK(WriteSegment(spec, {builder.Views()}, keys.order, keys.hashes.data()));
   Opened segment;
   CHECK_OK(Segment::Open(spec.path, &segment));
   CHECK_CODE(segment->Verify(), kCorrupt);

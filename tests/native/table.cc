@@ -116,6 +116,102 @@ TEST(edits_do_to_a_table_what_they_do_to_a_map) {
   }
 }
 
+TEST(changed_rows_are_found_where_they_lie_now) {
+  Random random(31);
+  int conflicts = 0, changed_after_a_merge = 0;
+  for (int round = 0; round < 120; ++round) {
+    Grid grid(test::RandomSchema(&random, 4, 2));
+    auto write = [&] {
+      TableEdit edit(grid.table, grid.version, false, 1);
+      Rows rows = grid.rows;
+      CHECK_OK(edit.AddMemory(*grid.Changes(&random, 1 + random.Below(40), &rows)));
+      CHECK_OK(grid.Commit(&edit));
+      grid.rows = rows;
+    };
+    for (uint64_t writes = 1 + random.Below(4); writes > 0; --writes) write();
+    const Version seen = grid.version;
+    const Rows rows_seen = grid.rows;
+    // Some live rows of that version, in any order, and new values for some columns.
+    std::vector<gridflow::RowRef> chosen;
+    for (size_t s = 0; s < seen->segments().size(); ++s)
+      for (int64_t row = 0; row < seen->segments()[s].segment->rows(); ++row)
+        if (seen->segments()[s].Live(row) && random.Chance(50))
+          chosen.emplace_back(static_cast<uint32_t>(s), static_cast<uint32_t>(row));
+    if (random.Chance(30)) std::reverse(chosen.begin(), chosen.end());
+    gridflow::RowChanges changes;
+    changes.seen = seen;
+    changes.rows = gridflow::RowOrderView(chosen);
+    changes.removes = random.Chance(30);
+    changes.positions.assign(grid.schema.columns.size(), -1);
+    for (const uint32_t position : grid.schema.value)
+      if (random.Chance(60)) changes.positions[position] = static_cast<int>(position);
+    RowsBuilder builder(grid.schema);
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      const test::Cells cells = test::RandomCells(&random, grid.schema);
+      test::AppendRow(&builder, test::KeyOf(grid.schema, cells), test::ValueOf(grid.schema, cells));
+    }
+    changes.sources = {builder.Views()};
+    Rows rows_changed;
+    std::set<std::string> removed;
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      const auto& kept = seen->columns(static_cast<int>(chosen[i].source));
+      std::string key, value;
+      CHECK_OK(EncodeKey(grid.schema, kept, chosen[i].row, &key));
+      CHECK_OK(gridflow::EncodeValue(
+          grid.schema,
+          [&](uint32_t position) -> gridflow::Cell {
+            if (changes.positions[position] < 0) return {&kept[position], chosen[i].row};
+            return {&changes.sources[0][position], static_cast<int64_t>(i)};
+          },
+          &value));
+      if (changes.removes) removed.insert(key);
+      if (!changes.removes) rows_changed[key] = value;
+    }
+    // Others write, or merge, or both.
+    const bool writes = random.Chance(30), merges = random.Chance(50);
+    if (writes) write();
+    if (merges) {
+      TableEdit merge(grid.table, grid.version, false, 1);
+      std::vector<int> segments;
+      for (size_t s = 0; s < grid.version->segments().size(); ++s)
+        if (random.Chance(70)) segments.push_back(static_cast<int>(s));
+      CHECK_OK(merge.Merge(segments));
+      CHECK_OK(grid.Commit(&merge));
+    }
+    bool lost = false;  // whether a write of somebody else would be
+    auto is_lost = [&](const std::string& key) {
+      const auto now = grid.rows.find(key);
+      return now == grid.rows.end() || now->second != rows_seen.at(key);
+    };
+    for (const auto& [key, value] : rows_changed) lost |= is_lost(key);
+    for (const std::string& key : removed) lost |= is_lost(key);
+    TableEdit edit(grid.table, grid.version, false, 1 + round % 2);
+    std::string conflict;
+    const Status status = edit.ChangeRows(changes, &conflict);
+    if (!status.ok()) {
+      CHECK_CODE(status, kInvalid);
+      CHECK(writes && (rows_changed.count(conflict) + removed.count(conflict)) == 1);
+      ++conflicts;
+      continue;
+    }
+    CHECK(!lost);
+    CHECK_OK(grid.Commit(&edit));
+    changed_after_a_merge += merges && !chosen.empty();
+    for (const auto& [key, value] : rows_changed) grid.rows[key] = value;
+    for (const std::string& key : removed) grid.rows.erase(key);
+    grid.Check();
+    // A row twice, or one that is gone, is refused.
+    if (chosen.empty()) continue;
+    TableEdit again(grid.table, grid.version, false, 1);
+    std::vector<gridflow::RowRef> twice = {chosen[0], chosen[0]};
+    changes.rows = gridflow::RowOrderView(twice);
+    changes.removes = true;
+    CHECK_CODE(again.ChangeRows(changes, &conflict), kInvalid);
+    CHECK(conflict.empty());
+  }
+  CHECK(conflicts > 3 && changed_after_a_merge > 10);
+}
+
 TEST(an_edit_that_is_not_committed_leaves_nothing) {
   Random random(2);
   Grid grid(test::PlainSchema());

@@ -50,6 +50,13 @@ def images(grid):
 def reads(monkeypatch):
     """The columns of each call that reads all rows."""
     seen = []
+    addressed = TransactionTable.addressed
+
+    def read_addressed(self, columns):
+        seen.append(list(columns))
+        return addressed(self, columns)
+
+    monkeypatch.setattr(TransactionTable, "addressed", read_addressed)
     for cls in (Table, TransactionTable):
         for name, original in (("to_arrow", cls.to_arrow), ("mapped", cls.mapped)):
 
@@ -246,7 +253,8 @@ def test_two_result_columns_may_have_one_name(grid, images):
         ("SELECT NAME FROM IMAGES WHERE ID = 1", None),
         ("SELECT UPPER(NAME) FROM IMAGES WHERE ID IN (1, 2) AND LABEL = 1", None),
         ("DELETE FROM IMAGES WHERE ID = 1", None),
-        ("DELETE FROM IMAGES WHERE LABEL = 1", ["ID", "LABEL"]),
+        ("DELETE FROM IMAGES WHERE LABEL = 1", ["LABEL"]),
+        ("UPDATE IMAGES SET NAME = UPPER(NAME) WHERE LABEL = 1", ["LABEL", "NAME"]),
     ],
 )
 def test_only_needed_columns_are_read_and_none_by_key(grid, images, reads, text, columns):

@@ -49,7 +49,8 @@ def write(table, grid, steps) -> dict[int, int]:
             table.remove_all(ids)
             model = {i: x for i, x in model.items() if i not in ids}
         elif step == "update":
-            grid.sql(f"UPDATE LIVED SET X = {number}, S = CONCAT(CAST(ID AS VARCHAR), ':{number}') WHERE ID % {a} = {b}")
+            text = f"CONCAT(CAST(ID AS VARCHAR), ':{number}')"
+            grid.sql(f"UPDATE LIVED SET X = {number}, S = {text} WHERE ID % {a} = {b}")
             model |= {i: number for i in model if i % a == b}
         elif step == "delete":
             grid.sql(f"DELETE FROM LIVED WHERE ID % {a} = {b}")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ...faces import IndexedRows, NumberedRows, ReadableTable, RowsInPlace, TableFace
+from ...faces import AddressedRows, IndexedRows, NumberedRows, ReadableTable, RowsInPlace, TableFace
 from ...storage import narrowing as storage
 from ...storage.mapped_rows import MappedRows
 from ..views.views import is_table
@@ -66,6 +66,10 @@ class _ByNumber:
     def mapped(self, columns: Sequence[str]) -> MappedRows:
         """The same, for the engine."""
         return MappedRows(self.rows(columns))
+
+    def addressed(self, columns: Sequence[str]) -> AddressedRows:
+        """These columns of the rows, and where the rows lie."""
+        return self.selection.addressed(columns)
 
     def spread(self, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
         """These columns of the segments that the rows are in, as views, and the rows' numbers in those, int64."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from sqlglot import exp
 
 from ...errors import ColumnNotFound, SqlError, TableNotFound, did_you_mean
-from ...faces import GridFace, ReadableTable, TableFace
+from ...faces import ChangedTableFace, GridFace, ReadableTable, TableFace, TransactionFace
 from ...schema import Column, Schema
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
 from ..grammar.spelling import KEYWORDS, nearest
@@ -13,6 +15,10 @@ from ..text.places import place_of, point
 from ..views.views import SystemView, find_view
 
 
+@overload
+def find_table(grid: TransactionFace, node: exp.Table, text: str) -> ChangedTableFace: ...
+@overload
+def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace: ...
 def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
     """The table that a name in a statement means.
 

@@ -13,11 +13,9 @@ from ..._native.rows import RowCodec
 from ...errors import DuplicateKeyError
 from ...faces import GridFace, TableFace
 from ...schema import Schema
+from ...storage.arrow import refuse_nulls
+from ...storage.load import MOST_LOGGED, MOST_LOGGED_BYTES
 from ...storage.python_columns import python_values
-
-#: So many rows at most go through the log; more are a bulk load, which writes a segment at once.
-MOST_LOGGED = 2000
-MOST_LOGGED_BYTES = 8 << 20
 
 _locks: dict[tuple[str, str], threading.RLock] = {}
 _locks_lock = threading.Lock()
@@ -83,19 +81,21 @@ def insert_arrow(table: TableFace, rows: pa.Table) -> int:
 
 
 def _insert_arrow(table: TableFace, rows: pa.Table) -> int:
+    refuse_nulls(rows, table.schema, table.name)
     if not _is_small(rows):
         table.load(rows, mode="insert")
     elif rows.num_rows:
-        table.insert_all(pairs_of(table.schema, rows))
+        table.put_rows(rows, insert=True)
     return rows.num_rows
 
 
 def replace_arrow(table: TableFace, rows: pa.Table) -> int:
     """Write rows of all columns, over those under the same keys. Returns how many rows it wrote."""
+    refuse_nulls(rows, table.schema, table.name)
     if not _is_small(rows):
         table.load(rows, mode="replace")
     elif rows.num_rows:
-        table.put_all(pairs_of(table.schema, rows))
+        table.put_rows(rows)
     return rows.num_rows
 
 
@@ -139,10 +139,3 @@ def keys_of_rows(schema: Schema, rows: pa.Table) -> list[Any]:
 
 def _is_small(rows: pa.Table) -> bool:
     return rows.num_rows <= MOST_LOGGED and rows.nbytes <= MOST_LOGGED_BYTES
-
-
-def pairs_of(schema: Schema, rows: pa.Table) -> list[tuple[Any, Any]]:
-    """Arrow rows of all columns as (key, value) pairs."""
-    names = rows.column_names
-    columns = [python_values(rows.column(name), schema[name].type) for name in names]
-    return [key_and_value(schema, dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]

@@ -129,10 +129,10 @@ class LatePlan(EnginePlan):
         late = list(dict.fromkeys(self.late.values()))
         if isinstance(path, (ByIndex, ByKeyRange)):
             whole, numbers = path.spread(late)
-            rows = register(path.rows(source.columns), source, self.bound, numbers=numbers)
+            rows = register(path.rows(source.columns), source, self.bound, numbers=pa.array(numbers))
             return {source.registered: rows}, whole.column
         mapped = path.mapped(list(dict.fromkeys([*source.columns, *late])))
-        rows = register(mapped, source, self.bound, numbers=np.arange(mapped.size))
+        rows = register(mapped, source, self.bound, numbers=pa.array(np.arange(mapped.size)))
         return {source.registered: rows}, mapped.column
 
     def explain_path(self, path: AccessPath, source: BoundTable) -> str:

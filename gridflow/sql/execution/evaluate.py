@@ -33,7 +33,7 @@ def evaluate(
     *,
     target: str,
     rows: pa.Table | None = None,
-    numbered: bool = False,
+    numbers: pa.Array | pa.ChunkedArray | None = None,
     versions: dict[str, pa.Table] | None = None,
 ) -> pa.Table:
     """Run a query and cast its columns to the types of a table's.
@@ -45,11 +45,11 @@ def evaluate(
         columns: the table's columns that the query's become, in order.
         target: the name of that table, for messages.
         rows: the rows that stand for the statement's target; None: all rows of that table.
-        numbered: whether the query begins with the row numbers of ``rows``, column ``ROW`` of the target.
+        numbers: a number for each of ``rows``, column ``ROW`` of the target, with which the query begins.
         versions: table -> its rows, with all columns; the tables that the query reads are added.
 
     Returns:
-        A table with the query's row numbers, if numbered, and the columns in the grid's types.
+        A table with the query's numbers, if there are any, and the columns in the grid's types.
 
     Raises:
         SchemaError: a value does not fit; names the column and the value.
@@ -70,12 +70,12 @@ def evaluate(
             tables[source.registered] = register(read[source.registered], source, bound)
             continue
         whole = rows if source.target and rows is not None else earlier[source.name]
-        numbers = _row_numbers(whole.num_rows) if source.target and numbered else None
-        tables[source.registered] = register(whole, source, bound, numbers=numbers)
+        tables[source.registered] = register(whole, source, bound, numbers=numbers if source.target else None)
     marks = {mark.name for mark in bound.tree.find_all(exp.Placeholder)}
     values = {mark: plain(value) for mark, value in params.items() if mark in marks}
     with translated(bound):
         inner = to_duckdb(bound.tree)
+    numbered = numbers is not None
     width = len(columns) + numbered
     names = [f"c{i}" for i in range(width)]
     _check_width(bound, inner, tables, values, width, target)
@@ -90,14 +90,20 @@ def evaluate(
     except EngineError as error:
         raise translate(error, bound) from None
     answer = from_duckdb(answer)
-    arrays = [answer.column(0).cast(pa.int64())] if numbered else []
+    arrays = [answer.column(0)] if numbered else []
     arrays += [_fitted(answer.column(i + numbered), column) for i, column in enumerate(columns)]
     return pa.Table.from_arrays(arrays, names=names)
 
 
-def _row_numbers(count: int) -> np.ndarray:
+def row_numbers(count: int) -> pa.Array:
     """The numbers of rows, in four bytes if those do, which is half the work of eight."""
-    return np.arange(count, dtype=np.min_scalar_type(count | 1 << 31))
+    return pa.array(np.arange(count, dtype=np.min_scalar_type(count | 1 << 31)))
+
+
+def chosen_numbers(answer: pa.Table) -> np.ndarray:
+    """The numbers of an answer that has them, int64."""
+    chunks = [chunk.to_numpy() for chunk in answer.column(0).chunks]
+    return np.concatenate([np.empty(0, np.int64), *chunks], dtype=np.int64, casting="unsafe")
 
 
 def _cast(name: str, dtype: Type | None) -> str:

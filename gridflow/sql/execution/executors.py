@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...faces import GridFace
+from sqlglot import exp
+
+from ...faces import GridFace, TransactionFace
 from ..grammar.prepared import Prepared
 from ..result import Result
 from . import create_index, upkeep
@@ -13,14 +15,23 @@ from .alter_table import alter_table
 from .copy import execute_copy
 from .create_table import create_table, drop_table
 from .create_table_as import create_table_as
+from .insert import execute_insert
 from .query import execute_query, explain
 from .show import show
 from .update_delete import execute_change
 from .users import change_user
 
 
-def _change(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
+def _insert(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
+    return Result(rowcount=execute_insert(grid, statement, params), statement=statement.kind)
+
+
+def _change(grid: TransactionFace, statement: Prepared, params: dict[str, Any]) -> Result:
     return Result(rowcount=execute_change(grid, statement, params), statement=statement.kind)
+
+
+def _merge(grid: Any, statement: Prepared, params: dict[str, Any]) -> Result:
+    return (_change if isinstance(statement.node, exp.Merge) else _insert)(grid, statement, params)
 
 
 def _show(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
@@ -78,7 +89,9 @@ def _set(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
 EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
     "SELECT": execute_query,
     "EXPLAIN": explain,
-    **dict.fromkeys(("INSERT", "MERGE", "UPDATE", "DELETE"), _change),
+    "INSERT": _insert,
+    "MERGE": _merge,
+    **dict.fromkeys(("UPDATE", "DELETE"), _change),
     **dict.fromkeys(("SHOW", "DESCRIBE", "DESC"), _show),
     "CREATE TABLE": _create_table,
     "CREATE TABLE AS": create_table_as,

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
-
 from ...errors import ColumnNotFound, SchemaError, TableNotFound
-from ...faces import GridFace, TableFace
+from ...faces import OpenGridFace, TableFace
 from ...schema import INTEGERS, Type
 from ..access.keys import KeyLookup
 from ..binding.bound import BoundTable
@@ -21,7 +19,6 @@ from ..text.params import Marks
 FastPath = Callable[[Any, Any], Result | None]
 
 _ONE_INSERTED = Result(rowcount=1, statement="INSERT")
-_MISSING = object()
 
 
 def insert_fast_path(
@@ -53,12 +50,14 @@ def insert_fast_path(
     if by_name and len(parameters) == 1:
         return None
     places = {column: marks.places[mark] for column, mark in filled.items() if mark is not None}
+    columns = [schema.key[0], *(column.name for column in schema.value_columns)]
     names = list(places) if by_name else sorted(places, key=places.__getitem__)  # in the order of the parameters
     values_of = itemgetter(*(places[column] for column in names)) if by_name else None
-    count, key = marks.count, schema.key[0]
+    at = tuple(names.index(column) if column in places else -1 for column in columns)
+    fixed = tuple(defaults.get(column) for column in columns)
+    count = marks.count
 
-    def fast_path(grid: GridFace, params: Any) -> Result | None:
-        values: Sequence[Any]
+    def fast_path(grid: OpenGridFace, params: Any) -> Result | None:
         kind = type(params)
         try:
             if values_of is None:
@@ -69,12 +68,8 @@ def insert_fast_path(
                 if kind is not dict or len(params) != count:
                     return None
                 values = values_of(params)
-            row = dict(zip(names, values))  # noqa: B905  (of one length, and strict=True takes its time)
-            if defaults:
-                row.update(defaults)
-            table = grid.table(name)
             # With its columns a table gets another codec.
-            if table.put_if_absent(row.pop(key), row, codec):
+            if grid.table(name).insert_values(codec, at, fixed, values):
                 return _ONE_INSERTED
         except (SchemaError, ColumnNotFound, TableNotFound, KeyError):
             pass
@@ -89,7 +84,7 @@ def select_fast_path(
     lookup: KeyLookup,
     names: tuple[str, ...],
     types: tuple[Type, ...],
-    row: Callable[[Any, Any], tuple[Any, ...]],
+    columns: Sequence[str],
     marks: Marks,
 ) -> FastPath | None:
     """A SELECT of the row under a key of one column, an integer or a text, which is the only parameter.
@@ -101,7 +96,7 @@ def select_fast_path(
         source: the table in the statement.
         lookup: the keys that the WHERE fixes; the WHERE says nothing else.
         names, types: of the result's columns.
-        row: makes a row of the result from a key and a value.
+        columns: the table's columns that they show.
         marks: the statement's parameters.
 
     Returns:
@@ -109,33 +104,30 @@ def select_fast_path(
     """
     if len(lookup.columns) != 1 or len(lookup.alternatives) != 1:
         return None
-    schema, name = table.schema, source.name
+    codec, name = table.codec, source.name
     # Checked once more: another thread may give the table other columns at any time.
-    if table.codec is None or table.name != name or schema != source.schema:
+    if codec is None or table.name != name or codec.python_schema != source.schema:
         return None
+    order = [column.name for column in codec.python_schema.value_columns]
+    places = tuple(order.index(column) if column in order else -1 for column in columns)
     ((choices,),) = lookup.alternatives
     if len(choices) != 1 or choices[0].mark is None or marks.names or marks.count != 1:
         return None
     kind = lookup.columns[0].type.kind
     if kind not in (*INTEGERS, "STRING"):
         return None
-    limits = np.iinfo(lookup.columns[0].type.dtype) if kind in INTEGERS else None
-    low, high = (int(limits.min), int(limits.max)) if limits is not None else (0, 0)
-    python: Any = str if limits is None else int
+    python: Any = int if kind in INTEGERS else str
 
-    def fast_path(grid: GridFace, params: Any) -> Result | None:
+    def fast_path(grid: OpenGridFace, params: Any) -> Result | None:
         if (type(params) is not list and type(params) is not tuple) or len(params) != 1:
             return None
         key = params[0]
-        if type(key) is not python or (python is int and not low <= key <= high):
+        if type(key) is not python:
             return None
         try:
-            table = grid.table(name)
-            if table.schema is not schema:
-                return None
-            value = table.get(key, _MISSING)
-            return Result.of_values(names, types, [] if value is _MISSING else [row(key, value)])
-        except (TableNotFound, KeyError):  # the table was dropped, or got other columns
+            row = grid.table(name).select_values(codec, places, key)
+        except (TableNotFound, SchemaError):  # the table was dropped, or got other columns, or the key does not fit
             return None
+        return Result.of_values(names, types, [] if row is None else [row])
 
     return fast_path

@@ -13,13 +13,14 @@ from sqlglot import exp
 from ...errors import SchemaError, SqlError
 from ...faces import GridFace, TableFace
 from ...schema import Column, Schema
+from ...storage.load import MOST_LOGGED
 from ..binding.bind import bind
 from ..binding.filling import complete, default_values, defaults_of, filled_columns
 from ..binding.find import find_table
 from ..binding.pseudo import expand_value, is_made_up
 from ..grammar.literals import Constant, constant, convert
 from ..grammar.prepared import Prepared
-from .changes import MOST_LOGGED, changing, insert_arrow, insert_rows, key_and_value, replace_arrow
+from .changes import changing, insert_arrow, insert_rows, key_and_value, replace_arrow
 from .evaluate import evaluate
 from .fast_path import FastPath, insert_fast_path
 from .kept_plans import keep_plan

@@ -20,7 +20,7 @@ from ..binding.find import find_table
 from ..grammar.prepared import Prepared
 from ..text.places import place_of, syntax_error
 from .changes import change_rows, changing, keys_of_rows
-from .evaluate import evaluate
+from .evaluate import chosen_numbers, evaluate, row_numbers
 from .rows import ROW, take_rows
 
 
@@ -61,7 +61,7 @@ class _Merge:
             columns,
             target=self.table.name,
             rows=self.rows,
-            numbered=numbered,
+            numbers=row_numbers(self.rows.num_rows) if numbered else None,
             versions=self.versions,
         )
 
@@ -135,7 +135,7 @@ def _run_clause(merge: _Merge, clause: exp.When, kind: tuple[bool, bool], earlie
     query.set("expressions", [number, *(node.copy() for _, node in changes)])
     columns = [column for column, _ in changes]
     answer = merge.evaluate(query, columns, numbered=True)
-    numbers = answer.column(0).to_numpy()
+    numbers = chosen_numbers(answer)
     merge.numbers.append(numbers)
     if not changes:
         merge.removed.append(numbers)

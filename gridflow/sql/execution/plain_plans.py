@@ -182,7 +182,8 @@ class KeyPlan(PlainPlan):
         else:
             # Anew each time: the table may be another one with the same columns. One of a transaction gives none.
             source = self.bound.sources[0]
-            fast_path = select_fast_path(table, source, self.lookup, names, types, self.row, self.marks)
+            columns = [name for name, _ in self.projection]
+            fast_path = select_fast_path(table, source, self.lookup, names, types, columns, self.marks)
             self.fast_path = fast_path or self.fast_path
         return Result.of_values(names, types, rows)
 

@@ -14,9 +14,12 @@ from ..engine.to_duckdb import for_duckdb
 #: The name of the column of row numbers, where DuckDB gets one.
 ROW = "gridflow row"
 
+#: A number for each row.
+Numbers = pa.Array | pa.ChunkedArray
+
 
 def register(
-    table: pa.Table | RowsInPlace, source: BoundTable, bound: Bound, *, numbers: np.ndarray | None = None
+    table: pa.Table | RowsInPlace, source: BoundTable, bound: Bound, *, numbers: Numbers | None = None
 ) -> Relation:
     """A table's rows for DuckDB: the columns that the statement needs, and perhaps a column of the rows' numbers.
 
@@ -27,19 +30,19 @@ def register(
     """
     if isinstance(table, pa.Table):
         return Relation(_columns(table, source, bound, numbers))
-    live = _columns(table.live, source, bound, None if numbers is None else numbers[: table.live.num_rows])
+    live = _columns(table.live, source, bound, None if numbers is None else numbers.slice(0, table.live.num_rows))
     if table.mixed is None:
         return Relation(live)
-    mixed = _columns(table.mixed, source, bound, None if numbers is None else numbers[table.live.num_rows :])
+    mixed = _columns(table.mixed, source, bound, None if numbers is None else numbers.slice(table.live.num_rows))
     return Relation(live, mixed.append_column(DELETED, table.mixed.column(DELETED)), unless=DELETED)
 
 
-def _columns(table: pa.Table, source: BoundTable, bound: Bound, numbers: np.ndarray | None) -> pa.Table:
+def _columns(table: pa.Table, source: BoundTable, bound: Bound, numbers: Numbers | None) -> pa.Table:
     replacements = {name: other for other, name in bound.originals.items()}
     rows = for_duckdb(table.select(source.columns), source.schema)
     rows = rows.rename_columns([replacements.get(name, name) for name in rows.column_names])
     if numbers is not None:
-        rows = rows.append_column(ROW, pa.array(numbers))
+        rows = rows.append_column(ROW, numbers)
     return rows
 
 

@@ -14,7 +14,7 @@ from ...faces import GridFace, TableFace
 from ...schema import Column, as_type
 from ..binding.bind import bind
 from ..grammar.statements import prepare
-from .evaluate import evaluate
+from .evaluate import chosen_numbers, evaluate, row_numbers
 from .rows import ROW
 
 _WEIGHT = Column("weights", as_type("DOUBLE"))
@@ -58,8 +58,9 @@ def select_rows(
     bound = bind(query, grid, text, table)
     columns = next(source.columns for source in bound.sources if source.target)
     weighted = [_WEIGHT] if condition.weights is not None else []
-    answer = evaluate(grid, bound, {}, weighted, target=table.name, rows=read(columns), numbered=True)
-    numbers = answer.column(0).to_numpy().astype(np.int64, copy=False)
+    rows = read(columns)
+    answer = evaluate(grid, bound, {}, weighted, target=table.name, rows=rows, numbers=row_numbers(rows.num_rows))
+    numbers = chosen_numbers(answer)
     weights = _checked(answer.column(1), condition) if weighted else None
     if condition.order_by is None and (np.diff(numbers) < 0).any():  # a query with a join may answer in any order
         order = np.argsort(numbers)

@@ -1,8 +1,12 @@
-"""INSERT, MERGE, UPDATE and DELETE. Each is one commit: it happens wholly or not at all."""
+"""UPDATE, DELETE and MERGE with USING. Each is one commit: it happens wholly or not at all.
+
+The engine says which rows a condition chooses, by where they lie, and computes the new values of the columns that are
+set. What else a row has never leaves the mapping until it is written anew.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,40 +14,38 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import SqlError
-from ...faces import GridFace, TableFace
+from ...faces import AddressedRows, ChangedTableFace, TableFace, TransactionFace
 from ...schema import Column, Schema
 from ..access.index_rows import Conditions, find_conditions
 from ..access.keys import KeyLookup, find_lookup
-from ..access.path import AccessPath, Scan, access_path
+from ..access.path import AccessPath, ByIndex, ByKey, ByKeyRange, access_path
 from ..binding.assignments import assignments
 from ..binding.bind import bind
+from ..binding.bound import Bound
 from ..binding.find import find_table
 from ..grammar.literals import Constant, constant, convert
 from ..grammar.prepared import Prepared
 from ..text.places import place_of, syntax_error
 from .changes import changing, keys_of_rows, replace_arrow
 from .cut import take_moment
-from .evaluate import evaluate
-from .insert import execute_insert
+from .evaluate import chosen_numbers, evaluate, row_numbers
 from .kept_plans import keep_plan
 from .merge import execute_merge
 from .rows import ROW, take_rows
 
 
-def execute_change(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> int:
-    """Run a statement that changes rows. Returns how many it changed.
+def execute_change(grid: TransactionFace, prepared: Prepared, params: Mapping[str, Any]) -> int:
+    """Run a statement that changes rows which it reads, within a transaction. Returns how many it changed.
 
     Raises:
         TableNotFound, ColumnNotFound: it names what is not there.
-        DuplicateKeyError: an INSERT meets an existing key.
+        DuplicateKeyError: a MERGE inserts a key that is there.
         SchemaError: a value does not fit its column.
         SqlError: anything else about the statement.
     """
     if isinstance(prepared.node, exp.Merge):
         take_moment(grid, prepared.node, prepared.text)
         return execute_merge(grid, prepared, params)
-    if prepared.kind in ("INSERT", "MERGE"):
-        return execute_insert(grid, prepared, params)
     node = _target(prepared)
     table = find_table(grid, node, prepared.text)
     with changing(grid, table):
@@ -121,41 +123,50 @@ def _plan(prepared: Prepared, table: TableFace) -> ChangePlan:
 # ---- DELETE ----
 
 
-def _delete(grid: GridFace, table: TableFace, prepared: Prepared, plan: ChangePlan, params: Mapping[str, Any]) -> int:
+def _delete(
+    grid: TransactionFace, table: ChangedTableFace, prepared: Prepared, plan: ChangePlan, params: Mapping[str, Any]
+) -> int:
     keys = plan.whole_keys(params)
     if keys is not None:
         return table.remove_all(keys)
     schema = table.schema
-    query, _ = _selection(prepared.node, [exp.column(name, quoted=True) for name in schema.key])
-    bound = bind(query, grid, prepared.text)
-    columns = next(source.columns for source in bound.sources if source.target)
-    rows = plan.path(table, params).rows(columns)
-    keys_to_remove = evaluate(grid, bound, params, schema.key_columns, target=table.name, rows=rows)
-    return table.remove_all(keys_of_rows(schema, keys_to_remove.rename_columns(list(schema.key))))
-
-
-def _selection(tree: exp.Expression, columns: list[exp.Expression]) -> tuple[exp.Select, exp.Table]:
-    """``SELECT columns FROM table WHERE condition`` of a change's table and condition, and the node of the table."""
-    table = tree.this.copy()
-    table.meta["target"] = True
-    query = exp.Select(expressions=columns, from_=exp.From(this=table))
-    for part in ("where", "limit"):
-        if tree.args.get(part):
-            query.set(part, tree.args[part].copy())
-    return query, table
+    bound = bind(_selection(prepared.node, []), grid, prepared.text)
+    path = plan.path(table, params)
+    if isinstance(path, ByKey):
+        rows = path.rows(_unique([*schema.key, *_columns_of_target(bound)]))
+        answer = _evaluate(grid, bound, params, table, [], rows, row_numbers(rows.num_rows))
+        numbers = chosen_numbers(answer)
+        chosen = [take_rows(rows.column(name), numbers) for name in schema.key]
+        return table.remove_all(keys_of_rows(schema, pa.Table.from_arrays(chosen, names=list(schema.key))))
+    lying = _addressed(path, table, _columns_of_target(bound))
+    answer = _evaluate(grid, bound, params, table, [], lying.rows, lying.addresses)
+    return table.remove_rows(lying, chosen_numbers(answer))
 
 
 # ---- UPDATE ----
 
 
-def _update(grid: GridFace, table: TableFace, prepared: Prepared, plan: ChangePlan, params: Mapping[str, Any]) -> int:
+def _update(
+    grid: TransactionFace, table: ChangedTableFace, prepared: Prepared, plan: ChangePlan, params: Mapping[str, Any]
+) -> int:
     keys = plan.whole_keys(params)
     if keys is not None and plan.constants is not None:
         return _update_keys(table, keys, plan.constants, params)
+    schema = table.schema
+    bound = bind(_selection(prepared.node, [node for _, node in plan.changes]), grid, prepared.text)
+    set_columns = [column for column, _ in plan.changes]
+    names = [column.name for column in set_columns]
     path = plan.path(table, params)
-    rows = path.rows(table.schema.names)
-    versions = {table.name: rows} if isinstance(path, Scan) else None  # a query inside may ask for the same table
-    return _update_rows(grid, table, prepared, params, plan.changes, rows, versions)
+    if isinstance(path, ByKey):
+        rows = path.rows(schema.names)
+        answer = _evaluate(grid, bound, params, table, set_columns, rows, row_numbers(rows.num_rows))
+        numbers, new = chosen_numbers(answer), dict(zip(names, answer.columns[1:], strict=True))
+        columns = [new[n] if n in new else take_rows(rows.column(n), numbers) for n in schema.names]
+        return replace_arrow(table, pa.Table.from_arrays(columns, names=schema.names))
+    lying = _addressed(path, table, _columns_of_target(bound))
+    answer = _evaluate(grid, bound, params, table, set_columns, lying.rows, lying.addresses)
+    values = pa.Table.from_arrays(answer.columns[1:], names=names)
+    return table.update_rows(lying, chosen_numbers(answer), values)
 
 
 def _update_keys(
@@ -171,24 +182,54 @@ def _update_keys(
     return len(rows)
 
 
-def _update_rows(
-    grid: GridFace,
-    table: TableFace,
-    prepared: Prepared,
+# ---- the rows that a condition chooses ----
+
+
+def _selection(tree: exp.Expression, values: Sequence[exp.Expression]) -> exp.Select:
+    """``SELECT number, values FROM table WHERE condition`` of a change's table and condition."""
+    table = tree.this.copy()
+    table.meta["target"] = True
+    number = exp.column(ROW, table=table.alias or table.name, quoted=True)
+    query = exp.Select(expressions=[number, *(value.copy() for value in values)], from_=exp.From(this=table))
+    for part in ("where", "limit"):
+        if tree.args.get(part):
+            query.set(part, tree.args[part].copy())
+    return query
+
+
+def _columns_of_target(bound: Bound) -> list[str]:
+    return next(source.columns for source in bound.sources if source.target)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _addressed(path: AccessPath, table: ChangedTableFace, columns: Sequence[str]) -> AddressedRows:
+    """These columns of the rows of a path, or of all, and where the rows lie."""
+    return path.addressed(columns) if isinstance(path, (ByIndex, ByKeyRange)) else table.addressed(columns)
+
+
+def _evaluate(
+    grid: TransactionFace,
+    bound: Bound,
     params: Mapping[str, Any],
-    changes: list[tuple[Column, exp.Expression]],
+    table: ChangedTableFace,
+    columns: Sequence[Column],
     rows: pa.Table,
-    versions: dict[str, pa.Table] | None,
-) -> int:
-    """Let DuckDB find the rows and compute new values; the other columns of the rows are copied as they lie."""
-    schema = table.schema
-    query, target = _selection(prepared.node, [node.copy() for _, node in changes])
-    label = target.alias or target.name
-    query.set("expressions", [exp.column(ROW, table=label, quoted=True), *query.expressions])
-    bound = bind(query, grid, prepared.text)
-    set_columns = [column for column, _ in changes]
-    answer = evaluate(grid, bound, params, set_columns, target=table.name, rows=rows, numbered=True, versions=versions)
-    numbers = answer.column(0).to_numpy()
-    new = {column.name: answer.column(i + 1) for i, column in enumerate(set_columns)}
-    columns = [new[n] if n in new else take_rows(rows.column(n), numbers) for n in schema.names]
-    return replace_arrow(table, pa.Table.from_arrays(columns, names=schema.names))
+    numbers: pa.Array | pa.ChunkedArray,
+) -> pa.Table:
+    """The numbers of the rows for which the condition holds, and the values of the columns that are set.
+
+    A row whose number is null is none: nothing is worked out of it, which might fail.
+    """
+    tree = bound.tree
+    if numbers.null_count and len(list(tree.find_all(exp.Query))) > 1:
+        # The engine makes joins of queries inside, of all rows that it gets: so it must not get others.
+        rows, numbers = rows.filter(numbers.is_valid()), numbers.drop_null()
+    elif numbers.null_count and isinstance(tree, exp.Select):
+        where = tree.args.get("where")
+        is_none = exp.Is(this=tree.selects[0].copy(), expression=exp.Null())
+        holds = exp.true() if where is None else where.this
+        tree.set("where", exp.Where(this=exp.Case(ifs=[exp.If(this=is_none, true=exp.false())], default=holds)))
+    return evaluate(grid, bound, params, columns, target=table.name, rows=rows, numbers=numbers)

@@ -1,0 +1,129 @@
+"""Rows that are changed where they lie: any columns of any rows, whoever writes meanwhile, are as a model says."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import strategies
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import gridflow
+import gridflow.transaction
+from gridflow.errors import TransactionConflictError
+from gridflow.schema import Schema
+from gridflow.sql.execution.changes import keys_of_rows
+from gridflow.storage.python_columns import arrow_column
+
+
+class History:
+    """A table and ``model``, what must be in it: the key, and the values in the order of the columns."""
+
+    def __init__(self, grid: gridflow.Grid, schema: Schema, data: st.DataObject):
+        self.grid, self.schema, self.data = grid, schema, data
+        self.table = grid.create_table("T", schema, key=list(schema.key), partitions=4)
+        self.model: dict[Any, dict] = {}
+        self.keys = data.draw(st.lists(strategies.keys(schema), min_size=1, max_size=12, unique_by=repr), label="keys")
+
+    def some_keys(self, label: str) -> list[Any]:
+        return self.data.draw(st.lists(st.sampled_from(self.keys), max_size=8, unique_by=repr), label=label)
+
+    def write(self) -> set[str]:
+        """Somebody else writes; returns what was touched, as text."""
+        keys = self.some_keys("written")
+        kind = self.data.draw(st.sampled_from(["put", "load", "remove"]), label="kind")
+        touched = {repr(key) for key in keys}
+        if kind == "remove":
+            self.table.remove_all(keys)
+            for key in keys:
+                self.model.pop(repr(key), None)
+            return touched
+        rows = [(key, self.data.draw(strategies.rows(self.schema), label="row")) for key in keys]
+        if kind == "put":
+            self.table.put_all(rows)
+        else:
+            self.table.load([strategies.as_row(self.schema, key, value) for key, value in rows])
+        self.model.update({repr(key): value for key, value in rows})
+        return touched
+
+    def settle(self) -> None:
+        step = self.data.draw(st.sampled_from(["nothing", "flush", "compact"]), label="then")
+        if step != "nothing":
+            getattr(self.table, step)()
+
+    def change(self) -> None:
+        """A statement reads all rows, others write, and it changes some of the rows that it has read."""
+        removes = self.data.draw(st.booleans(), label="removes")
+        names = [column.name for column in self.schema.value_columns]
+        names = (
+            [] if removes or not names else self.data.draw(st.lists(st.sampled_from(names), unique=True, min_size=1))
+        )
+        touched: set[str] = set()
+        changed: dict[str, dict | None] = {}
+        many = self.data.draw(st.booleans(), label="past the log")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gridflow.transaction, "MOST_LOGGED", 0 if many else 2000)
+            try:
+                with self.grid.transaction(of_statement=True) as transaction:
+                    table = transaction.table("T")
+                    lying = table.addressed(self.schema.key)
+                    keys = self.keys_of(lying.rows)
+                    live = [i for i, address in enumerate(lying.addresses.to_pylist()) if address is not None]
+                    assert {repr(keys[i]) for i in live} == self.model.keys()
+                    assert len(live) == len(self.model)
+                    seen = dict(self.model)
+                    chosen = self.data.draw(st.lists(st.sampled_from(live), unique=True)) if live else []
+                    for _ in range(self.data.draw(st.integers(0, 2), label="writers")):
+                        touched |= self.write()
+                        self.settle()
+                    addresses = np.array([lying.addresses[i].as_py() for i in chosen], np.int64)
+                    before = {repr(keys[i]): self.model.get(repr(keys[i])) for i in chosen}
+                    if removes or not names:
+                        assert table.remove_rows(lying, addresses) == len(chosen)
+                        changed = dict.fromkeys(before)
+                    else:
+                        new = [
+                            {n: self.data.draw(strategies.values(self.schema[n].type)) for n in names} for _ in chosen
+                        ]
+                        columns = [arrow_column([row[n] for row in new], self.schema[n].type) for n in names]
+                        assert table.update_rows(lying, addresses, pa.table(columns, names=names)) == len(chosen)
+                        changed = {
+                            repr(keys[i]): {**(before[repr(keys[i])] or {}), **row}
+                            for i, row in zip(chosen, new, strict=True)
+                        }
+            except TransactionConflictError:
+                assert touched & before.keys()  # for a row that nobody has written it never fails
+                return
+        for key, value in changed.items():
+            assert strategies.same(before[key], seen[key])  # else somebody's write would be lost
+            if value is None:
+                self.model.pop(key, None)
+            else:
+                self.model[key] = value
+
+    def keys_of(self, rows: pa.Table) -> list[Any]:
+        return keys_of_rows(self.schema, rows)
+
+    def compare(self) -> None:
+        assert len(self.table) == len(self.model)
+        for key in self.keys:
+            value = self.table.get(key)
+            expected = self.model.get(repr(key))
+            assert strategies.same(value, expected), (key, value, expected)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(strategies.schemas(), st.data())
+def test_changes_where_rows_lie_agree_with_a_model(schema, data):
+    with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        history = History(grid, schema, data)
+        for _ in range(data.draw(st.integers(1, 4), label="steps")):
+            history.write()
+            history.settle()
+            history.change()
+            history.compare()
+        assert not grid.check()
