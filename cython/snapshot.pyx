@@ -114,15 +114,6 @@ cdef class Snapshot:
             return None
         return <uintptr_t>ref.deletions.get().bits(), (ref.segment.get().rows() + 7) // 8
 
-    def live_bits(self, int segment):
-        """A bit for each row of a segment, 1 if it is not deleted, as Arrow has validity: uint8; None if all are live."""
-        cdef const SegmentRef* ref = &self.it.get().segments()[segment]
-        cdef const uint8_t[::1] bits
-        if ref.deletions.get() == NULL:
-            return None
-        bits = <const uint8_t[:(ref.segment.get().rows() + 7) // 8]>ref.deletions.get().bits()
-        return np.invert(np.asarray(bits))
-
     def still_live(self, int segment, const uint32_t[::1] rows not None):
         """Which of these rows of a segment are not deleted, as bool[len(rows)]; None if no row of it is deleted."""
         cdef const SegmentRef* ref = &self.it.get().segments()[segment]

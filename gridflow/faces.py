@@ -81,12 +81,12 @@ class AddressedRows(Protocol):
         """The version."""
 
     @property
-    def rows(self) -> pa.Table:
-        """Some columns of them; deleted rows may be among them."""
+    def rows(self) -> pa.Table | RowsInPlace:
+        """Some columns of them."""
 
     @property
     def addresses(self) -> pa.ChunkedArray:
-        """Where each lies; null for a deleted row."""
+        """Where each lies; of rows in place first those that are live, then the others."""
 
 
 class NumberedRows(Protocol):

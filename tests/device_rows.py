@@ -26,6 +26,16 @@ def random_numbers(rng: np.random.Generator, dtype: str, shape: tuple[int, ...])
     return numbers
 
 
+def by_hash(grid: gridflow.Grid, count: int) -> np.ndarray:
+    """The numbers 0 to ``count`` - 1, int64, in the order that a table has whose keys they are."""
+    with_all = grid.create_table("BY_HASH", {"ID": "LONG"}, key="ID")
+    with_all.load({"ID": np.arange(count)})
+    with DeviceTable(with_all, device="cpu") as device:
+        ids = device.batch(0, count)["ID"].numpy().copy()
+    grid.drop_table("BY_HASH")
+    return ids
+
+
 class RandomTable:
     """A table of random rows in several segments, some of them deleted, and its rows by their ID.
 

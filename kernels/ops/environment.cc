@@ -125,6 +125,7 @@ absl::Status FindTable(const std::string& why, const std::string& name, ReaderOp
     std::vector<std::string> names;
     for (const CatalogEntry& entry : catalog.tables)
       if (!IsSystem(entry)) names.push_back(entry.name);
+    std::sort(names.begin(), names.end());  // the catalog has them as they came
     return absl::NotFoundError(absl::StrCat(why, ", and no table ", name, " is in the grid ", options->directory, "; ",
                                             names.empty() ? "it has none" : "there are ", absl::StrJoin(names, ", ")));
   }

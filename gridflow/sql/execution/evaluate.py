@@ -32,7 +32,7 @@ def evaluate(
     columns: Sequence[Column],
     *,
     target: str,
-    rows: pa.Table | None = None,
+    rows: pa.Table | RowsInPlace | None = None,
     numbers: pa.Array | pa.ChunkedArray | None = None,
     versions: dict[str, pa.Table] | None = None,
 ) -> pa.Table:

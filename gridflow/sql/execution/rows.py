@@ -14,12 +14,13 @@ from ..engine.to_duckdb import for_duckdb
 #: The name of the column of row numbers, where DuckDB gets one.
 ROW = "gridflow row"
 
-#: A number for each row.
-Numbers = pa.Array | pa.ChunkedArray
-
 
 def register(
-    table: pa.Table | RowsInPlace, source: BoundTable, bound: Bound, *, numbers: Numbers | None = None
+    table: pa.Table | RowsInPlace,
+    source: BoundTable,
+    bound: Bound,
+    *,
+    numbers: pa.Array | pa.ChunkedArray | None = None,
 ) -> Relation:
     """A table's rows for DuckDB: the columns that the statement needs, and perhaps a column of the rows' numbers.
 
@@ -37,7 +38,7 @@ def register(
     return Relation(live, mixed.append_column(DELETED, table.mixed.column(DELETED)), unless=DELETED)
 
 
-def _columns(table: pa.Table, source: BoundTable, bound: Bound, numbers: Numbers | None) -> pa.Table:
+def _columns(table: pa.Table, source: BoundTable, bound: Bound, numbers: pa.Array | pa.ChunkedArray | None) -> pa.Table:
     replacements = {name: other for other, name in bound.originals.items()}
     rows = for_duckdb(table.select(source.columns), source.schema)
     rows = rows.rename_columns([replacements.get(name, name) for name in rows.column_names])

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import SqlError
-from ...faces import AddressedRows, ChangedTableFace, TableFace, TransactionFace
+from ...faces import AddressedRows, ChangedTableFace, RowsInPlace, TableFace, TransactionFace
 from ...schema import Column, Schema
 from ..access.index_rows import Conditions, find_conditions
 from ..access.keys import KeyLookup, find_lookup
@@ -216,20 +216,8 @@ def _evaluate(
     params: Mapping[str, Any],
     table: ChangedTableFace,
     columns: Sequence[Column],
-    rows: pa.Table,
+    rows: pa.Table | RowsInPlace,
     numbers: pa.Array | pa.ChunkedArray,
 ) -> pa.Table:
-    """The numbers of the rows for which the condition holds, and the values of the columns that are set.
-
-    A row whose number is null is none: nothing is worked out of it, which might fail.
-    """
-    tree = bound.tree
-    if numbers.null_count and len(list(tree.find_all(exp.Query))) > 1:
-        # The engine makes joins of queries inside, of all rows that it gets: so it must not get others.
-        rows, numbers = rows.filter(numbers.is_valid()), numbers.drop_null()
-    elif numbers.null_count and isinstance(tree, exp.Select):
-        where = tree.args.get("where")
-        is_none = exp.Is(this=tree.selects[0].copy(), expression=exp.Null())
-        holds = exp.true() if where is None else where.this
-        tree.set("where", exp.Where(this=exp.Case(ifs=[exp.If(this=is_none, true=exp.false())], default=holds)))
+    """The numbers of the rows for which the condition holds, and the values of the columns that are set."""
     return evaluate(grid, bound, params, columns, target=table.name, rows=rows, numbers=numbers)

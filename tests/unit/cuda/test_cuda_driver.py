@@ -16,10 +16,12 @@ from typing import Any
 import fake_gpu
 import numpy as np
 import pytest
-from device_rows import RandomTable, assert_same, check_table, converted
+from device_rows import RandomTable, assert_same, by_hash, check_table, converted
 from fake_gpu import ask, failing
+from many_segments import separate_segments
 
 import gridflow
+import gridflow.storage.compaction
 from gridflow import DeviceError, UsageError
 from gridflow.cuda import Array, Convert, DeviceTable, library, open_shared
 from gridflow.testing import temporary_home
@@ -35,9 +37,15 @@ def with_driver(built_gpu, monkeypatch) -> Callable[..., Any]:
         for name, value in fake_gpu.environment(built_gpu, memory).items():
             monkeypatch.setenv(name, value)
         with ProcessPoolExecutor(1, get_context("spawn"), initializer=fake_gpu.use_if_asked) as pool:
-            return pool.submit(body, *arguments).result()
+            return pool.submit(in_separate_segments, body, *arguments).result()
 
     return run
+
+
+def in_separate_segments(body: Callable[..., Any], *arguments: Any) -> Any:
+    with separate_segments(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gridflow.storage.compaction, "FAN_IN", 100)  # nor do large ones become one
+        return body(*arguments)
 
 
 # --- over the bus ---
@@ -123,16 +131,16 @@ def test_resident(with_driver):
 
 
 class Quarters:
-    """A table of four segments of 1 MiB, of which as many are loaded as the budget allows."""
+    """A table of four segments of 1 MiB, each with a quarter of the order, of which the budget loads some."""
 
     ROWS = 256
 
     def __init__(self, grid: gridflow.Grid, budget: int):
         self.table = grid.create_table("T", {"ID": "LONG", "X": "UINT8[4096]"}, key="ID", partitions=1)
         rng = np.random.default_rng(0)
-        for first in range(0, 4 * self.ROWS, self.ROWS):
+        for ids in np.split(by_hash(grid, 4 * self.ROWS), 4):
             pixels = rng.integers(0, 256, (self.ROWS, 4096), np.uint8)
-            self.table.load({"ID": np.arange(first, first + self.ROWS), "X": pixels})
+            self.table.load({"ID": ids, "X": pixels})
         self.host = DeviceTable(self.table, device="cpu", columns=["X"])
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -405,7 +413,7 @@ def compressed(decodes: bool) -> None:
         rng = np.random.default_rng(0)
         count = 40_000
         data = {
-            "ID": np.arange(count),
+            "ID": by_hash(grid, count),  # so that a batch lies in one segment, or two
             "FEW": rng.integers(0, 3, (count, 33), np.uint8),
             "NOISE": rng.integers(0, 256, (count, 24), np.uint8),
             "TIMES": np.arange(count, dtype="int64") // 1000,

@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gridflow
+import gridflow.storage.mapped_rows
 import gridflow.transaction
 from gridflow.errors import TransactionConflictError
 from gridflow.schema import Schema
 from gridflow.sql.execution.changes import keys_of_rows
+from gridflow.storage.mapped_rows import ADDRESS
 from gridflow.storage.python_columns import arrow_column
 
 
@@ -67,20 +69,22 @@ class History:
         many = self.data.draw(st.booleans(), label="past the log")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(gridflow.transaction, "MOST_LOGGED", 0 if many else 2000)
+            patch.setattr(gridflow.storage.mapped_rows, "_COPIED_ROWS", 0 if self.data.draw(st.booleans()) else 1000)
             try:
                 with self.grid.transaction(of_statement=True) as transaction:
                     table = transaction.table("T")
                     lying = table.addressed(self.schema.key)
-                    keys = self.keys_of(lying.rows)
-                    live = [i for i, address in enumerate(lying.addresses.to_pylist()) if address is not None]
-                    assert {repr(keys[i]) for i in live} == self.model.keys()
-                    assert len(live) == len(self.model)
+                    rows = lying.rows.compact()
+                    keys, places = self.keys_of(rows), rows.column(ADDRESS).to_pylist()
+                    live = range(len(keys))
+                    assert {repr(key) for key in keys} == self.model.keys() and len(keys) == len(self.model)
+                    assert set(places) <= set(lying.addresses.to_pylist())
                     seen = dict(self.model)
                     chosen = self.data.draw(st.lists(st.sampled_from(live), unique=True)) if live else []
                     for _ in range(self.data.draw(st.integers(0, 2), label="writers")):
                         touched |= self.write()
                         self.settle()
-                    addresses = np.array([lying.addresses[i].as_py() for i in chosen], np.int64)
+                    addresses = np.array([places[i] for i in chosen], np.int64)
                     before = {repr(keys[i]): self.model.get(repr(keys[i])) for i in chosen}
                     if removes or not names:
                         assert table.remove_rows(lying, addresses) == len(chosen)
