@@ -43,7 +43,7 @@ def insert_fast_path(
     if codec is None or codec.python_schema is not planned:  # a transaction's, which ends
         return None
     parameters, by_name, name = list(filled.values()), bool(marks.names), table.name
-    if len(schema.key) != 1 or schema.key[0] not in filled or schema.plain_value:
+    if len(schema.key) != 1 or schema.key[0] not in filled:
         return None
     if None in parameters or len(set(parameters)) != len(parameters) or len(parameters) != marks.count:
         return None
