@@ -15,6 +15,7 @@ cdef class Changes:
     cdef shared_ptr[MemoryTable] saved
     cdef shared_ptr[const TableSnapshot] shown
     cdef bint stale
+    cdef bint previewed
     cdef readonly bint live
     cdef cmap[string, uint64_t] seen
     cdef bint find(self, const string& key, const uint8_t** value, int* segment, int64_t* row) except -1

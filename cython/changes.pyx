@@ -221,6 +221,7 @@ cdef class Changes:
                 check(status)
                 self.base.snapshot = fresh
                 self.base.memory.clear()
+                self.previewed = True  # and so it is no version of the table
             all.snapshot = self.base.snapshot
             if self.own.get().size():
                 all.memory.push_back(<shared_ptr[const MemoryTable]>self.own)
@@ -234,9 +235,14 @@ cdef class Changes:
     @property
     def version(self):
         """The version of the table that it shows, if that is all it shows; else 0."""
-        if self.live or not self.base.memory.empty() or self.own.get().size():
+        if self.live or self.previewed or not self.base.memory.empty() or self.own.get().size():
             return 0
         return self.base.snapshot.get().manifest().version
+
+    @property
+    def untouched(self):
+        """Whether the transaction has read one moment of the table and written nothing to it."""
+        return not self.live and self.own.get().size() == 0
 
     @property
     def plain(self):

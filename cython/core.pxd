@@ -352,6 +352,7 @@ cdef extern from "core/control.h" namespace "gridflow" nogil:
         uint64_t generation() const
         uint64_t committed_lsn() const
         uint64_t owner_pid() const
+        cbool IsOfThisBoot() const
         void Bump()
         void Commit(uint64_t)
         void Catalog(uint64_t)

@@ -410,6 +410,11 @@ cdef class Store:
             del replay
         return [table_id for table_id in found]
 
+    @property
+    def knows_last_commit(self):
+        """Owner, before ``recover``: whether the control page says for sure which number the last commit had."""
+        return self.control.get().IsOfThisBoot()
+
     def admit(self, uint64_t flushed_lsn):
         """Owner: whether commits that come now have higher numbers than ``flushed_lsn``, a table's that is opened now.
 

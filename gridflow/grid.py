@@ -119,9 +119,11 @@ class Grid:
                 entry = self._catalog.of_id(table_id)
                 if entry is not None:
                     self._open(entry)
+            last_flushed = 0 if self._store.knows_last_commit else self._last_flushed()
             if self._store.recover():
                 self.flush()
                 self._store.forget_log()
+            self._admit(last_flushed)
             self._maintenance = Maintenance(self.open_tables, self._store.wake, self._sweep_tables)
 
     def _sweep_tables(self, stopping: Callable[[], bool]) -> None:
@@ -187,6 +189,20 @@ class Grid:
         if self._store.closed:
             raise GridClosedError(f"grid {self.home}: {self._store.closed_because}")
 
+    def _last_flushed(self) -> int:
+        """The number of the last commit that is in segments of any table."""
+        numbers = [0]
+        for entry in self._catalog.all_entries:
+            with contextlib.suppress(GridflowError):  # whoever asks for the table gets the error itself
+                numbers.append(self._catalog.snapshot(entry).flushed_lsn)
+        return max(numbers)
+
+    def _admit(self, flushed_lsn: int) -> None:
+        """Have commits that come now get higher numbers. Before anybody else has the grid."""
+        while not self._store.admit(flushed_lsn):
+            self.flush()
+            self._store.forget_log()
+
     def _open(self, entry: TableEntry) -> Table:
         """The table of an entry; the first time it is opened, in the owner also swept. Under ``_names``."""
         table = self._tables.get(entry.table_id)
@@ -194,9 +210,15 @@ class Grid:
             if self.owner:
                 self._catalog.sweep_table(entry)
             snapshot = self._catalog.snapshot(entry)
-            while self.owner and not self._store.admit(snapshot.flushed_lsn):
-                self.flush()
-                self._store.forget_log()
+            # To flush others now could be to wait for somebody who waits for the names.
+            if self.owner and not self._store.admit(snapshot.flushed_lsn):
+                page = str(self.home / "control")
+                raise GridCorruptError(
+                    f"table {entry.name} has later commits than {page} knows of, as where a grid was copied while it "
+                    "was written: close the grid, remove that file, and open it again",
+                    page,
+                    0,
+                )
             table = Table(self, self._store, entry, snapshot.schema)
             if self.owner and entry.kept:
                 table.take_kept(kept_versions(table.folder, entry.kept, table.version()))

@@ -469,9 +469,8 @@ class TransactionTable(KeyedRows):
     def _change(self, changes: RowChanges, new_bytes: int) -> int:
         """Make changes part of the transaction. One of a single statement that are many need not go through memory."""
         self._check()
-        version = self.changes.version
         if (
-            version
+            self.changes.untouched  # commits that its version does not have yet are in what was read, as a preview
             and self._transaction.of_statement
             and self._transaction.owner
             and self._are_many(changes, new_bytes)

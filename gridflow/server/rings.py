@@ -215,7 +215,9 @@ class _Deaths:
                 if fd == self._end[0]:
                     return
                 with self._lock:
-                    call = self._calls.get(fd, (None, None))[0]
+                    # The number may be another client's by now.
+                    ended = fd in self._calls and select.select([fd], [], [], 0)[0]
+                    call = self._calls[fd][0] if ended else None
                     if call is not None:
                         self._drop(fd)
                 if callable(call):

@@ -109,7 +109,9 @@ class Maintenance:
         while not self._stopping:
             self._wake.wait(FLUSH_SECONDS)
             self._wake.clear()
-            for table in self._tables():
+            tables = list(self._tables())
+            self._seen = {table.table_id: seen for table in tables if (seen := self._seen.get(table.table_id))}
+            for table in tables:
                 if self._stopping:
                     return
                 try:
@@ -130,7 +132,8 @@ class Maintenance:
             table.flush()
             seen = self._seen[table.table_id] = _Seen(table.version(), table.options, time.monotonic())
         at_rest = time.monotonic() - seen.since >= REST_SECONDS
-        if seen.settled and (seen.settled_at_rest or not at_rest):
+        is_whole = table.indexes.is_settled and table.zones.is_settled
+        if seen.settled and is_whole and (seen.settled_at_rest or not at_rest):
             return  # most of many tables: nothing is done for one that nobody writes
         table.merge_some(at_rest, lambda: self._stopping)
         table.indexes.settle()

@@ -90,6 +90,7 @@ class Sidecars(ABC, Generic[Content]):
         self.lock = threading.RLock()
         self._table: SidecarTable = weakref.proxy(table)
         self._settled: _State | None = None
+        self._has_damage = False  # whether a file was found damaged since
         # Bytes of files for which there was no room, by segment's id and content. Guarded by ``lock``.
         self._oversize: dict[tuple[int, Hashable], int] = {}
 
@@ -127,6 +128,7 @@ class Sidecars(ABC, Generic[Content]):
             GridFullError: there is no room for a file.
         """
         with self.lock:
+            verify, self._has_damage = verify or self._has_damage, False
             snapshot = self._table.snapshot()
             state = _State(snapshot.version, self._table.options, verify)
             if self._settled is not None and self._settled.covers(state):
@@ -136,6 +138,16 @@ class Sidecars(ABC, Generic[Content]):
                     self._make(snapshot, sidecar)
             self.remove_stale()
             self._settled = state
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is known that ``settle`` would have to make again."""
+        return self._settled is not None and not self._has_damage
+
+    def _report_damage(self) -> None:
+        """A file was found damaged, by whoever read it: the owner's thread makes it again."""
+        self._has_damage = True
+        self._settled = None
 
     def remove_stale(self) -> None:
         """Unlink the files of segments and contents that are gone. Whoever has mapped one keeps it."""

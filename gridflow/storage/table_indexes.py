@@ -137,7 +137,7 @@ class TableIndexes(Sidecars[Index]):
         content = index.index_id, index.about
         file, is_damaged = self._mapped.get(snapshot, segment, content, index.file(segment_id), open_)
         if is_damaged:
-            self._settled = None  # the owner's thread makes it again
+            self._report_damage()
         return file
 
 

@@ -54,5 +54,5 @@ class TableZones(Sidecars[tuple[Column, ...]]):
             return None
         file, is_damaged = self._mapped.get(snapshot, segment, None, zones_name(segment_id), open_)
         if is_damaged:
-            self._settled = None  # the owner's thread makes it again
+            self._report_damage()
         return file

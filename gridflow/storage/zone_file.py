@@ -120,6 +120,10 @@ def _fill(out: Zones, snapshot: Snapshot, segment: int, column: Column, zone_row
             present = ranks if valid is None else np.where(valid, ranks, none)
             by_zone = np.pad(present, (0, missing), constant_values=none).reshape(-1, zone_rows)
             chosen = choose(by_zone, axis=1)
+            if valid is not None:  # a null has the rank that the edge has only where all values have it
+                is_value = np.pad(valid, (0, missing)).reshape(-1, zone_rows)
+                is_null = ~is_value[np.arange(len(by_zone)), chosen]
+                chosen = np.where(is_null, is_value.argmax(axis=1), chosen)
             edge_rows[these] = chosen
             edges[these] = by_zone[np.arange(len(by_zone)), chosen]
         if valid is not None:

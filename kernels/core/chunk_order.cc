@@ -62,9 +62,11 @@ std::vector<Entry> MergeOthers(const std::vector<OrderPart>& parts, size_t base,
     if (p == base) continue;
     const OrderPart& part = parts[p];
     const uint64_t* hashes = part.segment->hashes();
-    for (int64_t row = part.begin; row < part.end; ++row)
-      if (!IsAbsent(part, row))
+    for (int64_t row = part.begin; row < part.end; ++row) {
+      if (part.absent != nullptr) row = FindBit(part.absent, row, part.end, false);
+      if (row < part.end)
         entries.push_back({hashes[row], static_cast<uint32_t>(p), part.number + static_cast<uint32_t>(row - part.begin)});
+    }
     if (entries.size() > (ends.empty() ? 0 : ends.back())) ends.push_back(entries.size());
   }
   const auto before = [keys](const Entry& a, const Entry& b) {

@@ -54,9 +54,11 @@ class ControlPage {
   // catalog_version() from before it was read.
   Status CheckCatalog(const std::string& path, uint64_t changed, uint64_t version, uint64_t bytes) const;
 
+  // Whether the machine has not been started since the page was written; else it may be older than the rest of the grid.
+  bool IsOfThisBoot() const;
+
  private:
   ControlPage() = default;
-  bool IsOfThisBoot() const;
   static Status Map(const std::string& path, bool writable, std::shared_ptr<ControlPage>* out);
   gf_control* page_ = nullptr;
 };

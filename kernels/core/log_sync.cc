@@ -1,5 +1,6 @@
 #include "core/log_sync.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/failpoint.h"
@@ -25,6 +26,7 @@ void LogSync::Appended(const std::shared_ptr<LogFile>& file, uint64_t from, uint
 
 Status LogSync::Wait(uint64_t lsn) {
   MutexLock lock(&mutex_);
+  lsn = std::min(lsn, appended_);  // there may be numbers that no record has: Store.admit() passes over some
   while (synced_ < lsn) {
     if (syncing_) {
       ended_.Wait(&mutex_);

@@ -36,7 +36,7 @@ Status OwnerRing::Open(const std::string& path, std::shared_ptr<OwnerRing>* out)
 }
 
 Status OwnerRing::Next(RingRequest* out, bool* there) {
-  for (;;) {
+  for (bool skipped = false;;) {
     *there = false;
     const uint64_t behind = head() - position_;
     if (behind == 0) return Status::Ok();
@@ -61,6 +61,8 @@ Status OwnerRing::Next(RingRequest* out, bool* there) {
     if (RingChecksum(record, out->bytes.data()) != record.crc)
       return Status::Invalid("a request's checksum does not match");
     position_ += record.room;
+    if (skip && skipped) return Status::Invalid("it skips twice");  // or it could go on for ever
+    skipped = skip;
     if (skip) continue;
     out->at = at;
     out->room = record.room;

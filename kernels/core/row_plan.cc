@@ -16,6 +16,7 @@ namespace {
 // So many rows make a chunk, at most and about: few enough for numbers of two bytes, and to be put in order at once when
 // one of them is asked for; many enough that there are few chunks.
 constexpr int64_t kChunkRows = 32768;
+constexpr int64_t kMostInChunk = kChunkRows * 64;  // those included that are not read
 constexpr int kHintBits = 14;
 constexpr uint64_t kNarrow = 1 << 16;  // numbers that two bytes can be
 // What the rows of chunks without numbers have instead of them, once their hashes are checked.
@@ -233,11 +234,14 @@ void RowPlan::AddByRows(const Extent& extent, int64_t live) {
 void RowPlan::AddByHashes(const std::vector<Extent>& extents, uint64_t first, uint64_t last, int64_t live) {
   // Chunks are as many hashes wide as keep their rows, as hashes are uniform, under kChunkRows: a power of two.
   int shift = 64;
-  const auto fits = [&](int bits) {
-    return (static_cast<unsigned __int128>(live) << bits) / (static_cast<unsigned __int128>(last - first) + 1) <=
-           static_cast<unsigned __int128>(kChunkRows);
+  // And few enough rows that are not read, which are gone through, too.
+  int64_t all = 0;
+  for (const Extent& extent : extents) all += extent.end - extent.begin;
+  const auto fits = [&](int64_t rows, int64_t most, int bits) {
+    return rows <= most || (static_cast<unsigned __int128>(rows) << bits) / (static_cast<unsigned __int128>(last - first) + 1) <=
+                               static_cast<unsigned __int128>(most);
   };
-  while (shift > 0 && live > kChunkRows && !fits(shift)) --shift;
+  while (shift > 0 && !(fits(live, kChunkRows, shift) && fits(all, kMostInChunk, shift))) --shift;
   const auto chunk_of = [&](uint64_t hash) {
     return shift == 64 ? uint64_t{0} : (std::max(hash, first) >> shift) - (first >> shift);
   };

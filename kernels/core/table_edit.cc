@@ -237,10 +237,11 @@ Status TableEdit::FindMoved(const TableSnapshot& seen, RowRef at, std::string* k
 Status TableEdit::MarkChanged(const RowChanges& changes, std::string* conflict) {
   const TableSnapshot& seen = *changes.seen;
   std::vector<int> places(seen.segments().size(), -1);  // of the segments of `seen` among those of the base
+  // By the mapping, which a process has once of a file, and not by the number: that of a preview's segment is the next one
+  // that the table gives to another.
   for (size_t i = 0; i < places.size(); ++i)
     for (size_t j = 0; j < base_->segments().size(); ++j)
-      if (seen.manifest().segments[i].segment_id == base_->manifest().segments[j].segment_id)
-        places[i] = static_cast<int>(j);
+      if (seen.segments()[i].segment == base_->segments()[j].segment) places[i] = static_cast<int>(j);
   std::vector<size_t> counts(places.size());
   for (size_t i = 0; i < changes.rows.size(); ++i) ++counts[changes.rows[i].source];
   for (size_t i = 0; i < places.size(); ++i) {  // all rows of a segment, of which each comes once, need no bits
@@ -293,6 +294,31 @@ Status TableEdit::ChangeRows(const RowChanges& changes, std::string* conflict) {
       return WriteSegment(spec, columns.columns(), &order.hashes[begin]);
     }));
   }
+  return order.hashes.size() == 0 ? Status::Ok() : FoldLast();
+}
+
+Status TableEdit::FoldLast() {
+  const size_t last = parts_.size() - 1;
+  const SegmentRef ref = parts_[last].ref;
+  if (ref.segment->bytes() >= small_) return Status::Ok();
+  std::vector<Source> sources(1);
+  GF_RETURN_IF_ERROR(ColumnsAs(*ref.segment, manifest_.schema, &sources[0]));
+  KeyOrder keys;
+  keys.hashes.assign(ref.segment->hashes(), ref.segment->hashes() + ref.segment->rows());
+  for (uint32_t row = 0; row < keys.hashes.size(); ++row) keys.order.push_back({0, row});
+  const uint64_t rows = keys.order.size();
+  parts_[last].dropped = true;  // it is one of those that would be taken over
+  GF_RETURN_IF_ERROR(Fold(ref.segment->bytes(), &sources, &keys));
+  if (keys.order.size() == rows) {  // none is
+    parts_[last].dropped = false;
+    return Status::Ok();
+  }
+  GF_RETURN_IF_ERROR(AddSegment(rows, keys.order.size(), [&](const SegmentSpec& spec) {
+    return WriteSegment(spec, sources, keys.order, keys.hashes.data());
+  }));
+  added_bytes_ -= ref.segment->bytes();  // the same rows
+  ::unlink(ref.segment->path().c_str());
+  written_.erase(std::find(written_.begin(), written_.end(), ref.segment->path()));
   return Status::Ok();
 }
 

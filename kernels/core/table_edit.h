@@ -104,6 +104,8 @@ class TableEdit {
   Status AddSegment(std::vector<Source> sources, KeyOrder keys, uint64_t bytes);
   // Adds the rows of small segments to those of a new one.
   Status Fold(uint64_t bytes, std::vector<Source>* sources, KeyOrder* keys);
+  // The same of the segment that was added last, if it is small: its rows become part of another one.
+  Status FoldLast();
   // Takes in a segment that lies there under its name.
   Status Open(uint64_t segment_id, uint64_t rows, Part** out);
   // Adds the segment that `write` writes, of so many rows, of which `fresh` are not moved.

@@ -53,8 +53,11 @@ absl::Status Pass::Take(const Workers& workers, int64_t count, Rows* rows, int64
   if (order_.contiguous()) {
     const int64_t ordinal = order_.first() + begin;
     if (in_plan_.ordinal != ordinal) in_plan_ = reader_->plan().Seek(ordinal);
-    TF_RETURN_IF_ERROR(TakeInOrder(std::min(count, order_.size() - begin), &in_plan_, rows, taken));
-    cursor_.MoveTo(begin + *taken);
+    // Past them in any case: who goes on after an error, as ignore_errors() does, must not find it again.
+    cursor_.MoveTo(begin + std::min(count, order_.size() - begin));
+    const absl::Status status = TakeInOrder(place() - begin, &in_plan_, rows, taken);
+    if (!status.ok()) in_plan_ = RowPlan::Cursor();
+    TF_RETURN_IF_ERROR(status);
   } else {
     ordinals_.clear();
     *taken = cursor_.Take(count, &ordinals_);

@@ -76,8 +76,11 @@ absl::Status SelectRows(const std::string& directory, const std::string& table,
     return absl::InternalError(absl::StrCat("table ", table, " has ", (*plan)->rows(), " rows, and rows ", selected->least,
                                             " to ", selected->most, " were chosen"));
   // It may be one of the same version that was mapped once more: rows have the same places.
-  if (answer.plan != nullptr && (answer.plan->snapshot().manifest().version != snapshot->manifest().version ||
-                                 answer.plan->snapshot().segments().size() != snapshot->segments().size()))
+  const auto same = [](const SegmentRef& a, const SegmentRef& b) {
+    return a.segment->mapping()->identity() == b.segment->mapping()->identity();
+  };
+  if (answer.plan != nullptr && !std::equal(answer.plan->snapshot().segments().begin(), answer.plan->snapshot().segments().end(),
+                                            snapshot->segments().begin(), snapshot->segments().end(), same))
     return absl::InternalError(absl::StrCat("rows of another version of table ", table, " were chosen"));
   if (answer.plan != nullptr) *plan = std::move(answer.plan);
   *out = std::move(answer.selection);

@@ -212,3 +212,35 @@ def test_readers_in_other_threads_while_columns_change(grid, table):
         with meanwhile(look, look, alter) as errors:
             time.sleep(1.5)
         assert errors == []
+
+
+def test_an_update_of_many_rows_beside_commits_that_are_in_no_segment_yet(tmp_path, monkeypatch):
+    """What a statement sees of them lies in a segment of its own, which must not be taken for one of the table's."""
+    with gridflow.connect(tmp_path / "grid") as grid:
+        grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, V LONG)")
+        table = grid.table("T")
+        table.load({"ID": np.arange(10_000), "V": np.zeros(10_000, int)})
+        flush, change_rows = gridflow.Table.flush, gridflow.Table.change_rows
+        next_keys = iter(range(20_000, 30_000))
+
+        def put_some(count: int) -> None:
+            table.put_all((next(next_keys), {"V": 0}) for _ in range(count))
+
+        def flush_and_put(self) -> int:
+            result = flush(self)
+            monkeypatch.setattr(gridflow.Table, "flush", flush)
+            put_some(50)
+            return result
+
+        def put_and_change(self, *arguments: object) -> int:
+            put_some(700)
+            return change_rows(self, *arguments)
+
+        monkeypatch.setattr(gridflow.Table, "flush", flush_and_put)
+        monkeypatch.setattr(gridflow.Table, "change_rows", put_and_change)
+        assert grid.sql("UPDATE T SET V = V + 1 WHERE ID < 5000 OR ID >= 20000").rowcount == 5050
+        monkeypatch.undo()
+        rows = dict(grid.sql("SELECT ID, V FROM T").fetchall())
+        assert len(table) == len(rows) == 10_750
+        assert all(rows[i] == (i < 5000 or 20_000 <= i < 20_050) for i in rows)
+        assert grid.check() == []

@@ -142,3 +142,23 @@ def test_a_damaged_key_is_shown_with_a_doubt(grid):
     ):
         list(gridflow.Dataset(table, grid=grid, columns=["N"], nulls="mask"))
     replace(path, sound)
+
+
+def test_a_damaged_hash_costs_the_rows_near_it_and_not_the_rest(grid):
+    table = grid.create_table("T", {"ID": "LONG", "V": "LONG"}, key="ID")
+    for part in range(2):
+        ids = np.arange(part, 200_000, 2)
+        table.load({"ID": ids, "V": ids})
+    folder = grid.home / "tables" / str(table.table_id)
+    path = sorted(folder.glob("*.seg"))[0]
+    sound = path.read_bytes()
+    data = bytearray(sound)
+    data[rows_at(data).start + 300_000] ^= 4  # of the first buffer, that of the hashes
+    replace(path, data)
+    with gridflow.connect(grid.home, read_only=True) as reader:
+        rows = gridflow.Dataset("T", grid=reader, columns=["V"], batch_size=500)
+        with pytest.raises(tf.errors.DataLossError, match=path.name):
+            list(rows)
+        found = np.concatenate([element["val"]["V"].numpy() for element in rows.ignore_errors()])
+        assert 50_000 < len(found) < 200_000 and len(set(found.tolist())) == len(found)
+    replace(path, sound)

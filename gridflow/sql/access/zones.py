@@ -107,6 +107,10 @@ class Firsts:
         return f"first by {column.name}{' DESC' if greatest else ''}"
 
 
+#: What makes of a row none or several, or needs others.
+_NOT_ROW_BY_ROW = (exp.AggFunc, exp.Window, exp.UDTF, exp.Unnest, exp.Explode, exp.Anonymous)
+
+
 def find_least_and_greatest(tree: exp.Select, schema: Schema, labels: set[str]) -> Firsts | None:
     """What ``SELECT MIN(column), MAX(column), ...`` needs; None of any other query."""
     if {key for key, value in tree.args.items() if value} - {"kind"} != {"expressions", "from_"}:
@@ -128,7 +132,7 @@ def find_firsts(
 ) -> Firsts | None:
     """What ``SELECT ... ORDER BY column, ... LIMIT n OFFSET m`` needs, but for a WHERE; None of any other query."""
     clauses = {key for key, value in tree.args.items() if value} - {"kind", "where", "offset"}
-    if limit is None or clauses != {"expressions", "from_", "order", "limit"} or tree.find(exp.AggFunc, exp.Window):
+    if limit is None or clauses != {"expressions", "from_", "order", "limit"} or tree.find(*_NOT_ROW_BY_ROW):
         return None
     orders = tree.args["order"].expressions
     if type(orders[0]) is not exp.Ordered or orders[0].args.get("with_fill"):

@@ -298,7 +298,7 @@ def test_a_client_whose_ring_is_refused_is_told_why(home, server):
     table = client.create_table("T", COLUMNS, key="ID")
     table.put(1, {"V": b""})
     (ring,) = rings(home)
-    os.kill(server.pid, signal.SIGSTOP)
+    stop(server.pid)
     with ThreadPoolExecutor(1) as pool, open(ring, "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
         head = memory[HEAD : HEAD + 8]
         (at,) = struct.unpack("<Q", head)
@@ -427,7 +427,7 @@ def test_a_write_that_a_dying_node_had_is_reported_as_unknown(home, server):
     client = gridflow.connect(home)
     table = client.create_table("T", COLUMNS, key="ID")
     table.put(1, {"V": b""})
-    os.kill(server.pid, signal.SIGSTOP)
+    stop(server.pid)
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(table.put, 2, {"V": b""})
         server.kill()
@@ -436,12 +436,18 @@ def test_a_write_that_a_dying_node_had_is_reported_as_unknown(home, server):
     client.close()
 
 
+def stop(pid: int) -> None:
+    """Stop a child, and wait until all of its threads have stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+
+
 def test_a_full_ring_says_what_it_waits_for(home, server, monkeypatch):
     client = gridflow.connect(home)
     table = client.create_table("T", COLUMNS, key="ID")
     table.put(1, {"V": b""})
     monkeypatch.setattr("gridflow.client.table.COMMIT_TIMEOUT", 0.05)
-    os.kill(server.pid, signal.SIGSTOP)
+    stop(server.pid)
     try:
         for key in range(2, 6):
             with pytest.raises(GridConnectionError, match=r"did not answer within 0\.05 s; whether it did"):

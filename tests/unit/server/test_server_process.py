@@ -317,6 +317,7 @@ def test_a_node_that_does_not_answer_is_an_error_in_time(server, home, monkeypat
     with gridflow.connect(home) as grid:
         table = grid.create_table("T", {"ID": "LONG"}, key="ID")
         os.kill(server.pid, signal.SIGSTOP)
+        os.waitpid(server.pid, os.WUNTRACED)  # it takes a moment
         try:
             with pytest.raises(gridflow.GridConnectionError, match="did not answer within 0.3 s.*not known"):
                 table.put(1, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -488,3 +489,39 @@ def test_few_of_the_first_rows_are_enough_or_all_are_read(grid, monkeypatch):
         assert grid.sql(text.format(step)).fetchall() == wanted, step
     assert 50 < len(scans) < 199
     assert grid.sql("EXPLAIN " + text.format(2)).fetchall()[0][0].endswith("; if these are too few: scan of 1,000 rows")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "aggregate", "order"),
+    [
+        ("BOOLEAN", False, "MAX", "DESC"),
+        ("LONG", -(1 << 63), "MAX", "DESC"),
+        ("LONG", (1 << 63) - 1, "MIN", ""),
+        ("DOUBLE", float("nan"), "MIN", ""),
+    ],
+)
+def test_a_null_is_not_taken_for_an_extreme_value(grid, many_segments, kind, value, aggregate, order):
+    grid.sql(f"CREATE TABLE T (ID LONG PRIMARY KEY, X {kind})")
+    table = grid.table("T")
+    table.load({"ID": np.arange(ROWS), "X": [value if i % 5 == 0 else None for i in range(ROWS)]})
+    table.zones.settle()
+    table.remove_all(range(50, ROWS, 5))
+    table.flush()
+    assert "by zones" in path_of(grid, f"SELECT {aggregate}(X) FROM T")
+    (row,) = grid.sql(f"SELECT {aggregate}(X) FROM T").fetchall()
+    assert repr(row) == repr((value,))
+    first = grid.sql(f"SELECT X FROM T ORDER BY X {order} NULLS LAST LIMIT 2").fetchall()
+    assert repr(first) == repr([(value,)] * 2)
+
+
+def test_a_damaged_zone_map_is_made_again_in_the_background(grid):
+    table = make(grid)
+    (path,) = files(table)
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    grid.sql(MAX)
+    deadline = time.monotonic() + 60
+    while path.read_bytes() != sound and time.monotonic() < deadline:
+        table.wake_maintenance()
+        time.sleep(0.05)
+    assert path.read_bytes() == sound
