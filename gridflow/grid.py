@@ -121,8 +121,7 @@ class Grid:
                     self._open(entry)
             last_flushed = 0 if self._store.knows_last_commit else self._last_flushed()
             if self._store.recover():
-                self.flush()
-                self._store.forget_log()
+                self._empty_log()
             self._admit(last_flushed)
             self._maintenance = Maintenance(self.open_tables, self._store.wake, self._sweep_tables)
 
@@ -200,8 +199,11 @@ class Grid:
     def _admit(self, flushed_lsn: int) -> None:
         """Have commits that come now get higher numbers. Before anybody else has the grid."""
         while not self._store.admit(flushed_lsn):
-            self.flush()
-            self._store.forget_log()
+            self._empty_log()
+
+    def _empty_log(self) -> None:
+        self.flush()
+        self._store.forget_log()
 
     def _open(self, entry: TableEntry) -> Table:
         """The table of an entry; the first time it is opened, in the owner also swept. Under ``_names``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,32 +52,24 @@ class NodeRing:
         Raises:
             GridConnectionError: the node went away or did not answer in time.
         """
-        ring = self._ring
-        if ring is None or ring.closed:
-            ring = self._made(timeout)
-            if ring is None:
-                return None
-        try:
-            result = ring.commit(table_id, columns, mode, operations, timeout)
-        except (RingClosed, RingFull, RingSilent) as error:
-            self._check(error, timeout)
-            return None
-        if type(result) is bytes:
-            raise messages.decode_error(result) from None
-        return result  # type: ignore[return-value]
+        return self._send(lambda ring: ring.commit(table_id, columns, mode, operations, timeout), timeout)
 
     def ask(self, message: Message, timeout: float) -> int | None:
         """Have a message carried out, if the node can at once: how many rows it concerned. Else as ``commit``."""
         data = messages.encode(message)
         if len(data) > MOST_OPERATIONS_BYTES:
             return None
+        return self._send(lambda ring: ring.ask(data, timeout), timeout)
+
+    def _send(self, request: Callable[[ClientRing], object], timeout: float) -> int | None:
+        """Have the ring, which is made if there is none, carry a request out; None if it is to go by the socket."""
         ring = self._ring
         if ring is None or ring.closed:
             ring = self._made(timeout)
             if ring is None:
                 return None
         try:
-            result = ring.ask(data, timeout)
+            result = request(ring)
         except (RingClosed, RingFull, RingSilent) as error:
             self._check(error, timeout)
             return None

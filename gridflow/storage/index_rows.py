@@ -49,8 +49,7 @@ class NumberedRows:
         for segment, rows in self._parts:
             size = self._snapshot.segments()[segment][1]
             if rows is None:
-                live = self._snapshot.live(segment)
-                rows = np.arange(size) if live is None else np.flatnonzero(live)
+                rows = self._all_of(segment)
             if len(rows):
                 batches.append(export_batch(self._snapshot, segment, positions, 0, size))
                 numbers.append(rows.astype(np.int64) + start)
@@ -61,11 +60,12 @@ class NumberedRows:
         """These columns of the rows, and the rows' addresses."""
         parts = [np.empty(0, np.int64)]
         for segment, rows in self._parts:
-            if rows is None:
-                live = self._snapshot.live(segment)
-                rows = np.arange(self._snapshot.segments()[segment][1]) if live is None else np.flatnonzero(live)
-            parts.append(addresses_of(segment, rows))
+            parts.append(addresses_of(segment, self._all_of(segment) if rows is None else rows))
         return AddressedRows(self._snapshot, self.take(columns), pa.chunked_array([pa.array(np.concatenate(parts))]))
+
+    def _all_of(self, segment: int) -> np.ndarray:
+        live = self._snapshot.live(segment)
+        return np.arange(self._snapshot.segments()[segment][1]) if live is None else np.flatnonzero(live)
 
     def _schema(self, positions: list[int]) -> pa.Schema:
         return user_schema([self._snapshot.schema.columns[i] for i in positions])
