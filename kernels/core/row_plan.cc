@@ -17,8 +17,8 @@ namespace {
 // one of them is asked for; many enough that there are few chunks.
 constexpr int64_t kChunkRows = 32768;
 constexpr int64_t kMostInChunk = kChunkRows * 64;  // those included that are not read
-constexpr int kHintBits = 14;
-constexpr uint64_t kNarrow = 1 << 16;  // numbers that two bytes can be
+constexpr int kHintBits = 10;
+constexpr uint64_t kNarrow = uint64_t{1} << 16, kWide = uint64_t{1} << 32;  // numbers that two and four bytes can be
 // What the rows of chunks without numbers have instead of them, once their hashes are checked.
 constexpr uint8_t kNoNumbers = 0;
 
@@ -301,13 +301,14 @@ void RowPlan::AddChunk(const Slice* begin, const Slice* end, bool sound) {
     if (rows > base.end - base.begin) chunk.base = static_cast<uint32_t>(slices_.size() - 1);
   }
   if (rows_ == chunk.first) return;
-  if (absent || slices_.size() > size_t{chunk.slices} + 1)
-    chunk.width = numbers <= kNarrow ? 2 : 4;
-  // Slices of about the same length can have as many numbers each.
+  const uint64_t slices = slices_.size() - chunk.slices;
+  if (absent || slices > 1) chunk.width = numbers <= kNarrow ? 2 : 4;
+  // Slices that have as many numbers each need not be searched. That is worth numbers of four bytes, unless most rows
+  // are the base's, which is looked at first.
   uint8_t shift = 1;
   while (uint64_t{1} << shift <= longest) ++shift;
-  const uint64_t slices = slices_.size() - chunk.slices;
-  if (chunk.width == 2 && slices > 2 && slices << shift <= kNarrow) {
+  if (slices > 2 && slices << shift > kNarrow && longest * 4 < numbers * 3) chunk.width = 4;
+  if (slices > 2 && slices << shift <= (chunk.width == 2 ? kNarrow : kWide)) {
     chunk.shift = shift;
     for (uint64_t i = 0; i < slices; ++i) slices_[chunk.slices + i].number = static_cast<uint32_t>(i << shift);
   }
@@ -365,7 +366,7 @@ Status RowPlan::Count(std::vector<int64_t>* rows) const {
 size_t RowPlan::ChunkAt(int64_t ordinal) const {
   const auto hint = static_cast<size_t>(ordinal >> kHintBits);
   size_t low = hints_[hint], high = hints_[hint + 1];  // the chunk is one of these, both included
-  while (low < high) {
+  while (low < high) {  // seldom: chunks are long
     const size_t middle = (low + high + 1) / 2;
     if (chunks_[middle].first <= ordinal)
       low = middle;

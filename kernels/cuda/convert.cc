@@ -17,10 +17,7 @@ constexpr int kThreads = 256;
 const unsigned char* RowAt(const GatherArgs& args, int64_t i) {
   const int64_t row = args.rows != nullptr ? args.rows[i] : args.first_row + i;
   const int64_t number = args.order != nullptr ? args.order[row] : row;
-  const GatherSpan* after = std::upper_bound(args.spans, args.spans + args.span_count, number,
-                                             [](int64_t value, const GatherSpan& span) { return value < span.first; });
-  const GatherSpan& span = *(after - 1);
-  return span.data + (number - span.first) * args.row_bytes;
+  return args.pages[number >> kPageBits] + (number & (kPageRows - 1)) * args.row_bytes;
 }
 
 template <typename In, typename Out>
@@ -166,8 +163,7 @@ Outcome Conversion::Make(int32_t dtype, int64_t row_numbers, const gf_cuda_conve
 void Conversion::Set(GatherArgs* out) const {
   const GatherArgs given = *out;
   *out = args;
-  out->spans = given.spans;
-  out->span_count = given.span_count;
+  out->pages = given.pages;
   out->order = given.order;
   out->table_rows = given.table_rows;
   out->rows = given.rows;

@@ -24,17 +24,7 @@ __device__ inline const unsigned char* RowAt(const GatherArgs& args, long long i
     return nullptr;
   }
   const long long number = args.order != nullptr ? args.order[row] : row;
-  int low = 0, high = args.span_count - 1;
-  while (low < high) {
-    const int middle = (low + high + 1) / 2;
-    if (args.spans[middle].first <= number) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
-  }
-  const GatherSpan& span = args.spans[low];
-  return span.data + (number - span.first) * args.row_bytes;
+  return args.pages[number >> kPageBits] + (number & (kPageRows - 1)) * args.row_bytes;
 }
 
 template <typename Word>

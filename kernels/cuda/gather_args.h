@@ -5,19 +5,17 @@
 namespace gridflow {
 namespace cuda {
 
-// A segment of a table: its rows have the numbers [first, the next span's first).
-struct GatherSpan {
-  long long first;
-  const unsigned char* data;  // of the column's row 0
-};
+// Rows are numbered as they lie, segment after segment, in pages of so many numbers: a page has rows of one segment only,
+// the last one of a segment perhaps fewer. So a number tells at once where its row is.
+constexpr int kPageBits = 16;
+constexpr long long kPageRows = 1ll << kPageBits;
 
 constexpr int kMostChannels = 64;
 
 struct GatherArgs {
-  const GatherSpan* spans;
-  const unsigned int* order;  // the numbers of the table's rows, in their order; null: that of the numbers
-  int span_count;
-  int channels;         // of scale and offset
+  const unsigned char* const* pages;  // the column's first row in each
+  const unsigned int* order;          // the numbers of the table's rows, in their order; null: that of the numbers
+  int channels;                       // of scale and offset
   long long table_rows;
   const long long* rows;  // which ones; null: from first_row on
   long long first_row;

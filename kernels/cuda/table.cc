@@ -133,7 +133,9 @@ Outcome Table::MakeParts() {
       part.bytes += Aligned(static_cast<size_t>(rows * column.row_bytes));
     }
     firsts[i] = first;
-    first += rows;
+    first += (rows + kPageRows - 1) / kPageRows * kPageRows;
+    for (Column& column : columns_)
+      if (device_ == nullptr) AddPages(part, HostData(column, part), &column);
     parts_.push_back(std::move(part));
   }
   if (plan_->plain()) return Ok();
@@ -148,6 +150,11 @@ Outcome Table::MakeParts() {
     for (int64_t i = 0; i < run.count; ++i) order_.push_back(static_cast<uint32_t>(number + i));
   }
   return Ok();
+}
+
+void Table::AddPages(const Part& part, const unsigned char* data, Column* column) const {
+  const int64_t rows = snapshot_->segments()[static_cast<size_t>(part.segment)].segment->rows();
+  for (int64_t row = 0; row < rows; row += kPageRows) column->pages.push_back(data + row * column->row_bytes);
 }
 
 const uint8_t* Table::HostData(const Column& column, const Part& part) const {

@@ -63,14 +63,15 @@ class Table {
     std::vector<int64_t> dims;
     int64_t row_bytes, row_numbers;
     std::vector<size_t> offsets;  // of the column in each segment's memory on the device
-    std::shared_ptr<DeviceMemory> spans;  // as kernels take them
+    std::vector<const unsigned char*> pages;     // as GatherArgs has them, for who gathers
+    std::shared_ptr<DeviceMemory> device_pages;  // the same, where kernels read them
     std::vector<CompressedCopy::Column> blocks;  // of each segment; without bounds where it is not compressed
     bool decodes = false;  // whether blocks are copied and decoded on the device, which is faster then
   };
   // Of the rows that are read of a segment.
   struct Part {
     int segment;
-    int64_t first;               // number of its row 0, where rows are numbered part after part, deleted ones included
+    int64_t first;               // number of its row 0, where rows are numbered in pages, deleted ones included
     size_t bytes = 0;            // of all columns, in the device's memory
     std::shared_ptr<DeviceMemory> memory;  // null: not loaded
     int64_t used = 0;            // when it was read last, by clock_
@@ -98,6 +99,8 @@ class Table {
   Outcome CheckNulls(const Column& column) const;
   Outcome MakeParts();
   const uint8_t* HostData(const Column& column, const Part& part) const;
+  // Appends those of a part, whose values of the column begin at `data`.
+  void AddPages(const Part& part, const unsigned char* data, Column* column) const;
   bool IsMapped(const Column& column, const Part& part) const;
   uint64_t AllBytes() const;
 
@@ -107,7 +110,7 @@ class Table {
   bool HasAllColumns(const Part& part) const;
   Outcome Used(const int64_t* rows, int64_t first, int64_t count, int64_t row_bytes) GF_REQUIRES(mutex_);
   Outcome Replace(Part* part) GF_REQUIRES(mutex_);
-  Outcome MakeSpans() GF_REQUIRES(mutex_);
+  Outcome MakePages() GF_REQUIRES(mutex_);
   Outcome Upload(const void* from, size_t bytes, unsigned char* to) GF_REQUIRES(mutex_);
   Outcome WaitForAll() GF_REQUIRES(mutex_);
   // Notes that work was begun in the stream.

@@ -51,7 +51,7 @@ Outcome Table::PinLocked(const Progress& progress) {
     GF_CUDA_RETURN_IF_ERROR(OpenCompressed(&part));
   }
   if (device_ != nullptr) {
-    GF_CUDA_RETURN_IF_ERROR(MakeSpans());
+    GF_CUDA_RETURN_IF_ERROR(MakePages());
     GF_CUDA_RETURN_IF_ERROR(ChooseWays());
   }
   pinned_ = true;
@@ -67,7 +67,7 @@ Outcome Table::Upload(const void* from, size_t bytes, unsigned char* to) {
   return driver.Check(driver.StreamSynchronize(own_), "copy to the GPU");
 }
 
-Outcome Table::MakeSpans() {
+Outcome Table::MakePages() {
   GF_CUDA_RETURN_IF_ERROR(WaitForAll());  // kernels read the old ones
   if (device_order_ == nullptr && !order_.empty()) {
     const size_t bytes = order_.size() * sizeof(uint32_t);
@@ -77,18 +77,19 @@ Outcome Table::MakeSpans() {
     device_order_ = std::move(memory);
   }
   for (Column& column : columns_) {
-    std::vector<GatherSpan> spans;
+    column.pages.clear();
     for (Part& part : parts_) {
       // What an older segment does not have lies in this process's memory, where the GPU does not read.
       if (part.memory == nullptr && !IsMapped(column, part)) GF_CUDA_RETURN_IF_ERROR(LoadPart(&part));
       bool on_device;
       const unsigned char* data = SourceOf(column, part.segment, &on_device);
-      spans.push_back({part.first, data});
+      AddPages(part, data, &column);
     }
-    if (spans.empty()) continue;
-    const size_t bytes = spans.size() * sizeof(GatherSpan);  // the same each time
-    if (column.spans == nullptr) GF_CUDA_RETURN_IF_ERROR(DeviceMemory::Allocate(device_, bytes, &column.spans));
-    GF_CUDA_RETURN_IF_ERROR(Upload(spans.data(), bytes, column.spans->data()));
+    if (column.pages.empty()) continue;
+    const size_t bytes = column.pages.size() * sizeof(column.pages[0]);  // the same each time
+    if (column.device_pages == nullptr)
+      GF_CUDA_RETURN_IF_ERROR(DeviceMemory::Allocate(device_, bytes, &column.device_pages));
+    GF_CUDA_RETURN_IF_ERROR(Upload(column.pages.data(), bytes, column.device_pages->data()));
   }
   return Ok();
 }
@@ -176,7 +177,7 @@ Outcome Table::Load(uint64_t budget, const Progress& progress) {
     if (!was_pinned) pinned_ = false;
     return outcome;
   }
-  GF_CUDA_RETURN_IF_ERROR(MakeSpans());
+  GF_CUDA_RETURN_IF_ERROR(MakePages());
   budget_ = outcome.ok() ? budget : used;
   partial_ = std::any_of(parts_.begin(), parts_.end(), [](const Part& part) { return part.memory == nullptr; });
   if (!partial_) {
@@ -259,7 +260,7 @@ Outcome Table::Replace(Part* part) {
     old->read = 0;
   }
   const Outcome outcome = LoadPart(part);
-  GF_CUDA_RETURN_IF_ERROR(MakeSpans());  // whatever has come of it: the old parts are gone
+  GF_CUDA_RETURN_IF_ERROR(MakePages());  // whatever has come of it: the old parts are gone
   return outcome.code == GF_CUDA_NO_MEMORY ? Ok() : outcome;
 }
 
@@ -290,7 +291,7 @@ Outcome Table::Adopt(const std::vector<int>& descriptors) {
   }
   pinned_ = true;
   partial_ = false;
-  return MakeSpans();
+  return MakePages();
 }
 
 }  // namespace cuda

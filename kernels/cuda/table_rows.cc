@@ -18,11 +18,7 @@ constexpr int64_t kCopiedRow = 64 * 1024;
 }  // namespace
 
 Outcome Table::OnProcessor(const Column& column, const Conversion& conversion, GatherArgs args) {
-  std::vector<GatherSpan> spans;
-  for (const Part& part : parts_)
-    spans.push_back({part.first, HostData(column, part)});
-  args.spans = spans.data();
-  args.span_count = static_cast<int>(spans.size());
+  args.pages = column.pages.data();
   args.order = order_.empty() ? nullptr : order_.data();
   conversion.Set(&args);
   GatherOnProcessor(conversion, args, Threads());
@@ -30,8 +26,7 @@ Outcome Table::OnProcessor(const Column& column, const Conversion& conversion, G
 }
 
 Outcome Table::RunKernel(const Column& column, const Conversion& conversion, GatherArgs args, CUstream stream) {
-  args.spans = reinterpret_cast<const GatherSpan*>(column.spans->data());
-  args.span_count = static_cast<int>(parts_.size());
+  args.pages = reinterpret_cast<const unsigned char* const*>(column.device_pages->data());
   args.order = order_.empty() ? nullptr : reinterpret_cast<const unsigned int*>(device_order_->data());
   args.table_rows = rows();
   args.bad = reinterpret_cast<long long*>(bad_->data()) + kBadRows;

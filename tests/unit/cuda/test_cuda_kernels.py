@@ -93,7 +93,7 @@ class Gpu:
         source = f"""
             #include "cuda/gather_args.h"
             extern "C" __global__ void kernel(gridflow::cuda::GatherArgs args) {{
-              int* memory = (int*)args.spans;
+              int* memory = (int*)args.pages;
               int thread = threadIdx.x;
               __shared__ int shared[64];
               {body}
