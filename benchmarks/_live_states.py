@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import duckdb
 import numpy as np
 import pyarrow as pa
-from _live_client import Client
+from _client import Client
 
 import gridflow
 from gridflow.server import ServerProcess

@@ -23,13 +23,11 @@ so that it stays as it is; the settings say how many segments it came to. The pa
     wide rows   sequential, of 800 bytes and of 150,000, beside memcpy
     SQL         milliseconds of queries and of updates, beside DuckDB's own table after the same statements; updates on
                 a table made anew for each
-    writes      of a row of 100 bytes: in the owner, by 1, 4 and 16 clients of a server, by SQL, synced to a disk;
-                SQLite and LMDB beside them
 
 numpy's fancy indexing of the same two columns shows what cache misses cost at that size, and DuckDB over Parquet what a
 condition costs. A path that is slow is cut short after about the seconds that the settings name, so it still ends.
 
-    python benchmarks/live.py [--quick] [--sizes 2000000 20000000] [--only datasets keys] [--disk FOLDER]
+    python benchmarks/live.py [--quick] [--sizes 2000000 20000000] [--only datasets keys]
 
 With more sizes, all but the first measure datasets, new conditions and keys only, in the states that are quick to make.
 """
@@ -41,23 +39,17 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import sqlite3
-import tempfile
-from pathlib import Path
-
 import _live_device
 import _live_plot
 import _live_reads
 import _live_sql
-import _live_writes
-from _disk import disk_folder
 from _harness import GIB, Benchmark
 from _live_states import FEW, JUST_LOADED, NARROW, STATES, lived, segments
 from rich.table import Table
 
 #: Bytes of scratch for a row of a state: of a small table with all of its history, and of a larger one.
 ROW_SPACE, LARGE_ROW_SPACE = 60, 30
-PARTS = ["datasets", "where", "keys", "device", "wide", "sql", "changes", "writes"]
+PARTS = ["datasets", "where", "keys", "device", "wide", "sql", "changes"]
 #: How much slower than just loaded a path may be; the others 1.3 times. DuckDB's time likewise.
 BOUNDS = {"sequential": 2.0}
 BOUND = 1.3
@@ -70,17 +62,15 @@ def main() -> None:
     bench = Benchmark(
         "live",
         __doc__,
-        packages=["tensorflow", "duckdb", "pyarrow", "lmdb"],
+        packages=["tensorflow", "duckdb", "pyarrow"],
         rounds=5,
         quick_rounds=2,
         options={
             "--sizes": {"type": int, "nargs": "+", "help": "rows of the table; all parts with the first of them"},
             "--only": {"nargs": "+", "choices": PARTS, "default": PARTS, "help": "these parts (default: all)"},
-            "--disk": {"type": Path, "help": "folder on a disk, for writes that are synced"},
         },
     )
     gc.freeze()  # or a collection of all that TensorFlow has made, 30 ms, hits some figure at random
-    bench.machine["versions"]["sqlite"] = sqlite3.sqlite_version
     sizes = bench.options.sizes or ([200_000] if bench.quick else [2_000_000])
     seconds = 0.03 if bench.quick else 0.5
     only = set(bench.options.only)
@@ -89,14 +79,6 @@ def main() -> None:
         measure_size(bench, size, seconds, only if size == sizes[0] else only & {"datasets", "where", "keys"})
     if "wide" in only:
         _live_reads.measure_wide(bench, seconds)
-    if "writes" in only:
-        write_seconds = 0.2 if bench.quick else 2.0
-        parent = disk_folder(bench.options.disk)
-        with (
-            bench.scratch(GIB // 2) as folder,
-            tempfile.TemporaryDirectory(prefix="gridflow-bench-", dir=parent) as disk,
-        ):
-            _live_writes.measure_writes(bench, folder, Path(disk), write_seconds)
     compare(bench, sizes[0])
     bench.finish(_live_plot.draw)
 

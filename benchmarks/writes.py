@@ -1,175 +1,216 @@
-"""Single writes of 100-byte values from other processes, through a node of the same machine
+"""Single writes of 100 bytes, each acknowledged before the next one
 
-Every put and every INSERT is a commit of its own, which the node acknowledges before the next one is sent:
+    in the owner        put, and INSERT by SQL, by the process that owns the grid
+    through a server    by 1, 4 and 16 other processes of the machine together; by one of them 20 ms after the last one,
+                        when all have gone to sleep; by SQL; and get of a row
+    synced              durability="fsync", on a disk: by one writer and by 32, who wait for one sync together
 
-    one client      puts and INSERTs one after the other; the median of each, in microseconds
-    after a rest    the same put, 20 ms after the last one: both processes have gone to sleep
-    many clients    as many processes as it says, together: puts per second
-    fsync           durability="fsync", on a disk: puts per second of 1 and of 32 threads of the owner, and of 32
-                    clients; all who wait at the same time wait for one sync
+Beside it SQLite: in memory; as a file in memory that all processes open, with WAL and without syncs, whose writers take
+turns by its lock; and on the disk, synced. LMDB in the owner and synced. And a node of Apache Ignite, if --ignite says
+where one listens for thin clients, asked by pyignite.
 
-SQLite is a file in memory that all processes open, with WAL and without syncs; its writers take turns by its lock.
-
-    python benchmarks/writes.py [--quick]
+    python benchmarks/writes.py [--quick] [--disk FOLDER] [--ignite 127.0.0.1:10800]
 """
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
+import itertools
+import shutil
 import sqlite3
-import statistics
+import struct
 import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lmdb
+from _client import VALUE, Client, in_threads, joined, timed
+from _disk import disk_folder
 from _harness import GIB, Benchmark, Figures
 
 import gridflow
 from gridflow.server import ServerProcess
 
-VALUE = b"v" * 100
-REST = 0.02
-#: Of several clients each writes keys of its own.
-KEYS = 10_000_000
-SPAWN = multiprocessing.get_context("spawn")
-INSERT = "INSERT INTO T (K, V) VALUES (?, ?)"
+CLIENTS = [1, 4, 16]
+#: Writers of the group with fsync, and the processes that they are in when there is a server.
+WRITERS, WRITER_PROCESSES = 32, 16
+UNIT = {"rate": "calls/s", "median": "us", "99th percentile": "us"}
+CREATE = {"K": "LONG", "_VAL": "BINARY"}
+INSERT = "INSERT INTO KV (K, _VAL) VALUES (?, ?)"
+#: Puts of a client that pauses before each.
+IDLE_PUTS = 50
+EMBEDDED, SERVED, SYNCED = "in the owner", "through a server", "each synced to a disk"
+SQLITE = "SQLite in memory, INSERT"
+ONE_SYNCED = "gridflow, server, 1 writer"
+MANY = f"gridflow, server, {WRITERS} writers in {WRITER_PROCESSES} processes"
+MANY_THREADS = f"gridflow, {WRITERS} threads"
 
 
 def main() -> None:
-    bench = Benchmark("writes", __doc__, packages=["pyarrow"], rounds=5)
-    bench.machine["versions"]["sqlite"] = sqlite3.sqlite_version
-    puts = 2_000 if bench.quick else 20_000
-    rests = 5 if bench.quick else 50
-    most, writers = (2, 4) if bench.quick else (16, 32)
-    with bench.scratch(GIB) as folder:
-        one = {"gridflow": partial(one_client, folder / "one", puts, rests)}
-        bench.measure("one client", one, unit="us", better="lower")
-        for clients in (1, most) if bench.quick else (1, 4, most):
-            contenders: dict[str, Callable[[], Figures]] = {
-                "gridflow": partial(through_node, folder / f"many {clients}", clients, puts),
-                "SQLite": partial(through_sqlite, folder / f"sqlite {clients}", clients, puts // 4),
-            }
-            bench.measure(f"{clients} clients", contenders, unit="puts/s", rounds=min(3, bench.rounds))
-    with tempfile.TemporaryDirectory(prefix="gridflow-bench-") as disk:
-        syncs = {
-            "1 thread": partial(threads_rate, Path(disk) / "one", 1, puts // 20),
-            f"{writers} threads": partial(threads_rate, Path(disk) / "many", writers, puts // 20),
-            f"{writers} clients": partial(clients_rate, Path(disk) / "clients", writers, puts // 20, "fsync"),
-        }
-        bench.measure("fsync", syncs, unit="puts/s", rounds=min(3, bench.rounds))
-    bench.target("a put, one client", bench.median("one client", "put", "gridflow"), 15, "us", at_least=False)
-    bench.target(
-        "a put after a rest", bench.median("one client", "put after a rest", "gridflow"), 70, "us", at_least=False
+    bench = Benchmark(
+        "writes",
+        __doc__,
+        packages=["lmdb", "pyignite"],
+        rounds=5,
+        quick_rounds=2,
+        options={
+            "--disk": {"type": Path, "help": "folder on a disk, for writes that are synced"},
+            "--ignite": {"metavar": "HOST:PORT", "help": "where a node of Ignite listens for thin clients"},
+        },
     )
-    bench.target("an INSERT, one client", bench.median("one client", "INSERT", "gridflow"), 40, "us", at_least=False)
-    for clients, goal in ((1, 60_000), (most, 100_000)):
-        bench.target(f"{clients} clients", bench.median(f"{clients} clients", "puts", "gridflow"), goal, "puts/s")
-    for many in (f"{writers} threads", f"{writers} clients"):
-        ratio = bench.median("fsync", "puts", many) / bench.median("fsync", "puts", "1 thread")
-        bench.target(f"fsync: {many}, against 1 thread", ratio, 20, "x")
+    bench.machine["versions"]["sqlite"] = sqlite3.sqlite_version
+    seconds = 0.2 if bench.quick else 2.0
+    with (
+        bench.scratch(4 * GIB) as folder,
+        tempfile.TemporaryDirectory(prefix="gridflow-bench-", dir=disk_folder(bench.options.disk)) as disk,
+    ):
+        measure_owner(bench, folder, seconds)
+        measure_served(bench, folder, seconds)
+        measure_synced(bench, Path(disk), seconds)
+    targets(bench)
     bench.finish()
 
 
-def one_client(home: Path, puts: int, rests: int) -> Figures:
-    with ServerProcess(home), gridflow.connect(home) as grid:
-        table = new_table(grid)
-        table.put(0, {"V": VALUE})
-        put = median_us(lambda i: table.put(i, {"V": VALUE}), puts)
-        rested = median_us(lambda i: table.put(i, {"V": VALUE}), rests, REST)
-        for i in range(3):  # its fast path is known then
-            grid.sql(INSERT, [KEYS + i, VALUE])
-        insert = median_us(lambda i: grid.sql(INSERT, [KEYS + 10 + i, VALUE]), puts)
-        grid.drop_table("T")
-    return {"put": put, "put after a rest": rested, "INSERT": insert}
+def measure_owner(bench: Benchmark, folder: Path, seconds: float) -> None:
+    contenders = {
+        "gridflow, put": partial(in_owner, folder / "put", False, seconds),
+        "gridflow, INSERT": partial(in_owner, folder / "insert", True, seconds),
+        SQLITE: partial(in_sqlite, ":memory:", "OFF", seconds),
+        "LMDB, put": partial(in_lmdb, folder / "lmdb", False, seconds),
+    }
+    rates(bench, EMBEDDED, contenders)
 
 
-def median_us(call: Callable[[int], object], count: int, rest: float = 0.0) -> float:
-    taken = []
-    for i in range(count):
-        if rest:
-            time.sleep(rest)
-        began = time.perf_counter_ns()
-        call(i)
-        taken.append(time.perf_counter_ns() - began)
-    return statistics.median(taken) / 1000
+def measure_served(bench: Benchmark, folder: Path, seconds: float) -> None:
+    with ExitStack() as stack:
+        targets = {"gridflow": str(folder / "served"), "SQLite": f"sqlite={folder / 'lite.db'}"}
+        if bench.options.ignite:
+            targets["Ignite"] = f"ignite={bench.options.ignite}"
+        else:
+            bench.skip("Ignite", "--ignite does not say where a node is")
+        stack.enter_context(node(folder / "served"))
+        contenders: dict[str, Callable[[], Figures]] = {}
+        for name, target in targets.items():
+            clients = [stack.enter_context(Client(target)) for _ in range(max(CLIENTS))]
+            for count in CLIENTS:
+                contenders[by_so_many(name, count)] = partial(by_clients, clients[:count], "put", seconds, 1)
+            contenders[f"{name}, put 20 ms after the last one"] = partial(by_clients, clients[:1], "idle", IDLE_PUTS)
+            contenders[f"{name}, INSERT"] = partial(by_clients, clients[:1], "insert", seconds)
+            contenders[f"{name}, get"] = partial(by_clients, clients[:1], "get", seconds / 4)
+        rates(bench, SERVED, contenders)
 
 
-def new_table(grid: gridflow.Grid) -> gridflow.Table:
-    return grid.create_table("T", {"K": "LONG", "V": "BINARY"}, key="K", if_not_exists=True)
+def measure_synced(bench: Benchmark, disk: Path, seconds: float) -> None:
+    contenders: dict[str, Callable[[], Figures]] = {
+        "gridflow, 1 writer": partial(in_owner, disk / "one", False, seconds, "fsync"),
+        MANY_THREADS: partial(threads_in_owner, disk / "many", seconds),
+        "SQLite, 1 writer": partial(in_sqlite, disk / "lite.db", "WAL", seconds),
+        "LMDB, 1 writer": partial(in_lmdb, disk / "lmdb", True, seconds),
+    }
+    with node(disk / "served", "--durability", "fsync"), ExitStack() as stack:
+        clients = [stack.enter_context(Client(disk / "served")) for _ in range(WRITER_PROCESSES)]
+        contenders[ONE_SYNCED] = partial(by_clients, clients[:1], "put", seconds, 1)
+        contenders[MANY] = partial(by_clients, clients, "put", seconds, WRITERS // WRITER_PROCESSES)
+        rates(bench, SYNCED, contenders)
 
 
-def through_node(home: Path, clients: int, puts: int) -> Figures:
-    return clients_rate(home, clients, puts, "process")
+def targets(bench: Benchmark) -> None:
+    """What a write through a server may cost, and what many writers gain on a disk."""
+    names = [by_so_many("gridflow", 1), "gridflow, put 20 ms after the last one", "gridflow, INSERT"]
+    for name, goal in zip(names, (15, 70, 40), strict=True):
+        figure = bench.median(SERVED, "median", name)
+        bench.target(f"through a server: {name.partition(', ')[2]}", figure, goal, "us", at_least=False)
+    for count, goal in ((1, 60e3), (16, 100e3)):
+        figure = bench.median(SERVED, "rate", by_so_many("gridflow", count))
+        bench.target(f"through a server: put by {count}", figure, goal, "calls/s")
+    ratio = bench.median(EMBEDDED, "rate", "gridflow, INSERT") / bench.median(EMBEDDED, "rate", SQLITE)
+    bench.target("INSERT in the owner, against SQLite", ratio, 1.0, "x")
+    for many, one in ((MANY, ONE_SYNCED), (MANY_THREADS, "gridflow, 1 writer")):
+        gain = bench.median(SYNCED, "rate", many) / bench.median(SYNCED, "rate", one)
+        bench.target(f"synced: {many.partition(', ')[2]}, against one", gain, 20, "x")
 
 
-def clients_rate(home: Path, clients: int, puts: int, durability: str) -> Figures:
-    with ServerProcess(home, "--durability", durability), gridflow.connect(home) as grid:
-        new_table(grid)
-        rate = together(grid_client, home, clients, puts)
-        grid.drop_table("T")
-    return {"puts": rate}
+def by_so_many(name: str, count: int) -> str:
+    return f"{name}, put by {count} client{'s' * (count > 1)}"
 
 
-def through_sqlite(path: Path, clients: int, puts: int) -> Figures:
-    path.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as store:
-        store.execute("PRAGMA journal_mode = WAL")
-        store.execute("CREATE TABLE T (K INTEGER PRIMARY KEY, V BLOB)")
-        return {"puts": together(sqlite_client, path, clients, puts)}
+def figures(result: dict[str, float]) -> Figures:
+    return {
+        "rate": result["count"] / result["seconds"],
+        "median": result["median"],
+        "99th percentile": result["p99"],
+    }
 
 
-def together(client: Callable[..., None], path: Path, clients: int, puts: int) -> float:
-    """Puts per second of all clients, from when the first one begins until the last one ends."""
-    barrier, times = SPAWN.Barrier(clients), SPAWN.Queue()
-    processes = [SPAWN.Process(target=client, args=(path, n, puts, barrier, times)) for n in range(clients)]
-    for process in processes:
-        process.start()
-    spans = [times.get() for _ in processes]
-    for process in processes:
-        process.join()
-    return clients * puts / (max(end for _, end in spans) - min(begin for begin, _ in spans))
+def rates(bench: Benchmark, group: str, contenders: dict[str, Callable[[], Figures]]) -> None:
+    bench.measure(
+        group, contenders, unit=UNIT, better={"rate": "higher", "median": "lower", "99th percentile": "lower"}
+    )
 
 
-def grid_client(home: Path, number: int, puts: int, barrier: Any, times: Any) -> None:
-    with gridflow.connect(home) as grid:
-        table = grid.table("T")
-        table.put(number * KEYS, {"V": VALUE})
-        barrier.wait()
-        began = time.time()
-        for key in range(number * KEYS, number * KEYS + puts):
-            table.put(key, {"V": VALUE})
-        times.put((began, time.time()))
+def in_owner(home: Path, by_sql: bool, seconds: float, durability: str = "process") -> Figures:
+    with fresh(home), gridflow.connect(home, durability=durability) as grid:
+        put = grid.create_table("KV", CREATE, key="K").put
+        if by_sql:
+            return figures(timed(lambda key: grid.sql(INSERT, (key, VALUE)), itertools.count(), seconds))
+        return figures(timed(lambda key: put(key, VALUE), itertools.count(), seconds))
 
 
-def sqlite_client(path: Path, number: int, puts: int, barrier: Any, times: Any) -> None:
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as store:
-        store.execute("PRAGMA synchronous = OFF")
-        barrier.wait()
-        began = time.time()
-        for key in range(number * KEYS, number * KEYS + puts):
-            store.execute("INSERT OR REPLACE INTO T VALUES (?, ?)", (key, VALUE))
-        times.put((began, time.time()))
+def threads_in_owner(home: Path, seconds: float) -> Figures:
+    with fresh(home), gridflow.connect(home, durability="fsync") as grid:
+        put = grid.create_table("KV", CREATE, key="K").put
+        return figures(in_threads(lambda key: put(key, VALUE), itertools.count(), seconds, WRITERS))
 
 
-def threads_rate(home: Path, threads: int, puts: int) -> Figures:
-    with gridflow.connect(home, durability="fsync") as grid:
-        table = new_table(grid)
+def in_sqlite(path: Any, journal: str, seconds: float) -> Figures:
+    with fresh(path if isinstance(path, Path) else None), closing(sqlite3.connect(path, isolation_level=None)) as store:
+        store.execute(f"PRAGMA journal_mode = {journal}")
+        store.execute("PRAGMA synchronous = FULL")
+        store.execute("CREATE TABLE KV (K INTEGER PRIMARY KEY, V BLOB)")
+        text = "INSERT INTO KV VALUES (?, ?)"
+        return figures(timed(lambda key: store.execute(text, (key, VALUE)), itertools.count(), seconds))
 
-        def work(number: int) -> None:
-            for key in range(number * KEYS, number * KEYS + puts):
-                table.put(key, {"V": VALUE})
 
-        with ThreadPoolExecutor(threads) as pool:
-            began = time.perf_counter()
-            list(pool.map(work, range(threads)))
-            rate = threads * puts / (time.perf_counter() - began)
-        grid.drop_table("T")
-    return {"puts": rate}
+def in_lmdb(path: Path, sync: bool, seconds: float) -> Figures:
+    pack = struct.Struct(">q").pack
+    options: dict[str, Any] = {"sync": sync, "metasync": sync, "writemap": True, "map_async": not sync}
+    with fresh(path), closing(lmdb.open(str(path), map_size=GIB, **options)) as store:
+
+        def put(key: int) -> None:
+            transaction = store.begin(None, None, True)
+            transaction.put(pack(key), VALUE)
+            transaction.commit()
+
+        return figures(timed(put, itertools.count(), seconds))
+
+
+def by_clients(clients: list[Client], order: str, *arguments: float) -> Figures:
+    for client in clients:
+        client.ask(order, *arguments)
+    return figures(joined([client.answer() for client in clients]))
+
+
+@contextmanager
+def node(home: Path, *arguments: str) -> Iterator[None]:
+    """A server of a grid with an empty table KV."""
+    with ServerProcess(home, *arguments):
+        with gridflow.connect(home) as grid:
+            grid.create_table("KV", CREATE, key="K")
+        yield
+
+
+@contextmanager
+def fresh(path: Path | None) -> Iterator[None]:
+    """A place that is empty after the block; None: there is nothing to remove."""
+    try:
+        yield
+    finally:
+        if path is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            for file in path.parent.glob(f"{path.name}*"):
+                file.unlink()
 
 
 if __name__ == "__main__":
