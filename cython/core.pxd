@@ -512,6 +512,7 @@ cdef extern from "core/ring_client.h" namespace "gridflow" nogil:
     cdef cppclass RingClient:
         @staticmethod
         Status Create(const string&, const string&, unique_ptr[RingClient]*) except +
+        void Announce()
         cbool Send(uint32_t, const void*, size_t, const void*, size_t, uint64_t*) except +
         cbool Await(uint64_t, int64_t)
         void Take(uint64_t, RingAnswer*) except +

@@ -5,6 +5,7 @@ import time
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from posix.unistd cimport getpid
 from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
 from libcpp.string cimport string
@@ -12,9 +13,11 @@ from libcpp.string cimport string
 from gridflow._native cimport core
 from gridflow._native.core cimport *
 from gridflow._native.process_state cimport shared_state
+from gridflow._native.rows cimport RowCodec
 from gridflow._native.status cimport check
+from gridflow._native.table_store cimport TableStore
 
-from gridflow.errors import InternalError
+from gridflow.errors import ColumnNotFound, InternalError, SchemaError
 
 core.process_state = shared_state()
 
@@ -23,6 +26,9 @@ MOST_BYTES = RING_MOST_BYTES
 #: Nanoseconds after which who waits looks whether there is still somebody to wait for.
 cdef int64_t LOOK_NS = 20_000_000
 cdef int64_t MOST_LOOK_NS = 500_000_000
+
+cdef enum:
+    USUAL_BYTES = 240  # of one row's operation
 
 
 class RingClosed(Exception):
@@ -80,7 +86,10 @@ cdef class ClientRing:
     @property
     def closed(self):
         """Whether the node takes nothing from it any more, or it is that of the process that forked this one."""
-        return self.client.get().closed() != GF_RING_OPEN or self.pid != os.getpid()
+        return not self.open()
+
+    cdef bint open(self):
+        return self.client.get().closed() == GF_RING_OPEN and self.pid == getpid()
 
     def commit(self, uint32_t table_id, uint64_t columns, int mode, bytes operations not None, double timeout):
         """Has operations committed, as ``TableStore.commit_encoded``; ``mode`` is a place in COMMIT_MODES.
@@ -103,6 +112,70 @@ cdef class ClientRing:
             GF_RING_COMMIT, &head, sizeof(head), PyBytes_AS_STRING(operations), PyBytes_GET_SIZE(operations), timeout,
             &answer,
         )
+        return self.result(answer)
+
+    # ---- one row: as ``commit``, but that it is encoded here, while the node wakes up ----
+    #
+    # None also where the long way has something to say about it: the grid or the ring is closed, the row does not fit, or
+    # is large. Then nothing was sent.
+
+    def commit_put(self, TableStore table not None, int mode, key, value, double timeout):
+        """Has a row put."""
+        cdef string out
+        cdef RowCodec codec = table.codec
+        if not self.usable(table):
+            return None
+        self.client.get().Announce()
+        out.reserve(USUAL_BYTES)
+        try:
+            table.append_put(codec, key, value, out, NULL)
+        except (SchemaError, ColumnNotFound):  # of the columns that it had when it was last looked at
+            return None
+        return self.commit_row(table, codec, mode, out, timeout)
+
+    def commit_removal(self, TableStore table not None, key, double timeout):
+        """Has the row under a key removed."""
+        cdef string out, encoded
+        cdef RowCodec codec = table.codec
+        if not self.usable(table):
+            return None
+        self.client.get().Announce()
+        try:
+            codec.encode_key(key, encoded)
+        except SchemaError:
+            return None
+        AppendRemoval(table.table_id, encoded, &out)
+        return self.commit_row(table, codec, GF_RING_REMOVE, out, timeout)
+
+    def commit_values(
+        self, TableStore table not None, RowCodec codec not None, tuple places not None, tuple fixed not None, values,
+        double timeout
+    ):
+        """Has a row put, unless there is one under its key: of values, as ``TableStore.insert_values`` takes them."""
+        cdef string out
+        if codec is not table.codec or not self.usable(table):
+            return None
+        self.client.get().Announce()
+        out.reserve(USUAL_BYTES)
+        try:
+            table.append_values(codec, places, fixed, values, out, NULL)
+        except SchemaError:
+            return None
+        return self.commit_row(table, codec, GF_RING_PUT_IF_ABSENT, out, timeout)
+
+    cdef bint usable(self, TableStore table):
+        return not table.store.closed and self.open()
+
+    cdef object commit_row(self, TableStore table, RowCodec codec, int mode, string& operation, double timeout):
+        cdef gf_ring_commit head
+        cdef RingAnswer answer
+        # Encoding may have run Python: in it others may have followed the owner to other columns, or closed the grid.
+        if codec is not table.codec or not self.usable(table) or operation.size() > RING_MOST_BYTES - sizeof(head):
+            return None
+        head.table_id = table.table_id
+        head.mode = mode
+        head.columns = codec.digest
+        self.exchange(GF_RING_COMMIT, &head, sizeof(head), operation.data(), operation.size(), timeout, &answer)
         return self.result(answer)
 
     def ask(self, bytes message not None, double timeout):
@@ -128,7 +201,7 @@ cdef class ClientRing:
         cdef RingClient* client = self.client.get()
         if head_bytes + body_bytes > RING_MOST_BYTES:
             raise InternalError(f"a ring takes no request of {head_bytes + body_bytes} bytes")
-        if self.closed:
+        if not self.open():
             raise self.gone(False)
         if not client.Send(kind, head, head_bytes, body, body_bytes, &ticket):
             self.send_later(kind, head, head_bytes, body, body_bytes, timeout, &ticket)

@@ -9,6 +9,7 @@ import os
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.memory cimport shared_ptr, unique_ptr
+from libcpp.set cimport set as cset
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
@@ -47,14 +48,14 @@ cdef class ServedRing:
     """
 
     cdef shared_ptr[OwnerRing] ring
-    cdef dict probes  # (table id, mode) -> what stands for a commit of that kind where it is asked who may do what
+    cdef cset[uint64_t] allowed  # the kinds of commits that its peer may have done, as of `asked`; see RingDrain.allow
+    cdef uint64_t asked
     cdef readonly object peer
     cdef readonly str path
 
     def __init__(self, str path, object peer):
         self.path = path
         self.peer = peer
-        self.probes = {}
         check(OwnerRing.Open(<string>os.fsencode(path), &self.ring))
 
     @property
@@ -79,6 +80,7 @@ cdef class RingDrain:
     cdef list rings  # replaced, never changed
     cdef dict tables  # of those that rings may write
     cdef bint stopping
+    cdef uint64_t permissions  # goes up when what was allowed must be asked for again
     # What was done and waits for the disk: it is answered with its count when that is sure.
     cdef vector[shared_ptr[OwnerRing]] due_rings
     cdef vector[RingRequest] due_requests
@@ -128,6 +130,10 @@ cdef class RingDrain:
         if table.table_id not in self.tables:
             self.tables = {i: t for i, t in self.tables.items() if not (<TableStore>t).dropped}
             self.tables[table.table_id] = table
+
+    def ask_anew(self):
+        """What peers were allowed may not be any more."""
+        self.permissions += 1
 
     def stop(self):
         """Ends ``run``, once what was taken is answered."""
@@ -197,17 +203,25 @@ cdef class RingDrain:
         if table is None or table.dropped or head.mode >= GF_RING_MODES or head.columns != table.codec.digest:
             return self.elsewhere(ring, request)
         try:
-            probe = ring.probes.get((head.table_id, head.mode))
-            if probe is None:
-                probe = self.carrier.probe(table, COMMIT_MODES[head.mode])
-                ring.probes[head.table_id, head.mode] = probe
-            self.carrier.allow(ring.peer, probe)
+            self.allow(ring, table, head.mode)
             count = table.apply(bytes + sizeof(head), request.bytes.size() - sizeof(head), head.mode, head.columns)
         except (GridflowError, WouldWait):  # nothing was done: what is wrong the client is told there
             return self.elsewhere(ring, request)
         except Exception as error:
             return self.failed(ring, request, error)
         return self.done(ring, request, count, self.store.next_lsn != before)
+
+    cdef int allow(self, ServedRing ring, TableStore table, uint32_t mode) except -1:
+        """Raises GridflowError unless the ring's peer may have such a commit done. A yes holds until ``ask_anew``."""
+        cdef uint64_t kind = <uint64_t>table.table_id << 32 | mode, permissions = self.permissions
+        if ring.asked != permissions:
+            ring.allowed.clear()
+            ring.asked = permissions
+        if ring.allowed.count(kind) == 0:
+            self.carrier.allow(ring.peer, self.carrier.probe(table, COMMIT_MODES[mode]))
+            if permissions == self.permissions:
+                ring.allowed.insert(kind)
+        return 0
 
     cdef int carry(self, ServedRing ring, RingRequest& request) except -1:
         cdef uint64_t before = self.store.next_lsn

@@ -14,6 +14,9 @@ cdef class TableStore(TableVersions):
     cdef bint has(self, const string& key) except -1
     cdef object value_at(self, int where, const uint8_t* value, int segment, int64_t row)
     cdef int append_put(self, RowCodec codec, object key, object value, string& out, string* encoded_key) except -1
+    cdef int append_values(
+        self, RowCodec codec, tuple places, tuple fixed, object values, string& out, string* encoded_key
+    ) except -1
     cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out) except -1
     cdef int encode_batches(self, RowCodec codec, list batches, string* out) except -1
     cdef bint get_together(self, list batch, dict result) except -1

@@ -94,6 +94,23 @@ cdef class TableStore(TableVersions):
         codec.encode_value(value, out)
         return self.end_put(builder)
 
+    cdef int append_values(
+        self, RowCodec codec, tuple places, tuple fixed, object values, string& out, string* encoded_key
+    ) except -1:
+        """As ``append_put``, of values by their place; see ``insert_values``."""
+        cdef OperationBuilder builder = OperationBuilder(&out)
+        cdef Py_ssize_t i, place
+        cdef list row = []
+        for i in range(1, len(places)):
+            place = places[i]
+            row.append(fixed[i] if place < 0 else values[place])
+        codec.encode_key(values[<Py_ssize_t>places[0]], out)
+        builder.EndKey()
+        if encoded_key != NULL:
+            encoded_key[0] = builder.key()
+        codec.encode_values(tuple(row), out)
+        return self.end_put(builder)
+
     cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out) except -1:
         """As ``append_put``, of a row of columns, which are in the order of the schema."""
         cdef OperationBuilder builder = OperationBuilder(&out)
@@ -237,20 +254,9 @@ cdef class TableStore(TableVersions):
             values: a tuple or list.
         """
         cdef string out, encoded
-        cdef OperationBuilder builder
-        cdef Py_ssize_t i, place
-        cdef list row = []
         self.same_columns(codec)
-        for i in range(1, len(places)):
-            place = places[i]
-            row.append(fixed[i] if place < 0 else values[place])
         out.reserve(USUAL_BYTES)
-        builder = OperationBuilder(&out)
-        codec.encode_key(values[<Py_ssize_t>places[0]], out)
-        builder.EndKey()
-        encoded = builder.key()
-        codec.encode_values(tuple(row), out)
-        self.end_put(builder)
+        self.append_values(codec, places, fixed, values, out, &encoded)
         self.writable(out.size(), False)
         self.same_columns(codec)
         if self.has(encoded):
@@ -488,12 +494,14 @@ cdef class TableStore(TableVersions):
         cdef int64_t applied = 0
         cdef bint removes = mode == GF_RING_REMOVE, exists, wanted
         cdef RowCodec codec
+        cdef set seen = None
         self.writable(size, removes)
         codec = self.codec
         self.same_columns(codec if digest == codec.digest else None)
         checker = OperationChecker(operations, size, self.table_id, removes, <string>codec.table.encode())
         out.reserve(size)
-        seen = set()
+        if mode != GF_RING_PUT:
+            seen = set()
         while checker.Next(&operation):
             check(CheckOperation(codec.schema, operation))
             if mode != GF_RING_PUT:

@@ -608,17 +608,20 @@ class Grid:
         ...     grid.sql("SELECT NAME FROM T WHERE ID = 1").fetchall()
         [('one',)]
         """
-        session = self._sessions.session
-        if session is None:
-            from .sql import Session
-
-            session = self._sessions.session = Session(self)
+        session = self._sessions.session or self._new_session()
         if self._store.closed:
             self.check_open()
         result = session.execute(text, params, progress)
         if result.notes:
             result.warn()
         return result
+
+    def _new_session(self) -> Session:
+        """The session of this thread, which has none yet."""
+        from .sql import Session
+
+        self._sessions.session = session = Session(self)
+        return session
 
     def flush(self) -> None:
         """Move all writes in memory to segments."""

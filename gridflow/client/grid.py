@@ -148,13 +148,18 @@ class ServedGrid(Grid):
         Args:
             text: one statement or several with ``;`` between them. If any of them changes something, all run
                 at the owner; but between BEGIN and COMMIT here, and COMMIT sends what they have written. If one is a
-                COPY, each goes its way.
+                COPY, each goes its way. Of an INSERT of one row of parameters that comes again, the row alone is sent.
             params: a sequence for ``?``, a dict for ``:name``.
             progress: as of :meth:`gridflow.Grid.sql`.
 
         Returns:
             The last statement's Result, as of :meth:`gridflow.Grid.sql`.
         """
+        session = self._sessions.session
+        if session is not None and type(text) is str:
+            result = session.insert_at_once(text, params)
+            if result is not None:
+                return result
         from ..sql import Result, Route, Session, one_by_one, route
 
         node = str(self.activity.node)
@@ -184,6 +189,7 @@ class ServedGrid(Grid):
         if params and text[:6].upper() == "INSERT":  # which the owner may know how to do at once
             count = self._connection.ring.ask(message, COMMIT_TIMEOUT)
             if count is not None:
+                (self._sessions.session or self._new_session()).learn_insert(text)
                 return Result(rowcount=count, statement="INSERT")
         done, rows = self._connection.query(message)
         return Result(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._native.ring_client import MOST_BYTES, ClientRing, RingClosed, RingFull, RingSilent
+from .._native.rows import RowCodec
+from .._native.table_store import TableStore
 from ..errors import GridConnectionError, GridflowError
 from ..protocols import messages
 from ..protocols.messages import Message
@@ -54,6 +56,54 @@ class NodeRing:
         """
         return self._send(lambda ring: ring.commit(table_id, columns, mode, operations, timeout), timeout)
 
+    def put(self, table: TableStore, mode: int, key: Any, value: Any, timeout: float) -> int | None:
+        """Have one row put, as ``commit``; None also where it does not fit, and then nothing was sent.
+
+        This and the next two are what a program does most, and often after a rest: there each line of Python costs
+        microseconds.
+        """
+        ring = self._ring
+        if ring is None or ring.closed:
+            ring = self._made(timeout)
+        try:
+            result = None if ring is None else ring.commit_put(table, mode, key, value, timeout)
+        except (RingClosed, RingFull, RingSilent) as error:
+            self._check(error, timeout)
+            return None
+        return result if type(result) is not bytes else self._raise(result)  # type: ignore[return-value]
+
+    def insert_values(
+        self,
+        table: TableStore,
+        codec: RowCodec,
+        places: tuple[int, ...],
+        fixed: tuple[Any, ...],
+        values: Sequence[Any],
+        timeout: float,
+    ) -> int | None:
+        """As ``put`` unless there is a row: of values, as ``TableStore.insert_values`` takes them."""
+        ring = self._ring
+        if ring is None or ring.closed:
+            ring = self._made(timeout)
+        try:
+            result = None if ring is None else ring.commit_values(table, codec, places, fixed, values, timeout)
+        except (RingClosed, RingFull, RingSilent) as error:
+            self._check(error, timeout)
+            return None
+        return result if type(result) is not bytes else self._raise(result)  # type: ignore[return-value]
+
+    def remove(self, table: TableStore, key: Any, timeout: float) -> int | None:
+        """Have the row under a key removed, as ``put``."""
+        ring = self._ring
+        if ring is None or ring.closed:
+            ring = self._made(timeout)
+        try:
+            result = None if ring is None else ring.commit_removal(table, key, timeout)
+        except (RingClosed, RingFull, RingSilent) as error:
+            self._check(error, timeout)
+            return None
+        return result if type(result) is not bytes else self._raise(result)  # type: ignore[return-value]
+
     def ask(self, message: Message, timeout: float) -> int | None:
         """Have a message carried out, if the node can at once: how many rows it concerned. Else as ``commit``."""
         data = messages.encode(message)
@@ -73,9 +123,10 @@ class NodeRing:
         except (RingClosed, RingFull, RingSilent) as error:
             self._check(error, timeout)
             return None
-        if type(result) is bytes:
-            raise messages.decode_error(result) from None
-        return result  # type: ignore[return-value]
+        return result if type(result) is not bytes else self._raise(result)  # type: ignore[return-value]
+
+    def _raise(self, error: bytes) -> NoReturn:
+        raise messages.decode_error(error) from None
 
     def close(self) -> None:
         """Let go of the ring: the node removes it once nobody waits for an answer. May be called again."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from .._native.table_store import COMMIT_MODES
 from ..catalog import TableEntry
-from ..errors import ColumnNotFound, GridConnectionError, SchemaError, UsageError
+from ..errors import GridConnectionError, SchemaError, UsageError
 from ..protocols import messages
 from ..schema import Schema
 from ..storage.compressed_file import check_compressible
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 #: Rows are sent in pieces of about this size: gRPC copies a message several times, and small ones stay in the cache.
 PIECE_BYTES = 2 << 20
 
+_PUT, _PUT_IF_ABSENT, _REPLACE = map(COMMIT_MODES.index, ("put", "put_if_absent", "replace"))
+
 
 class ServedTable(Table):
     """The face of :class:`gridflow.Table` on a grid that another process serves.
@@ -44,13 +46,15 @@ class ServedTable(Table):
     def __init__(self, grid: ServedGrid, store: Store, entry: TableEntry, schema: Schema, connection: Connection):
         super().__init__(grid, store, entry, schema)
         self._connection = connection
+        self._ring = connection.ring
 
     def __repr__(self) -> str:
         return f"<gridflow.ServedTable {self.name} ({self.schema})>"
 
     def put(self, key: Any, value: Any) -> None:
         """Write the row under ``key``; see :meth:`gridflow.Table.put`."""
-        self._commit_one("put", self.encode_put, key, value)
+        if self._ring.put(self, _PUT, key, value, COMMIT_TIMEOUT) is None:
+            self._commit("put", lambda: self.encode_put(key, value), by_ring=False)
 
     def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
         """Write several rows in one commit; see :meth:`gridflow.Table.put_all`.
@@ -72,25 +76,37 @@ class ServedTable(Table):
 
     def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
         """Write the row unless there is one under ``key``; returns whether it wrote."""
-        if codec is not None and codec is not self.codec:
-            raise SchemaError(f"table {self.name} has got other columns meanwhile: nothing was written, try again")
-        return self._commit_one("put_if_absent", self.encode_put, key, value) == 1
+        if codec is not None:
+            self._check_columns(codec)
+        count = self._ring.put(self, _PUT_IF_ABSENT, key, value, COMMIT_TIMEOUT)
+        if count is None:
+            count = self._commit("put_if_absent", lambda: self.encode_put(key, value), by_ring=False, codec=codec)
+        return count == 1
 
     def insert_values(
         self, codec: RowCodec, places: tuple[int, ...], fixed: tuple[Any, ...], values: Sequence[Any]
     ) -> bool:
         """Write the row of values by their place, unless there is one under its key; returns whether it wrote."""
+        count = self._ring.insert_values(self, codec, places, fixed, values, COMMIT_TIMEOUT)
+        if count is not None:
+            return count == 1
         row = [fixed[i] if place < 0 else values[place] for i, place in enumerate(places)]
         names = (column.name for column in codec.python_schema.value_columns)
         return self.put_if_absent(row[0], dict(zip(names, row[1:], strict=True)), codec)
 
     def replace(self, key: Any, value: Any) -> bool:
         """Write the row only if there is one under ``key``; returns whether it wrote."""
-        return self._commit_one("replace", self.encode_put, key, value) == 1
+        count = self._ring.put(self, _REPLACE, key, value, COMMIT_TIMEOUT)
+        if count is None:
+            count = self._commit("replace", lambda: self.encode_put(key, value), by_ring=False)
+        return count == 1
 
     def remove(self, key: Any) -> bool:
         """Remove the row under ``key``; returns whether there was one."""
-        return self._commit_one("remove", self.encode_remove, key) == 1
+        count = self._ring.remove(self, key, COMMIT_TIMEOUT)
+        if count is None:
+            count = self._commit("remove", lambda: self.encode_remove(key), by_ring=False)
+        return count == 1
 
     def remove_all(self, keys: Iterable[Any]) -> int:
         """Remove the rows under these keys in one commit; returns how many there were."""
@@ -157,34 +173,22 @@ class ServedTable(Table):
         self._check_usable()
         self._connection.call(messages.Compress(self.name, self.table_id, list(columns)), messages.Done)
 
-    def _commit_one(self, mode: str, encode: Callable[..., bytes], *row: Any) -> int:
-        """Commit one operation by the shortest way, which leaves to the owner whether it is of the table's columns."""
-        self._check_usable()
-        codec = self.codec
-        try:
-            operation = encode(*row)
-        except (SchemaError, ColumnNotFound):  # of the columns that it had when it was last looked at
-            return self._commit(mode, lambda: encode(*row))
-        if self.codec is codec:
-            count = self._commit_by_ring(mode, codec, operation)
-            if count is not None:
-                return count
-        return self._commit(mode, lambda: encode(*row), by_ring=False)
-
     def _commit_by_ring(self, mode: str, codec: RowCodec, operations: bytes) -> int | None:
         if len(operations) > MOST_OPERATIONS_BYTES:
             return None
-        ring, place = self._connection.ring, COMMIT_MODES.index(mode)
-        return ring.commit(self.table_id, codec.digest, place, operations, COMMIT_TIMEOUT)
+        place = COMMIT_MODES.index(mode)
+        return self._ring.commit(self.table_id, codec.digest, place, operations, COMMIT_TIMEOUT)
 
-    def _commit(self, mode: str, encode: Callable[[], bytes], *, by_ring: bool = True) -> int:
+    def _commit(
+        self, mode: str, encode: Callable[[], bytes], *, by_ring: bool = True, codec: RowCodec | None = None
+    ) -> int:
+        """Commit operations of the columns that the table has now, which are those of ``codec``, if that is given."""
         self.store.catch_up()
-        codec = self.codec
+        codec = codec or self.codec
         operations = encode()
         if not operations:
             return 0
-        if self.codec is not codec:
-            raise SchemaError(f"table {self.name} has got other columns meanwhile: nothing was written, try again")
+        self._check_columns(codec)
         if len(operations) > messages.MAX_OPERATIONS_BYTES:
             raise UsageError(
                 f"table {self.name}: one commit of {len(operations):,} bytes cannot be sent, "
@@ -196,6 +200,10 @@ class ServedTable(Table):
             return count
         message = messages.Commit(self.name, self.table_id, codec.digest, mode, operations)
         return self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT).count
+
+    def _check_columns(self, codec: RowCodec) -> None:
+        if self.codec is not codec:
+            raise SchemaError(f"table {self.name} has got other columns meanwhile: nothing was written, try again")
 
     def _flushed(self) -> Snapshot:
         try:

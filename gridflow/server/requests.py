@@ -34,6 +34,9 @@ class Rings(Protocol):
     def admit(self, table: Table) -> None:
         """Let rings write a table."""
 
+    def ask_anew(self) -> None:
+        """Ask ``Requests.allow`` again for what peers were allowed."""
+
 
 class Requests:
     """Carries out what clients ask of one grid. Any thread may call it, several at a time; the grid orders its writers.
@@ -87,6 +90,8 @@ class Requests:
     def stop_accepting(self) -> None:
         """Refuse requests from now on; those that run go on, but for a load that waits for its client."""
         self._stopping = True
+        if self.rings is not None:
+            self.rings.ask_anew()
 
     def handle(self, message: Message, peer: Peer) -> Message:
         """Do what a message of ``actions`` asks, and return the answer."""

@@ -34,7 +34,7 @@ class Carrier(Protocol):
         """What stands for any commit of this kind where ``allow`` is asked."""
 
     def allow(self, peer: Peer, message: Message) -> None:
-        """Raise GridflowError unless the peer may have this done now."""
+        """Raise GridflowError unless the peer may have this done now, and until ``RingDrain.ask_anew``."""
 
     def carry(self, peer: Peer, data: bytes) -> int | None:
         """Carry out a message at once: how many rows it concerned. None, or GridflowError: nothing has happened."""
@@ -113,6 +113,11 @@ class RingService:
         """Let rings write a table: a commit by another door has shown that it is one that clients may name."""
         if self._drain is not None:
             self._drain.admit(table)
+
+    def ask_anew(self) -> None:
+        """What peers were allowed may not be any more: the node is stopping."""
+        if self._drain is not None:
+            self._drain.ask_anew()
 
     def _died(self, ring: ServedRing) -> None:
         assert self._drain is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -13,7 +14,7 @@ from ..errors import GridflowError, SqlError, TransactionConflictError, UsageErr
 from ..faces import GridFace, TransactionFace
 from .execution.executors import EXECUTORS
 from .execution.fast_path import FastPath
-from .execution.insert import execute_insert_many
+from .execution.insert import execute_insert_many, plan_insert
 from .grammar.prepared import Prepared, own_text
 from .grammar.statements import prepare
 from .result import Result
@@ -101,9 +102,10 @@ class Session:
 
     def insert_at_once(self, text: str, params: Any) -> Result | None:
         """Execute an INSERT by its fast path, where that is known by now; None, or an error: nothing has happened."""
-        fast_path, prepared = self._fast_paths.get(text, (None, None))
-        if fast_path is None or prepared is None or prepared.kind != "INSERT":
+        fast = self._fast_paths.get(text)
+        if fast is None or fast[1].kind != "INSERT":
             return None
+        fast_path, prepared = fast
         activity = self.grid.activity
         run = activity.begin(prepared.own_text, prepared.kind)
         result = None
@@ -115,6 +117,14 @@ class Session:
             else:
                 activity.end(run, result.rowcount)
         return result
+
+    def learn_insert(self, text: str) -> None:
+        """Have ``insert_at_once`` know an INSERT that another process has executed by its fast path."""
+        with suppress(GridflowError):  # then it goes on as it went
+            (statement,) = prepare(text)
+            if self._transaction is None and statement.is_cached:
+                plan_insert(self.grid, statement)
+                self._remember(text, statement)
 
     def execute_prepared(self, statement: Prepared, values: dict[str, Any], progress: Report | None = None) -> Result:
         """Execute a statement of a text that was parsed already; ``values``: mark -> value."""

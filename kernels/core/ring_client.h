@@ -32,6 +32,8 @@ class RingClient {
   // Makes the ring, which nobody serves yet, and rings the owner's bell from now on. The process holds the file's lock.
   static Status Create(const std::string& path, const std::string& bell, std::unique_ptr<RingClient>* out);
 
+  // Says that a request comes soon: the owner, if it sleeps, wakes up while that is made.
+  void Announce() { bell_->Ring(); }
   // Publishes a request of these two pieces, kMostBytes at most together, and wakes the owner. *ticket is for Await and
   // Take. False if there is no room: then wait for some (AwaitRoom).
   bool Send(uint32_t kind, const void* head, size_t head_bytes, const void* body, size_t body_bytes, uint64_t* ticket)

@@ -107,6 +107,16 @@ void SpinPause() {
 
 // ---- the bell ----
 
+namespace {
+
+// The inode of this process's pid namespace, by which the kernel tells those apart that live; 0 without /proc.
+uint64_t PidNamespace() {
+  struct stat info;
+  return ::stat("/proc/self/ns/pid", &info) == 0 ? static_cast<uint64_t>(info.st_ino) : 0;
+}
+
+}  // namespace
+
 Status RingBell::Create(const std::string& path, std::unique_ptr<RingBell>* out) {
   std::unique_ptr<RingBell> fresh(new RingBell);
   ::unlink(path.c_str());
@@ -114,6 +124,7 @@ Status RingBell::Create(const std::string& path, std::unique_ptr<RingBell>* out)
   fresh->bell()->magic = GF_RING_BELL_MAGIC;
   fresh->bell()->version = GF_RING_VERSION;
   fresh->bell()->pid = static_cast<uint32_t>(::getpid());
+  fresh->bell()->pid_namespace = PidNamespace();
   GF_RETURN_IF_ERROR(fresh->memory_->Hold());
   *out = std::move(fresh);
   return Status::Ok();
@@ -139,8 +150,8 @@ void RingBell::Ring() {
 }
 
 bool RingBell::OwnerLives() const {
-  // Its own lock a process does not see.
-  if (bell()->pid == static_cast<uint32_t>(::getpid())) return true;
+  // Its own lock a process does not see. Who else has this pid is of another namespace.
+  if (bell()->pid == static_cast<uint32_t>(::getpid()) && bell()->pid_namespace == PidNamespace()) return true;
   pid_t holder = -1;
   return memory_->Holder(&holder).ok() && holder != -1;
 }
@@ -154,6 +165,9 @@ uint32_t RingBell::Arm() {
 
 void RingBell::Disarm() { __atomic_store_n(&bell()->asleep, 0, __ATOMIC_SEQ_CST); }
 
-void RingBell::Sleep(uint32_t seen) { FutexWait(&bell()->bell, seen, -1); }
+bool RingBell::Sleep(uint32_t seen) {
+  FutexWait(&bell()->bell, seen, -1);
+  return __atomic_load_n(&bell()->bell, __ATOMIC_SEQ_CST) != seen;
+}
 
 }  // namespace gridflow

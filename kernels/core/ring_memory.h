@@ -53,6 +53,7 @@ void FutexWake(uint32_t* word, int sleepers);
 
 int64_t NowNs();
 
+
 // Whether to spin for what is awaited, before one sleeps: where that was in vain, the next waits sleep at once, twice as
 // many each time. So it costs next to nothing where others want the processors, or nobody writes. Any thread may call it.
 class Patience {
@@ -110,14 +111,15 @@ class RingBell {
   static Status Create(const std::string& path, std::unique_ptr<RingBell>* out);
   static Status Open(const std::string& path, std::unique_ptr<RingBell>* out);
 
-  // After something was published: wakes the owner if it sleeps.
+  // Wakes the owner if it sleeps: after something was published, or before, when that will be soon.
   void Ring();
   // Whether the owner that has made this bell still lives, by the lock that it holds on it.
   bool OwnerLives() const;
   // Owner: says that it is about to sleep; then it looks once more at what it waits for. Returns what Sleep() takes.
   uint32_t Arm();
   void Disarm();
-  void Sleep(uint32_t seen);
+  // Whether it was rung meanwhile; may return without a reason.
+  bool Sleep(uint32_t seen);
 
  private:
   gf_ring_bell* bell() const { return reinterpret_cast<gf_ring_bell*>(memory_->data()); }

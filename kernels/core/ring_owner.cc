@@ -138,15 +138,21 @@ bool RingSet::Ready() {
 
 void RingSet::Wait() {
   const auto ready = [this] { return Ready(); };
-  const int64_t spin = patience_.ns();
+  Patience& patience = announced_ ? after_announcement_ : patience_;
+  announced_ = false;
+  const int64_t spin = patience.ns();
   const bool came = SpinUntil(ready, spin);
-  if (spin > 0) patience_.Learn(came);
+  if (spin > 0) patience.Learn(came);
   if (!came) {
     for (;;) {
       const uint32_t seen = bell_->Arm();
       if (Ready()) break;
-      bell_->Sleep(seen);
+      const bool rung = bell_->Sleep(seen);
       if (Ready()) break;
+      if (rung) {
+        announced_ = true;
+        break;
+      }
     }
     bell_->Disarm();
   }

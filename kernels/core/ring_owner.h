@@ -67,8 +67,9 @@ class RingSet {
   void Remove(const OwnerRing* ring) GF_EXCLUDES(mutex_);
   std::vector<std::shared_ptr<OwnerRing>> rings() const GF_EXCLUDES(mutex_);
 
-  // Waits until a ring is ready, or Wake() was called since it last returned. Spins while requests come one soon after the
-  // other; else it sleeps, and nothing runs until a client rings.
+  // Waits until a ring is ready, a client has announced a request, or Wake() was called since it last returned. Spins while
+  // requests come one soon after the other, and after an announcement; else it sleeps, and nothing runs until a client
+  // rings.
   void Wait() GF_EXCLUDES(mutex_);
   void Wake();
 
@@ -84,9 +85,12 @@ class RingSet {
   // Of the thread that waits: rings_ as it was after `seen_changes_` changes.
   std::vector<std::shared_ptr<OwnerRing>> seen_;
   uint64_t seen_changes_ = 0;
+  bool announced_ = false;
   Patience patience_{kMostSpinNs};
+  Patience after_announcement_{kMostAnnouncedNs};
 
   static constexpr int64_t kMostSpinNs = 50'000;
+  static constexpr int64_t kMostAnnouncedNs = 200'000;  // what a row of a hundred bytes takes in a client that slept
 };
 
 }  // namespace gridflow

@@ -173,7 +173,7 @@ TEST(WhatIsNoRingIsRefused) {
   CHECK_OK(RingSet::Create(folder / "bell", &set));
   CHECK_OK(RingClient::Create(folder / "one", folder / "bell", &client));
   std::string bytes = test::ReadFile(folder / "one");
-  bytes[8] = 2;  // the version
+  bytes[8] = GF_RING_VERSION + 1;
   test::WriteFile(folder / "two", bytes);
   CHECK_CODE(OwnerRing::Open(folder / "two", &ring), kVersion);
 }
@@ -293,6 +293,45 @@ TEST(ADeadClientLetsGoOfItsRing) {
   CHECK(there && request.bytes == "abc");
   ring->Answer(request, GF_RING_DONE, 1, "");  // which nobody reads
   ::close(end[1]);
+}
+
+TEST(AnAnnouncementWakesTheOwnerBeforeTheRequest) {
+  Pair pair;
+  pair.set->Wait();  // Add() has woken it
+  std::atomic<bool> awake{false};
+  std::thread owner([&] {
+    pair.set->Wait();
+    awake = true;
+  });
+  while (!awake) pair.client->Announce();  // the thread may not sleep yet
+  owner.join();
+  CHECK(!pair.ring->ready());
+  uint64_t ticket;
+  CHECK(pair.client->Send(GF_RING_MESSAGE, "abc", 3, nullptr, 0, &ticket));
+  pair.set->Wait();
+  CHECK(pair.ring->ready());
+}
+
+TEST(AnOwnerOfAnotherPidNamespaceMayHaveOurPid) {
+  test::Folder folder;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::unique_ptr<RingSet> set;
+    ::_exit(RingSet::Create(folder / "bell", &set).ok() ? 0 : 1);
+  }
+  int status = 1;
+  CHECK_EQ(::waitpid(child, &status, 0), child);
+  CHECK_EQ(status, 0);
+  std::unique_ptr<RingClient> client;
+  CHECK_OK(RingClient::Create(folder / "one", folder / "bell", &client));
+  CHECK(!client->OwnerLives());
+  std::unique_ptr<SharedMemory> memory;
+  CHECK_OK(SharedMemory::Open(folder / "bell", GF_RING_HEADER_BYTES, &memory));
+  auto* bell = reinterpret_cast<gf_ring_bell*>(memory->data());
+  bell->pid = static_cast<uint32_t>(::getpid());
+  CHECK(client->OwnerLives());  // this would be ourselves
+  bell->pid_namespace += 1;
+  CHECK(!client->OwnerLives());
 }
 
 TEST(OneSyncServesManyRecords) {

@@ -74,6 +74,22 @@ def execute_insert(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]
         return replace_arrow(table, rows) if merge else insert_arrow(table, rows)
 
 
+def plan_insert(grid: GridFace, prepared: Prepared) -> None:
+    """Have a plan kept of an INSERT that another process has executed, with its fast path, if it may have one here.
+
+    Where a DEFAULT fills a column there is none: only the owner of the grid knows that no ALTER TABLE is half done.
+    """
+    target = _target(prepared)
+    table = find_table(grid, target, prepared.text)
+    options = table.options
+    plan = _plan_for(grid, prepared, table)
+    # DEFAULTs are written before the columns that have them: who has seen those sees these now.
+    if find_table(grid, target, prepared.text).options != options:
+        grid.plans.pop(prepared, None)
+    elif plan.defaults:
+        plan.fast_path = None
+
+
 def execute_insert_many(grid: GridFace, prepared: Prepared, sets: Sequence[Mapping[str, Any]]) -> int | None:
     """Run an INSERT or MERGE with many sets of parameters, as one commit. Returns how many rows it wrote.
 

@@ -25,7 +25,8 @@
  *          +--------------------------------------+
  *
  * Whoever waits sleeps on a futex: the owner on `bell`, a thread of the client on its record's `state`. Both say so
- * before (`asleep`, GF_RING_AWAITED), so that nobody makes a system call to wake one who does not sleep.
+ * before (`asleep`, GF_RING_AWAITED), so that nobody makes a system call to wake one who does not sleep. A client that is
+ * about to write may ring before it has: the owner wakes up meanwhile, and looks for a moment whether something comes.
  */
 #ifndef GRIDFLOW_RING_FORMAT_H_
 #define GRIDFLOW_RING_FORMAT_H_
@@ -34,7 +35,7 @@
 
 #define GF_RING_MAGIC 0x0A1A0D474E524647ull      /* "GFRNG\r\x1a\n" */
 #define GF_RING_BELL_MAGIC 0x0A1A0D4C45424647ull /* "GFBEL\r\x1a\n" */
-#define GF_RING_VERSION 1u
+#define GF_RING_VERSION 2u
 #define GF_RING_HEADER_BYTES 4096u
 #define GF_RING_CAPACITY (256u << 10)
 #define GF_RING_ALIGNMENT 64u       /* of records: a cache line */
@@ -109,12 +110,15 @@ typedef struct gf_ring_bell {
   uint32_t asleep; /* whether the owner sleeps, or is about to */
   uint32_t bell;   /* the futex: goes up with every ring */
   uint32_t pid;    /* the owner's, as it is called in its own namespace */
+  uint32_t reserved;
+  uint64_t pid_namespace; /* the inode of that namespace: containers may have the same pids; 0 where it is not known */
 } gf_ring_bell;
 
 #ifdef __cplusplus
 static_assert(sizeof(gf_ring_header) == 272, "both processes agree on it");
 static_assert(sizeof(gf_ring_record) == 32, "both processes agree on it");
 static_assert(sizeof(gf_ring_commit) == 16, "both processes agree on it");
+static_assert(sizeof(gf_ring_bell) == 40, "both processes agree on it");
 #endif
 
 #endif /* GRIDFLOW_RING_FORMAT_H_ */

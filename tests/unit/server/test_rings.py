@@ -540,6 +540,7 @@ def test_a_bug_in_the_thread_of_rings_keeps_nobody_waiting(client, node, home, m
     monkeypatch.setattr(service, "allow", broken)
     monkeypatch.setattr(service, "describe", broken)
     monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+    service.ask_anew()
     with pytest.raises(GridConnectionError, match="the thread that served it has failed"):
         table.put(3, {"V": b""})
     table.put(4, {"V": b""})  # by the socket
