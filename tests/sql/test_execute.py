@@ -16,7 +16,7 @@ import pytest
 
 import gridflow
 from gridflow import ColumnNotFound, DuplicateKeyError, SchemaError, SqlError, Table
-from gridflow.sql import result
+from gridflow.sql import result, session
 from gridflow.sql.engine import connection as engine
 from gridflow.sql.execution.rows import take_rows
 from gridflow.sql.grammar import statements
@@ -707,3 +707,19 @@ def test_a_statement_keeps_a_plan_for_each_grid(grid, tmp_path):
                 assert each.sql(text, [1]).fetchall() == [(2,)]
                 plans.append(each.plans[statement])
         assert plans[0] is plans[2] is not plans[1] is plans[3]
+
+
+def test_an_update_that_others_disturb_runs_twice(images, grid, monkeypatch):
+    """The second time they wait: writers without a pause do not keep it from its end."""
+    update, alone = session.EXECUTORS["UPDATE"], []
+
+    def disturbed(transaction, *arguments):
+        result = update(transaction, *arguments)
+        alone.append(transaction.alone)
+        if not transaction.alone:
+            images.remove(len(alone))  # somebody else is faster
+        return result
+
+    monkeypatch.setitem(session.EXECUTORS, "UPDATE", disturbed)
+    assert grid.sql("UPDATE IMAGES SET LABEL = LABEL + 1").rowcount == 99
+    assert alone == [False, True]
