@@ -232,6 +232,18 @@ cdef class Changes:
             self.stale = False
         return wrap_snapshot(self.shown, self.codec.python_schema)
 
+    def count(self):
+        """How many rows the transaction sees, which takes a look at each of its own writes and of those in memory."""
+        cdef TableCut all = self.base
+        cdef int64_t rows = 0
+        cdef Status status
+        if self.own.get().size():
+            all.memory.insert(all.memory.begin(), <shared_ptr[const MemoryTable]>self.own)
+        with nogil:
+            status = all.Count(&rows)
+        check(status)
+        return rows
+
     @property
     def version(self):
         """The version of the table that it shows, if that is all it shows; else 0."""

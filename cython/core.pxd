@@ -439,6 +439,7 @@ cdef extern from "core/table_cut.h" namespace "gridflow" nogil:
         vector[shared_ptr[const MemoryTable]] memory
         Status Find(uint64_t, const uint8_t*, size_t, const uint8_t**, int*, int64_t*) const
         Status Digest(const uint8_t*, size_t, uint64_t*) except +
+        Status Count(int64_t*) except +
         Status Preview(const string&, int, shared_ptr[const TableSnapshot]*) except +
 
 

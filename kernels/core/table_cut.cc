@@ -42,6 +42,19 @@ Status TableCut::Digest(const uint8_t* key, size_t key_bytes, uint64_t* digest) 
   return Status::Ok();
 }
 
+Status TableCut::Count(int64_t* rows) const {
+  *rows = snapshot->live_rows();
+  MemoryTable all;
+  for (size_t i = memory.size(); i-- > 0;) all.Absorb(*memory[i]);
+  for (const MemoryEntry& entry : all.Sorted()) {
+    int segment;
+    int64_t row;
+    GF_RETURN_IF_ERROR(snapshot->Find(entry.hash, entry.operation.key(), entry.operation.key_bytes(), &segment, &row));
+    *rows += (entry.operation.removal() ? 0 : 1) - (segment < 0 ? 0 : 1);
+  }
+  return Status::Ok();
+}
+
 Status TableCut::Preview(const std::string& folder, int threads, std::shared_ptr<const TableSnapshot>* out) const {
   MemoryTable all;
   for (size_t i = memory.size(); i-- > 0;) all.Absorb(*memory[i]);

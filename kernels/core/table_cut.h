@@ -25,6 +25,8 @@ struct TableCut {
               int64_t* row) const;
   // A hash of what is under a key: 0 if there is no row. Rows of equal values have equal digests, wherever they lie.
   Status Digest(const uint8_t* key, size_t key_bytes, uint64_t* digest) const;
+  // How many rows there are. Each write in memory is looked up in the segments.
+  Status Count(int64_t* rows) const;
   // A version of the segments that holds all of it, for this process only. `folder` as for TableEdit::Preview.
   Status Preview(const std::string& folder, int threads, std::shared_ptr<const TableSnapshot>* out) const;
 };

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from sqlglot import exp
 
 from ...errors import SqlError
@@ -16,6 +18,9 @@ from .bound import Bound, BoundTable, no_column
 from .find import find_relation
 from .pseudo import spell_out
 from .scopes import is_cte
+
+#: Of registered tables: no two have a name in common, so that a view may outlive its statement.
+_numbers = itertools.count()
 
 
 def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable | None = None) -> Bound:
@@ -51,7 +56,7 @@ def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable 
         exact = exact and (table.name == node.name or isinstance(table, SystemView))
         source = sources.setdefault(
             (table.name, is_target),
-            BoundTable(table.name, table.schema, f"gridflow_{len(sources)}", target=is_target),
+            BoundTable(table.name, table.schema, f"gridflow_{next(_numbers)}", target=is_target),
         )
         label = node.alias or node.name
         of_node[id(node)] = source

@@ -16,8 +16,9 @@ from ..access.keys import KeyLookup
 from ..access.path import AccessPath, ByIndex, ByKeyRange, access_path
 from ..access.zones import Firsts
 from ..binding.bound import BoundTable
-from ..engine.connection import Relation, run
+from ..engine.connection import run
 from ..engine.from_duckdb import fit, from_duckdb
+from ..engine.relation import Relation
 from ..result import Result
 from ..text.params import plain
 from .errors import translated
@@ -35,6 +36,7 @@ class EnginePlan(QueryPlan):
         conditions: what of the WHERE narrows the only table.
         firsts: what of all rows of the only table is asked for, if it is not all.
         columns: for each result column, the column of the only table that it is; None if it is none.
+        only_table: whether there is one table and no query within.
     """
 
     sql: str
@@ -42,6 +44,7 @@ class EnginePlan(QueryPlan):
     conditions: Conditions | None
     columns: list[str | None]
     firsts: Firsts | None = field(default=None, kw_only=True)
+    only_table: bool = field(default=True, kw_only=True)
 
     def paths(self, tables: Sequence[ReadableTable], params: Mapping[str, Any]) -> list[AccessPath]:
         """The access path to the rows of each table."""
@@ -83,7 +86,7 @@ class EnginePlan(QueryPlan):
         values = {mark: plain(value) for mark, value in params.items()}
         with translated(self.bound):
             try:
-                return run(sql, rows, values)
+                return run(sql, rows, values, again=self.only_table)
             except pa.ArrowException as error:
                 raise SqlError(f"the result does not fit Arrow: {error}") from None
 

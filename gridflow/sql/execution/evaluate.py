@@ -14,9 +14,10 @@ from ...faces import GridFace, RowsInPlace
 from ...schema import Column, Type
 from ..binding.bound import Bound
 from ..binding.find import relation_of
-from ..engine.connection import Relation, run
+from ..engine.connection import run
 from ..engine.errors import MISFITS, EngineError
 from ..engine.from_duckdb import fit, from_duckdb
+from ..engine.relation import Relation
 from ..engine.to_duckdb import duckdb_type
 from ..grammar.dialect import to_duckdb
 from ..text.params import plain

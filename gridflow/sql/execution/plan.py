@@ -107,7 +107,7 @@ def _plan(bound: Bound, prepared: Prepared) -> QueryPlan:
         if table is not None:
             assert isinstance(tree, exp.Select)  # else there is no only table
             return _plan_of_one(bound, prepared, tree, table, lookups)
-    return EnginePlan(bound, to_duckdb(tree), lookups, None, [])
+    return EnginePlan(bound, to_duckdb(tree), lookups, None, [], only_table=False)
 
 
 def _only_table(bound: Bound) -> exp.Table | None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from ...faces import RowsInPlace
 from ...storage.mapped_rows import DELETED
 from ..binding.bound import Bound, BoundTable
-from ..engine.connection import Relation
+from ..engine.relation import Relation
 from ..engine.to_duckdb import for_duckdb
 
 #: The name of the column of row numbers, where DuckDB gets one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 
 import pytest
 
@@ -49,3 +50,32 @@ def test_a_small_write_takes_little_memory(changes):
 
     # The operation, 29 bytes, what owns it, and its place in the table: 165 in all.
     assert work() < 240 * count
+
+
+def test_count_is_that_of_all_it_sees(grid):
+    choose = random.Random(3)
+    table = grid.create_table("C", {"ID": "LONG", "X": "LONG"}, key="ID")
+    rows: set[int] = set()
+    for step in range(40):
+        for _ in range(10):
+            key = choose.randrange(60)
+            if choose.random() < 0.6:
+                table.put(key, {"X": step})
+                rows.add(key)
+            else:
+                table.remove(key)
+                rows.discard(key)
+        if step % 5 == 0:
+            table.flush()
+        with grid.transaction() as transaction:
+            own = set(rows)
+            view = transaction.table("C")
+            for key in choose.sample(range(60), 5):
+                view.put(key, {"X": 0})
+                own.add(key)
+            for key in choose.sample(range(60), 5):
+                view.remove(key)
+                own.discard(key)
+            assert len(view) == len(own) == view.snapshot().rows
+            transaction.rollback()
+        assert len(table) == len(rows)
