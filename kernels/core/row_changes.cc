@@ -1,7 +1,6 @@
 #include "core/row_changes.h"
 
 #include <algorithm>
-#include <numeric>
 #include <string>
 #include <utility>
 
@@ -15,14 +14,13 @@ namespace {
 constexpr uint32_t kGap = 4096;             // rows: what lies between two that are closer is checked with them
 constexpr size_t kRowsForThreads = 1 << 16;  // what a thread takes at a time
 
-struct HashedPlace {
-  uint64_t hash;
+// A row's address or hash, and where it stands among the changed rows.
+struct KeyedPlace {
+  uint64_t key;
   uint32_t place;
 };
 
 bool IsKept(const RowChanges& changes, size_t column) { return changes.positions[column] < 0; }
-
-bool Before(RowRef a, RowRef b) { return a.packed() < b.packed(); }
 
 // Calls body(begin, end) for pieces of so many rows, on up to `threads` threads.
 template <typename Body>
@@ -33,13 +31,68 @@ void InPieces(int threads, size_t rows, const Body& body) {
   });
 }
 
-// The rows in the order of their addresses: a view of them if that is how they come, else of `owned`.
-RowOrderView ByAddress(RowOrderView rows, std::vector<RowRef>* owned) {
-  if (std::is_sorted(rows.data(), rows.data() + rows.size(), Before)) return rows;
-  owned->assign(rows.data(), rows.data() + rows.size());
-  std::sort(owned->begin(), owned->end(), Before);
-  return *owned;
+// Merges two neighbouring runs, each sorted by key, the share'th of so many shares of them.
+void MergeShare(const KeyedPlace* begin, const KeyedPlace* middle, const KeyedPlace* end, size_t share, size_t shares,
+                KeyedPlace* out) {
+  auto before = [](const KeyedPlace& a, const KeyedPlace& b) { return a.key < b.key; };
+  const auto first_of = [&](size_t i) {
+    return begin + (middle - begin) * static_cast<int64_t>(i) / static_cast<int64_t>(shares);
+  };
+  const auto second_of = [&](size_t i, const KeyedPlace* first) {
+    return i == 0 ? middle : first == middle ? end : std::lower_bound(middle, end, *first, before);
+  };
+  const KeyedPlace *first = first_of(share), *first_end = first_of(share + 1);
+  const KeyedPlace *second = second_of(share, first), *second_end = share + 1 == shares ? end : second_of(share + 1, first_end);
+  std::merge(first, first_end, second, second_end, out + (first - begin) + (second - middle), before);
 }
+
+// Merges neighbouring runs, each sorted by key, until one is left; starts[i] is where the i-th begins.
+void MergeRuns(int threads, std::vector<size_t> starts, HugeArray<KeyedPlace>* rows) {
+  if (starts.size() < 2) return;
+  const size_t shares = rows->size() < kRowsForThreads ? 1 : static_cast<size_t>(std::max(1, threads));
+  HugeArray<KeyedPlace> merged(rows->size());
+  starts.push_back(rows->size());
+  while (starts.size() > 2) {
+    std::vector<size_t> left;
+    for (size_t i = 0; i + 1 < starts.size(); i += 2) left.push_back(starts[i]);
+    left.push_back(rows->size());
+    ForEach(threads, (left.size() - 1) * shares, [&](size_t piece) {
+      const size_t pair = piece / shares;
+      const KeyedPlace* all = rows->data();
+      MergeShare(all + left[pair], all + starts[std::min(2 * pair + 1, starts.size() - 1)], all + left[pair + 1],
+                 piece % shares, shares, merged.data() + left[pair]);
+    });
+    std::swap(*rows, merged);
+    starts = std::move(left);
+  }
+}
+
+// Rows in the order of their addresses. They mostly come in a few stretches that are in order: one for each part of the
+// table that a statement reads by itself.
+struct ByAddress {
+  ByAddress(RowOrderView rows, int threads) : sorted(rows) {
+    std::vector<size_t> starts;
+    for (size_t i = 0; i < rows.size(); ++i)
+      if (i == 0 || rows[i].packed() < rows[i - 1].packed()) starts.push_back(i);
+    if (starts.size() < 2) return;
+    places = HugeArray<KeyedPlace>(rows.size());
+    owned = HugeArray<RowRef>(rows.size());
+    InPieces(threads, rows.size(), [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) places[i] = {rows[i].packed(), static_cast<uint32_t>(i)};
+    });
+    MergeRuns(threads, std::move(starts), &places);
+    InPieces(threads, rows.size(), [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) owned[i] = rows[places[i].place];
+    });
+    sorted = RowOrderView(owned.data(), rows.size());
+  }
+  ByAddress(const ByAddress&) = delete;
+  ByAddress& operator=(const ByAddress&) = delete;
+
+  RowOrderView sorted;
+  HugeArray<KeyedPlace> places;  // of `sorted`; none if that is how they come
+  HugeArray<RowRef> owned;
+};
 
 // That rows in the order of their addresses are live, each once, and that there is a new value for each.
 Status CheckRows(const RowChanges& changes, RowOrderView rows, int threads) {
@@ -95,41 +148,21 @@ Status CheckBlocks(const RowChanges& changes, RowOrderView rows) {
   return Status::Ok();
 }
 
-// Merges neighbouring runs, each sorted by hash, until one is left; starts[i] is where the i-th begins.
-void MergeRuns(std::vector<size_t> starts, std::vector<HashedPlace>* rows) {
-  auto before = [](const HashedPlace& a, const HashedPlace& b) { return a.hash < b.hash; };
-  std::vector<HashedPlace> merged(rows->size());
-  starts.push_back(rows->size());
-  while (starts.size() > 2) {
-    std::vector<size_t> left = {0};
-    for (size_t i = 0; i + 1 < starts.size(); i += 2) {
-      const auto begin = rows->begin() + static_cast<int64_t>(starts[i]);
-      const auto middle = rows->begin() + static_cast<int64_t>(starts[i + 1]);
-      const size_t end = starts[std::min(i + 2, starts.size() - 1)];
-      std::merge(begin, middle, middle, rows->begin() + static_cast<int64_t>(end),
-                 merged.begin() + static_cast<int64_t>(starts[i]), before);
-      left.push_back(end);
-    }
-    rows->swap(merged);
-    starts = std::move(left);
-  }
-}
-
 // Orders rows of one hash by their encoded keys.
-Status OrderTies(const RowChanges& changes, std::vector<HashedPlace>* rows) {
+Status OrderTies(const RowChanges& changes, const HugeArray<KeyedPlace>& rows) {
   const TableSnapshot& seen = *changes.seen;
-  for (size_t begin = 0, end = 0; begin < rows->size(); begin = end) {
-    while (++end < rows->size() && (*rows)[end].hash == (*rows)[begin].hash) {
+  for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
+    while (++end < rows.size() && rows[end].key == rows[begin].key) {
     }
     if (end - begin < 2) continue;
-    std::vector<std::pair<std::string, HashedPlace>> ties;
+    std::vector<std::pair<std::string, KeyedPlace>> ties;
     for (size_t i = begin; i < end; ++i) {
-      const RowRef at = changes.rows[(*rows)[i].place];
-      ties.emplace_back(std::string(), (*rows)[i]);
+      const RowRef at = changes.rows[rows[i].place];
+      ties.emplace_back(std::string(), rows[i]);
       GF_RETURN_IF_ERROR(EncodeKey(seen.schema(), seen.columns(static_cast<int>(at.source)), at.row, &ties.back().first));
     }
     std::sort(ties.begin(), ties.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (size_t i = begin; i < end; ++i) (*rows)[i] = ties[i - begin].second;
+    for (size_t i = begin; i < end; ++i) rows[i] = ties[i - begin].second;
   }
   return Status::Ok();
 }
@@ -154,45 +187,47 @@ class SourceOf {
 }  // namespace
 
 Status CheckChanges(const RowChanges& changes, int threads) {
-  std::vector<RowRef> owned;
-  return CheckRows(changes, ByAddress(changes.rows, &owned), threads);
+  return CheckRows(changes, ByAddress(changes.rows, threads).sorted, threads);
 }
 
 Status OrderChanges(const RowChanges& changes, int threads, ChangeOrder* out) {
   const size_t rows = changes.rows.size();
   if (rows > GF_MAX_SEGMENT_ROWS) return Status::Invalid("too many rows for one statement");
-  std::vector<RowRef> owned;
-  const RowOrderView sorted = ByAddress(changes.rows, &owned);
+  ByAddress by_address(changes.rows, threads);
+  const RowOrderView sorted = by_address.sorted;
   GF_RETURN_IF_ERROR(CheckRows(changes, sorted, threads));
   GF_RETURN_IF_ERROR(CheckBlocks(changes, sorted));
   const std::vector<SegmentRef>& segments = changes.seen->segments();
   out->hashes = HugeArray<uint64_t>(rows);
   out->places.clear();
-  if (rows == 0 || (owned.empty() && sorted[0].source == sorted[rows - 1].source)) {  // one segment's order is that of hashes
+  const bool as_they_come = by_address.places.size() == 0;
+  if (rows == 0 || (as_they_come && sorted[0].source == sorted[rows - 1].source)) {
+    // One segment's order is that of hashes.
     InPieces(threads, rows, [&](size_t begin, size_t end) {
       const uint64_t* hashes = segments[sorted[0].source].segment->hashes();
       for (size_t i = begin; i < end; ++i) out->hashes[i] = hashes[sorted[i].row];
     });
     return Status::Ok();
   }
-  std::vector<uint32_t> places(rows);
-  std::iota(places.begin(), places.end(), 0);
-  if (!owned.empty())
-    std::sort(places.begin(), places.end(),
-              [&](uint32_t a, uint32_t b) { return Before(changes.rows[a], changes.rows[b]); });
+  HugeArray<KeyedPlace> hashed = as_they_come ? HugeArray<KeyedPlace>(rows) : std::move(by_address.places);
+  InPieces(threads, rows, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      hashed[i].key = segments[sorted[i].source].segment->hashes()[sorted[i].row];
+      if (as_they_come) hashed[i].place = static_cast<uint32_t>(i);
+    }
+  });
   std::vector<size_t> starts;
-  std::vector<HashedPlace> hashed(rows);
-  for (size_t i = 0; i < rows; ++i) {
+  for (size_t i = 0; i < rows; ++i)
     if (i == 0 || sorted[i].source != sorted[i - 1].source) starts.push_back(i);
-    hashed[i] = {segments[sorted[i].source].segment->hashes()[sorted[i].row], places[i]};
-  }
-  MergeRuns(std::move(starts), &hashed);
-  GF_RETURN_IF_ERROR(OrderTies(changes, &hashed));
-  for (size_t i = 0; i < rows; ++i) {
-    out->hashes[i] = hashed[i].hash;
-    places[i] = hashed[i].place;
-  }
-  out->places = std::move(places);
+  MergeRuns(threads, std::move(starts), &hashed);
+  GF_RETURN_IF_ERROR(OrderTies(changes, hashed));
+  out->places.resize(rows);
+  InPieces(threads, rows, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      out->hashes[i] = hashed[i].key;
+      out->places[i] = hashed[i].place;
+    }
+  });
   return Status::Ok();
 }
 
@@ -228,10 +263,11 @@ ChangedColumns::ChangedColumns(const RowChanges& changes, const ChangeOrder& ord
 Status AppendOperations(const RowChanges& changes, uint32_t table_id, std::string* out) {
   const TableSnapshot& seen = *changes.seen;
   const Schema& schema = seen.schema();
-  std::vector<RowRef> owned;
-  const RowOrderView sorted = ByAddress(changes.rows, &owned);
-  GF_RETURN_IF_ERROR(CheckRows(changes, sorted, 1));
-  GF_RETURN_IF_ERROR(CheckBlocks(changes, sorted));
+  {
+    const ByAddress by_address(changes.rows, 1);
+    GF_RETURN_IF_ERROR(CheckRows(changes, by_address.sorted, 1));
+    GF_RETURN_IF_ERROR(CheckBlocks(changes, by_address.sorted));
+  }
   SourceOf source_of(changes.sources);
   for (size_t place = 0; place < changes.rows.size(); ++place) {
     const RowRef at = changes.rows[place];

@@ -244,11 +244,16 @@ Status TableEdit::MarkChanged(const RowChanges& changes, std::string* conflict) 
       if (seen.segments()[i].segment == base_->segments()[j].segment) places[i] = static_cast<int>(j);
   std::vector<size_t> counts(places.size());
   for (size_t i = 0; i < changes.rows.size(); ++i) ++counts[changes.rows[i].source];
-  for (size_t i = 0; i < places.size(); ++i) {  // all rows of a segment, of which each comes once, need no bits
+  for (size_t i = 0; i < places.size(); ++i) {  // all live rows of a segment, of which each comes once, need no bits
     if (places[i] < 0) continue;
     Part& part = parts_[static_cast<size_t>(places[i])];
-    if (part.deleted == 0 && counts[i] == part.named.rows) part.dropped = true;
+    const auto live = static_cast<size_t>(seen.segments()[i].live_rows());
+    // A bitmap of as many rows is the same bitmap, as rows do not come back.
+    if (counts[i] == live && part.deleted + live == part.named.rows) part.dropped = true;
   }
+  bool all_dropped = true;
+  for (const int place : places) all_dropped = all_dropped && place >= 0 && parts_[static_cast<size_t>(place)].dropped;
+  if (all_dropped) return Status::Ok();
   std::string key;
   for (size_t i = 0; i < changes.rows.size(); ++i) {
     const RowRef at = changes.rows[i];

@@ -131,3 +131,35 @@ def test_changes_where_rows_lie_agree_with_a_model(schema, data):
             history.change()
             history.compare()
         assert not grid.check()
+
+
+@pytest.mark.parametrize("order", ["as they lie", "by segment, backwards", "any"])
+def test_many_rows_of_several_segments_come_in_any_order(grid, order):
+    grid._maintenance.stop()  # or it merges them
+    table = grid.create_table("T", {"ID": "LONG", "X": "LONG"}, key="ID")
+    for first in range(3):
+        ids = np.arange(first, 200_000, 3)
+        table.load(pa.table({"ID": ids, "X": ids}))
+    table.remove_all(range(0, 200_000, 11))
+    table.flush()
+    assert len(table.snapshot().segments()) == 3
+    choose = np.random.default_rng(5)
+    with grid.transaction(of_statement=True) as transaction:
+        view = transaction.table("T")
+        rows = view.addressed(["ID"])
+        ids = np.concatenate([rows.rows.column("ID").to_numpy()])
+        addresses = rows.addresses.to_numpy().astype(np.int64)
+        live = np.flatnonzero((ids % 11 != 0) & (ids % 10 != 7))  # but some
+        if order == "any":
+            choose.shuffle(live)
+        elif order != "as they lie":
+            live = live[np.argsort(-(addresses[live] >> 32), kind="stable")]
+        values = pa.table({"X": ids[live] * 5})
+        with pytest.raises(gridflow.UsageError, match="twice"):
+            twice = np.append(addresses[live][:-1], addresses[live][:1])
+            view.update_rows(rows, twice, values)
+        assert view.update_rows(rows, np.ascontiguousarray(addresses[live]), values) == len(live)
+    read = table.to_arrow().sort_by("ID")
+    expected = np.setdiff1d(np.arange(200_000), np.arange(0, 200_000, 11))
+    assert np.array_equal(read["ID"], expected)
+    assert np.array_equal(read["X"], np.where(expected % 10 == 7, expected, expected * 5))
