@@ -66,6 +66,32 @@ class Comparison:
                 result[clipped] = None
         return list(result), always
 
+    def sure_intervals(self, params: Mapping[str, Any]) -> list[Interval]:
+        """The keys for all of which the comparison holds, of those for which it can.
+
+        Raises:
+            NotExact: as ``intervals``.
+        """
+        possible, always = self.intervals(params)
+        if always:
+            return possible
+        result = []
+        for item in self.constants:
+            value = item.get(params)
+            if value is None or self.operator == "LIKE":
+                continue
+            low, high, exact = key_range(value, self.column)
+            if self.operator == "=":
+                interval = Interval(low, high) if exact else None
+            elif self.operator in (">", ">="):
+                interval = Interval(low=high, low_open=not exact or self.operator == ">")
+            else:
+                interval = Interval(high=low, high_open=not exact or self.operator == "<")
+            clipped = None if interval is None else interval.clipped(self.column.type)
+            if clipped is not None:
+                result.append(clipped)
+        return result
+
     def text(self) -> str:
         """As EXPLAIN shows it."""
         if self.operator == "=" and len(self.constants) > 1:
