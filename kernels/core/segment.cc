@@ -293,10 +293,25 @@ const uint64_t* Segment::MakeFence() const {
   const int64_t blocks = (rows() + kFenceStride - 1) / kFenceStride;
   std::unique_ptr<uint64_t[]> fence(new (std::nothrow) uint64_t[blocks]);
   if (fence == nullptr) return nullptr;
+  // Gets that find their rows check no hashes, and as long as a block is unchecked, every one of them looks what is.
+  (void)CheckHashes(0, rows());  // a search says what is wrong
   for (int64_t block = 0; block < blocks; ++block) fence[block] = hashes_[block * kFenceStride];
   fence_owner_ = std::move(fence);
   fence_.store(fence_owner_.get(), std::memory_order_release);
   return fence_owner_.get();
+}
+
+const uint64_t* Segment::MakeFilter() const {
+  constexpr int64_t kRowsOfASearch = 16;  // which are entered in about the time that a search takes
+  const int64_t worth = std::max<int64_t>(rows() / kRowsOfASearch, 64);
+  if (questions_.fetch_add(1, std::memory_order_relaxed) != worth) return nullptr;
+  if (!CheckHashes(0, rows()).ok()) return nullptr;  // a search says what is wrong
+  std::unique_ptr<uint64_t[]> filter(new (std::nothrow) uint64_t[static_cast<size_t>(filter_words())]());
+  if (filter == nullptr) return nullptr;
+  for (int64_t row = 0; row < rows(); ++row) filter[FilterWord(hashes_[row])] |= FilterBits(hashes_[row]);
+  filter_owner_ = std::move(filter);
+  filter_.store(filter_owner_.get(), std::memory_order_release);
+  return filter_owner_.get();
 }
 
 int64_t Segment::LowerBoundNear(int64_t at, uint64_t hash) const { return LowerBoundIn(hashes_, rows(), at, hash); }

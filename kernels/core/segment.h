@@ -56,6 +56,14 @@ class Segment {
   int64_t LowerBoundNear(int64_t at, uint64_t hash) const;
   void PrefetchCells(int64_t row) const;
   int64_t FindNear(int64_t near, uint64_t hash, const uint8_t* key, size_t key_bytes) const;
+  // False: no row has that hash. For who looks into several segments, of which most do not have a key: it reads one word
+  // where a search reads several.
+  bool MayHave(uint64_t hash) const {
+    const uint64_t* filter = filter_.load(std::memory_order_acquire);
+    if (filter == nullptr && (filter = MakeFilter()) == nullptr) return true;
+    const uint64_t bits = FilterBits(hash);
+    return (filter[FilterWord(hash)] & bits) == bits;
+  }
   // The rows of partitions [first, last) of `partitions`: rows *begin to *end, exclusive. Corrupt: what says so is
   // damaged.
   Status PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const;
@@ -93,6 +101,8 @@ class Segment {
  private:
   // Every so many hashes one goes into the fence: as many as a page holds eight times.
   static constexpr int64_t kFenceStride = 64;
+  // Rows that share a word of the filter: 11 bits a row, so that it is wrong about one hash in a hundred.
+  static constexpr int64_t kFilterRows = 6;
 
   Segment();
   Status Check();
@@ -110,6 +120,17 @@ class Segment {
   Status CheckChecksums() const;
   int64_t NearByFence(const uint64_t* fence, uint64_t hash) const;
   const uint64_t* MakeFence() const;
+  // A Bloom filter in words of its own: the word is chosen by a hash's first bits, as a row is, four of its bits by its
+  // last ones.
+  int64_t filter_words() const { return rows() / kFilterRows + 1; }
+  size_t FilterWord(uint64_t hash) const {
+    return static_cast<size_t>((static_cast<unsigned __int128>(hash) * static_cast<uint64_t>(filter_words())) >> 64);
+  }
+  static uint64_t FilterBits(uint64_t hash) {
+    return uint64_t{1} << (hash & 63) | uint64_t{1} << (hash >> 6 & 63) | uint64_t{1} << (hash >> 12 & 63) |
+           uint64_t{1} << (hash >> 18 & 63);
+  }
+  const uint64_t* MakeFilter() const;
 
   std::shared_ptr<const Mapping> mapping_;
   gf_segment_header header_;
@@ -128,6 +149,10 @@ class Segment {
   mutable std::atomic<const uint64_t*> fence_{nullptr};
   mutable std::unique_ptr<const uint64_t[]> fence_owner_;  // whoever gets searches_ to the number makes it
   mutable std::atomic<int64_t> searches_{0};
+  // Of all hashes, made after so many questions that it pays, too: null until then, and for good where hashes are damaged.
+  mutable std::atomic<const uint64_t*> filter_{nullptr};
+  mutable std::unique_ptr<const uint64_t[]> filter_owner_;  // whoever gets questions_ to the number makes it
+  mutable std::atomic<int64_t> questions_{0};
   struct Fill;
   mutable Mutex fills_mutex_;
   mutable std::map<uint32_t, std::unique_ptr<Fill>> fills_ GF_GUARDED_BY(fills_mutex_);  // by column id

@@ -1,6 +1,7 @@
 #include "core/snapshot.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/check.h"
 
@@ -123,6 +124,8 @@ Status TableSnapshot::Make(const std::string& folder, const Manifest& manifest, 
     std::vector<ColumnView> columns;
     GF_RETURN_IF_ERROR(ColumnsAs(*ref.segment, snapshot->manifest_.schema, &columns));
     snapshot->columns_.push_back(std::move(columns));
+    if (snapshot->segments_.empty() || ref.segment->rows() > snapshot->segments_[snapshot->largest_].segment->rows())
+      snapshot->largest_ = snapshot->segments_.size();
     snapshot->segments_.push_back(std::move(ref));
   }
   *out = std::move(snapshot);
@@ -135,58 +138,86 @@ int64_t TableSnapshot::live_rows() const {
   return rows;
 }
 
-Status TableSnapshot::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment, int64_t* row) const {
-  // The newest first, as recent keys are asked for most; several at a time, so that what is read of each is fetched
-  // for all of them at once.
-  constexpr int kTogether = 8;
-  int64_t at[kTogether];
-  for (int end = static_cast<int>(segments_.size()); end > 0; end -= kTogether) {
-    const int begin = std::max(0, end - kTogether);
-    for (int i = begin; i < end; ++i) {
-      const Segment& it = *segments_[i].segment;
-      at[i - begin] = it.Near(hash);
-      __builtin_prefetch(it.hashes() + at[i - begin]);
-      it.PrefetchCells(at[i - begin]);
-    }
-    for (int i = end - 1; i >= begin; --i) {
-      const Segment& it = *segments_[i].segment;
-      const int64_t found = it.FindNear(at[i - begin], hash, key, key_bytes);
-      if (!it.checked()) GF_RETURN_IF_ERROR(it.CheckFound(hash, found));
-      if (found >= 0 && segments_[i].Live(found)) {
-        *segment = i;
-        *row = found;
-        return Status::Ok();
-      }
-    }
-  }
-  *segment = -1;
+Status TableSnapshot::FindIn(size_t at, int64_t near, uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment,
+                             int64_t* row) const {
+  const Segment& it = *segments_[at].segment;
+  const int64_t there = it.FindNear(near, hash, key, key_bytes);
+  if (!it.checked()) GF_RETURN_IF_ERROR(it.CheckFound(hash, there));
+  if (there < 0 || !segments_[at].Live(there)) return Status::Ok();
+  *segment = static_cast<int>(at);
+  *row = there;
   return Status::Ok();
+}
+
+int64_t TableSnapshot::Approach(size_t at, uint64_t hash) const {
+  const Segment& it = *segments_[at].segment;
+  const int64_t near = it.Near(hash);
+  // A few rows to either side, in another line of the cache as often as not.
+  constexpr int64_t kFew = 4;
+  for (const int64_t row : {std::max<int64_t>(near - kFew, 0), std::min(near + kFew, it.rows() - 1)}) {
+    __builtin_prefetch(it.hashes() + row);
+    it.PrefetchCells(row);
+  }
+  return near;
+}
+
+Status TableSnapshot::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment, int64_t* row) const {
+  *segment = -1;
+  if (segments_.empty()) return Status::Ok();
+  // Of a segment that may have the key. A live row in another one proves that it has not.
+  Status damage;
+  auto keep = [&damage](Status status) {
+    if (!status.ok() && damage.ok()) damage = std::move(status);
+  };
+  // The largest segment has most keys: what is read of it is fetched while the others are asked.
+  const int64_t near_largest = Approach(largest_, hash);
+  // Several at a time, so that what is read of each is fetched for all of them at once.
+  constexpr int kTogetherHere = 8;
+  size_t asked[kTogetherHere];
+  int64_t near[kTogetherHere];
+  for (size_t left = segments_.size(); left > 0;) {  // the newest first, as recent keys are asked for most
+    int count = 0;
+    for (; left > 0 && count < kTogetherHere; --left) {
+      const size_t at = left - 1;
+      if (at == largest_ || !segments_[at].segment->MayHave(hash)) continue;
+      asked[count] = at;
+      near[count++] = Approach(at, hash);
+    }
+    for (int i = 0; i < count && *segment < 0; ++i) keep(FindIn(asked[i], near[i], hash, key, key_bytes, segment, row));
+    if (*segment >= 0) return Status::Ok();
+  }
+  keep(FindIn(largest_, near_largest, hash, key, key_bytes, segment, row));
+  return *segment >= 0 ? Status::Ok() : damage;
 }
 
 Status TableSnapshot::FindTogether(const uint64_t* hashes, const std::string* keys, size_t count, int* segments,
                                    int64_t* rows) const {
   GF_DCHECK(count <= kTogether);
+  size_t asked[kTogether];
   int64_t near[kTogether];
+  std::vector<std::pair<size_t, Status>> damages;  // met on the search for a key; see Find
   std::fill_n(segments, count, -1);
-  for (size_t s = segments_.size(); s-- > 0;) {  // the newest first
-    const Segment& it = *segments_[s].segment;
+  // The newest first, and the largest last: it has most keys, and most others say at once that they have none of them.
+  for (size_t left = segments_.size() + 1; left-- > 0 && !segments_.empty();) {
+    const bool last = left == 0;
+    const size_t at = last ? largest_ : left - 1;
+    if (!last && at == largest_) continue;
+    size_t some = 0;
     for (size_t i = 0; i < count; ++i) {
-      if (segments[i] >= 0) continue;
-      near[i] = it.Near(hashes[i]);
-      __builtin_prefetch(it.hashes() + near[i]);
-      it.PrefetchCells(near[i]);
+      if (segments[i] >= 0 || (!last && !segments_[at].segment->MayHave(hashes[i]))) continue;
+      near[some] = Approach(at, hashes[i]);
+      asked[some++] = i;
     }
-    for (size_t i = 0; i < count; ++i) {
-      if (segments[i] >= 0) continue;
+    for (size_t j = 0; j < some; ++j) {
+      const size_t i = asked[j];
       const auto* key = reinterpret_cast<const uint8_t*>(keys[i].data());
-      const int64_t row = it.FindNear(near[i], hashes[i], key, keys[i].size());
-      if (!it.checked()) GF_RETURN_IF_ERROR(it.CheckFound(hashes[i], row));
-      if (row < 0 || !segments_[s].Live(row)) continue;
-      segments[i] = static_cast<int>(s);
-      rows[i] = row;
-      PrefetchRow(columns_[s], row);
+      Status status = FindIn(at, near[j], hashes[i], key, keys[i].size(), &segments[i], &rows[i]);
+      if (!status.ok()) damages.emplace_back(i, std::move(status));
+      if (segments[i] >= 0) PrefetchRow(columns_[at], rows[i]);
     }
   }
+  for (const auto& [i, damage] : damages)
+    if (segments[i] < 0) return damage;
   return Status::Ok();
 }
 

@@ -45,7 +45,7 @@ class TableSnapshot {
   const std::vector<ColumnView>& columns(int segment) const { return columns_[segment]; }
   int64_t live_rows() const;
   // The live row of a key: its segment's index and row; segment -1 if there is none. Corrupt: what is found there, or
-  // says that there is nothing, does not fit its checksum.
+  // says that there is nothing, does not fit its checksum, and no other segment has the key.
   Status Find(uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment, int64_t* row) const;
 
   // As Find(), of several keys at a time, at most kTogether: what is read for one is fetched while another is looked at,
@@ -59,8 +59,15 @@ class TableSnapshot {
 
  private:
   TableSnapshot() = default;
+  // Where a key of that hash should be in a segment; what a search from there reads is fetched meanwhile.
+  int64_t Approach(size_t at, uint64_t hash) const;
+  // A search in one segment, from there: sets *segment and *row if it has the live row.
+  Status FindIn(size_t at, int64_t near, uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment,
+                int64_t* row) const;
+
   Manifest manifest_;
   std::vector<SegmentRef> segments_;
+  size_t largest_ = 0;  // the place of the segment of most rows
   std::vector<std::vector<ColumnView>> columns_;
 };
 

@@ -5,6 +5,8 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/key_hash.h"
 #include "core/log.h"
@@ -29,9 +31,32 @@ constexpr uint32_t kTable = 1;
 constexpr uint64_t kCurrent = TableSnapshot::kCurrent;
 using Version = std::shared_ptr<const TableSnapshot>;
 
+// Looks all keys up together, and each between keys that are not there: those are not found, and these where they are.
+inline void CheckTogether(const TableSnapshot& version, const std::vector<std::string>& keys,
+                          const std::vector<std::pair<int, int64_t>>& places) {
+  constexpr size_t kKeys = TableSnapshot::kTogether / 2;
+  for (size_t begin = 0; begin < keys.size(); begin += kKeys) {
+    std::vector<std::string> asked;
+    std::vector<uint64_t> hashes;
+    for (size_t i = begin; i < std::min(begin + kKeys, keys.size()); ++i) {
+      asked.insert(asked.end(), {keys[i], keys[i] + '\0'});
+      for (size_t j = asked.size() - 2; j < asked.size(); ++j) hashes.push_back(KeyHash(asked[j].data(), asked[j].size()));
+    }
+    std::vector<int> segments(asked.size());
+    std::vector<int64_t> rows(asked.size());
+    CHECK_OK(version.FindTogether(hashes.data(), asked.data(), asked.size(), segments.data(), rows.data()));
+    for (size_t i = 0; i < asked.size(); i += 2) {
+      CHECK(std::make_pair(segments[i], rows[i]) == places[begin + i / 2]);
+      CHECK_EQ(segments[i + 1], -1);
+    }
+  }
+}
+
 // Everything live in a version; no key twice, each found where it is.
 inline Rows Contents(const TableSnapshot& version) {
   Rows rows;
+  std::vector<std::string> keys;
+  std::vector<std::pair<int, int64_t>> places;
   int64_t live = 0;
   for (size_t s = 0; s < version.segments().size(); ++s) {
     const gridflow::SegmentRef& ref = version.segments()[s];
@@ -46,8 +71,11 @@ inline Rows Contents(const TableSnapshot& version) {
       int64_t found;
       CHECK_OK(version.Find(KeyHash(key.data(), key.size()), Bytes(key), key.size(), &segment, &found));
       CHECK(segment == static_cast<int>(s) && found == row);
+      keys.push_back(key);
+      places.emplace_back(segment, found);
     }
   }
+  CheckTogether(version, keys, places);
   CHECK_EQ(live, version.live_rows());
   return rows;
 }

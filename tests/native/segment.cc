@@ -129,6 +129,49 @@ TEST(a_key_is_found_among_any_hashes) {
   }
 }
 
+// Some hash of which there is no row.
+uint64_t Absent(Random* random, const std::vector<uint64_t>& hashes) {
+  for (;;) {
+    const uint64_t hash = random->Next();
+    if (!std::binary_search(hashes.begin(), hashes.end(), hash)) return hash;
+  }
+}
+
+TEST(a_filter_passes_over_no_hash_and_over_most_others) {
+  const test::Folder folder;
+  Random random(2);
+  constexpr int kAsked = 20000;
+  for (size_t rows : {1, 5, 6, 7, 1000, 100000}) {
+    std::vector<uint64_t> hashes = {0, ~0ull, 1ull << 63};
+    while (hashes.size() < rows + 3) hashes.push_back(random.Next());
+    hashes.push_back(hashes.back());  // two keys of one hash
+    std::sort(hashes.begin(), hashes.end());
+    const Opened segment = WithHashes(folder, hashes);
+    int mistaken = 0;
+    for (int round = 0; round < 2; ++round) {  // the filter is made in the first one
+      for (const uint64_t hash : hashes) CHECK(segment->MayHave(hash));
+      mistaken = 0;
+      for (int i = 0; i < kAsked; ++i) mistaken += segment->MayHave(Absent(&random, hashes));
+    }
+    CHECK(mistaken < kAsked / 20);
+  }
+}
+
+TEST(no_filter_is_made_of_hashes_that_are_damaged) {
+  const test::Folder folder;
+  constexpr uint64_t kHash = 0x1122334455667788;
+  const std::vector<uint64_t> hashes = {1, kHash};
+  const std::string path = WithHashes(folder, hashes)->path();
+  std::string bytes = test::ReadFile(path);
+  const size_t at = bytes.find("\x88\x77\x66\x55");
+  bytes[at] ^= 1;
+  test::WriteFile(path, bytes);
+  Opened segment;
+  CHECK_OK(Segment::Open(path, &segment));
+  for (int i = 0; i < 1000; ++i) CHECK(segment->MayHave(kHash));
+  CHECK_CODE(segment->CheckFound(kHash, -1), kCorrupt);
+}
+
 TEST(search_stays_inside_hashes_that_are_out_of_order) {
   const test::Folder folder;
   Random random(2);
