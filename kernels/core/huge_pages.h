@@ -47,8 +47,30 @@ struct HugePages {
   friend bool operator!=(const HugePages&, const HugePages&) { return false; }
 };
 
+// The same for values that stay as they are until they are written: whoever resizes a vector of them fills it.
 template <typename T>
-using HugeVector = std::vector<T, HugePages<T>>;
+struct RawHugePages : HugePages<T> {
+  static_assert(std::is_trivially_destructible_v<T>);
+  template <typename Other>
+  struct rebind {
+    using other = RawHugePages<Other>;
+  };
+  RawHugePages() = default;
+  template <typename Other>
+  RawHugePages(const RawHugePages<Other>&) {}
+
+  template <typename Value>
+  void construct(Value* place) {
+    ::new (static_cast<void*>(place)) Value;
+  }
+  template <typename Value, typename... Arguments>
+  void construct(Value* place, Arguments&&... arguments) {
+    ::new (static_cast<void*>(place)) Value{std::forward<Arguments>(arguments)...};
+  }
+};
+
+template <typename T>
+using HugeVector = std::vector<T, RawHugePages<T>>;
 
 // Room for `size` values, not initialised: the thread that fills it touches it first.
 template <typename T>

@@ -434,31 +434,34 @@ struct HashedRow {
 
 bool Before(const HashedRow& a, const HashedRow& b) { return a.hash < b.hash; }
 
-// Sorts by hash; equal hashes keep their order.
-void SortBucket(std::vector<HashedRow>* rows) {
-  // Least significant digit first, of a few that tell apart nearly all rows that are not of one key.
-  constexpr int kBits = 11, kDigits = 3, kLow = 64 - kBucketBits - kDigits * kBits;
-  if (rows->size() < 1024) {
-    std::stable_sort(rows->begin(), rows->end(), Before);
-    return;
+// Sorts by hash; equal hashes keep their order. `sorted` is for as many rows.
+void SortBucket(HashedRow* rows, HashedRow* sorted, size_t count) {
+  constexpr uint32_t kCrowd = 32;  // rows of one bin: more are the work of somebody who chose their hashes
+  constexpr int kMostBits = 14;
+  if (count < kCrowd) {
+    std::copy_n(rows, count, sorted);
+  } else {
+    int bits = 1;
+    while (bits < kMostBits && (size_t{1} << bits) < count) ++bits;
+    // Hashes are uniform: of so many bins each gets a row or two, and every row is nearly where it belongs.
+    auto bin = [bits](const HashedRow& row) { return row.hash << kBucketBits >> (64 - bits); };
+    std::vector<uint32_t> ends((size_t{1} << bits) + 1);
+    for (size_t i = 0; i < count; ++i) ++ends[bin(rows[i]) + 1];
+    for (size_t i = 1; i < ends.size(); ++i) ends[i] += ends[i - 1];
+    for (size_t i = 0; i < count; ++i) sorted[ends[bin(rows[i])]++] = rows[i];
+    for (size_t i = 0, begin = 0; i + 1 < ends.size(); begin = ends[i++])
+      if (ends[i] - begin > kCrowd) std::stable_sort(sorted + begin, sorted + ends[i], Before);
   }
-  std::vector<HashedRow> sorted(rows->size());
-  for (int shift = kLow; shift < kLow + kDigits * kBits; shift += kBits) {
-    auto digit = [shift](const HashedRow& row) { return (row.hash >> shift) & ((1 << kBits) - 1); };
-    std::vector<size_t> places((1 << kBits) + 1);
-    for (const HashedRow& row : *rows) ++places[digit(row) + 1];
-    for (size_t i = 1; i < places.size(); ++i) places[i] += places[i - 1];
-    for (const HashedRow& row : *rows) sorted[places[digit(row)]++] = row;
-    rows->swap(sorted);
-  }
-  for (auto begin = rows->begin(), end = begin; begin != rows->end(); begin = end) {
-    while (end != rows->end() && end->hash >> kLow == begin->hash >> kLow) ++end;
-    if (!std::is_sorted(begin, end, Before)) std::stable_sort(begin, end, Before);
+  for (size_t i = 1; i < count; ++i) {
+    const HashedRow row = sorted[i];
+    size_t at = i;
+    for (; at > 0 && Before(row, sorted[at - 1]); --at) sorted[at] = sorted[at - 1];
+    sorted[at] = row;
   }
 }
 
-// All rows by hash; those of one hash in their original order.
-Status SortByHash(const Schema& schema, const std::vector<Source>& sources, int threads, KeyOrder* out) {
+// All rows by hash; those of one hash in their original order. *ties is whether there are any of one hash.
+Status SortByHash(const Schema& schema, const std::vector<Source>& sources, int threads, KeyOrder* out, bool* ties) {
   std::vector<size_t> starts = {0};
   for (const Source& source : sources)
     starts.push_back(starts.back() + static_cast<size_t>(source[schema.key[0]].length));
@@ -497,15 +500,21 @@ Status SortByHash(const Schema& schema, const std::vector<Source>& sources, int 
       }
     });
   });
+  std::atomic<bool> any_ties{false};
   ForEach(threads, kBuckets, [&](size_t b) {
     size_t at = b == 0 ? 0 : ends[b - 1];
-    std::vector<HashedRow> bucket(moved.data() + at, moved.data() + ends[b]);
-    SortBucket(&bucket);
-    for (const HashedRow& row : bucket) {
-      out->hashes[at] = row.hash;
-      out->order[at++] = row.row;
+    const size_t count = ends[b] - at;
+    const std::unique_ptr<HashedRow[]> bucket(new HashedRow[count]);
+    SortBucket(moved.data() + at, bucket.get(), count);
+    bool same = false;
+    for (size_t i = 0; i < count; ++i) {
+      same |= i > 0 && bucket[i].hash == bucket[i - 1].hash;
+      out->hashes[at] = bucket[i].hash;
+      out->order[at++] = bucket[i].row;
     }
+    if (same) any_ties = true;
   });
+  *ties = any_ties;
   return Status::Ok();
 }
 
@@ -640,7 +649,9 @@ uint64_t BytesInSegment(const Source& source) {
 Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, int threads, KeyOrder* out,
                   int64_t* duplicate_source, int64_t* duplicate_row) {
   *duplicate_source = -1;
-  GF_RETURN_IF_ERROR(SortByHash(schema, sources, threads, out));
+  bool ties = false;
+  GF_RETURN_IF_ERROR(SortByHash(schema, sources, threads, out, &ties));
+  if (!ties) return Status::Ok();
   HugeVector<uint64_t>& hashes = out->hashes;
   HugeVector<RowRef>& order = out->order;
   const size_t rows = hashes.size();
