@@ -77,6 +77,7 @@ cdef extern from "core/schema.h" namespace "gridflow" nogil:
         vector[int64_t] dims
         vector[Type] children
         int64_t width
+        void Finish()
 
     cdef cppclass Column:
         uint32_t id
@@ -443,6 +444,25 @@ cdef extern from "core/table_cut.h" namespace "gridflow" nogil:
         Status Preview(const string&, int, shared_ptr[const TableSnapshot]*) except +
 
 
+cdef extern from "core/csv_block.h" namespace "gridflow" nogil:
+    cdef cppclass CsvLayout:
+        vector[Type] types
+        vector[int] columns
+        uint8_t delimiter
+        int quote
+        cbool null_texts
+
+    cdef cppclass CsvBlock:
+        @staticmethod
+        cbool Reads(const Type&)
+        @staticmethod
+        cbool Separates(uint8_t)
+        @staticmethod
+        shared_ptr[const CsvBlock] Read(const CsvLayout&, const uint8_t*, size_t) except +
+        int64_t rows() const
+        const vector[ColumnView]& columns() const
+
+
 cdef extern from "core/arrow_c.h" namespace "gridflow" nogil:
     cdef cppclass ArrowArray:
         int64_t length
@@ -451,6 +471,7 @@ cdef extern from "core/arrow_c.h" namespace "gridflow" nogil:
 
     Status ImportColumn(const Type&, const ArrowArray&, ColumnView*) except +
     void ExportColumn(const ColumnView&, int64_t, int64_t, const shared_ptr[const Segment]&, ArrowArray*) except +
+    void ExportColumn(const ColumnView&, int64_t, int64_t, const shared_ptr[const CsvBlock]&, ArrowArray*) except +
 
 
 cdef extern from "core/mapping.h" namespace "gridflow" nogil:

@@ -4,7 +4,7 @@ from libcpp.string cimport string
 from libcpp.vector cimport vector
 
 from gridflow._native.codecs cimport Codec
-from gridflow._native.core cimport ColumnView, Schema
+from gridflow._native.core cimport ColumnView, Schema, Type
 
 
 @cython.final
@@ -29,4 +29,5 @@ cdef class RowCodec:
     cdef object decode_row(self, const vector[ColumnView]& columns, int64_t row)
 
 
+cdef int type_to_native(str name, object t, Type* out) except -1
 cdef object schema_from_native(const Schema& schema)

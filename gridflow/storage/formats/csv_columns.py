@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
+from ..._native.csv_block import PlainCsv
 from ...errors import SchemaError
 from ...kinds import ByKind
-from ...schema import NESTED, SCALARS, Type
+from ...schema import NESTED, SCALARS, Type, from_arrow
 from ..cast import cast_column
 from .plain_values import Misfit, column_of_plain, value_text
 from .source import CsvStyle, ReadOptions, with_defaults
@@ -81,6 +82,7 @@ class Converter:
         self.defaults = {name: default for name, default in defaults.items() if default is not None}
         # Columns whose values are the texts of the fields, empty ones too.
         self.texts = [n for n in selection if n in types and self._is_text(types[n])]
+        self.plain: PlainCsv | None = None
 
     def _is_text(self, t: Type) -> bool:
         field = _FIELDS[t.kind]
@@ -110,7 +112,27 @@ class Converter:
         """The schema of the batches; a column without a type becomes text."""
         for name in self.selection:
             self.arrow.setdefault(name, pa.string())
+        self.plain = self._plain()
         return pa.schema([(n, self._batch_type(n)) for n in self.selection])
+
+    def _plain(self) -> PlainCsv | None:
+        """What reads blocks of plain fields; None: the file's style or a column needs pyarrow."""
+        style = self.style
+        if style.null or style.escape is not None or self.delimiter == style.quote:
+            return None
+        types = []
+        for name in self.selection:
+            try:
+                types.append(from_arrow(self.arrow[name]))
+            except SchemaError:
+                return None
+            if types[-1].arrow() != self.arrow[name]:
+                return None
+        if not PlainCsv.known(types, self.delimiter):
+            return None
+        places = {name: place for place, name in enumerate(self.selection)}
+        fields = [places.get(name, -1) for name in self.names]
+        return PlainCsv(types, fields, self.delimiter, style.quote, style.null is not None)
 
     def _batch_type(self, name: str) -> pa.DataType:
         t = self.types.get(name)
@@ -133,6 +155,9 @@ class Converter:
         return pa.RecordBatch.from_arrays(columns, names=self.selection)
 
     def _read(self, text: bytes) -> pa.Table:
+        plain = self.plain.read(text) if self.plain is not None else None
+        if plain is not None:
+            return pa.table(plain, names=self.selection)
         try:
             return self._table(text, self.selection, self.arrow)
         except pa.ArrowInvalid:

@@ -1,7 +1,7 @@
 """CSV files as Arrow batches.
 
-A block of text ends where a record ends, and threads have pyarrow make columns of several blocks at a time. Where a
-block fails, halving it leads to the record that is to blame.
+A block of text ends where a record ends, and threads make columns of several blocks at a time: of plain fields by
+``_native.csv_block``, of all others by pyarrow. Where a block fails, halving it leads to the record that is to blame.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from .csv_columns import Converter
 from .source import CsvStyle, ReadOptions, Reject, Source, chosen_columns, first_bad, types_of
 from .text import line_of, open_text, text_blocks
 
-#: Bytes of text for one batch: few enough for a processor's cache, and for many threads to have work.
-_BLOCK_BYTES = 1 << 20
+#: Bytes of text for one batch: as many as make columns that huge pages can back, but each thread is to have several.
+_LEAST_BLOCK_BYTES, _BLOCK_BYTES = 1 << 20, 4 << 20
+_BLOCKS_OF_A_THREAD = 8
 _MOST_BLOCK_BYTES = 1 << 30  # pyarrow takes less than 2 GiB
 _THREADS = min(8, os.cpu_count() or 1)
 
@@ -83,7 +84,8 @@ def open_csv(path: Path, options: ReadOptions) -> Source:
     style = options.csv
     delimiter = style.delimiter or ("\t" if ".tsv" in (s.lower() for s in path.suffixes) else ",")
     file, position, size = open_text(path)
-    parts = text_blocks(file, style.charset, _BLOCK_BYTES, path)
+    block_bytes = min(_BLOCK_BYTES, max(_LEAST_BLOCK_BYTES, size // (_BLOCKS_OF_A_THREAD * _THREADS)))
+    parts = text_blocks(file, style.charset, block_bytes, path)
     parts, line = _skip(parts, style.skip)
     records = _Records(style, delimiter, path)
     blocks = records.blocks(parts, line)
