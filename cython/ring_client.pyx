@@ -119,11 +119,10 @@ cdef class ClientRing:
     # None also where the long way has something to say about it: the grid or the ring is closed, the row does not fit, or
     # is large. Then nothing was sent.
 
-    def commit_put(self, TableStore table not None, int mode, key, value, double timeout):
-        """Has a row put."""
+    def commit_put(self, TableStore table not None, RowCodec codec not None, int mode, key, value, double timeout):
+        """Has a row put that was made for the columns of ``codec``."""
         cdef string out
-        cdef RowCodec codec = table.codec
-        if not self.usable(table):
+        if codec is not table.codec or not self.usable(table):
             return None
         self.client.get().Announce()
         out.reserve(USUAL_BYTES)

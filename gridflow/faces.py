@@ -599,6 +599,9 @@ class TransactionFace(GridFace, Protocol):
     def table(self, name: str) -> ChangedTableFace:
         """The table of a name."""
 
+    def read_tables(self) -> list[str]:
+        """The names of the tables that it has looked at so far, in an order that all transactions have in common."""
+
     def __enter__(self) -> TransactionFace: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

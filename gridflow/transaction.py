@@ -165,6 +165,10 @@ class Transaction:
                 _cut_all([view])
         return view
 
+    def read_tables(self) -> list[str]:
+        """The names of the tables that it has looked at so far, in the order of their numbers."""
+        return [self._tables[table_id].name for table_id in sorted(self._tables)]
+
     def all_tables(self) -> list[TransactionTable]:
         """All tables as the transaction sees them, sorted by name; one that is dropped meanwhile is left out."""
         views = []

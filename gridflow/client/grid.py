@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -59,8 +60,8 @@ def connect_unix(home: str | os.PathLike[str] | None = None) -> ServedGrid:
 class ServedGrid(Grid):
     """A grid that another process owns, with the face of :class:`gridflow.Grid`; ``connect`` makes it.
 
-    Reads map the grid's files and ask nobody; those that need all rows in segments (``scan``, ``to_arrow``,
-    queries, datasets) ask the owner to flush first, so they see every write that was acknowledged before.
+    Reads map the grid's files and ask nobody, and see every write that was acknowledged before. Those of whole tables
+    (``scan``, ``to_arrow``, queries, datasets) ask the owner to flush first where much is in no segment yet.
     Writes are sent and return once the owner has acknowledged them. Any thread may call it. After a fork
     the child may go on using it.
     """
@@ -189,7 +190,8 @@ class ServedGrid(Grid):
         if params and text[:6].upper() == "INSERT":  # which the owner may know how to do at once
             count = self._connection.ring.ask(message, COMMIT_TIMEOUT)
             if count is not None:
-                (self._sessions.session or self._new_session()).learn_insert(text)
+                with contextlib.suppress(Exception):  # whatever it is, the row is written: it goes on as it went
+                    (self._sessions.session or self._new_session()).learn_insert(text)
                 return Result(rowcount=count, statement="INSERT")
         done, rows = self._connection.query(message)
         return Result(

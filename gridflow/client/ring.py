@@ -56,8 +56,11 @@ class NodeRing:
         """
         return self._send(lambda ring: ring.commit(table_id, columns, mode, operations, timeout), timeout)
 
-    def put(self, table: TableStore, mode: int, key: Any, value: Any, timeout: float) -> int | None:
+    def put(self, table: TableStore, codec: RowCodec, mode: int, key: Any, value: Any, timeout: float) -> int | None:
         """Have one row put, as ``commit``; None also where it does not fit, and then nothing was sent.
+
+        Args:
+            codec: of the columns that the value is meant for; nothing is sent, either, if the table has others by now.
 
         This and the next two are what a program does most, and often after a rest: there each line of Python costs
         microseconds.
@@ -66,7 +69,7 @@ class NodeRing:
         if ring is None or ring.closed:
             ring = self._made(timeout)
         try:
-            result = None if ring is None else ring.commit_put(table, mode, key, value, timeout)
+            result = None if ring is None else ring.commit_put(table, codec, mode, key, value, timeout)
         except (RingClosed, RingFull, RingSilent) as error:
             self._check(error, timeout)
             return None

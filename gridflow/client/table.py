@@ -53,7 +53,7 @@ class ServedTable(Table):
 
     def put(self, key: Any, value: Any) -> None:
         """Write the row under ``key``; see :meth:`gridflow.Table.put`."""
-        if self._ring.put(self, _PUT, key, value, COMMIT_TIMEOUT) is None:
+        if self._ring.put(self, self.codec, _PUT, key, value, COMMIT_TIMEOUT) is None:
             self._commit("put", lambda: self.encode_put(key, value), by_ring=False)
 
     def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
@@ -78,25 +78,28 @@ class ServedTable(Table):
         """Write the row unless there is one under ``key``; returns whether it wrote."""
         if codec is not None:
             self._check_columns(codec)
-        count = self._ring.put(self, _PUT_IF_ABSENT, key, value, COMMIT_TIMEOUT)
+        count = self._ring.put(self, codec or self.codec, _PUT_IF_ABSENT, key, value, COMMIT_TIMEOUT)
         if count is None:
-            count = self._commit("put_if_absent", lambda: self.encode_put(key, value), by_ring=False, codec=codec)
+            count = self._put_by_socket(key, value, codec)
         return count == 1
+
+    def _put_by_socket(self, key: Any, value: Any, codec: RowCodec | None) -> int:
+        return self._commit("put_if_absent", lambda: self.encode_put(key, value), by_ring=False, codec=codec)
 
     def insert_values(
         self, codec: RowCodec, places: tuple[int, ...], fixed: tuple[Any, ...], values: Sequence[Any]
     ) -> bool:
         """Write the row of values by their place, unless there is one under its key; returns whether it wrote."""
         count = self._ring.insert_values(self, codec, places, fixed, values, COMMIT_TIMEOUT)
-        if count is not None:
-            return count == 1
-        row = [fixed[i] if place < 0 else values[place] for i, place in enumerate(places)]
-        names = (column.name for column in codec.python_schema.value_columns)
-        return self.put_if_absent(row[0], dict(zip(names, row[1:], strict=True)), codec)
+        if count is None:
+            row = [fixed[i] if place < 0 else values[place] for i, place in enumerate(places)]
+            names = (column.name for column in codec.python_schema.value_columns)
+            count = self._put_by_socket(row[0], dict(zip(names, row[1:], strict=True)), codec)
+        return count == 1
 
     def replace(self, key: Any, value: Any) -> bool:
         """Write the row only if there is one under ``key``; returns whether it wrote."""
-        count = self._ring.put(self, _REPLACE, key, value, COMMIT_TIMEOUT)
+        count = self._ring.put(self, self.codec, _REPLACE, key, value, COMMIT_TIMEOUT)
         if count is None:
             count = self._commit("replace", lambda: self.encode_put(key, value), by_ring=False)
         return count == 1

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from ..errors import GridflowError, SqlError, TransactionConflictError, UsageError
+from ..errors import GridflowError, SqlError, TableNotFound, TransactionConflictError, UsageError
 from ..faces import GridFace, TransactionFace
 from .execution.executors import EXECUTORS
 from .execution.fast_path import FastPath
@@ -29,9 +29,11 @@ IN_TRANSACTION = (
     *("ANALYZE", "REFRESH STATISTICS", "DROP STATISTICS", "KILL", "SET"),
 )
 
-#: How often a statement that changes what it reads runs at most, where others write the same rows. The last time they
-#: wait: with more times before that, writers without a pause keep a large UPDATE from its end for as many times longer.
+#: How often a statement that changes what it reads runs at most, where others write the same rows. In the owner they
+#: wait the last time: with more times before that, writers without a pause keep a large UPDATE from its end for longer.
 CHANGE_TRIES = 2
+#: The same in a client, for which nobody waits.
+CLIENT_TRIES = 4
 
 #: How many fast paths of statements a session keeps.
 MOST_FAST_PATHS = 512
@@ -121,11 +123,10 @@ class Session:
 
     def learn_insert(self, text: str) -> None:
         """Have ``insert_at_once`` know an INSERT that another process has executed by its fast path."""
-        with suppress(GridflowError):  # then it goes on as it went
-            (statement,) = prepare(text)
-            if self._transaction is None and statement.is_cached:
-                plan_insert(self.grid, statement)
-                self._remember(text, statement)
+        (statement,) = prepare(text)
+        if self._transaction is None and statement.is_cached:
+            plan_insert(self.grid, statement)
+            self._remember(text, statement)
 
     def execute_prepared(self, statement: Prepared, values: dict[str, Any], progress: Report | None = None) -> Result:
         """Execute a statement of a text that was parsed already; ``values``: mark -> value."""
@@ -210,15 +211,21 @@ class Session:
 
     def _change(self, run: Callable[[Any], Result]) -> Result:
         """Run a change that follows from rows it reads; again if somebody else writes one of those rows meanwhile."""
-        for tries_left in reversed(range(CHANGE_TRIES)):
-            # The last try keeps other writers out, so that it cannot fail for them.
+        tables: list[str] = []
+        for tries_left in reversed(range(CHANGE_TRIES if self.grid.owner else CLIENT_TRIES)):
+            # The last try keeps other writers out of its tables, so that it cannot fail for them: it takes all of them
+            # before it begins, in an order that is the same for every statement, or two would wait for each other.
             transaction = self.grid.transaction(of_statement=True, alone=not tries_left)
             try:
                 with transaction:
+                    for name in tables if transaction.alone else []:
+                        with suppress(TableNotFound):
+                            transaction.table(name)
                     return run(transaction)
             except TransactionConflictError:
                 if not tries_left:
                     raise
+                tables = transaction.read_tables()
         raise AssertionError("the last try returns or raises")
 
     def begin(self) -> None:

@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <climits>
 
+#include "core/failpoint.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -143,9 +145,14 @@ Status RingBell::Open(const std::string& path, std::unique_ptr<RingBell>* out) {
 void RingBell::Ring() {
   // Either the owner sees what was published before this, or it has said before that it sleeps, and we see that.
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  if (__atomic_load_n(&bell()->asleep, __ATOMIC_RELAXED) == 0) return;
-  if (__atomic_exchange_n(&bell()->asleep, 0, __ATOMIC_SEQ_CST) == 0) return;  // another one wakes it
+  // Only the owner takes that back, once it is awake: a client may die between any two lines here, and the next one must
+  // still find that the owner sleeps. That two wake it at once harms nobody.
+  if (__atomic_load_n(&bell()->asleep, __ATOMIC_RELAXED) != 0) Wake();
+}
+
+void RingBell::Wake() {
   __atomic_add_fetch(&bell()->bell, 1, __ATOMIC_SEQ_CST);
+  GF_KILLPOINT("ring.bell");
   FutexWake(&bell()->bell, INT_MAX);
 }
 

@@ -53,7 +53,6 @@ void FutexWake(uint32_t* word, int sleepers);
 
 int64_t NowNs();
 
-
 // Whether to spin for what is awaited, before one sleeps: where that was in vain, the next waits sleep at once, twice as
 // many each time. So it costs next to nothing where others want the processors, or nobody writes. Any thread may call it.
 class Patience {
@@ -113,6 +112,8 @@ class RingBell {
 
   // Wakes the owner if it sleeps: after something was published, or before, when that will be soon.
   void Ring();
+  // The same, whatever the bell says of the owner, as clients can write to it.
+  void Wake();
   // Whether the owner that has made this bell still lives, by the lock that it holds on it.
   bool OwnerLives() const;
   // Owner: says that it is about to sleep; then it looks once more at what it waits for. Returns what Sleep() takes.

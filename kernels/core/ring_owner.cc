@@ -161,7 +161,7 @@ void RingSet::Wait() {
 
 void RingSet::Wake() {
   woken_.store(true, std::memory_order_release);
-  bell_->Ring();
+  bell_->Wake();
 }
 
 }  // namespace gridflow

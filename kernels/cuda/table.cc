@@ -140,8 +140,9 @@ Outcome Table::MakeParts() {
   }
   if (plan_->plain()) return Ok();
   if (first > int64_t{std::numeric_limits<uint32_t>::max()})
-    return Fail(GF_CUDA_INVALID, "the table's segments have " + std::to_string(first) +
-                                     " rows, and more than 4,294,967,295 cannot be put in order: merge them first");
+    return Fail(GF_CUDA_INVALID, "the table's " + std::to_string(parts_.size()) +
+                                     " segments have too many rows to be put in order, deleted ones included and each "
+                                     "segment in whole pages of 65,536: merge them first");
   std::vector<Run> runs;
   GF_CUDA_RETURN_IF_ERROR(From(plan_->All(&runs)));
   order_.reserve(static_cast<size_t>(plan_->rows()));

@@ -97,6 +97,20 @@ def test_a_client_dies_in_its_ring(home: Path, point: str, passes: int) -> None:
     gridflow.testing.verify(home)
 
 
+def test_a_client_dies_while_it_wakes_the_node(home: Path) -> None:
+    """The node sleeps on, and so the next client, or who stops it, must wake it."""
+    with ServerProcess(home) as server, gridflow.connect(home) as grid:
+        grid.create_table("T", COLUMNS, key="ID")
+        dying = Writer(home, 1, "ring.bell=kill@1")
+        assert dying.wait() == -signal.SIGKILL
+        living = Writer(home, 2, most=300)
+        assert living.wait() == 0 and len(living.acknowledged) == 300
+        expect(grid, [dying.acknowledged, living.acknowledged])
+        assert Writer(home, 3, "ring.bell=kill@1").wait() == -signal.SIGKILL
+        assert server.stop() == 0
+    gridflow.testing.verify(home)
+
+
 @pytest.mark.parametrize("durability", ["process", "fsync"])
 @pytest.mark.parametrize("point", NODE_POINTS)
 @pytest.mark.parametrize("passes", [3, 100])

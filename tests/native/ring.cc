@@ -312,6 +312,19 @@ TEST(AnAnnouncementWakesTheOwnerBeforeTheRequest) {
   CHECK(pair.ring->ready());
 }
 
+TEST(TheOwnerWakesItselfWhateverTheBellSays) {
+  Pair pair;
+  pair.set->Wait();  // Add() has woken it
+  std::unique_ptr<SharedMemory> memory;
+  CHECK_OK(SharedMemory::Open(pair.folder / "bell", GF_RING_HEADER_BYTES, &memory));
+  auto* bell = reinterpret_cast<gf_ring_bell*>(memory->data());
+  std::thread owner([&] { pair.set->Wait(); });
+  while (__atomic_load_n(&bell->asleep, __ATOMIC_SEQ_CST) == 0) std::this_thread::yield();
+  __atomic_store_n(&bell->asleep, 0, __ATOMIC_SEQ_CST);  // as a client may write
+  pair.set->Wake();
+  owner.join();
+}
+
 TEST(AnOwnerOfAnotherPidNamespaceMayHaveOurPid) {
   test::Folder folder;
   const pid_t child = ::fork();

@@ -7,6 +7,7 @@ import random
 import threading
 import weakref
 
+import numpy as np
 import pytest
 
 from gridflow import SqlError
@@ -129,3 +130,28 @@ def test_it_keeps_no_rows():
     del rows
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("limit", ["6000", "?", "10 OFFSET 6000"])
+def test_the_first_of_many_rows_are_not_found_by_sorting_all(grid, table, limit):
+    """The engine has to know how many rows there are to see that a large LIMIT is small."""
+    ids = np.arange(1_000_000)
+    table.load({"ID": ids, "X": ids * 7919 % len(ids)})
+    params = [6000] if limit == "?" else []
+    text = f"SELECT ID FROM T ORDER BY X * 2 LIMIT {limit}"
+    for _ in range(2):
+        assert "Top N" in str(grid.sql(f"EXPLAIN {text}", params).fetchall())
+        assert len(grid.sql(text, params).fetchall()) == (10 if "OFFSET" in limit else 6000)
+
+
+def test_a_new_query_leaves_others_kept(grid, table):
+    table.put(1, {"X": 1, "NAME": ""})
+    kept = "SELECT SUM(X) FROM T"
+    for _ in range(3):
+        assert grid.sql(kept).fetchall() == [(1,)]
+    queries = engine._local.kept
+    assert queries is not None
+    last = next(reversed(queries._relations))
+    assert "SUM" in last
+    grid.sql("SELECT MIN(X) + 1 FROM T WHERE X < 7").fetchall()
+    assert last in queries._relations

@@ -8,6 +8,7 @@ import os
 import threading
 import uuid
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import numpy as np
@@ -723,3 +724,38 @@ def test_an_update_that_others_disturb_runs_twice(images, grid, monkeypatch):
     monkeypatch.setitem(session.EXECUTORS, "UPDATE", disturbed)
     assert grid.sql("UPDATE IMAGES SET LABEL = LABEL + 1").rowcount == 99
     assert alone == [False, True]
+
+
+def test_updates_that_read_each_other_s_table_do_not_wait_for_each_other(grid, monkeypatch):
+    """The second time each takes both tables, in the same order, before it begins."""
+    for name in ("A", "B"):
+        grid.create_table(name, {"ID": "LONG", "X": "LONG"}, key="ID").put_all({i: {"X": 0} for i in range(10)})
+    update, both = session.EXECUTORS["UPDATE"], threading.Barrier(2)
+
+    def disturbed(transaction, *arguments):
+        result = update(transaction, *arguments)
+        if not transaction.alone:
+            for name in ("A", "B"):
+                grid.table(name).put(3, {"X": threading.get_ident() % 1000})
+            both.wait()  # each has looked at both, and neither has them
+        return result
+
+    monkeypatch.setattr(gridflow.transaction, "HOLD_SECONDS", 60)
+    monkeypatch.setitem(session.EXECUTORS, "UPDATE", disturbed)
+    texts = [f"UPDATE {a} SET X = X + (SELECT COUNT(*) FROM {b} WHERE X >= 0) WHERE ID < 5" for a, b in ("AB", "BA")]
+    with ThreadPoolExecutor(2) as pool:
+        assert [result.rowcount for result in pool.map(grid.sql, texts)] == [5, 5]
+
+
+def test_a_number_is_no_bytes(grid):
+    """Of 70,000 bytes() would make so many zeros."""
+    grid.sql("CREATE TABLE B (ID LONG PRIMARY KEY, V BINARY, D DECIMAL(10, 2))")
+    for value in (70000, True, np.int64(8), np.array(8), 1.5, "text", [1, 2]):
+        with pytest.raises(SchemaError, match="V"):
+            grid.sql("INSERT INTO B (ID, V) VALUES (?, ?)", [1, value])
+    for i, value in enumerate((b"ab", bytearray(b"ab"), memoryview(b"ab"), np.frombuffer(b"ab", np.uint8))):
+        grid.sql("INSERT INTO B (ID, V) VALUES (?, ?)", [i, value])
+    assert set(grid.sql("SELECT V FROM B").fetchall()) == {(b"ab",)}
+    for value in (1e300, -1e300):
+        with pytest.raises(SchemaError, match="too many digits"):
+            grid.sql("INSERT INTO B (ID, D) VALUES (?, ?)", [9, value])

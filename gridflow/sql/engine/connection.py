@@ -112,6 +112,7 @@ def _run_once(
     copies: list[str] = []
     try:
         for name, table in parts:
+            assert _local.kept is None or name not in _local.kept, "a kept view would be gone with the statement"
             view = f"{name} mapped" if _MISSES_NAN and _has_nan(table) else name
             con.register(view, table)
             views.append(view)

@@ -47,7 +47,12 @@ class KeptQueries:
         self._con = con
         # What was used last is at the end.
         self._windows: OrderedDict[str, Window] = OrderedDict()  # by the names of their views
-        self._relations: OrderedDict[str, Any] = OrderedDict()  # by text; of queries without parameters
+        # By text, of queries without parameters: the query, and the names of its views.
+        self._relations: OrderedDict[str, tuple[Any, frozenset[str]]] = OrderedDict()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a view of that name."""
+        return name in self._windows
 
     def run(self, sql: str, tables: Sequence[tuple[str, pa.Table]], params: Mapping[str, Any]) -> pa.Table:
         """Run a query.
@@ -58,7 +63,7 @@ class KeptQueries:
             params: values of its marks, by name.
         """
         windows = [self._window(name, table.schema) for name, table in tables]
-        relation = self._relations.pop(sql, None)
+        relation, _ = self._relations.pop(sql, (None, None))
         try:
             for window, (_, table) in zip(windows, tables, strict=True):
                 window.table, window.reads = table, 0
@@ -71,11 +76,13 @@ class KeptQueries:
             for window in windows:
                 window.table = None
         if is_lazy and not params:
-            self._relations[sql] = relation
+            self._relations[sql] = relation, frozenset(name for name, _ in tables)
         if len(self._relations) > _MOST_QUERIES:
             self._relations.popitem(last=False)
         while len(self._windows) > max(_MOST_QUERIES, len(tables)):
-            self._con.unregister(self._windows.popitem(last=False)[0])
+            name, _ = self._windows.popitem(last=False)
+            self._con.unregister(name)
+            self._forget(name)
         return answer
 
     def _window(self, name: str, schema: pa.Schema) -> Window:
@@ -83,9 +90,14 @@ class KeptQueries:
         if window is None or not window.schema.equals(schema):
             window = Window(schema)
             self._con.register(name, window)
-            self._relations.clear()
+            self._forget(name)
         self._windows[name] = window
         return window
+
+    def _forget(self, view: str) -> None:
+        """Let go of the queries that are bound to a view as it was."""
+        for sql in [sql for sql, (_, views) in self._relations.items() if view in views]:
+            del self._relations[sql]
 
 
 def relation_of(con: duckdb.DuckDBPyConnection, sql: str, params: Mapping[str, Any]) -> Any:

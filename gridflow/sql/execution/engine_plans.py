@@ -36,7 +36,8 @@ class EnginePlan(QueryPlan):
         conditions: what of the WHERE narrows the only table.
         firsts: what of all rows of the only table is asked for, if it is not all.
         columns: for each result column, the column of the only table that it is; None if it is none.
-        only_table: whether there is one table and no query within.
+        kept: whether the engine may keep the query: it has one table, no query within, and is planned in the same way
+            however many rows there are.
     """
 
     sql: str
@@ -44,7 +45,7 @@ class EnginePlan(QueryPlan):
     conditions: Conditions | None
     columns: list[str | None]
     firsts: Firsts | None = field(default=None, kw_only=True)
-    only_table: bool = field(default=True, kw_only=True)
+    kept: bool = field(default=False, kw_only=True)
 
     def paths(self, tables: Sequence[ReadableTable], params: Mapping[str, Any]) -> list[AccessPath]:
         """The access path to the rows of each table."""
@@ -86,7 +87,7 @@ class EnginePlan(QueryPlan):
         values = {mark: plain(value) for mark, value in params.items()}
         with translated(self.bound):
             try:
-                return run(sql, rows, values, again=self.only_table)
+                return run(sql, rows, values, again=self.kept)
             except pa.ArrowException as error:
                 raise SqlError(f"the result does not fit Arrow: {error}") from None
 

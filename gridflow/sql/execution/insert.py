@@ -82,12 +82,13 @@ def plan_insert(grid: GridFace, prepared: Prepared) -> None:
     target = _target(prepared)
     table = find_table(grid, target, prepared.text)
     options = table.options
-    plan = _plan_for(grid, prepared, table)
+    plan = _planned(prepared, table)
     # DEFAULTs are written before the columns that have them: who has seen those sees these now.
     if find_table(grid, target, prepared.text).options != options:
-        grid.plans.pop(prepared, None)
-    elif plan.defaults:
+        return
+    if plan.defaults:
         plan.fast_path = None
+    keep_plan(grid, prepared, plan)
 
 
 def execute_insert_many(grid: GridFace, prepared: Prepared, sets: Sequence[Mapping[str, Any]]) -> int | None:
@@ -159,10 +160,15 @@ def _target(prepared: Prepared) -> exp.Table:
 def _plan_for(grid: GridFace, prepared: Prepared, table: TableFace, last: InsertPlan | None = None) -> InsertPlan:
     plan = last or grid.plans.get(prepared)
     if plan is None or plan.name != table.name or plan.schema is not table.schema:
-        plan = _plan(prepared, table)
-        if _target(prepared).name == table.name:  # a later table may hide one that the text names otherwise
-            plan.fast_path = _fast_path(prepared, plan, table)
+        plan = _planned(prepared, table)
         keep_plan(grid, prepared, plan)
+    return plan
+
+
+def _planned(prepared: Prepared, table: TableFace) -> InsertPlan:
+    plan = _plan(prepared, table)
+    if _target(prepared).name == table.name:  # a later table may hide one that the text names otherwise
+        plan.fast_path = _fast_path(prepared, plan, table)
     return plan
 
 

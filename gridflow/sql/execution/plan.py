@@ -25,6 +25,9 @@ from .plain_plans import CountPlan, IndexPlan, KeyPlan, Limits, MappedPlan
 from .query_plan import QueryPlan
 from .rows import ROW
 
+#: So many first rows DuckDB keeps in any case.
+_FEW_FIRST = 2000
+
 
 class _ResultColumn(NamedTuple):
     """A column of the result: ``name`` is the table's column that it is, None of an expression."""
@@ -107,7 +110,7 @@ def _plan(bound: Bound, prepared: Prepared) -> QueryPlan:
         if table is not None:
             assert isinstance(tree, exp.Select)  # else there is no only table
             return _plan_of_one(bound, prepared, tree, table, lookups)
-    return EnginePlan(bound, to_duckdb(tree), lookups, None, [], only_table=False)
+    return EnginePlan(bound, to_duckdb(tree), lookups, None, [])
 
 
 def _only_table(bound: Bound) -> exp.Table | None:
@@ -133,8 +136,9 @@ def _plan_of_one(
     firsts = _firsts(tree, source.schema, labels) if source.schema.key else None
     order = firsts if tree.args.get("where") else None
     firsts = firsts if order is None else None
+    kept = _is_planned_without_count(tree)
     if columns is None:
-        return EnginePlan(bound, to_duckdb(tree), lookups, conditions, [], firsts=firsts)
+        return EnginePlan(bound, to_duckdb(tree), lookups, conditions, [], firsts=firsts, kept=kept)
     if _is_count(tree) and source.schema.key:
         return CountPlan(bound, columns[0].label)
     clauses = set(_clauses(tree)) - {"kind", "expressions", "from_", "limit", "offset"}
@@ -152,13 +156,13 @@ def _plan_of_one(
     if late:
         result_labels = [column.label for column in columns]
         engine: EnginePlan = LatePlan(
-            bound, to_duckdb(tree), lookups, conditions, names, late, result_labels, firsts=firsts
+            bound, to_duckdb(tree), lookups, conditions, names, late, result_labels, firsts=firsts, kept=kept
         )
     elif order is not None:
         ordered = to_duckdb(_with_order(tree, order))
-        engine = FirstsPlan(bound, to_duckdb(tree), lookups, conditions, names, order=order, ordered=ordered)
+        engine = FirstsPlan(bound, to_duckdb(tree), lookups, conditions, names, order=order, ordered=ordered, kept=kept)
     else:
-        engine = EnginePlan(bound, to_duckdb(tree), lookups, conditions, names, firsts=firsts)
+        engine = EnginePlan(bound, to_duckdb(tree), lookups, conditions, names, firsts=firsts, kept=kept)
     if limits is None or not only_where:
         return engine
     if by_key and lookup is not None:
@@ -167,6 +171,19 @@ def _plan_of_one(
     if conditions is not None and conditions.whole:
         return IndexPlan(bound, projection, limits, engine)
     return engine
+
+
+def _is_planned_without_count(tree: exp.Select) -> bool:
+    """Whether DuckDB plans a query of one table in the same way however many rows that has.
+
+    Of an ORDER BY with a LIMIT it does not: to keep the first rows is better than to sort all only if they are few, and
+    from 5,000 on, few of those that there are.
+    """
+    limit = tree.args.get("limit")
+    if limit is None or not tree.args.get("order"):
+        return True
+    sizes = [node.expression for node in (limit, tree.args.get("offset")) if node is not None]
+    return all(isinstance(size, exp.Literal) and size.is_int and int(size.name) <= _FEW_FIRST for size in sizes)
 
 
 def _firsts(tree: exp.Select, schema: Schema, labels: set[str]) -> Firsts | None:

@@ -156,9 +156,10 @@ def _to_date(value: Any) -> Any:
 
 
 def _to_bytes(value: Any) -> Any:
-    if isinstance(value, str):
+    view = memoryview(value)  # of no text, and of no number, of which bytes() would make so many zeros
+    if view.ndim != 1:  # a number of numpy's
         raise ValueError
-    return bytes(value)
+    return bytes(view)
 
 
 def _to_moment(value: Any) -> Any:
@@ -209,8 +210,11 @@ def _decimal(value: Any, column: Column) -> Any:
         return result
     with decimal.localcontext() as context:
         context.prec = _MOST_DIGITS
-        rounded = result.quantize(decimal.Decimal(1).scaleb(-dtype.scale), rounding=decimal.ROUND_HALF_UP)
-    if len(rounded.as_tuple().digits) > dtype.precision:
+        try:
+            rounded = result.quantize(decimal.Decimal(1).scaleb(-dtype.scale), rounding=decimal.ROUND_HALF_UP)
+        except decimal.InvalidOperation:  # more than the widest type has
+            rounded = None
+    if rounded is None or len(rounded.as_tuple().digits) > dtype.precision:
         raise SchemaError(f"column {column.name} {dtype.text()}: {_value_text(value)} has too many digits")
     return rounded
 
