@@ -22,6 +22,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,7 @@ def main() -> None:
     bench = Benchmark(
         "writes",
         __doc__,
-        packages=["lmdb", "pyignite"],
+        packages=["lmdb"],
         rounds=5,
         quick_rounds=2,
         options={
@@ -86,10 +88,13 @@ def measure_owner(bench: Benchmark, folder: Path, seconds: float) -> None:
 def measure_served(bench: Benchmark, folder: Path, seconds: float) -> None:
     with ExitStack() as stack:
         targets = {"gridflow": str(folder / "served"), "SQLite": f"sqlite={folder / 'lite.db'}"}
-        if bench.options.ignite:
-            targets["Ignite"] = f"ignite={bench.options.ignite}"
-        else:
+        if not bench.options.ignite:
             bench.skip("Ignite", "--ignite does not say where a node is")
+        elif find_spec("pyignite") is None:
+            bench.skip("Ignite", "pyignite is not installed: pip install 'gridflow[peers]'")
+        else:
+            bench.machine["versions"]["pyignite"] = version("pyignite")
+            targets["Ignite"] = f"ignite={bench.options.ignite}"
         stack.enter_context(node(folder / "served"))
         contenders: dict[str, Callable[[], Figures]] = {}
         for name, target in targets.items():

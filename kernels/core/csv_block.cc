@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "core/csv_fields.h"
 
@@ -62,7 +63,9 @@ class CsvReader {
       : layout_(layout), text_(text), end_(text + bytes), block_(block), columns_(layout.types.size()) {}
 
   bool Run() {
-    capacity_ = CountOf('\n', text_, end_) + 1;
+    // A record has a byte for each of its fields, but for the last one of all: what ends a line may stand in a text, too.
+    const size_t most = static_cast<size_t>(end_ - text_) / std::max<size_t>(layout_.columns.size(), 1);
+    capacity_ = std::min(CountOf('\n', text_, end_), most) + 1;
     if (static_cast<size_t>(end_ - text_) > UINT32_MAX) return false;
     Start();
     if (reads_text_ && !IsUtf8(text_, end_)) return false;
@@ -321,8 +324,12 @@ bool CsvBlock::Reads(const Type& type) {
 bool CsvBlock::Separates(uint8_t delimiter) { return std::memchr(",;|\t", delimiter, 4) != nullptr; }
 
 std::shared_ptr<const CsvBlock> CsvBlock::Read(const CsvLayout& layout, const uint8_t* text, size_t bytes) {
-  std::shared_ptr<CsvBlock> block(new CsvBlock(layout));
-  return CsvReader(layout, text, bytes, block.get()).Run() ? block : nullptr;
+  try {
+    std::shared_ptr<CsvBlock> block(new CsvBlock(layout));
+    return CsvReader(layout, text, bytes, block.get()).Run() ? block : nullptr;
+  } catch (const std::bad_alloc&) {  // there may be memory for the rows that come of it, one after the other
+    return nullptr;
+  }
 }
 
 }  // namespace gridflow

@@ -64,6 +64,8 @@ class Segment {
     const uint64_t bits = FilterBits(hash);
     return (filter[FilterWord(hash)] & bits) == bits;
   }
+  // Whether all hashes have been checked, so that every search before and after has found what there is.
+  bool hashes_checked() const { return checked() || filter_.load(std::memory_order_acquire) != nullptr; }
   // The rows of partitions [first, last) of `partitions`: rows *begin to *end, exclusive. Corrupt: what says so is
   // damaged.
   Status PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const;

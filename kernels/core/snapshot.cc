@@ -184,10 +184,16 @@ Status TableSnapshot::Find(uint64_t hash, const uint8_t* key, size_t key_bytes, 
       near[count++] = Approach(at, hash);
     }
     for (int i = 0; i < count && *segment < 0; ++i) keep(FindIn(asked[i], near[i], hash, key, key_bytes, segment, row));
-    if (*segment >= 0) return Status::Ok();
+    if (*segment >= 0) break;
   }
+  if (*segment >= 0 && IsLast(*segment)) return Status::Ok();
   keep(FindIn(largest_, near_largest, hash, key, key_bytes, segment, row));
-  return *segment >= 0 ? Status::Ok() : damage;
+  return *segment >= 0 && IsLast(*segment) ? Status::Ok() : damage;
+}
+
+bool TableSnapshot::IsLast(int segment) const {
+  const auto at = static_cast<size_t>(segment);
+  return at >= largest_ || segments_[at].segment->hashes_checked();
 }
 
 Status TableSnapshot::FindTogether(const uint64_t* hashes, const std::string* keys, size_t count, int* segments,
@@ -204,7 +210,8 @@ Status TableSnapshot::FindTogether(const uint64_t* hashes, const std::string* ke
     if (!last && at == largest_) continue;
     size_t some = 0;
     for (size_t i = 0; i < count; ++i) {
-      if (segments[i] >= 0 || (!last && !segments_[at].segment->MayHave(hashes[i]))) continue;
+      if (segments[i] >= 0 && !(last && !IsLast(segments[i]))) continue;
+      if (!last && !segments_[at].segment->MayHave(hashes[i])) continue;
       near[some] = Approach(at, hashes[i]);
       asked[some++] = i;
     }
@@ -217,7 +224,7 @@ Status TableSnapshot::FindTogether(const uint64_t* hashes, const std::string* ke
     }
   }
   for (const auto& [i, damage] : damages)
-    if (segments[i] < 0) return damage;
+    if (segments[i] < 0 || !IsLast(segments[i])) return damage;
   return Status::Ok();
 }
 

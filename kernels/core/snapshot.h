@@ -61,6 +61,10 @@ class TableSnapshot {
   TableSnapshot() = default;
   // Where a key of that hash should be in a segment; what a search from there reads is fetched meanwhile.
   int64_t Approach(size_t at, uint64_t hash) const;
+  // Whether a live row that was found in a segment is the key's last one. A search of a segment with damaged hashes may
+  // have missed a row that was to be deleted; so one that is older than the largest segment, which is asked last, proves
+  // nothing before its hashes are checked.
+  bool IsLast(int segment) const;
   // A search in one segment, from there: sets *segment and *row if it has the live row.
   Status FindIn(size_t at, int64_t near, uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment,
                 int64_t* row) const;

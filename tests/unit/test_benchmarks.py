@@ -40,10 +40,9 @@ METRICS = {
         "get_all",
     }
     | {"gathered", "in sequence"}
-    | {"COUNT(*)", "group by", "MAX", "top 10", "BETWEEN", "UPDATE of 1 %", "UPDATE of all"}
-    | {"rate", "median", "99th percentile"},
+    | {"COUNT(*)", "group by", "MAX", "top 10", "BETWEEN", "UPDATE of 1 %", "UPDATE of all"},
     "load": {"loaded"},
-    "writes": {"put", "put after a rest", "INSERT", "puts"},
+    "writes": {"rate", "median", "99th percentile"},
     "memory": {"files", "growth", "whole processes"},
     "open": {"Dataset() to batch", "process to batch", "of its files touched", "page faults"},
     "narrow": {"delivered", "touched"},

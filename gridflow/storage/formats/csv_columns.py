@@ -118,7 +118,7 @@ class Converter:
     def _plain(self) -> PlainCsv | None:
         """What reads blocks of plain fields; None: the file's style or a column needs pyarrow."""
         style = self.style
-        if style.null or style.escape is not None or self.delimiter == style.quote:
+        if style.null or style.escape is not None or style.quote not in (None, '"', "'"):
             return None
         types = []
         for name in self.selection:
@@ -155,6 +155,8 @@ class Converter:
         return pa.RecordBatch.from_arrays(columns, names=self.selection)
 
     def _read(self, text: bytes) -> pa.Table:
+        if text.endswith(self.delimiter.encode()):  # an empty field, which pyarrow takes for one in quotes at times
+            text += b"\n"
         plain = self.plain.read(text) if self.plain is not None else None
         if plain is not None:
             return pa.table(plain, names=self.selection)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gridflow
 from gridflow.schema import Type
 from gridflow.storage.formats.csv_columns import Converter
 from gridflow.storage.formats.source import CsvStyle, ReadOptions
@@ -95,8 +96,8 @@ def _plain(t: pa.DataType) -> pa.DataType:
 
 @pytest.mark.parametrize(
     "style",
-    [CsvStyle(null="NULL"), CsvStyle(null="0"), CsvStyle(escape="\\")],
-    ids=["a word is null", "a number is null", "escapes"],
+    [CsvStyle(null="NULL"), CsvStyle(null="0"), CsvStyle(escape="\\"), CsvStyle(quote="1"), CsvStyle(quote="-")],
+    ids=["a word is null", "a number is null", "escapes", "a digit quotes", "a sign quotes"],
 )
 def test_a_style_that_gives_fields_another_meaning_is_left_to_pyarrow(style):
     assert _converter([Type("INT64")], ",", style).plain is None
@@ -116,6 +117,21 @@ def test_a_block_that_is_not_plain_is_read_by_pyarrow():
 
 
 def test_the_last_field_may_be_empty_behind_a_text_in_quotes():
-    """Where no line's end follows: pyarrow takes it for an empty text in quotes, which is no number."""
-    converter = _converter([Type("STRING"), Type("INT64")], ",", CsvStyle())
-    assert converter(b'"a",').to_pylist() == [{"c0": "a", "c1": None}]
+    """Where no line's end follows pyarrow takes it for an empty text in quotes, whatever else is in the block."""
+    for kind in ("INT64", "STRING"):
+        converter = _converter([Type("STRING"), Type(kind)], ",", CsvStyle(null=""))
+        assert converter(b'"a",').to_pylist() == [{"c0": "a", "c1": None}]
+        assert converter(b'"a""",').to_pylist() == [{"c0": 'a"', "c1": None}]
+
+
+def test_ends_of_lines_within_a_text_take_no_room(tmp_path):
+    """600 columns of as many rows as the text has lines would take 30 GB."""
+    names = [f"c{i}" for i in range(600)]
+    path = tmp_path / "lines.csv"
+    path.write_text(f'ID,TEXT,{",".join(names)}\n1,"{"x" * 3 + chr(10) * 6_000_000}",{",".join("7" for _ in names)}\n')
+    with gridflow.connect(tmp_path / "grid") as grid:
+        columns = {"ID": "LONG", "TEXT": "VARCHAR"} | dict.fromkeys(names, "LONG")
+        table = grid.create_table("T", columns, key="ID")
+        grid.sql(f"COPY FROM '{path}' INTO T (ID, TEXT, {', '.join(names)}) FORMAT CSV")
+        row = table.get(1)
+        assert row["c599"] == 7 and len(row["TEXT"]) == 6_000_003
