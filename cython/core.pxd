@@ -182,6 +182,8 @@ cdef extern from "core/row_plan.h" namespace "gridflow" nogil:
         @staticmethod
         Status Make(shared_ptr[const TableSnapshot], const vector[int64_t]&, shared_ptr[const NativeRowPlan]*) except +
         Status Chosen(const int64_t*, int64_t, shared_ptr[const NativeRowPlan]*) except +
+        Status Chosen(const vector[pair[const uint8_t*, size_t]]&, shared_ptr[const NativeRowPlan]*) except +
+        void Extents(vector[Run]*) except +
         int64_t rows() const
         const vector[pair[int64_t, int64_t]]& partitions() const
         Status All(vector[Run]*) except +

@@ -54,25 +54,40 @@ def mark_reals(const Real[::1] values, Real low, Real high, Real sure_low, Real 
             )
 
 
-def marked(const uint8_t[::1] marks not None, int64_t first):
-    """The numbers of rows that have both bits, and of those that are only possible, counted from ``first``: int64."""
-    cdef Py_ssize_t i, rows = marks.shape[0]
-    cdef int64_t sure_count = 0, other_count = 0
-    cdef int64_t[::1] sure, others
+def packed(const uint8_t[::1] marks not None, uint8_t[::1] bits not None):
+    """Sets the bits of rows that have both marks, the lowest of a byte first, and clears all others.
+
+    Args:
+        bits: a byte for every eight rows.
+
+    Returns:
+        The numbers of the rows that are only possible, int64.
+    """
+    cdef Py_ssize_t i, k, rows = marks.shape[0]
+    cdef int64_t count = 0
+    cdef uint8_t byte
+    cdef int64_t[::1] others
+    if bits.shape[0] != (rows + 7) // 8:
+        raise IndexError("a byte for every eight rows")
     with nogil:
+        for i in range(rows // 8):
+            byte = 0
+            for k in range(8):
+                byte |= (marks[8 * i + k] == BOTH) << k
+            bits[i] = byte
+        if rows % 8:
+            byte = 0
+            for k in range(rows % 8):
+                byte |= (marks[rows // 8 * 8 + k] == BOTH) << k
+            bits[rows // 8] = byte
         for i in range(rows):
-            sure_count += marks[i] == BOTH
-            other_count += marks[i] == POSSIBLE
-    # A place more: it is written to for a row that does not count.
-    all_sure, all_others = np.empty(sure_count + 1, np.int64), np.empty(other_count + 1, np.int64)
-    sure, others = all_sure, all_others
-    sure_count = other_count = 0
-    with nogil:
+            count += marks[i] == POSSIBLE
+    numbers = np.empty(count, np.int64)
+    if count:
+        others = numbers
+        count = 0
         for i in range(rows):
-            sure[sure_count] = first + i
-            sure_count += marks[i] == BOTH
-        if others.shape[0] > 1:
-            for i in range(rows):
-                others[other_count] = first + i
-                other_count += marks[i] == POSSIBLE
-    return all_sure[:-1], all_others[:-1]
+            if marks[i] == POSSIBLE:
+                others[count] = i
+                count += 1
+    return numbers

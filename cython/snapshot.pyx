@@ -303,6 +303,37 @@ cdef class RowPlan:
         check(status)
         return wrap_plan(self.snapshot, plan)
 
+    def extents(self):
+        """Where the rows lie, an array of ``RUN``, by segment and row: with rows between them that are not the plan's."""
+        cdef vector[Run] runs
+        with nogil:
+            self.it.get().Extents(&runs)
+        return as_array(runs)
+
+    def chosen_by_bits(self, list pieces not None):
+        """The plan of some of the rows, in the same order, by a bit for each row, lowest first.
+
+        Args:
+            pieces: uint8 for each of ``extents()``, from the byte on in which its first row's bit is, counted from the
+                segment's first row. Bits of rows that are not the plan's mean nothing.
+
+        Raises:
+            SchemaError: there are not so many pieces, or bytes.
+        """
+        cdef shared_ptr[const NativeRowPlan] plan
+        cdef vector[pair[const uint8_t*, size_t]] bits
+        cdef pair[const uint8_t*, size_t] one
+        cdef const uint8_t[::1] piece
+        cdef Status status
+        for piece in pieces:
+            one.first = &piece[0] if piece.shape[0] else NULL
+            one.second = piece.shape[0]
+            bits.push_back(one)
+        with nogil:
+            status = self.it.get().Chosen(bits, &plan)
+        check(status)
+        return wrap_plan(self.snapshot, plan)
+
     def partition_rows(self):
         """How many rows each of ``partitions`` has, int64[number of partitions in all ranges]."""
         cdef vector[int64_t] rows

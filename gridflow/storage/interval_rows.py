@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .._native.key_marks import mark_numbers, mark_reals, marked
+from .._native.key_marks import mark_numbers, mark_reals, packed
 from ..schema import FLOATS, Column, Type
 from .index_keys import Interval, key_dtype, keys_of
 
-#: Rows that a thread looks at at a time: their marks stay in its cache.
+#: Rows that a thread looks at at a time, a multiple of eight: their marks stay in its cache.
 _PIECE = 1 << 18
 #: Marks of a row for which all conditions hold so far.
 _BOTH = 3
@@ -45,32 +45,41 @@ def can_look(conditions: Sequence[Within]) -> bool:
     )
 
 
-def rows_within(rows: pa.Table, conditions: Sequence[Within]) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the rows for which all conditions hold, and of others for which they may; int64, rising."""
-    bounds = [_bounds(each) for each in conditions]
-    pieces: list[tuple[int, pa.RecordBatch]] = []
-    begin = 0
-    for batch in rows.select([each.column.name for each in conditions]).to_batches(max_chunksize=_PIECE):
-        pieces.append((begin, batch))
-        begin += batch.num_rows
+def rows_within(
+    batches: Sequence[pa.RecordBatch], conditions: Sequence[Within]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Find the rows for which all conditions hold, and others for which they may.
 
-    def numbers(piece: tuple[int, pa.RecordBatch]) -> tuple[np.ndarray, np.ndarray]:
-        first, batch = piece
+    Returns:
+        For each batch a bit for each row for which they hold, the lowest first, uint8[(rows + 7) // 8]; and the numbers
+        of the others, int64, rising.
+    """
+    bounds = [_bounds(each) for each in conditions]
+    names = [each.column.name for each in conditions]
+    bits = [np.empty((batch.num_rows + 7) // 8, np.uint8) for batch in batches]
+    pieces = [(i, first) for i, batch in enumerate(batches) for first in range(0, batch.num_rows, _PIECE)]
+
+    def look(piece: tuple[int, int]) -> np.ndarray:
+        i, first = piece
+        batch = batches[i].slice(first, _PIECE)
         marks = np.full(batch.num_rows, _BOTH, np.uint8)
-        for column, each, bound in zip(batch.columns, conditions, bounds, strict=True):
+        for name, each, bound in zip(names, conditions, bounds, strict=True):
+            column = batch.column(name)
             mark: Callable[..., None] = mark_reals if each.column.type.kind in FLOATS else mark_numbers
             mark(_numbers(column, each.column.type), *bound, marks)
             if column.null_count:
                 marks *= column.is_valid().to_numpy(zero_copy_only=False)
-        return marked(marks, first)
+        return packed(marks, bits[i][first // 8 : (first + batch.num_rows + 7) // 8]) + first
 
     if len(pieces) < 2:
-        parts = list(map(numbers, pieces))
+        parts = list(map(look, pieces))
     else:
         with ThreadPoolExecutor(min(os.cpu_count() or 1, len(pieces))) as threads:
-            parts = list(threads.map(numbers, pieces))
-    none = np.empty(0, np.int64)
-    return np.concatenate([none, *(part[0] for part in parts)]), np.concatenate([none, *(part[1] for part in parts)])
+            parts = list(threads.map(look, pieces))
+    others: list[list[np.ndarray]] = [[np.empty(0, np.int64)] for _ in batches]
+    for (i, _), part in zip(pieces, parts, strict=True):
+        others[i].append(part)
+    return bits, [np.concatenate(each) for each in others]
 
 
 def _numbers(array: pa.Array, t: Type) -> np.ndarray:

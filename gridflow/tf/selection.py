@@ -34,8 +34,8 @@ from ..errors import (
 )
 from ..faces import GridFace, TableFace
 from ..registry import open_reader, owned_grid
-from ..sql.execution.select_rows import Condition, select_rows
-from ..storage.arrow import user_schema
+from ..sql.execution.select_rows import Condition, look_for_rows, select_rows
+from ..storage.arrow import export_batch, user_schema
 from ..storage.scan import positions_of, read_runs
 from .ops import Selected
 
@@ -81,7 +81,12 @@ def check(grid: GridFace, table: TableFace, condition: Condition) -> None:
         return
     names = table.schema.names
     empty = user_schema(table.schema.columns).empty_table()
-    select_rows(grid, table, condition, lambda columns: empty.select([name for name in names if name in set(columns)]))
+
+    def read(columns: Iterable[str]) -> pa.Table:
+        return empty.select([name for name in names if name in set(columns)])
+
+    if look_for_rows(grid, table, condition, lambda columns: read(columns).to_batches()) is None:
+        select_rows(grid, table, condition, read)
     with _lock:
         if len(_sound) >= _MOST_SOUND:
             _sound.clear()
@@ -144,10 +149,21 @@ def _identity(plan: RowPlan, text: str) -> Any:
 def _rows_of(grid: GridFace, table: Any, condition: Condition, plan: RowPlan) -> RowPlan | Selected:
     """The rows of a plan that a condition means: read as they lie where only `where` is asked, else in their order."""
     is_plain = condition.order_by is None and condition.weights is None
+    snapshot = plan.snapshot
+
+    def read_extents(columns: Iterable[str]) -> list[pa.RecordBatch]:
+        positions = sorted(positions_of(snapshot.schema, columns))
+        return [
+            export_batch(snapshot, segment, positions, begin // 8 * 8, begin + count)  # from a byte of bits on
+            for segment, begin, count in plan.extents().tolist()
+        ]
 
     def read(columns: Iterable[str]) -> pa.Table:
-        positions = sorted(positions_of(plan.snapshot.schema, columns))
-        return read_runs(plan.snapshot, positions, plan.lying_runs() if is_plain else plan.runs())
+        positions = sorted(positions_of(snapshot.schema, columns))
+        return read_runs(snapshot, positions, plan.lying_runs() if is_plain else plan.runs())
 
+    bits = look_for_rows(grid, table, condition, read_extents)
+    if bits is not None:
+        return plan.chosen_by_bits(bits)
     numbers, weights = select_rows(grid, table, condition, read)
     return plan.chosen(numbers) if is_plain else Selected(numbers, weights)

@@ -169,6 +169,47 @@ Status RowPlan::Chosen(const int64_t* numbers, int64_t count, std::shared_ptr<co
   return Status::Ok();
 }
 
+Status RowPlan::Chosen(const std::vector<std::pair<const uint8_t*, size_t>>& bits,
+                       std::shared_ptr<const RowPlan>* out) const {
+  if (bits.size() != extents_.size())
+    return Status::Invalid("bits of " + std::to_string(bits.size()) + " pieces, and there are " +
+                           std::to_string(extents_.size()));
+  std::shared_ptr<RowPlan> plan = Empty();
+  std::shared_ptr<std::vector<uint8_t>> absent;  // of the extent's segment
+  for (size_t i = 0; i < extents_.size(); ++i) {
+    const Extent& extent = extents_[i];
+    const int64_t begin = extent.begin / 8, end = (extent.end + 7) / 8;  // bytes
+    if (bits[i].second != static_cast<size_t>(end - begin))
+      return Status::Invalid(std::to_string(bits[i].second) + " bytes of bits at place " + std::to_string(i) +
+                             ", and there are " + std::to_string(end - begin));
+    const auto segment = static_cast<size_t>(extent.segment);
+    const Source& whole = sources_[segment];
+    Source& part = plan->sources_[segment];
+    if (i == 0 || extents_[i - 1].segment != extent.segment) {
+      absent = std::make_shared<std::vector<uint8_t>>(
+          static_cast<size_t>((snapshot_->segments()[segment].segment->rows() + 7) / 8), uint8_t{0xFF});
+      part.begin = extent.begin;
+      part.absent = absent->data();
+      part.owned = absent;
+    }
+    part.end = extent.end;
+    for (int64_t at = begin; at < end; ++at) {
+      auto there = static_cast<unsigned>(bits[i].first[at - begin]);
+      if (at == begin) there &= 0xFFu << (extent.begin % 8);
+      if (at == extent.end / 8) there &= (1u << (extent.end % 8)) - 1;
+      if (whole.absent != nullptr) there &= ~static_cast<unsigned>(whole.absent[at]);
+      (*absent)[static_cast<size_t>(at)] &= static_cast<uint8_t>(~there);
+    }
+  }
+  GF_RETURN_IF_ERROR(plan->Fill());
+  *out = std::move(plan);
+  return Status::Ok();
+}
+
+void RowPlan::Extents(std::vector<Run>* runs) const {
+  for (const Extent& extent : extents_) runs->push_back({extent.segment, extent.begin, extent.end - extent.begin});
+}
+
 Status RowPlan::Fill() {
   for (const auto& range : partitions_)
     GF_RETURN_IF_ERROR(AddRange(static_cast<uint32_t>(range.first), static_cast<uint32_t>(range.second)));

@@ -74,6 +74,13 @@ class RowPlan {
   // segment, in each one by its place there (see Lying()). Invalid: there is no such row, or they do not rise.
   Status Chosen(const int64_t* numbers, int64_t count, std::shared_ptr<const RowPlan>* out) const;
 
+  // The same by a bit for each row (1: it is chosen) of where the rows lie, deleted ones included: one piece of bits for
+  // each of Extents(), of which it begins with the byte that has the first row's bit. Rows that the plan does not have stay
+  // out, whatever their bits. Invalid: there are not so many pieces, or bytes.
+  Status Chosen(const std::vector<std::pair<const uint8_t*, size_t>>& bits, std::shared_ptr<const RowPlan>* out) const;
+  // Appends where the rows lie, with those between them that the plan does not have, by segment and row.
+  void Extents(std::vector<Run>* runs) const;
+
   int64_t rows() const { return rows_; }
   // The partitions that were asked for, as pairs of begin and end: sorted, disjoint and not touching each other.
   const std::vector<std::pair<int64_t, int64_t>>& partitions() const { return partitions_; }

@@ -489,7 +489,7 @@ def test_an_interrupt_while_rows_are_chosen_arrives(table, monkeypatch):
         raise KeyboardInterrupt
 
     rows = dataset(table, where="ID < 77")
-    monkeypatch.setattr(selection, "select_rows", interrupt)
+    monkeypatch.setattr(selection, "look_for_rows", interrupt)
     with pytest.raises(KeyboardInterrupt):
         with pytest.raises(tf.errors.CancelledError, match="KeyboardInterrupt"):
             list(rows)

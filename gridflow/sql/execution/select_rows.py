@@ -15,6 +15,7 @@ from ...schema import Column, as_type
 from ...storage.interval_rows import Within, can_look, rows_within
 from ..access.index_rows import find_conditions, reach_of
 from ..binding.bind import bind
+from ..binding.bound import Bound
 from ..grammar.statements import prepare
 from .evaluate import chosen_numbers, evaluate, row_numbers
 from .rows import ROW
@@ -63,26 +64,48 @@ def select_rows(
     columns = next(source.columns for source in bound.sources if source.target)
     weighted = [_WEIGHT] if condition.weights is not None else []
     rows = read(columns)
-
-    def ask(rows: pa.Table) -> pa.Table:
-        numbers = row_numbers(rows.num_rows)
-        return evaluate(grid, bound, {}, weighted, target=table.name, rows=rows, numbers=numbers)
-
-    conditions = _comparisons(query, table, condition)
-    if conditions is not None:
-        sure, others = rows_within(rows, conditions)
-        if not len(others):
-            return sure, None
-        if len(others) <= _FEW_OTHERS:
-            chosen = others[chosen_numbers(ask(rows.take(pa.array(others))))]
-            return np.sort(np.concatenate([sure, chosen])), None
-    answer = ask(rows)
+    answer = _ask(grid, table, bound, rows, weighted)
     numbers = chosen_numbers(answer)
     weights = _checked(answer.column(1), condition) if weighted else None
     if condition.order_by is None and (np.diff(numbers) < 0).any():  # a query with a join may answer in any order
         order = np.argsort(numbers)
         numbers, weights = numbers[order], None if weights is None else weights[order]
     return numbers, weights
+
+
+def look_for_rows(
+    grid: GridFace, table: TableFace, condition: Condition, read: Callable[[Iterable[str]], list[pa.RecordBatch]]
+) -> list[np.ndarray] | None:
+    """Find the rows that a condition means by a look at the columns, which is quicker; see ``select_rows``.
+
+    Args:
+        read: returns rows to choose from, with these columns; others that lie between them may be among them.
+
+    Returns:
+        For each batch a bit for each row that is meant, the lowest first; None if it takes more than a look: a
+        condition that does more than to compare columns of numbers with constants, or an order or weights.
+    """
+    query, text = _query(table.name, condition)
+    conditions = _comparisons(query, table, condition)
+    if conditions is None:
+        return None
+    bound = bind(query, grid, text, table)
+    batches = read(next(source.columns for source in bound.sources if source.target))
+    bits, others = rows_within(batches, conditions)
+    if sum(map(len, others)) > _FEW_OTHERS:
+        return None
+    for batch, chosen, numbers in zip(batches, bits, others, strict=True):
+        if len(numbers):
+            rows = pa.Table.from_batches([batch.take(pa.array(numbers))])
+            met = numbers[chosen_numbers(_ask(grid, table, bound, rows, []))]
+            np.bitwise_or.at(chosen, met // 8, np.left_shift(1, met % 8).astype(np.uint8))
+    return bits
+
+
+def _ask(grid: GridFace, table: TableFace, bound: Bound, rows: pa.Table, weighted: list[Column]) -> pa.Table:
+    """The numbers of the rows that are meant, and their weights, as the engine says."""
+    numbers = row_numbers(rows.num_rows)
+    return evaluate(grid, bound, {}, weighted, target=table.name, rows=rows, numbers=numbers)
 
 
 def _comparisons(query: exp.Select, table: TableFace, condition: Condition) -> list[Within] | None:

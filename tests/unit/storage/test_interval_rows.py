@@ -134,14 +134,46 @@ def test_marks_are_those_of_the_keys(data):
         interval.high_open and interval.high is not None,
     )
     column = gridflow.schema.Column("X", t, 1)
-    table = pa.table({"X": pa.array(np.array(cells, t.arrow().to_pandas_dtype()))})
-    sure, others = interval_rows.rows_within(table, [interval_rows.Within(column, [interval], [])])
+    batch = pa.record_batch({"X": pa.array(np.array(cells, t.arrow().to_pandas_dtype()))})
+
+    def look(sure: list[Interval]) -> tuple[list[int], list[int]]:
+        (bits,), (others,) = interval_rows.rows_within([batch], [interval_rows.Within(column, [interval], sure)])
+        assert len(bits) == (len(cells) + 7) // 8
+        return np.flatnonzero(np.unpackbits(bits, bitorder="little")).tolist(), others.tolist()
 
     def lies(cell) -> bool:
         key = key_of(np.array(cell, t.arrow().to_pandas_dtype()).item(), t)
         low = interval.low is None or (key > interval.low if interval.low_open else key >= interval.low)
         return low and (interval.high is None or (key < interval.high if interval.high_open else key <= interval.high))
 
-    assert others.tolist() == [i for i, cell in enumerate(cells) if lies(cell)] and not len(sure)
-    sure, others = interval_rows.rows_within(table, [interval_rows.Within(column, [interval], [interval])])
-    assert sure.tolist() == [i for i, cell in enumerate(cells) if lies(cell)] and not len(others)
+    expected = [i for i, cell in enumerate(cells) if lies(cell)]
+    assert look([]) == ([], expected)
+    assert look([interval]) == (expected, [])
+
+
+def test_bits_choose_rows_as_numbers_do(grid):
+    """Of ranges of partitions that begin and end within a byte, with deleted rows; bits of others mean nothing."""
+    grid._maintenance.stop()
+    table = grid.create_table("T", {"ID": "LONG"}, key="ID", partitions=64)
+    for first in (0, 1000, 1500):
+        table.load({"ID": range(first, first + 1000)})
+    table.remove_all(range(0, 2500, 9))
+    choose = np.random.default_rng(3)
+    for ranges in ([(0, 64)], [(0, 1), (2, 3), (5, 40)], [(63, 64)]):
+        plan = RowPlan.make(table.snapshot(), ranges)
+        extents = plan.extents().tolist()
+        pieces = [choose.integers(0, 256, (begin + n + 7) // 8 - begin // 8, np.uint8) for _, begin, n in extents]
+        chosen = {
+            (segment, begin // 8 * 8 + int(bit))
+            for (segment, begin, count), piece in zip(extents, pieces, strict=True)
+            for bit in np.flatnonzero(np.unpackbits(piece, bitorder="little"))
+            if begin % 8 <= bit < begin % 8 + count
+        }
+        rows = [(s, r) for s, begin, count in plan.lying_runs().tolist() for r in range(begin, begin + count)]
+        numbers = np.array([i for i, row in enumerate(rows) if row in chosen], np.int64)
+        assert 0 < len(numbers) < plan.rows
+        assert plan.chosen_by_bits(pieces).runs().tolist() == plan.chosen(numbers).runs().tolist()
+        with pytest.raises(gridflow.SchemaError):
+            plan.chosen_by_bits(pieces[:-1])
+        with pytest.raises(gridflow.SchemaError):
+            plan.chosen_by_bits([*pieces[:-1], pieces[-1][:-1]])
