@@ -5,6 +5,10 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy
 from libcpp.vector cimport vector
 
+cdef extern from "core/bits.h" namespace "gridflow" nogil:
+    size_t CountByte(const uint8_t*, size_t, uint8_t)
+
+
 cdef extern from "core/checksum.h" namespace "gridflow" nogil:
     uint32_t Crc32c(uint32_t crc, const void* data, size_t bytes)
 
@@ -198,17 +202,10 @@ def csv_end(const uint8_t[::1] data, int delimiter, int quote, int escape):
 
 def count_byte(const uint8_t[::1] data, int byte, size_t end):
     """How often a byte is among the first ``end``. Unlike ``bytes.count``, as fast where there are many."""
-    cdef size_t at, stop, total = 0
-    cdef uint8_t some, wanted = byte
+    cdef size_t total
+    cdef uint8_t wanted = byte
     cdef const uint8_t* text = &data[0] if data.shape[0] else NULL
     end = min(end, <size_t>data.shape[0])
     with nogil:
-        at = 0
-        while at < end:
-            stop = min(at + 255, end)  # what one byte can count
-            some = 0
-            while at < stop:
-                some += text[at] == wanted
-                at += 1
-            total += some
+        total = CountByte(text, end, wanted)
     return total

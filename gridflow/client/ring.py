@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from .._native.ring_client import MOST_BYTES, ClientRing, RingClosed, RingFull, RingSilent
 from .._native.rows import RowCodec
@@ -54,26 +54,15 @@ class NodeRing:
         Raises:
             GridConnectionError: the node went away or did not answer in time.
         """
-        return self._send(lambda ring: ring.commit(table_id, columns, mode, operations, timeout), timeout)
+        return self._send(ClientRing.commit, timeout, table_id, columns, mode, operations)
 
     def put(self, table: TableStore, codec: RowCodec, mode: int, key: Any, value: Any, timeout: float) -> int | None:
         """Have one row put, as ``commit``; None also where it does not fit, and then nothing was sent.
 
         Args:
             codec: of the columns that the value is meant for; nothing is sent, either, if the table has others by now.
-
-        This and the next two are what a program does most, and often after a rest: there each line of Python costs
-        microseconds.
         """
-        ring = self._ring
-        if ring is None or ring.closed:
-            ring = self._made(timeout)
-        try:
-            result = None if ring is None else ring.commit_put(table, codec, mode, key, value, timeout)
-        except (RingClosed, RingFull, RingSilent) as error:
-            self._check(error, timeout)
-            return None
-        return result if type(result) is not bytes else self._raise(result)  # type: ignore[return-value]
+        return self._send(ClientRing.commit_put, timeout, table, codec, mode, key, value)
 
     def insert_values(
         self,
@@ -85,51 +74,38 @@ class NodeRing:
         timeout: float,
     ) -> int | None:
         """As ``put`` unless there is a row: of values, as ``TableStore.insert_values`` takes them."""
-        ring = self._ring
-        if ring is None or ring.closed:
-            ring = self._made(timeout)
-        try:
-            result = None if ring is None else ring.commit_values(table, codec, places, fixed, values, timeout)
-        except (RingClosed, RingFull, RingSilent) as error:
-            self._check(error, timeout)
-            return None
-        return result if type(result) is not bytes else self._raise(result)  # type: ignore[return-value]
+        return self._send(ClientRing.commit_values, timeout, table, codec, places, fixed, values)
 
     def remove(self, table: TableStore, key: Any, timeout: float) -> int | None:
         """Have the row under a key removed, as ``put``."""
-        ring = self._ring
-        if ring is None or ring.closed:
-            ring = self._made(timeout)
-        try:
-            result = None if ring is None else ring.commit_removal(table, key, timeout)
-        except (RingClosed, RingFull, RingSilent) as error:
-            self._check(error, timeout)
-            return None
-        return result if type(result) is not bytes else self._raise(result)  # type: ignore[return-value]
+        return self._send(ClientRing.commit_removal, timeout, table, key)
 
     def ask(self, message: Message, timeout: float) -> int | None:
         """Have a message carried out, if the node can at once: how many rows it concerned. Else as ``commit``."""
         data = messages.encode(message)
         if len(data) > MOST_OPERATIONS_BYTES:
             return None
-        return self._send(lambda ring: ring.ask(data, timeout), timeout)
+        return self._send(ClientRing.ask, timeout, data)
 
-    def _send(self, request: Callable[[ClientRing], object], timeout: float) -> int | None:
-        """Have the ring, which is made if there is none, carry a request out; None if it is to go by the socket."""
+    def _send(self, request: Callable[..., int | bytes | None], timeout: float, *arguments: Any) -> int | None:
+        """Have the ring, which is made if there is none, carry a request out; None if it is to go by the socket.
+
+        Args:
+            request: a method of ``ClientRing``, whose last argument is the time-out.
+        """
         ring = self._ring
         if ring is None or ring.closed:
             ring = self._made(timeout)
             if ring is None:
                 return None
         try:
-            result = request(ring)
+            result = request(ring, *arguments, timeout)
         except (RingClosed, RingFull, RingSilent) as error:
             self._check(error, timeout)
             return None
-        return result if type(result) is not bytes else self._raise(result)  # type: ignore[return-value]
-
-    def _raise(self, error: bytes) -> NoReturn:
-        raise messages.decode_error(error) from None
+        if isinstance(result, bytes):
+            raise messages.decode_error(result) from None
+        return result
 
     def close(self) -> None:
         """Let go of the ring: the node removes it once nobody waits for an answer. May be called again."""

@@ -4,7 +4,9 @@
 #include <cstring>
 #include <new>
 
+#include "core/bits.h"
 #include "core/csv_fields.h"
+#include "core/row_codec.h"
 
 namespace gridflow {
 namespace {
@@ -13,46 +15,6 @@ constexpr uint64_t kOnes = 0x0101010101010101ull, kHighs = 0x8080808080808080ull
 
 // Whether one of eight bytes is zero: as a bit above 0x7F of the first such byte, and maybe of later ones.
 uint64_t ZeroBytes(uint64_t eight) { return (eight - kOnes) & ~eight & kHighs; }
-
-uint64_t LoadEight(const uint8_t* p) {
-  uint64_t eight;
-  std::memcpy(&eight, p, 8);
-  return eight;
-}
-
-size_t CountOf(uint8_t byte, const uint8_t* p, const uint8_t* end) {
-  constexpr ptrdiff_t kStep = 255;  // what one byte can count, so that the compiler adds up many bytes at a time
-  size_t count = 0;
-  while (p < end) {
-    uint8_t some = 0;
-    for (const uint8_t* const stop = p + std::min(kStep, end - p); p < stop; ++p) some += *p == byte;
-    count += some;
-  }
-  return count;
-}
-
-// Whether bytes are UTF-8; texts between two marks of ASCII are, then, too.
-bool IsUtf8(const uint8_t* p, const uint8_t* end) {
-  while (p < end) {
-    if (end - p >= 8 && (LoadEight(p) & kHighs) == 0) {
-      p += 8;
-      continue;
-    }
-    const uint8_t first = *p++;
-    if (first < 0x80) continue;
-    // How many bytes follow, and from where to where the first of them goes: neither longer than need be, nor a
-    // surrogate, nor past U+10FFFF.
-    const int more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : 1;
-    if (first < 0xC2 || first > 0xF4 || end - p < more) return false;
-    const uint8_t low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-    const uint8_t high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-    if (*p < low || *p > high) return false;
-    for (int i = 1; i < more; ++i)
-      if ((p[i] & 0xC0) != 0x80) return false;
-    p += more;
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -65,10 +27,10 @@ class CsvReader {
   bool Run() {
     // A record has a byte for each of its fields, but for the last one of all: what ends a line may stand in a text, too.
     const size_t most = static_cast<size_t>(end_ - text_) / std::max<size_t>(layout_.columns.size(), 1);
-    capacity_ = std::min(CountOf('\n', text_, end_), most) + 1;
+    capacity_ = std::min(CountByte(text_, static_cast<size_t>(end_ - text_), '\n'), most) + 1;
     if (static_cast<size_t>(end_ - text_) > UINT32_MAX) return false;
     Start();
-    if (reads_text_ && !IsUtf8(text_, end_)) return false;
+    if (reads_text_ && !IsUtf8(text_, static_cast<size_t>(end_ - text_))) return false;
     const uint8_t* p = text_;
     while (p < end_) {
       if (EndsLine(&p)) continue;  // a line that is empty is no record
@@ -205,7 +167,7 @@ class CsvReader {
       const uint8_t* const begin = ++p;
       const uint64_t quotes = kOnes * static_cast<uint8_t>(layout_.quote);
       for (; end_ - p >= 8; p += 8) {
-        const uint64_t marks = ZeroBytes(LoadEight(p) ^ quotes);
+        const uint64_t marks = ZeroBytes(LoadWord(p) ^ quotes);
         if (marks == 0) continue;
         p += __builtin_ctzll(marks) / 8;
         break;
@@ -219,7 +181,7 @@ class CsvReader {
     const uint8_t* const begin = p;
     const uint64_t delimiters = kOnes * layout_.delimiter;
     for (; end_ - p >= 8; p += 8) {
-      const uint64_t eight = LoadEight(p);
+      const uint64_t eight = LoadWord(p);
       const uint64_t marks =
           ZeroBytes(eight ^ delimiters) | ZeroBytes(eight ^ (kOnes * '\n')) | ZeroBytes(eight ^ (kOnes * '\r'));
       if (marks == 0) continue;
