@@ -145,6 +145,10 @@ cdef extern from "core/segment.h" namespace "gridflow" nogil:
         Status CheckOffsets(int) const
         Status Verify() const
 
+
+cdef extern from "core/deletions.h" namespace "gridflow" nogil:
+    const uint64_t kListedBytes
+
     cdef cppclass Deletions:
         cbool Test(int64_t) const
         const uint8_t* bits() const
@@ -424,6 +428,7 @@ cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
         Status AddMemory(const MemoryTable&) except +
         Status AddRows(const vector[vector[ColumnView]]&, LoadMode, int64_t*, string*) except +
         void FoldSmall(uint64_t)
+        void ListDeletions(uint64_t)
         Status Replace(SegmentMerge*, cbool*) except +
         uint64_t added_bytes() const
         uint64_t moved_bytes() const

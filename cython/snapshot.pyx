@@ -107,7 +107,7 @@ cdef class Snapshot:
         return np.unpackbits(np.asarray(bits), count=rows, bitorder="little") == 0
 
     def deletions(self, int segment):
-        """(address, bytes) of a segment's mapped deletion bitmap, bit i % 8 of byte i // 8 being set for a row i that is
+        """(address, bytes) of a segment's deletion bitmap in memory, bit i % 8 of byte i // 8 being set for a row i that is
         deleted; None if no row is. It stays there as long as this object."""
         cdef const SegmentRef* ref = &self.it.get().segments()[segment]
         if ref.deletions.get() == NULL or ref.deletions.get().deleted() == 0:

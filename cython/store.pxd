@@ -21,6 +21,7 @@ cdef class Store:
     cdef readonly object wake
     cdef public uint64_t flush_bytes
     cdef readonly uint64_t small_bytes
+    cdef readonly uint64_t listed_bytes
     cdef int threads
     cdef shared_ptr[ControlPage] control
     cdef shared_ptr[LogFile] log

@@ -49,6 +49,8 @@ DEFAULT_FLUSH_BYTES = 32 << 20
 #: Bytes of a segment's file below which it counts as small: of those a table has at most MOST_SMALL.
 DEFAULT_SMALL_BYTES = kSmallBytes
 MOST_SMALL = kMostSmall
+#: Bytes of a deletion bitmap up to which it is always written whole.
+DEFAULT_LISTED_BYTES = kListedBytes
 #: Bytes of log that are kept for the next commits when nothing in them is needed any more.
 LOG_BYTES_KEPT = 1 << 20
 
@@ -137,6 +139,7 @@ cdef class Store:
         self.tables = {}
         self.flush_bytes = DEFAULT_FLUSH_BYTES
         self.small_bytes = DEFAULT_SMALL_BYTES
+        self.listed_bytes = DEFAULT_LISTED_BYTES
         self.since_wake = 0
         self.next_lsn = 1
         self.generation = ALL_RECORDS

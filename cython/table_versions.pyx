@@ -396,6 +396,7 @@ cdef class TableVersions(LogTable):
             self.kept.get(),
         )
         edit.FoldSmall(self.store.small_bytes)
+        edit.ListDeletions(self.store.listed_bytes)
         return edit
 
     cdef int check_changeable(self) except -1:

@@ -4,6 +4,7 @@ from gridflow._native.files import Bytes
 
 DEFAULT_FLUSH_BYTES: int
 DEFAULT_SMALL_BYTES: int
+DEFAULT_LISTED_BYTES: int
 MOST_SMALL: int
 LOG_BYTES_KEPT: int
 
@@ -26,6 +27,8 @@ class Store:
     flush_bytes: int
     @property
     def small_bytes(self) -> int: ...
+    @property
+    def listed_bytes(self) -> int: ...
     def __init__(self, home: str, owner: bool, durable: bool = False) -> None: ...
     def begin_close(self) -> None: ...
     def close(self, because: str = ...) -> None: ...

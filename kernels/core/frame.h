@@ -47,11 +47,12 @@ class FrameReader {
   void Limit(uint64_t bytes) { end_ = at_ + bytes; }
 
   Status Fail(const std::string& what) const { return Status::Corrupt(path_, offset(), what); }
+  // `bytes`: of what an older version has of it, its first part.
   template <typename T>
-  Status Get(T* out) {
-    if (remaining() < sizeof(T)) return Fail("it ends early");
-    std::memcpy(out, at_, sizeof(T));
-    at_ += sizeof(T);
+  Status Get(T* out, size_t bytes = sizeof(T)) {
+    if (remaining() < bytes) return Fail("it ends early");
+    std::memcpy(out, at_, bytes);
+    at_ += bytes;
     return Status::Ok();
   }
   Status GetText(std::string* out);

@@ -14,7 +14,7 @@ Status Manifest::Read(const std::string& path, Manifest* out) {
   FrameReader reader(path, file->data(), file->size(), 0);
   uint32_t frame_version;
   uint64_t rest;
-  GF_RETURN_IF_ERROR(reader.Header(GF_MANIFEST_MAGIC, GF_FRAME_VERSION, "manifest", &frame_version, &rest));
+  GF_RETURN_IF_ERROR(reader.Header(GF_MANIFEST_MAGIC, GF_MANIFEST_VERSION, "manifest", &frame_version, &rest));
   if (rest != 0) return Status::Corrupt(path, static_cast<int64_t>(file->size()), "the file has the wrong size");
   GF_RETURN_IF_ERROR(reader.Get(&out->table_id));
   GF_RETURN_IF_ERROR(reader.Get(&out->partitions));
@@ -24,10 +24,11 @@ Status Manifest::Read(const std::string& path, Manifest* out) {
   GF_RETURN_IF_ERROR(reader.GetSchema(&out->schema));
   uint32_t count = 0;
   GF_RETURN_IF_ERROR(reader.Get(&count));
-  if (count != reader.remaining() / sizeof(gf_manifest_segment) || reader.remaining() % sizeof(gf_manifest_segment))
+  const size_t each = frame_version == 1 ? GF_MANIFEST_SEGMENT_BYTES_1 : sizeof(gf_manifest_segment);
+  if (count != reader.remaining() / each || reader.remaining() % each)
     return reader.Fail("impossible number of segments");
-  out->segments.resize(count);
-  for (gf_manifest_segment& segment : out->segments) GF_RETURN_IF_ERROR(reader.Get(&segment));
+  out->segments.assign(count, {});
+  for (gf_manifest_segment& segment : out->segments) GF_RETURN_IF_ERROR(reader.Get(&segment, each));
   const std::string broken = BrokenInvariant(*out, true);
   return broken.empty() ? Status::Ok() : reader.Fail(broken);
 }
@@ -42,7 +43,7 @@ Status Manifest::Write(const std::string& path, bool durable) const {
   writer.PutText(schema.Serialize());
   writer.Put(static_cast<uint32_t>(segments.size()));
   for (const gf_manifest_segment& segment : segments) writer.Put(segment);
-  const std::string bytes = writer.Frame(GF_MANIFEST_MAGIC, GF_FRAME_VERSION);
+  const std::string bytes = writer.Frame(GF_MANIFEST_MAGIC, GF_MANIFEST_VERSION);
   return ReplaceFile(path, bytes.data(), bytes.size(), durable);
 }
 
@@ -58,7 +59,8 @@ std::set<std::string> Manifest::Files() const {
   for (const gf_manifest_segment& named : segments) {
     names.insert(FileName(named.segment_id, ".seg"));
     names.insert(FileName(named.segment_id, ".lz4"));
-    if (named.deletions_id != 0) names.insert(FileName(named.deletions_id, ".del"));
+    for (const uint64_t id : {named.deletions_id, named.bitmap_id})
+      if (id != 0) names.insert(FileName(id, ".del"));
   }
   return names;
 }

@@ -26,7 +26,7 @@ struct Manifest {
   // The one of a past version that is kept in a table's folder. kNotFound: it is not.
   static Status ReadKept(const std::string& folder, uint64_t version, Manifest* out);
   Status Write(const std::string& path, bool durable) const;
-  // The names of the segments and deletion bitmaps, and of compressed copies of the segments, which may be there.
+  // The names of the segments and what is deleted of them, and of compressed copies of the segments, which may be there.
   std::set<std::string> Files() const;
 };
 

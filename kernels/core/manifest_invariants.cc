@@ -25,13 +25,15 @@ bool DeletedRowsAreRows(const Manifest& manifest) {
 }
 
 bool BitmapsWhereRowsAreDeleted(const Manifest& manifest) {
-  return EachSegment(manifest,
-                     [](const gf_manifest_segment& s) { return (s.deletions_id != 0) == (s.deleted != 0); });
+  return EachSegment(manifest, [](const gf_manifest_segment& s) {
+    return (s.deletions_id != 0) == (s.deleted != 0) && (s.bitmap_id == 0 || s.deletions_id != 0);
+  });
 }
 
 bool FileIdsBelowNext(const Manifest& manifest) {
   return EachSegment(manifest, [&](const gf_manifest_segment& s) {
-    return s.segment_id < manifest.next_file_id && s.deletions_id < manifest.next_file_id;
+    return s.segment_id < manifest.next_file_id && s.deletions_id < manifest.next_file_id &&
+           s.bitmap_id < manifest.next_file_id;
   });
 }
 
@@ -48,7 +50,8 @@ bool SegmentIdsRise(const Manifest& manifest) {
 
 bool BitmapsAfterTheirSegments(const Manifest& manifest) {
   return EachSegment(manifest, [](const gf_manifest_segment& s) {
-    return s.deletions_id == 0 || s.deletions_id > s.segment_id;
+    return (s.deletions_id == 0 || s.deletions_id > s.segment_id) &&
+           (s.bitmap_id == 0 || (s.bitmap_id > s.segment_id && s.bitmap_id < s.deletions_id));
   });
 }
 
@@ -71,9 +74,10 @@ bool NewFilesHaveNewIds(const Manifest& earlier, const Manifest& later) {
   for (const gf_manifest_segment& s : earlier.segments) {
     ids.insert(s.segment_id);
     ids.insert(s.deletions_id);
+    ids.insert(s.bitmap_id);
   }
   auto fits = [&](uint64_t id) { return id >= earlier.next_file_id || ids.count(id) > 0; };
-  return EachSegment(later, [&](const gf_manifest_segment& s) { return fits(s.segment_id) && fits(s.deletions_id); });
+  return EachSegment(later, [&](const gf_manifest_segment& s) { return fits(s.segment_id) && fits(s.deletions_id) && fits(s.bitmap_id); });
 }
 
 bool SegmentsStaySealed(const Manifest& earlier, const Manifest& later) {

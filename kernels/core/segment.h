@@ -1,4 +1,4 @@
-// Segment and Deletions: sealed files of rows, checked and mapped.
+// Segment: a sealed file of rows, checked and mapped.
 #ifndef GRIDFLOW_CORE_SEGMENT_H_
 #define GRIDFLOW_CORE_SEGMENT_H_
 
@@ -158,32 +158,6 @@ class Segment {
   struct Fill;
   mutable Mutex fills_mutex_;
   mutable std::map<uint32_t, std::unique_ptr<Fill>> fills_ GF_GUARDED_BY(fills_mutex_);  // by column id
-};
-
-// A sealed deletion bitmap. Immutable; any thread may read it.
-class Deletions {
- public:
-  static Status Open(const std::string& path, std::shared_ptr<const Deletions>* out);
-  // Writes and seals a bitmap of `rows` bits.
-  static Status Write(const std::string& path, uint64_t segment_id, const std::vector<uint8_t>& bits, uint64_t rows,
-                      uint64_t deleted, bool durable);
-
-  bool Test(int64_t row) const {
-    GF_DCHECK(row >= 0 && row < rows_);
-    return (bits_[row >> 3] >> (row & 7)) & 1;
-  }
-  const uint8_t* bits() const { return bits_; }
-  int64_t rows() const { return rows_; }
-  int64_t deleted() const { return deleted_; }
-  uint64_t segment_id() const { return segment_id_; }
-
- private:
-  Deletions() = default;
-  std::shared_ptr<const Mapping> mapping_;
-  const uint8_t* bits_ = nullptr;
-  int64_t rows_ = 0;
-  int64_t deleted_ = 0;
-  uint64_t segment_id_ = 0;
 };
 
 }  // namespace gridflow

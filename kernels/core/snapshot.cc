@@ -102,11 +102,17 @@ Status TableSnapshot::Make(const std::string& folder, const Manifest& manifest, 
   snapshot->manifest_ = manifest;
   for (const gf_manifest_segment& named : manifest.segments) {
     SegmentRef ref;
+    std::shared_ptr<const Deletions> bitmap;  // what a list adds to
     if (old != nullptr) {  // what is open already is not opened again
       for (size_t i = 0; i < old->segments_.size(); ++i) {
         if (old->manifest_.segments[i].segment_id != named.segment_id) continue;
-        ref.segment = old->segments_[i].segment;
-        if (old->manifest_.segments[i].deletions_id == named.deletions_id) ref.deletions = old->segments_[i].deletions;
+        const gf_manifest_segment& known = old->manifest_.segments[i];
+        ref = old->segments_[i];
+        if (known.deletions_id == named.bitmap_id)
+          bitmap = ref.deletions;
+        else if (known.bitmap_id == named.bitmap_id && ref.deletions != nullptr)
+          bitmap = ref.deletions->bitmap();
+        if (known.deletions_id != named.deletions_id) ref.deletions.reset();
       }
     }
     const std::string path = folder + "/" + FileName(named.segment_id, ".seg");
@@ -115,11 +121,14 @@ Status TableSnapshot::Make(const std::string& folder, const Manifest& manifest, 
         ref.segment->table_id() != manifest.table_id)
       return Status::Corrupt(path, 32, "it is not the segment that the manifest names");
     if (named.deletions_id != 0 && ref.deletions == nullptr) {
-      const std::string bitmap = folder + "/" + FileName(named.deletions_id, ".del");
-      GF_RETURN_IF_ERROR(Deletions::Open(bitmap, &ref.deletions));
+      if (named.bitmap_id != 0 && bitmap == nullptr)
+        GF_RETURN_IF_ERROR(Deletions::Open(folder + "/" + FileName(named.bitmap_id, ".del"), nullptr, &bitmap));
+      const std::string file = folder + "/" + FileName(named.deletions_id, ".del");
+      GF_RETURN_IF_ERROR(Deletions::Open(file, std::move(bitmap), &ref.deletions));
       if (ref.deletions->segment_id() != named.segment_id || ref.deletions->rows() != ref.segment->rows() ||
-          static_cast<uint64_t>(ref.deletions->deleted()) != named.deleted)
-        return Status::Corrupt(bitmap, 16, "it is not the bitmap that the manifest names");
+          static_cast<uint64_t>(ref.deletions->deleted()) != named.deleted ||
+          ref.deletions->bitmap_id() != named.bitmap_id)
+        return Status::Corrupt(file, 16, "it is not what the manifest names");
     }
     std::vector<ColumnView> columns;
     GF_RETURN_IF_ERROR(ColumnsAs(*ref.segment, snapshot->manifest_.schema, &columns));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/deletions.h"
 #include "core/manifest.h"
 #include "core/segment.h"
 #include "core/status.h"

@@ -63,6 +63,7 @@ Status TableCut::Preview(const std::string& folder, int threads, std::shared_ptr
     return Status::Ok();
   }
   TableEdit edit(folder, snapshot, false, threads);
+  edit.ListDeletions(kListedBytes);
   GF_RETURN_IF_ERROR(edit.AddMemory(all));
   return edit.Preview(out);
 }

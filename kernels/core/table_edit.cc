@@ -331,20 +331,35 @@ void TableEdit::Clear() {
   for (Part& part : parts_) part.dropped = true;
 }
 
+Status TableEdit::WriteDeletions(Part* part) {
+  gf_manifest_segment& named = part->named;
+  const std::shared_ptr<const Deletions>& last = part->ref.deletions;
+  const bool listed = last != nullptr && last->is_list();
+  const std::shared_ptr<const Deletions>& bitmap = listed ? last->bitmap() : last;
+  const uint64_t list_bytes = 4 * (part->deleted - (bitmap != nullptr ? static_cast<uint64_t>(bitmap->deleted()) : 0));
+  const uint64_t before = listed ? last->listed_bytes() : 0;
+  if (!listed) named.bitmap_id = named.deletions_id;
+  named.deletions_id = manifest_.next_file_id++;
+  named.deleted = part->deleted;
+  const std::string path = Path(named.deletions_id, ".del");
+  written_.push_back(path);
+  if (part->bits.size() > least_listed_ && before + list_bytes <= part->bits.size()) {
+    bitmap_bytes_ += list_bytes;
+    return Deletions::WriteList(path, named.segment_id, part->bits, named.rows, part->deleted, named.bitmap_id,
+                                bitmap.get(), before, durable_);
+  }
+  named.bitmap_id = 0;
+  bitmap_bytes_ += part->bits.size();
+  return Deletions::Write(path, named.segment_id, part->bits, named.rows, part->deleted, durable_);
+}
+
 Status TableEdit::Seal(std::shared_ptr<const TableSnapshot>* out) {
   manifest_.segments.clear();
   for (Part& part : parts_) {
     const bool empty = part.deleted == part.named.rows;
-    if (!part.dropped && !empty && part.deleted != part.named.deleted) {
-      part.named.deletions_id = manifest_.next_file_id++;
-      part.named.deleted = part.deleted;
-      const std::string path = Path(part.named.deletions_id, ".del");
-      written_.push_back(path);
-      GF_RETURN_IF_ERROR(
-          Deletions::Write(path, part.named.segment_id, part.bits, part.named.rows, part.deleted, durable_));
-      bitmap_bytes_ += part.bits.size();
-    }
-    if (!part.dropped && !empty) manifest_.segments.push_back(part.named);
+    if (part.dropped || empty) continue;
+    if (part.deleted != part.named.deleted) GF_RETURN_IF_ERROR(WriteDeletions(&part));
+    manifest_.segments.push_back(part.named);
   }
   return TableSnapshot::Make(folder_, manifest_, base_.get(), out);
 }

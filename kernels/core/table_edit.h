@@ -38,6 +38,10 @@ class TableEdit {
 
   // From now on a segment that is added may take over those of less than `small` bytes.
   void FoldSmall(uint64_t small) { small_ = small; }
+  // From now on rows that are deleted of a segment whose bitmap has more than `least` bytes may be listed instead, as long
+  // as such lists together have not as many bytes as the bitmap: so what is written is in proportion to the square root of
+  // a segment's rows at most, and not to the rows.
+  void ListDeletions(uint64_t least) { least_listed_ = least; }
   // Everything in a frozen memory table: new rows into a segment, what they replace or remove marked as deleted.
   Status AddMemory(const MemoryTable& memory);
   // Rows of `sources` as one segment; rows of the same keys are marked as deleted. With kInsert an existing key is
@@ -98,7 +102,9 @@ class TableEdit {
   // Marks the live row of the key, if there is one, in the first `parts` parts.
   bool MarkDeleted(size_t parts, uint64_t hash, const uint8_t* key, size_t key_bytes);
   bool Contains(size_t parts, uint64_t hash, const uint8_t* key, size_t key_bytes) const;
-  // Writes the deletion bitmaps and opens the version.
+  // Writes what is deleted of a part.
+  Status WriteDeletions(Part* part);
+  // Writes what is deleted of all parts and opens the version.
   Status Seal(std::shared_ptr<const TableSnapshot>* out);
   // Adds rows of `sources`, of about so many bytes, and of small segments that the new one takes over.
   Status AddSegment(std::vector<Source> sources, KeyOrder keys, uint64_t bytes);
@@ -117,7 +123,7 @@ class TableEdit {
   const bool durable_;
   const int threads_;
   KeptVersions* const kept_;
-  uint64_t small_ = 0;
+  uint64_t small_ = 0, least_listed_ = UINT64_MAX;
   uint64_t added_bytes_ = 0, moved_bytes_ = 0, bitmap_bytes_ = 0;
   Manifest manifest_;
   std::vector<Part> parts_;

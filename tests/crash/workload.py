@@ -145,6 +145,7 @@ def hurry() -> None:
     gridflow.storage.compaction.MOST_SMALL = 2
     gridflow.storage.compaction._SMALLEST = 4000
     gridflow._native.store.DEFAULT_SMALL_BYTES = 3000
+    gridflow._native.store.DEFAULT_LISTED_BYTES = 0
     gridflow.storage.load.SEGMENT_BYTES = 5000
     gridflow.storage.load.ROWS_AT_ONCE = 15
     gridflow._native.store.LOG_BYTES_KEPT = 2000

@@ -380,6 +380,7 @@ void UseVersion(Random* random, const std::string& grid, const Sample& sample) {
   bool usable;
   if (random->Chance(70) && !(merge.Run(1, false).ok() && edit.Replace(&merge, &usable).ok())) return;
   if (random->Chance(50)) edit.FoldSmall(gridflow::kSmallBytes);
+  if (random->Chance(50)) edit.ListDeletions(0);
   if (builder.rows() > 0 && !edit.AddRows({builder.Views()}, mode, &rows, &duplicate).ok()) return;
   if (edit.Commit(version->manifest().flushed_lsn, &version).ok())
     CHECK_OK(TableSnapshot::Open(grid, kTable, kCurrent, &version));

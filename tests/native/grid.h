@@ -170,7 +170,8 @@ struct Grid {
     for (const gf_manifest_segment& named : again->manifest().segments) {
       CHECK(named.segment_id < again->manifest().next_file_id && named.deletions_id < again->manifest().next_file_id);
       names.insert(gridflow::FileName(named.segment_id, ".seg"));
-      if (named.deletions_id != 0) names.insert(gridflow::FileName(named.deletions_id, ".del"));
+      for (const uint64_t id : {named.deletions_id, named.bitmap_id})
+        if (id != 0) names.insert(gridflow::FileName(id, ".del"));
     }
     CHECK(Names(table) == names);
     for (const gridflow::SegmentRef& ref : again->segments())

@@ -26,7 +26,7 @@ Manifest Sound() {
   manifest.flushed_lsn = 100;
   manifest.next_file_id = 9;
   manifest.schema = test::PlainSchema();
-  manifest.segments = {{2, 7, 10, 4}, {5, 0, 20, 0}};  // segment_id, deletions_id, rows, deleted
+  manifest.segments = {{2, 7, 10, 4, 3}, {5, 0, 20, 0, 0}};  // segment_id, deletions_id, rows, deleted, bitmap_id
   return manifest;
 }
 
@@ -36,7 +36,7 @@ Manifest Later() {
   manifest.version = 6;
   manifest.flushed_lsn = 120;
   manifest.next_file_id = 11;
-  manifest.segments = {{2, 10, 10, 5}, {9, 0, 30, 0}};
+  manifest.segments = {{2, 10, 10, 5, 3}, {9, 0, 30, 0, 0}};
   return manifest;
 }
 
@@ -79,8 +79,19 @@ TEST(a_manifest_that_breaks_an_invariant_is_named) {
   bad.segments[0].deletions_id = 9;
   CHECK(Names(BrokenInvariant(bad), "file_ids_below_next"));
   bad = Sound();
+  bad.segments[0].bitmap_id = 9;
+  CHECK(Names(BrokenInvariant(bad), "file_ids_below_next"));
+  bad = Sound();
   bad.segments[0].deleted = 0;
   CHECK(Names(BrokenInvariant(bad), "bitmaps_where_rows_are_deleted"));
+  bad = Sound();
+  bad.segments[1].bitmap_id = 6;
+  CHECK(Names(BrokenInvariant(bad), "bitmaps_where_rows_are_deleted"));
+  for (const uint64_t id : {1u, 7u, 8u}) {  // its segment has id 2, what adds to it has id 7
+    bad = Sound();
+    bad.segments[0].bitmap_id = id;
+    CHECK(Names(BrokenInvariant(bad), "bitmaps_after_their_segments"));
+  }
 }
 
 TEST(a_version_that_does_not_follow_from_the_one_before_is_named) {
@@ -106,6 +117,11 @@ TEST(a_version_that_does_not_follow_from_the_one_before_is_named) {
     CHECK_EQ(gridflow::VerifyManifest("manifest", before, &bad).ok(), invariant.next);
   }
   CHECK_EQ(breaks.size(), gridflow::SuccessionInvariants().size());
+  Manifest bad = Later();
+  bad.segments[0].bitmap_id = 4;
+  CHECK(Names(BrokenSuccession(Sound(), bad, true), "new_files_have_new_ids"));
+  bad.segments[0].bitmap_id = 7;  // a bitmap of the version before
+  CHECK_EQ(BrokenSuccession(Sound(), bad, true), "");
 }
 
 // The signal that ends a process which does this; 0 if it lives.

@@ -53,6 +53,7 @@ TEST(a_merge_beside_writers_does_to_a_table_what_it_does_to_a_map) {
       auto write = [&] {
         TableEdit edit(grid.table, grid.version, false, 1);
         if (random.Chance(40)) edit.FoldSmall(random.Below(4000));
+        if (random.Chance(60)) edit.ListDeletions(0);
         if (random.Chance(5)) {
           edit.Clear();
           grid.rows.clear();
@@ -121,6 +122,7 @@ TEST(few_segments_are_small_however_a_table_is_written) {
     for (int step = 0; step < 40; ++step) {
       TableEdit edit(grid.table, grid.version, false, 1);
       edit.FoldSmall(small);
+      edit.ListDeletions(random.Below(4));
       const size_t before = grid.version->segments().size();
       Rows rows = grid.rows;
       const uint64_t most = random.Chance(10) ? 400 : 20;
@@ -134,6 +136,51 @@ TEST(few_segments_are_small_however_a_table_is_written) {
     }
     grid.Check();
   }
+}
+
+TEST(deletions_by_lists_do_to_a_table_what_they_do_to_a_map) {
+  Random random(5);
+  int lists = 0, bitmaps = 0, on_none = 0;
+  uint64_t written = 0, whole = 0;
+  for (int round = 0; round < 10; ++round) {
+    Grid grid(test::PlainSchema());
+    Rows rows;
+    for (int part = 0; part < 2; ++part) {
+      TableEdit edit(grid.table, grid.version, false, 1);
+      CHECK_OK(edit.AddMemory(*grid.Changes(&random, 1500, &grid.rows)));
+      CHECK_OK(grid.Commit(&edit));
+    }
+    for (int step = 0; step < 40; ++step) {
+      if (random.Chance(5)) {
+        SegmentMerge merge(grid.table, grid.version, RandomSegments(&random, grid.version), false);
+        CHECK_OK(merge.Run(1, false));
+        TableEdit edit(grid.table, grid.version, false, 1);
+        edit.ListDeletions(0);
+        bool usable;
+        CHECK_OK(edit.Replace(&merge, &usable));
+        CHECK_OK(grid.Commit(&edit));
+      }
+      TableEdit edit(grid.table, grid.version, false, 1);
+      edit.ListDeletions(0);
+      edit.FoldSmall(2000);
+      CHECK_OK(edit.AddMemory(*grid.Changes(&random, 1 + random.Below(random.Chance(10) ? 60 : 3), &grid.rows)));
+      const Version before = grid.version;
+      CHECK_OK(grid.Commit(&edit));
+      written += edit.bitmap_bytes();
+      for (size_t s = 0; s < grid.version->segments().size(); ++s) {
+        const gridflow::SegmentRef& ref = grid.version->segments()[s];
+        if (ref.deletions == nullptr) continue;
+        whole += static_cast<uint64_t>(ref.segment->rows()) / 8;
+        ++(ref.deletions->is_list() ? lists : bitmaps);
+        on_none += ref.deletions->is_list() && ref.deletions->bitmap() == nullptr;
+      }
+      CHECK(Contents(*grid.version) == grid.rows);
+      if (step % 10 == 0) grid.Check();
+    }
+    grid.Check();
+  }
+  CHECK(lists > 50 && bitmaps > 50 && on_none > 10);
+  CHECK(2 * written < whole);
 }
 
 TEST(few_stay_small_where_many_were) {

@@ -39,7 +39,7 @@ inline void ResealSegment(std::string* file) {
 inline void ResealDeletions(std::string* file) {
   const size_t header = sizeof(gf_deletions_header);
   if (file->size() >= header)
-    StoreAt(file, offsetof(gf_deletions_header, bitmap_crc),
+    StoreAt(file, offsetof(gf_deletions_header, body_crc),
             gridflow::BlockChecksum(file->data() + header, file->size() - header));
   ResealHeader(file, header);
 }

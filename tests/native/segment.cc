@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/arrow_c.h"
+#include "core/deletions.h"
 #include "core/key_hash.h"
 #include "core/segment_writer.h"
 #include "native/files.h"
@@ -465,7 +466,7 @@ TEST(deletions_there_and_back) {
     }
     CHECK_OK(Deletions::Write(folder / "a.del", 5, bits, rows, deleted, true));
     std::shared_ptr<const Deletions> deletions;
-    CHECK_OK(Deletions::Open(folder / "a.del", &deletions));
+    CHECK_OK(Deletions::Open(folder / "a.del", nullptr, &deletions));
     CHECK_EQ(deletions->rows(), static_cast<int64_t>(rows));
     CHECK_EQ(deletions->deleted(), static_cast<int64_t>(deleted));
     CHECK_EQ(deletions->segment_id(), 5u);
@@ -476,7 +477,7 @@ TEST(deletions_there_and_back) {
       std::string bad = good;
       bad[at] = static_cast<char>(bad[at] ^ 1 << (at % 8));
       test::WriteFile(folder / "b.del", bad);
-      CHECK(!Deletions::Open(folder / "b.del", &deletions).ok());
+      CHECK(!Deletions::Open(folder / "b.del", nullptr, &deletions).ok());
     }
   }
 }
@@ -486,10 +487,60 @@ TEST(a_deletion_bitmap_that_miscounts_is_corrupt) {
   std::shared_ptr<const Deletions> deletions;
   for (uint64_t deleted : {0u, 2u, 4u, 20u, 21u}) {
     CHECK_OK(Deletions::Write(folder / "a.del", 5, {0x07, 0x00, 0x00}, 20, deleted, false));
-    CHECK_CODE(Deletions::Open(folder / "a.del", &deletions), kCorrupt);
+    CHECK_CODE(Deletions::Open(folder / "a.del", nullptr, &deletions), kCorrupt);
   }
   CHECK_OK(Deletions::Write(folder / "a.del", 5, {0x07, 0x00, 0xF0}, 20, 3, false));  // past the last row
-  CHECK_OK(Deletions::Open(folder / "a.del", &deletions));
+  CHECK_OK(Deletions::Open(folder / "a.del", nullptr, &deletions));
+}
+
+TEST(a_list_of_deleted_rows_there_and_back) {
+  const test::Folder folder;
+  Random random(6);
+  for (uint64_t rows : {1u, 7u, 64u, 65u, 1000u}) {
+    for (const bool on_bitmap : {false, true}) {
+      std::vector<uint8_t> before((rows + 7) / 8), bits;
+      uint64_t known = 0, deleted = 0;
+      for (uint64_t row = 0; on_bitmap && row < rows; ++row)
+        if (random.Chance(20)) before[row / 8] = static_cast<uint8_t>(before[row / 8] | 1 << (row % 8)), ++known;
+      bits = before;
+      deleted = known;
+      for (uint64_t row = 0; row < rows; ++row) {
+        if ((bits[row / 8] >> (row % 8) & 1) != 0 || !random.Chance(10)) continue;
+        bits[row / 8] = static_cast<uint8_t>(bits[row / 8] | 1 << (row % 8));
+        ++deleted;
+      }
+      std::shared_ptr<const Deletions> bitmap, list, none;
+      if (on_bitmap) {
+        CHECK_OK(Deletions::Write(folder / "base.del", 5, before, rows, known, false));
+        CHECK_OK(Deletions::Open(folder / "base.del", nullptr, &bitmap));
+      }
+      CHECK_OK(Deletions::WriteList(folder / "a.del", 5, bits, rows, deleted, on_bitmap ? 8 : 0, bitmap.get(), 12, false));
+      CHECK_OK(Deletions::Open(folder / "a.del", bitmap, &list));
+      CHECK(list->is_list() && list->bitmap() == bitmap && list->bitmap_id() == (on_bitmap ? 8u : 0u));
+      CHECK_EQ(list->rows(), static_cast<int64_t>(rows));
+      CHECK_EQ(list->deleted(), static_cast<int64_t>(deleted));
+      CHECK_EQ(list->listed_bytes(), 12 + 4 * (deleted - known));
+      CHECK(std::memcmp(list->bits(), bits.data(), bits.size()) == 0);
+      // What it adds to is part of it.
+      CHECK_CODE(Deletions::Open(folder / "a.del", on_bitmap ? none : list, &none), kCorrupt);
+      if (on_bitmap) CHECK_CODE(Deletions::Open(folder / "a.del", list, &none), kCorrupt);
+      const std::string good = test::ReadFile(folder / "a.del");
+      CHECK_EQ(good.size(), sizeof(gf_deletions_header) + 4 * (deleted - known));
+      for (size_t at = 0; at < good.size(); ++at) {
+        std::string bad = good;
+        bad[at] = static_cast<char>(bad[at] ^ 1 << (at % 8));
+        test::WriteFile(folder / "b.del", bad);
+        CHECK(!Deletions::Open(folder / "b.del", bitmap, &none).ok());
+        // With checksums that fit: an error, or as many rows of the segment as it says.
+        test::ResealDeletions(&bad);
+        test::WriteFile(folder / "c.del", bad);
+        if (!Deletions::Open(folder / "c.del", bitmap, &none).ok()) continue;
+        int64_t set = 0;
+        for (int64_t row = 0; row < none->rows(); ++row) set += none->Test(row);
+        CHECK_EQ(set, none->deleted());
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "core/catalog.h"
 #include "core/failpoint.h"
+#include "core/frame.h"
 #include "core/key_hash.h"
 #include "core/log.h"
 #include "native/files.h"
@@ -587,8 +588,12 @@ TEST(a_manifest_there_and_back) {
     manifest.flushed_lsn = random.Next();
     manifest.schema = test::RandomSchema(&random);
     for (uint64_t n = random.Below(5); n > 0; --n) {
-      gf_manifest_segment segment = {manifest.next_file_id++, 0, 1 + random.Below(1000), 0};
-      if (random.Chance(50)) segment.deletions_id = manifest.next_file_id++, segment.deleted = 1 + random.Below(segment.rows);
+      gf_manifest_segment segment = {manifest.next_file_id++, 0, 1 + random.Below(1000), 0, 0};
+      if (random.Chance(50)) {
+        if (random.Chance(50)) segment.bitmap_id = manifest.next_file_id++;
+        segment.deletions_id = manifest.next_file_id++;
+        segment.deleted = 1 + random.Below(segment.rows);
+      }
       manifest.segments.push_back(segment);
     }
     CHECK_OK(manifest.Write(folder / "manifest", i % 10 == 0));
@@ -601,7 +606,7 @@ TEST(a_manifest_there_and_back) {
     CHECK_EQ(again.schema.Serialize(), manifest.schema.Serialize());
     CHECK_EQ(again.segments.size(), manifest.segments.size());
     if (!again.segments.empty())
-      CHECK(std::memcmp(again.segments.data(), manifest.segments.data(), again.segments.size() * 32) == 0);
+      CHECK(std::memcmp(again.segments.data(), manifest.segments.data(), again.segments.size() * sizeof(gf_manifest_segment)) == 0);
     const std::string bytes = test::ReadFile(folder / "manifest");
     const size_t at = random.Below(bytes.size());
     for (const std::string& bad : {bytes.substr(0, at), bytes + '\0'}) {
@@ -623,9 +628,10 @@ TEST(a_manifest_that_would_let_a_sealed_file_be_replaced_is_corrupt) {
   manifest.partitions = 1;
   manifest.schema = test::PlainSchema();
   manifest.next_file_id = 5;
-  const gf_manifest_segment good = {4, 3, 10, 2};
-  for (const gf_manifest_segment& bad : {gf_manifest_segment{5, 3, 10, 2}, {4, 5, 10, 2}, {4, 3, 0, 0}, {4, 3, 10, 11},
-                                         {4, 0, 10, 2}, {4, 3, 10, 0}, {4, 3, GF_MAX_SEGMENT_ROWS + 1, 2}}) {
+  const gf_manifest_segment good = {4, 3, 10, 2, 0};
+  for (const gf_manifest_segment& bad :
+       {gf_manifest_segment{5, 3, 10, 2, 0}, {4, 5, 10, 2, 0}, {4, 3, 0, 0, 0}, {4, 3, 10, 11, 0}, {4, 0, 10, 2, 0},
+        {4, 3, 10, 0, 0}, {4, 3, GF_MAX_SEGMENT_ROWS + 1, 2, 0}, {4, 3, 10, 2, 5}, {4, 0, 10, 0, 3}}) {
     manifest.segments = {bad};
     CHECK_OK(manifest.Write(folder / "manifest", false));
     CHECK_CODE(Manifest::Read(folder / "manifest", &again), kCorrupt);
@@ -636,6 +642,28 @@ TEST(a_manifest_that_would_let_a_sealed_file_be_replaced_is_corrupt) {
   manifest.segments = {good};
   CHECK_OK(manifest.Write(folder / "manifest", false));
   CHECK_OK(Manifest::Read(folder / "manifest", &again));
+}
+
+TEST(a_manifest_of_the_first_version_is_read) {
+  const test::Folder folder;
+  gridflow::FrameWriter writer;
+  writer.Put(uint32_t{7});
+  writer.Put(uint32_t{1024});
+  for (uint64_t number : {3u, 100u, 9u}) writer.Put(number);  // version, flushed_lsn, next_file_id
+  writer.PutText(test::PlainSchema().Serialize());
+  writer.Put(uint32_t{2});
+  for (uint64_t number : {2u, 7u, 10u, 4u, 5u, 0u, 20u, 0u}) writer.Put(number);
+  test::WriteFile(folder / "manifest", writer.Frame(GF_MANIFEST_MAGIC, 1));
+  Manifest manifest;
+  CHECK_OK(Manifest::Read(folder / "manifest", &manifest));
+  CHECK_EQ(manifest.segments.size(), 2u);
+  const gf_manifest_segment &first = manifest.segments[0], &second = manifest.segments[1];
+  CHECK(first.segment_id == 2 && first.deletions_id == 7 && first.rows == 10 && first.deleted == 4 && first.bitmap_id == 0);
+  CHECK(second.segment_id == 5 && second.deletions_id == 0 && second.rows == 20 && second.bitmap_id == 0);
+  test::WriteFile(folder / "manifest", writer.Frame(GF_MANIFEST_MAGIC, 2));
+  CHECK_CODE(Manifest::Read(folder / "manifest", &manifest), kCorrupt);
+  test::WriteFile(folder / "manifest", writer.Frame(GF_MANIFEST_MAGIC, 3));
+  CHECK_CODE(Manifest::Read(folder / "manifest", &manifest), kVersion);
 }
 
 TEST(a_catalog_there_and_back) {

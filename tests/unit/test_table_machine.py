@@ -47,6 +47,7 @@ class TableMachine(RuleBasedStateMachine):
         patch.setattr(gridflow.storage.load, "SEGMENT_BYTES", 200)
         patch.setattr(gridflow.storage.load, "ROWS_AT_ONCE", 5)
         patch.setattr(gridflow._native.store, "DEFAULT_SMALL_BYTES", self.small_bytes)
+        patch.setattr(gridflow._native.store, "DEFAULT_LISTED_BYTES", 0)
 
     @initialize(partitions=st.sampled_from([1, 3, 1024]))
     def open(self, partitions: int) -> None:

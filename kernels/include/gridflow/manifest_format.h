@@ -11,7 +11,7 @@
  *   <grid>/tables/<table id>/manifest             the current version, replaced by rename
  *   <grid>/tables/<table id>/<version>.manifest   a version that is kept, the same bytes; 16 hex digits
  *   <grid>/tables/<table id>/<id>.seg             segment_format.h
- *   <grid>/tables/<table id>/<id>.del             a deletion bitmap
+ *   <grid>/tables/<table id>/<id>.del             a deletion bitmap, or a list of deleted rows
  *   <grid>/tables/<table id>/<id>-<index id>.idx  index_format.h
  *   <grid>/tables/<table id>/<id>.zones           zones_format.h
  *   <grid>/tables/<table id>/<id>.lz4             compressed_format.h
@@ -28,6 +28,8 @@
  *   manifest body := uint32 table_id, uint32 partitions, uint64 version, uint64 flushed_lsn, uint64 next_file_id,
  *                    uint32 schema_bytes, schema, uint32 segment_count, gf_manifest_segment*
  *
+ *   In a manifest of version 1 a gf_manifest_segment ends before bitmap_id, which is 0.
+ *
  * flushed_lsn: every write of the log up to this one is in the segments; later ones are not.
  */
 #ifndef GRIDFLOW_MANIFEST_FORMAT_H_
@@ -36,7 +38,7 @@
 #include <stdint.h>
 
 #define GF_MANIFEST_MAGIC 0x0A1A0D4E414D4647ull /* "GFMAN\r\x1a\n" */
-#define GF_FRAME_VERSION 1u
+#define GF_MANIFEST_VERSION 2u
 
 typedef struct gf_frame_header {
   uint64_t magic;
@@ -52,7 +54,9 @@ typedef struct gf_manifest_segment {
   uint64_t deletions_id; /* <deletions_id as 16 hex digits>.del, 0 for none */
   uint64_t rows;         /* of the segment, deleted ones too */
   uint64_t deleted;
+  uint64_t bitmap_id; /* of a list of deleted rows: <bitmap_id as 16 hex digits>.del, which it adds to; 0 for none */
 } gf_manifest_segment;
+#define GF_MANIFEST_SEGMENT_BYTES_1 32u /* in version 1 */
 
 /* The one page that changes in place. Readers watch it to learn that there is something new; nothing in it is
  * needed to recover a grid. Fields are read and written as 8-byte atomics.
@@ -75,7 +79,7 @@ typedef struct gf_control {
 
 #ifdef __cplusplus
 static_assert(sizeof(gf_frame_header) == 32, "persistent format");
-static_assert(sizeof(gf_manifest_segment) == 32, "persistent format");
+static_assert(sizeof(gf_manifest_segment) == 40, "persistent format");
 #endif
 
 #endif /* GRIDFLOW_MANIFEST_FORMAT_H_ */

@@ -64,14 +64,16 @@ typedef struct gf_buffer {
   uint64_t bytes;
 } gf_buffer;
 
-/* A deletion bitmap: one bit a row of one segment, 1 for a row that is gone.
+/* Which rows of one segment are gone: a deletion bitmap, one bit a row, 1 for a row that is gone; or a list of those that
+ * are gone beside the rows of a bitmap of the same segment, rising.
  *
- *   0    +----------------------------------+
- *        | gf_deletions_header     64 bytes |
- *   64   | uint8[(rows + 7) / 8], bit i % 8 |
- *        +----------------------------------+
+ *   0    +----------------------------------+        0    +----------------------------------+
+ *        | gf_deletions_header     64 bytes |             | gf_deletions_header     64 bytes |
+ *   64   | uint8[(rows + 7) / 8], bit i % 8 |        64   | uint32[rows that it lists]       |
+ *        +----------------------------------+             +----------------------------------+
  */
-#define GF_DELETIONS_MAGIC 0x0A1A0D4C45444647ull /* "GFDEL\r\x1a\n" */
+#define GF_DELETIONS_MAGIC 0x0A1A0D4C45444647ull    /* "GFDEL\r\x1a\n" */
+#define GF_DELETED_ROWS_MAGIC 0x0A1A0D574F524647ull /* "GFROW\r\x1a\n" */
 #define GF_DELETIONS_VERSION 1u
 
 typedef struct gf_deletions_header {
@@ -79,11 +81,12 @@ typedef struct gf_deletions_header {
   uint32_t version;
   uint32_t header_crc; /* of this header with this field 0 */
   uint64_t rows;
-  uint64_t deleted; /* how many bits are 1 */
+  uint64_t deleted; /* how many are gone, in all */
   uint64_t segment_id;
-  uint32_t bitmap_crc;
-  uint32_t reserved0;
-  uint64_t reserved[2];
+  uint32_t body_crc;
+  uint32_t reserved;
+  uint64_t bitmap_id;    /* of a list: the file of the bitmap that it adds to; 0 for none */
+  uint64_t listed_bytes; /* of a list: of rows, in all lists on that bitmap up to this one */
 } gf_deletions_header;
 
 #ifdef __cplusplus

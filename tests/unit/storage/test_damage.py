@@ -40,7 +40,7 @@ def test_a_manifest_that_breaks_an_invariant_is_named_by_check(damaged):
     """Its checksums hold and it can be read, yet no edit would write it so: its segments are in the wrong order."""
     file = find(damaged, "manifest")
     sound = file.read_bytes()
-    head, older, newer = sound[:-64], sound[-64:-32], sound[-32:]
+    head, older, newer = sound[:-80], sound[-80:-40], sound[-40:]
     body = head[32:] + newer + older
     header = head[:12] + bytes(4) + head[16:24] + crc32c(body).to_bytes(4, "little") + head[28:32]
     replace(file, header[:12] + crc32c(header).to_bytes(4, "little") + header[16:] + body)

@@ -122,7 +122,7 @@ def header_size(kind: str) -> int:
 
 
 def version_of(kind: str) -> int:
-    return 2 if kind == "catalog" else 1
+    return 2 if kind in ("catalog", "manifest") else 1
 
 
 def newer(file: Path, kind: str) -> None:
@@ -181,4 +181,4 @@ def test_a_segment_and_a_bitmap_of_another_place(damaged):
     held[12:16] = bytes(4)
     held[12:16] = crc32c(bytes(held[:64])).to_bytes(4, "little")
     bitmap.write_bytes(held)
-    expect_error(damaged, bitmap, about="it is not the bitmap that the manifest names")
+    expect_error(damaged, bitmap, about="it is not what the manifest names")
