@@ -14,7 +14,7 @@ from ..stored_table import flush
 from ..table import Table
 from . import description, iterator, ops, selection, sharding, specs, stages
 from .placing import place
-from .reading import Reading, new_instance, partition_bounds, seeds_of
+from .reading import Reading, new_number, partition_bounds, seeds_of
 from .resolving import resolve
 from .stages import Kind
 
@@ -189,7 +189,8 @@ class Dataset(tf.data.Dataset):
                 place=target,
                 stages=stages.first(draws, shuffle, share.rows, batch),
                 seeds=seeds_of(seed),
-                instance=new_instance(),
+                instance=new_number(),
+                epochs=new_number(),
             )
         )
 

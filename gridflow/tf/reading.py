@@ -40,7 +40,8 @@ class Reading:
         place: the device that elements are for; None for host memory.
         stages: what was called on the dataset.
         seeds: of the shuffle and of draws.
-        instance: the number by which copies of the dataset in one process share counters and epochs, and are stopped.
+        instance: the number by which copies of the dataset in one process count together, and are stopped.
+        epochs: the number by which a dataset and those made of it share seed and epochs, from its shuffle on.
     """
 
     table: StoredTable
@@ -54,11 +55,13 @@ class Reading:
     stages: Stages
     seeds: tuple[int, int]
     instance: int
+    epochs: int
 
     def inputs(self) -> dict[str, Any]:
         """The op's inputs and attributes by name, but for those that every source of tf.data has."""
         return {
             "instance": self.instance,
+            "epochs": self.epochs,
             "directory": self.table.directory,
             "default_grid": self.is_default_grid,
             "table_id": self.table.table_id,
@@ -86,11 +89,13 @@ class Reading:
             return None
         if self.follows and second and not self.is_dense:
             return None  # a batch of lists ends with its version: rows would be lost
+        made = replace(self, stages=calls, instance=self.instance if self.follows else new_number())
+        if kind is not Kind.SHUFFLE:
+            return made
         try:
-            seeds = seeds_of(seed) if kind is Kind.SHUFFLE else self.seeds
+            return replace(made, seeds=seeds_of(seed), epochs=new_number())
         except TypeError:  # a tensor that has its value only when the graph runs
             return None
-        return replace(self, stages=calls, seeds=seeds, instance=self.instance if self.follows else new_instance())
 
     @property
     def follows(self) -> bool:
@@ -115,8 +120,8 @@ class Reading:
         return tf.nest.map_structure(lambda leaf: leaf.spec(size, drop_remainder), self.leaves)
 
 
-def new_instance() -> int:
-    """A number that no other reading has."""
+def new_number() -> int:
+    """A number that no other reading has, as instance or for its epochs."""
     return secrets.randbits(62)
 
 

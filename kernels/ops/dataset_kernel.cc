@@ -148,7 +148,7 @@ class GridflowDataset : public data::DatasetBase {
   absl::Status AsGraphDefInternal(data::SerializationContext*, DatasetGraphDefBuilder* b,
                                   tensorflow::Node** node) const override {
     tensorflow::Node *directory, *table_id, *table, *version, *columns, *partitions, *selection, *stages, *seeds,
-        *instance, *follow_ms;
+        *instance, *epochs, *follow_ms;
     TF_RETURN_IF_ERROR(b->AddScalar<tensorflow::tstring>(options_.directory, &directory));
     TF_RETURN_IF_ERROR(b->AddScalar(options_.table_id, &table_id));
     TF_RETURN_IF_ERROR(b->AddScalar<tensorflow::tstring>(options_.table, &table));
@@ -159,12 +159,14 @@ class GridflowDataset : public data::DatasetBase {
     TF_RETURN_IF_ERROR(b->AddVector(numbers_.stages, &stages));
     TF_RETURN_IF_ERROR(b->AddVector(numbers_.seeds, &seeds));
     TF_RETURN_IF_ERROR(b->AddScalar(instance_->number, &instance));
+    TF_RETURN_IF_ERROR(b->AddScalar(instance_->epochs->number, &epochs));
     TF_RETURN_IF_ERROR(b->AddScalar(options_.follow_ms, &follow_ms));
     tensorflow::AttrValue default_grid, gpu;
     b->BuildAttrValue(options_.default_grid, &default_grid);
     b->BuildAttrValue(options_.gpu, &gpu);
     return b->AddDataset(
-        this, {directory, table_id, table, version, columns, partitions, selection, stages, seeds, instance, follow_ms},
+        this,
+        {directory, table_id, table, version, columns, partitions, selection, stages, seeds, instance, epochs, follow_ms},
         {{"default_grid", default_grid}, {"gpu", gpu}}, node);
   }
 
@@ -175,7 +177,7 @@ class GridflowDataset : public data::DatasetBase {
   absl::Status MakePass(std::unique_ptr<Pass>* out) const {
     std::shared_ptr<const TableReader> reader;
     TF_RETURN_IF_ERROR(TableReader::Open(options_, options_.version, kept_.get(), nullptr, &reader));
-    *out = std::make_unique<Pass>(std::move(reader), options_.stages, RandomAt(instance_->seed.load(), 0));
+    *out = std::make_unique<Pass>(std::move(reader), options_.stages, RandomAt(instance_->epochs->seed.load(), 0));
     return absl::OkStatus();
   }
 
@@ -333,7 +335,7 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
   void MakeDataset(OpKernelContext* ctx, data::DatasetBase** output) override {
     ReaderOptions options;
     GridflowDataset::Numbers numbers;
-    int64_t version = 0, instance = 0;
+    int64_t version = 0, instance = 0, epochs = 0;
     tensorflow::tstring directory, table, selection;
     std::vector<tensorflow::tstring> columns;
     OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "directory", &directory));
@@ -346,6 +348,7 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
     OP_REQUIRES_OK(ctx, data::ParseVectorArgument(ctx, "stages", &numbers.stages));
     OP_REQUIRES_OK(ctx, data::ParseVectorArgument(ctx, "seeds", &numbers.seeds));
     OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "instance", &instance));
+    OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "epochs", &epochs));
     OP_REQUIRES_OK(ctx, data::ParseScalarArgument(ctx, "follow_ms", &options.follow_ms));
     OP_REQUIRES_OK(ctx, Stages::Parse(numbers.stages, &options.stages));
     OP_REQUIRES(ctx, numbers.seeds.size() == 2, absl::InvalidArgumentError("seeds must be two numbers"));
@@ -374,7 +377,7 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
     options.dtypes = dtypes_;
     options.shapes = shapes_;
     const uint64_t seed = Mix64(static_cast<uint64_t>(numbers.seeds[0])) ^ static_cast<uint64_t>(numbers.seeds[1]);
-    std::shared_ptr<Instance> shared = Instance::Of(instance, seed);
+    std::shared_ptr<Instance> shared = Instance::Of(instance, Epochs::Of(epochs, seed));
     OP_REQUIRES_OK(ctx, shared->environment.status());
     OP_REQUIRES_OK(ctx, shared->environment->Apply(&options));
     *output = new GridflowDataset(ctx, std::move(options), std::move(numbers), std::move(shared));

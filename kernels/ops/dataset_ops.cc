@@ -32,6 +32,7 @@ REGISTER_OP("GridflowDataset")
     .Input("stages: int64")
     .Input("seeds: int64")
     .Input("instance: int64")
+    .Input("epochs: int64")
     .Input("follow_ms: int64")
     .Output("handle: variant")
     .Attr("output_types: list(type) >= 1")
@@ -67,7 +68,9 @@ selection: which rows are read, in which order or with which weights: JSON that 
   reads; empty for all.
 stages: what was called on the dataset, three numbers each: see StageKind in row_order.h.
 seeds: two, of the shuffle and of weighted draws.
-instance: a number by which copies of this dataset in one process share the count of their epochs, and can be stopped.
+instance: a number by which copies of this dataset in one process count together, and can be stopped.
+epochs: a number by which datasets in one process share their seed and the count of their epochs: those that were made of
+  a shuffled one, and it.
 follow_ms: not 0 to go on with rows as they are written or changed, until none comes for so many milliseconds, or,
   negative, until the iterator is stopped. Only batches may be called on such a dataset.
 output_types: of the components. Numbers, booleans and tensors have their own type, DATE is int32 days, TIME int64

@@ -126,8 +126,8 @@ absl::Status Join(std::vector<std::vector<Tensor>> parts, std::vector<Tensor>* o
 absl::Status ElementStream::Start() {
   if (options_.follow_ms != 0) TF_RETURN_IF_ERROR(news_.Look());
   TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
-  seed_ = instance_->seed.load();
-  return Begin(instance_->epoch.fetch_add(1), options_.version);
+  seed_ = instance_->epochs->seed.load();
+  return Begin(instance_->epochs->next.fetch_add(1), options_.version);
 }
 
 ElementStream::State ElementStream::Here() const {
@@ -143,8 +143,8 @@ absl::Status ElementStream::Restore(const State& state) {
   TF_RETURN_IF_ERROR(Begin(state.epoch, state.version, since == nullptr ? nullptr : since->snapshot()));
   round_ = state.round;
   // Who reads this dataset next goes on from here, too.
-  instance_->seed.store(state.seed);
-  instance_->epoch.store(state.epoch + 1);
+  instance_->epochs->seed.store(state.seed);
+  instance_->epochs->next.store(state.epoch + 1);
   pass_->MoveTo(state.place);
   empty_ = false;
   return absl::OkStatus();
@@ -156,8 +156,8 @@ absl::Status ElementStream::NextPass(bool* end, bool* wait) {
   *end = IsLast() || (empty_ && options_.stages.epochs < 0);
   if (*end) return absl::OkStatus();
   TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
-  TF_RETURN_IF_ERROR(Begin(instance_->epoch.load(), options_.version));
-  instance_->epoch.fetch_add(1);
+  TF_RETURN_IF_ERROR(Begin(instance_->epochs->next.load(), options_.version));
+  instance_->epochs->next.fetch_add(1);
   ++round_;  // only now: who goes on after an error is not to lose a pass
   return absl::OkStatus();
 }

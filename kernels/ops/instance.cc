@@ -1,6 +1,7 @@
 #include "ops/instance.h"
 
 #include <cstdlib>
+#include <utility>
 
 #include "core/weak_registry.h"
 
@@ -8,23 +9,32 @@ namespace gridflow {
 namespace ops {
 namespace {
 
-WeakRegistry<int64_t, Instance>& All() {
-  static auto* registry = new WeakRegistry<int64_t, Instance>;
+template <typename T>
+WeakRegistry<int64_t, T>& All() {
+  static auto* registry = new WeakRegistry<int64_t, T>;
   return *registry;
 }
 
 }  // namespace
 
-Instance::Instance(int64_t number, uint64_t seed)
-    : number(number), seed(seed), environment(Environment::Read(&std::getenv)) {}
+Epochs::Epochs(int64_t number, uint64_t seed) : number(number), seed(seed) {}
 
-std::shared_ptr<Instance> Instance::Of(int64_t number, uint64_t seed) {
-  return All().FindOrMake(number, [&] { return std::make_shared<Instance>(number, seed); });
+std::shared_ptr<Epochs> Epochs::Of(int64_t number, uint64_t seed) {
+  return All<Epochs>().FindOrMake(number, [&] { return std::make_shared<Epochs>(number, seed); });
 }
 
-Instance::~Instance() { All().Forget(number); }
+Epochs::~Epochs() { All<Epochs>().Forget(number); }
 
-std::shared_ptr<Instance> Instance::Find(int64_t number) { return All().Find(number); }
+Instance::Instance(int64_t number, std::shared_ptr<Epochs> epochs)
+    : number(number), epochs(std::move(epochs)), environment(Environment::Read(&std::getenv)) {}
+
+std::shared_ptr<Instance> Instance::Of(int64_t number, std::shared_ptr<Epochs> epochs) {
+  return All<Instance>().FindOrMake(number, [&] { return std::make_shared<Instance>(number, std::move(epochs)); });
+}
+
+Instance::~Instance() { All<Instance>().Forget(number); }
+
+std::shared_ptr<Instance> Instance::Find(int64_t number) { return All<Instance>().Find(number); }
 
 }  // namespace ops
 }  // namespace gridflow

@@ -1,4 +1,4 @@
-// Instance: what all copies of a dataset in this process share.
+// Instance and Epochs: what all copies of a dataset in this process share, and what a dataset and those made of it do.
 #ifndef GRIDFLOW_OPS_INSTANCE_H_
 #define GRIDFLOW_OPS_INSTANCE_H_
 
@@ -14,18 +14,30 @@ namespace gridflow {
 namespace ops {
 
 // tf.data may make a dataset anew for each iterator, from its graph. Python gives each dataset a number, by which the
-// copies find each other for as long as one of them is there. Any thread may use it.
+// copies find each other for as long as one of them is there, and likewise the epochs of a shuffle or of draws, which are
+// those of all datasets that were made of it: who takes ten rows again gets ten others. Any thread may use either.
+struct Epochs {
+  // The ones of that number; made with that seed if nobody holds them.
+  static std::shared_ptr<Epochs> Of(int64_t number, uint64_t seed);
+
+  const int64_t number;
+  std::atomic<uint64_t> seed;
+  // The next iterator, or the next pass of one, has this number: each has an order of its own.
+  std::atomic<int64_t> next{0};
+
+  Epochs(int64_t number, uint64_t seed);
+  ~Epochs();
+};
+
 struct Instance {
-  // The one of that number; made with that seed if nobody holds it.
-  static std::shared_ptr<Instance> Of(int64_t number, uint64_t seed);
+  // The one of that number; made with those epochs if nobody holds it.
+  static std::shared_ptr<Instance> Of(int64_t number, std::shared_ptr<Epochs> epochs);
 
   // Null if nobody holds one of that number.
   static std::shared_ptr<Instance> Find(int64_t number);
 
   const int64_t number;
-  std::atomic<uint64_t> seed;
-  // Of the next iterator, or of its next pass: each shuffles in an order of its own.
-  std::atomic<int64_t> epoch{0};
+  const std::shared_ptr<Epochs> epochs;
   // Whether iterators that follow the table are to end.
   std::atomic<bool> stopped{false};
   Counters counters;
@@ -33,7 +45,7 @@ struct Instance {
   // Read once, so that a dataset stays what it is where a program changes its environment later.
   const absl::StatusOr<Environment> environment;
 
-  Instance(int64_t number, uint64_t seed);
+  Instance(int64_t number, std::shared_ptr<Epochs> epochs);
   ~Instance();
 };
 

@@ -82,7 +82,7 @@ SplitStream::SplitStream(const ReaderOptions& options, KeptSnapshot* kept, Insta
 absl::Status SplitStream::NextSplit(bool* end) {
   if (!begun_) {
     TF_RETURN_IF_ERROR(RefreshTable(options_.directory, options_.table));
-    order_ = instance_->epoch.fetch_add(1);
+    order_ = instance_->epochs->next.fetch_add(1);
     begun_ = true;
     empty_ = true;
   }
@@ -98,7 +98,7 @@ absl::Status SplitStream::NextSplit(bool* end) {
   std::shared_ptr<const TableReader> reader;
   TF_RETURN_IF_ERROR(TableReader::Open(options_, options_.version, kept_, nullptr, &reader));
   const uint64_t seed =
-      RandomAt(instance_->seed.load(), options_.stages.vary() ? static_cast<uint64_t>(order_) : 0);
+      RandomAt(instance_->epochs->seed.load(), options_.stages.vary() ? static_cast<uint64_t>(order_) : 0);
   pass_ = std::make_unique<Pass>(std::move(reader), options_.stages, RandomAt(seed, static_cast<uint64_t>(number)));
   return absl::OkStatus();
 }

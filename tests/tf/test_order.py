@@ -242,6 +242,60 @@ def test_epochs_differ_behind_a_pipeline(table):
     assert len({tuple(order) for order in orders}) == 4
 
 
+@pytest.mark.parametrize("options", [{"shuffle": True, "seed": 1}, {"weights": "V + 1", "seed": 1}, {"shuffle": True}])
+@pytest.mark.parametrize("call", [lambda d: d.take(10), lambda d: d.skip(90), lambda d: d.batch(10).take(1)])
+def test_who_takes_some_rows_again_gets_others(table, options, call):
+    """Epochs are the source's: a dataset made of it goes on where it is."""
+    source = dataset(table, **options)
+    seen = [tuple(flat(call(source))) for _ in range(20)]
+    assert len(set(seen)) == 20 and len(set(itertools.chain.from_iterable(seen))) > 60
+    assert tuple(flat(source))[:10] not in seen
+
+
+# TensorFlow fuses shuffle and repeat to an op that does not take 0.
+CALLS_AFTER = CALLS.filter(lambda calls: ("repeat", 0) not in calls)
+ITERATIONS = st.lists(st.integers(0, 3), min_size=2, max_size=6)
+
+
+@given(
+    before=CALLS.filter(lambda calls: all(name in ("take", "skip", "shard") for name, *_ in calls)),
+    after=st.lists(CALLS_AFTER, min_size=4, max_size=4),
+    seed=st.one_of(st.none(), st.integers(0, 3)),
+    again=st.booleans(),
+    iterations=ITERATIONS,
+)
+@settings(max_examples=40, deadline=None)
+def test_epochs_are_those_of_tf_data(table, plain, before, after, seed, again, iterations):
+    """Which iterations of datasets that were made of one shuffled dataset give the same rows."""
+
+    def runs(source):
+        for name, *arguments in before:
+            source = getattr(source, name)(*arguments)
+        source = source.shuffle(1000, seed=seed, reshuffle_each_iteration=again)
+        made = []
+        for calls in after:
+            derived = source
+            for name, *arguments in calls:
+                derived = getattr(derived, name)(*arguments)
+            made.append(derived)
+        found = []
+        for i in iterations:
+            try:
+                found.append([np.ravel(one["key"] if isinstance(one, dict) else one).tolist() for one in made[i]])
+            except tf.errors.InvalidArgumentError:  # a batch of batches of which the last is not full
+                found.append(None)
+        return found
+
+    ours = runs(dataset(table))
+    theirs = runs(tf.data.Dataset.from_tensor_slices(np.array(plain)[:, 0]))
+    assert [one if one is None else list(map(len, one)) for one in ours] == [
+        one if one is None else list(map(len, one)) for one in theirs
+    ]
+    for p, q in itertools.combinations(range(len(iterations)), 2):
+        if ours[p] and sum(map(len, ours[p])) >= 10 and iterations[p] == iterations[q]:
+            assert (ours[p] == ours[q]) == (theirs[p] == theirs[q])
+
+
 # ---- where, order_by, weights ----
 
 
