@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,20 @@ import gridflow
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 800  # after removals
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
+# A process of its own, since in this one a service takes a minute to end.
+SERVICE = """
+import sys
+import gridflow.tf
+from tensorflow.data.experimental.service import DispatcherConfig, DispatchServer, WorkerConfig, WorkerServer
+
+dispatcher = DispatchServer(DispatcherConfig(worker_addresses=["localhost:%port%"] * 2))
+address = dispatcher.target.removeprefix("grpc://")
+workers = [WorkerServer(WorkerConfig(dispatcher_address=address)) for _ in range(2)]
+print(dispatcher.target, flush=True)
+sys.stdin.read()
+"""
 WORKER = """
 import sys
 import tensorflow as tf
@@ -54,12 +68,15 @@ def address(dispatcher):
 
 @pytest.fixture(scope="module")
 def dispatcher():
-    """With two workers in this process."""
-    config = service.DispatcherConfig(worker_addresses=["localhost:%port%"] * 2)
-    dispatcher = service.DispatchServer(config)
-    workers = [start_worker(dispatcher) for _ in range(2)]
-    yield dispatcher
-    del workers
+    """With two workers in its process."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    try:
+        yield SimpleNamespace(target=process.stdout.readline().strip())
+    finally:
+        process.kill()
+        process.wait()
 
 
 def distribute(dataset, dispatcher, mode):
@@ -161,6 +178,7 @@ def test_the_newest_rows_are_read(grid, dispatcher):
     dataset = gridflow.Dataset(table, batch_size=16)
     for count in (10, 100):
         table.put_all({i: {} for i in range(count)})
+        table.flush()  # the workers' process cannot ask for it
         assert rows(distribute(dataset, dispatcher, ShardingPolicy.DYNAMIC)) == list(range(count))
 
 
@@ -183,9 +201,8 @@ def test_workers_in_other_processes(table):
     """They know the table by its directory, and have its rows chosen themselves."""
     dispatcher = service.DispatchServer()
     command = [sys.executable, "-c", WORKER, address(dispatcher)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout.readline() == "ready\n"
