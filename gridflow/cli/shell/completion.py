@@ -33,6 +33,7 @@ _TABLE_WORDS = {"FROM", "JOIN", "INTO", "UPDATE", "TABLE", "DESCRIBE", "EXISTS",
 _TYPE_WORDS = {"CREATE", "ALTER"}
 _FILE_FORMATS = ("ARROW", "CSV", "JSON", "NPZ", "PARQUET", "TFRECORD")
 _TOKEN = re.compile(r'"(?:[^"]|"")*"|[\w$]+|\S')
+_WORD_REVERSED = re.compile(r"[\w$]*")
 _NAME = r'(?:"(?:[^"]|"")*"|[\w$]+)'
 _ALIAS = re.compile(
     rf"\b(?:FROM|JOIN|INTO|UPDATE|,)\s+(?:PUBLIC\.)?((?:{SYSTEM_SCHEMA}\.)?{_NAME})\s+(?:AS\s+)?({_NAME})",
@@ -111,8 +112,8 @@ class SqlCompleter(Completer):
                 return  # text and comments have no completions
             prefix = before[quote:]
         else:
-            match = re.search(r"[\w$]*\Z", before)
-            prefix = match.group() if match else ""
+            match = _WORD_REVERSED.match(before[::-1])
+            prefix = match.group()[::-1] if match else ""
         before = before[: len(before) - len(prefix)]
         yield from _matching(self._candidates(before, prefix, statement), prefix)
 

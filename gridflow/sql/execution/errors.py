@@ -36,10 +36,13 @@ _NO_OVERLOAD = re.compile(
     r"|Could not choose a best candidate function for the function call \"(?P<name2>\w+)\((?P<types2>.*?)\)\"\."
 )
 _PARAMETER = re.compile(r'(?:"[^"]*"|\b[a-z_0-9]+) (?=[A-Z])')  # the names of a function's parameters
-_CARET = re.compile(r"LINE \d+: (?P<line>.*)\n(?P<space> *)\^")
+_CARET = re.compile(r"^LINE \d+: (?P<line>.*)\n(?P<space> *)\^", re.MULTILINE)
 _KINDS = re.compile(r"^[A-Z][A-Za-z -]* Error: ")
 _BY_ZERO = re.compile(r"'(?P<text>Division by zero(?:: .* is zero)?)' to INT32")  # what division.py writes
 _AMBIGUOUS = re.compile(r'Ambiguous reference to column name "(?P<name>[^"]+)"')
+_END = re.compile(r"\n[^\S\n]*LINE \d+:|\n\nLINE|\n\tCandidate functions")
+#: Characters of a message that say what is wrong; what follows may be a literal of the statement, and of any length.
+_BEGINNING = 4096
 
 
 @cache
@@ -67,7 +70,8 @@ def translate(error: Exception, bound: Bound) -> GridflowError:
     """The GridflowError of an error of DuckDB's."""
     if isinstance(error, Interrupted):
         return SqlError("cancelled; nothing of the statement was done")
-    message = str(error)
+    whole = str(error)
+    message = whole[:_BEGINNING]
     for pattern in _NO_COLUMN:
         match = pattern.search(message)
         if match:
@@ -96,7 +100,7 @@ def translate(error: Exception, bound: Bound) -> GridflowError:
         types = types.replace("_LITERAL", "").replace("STRING", "VARCHAR")
         forms = [
             f"{name.upper()}({re.sub(_PARAMETER, '', form)})"
-            for form in re.findall(r"^\t\w+\((.*)\) -> ", message, re.MULTILINE)
+            for form in re.findall(r"^\t\w+\((.*)\) -> ", whole, re.MULTILINE)
         ]
         text = f"{name.upper()} does not take ({types}); there are {', '.join(forms[:6])}"
         return SqlError(_at_word(bound, name, "(", text))
@@ -104,7 +108,7 @@ def translate(error: Exception, bound: Bound) -> GridflowError:
     if match:
         text = f"column {match['name']} is in more than one table: write table.{match['name']}"
         return SqlError(pointed(bound, match["name"], text))
-    return SqlError(_at_caret(bound, message, clean(message, bound)))
+    return SqlError(_at_caret(bound, whole, clean(whole, bound)))
 
 
 def _unknown_column(bound: Bound, label: str) -> str:
@@ -144,7 +148,7 @@ def clean(message: str, bound: Bound | None = None) -> str:
     """DuckDB's message without its own positions, hints about itself and made-up names."""
     by_zero = _BY_ZERO.search(message)
     message = by_zero["text"] if by_zero else _KINDS.sub("", message.strip())
-    message = re.split(r"\n\s*\n?LINE \d+:|\n\nLINE|\n\tCandidate functions", message)[0].strip()
+    message = _END.split(message, 1)[0].strip()
     message = re.sub(r" when casting from source column \w+$", "", message)
     message = re.sub(r" ?Use TRY\(.*", "", message, flags=re.DOTALL)
     message = re.sub(r",? SET [a-z_]+ ?=.*", "", message, flags=re.DOTALL)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .places import position
-
 # Quotes and comments, which may hide a semicolon, and the rest. One that is never closed runs to the end of the text.
 _LEXEME = re.compile(
     r"""
@@ -21,6 +19,7 @@ _LEXEME = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_BLOCK_MARK = re.compile(r"/\*|\*/")
 _WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*(\(?)[\s(]*([A-Za-z_]*)", re.DOTALL)
 _QUERY_WORDS = {
     "SELECT", "WITH", "VALUES", "FROM", "TABLE", "PIVOT", "UNPIVOT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "SUMMARIZE",
@@ -69,11 +68,15 @@ def split_statements(text: str) -> list[Statement]:
     """
     result: list[Statement] = []
     at, first, last = 0, -1, 0
+    line, line_start, counted = 1, 0, 0  # of the last statement, and to where lines are counted
 
     def finish(complete: bool) -> None:
+        nonlocal line, line_start, counted
         if first >= 0:
-            line, column = position(text, first)
-            result.append(Statement(text[first:last], first, last, line, column, complete))
+            line += text.count("\n", counted, first)
+            line_start = max(line_start, text.rfind("\n", counted, first) + 1)
+            counted = first
+            result.append(Statement(text[first:last], first, last, line, first - line_start + 1, complete))
 
     while at < len(text):
         match = _LEXEME.match(text, at)
@@ -97,10 +100,10 @@ def split_statements(text: str) -> list[Statement]:
 def _block_end(text: str, at: int) -> tuple[int, bool]:
     """The end of the block comment that starts at ``at`` (comments nest), and whether the comment is closed."""
     depth = 0
-    for match in re.finditer(r"/\*|\*/", text[at:]):
+    for match in _BLOCK_MARK.finditer(text, at):
         depth += 1 if match.group() == "/*" else -1
         if depth == 0:
-            return at + match.end(), True
+            return match.end(), True
     return len(text), False
 
 

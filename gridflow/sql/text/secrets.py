@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from .cutter import split_statements
 
-_LITERAL = r"'(?:[^']|'')*(?:'|\Z)|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)"
-_NAMED = re.compile(rf"\b(?:PASSWORD|IDENTIFIED\s+BY)\s*=?\s*(?P<literal>{_LITERAL})", re.IGNORECASE | re.DOTALL)
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_PART = re.compile(rf'(?:{_LITERAL})|"(?:[^"]|"")*(?:"|\Z)|[\w$]+|\s+|.', re.DOTALL)
+# Each expression reads a character once, whatever stands in the text: a server hides passwords in all that it is sent.
+_LITERAL = r"'[^']*(?:''[^']*)*(?:'|\Z)|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)"
+_NAMED = re.compile(rf"\b(?:PASSWORD|IDENTIFIED\s+BY)\s*(?:=\s*)?(?P<literal>{_LITERAL})", re.IGNORECASE | re.DOTALL)
+_WORD = re.compile(r"--[^\n]*|/\*.*?\*/|(?P<word>/\*|(?:(?!--|/\*)\S)+)", re.DOTALL)
+_PART = re.compile(rf'(?:{_LITERAL})|"[^"]*(?:""[^"]*)*(?:"|\Z)|[\w$]+|\s+|.', re.DOTALL)
+_NO_LINE_END = re.compile(r"[^\n]")
 #: The words of CREATE USER and ALTER USER, which are no secret.
 USER_GRAMMAR = {"CREATE", "ALTER", "USER", "IF", "NOT", "EXISTS", "WITH", "PASSWORD"}
 # Objects of CREATE and ALTER that are no users, though one may have the name USER.
@@ -39,7 +42,8 @@ def hide_passwords(text: str) -> str:
 
 def is_about_users(statement: str) -> bool:
     """Whether a statement is a CREATE USER or ALTER USER, be it well formed or not."""
-    words = _COMMENT.sub(" ", statement).upper().split(None, 4)[:4]
+    found = (match["word"] for match in _WORD.finditer(statement))
+    words = [word.upper() for word in islice(filter(None, found), 4)]
     return len(words) > 1 and words[0] in ("CREATE", "ALTER") and words[1] not in _OTHERS and "USER" in words
 
 
@@ -61,5 +65,5 @@ def _stars(part: str) -> str:
     """Stars for the characters of a part, except line ends and outer quotes: lines and literals stay the same."""
     if part.startswith("'"):
         closed = len(part) > 1 and part.endswith("'")
-        return "'" + _stars(part[1 : len(part) - closed]) + "'" * closed
-    return re.sub(r"[^\n]", "*", part)
+        return "'" + _NO_LINE_END.sub("*", part[1 : len(part) - closed]) + "'" * closed
+    return _NO_LINE_END.sub("*", part)
