@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -551,3 +552,74 @@ def test_a_text_is_parsed_in_the_process_that_runs_it_and_once(served, monkeypat
         parsed.clear()
         served.sql(text)
         assert len(parsed) == times, text[:40]
+
+
+# ---- views beside DROP TABLE ----
+
+TABLE_VIEWS = ["TABLES", "TABLE_VERSIONS", "TABLE_COLUMNS", "INDEXES", "PARTITIONS", "SEGMENTS", "METRICS"]
+
+
+@pytest.mark.parametrize(
+    "view, place",
+    [
+        ("TABLES", "gridflow.table.kept_versions"),
+        ("METRICS", "gridflow.table.kept_versions"),
+        ("TABLE_VERSIONS", "gridflow.table.kept_versions"),
+        ("TABLE_VERSIONS", "gridflow.table.Snapshot.open"),
+        ("PARTITIONS", "gridflow.table.deleted_column"),
+    ],
+)
+def test_a_table_whose_files_go_while_a_view_is_read_is_not_in_it(grid, view, place, monkeypatch):
+    for name in ("A", "B"):
+        grid.sql(f"CREATE TABLE {name} (ID INT PRIMARY KEY)")
+        grid.table(name).keep_versions(2)
+        for i in range(2):
+            grid.sql(f"INSERT INTO {name} VALUES ({i})")
+            grid.flush()
+    owner, _, function = place.rpartition(".")
+    real = getattr(pkgutil.resolve_name(owner), function)
+
+    def after_the_drop(*args):
+        if "A" in grid.tables():
+            grid.drop_table("A")
+        return real(*args)
+
+    if place.endswith("Snapshot.open"):  # of a class that cannot be changed
+        monkeypatch.setattr("gridflow.table.Snapshot", type("Snapshot", (), {"open": staticmethod(after_the_drop)}))
+    else:
+        monkeypatch.setattr(place, after_the_drop)
+    rows = grid.sql(f"SELECT * FROM SYS.{view}").arrow()
+    assert grid.tables() == ["B"]
+    monkeypatch.undo()
+    names = grid.sql(f"SELECT * FROM SYS.{view}").arrow().column(1).to_pylist()
+    if view in ("TABLES", "TABLE_VERSIONS"):
+        assert rows.column(1).to_pylist() == names
+
+
+def test_views_are_read_while_tables_come_and_go(either):
+    errors = []
+    stop = threading.Event()
+
+    def read():
+        try:
+            while not stop.is_set():
+                for view in TABLE_VIEWS:
+                    either.sql(f"SELECT * FROM SYS.{view}")
+        except Exception as error:
+            errors.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for i in range(15):
+            either.sql(f"CREATE TABLE T{i % 3} (ID INT PRIMARY KEY)")
+            either.table(f"T{i % 3}").keep_versions(2)
+            either.sql(f"INSERT INTO T{i % 3} VALUES (1)")
+            either.flush()
+            either.sql(f"DROP TABLE T{i % 3}")
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+    assert not errors

@@ -12,12 +12,11 @@ from contextlib import suppress
 
 from ...catalog.users import list_users
 from ...config import SOCKET_NAME, VERSION
-from ...errors import TableNotFound
 from ...faces import OpenGridFace
 from ...storage.expected_files import LOG
 from ...storage.lock import holder
 from ..grammar.schemas import PUBLIC_SCHEMA
-from .table_rows import Row
+from .table_rows import Row, of_tables
 
 
 def users(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
@@ -131,13 +130,13 @@ def metrics(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
 
 def _metrics(grid: OpenGridFace) -> Iterator[tuple[str, float, str]]:
     activity = grid.activity
-    stats = []
-    for name in grid.tables():
-        with suppress(TableNotFound):  # dropped meanwhile
-            stats.append(grid.table(name).stats())
+    stats = list(of_tables(grid, lambda table: table.stats()))
     total = {name: sum(one[name] for one in stats) for name in _SUMS}
     memory = [(one["memory_rows"], one["memory_bytes"]) for one in stats]
-    log = [entry.stat().st_size for entry in os.scandir(grid.home / LOG)]
+    log = []
+    for entry in os.scandir(grid.home / LOG):
+        with suppress(FileNotFoundError):  # a flush has made it go
+            log.append(entry.stat().st_size)
     counts, failures, cancellations = activity.totals()
     yield "sys.UpTime", (time.time() - activity.started) * 1e3, "milliseconds since the grid was opened"
     yield "grid.Tables", len(stats), "tables"

@@ -5,19 +5,21 @@ Columns that cost something are worked out only if a statement needs them: ``col
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 from ...catalog.catalog import IGNITE_PREFIX
-from ...errors import SnapshotNotFound, TableNotFound
+from ...errors import GridflowError, SnapshotNotFound, TableNotFound
 from ...faces import OpenGridFace, StoredTableFace
 from ...schema import Column, quote_name
 from ..grammar.options import given_options
 from ..grammar.schemas import PUBLIC_SCHEMA
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 def _of_each_table(
@@ -27,11 +29,35 @@ def _of_each_table(
 
     @wraps(rows)
     def of_all(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
-        for name in grid.tables():
-            with suppress(TableNotFound):
-                yield from list(rows(grid, grid.table(name), columns))
+        return itertools.chain.from_iterable(of_tables(grid, lambda table: list(rows(grid, table, columns))))
 
     return of_all
+
+
+def of_tables(grid: OpenGridFace, look: Callable[[StoredTableFace], T]) -> Iterator[T]:
+    """What there is to say of each table. One that is dropped meanwhile is passed over: its files go before our eyes."""
+    for name in grid.tables():
+        table = None
+        try:
+            table = grid.table(name)
+            found = look(table)
+        except TableNotFound:
+            continue
+        except (GridflowError, OSError):
+            if _is_there(grid, name, table):
+                raise
+            continue
+        yield found
+
+
+def _is_there(grid: OpenGridFace, name: str, table: StoredTableFace | None) -> bool:
+    """Whether the name still means this table; None for one that could not be opened."""
+    if name not in grid.tables():
+        return False
+    try:
+        return table is None or grid.table(name).table_id == table.table_id
+    except TableNotFound:
+        return False
 
 
 @_of_each_table
