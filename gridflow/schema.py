@@ -344,6 +344,8 @@ _DEFAULT_SCALE = 9
 _MAX_NAME_BYTES = 1024
 _MAX_TENSOR_BYTES = 1 << 31
 
+#: Digits of a number in a type's text.
+_MOST_DIGITS = 100
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _TOKEN = re.compile(r'\s*(?:(?P<name>[A-Za-z_][\w$]*)|"(?P<quoted>(?:[^"]|"")+)"|(?P<num>\d+)|(?P<op>[<>\[\](),]))')
 
@@ -440,10 +442,10 @@ class _Parser:
     """Recursive descent over the text of a type."""
 
     def __init__(self, text: str):
-        self.text, self.at = text, 0
+        self.text, self.at, self.depth = text, 0, 0
         self.tokens: list[tuple[str, str, int]] = []
-        at = 0
-        while text[at:].strip():
+        at, end = 0, len(text.rstrip())
+        while at < end:
             match = _TOKEN.match(text, at)
             if not match:
                 raise SchemaError(f"type {text!r}: cannot read {text[at:].strip()[:20]!r}")
@@ -479,8 +481,11 @@ class _Parser:
     def number(self) -> int:
         if self.at >= len(self.tokens) or self.tokens[self.at][0] != "num":
             raise self.fail("a number")
+        digits = self.tokens[self.at][1]
+        if len(digits) > _MOST_DIGITS:
+            raise SchemaError(f"type {self.text[:40]!r}...: a number of {len(digits):,} digits")
         self.at += 1
-        return int(self.tokens[self.at - 1][1])
+        return int(digits)
 
     def name(self) -> str:
         if self.at >= len(self.tokens) or self.tokens[self.at][0] not in ("name", "quoted"):
@@ -500,6 +505,17 @@ class _Parser:
         return result
 
     def type(self) -> Type:
+        self.depth += 1
+        self._check_depth(self.depth)
+        result = self._any_type()
+        self.depth -= 1
+        return result
+
+    def _check_depth(self, depth: int) -> None:
+        if depth > MAX_DEPTH + 1:
+            raise SchemaError(f"types are nested at most {MAX_DEPTH} deep")
+
+    def _any_type(self) -> Type:
         word = self.name().upper()
         if word == "DOUBLE":
             self.accept("PRECISION")
@@ -525,7 +541,10 @@ class _Parser:
                 raise SchemaError(f"type {self.text!r}: the key of a MAP is a scalar")
         else:
             result = self.scalar(word)
+        depth = self.depth
         while self.accept("[", "]"):
+            depth += 1
+            self._check_depth(depth)
             result = Type("LIST", children=(("item", result),))
         if self.accept("NOT", "NULL"):
             return result.not_null()

@@ -148,9 +148,11 @@ class Session:
         try:
             result = execute()
         except BaseException as error:
+            if isinstance(error, RecursionError):
+                error = SqlError("the statement is nested too deeply")
             if not activity.was_cancelled(run):
                 activity.end(run, 0, error)
-                raise
+                raise error from None
             error = SqlError(f"query {activity.query_id(run[0])} was cancelled by KILL QUERY")
             activity.end(run, 0, error)
             raise error from None

@@ -142,12 +142,13 @@ def find_conditions(where: exp.Expression | None, schema: Schema, labels: set[st
 
 def _conjuncts(node: exp.Expr) -> Iterator[exp.Expr]:
     """The parts of a condition that must all hold."""
-    node = node.unnest()
-    if isinstance(node, exp.And):
-        yield from _conjuncts(node.this)
-        yield from _conjuncts(node.expression)
-    else:
-        yield node
+    rest = [node]
+    while rest:
+        node = rest.pop().unnest()
+        if isinstance(node, exp.And):
+            rest += (node.expression, node.this)
+        else:
+            yield node
 
 
 def _is_column(node: exp.Expression, labels: set[str]) -> bool:

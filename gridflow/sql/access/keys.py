@@ -21,6 +21,8 @@ from ..grammar.literals import Constant, constant
 
 #: A WHERE that fixes more keys than this is a scan: looking each up would cost more.
 MOST_KEYS = 1000
+#: ANDs and ORs within each other beyond which nobody looks for keys.
+_MOST_LEVELS = 20
 #: Digits for arithmetic with DECIMALs: more than twice those of any.
 _DECIMAL_DIGITS = 80
 
@@ -110,18 +112,22 @@ def find_lookup(
     return KeyLookup(schema.key_columns, tuple(tuple(one[name] for name in key) for one in alternatives), whole)
 
 
-def _alternatives(node: exp.Expr, key_column: Callable[[exp.Expression], str]) -> tuple[list[_Choices], bool]:
+def _alternatives(
+    node: exp.Expr, key_column: Callable[[exp.Expression], str], level: int = 0
+) -> tuple[list[_Choices], bool]:
     """The alternatives that a condition leaves to the key, and whether it says nothing else; ``{}`` leaves all."""
     node = node.unnest()
+    if level > _MOST_LEVELS:
+        return [{}], False
     if isinstance(node, exp.Or):
-        parts = [_alternatives(part, key_column) for part in node.flatten()]
+        parts = [_alternatives(part, key_column, level + 1) for part in node.flatten()]
         either = [one for alternatives, _ in parts for one in alternatives]
         return (either, all(whole for _, whole in parts)) if len(either) <= MOST_KEYS else ([{}], False)
     if isinstance(node, exp.And):
         both: list[_Choices] = [{}]
         all_whole = True
         for part in node.flatten():
-            alternatives, whole = _alternatives(part, key_column)
+            alternatives, whole = _alternatives(part, key_column, level + 1)
             if len(both) * len(alternatives) > MOST_KEYS or any(set(a) & set(b) for a in both for b in alternatives):
                 whole = False  # the engine applies this part
             else:

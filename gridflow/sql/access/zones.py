@@ -17,6 +17,7 @@ from ...kinds import INTEGERS
 from ...schema import Column, Schema
 from ...storage.index_keys import INDEXABLE, Interval
 from ...storage.narrowing import ByExtremes, ByIntervals, ByKeyRange, Extreme
+from ..binding.scopes import is_wide
 from ..grammar.literals import Constant
 from .index_rows import Comparison, Conditions, reach_of
 
@@ -143,7 +144,7 @@ def find_firsts(
     if not orders[0].this.table and any(  # the name may be that of a column of the result
         item.alias_or_name.upper() == column.name.upper() and _column(item.unalias(), schema, labels) is not column
         for item in tree.expressions
-        if not item.is_star
+        if not is_wide(item)
     ):
         return None
     greatest, nulls_first = bool(orders[0].args.get("desc")), bool(orders[0].args.get("nulls_first"))

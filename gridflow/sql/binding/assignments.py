@@ -14,6 +14,7 @@ from ..text.places import place_of, syntax_error
 from .filling import defaults_of
 from .find import find_column
 from .pseudo import is_made_up, pseudo_column
+from .scopes import gives_all
 
 
 def assignments(
@@ -72,7 +73,7 @@ def _pairs(
         names = targets.expressions if isinstance(targets, exp.Tuple) else [targets]
         value = node.expression
         query = value.unnest()
-        if isinstance(query, exp.Select) and not query.is_star:
+        if isinstance(query, exp.Select) and not gives_all(query):
             values = [_one_column(query, i) for i in range(len(query.expressions))]
         elif isinstance(query, exp.Tuple):
             values = query.expressions

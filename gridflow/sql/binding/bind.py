@@ -10,6 +10,7 @@ from ...errors import SqlError
 from ...faces import GridFace, ReadableTable
 from ...schema import Schema
 from ..grammar.functions import call_bare
+from ..grammar.nesting import stack_need
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
 from ..text.places import place_of, point
 from ..views.views import SystemView
@@ -80,6 +81,7 @@ def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable 
         source.columns = [n for n in names if source.every or n.upper() in names_in_text] or [_cheapest(source.schema)]
     for column in tree.find_all(exp.Column):
         column.set("db", None) if column.text("db").upper() in (PUBLIC_SCHEMA, SYSTEM_SCHEMA) else None
+    bound.stack = stack_need(tree)
     return bound
 
 
@@ -93,6 +95,10 @@ def _mark_wide(
     tree: exp.Expression, bound: Bound, of_node: dict[int, BoundTable], labels: dict[str, list[BoundTable]]
 ) -> None:
     """Mark the tables that are needed with all columns: by ``*``, ``t.*``, a row as a value, NATURAL JOIN."""
+    by_scope: dict[int, list[BoundTable]] = {}
+    for table in tree.find_all(exp.Table):
+        if id(table) in of_node:
+            by_scope.setdefault(id(table.find_ancestor(exp.Select)), []).append(of_node[id(table)])
     for star in tree.find_all(exp.Star, exp.Columns):
         parent = star.parent
         if isinstance(parent, exp.Count):
@@ -100,9 +106,7 @@ def _mark_wide(
         if isinstance(parent, exp.Column):
             covered = labels.get(parent.table.upper(), [])
         else:
-            scope = star.find_ancestor(exp.Select)
-            tables = tree.find_all(exp.Table) if scope is None else scope.find_all(exp.Table)
-            covered = [of_node[id(t)] for t in tables if id(t) in of_node and t.find_ancestor(exp.Select) is scope]
+            covered = by_scope.get(id(star.find_ancestor(exp.Select)), [])
         for source in covered:
             source.every = True
     for column in tree.find_all(exp.Column):

@@ -43,6 +43,7 @@ class Bound:
         originals: replaced name -> the column's name.
         text: the statement's text, for messages.
         exact: whether every table is called exactly as the text has it.
+        stack: bytes of stack that the engine may need for the statement.
     """
 
     tree: exp.Expression
@@ -50,6 +51,7 @@ class Bound:
     originals: dict[str, str]
     text: str
     exact: bool = True
+    stack: int = 0
 
     def column_names(self) -> list[str]:
         """The names of all columns of all tables, sorted."""

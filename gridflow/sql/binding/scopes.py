@@ -18,6 +18,29 @@ def from_items(select: exp.Select) -> Iterator[exp.Expression]:
     yield from (join.this for join in select.args.get("joins") or [])
 
 
+def is_wide(node: exp.Expr) -> bool:
+    """Whether an item of a SELECT's list may stand for several columns: ``*``, ``t.*``, ``COLUMNS(...)``."""
+    if isinstance(node, exp.Column):
+        node = node.this
+    elif isinstance(node, exp.Dot):
+        node = node.expression
+    return isinstance(node, (exp.Star, exp.Columns))
+
+
+def gives_all(query: exp.Expr) -> bool:
+    """Whether a query's columns are those of its tables, so that the query alone does not say how many there are."""
+    queries = [query]
+    while queries:
+        node = queries.pop()
+        if isinstance(node, exp.SetOperation):
+            queries += (node.this, node.expression)
+        elif isinstance(node, exp.Subquery):
+            queries.append(node.this)
+        elif not isinstance(node, exp.Select) or any(is_wide(item) for item in node.expressions):
+            return True
+    return False
+
+
 def is_in_sight(column: exp.Column, schemas: Mapping[str, Schema]) -> bool:
     """Whether a table that a column can see has a column of its name, or a query in FROM of unknown columns may.
 
@@ -34,7 +57,7 @@ def is_in_sight(column: exp.Column, schemas: Mapping[str, Schema]) -> bool:
             schema = schemas.get(item.name) if isinstance(item, exp.Table) else None
             if schema is not None:
                 names = schema.names
-            elif isinstance(item, exp.Subquery) and not item.is_star:
+            elif isinstance(item, exp.Subquery) and not gives_all(item):
                 names = item.named_selects
             else:
                 return True

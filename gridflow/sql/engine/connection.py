@@ -17,6 +17,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..._native.stack import stack_left
+from ...errors import SqlError
 from .kept_queries import KeptQueries, relation_of
 from .relation import Relation, parts_of, with_tests
 
@@ -30,6 +32,7 @@ _SETTINGS = (
     # This optimizer turns the range of a join's keys into a filter of pyarrow's: DuckDB 1 fails there for a UUID and
     # for UINT64s from 2^63, and no time saved can be measured on columns in memory.
     "SET GLOBAL disabled_optimizers = 'join_filter_pushdown'",
+    "SET GLOBAL max_expression_depth = 5000",  # grammar.nesting has limits of its own
     "SET GLOBAL enable_external_access = false",
     "SET GLOBAL lock_configuration = true",
 )
@@ -72,7 +75,12 @@ def connection() -> duckdb.DuckDBPyConnection:
 
 
 def run(
-    sql: str, tables: Mapping[str, Relation], params: Mapping[str, Any] | None = None, *, again: bool = False
+    sql: str,
+    tables: Mapping[str, Relation],
+    params: Mapping[str, Any] | None = None,
+    *,
+    stack: int,
+    again: bool = False,
 ) -> pa.Table:
     """Run one query over Arrow tables.
 
@@ -80,6 +88,7 @@ def run(
         sql: one statement in DuckDB's dialect.
         tables: the rows of the statement's tables, by name.
         params: values of all ``$name`` marks of the statement, by name, and no others.
+        stack: bytes of stack that the query may need: DuckDB does not look whether this thread has them.
         again: whether the same is likely to be asked again, of other rows: a SELECT of one table, which is the only
             one of its name. DuckDB is not told how many rows there are then, as it should be for a join.
 
@@ -88,7 +97,14 @@ def run(
 
     Raises:
         duckdb.Error: the query fails; ``execution.errors.translate`` makes an error of ours of this one.
+        SqlError: this thread has too little stack, or the result does not fit Arrow.
     """
+    left = stack_left()
+    if left and left < stack:
+        raise SqlError(
+            f"the statement is nested so deeply, or joins so much, that it may need {stack >> 10:,} KiB of stack, and "
+            f"this thread has {left >> 10:,}; run it in a thread with more, as of threading.stack_size({2 * stack:,})"
+        )
     con = connection()
     values = params or {}
     parts = list(parts_of(tables))
@@ -101,6 +117,8 @@ def run(
             if again and _local.kept is not None:
                 return _local.kept.run(sql, parts, values)
             return _run_once(con, sql, parts, values)
+    except pa.ArrowException as error:
+        raise SqlError(f"the result does not fit Arrow: {error}") from None
     finally:
         _busy.pop(thread, None)
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ...errors import SqlError
 from ...faces import ReadableTable
 from ..access.index_rows import Conditions
 from ..access.keys import KeyLookup
@@ -86,10 +85,7 @@ class EnginePlan(QueryPlan):
     def _engine(self, sql: str, rows: dict[str, Relation], params: Mapping[str, Any]) -> pa.Table:
         values = {mark: plain(value) for mark, value in params.items()}
         with translated(self.bound):
-            try:
-                return run(sql, rows, values, again=self.kept)
-            except pa.ArrowException as error:
-                raise SqlError(f"the result does not fit Arrow: {error}") from None
+            return run(sql, rows, values, stack=self.bound.stack, again=self.kept)
 
     def _result(self, rows: pa.Table) -> Result:
         """Rows as a result, with the names and types of the table's own columns."""

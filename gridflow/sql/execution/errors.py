@@ -39,6 +39,7 @@ _PARAMETER = re.compile(r'(?:"[^"]*"|\b[a-z_0-9]+) (?=[A-Z])')  # the names of a
 _CARET = re.compile(r"^LINE \d+: (?P<line>.*)\n(?P<space> *)\^", re.MULTILINE)
 _KINDS = re.compile(r"^[A-Z][A-Za-z -]* Error: ")
 _BY_ZERO = re.compile(r"'(?P<text>Division by zero(?:: .* is zero)?)' to INT32")  # what division.py writes
+_DEPTH = re.compile(r"Max expression depth limit of \d+ exceeded")
 _AMBIGUOUS = re.compile(r'Ambiguous reference to column name "(?P<name>[^"]+)"')
 _END = re.compile(r"\n[^\S\n]*LINE \d+:|\n\nLINE|\n\tCandidate functions")
 #: Characters of a message that say what is wrong; what follows may be a literal of the statement, and of any length.
@@ -104,6 +105,8 @@ def translate(error: Exception, bound: Bound) -> GridflowError:
         ]
         text = f"{name.upper()} does not take ({types}); there are {', '.join(forms[:6])}"
         return SqlError(_at_word(bound, name, "(", text))
+    if _DEPTH.search(message):
+        return SqlError("the statement is nested too deeply, or has too long a chain of operators, for the engine")
     match = _AMBIGUOUS.search(message)
     if match:
         text = f"column {match['name']} is in more than one table: write table.{match['name']}"

@@ -14,6 +14,7 @@ from ...faces import GridFace, RowsInPlace
 from ...schema import Column, Type
 from ..binding.bound import Bound
 from ..binding.find import relation_of
+from ..binding.scopes import gives_all
 from ..engine.connection import run
 from ..engine.errors import MISFITS, EngineError
 from ..engine.from_duckdb import fit, from_duckdb
@@ -85,7 +86,7 @@ def evaluate(
     types = [None, *(c.type for c in columns)] if numbered else [c.type for c in columns]
     casts = [_cast(name, dtype) for name, dtype in zip(names, types, strict=True)]
     try:
-        answer = run(f"SELECT {', '.join(casts)} {query}", tables, values)
+        answer = run(f"SELECT {', '.join(casts)} {query}", tables, values, stack=bound.stack)
     except MISFITS as error:
         raise _misfit(error, bound, columns, casts[numbered:], query, tables, values) from None
     except EngineError as error:
@@ -116,11 +117,11 @@ def _check_width(
 ) -> None:
     """Refuse a query of more or fewer columns than are filled; DuckDB would take more."""
     tree = bound.tree
-    if isinstance(tree, exp.Query) and not tree.is_star:
+    if isinstance(tree, exp.Query) and not gives_all(tree):
         actual = len(tree.selects)
     else:
         with translated(bound):
-            actual = run(f"SELECT * FROM ({inner}) LIMIT 0", tables, values).num_columns
+            actual = run(f"SELECT * FROM ({inner}) LIMIT 0", tables, values, stack=bound.stack).num_columns
     if actual != width:
         raise SqlError(f"table {target}: {width} columns are to be filled, the query gives {actual}")
 
@@ -137,10 +138,15 @@ def _misfit(
     """The error of the column whose cast fails, which is found by casting one at a time."""
     for column, cast in zip(columns, casts, strict=True):
         try:
-            run(f"SELECT {cast} {query}", tables, values)
+            run(f"SELECT {cast} {query}", tables, values, stack=bound.stack)
         except MISFITS as cast_error:
             try:  # an expression that fails by itself has nothing to do with the column's type
-                run(f"SELECT {cast.partition(' AS ')[0].removeprefix('CAST(')} {query}", tables, values)
+                run(
+                    f"SELECT {cast.partition(' AS ')[0].removeprefix('CAST(')} {query}",
+                    tables,
+                    values,
+                    stack=bound.stack,
+                )
             except EngineError:
                 return translate(cast_error, bound)
             return SchemaError(f"column {column.name} {column.type.text()}: {clean(str(cast_error), bound)}")

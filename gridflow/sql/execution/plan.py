@@ -15,6 +15,7 @@ from ..access.zones import Firsts, find_firsts, find_least_and_greatest
 from ..binding.bind import bind
 from ..binding.bound import Bound, BoundTable
 from ..binding.find import relation_of
+from ..binding.scopes import is_wide
 from ..grammar.dialect import to_duckdb, to_ignite
 from ..grammar.literals import constant
 from ..grammar.prepared import Prepared
@@ -85,7 +86,7 @@ def _name_projections(bound: Bound, labels: tuple[str, ...]) -> None:
     by_upper = {name.upper(): name for name in bound.column_names()}
     texts = labels if len(labels) == len(select.expressions) else ()
     for i, node in enumerate(select.expressions):
-        if isinstance(node, (exp.Alias, exp.Star, exp.Columns)) or node.is_star:
+        if isinstance(node, exp.Alias) or is_wide(node):
             continue
         if isinstance(node, exp.Column):
             label = node.name
@@ -220,7 +221,7 @@ def _result_columns(tree: exp.Select, schema: Schema, labels: set[str]) -> list[
     result: list[_ResultColumn] = []
     for node in tree.expressions:
         inner = node.this if isinstance(node, exp.Alias) else node
-        if node.is_star:
+        if is_wide(node) and not isinstance(node, exp.Columns):
             star = node.this if isinstance(node, exp.Column) else node
             if not isinstance(star, exp.Star) or _clauses(star):
                 return None

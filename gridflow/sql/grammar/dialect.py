@@ -9,7 +9,9 @@ INTO t VALUES`` is an upsert, and H2's functions are there. What DuckDB has beyo
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
+from functools import reduce
 from typing import Any
 
 from sqlglot import exp, parser
@@ -18,12 +20,23 @@ from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ErrorLevel, ParseError, TokenError, UnsupportedError
 from sqlglot.tokens import Token, TokenType
 
-from ...errors import SqlError
+from ...errors import GridflowError, SqlError
 from ...schema import quote_name
 from ..text.cutter import open_quote
 from ..text.places import syntax_error
 from .division import DIVISIONS, guard_divisors
 from .functions import FUNCTIONS
+from .nesting import (
+    FEW_TOKENS,
+    balanced,
+    balanced_texts,
+    balanced_unions,
+    check_depth,
+    deep_generator,
+    deep_parser,
+    is_deep,
+    is_deep_tree,
+)
 from .spelling import meant_keyword
 
 TYPE_WORDS = {
@@ -52,6 +65,10 @@ TYPE_WORDS = {
     "LONGVARBINARY": TokenType.VARBINARY,
     "TIMESTAMP_TZ": TokenType.TIMESTAMPTZ,
 }
+#: Operands of a chain of ANDs or ORs up to which its tree is what it would be by hand.
+_FEW_OPERANDS = 16
+#: Tokens of a statement in which a misspelt keyword is looked for: it is parsed again for each that may be meant.
+_MOST_SPELT = 2000
 # The brackets of Jinja's templates are no tokens here: some would hide the beginning of a comment.
 _JINJA = (TokenType.BLOCK_START, TokenType.BLOCK_END)
 _KEYWORDS = {word: kind for word, kind in DuckDB.Tokenizer.KEYWORDS.items() if kind not in _JINJA}
@@ -94,6 +111,47 @@ class Ignite(DuckDB):
             **DuckDB.Parser.STATEMENT_PARSERS,
             TokenType.MERGE: lambda self: self._upsert(),
         }
+
+        def _parse_conjunction(self) -> exp.Expression | None:
+            return self._chain(self._parse_equality, self.CONJUNCTION)
+
+        def _parse_disjunction(self) -> exp.Expression | None:
+            return self._chain(self._parse_conjunction, self.DISJUNCTION)
+
+        def _chain(self, operand: Callable[[], Any], operators: Any) -> Any:
+            """Operands with AND, or OR, between them; of many the tree is balanced."""
+            this = operand()
+            if not self._match_set(operators):
+                return this
+            operands, kind = [this], operators[self._prev.token_type]
+            while True:
+                operands.append(operand())
+                if not self._match_set(operators):
+                    break
+
+            def join(left: Any, right: Any) -> Any:
+                return self.expression(kind(this=left, expression=right))
+
+            return balanced(operands, join) if len(operands) > _FEW_OPERANDS else reduce(join, operands)
+
+        def _parse_set_operations(self, this: Any) -> Any:
+            return balanced_unions(super()._parse_set_operations(this))
+
+        def _parse_bitwise(self) -> Any:
+            return balanced_texts(super()._parse_bitwise())
+
+        def _parse_types(self, *args: Any, **kwargs: Any) -> exp.Expression | None:
+            """A type. What may be one, and then is a call or a list, is not read as one again, at each level twice."""
+            if self._curr.token_type not in self.NESTED_TYPE_TOKENS:
+                return super()._parse_types(*args, **kwargs)
+            types = self.__dict__.setdefault("_types", {})
+            key = (self._index, args, tuple(kwargs.items()))
+            if key not in types:
+                types[key] = super()._parse_types(*args, **kwargs), self._index
+                return types[key][0]
+            this, index = types[key]
+            self._retreat(index)
+            return this.copy() if this else this
 
         def _parse_expression(self) -> exp.Expression | None:
             # Without DuckDB's "name: expression", which would take the colon of a parameter.
@@ -191,6 +249,8 @@ def _default_decimal(dtype: exp.DataType) -> exp.DataType:
 
 IGNITE = Ignite()
 _TARGET = _Target()
+_DEEP_PARSER = deep_parser(Ignite.Parser)
+_DEEP_GENERATORS = {dialect: deep_generator(dialect.generator_class) for dialect in (IGNITE, _TARGET)}
 
 
 def tokenize(text: str, safe_text: str | None = None) -> list[Token]:
@@ -218,20 +278,29 @@ def parse(tokens: list[Token], text: str) -> exp.Expression:
     Raises:
         SqlError: with line, column and a caret.
     """
-    reader = IGNITE.parser()
+    reader = _DEEP_PARSER(dialect=IGNITE) if is_deep(tokens) else IGNITE.parser()
     try:
         trees = reader.parse(tokens, text)
     except ParseError as error:
-        misspelling = meant_keyword(tokens, text, _offset(error, text), _error_at)
+        misspelling = None
+        if len(tokens) <= _MOST_SPELT:
+            misspelling = meant_keyword(tokens, text, _offset(error, text), _error_at)
         if misspelling is not None:
             token, keyword = misspelling
             message = f"cannot read {token.text} here; did you mean {keyword}?"
             raise syntax_error(text, token.start, message, len(token.text)) from None
         raise _parse_error(error, text, at_end=not reader._curr) from None
+    except GridflowError:
+        raise
+    except Exception:  # what sqlglot has not thought of
+        token = reader._curr or tokens[-1]
+        raise syntax_error(text, token.start, f"cannot read {token.text} here", len(token.text)) from None
     tree = trees[0] if trees else None
     if tree is None or isinstance(tree, exp.Command):
         token = tokens[0]
         raise syntax_error(text, token.start, f"cannot read {token.text}", len(token.text))
+    if len(tokens) > FEW_TOKENS:
+        check_depth(tree, text, tokens[0].start)
     fold(tree)
     return tree
 
@@ -261,9 +330,12 @@ def _offset(error: ParseError, text: str) -> int:
 def _error_at(text: str) -> int | None:
     """The offset at which sqlglot gives up on a text; None if it parses all of it."""
     try:
-        IGNITE.parser().parse(IGNITE.tokenize(text), text)
+        tokens = IGNITE.tokenize(text)
+        (_DEEP_PARSER(dialect=IGNITE) if is_deep(tokens) else IGNITE.parser()).parse(tokens, text)
     except ParseError as error:
         return _offset(error, text)
+    except Exception:  # of the parser, which has not read it, then
+        return 0
     return None
 
 
@@ -294,9 +366,14 @@ def to_duckdb(tree: exp.Expression) -> str:
         tree = tree.copy()
         guard_divisors(tree, to_ignite)
     try:
-        return tree.sql(dialect=_TARGET, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE)
+        return _write(tree, _TARGET, identify=True, unsupported_level=ErrorLevel.RAISE)
     except UnsupportedError as error:
         raise SqlError(str(error).replace(" when targeting _Target", "")) from None
+
+
+def _write(tree: exp.Expression, dialect: DuckDB, **options: Any) -> str:
+    generator = _DEEP_GENERATORS[dialect] if is_deep_tree(tree) else dialect.generator_class
+    return generator(dialect=dialect, comments=False, **options).generate(tree)
 
 
 def to_ignite(tree: exp.Expression) -> str:
@@ -307,4 +384,4 @@ def to_ignite(tree: exp.Expression) -> str:
     for mark in plain.find_all(exp.Placeholder):
         if "offset" in mark.meta:
             mark.set("this", None)
-    return plain.sql(dialect=IGNITE, identify=False, comments=False)
+    return _write(plain, IGNITE, identify=False)

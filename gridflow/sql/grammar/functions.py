@@ -39,10 +39,14 @@ def _template(sql: str) -> Callable[[list], exp.Expression]:
 
     def build(args: list) -> exp.Expression:
         arguments = {f"_{i + 1}": arg for i, arg in enumerate(args)}
+        used: set[str] = set()
 
         def fill(node: exp.Expression) -> exp.Expression:
             if isinstance(node, exp.Column) and node.name in arguments:
-                return exp.paren(arguments[node.name].copy(), copy=False)
+                argument = arguments[node.name]
+                argument = argument.copy() if node.name in used else argument
+                used.add(node.name)
+                return exp.paren(argument, copy=False)
             return node
 
         return exp.paren(tree.copy().transform(fill), copy=False)
@@ -76,10 +80,19 @@ def _alias(name: str) -> Callable[[list], exp.Expression]:
 def _locate(args: list) -> exp.Expression:
     """LOCATE(search, string [, start]): the place from 1, or 0 where the string does not hold the search."""
     if len(args) == 3:
-        return _template(
-            "CASE WHEN STRPOS(SUBSTRING(_2, _3), _1) = 0 THEN 0 ELSE STRPOS(SUBSTRING(_2, _3), _1) + _3 - 1 END"
-        )(args)
+        is_short = all(isinstance(arg.unnest(), (exp.Column, exp.Literal, exp.Placeholder)) for arg in args)
+        return (_LOCATE_FROM if is_short else _LOCATE_ONCE)(args)
     return _call("STRPOS", *reversed(args))
+
+
+_LOCATE_FROM = _template(
+    "CASE WHEN STRPOS(SUBSTRING(_2, _3), _1) = 0 THEN 0 ELSE STRPOS(SUBSTRING(_2, _3), _1) + _3 - 1 END"
+)
+# The same with each argument once: calls within each other would double the text at each level.
+_LOCATE_ONCE = _template(
+    """LIST_EXTRACT(LIST_TRANSFORM([{'a': _1, 'b': _2, 'c': _3}], lambda x:
+    CASE WHEN STRPOS(SUBSTRING(x.b, x.c), x.a) = 0 THEN 0 ELSE STRPOS(SUBSTRING(x.b, x.c), x.a) + x.c - 1 END), 1)"""
+)
 
 
 def _text(args: list, i: int, function: str) -> str:

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from ...errors import SchemaError
 from ...kinds import ByKind
-from ...schema import FLOATS, INTEGERS, Column
+from ...schema import FLOATS, INTEGERS, MAX_DEPTH, Column
 from ...storage.moments import read_date, read_moment, read_time
 from .dialect import even_hex
 
@@ -35,13 +35,16 @@ class Constant:
     mark: str | None = None
 
 
-def constant(node: exp.Expression | None) -> Constant | None:
-    """The Constant of an expression, or None where DuckDB has to evaluate the expression."""
+def constant(node: exp.Expression | None, level: int = 0) -> Constant | None:
+    """The Constant of an expression, or None where DuckDB has to evaluate the expression.
+
+    ``level``: how many lists, structs and maps are around it.
+    """
+    if isinstance(node, exp.Paren):
+        node = node.unnest()
     if isinstance(node, exp.Placeholder):
         mark = node.name
         return Constant(itemgetter(mark), False, mark)
-    if isinstance(node, exp.Paren):
-        return constant(node.this)
     if isinstance(node, exp.Literal):
         value = node.name if node.is_string else _parse_number(node.name)
     elif isinstance(node, exp.Null):
@@ -62,14 +65,14 @@ def constant(node: exp.Expression | None) -> Constant | None:
         except (ValueError, TypeError):
             return None  # DuckDB says what is wrong, or reads more forms than we do
     else:
-        return _nested(node)
+        return _nested(node, level + 1) if level <= MAX_DEPTH else None
     return Constant(lambda params: value, True)
 
 
-def _nested(node: exp.Expression | None) -> Constant | None:
+def _nested(node: exp.Expression | None, level: int) -> Constant | None:
     """Lists, structs and maps of constants."""
     if isinstance(node, exp.Array):
-        items = [constant(item) for item in node.expressions]
+        items = [constant(item, level) for item in node.expressions]
         if any(item is None for item in items):
             return None
         return Constant(lambda params: [i.get(params) for i in items], all(i.fixed for i in items))  # type: ignore[union-attr]
@@ -83,8 +86,8 @@ def _nested(node: exp.Expression | None) -> Constant | None:
     for field in node.expressions:
         if not isinstance(field, exp.PropertyEQ):
             return None
-        value = constant(field.expression)
-        key = constant(field.this) if is_map else Constant(lambda _, name=field.name: name, True)
+        value = constant(field.expression, level)
+        key = constant(field.this, level) if is_map else Constant(lambda _, name=field.name: name, True)
         if value is None or key is None or not key.fixed:
             return None
         pairs.append((key.get({}), value))

@@ -53,6 +53,8 @@ def prepare(text: str) -> tuple[Prepared, ...]:
         return _prepare_cached(text) if len(text) <= CACHED_LENGTH else _prepare(text)
     except _HoldsPassword as error:
         return error.statements
+    except RecursionError:
+        raise SqlError("the statement is nested too deeply") from None
 
 
 class _HoldsPassword(Exception):

@@ -35,7 +35,7 @@ def _of_each_table(
 
 
 def of_tables(grid: OpenGridFace, look: Callable[[StoredTableFace], T]) -> Iterator[T]:
-    """What there is to say of each table. One that is dropped meanwhile is passed over: its files go before our eyes."""
+    """What there is to say of each table; one that is dropped meanwhile is passed over."""
     for name in grid.tables():
         table = None
         try:
