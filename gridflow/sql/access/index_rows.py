@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlglot import exp
@@ -19,11 +20,15 @@ from ...schema import Column, Schema
 from ...storage.index_keys import INDEXABLE, Interval
 from ...storage.table_indexes import Probe
 from ..grammar.literals import Constant, constant
+from ..grammar.runs import LiteralList
 from .key_ranges import beginning, key_range
 from .keys import MOST_KEYS, NotExact
 
 #: So many of the indexes that could be used are tried, to see which finds the fewest rows.
 _MOST_TRIED = 4
+
+#: A list after IN with more literals than this is left to the engine, which finds them sooner.
+_MOST_IN_INDEX = 10_000
 
 #: The keys for which a comparison can hold, and whether it holds for all of them.
 _Reach = tuple[list[Interval], bool]
@@ -177,7 +182,12 @@ def _comparisons(node: exp.Expr, labels: set[str]) -> Iterator[tuple[exp.Column,
                 yield column, operator, (value,)
                 return
     elif isinstance(node, exp.In) and _is_column(node.this, labels) and node.expressions:
-        values = [constant(item) for item in node.expressions]
+        if isinstance(node.expressions[0], LiteralList):
+            if len(node.expressions[0].args["values"]) > _MOST_IN_INDEX:
+                return
+            values = [Constant(partial(_value, value), True) for value in node.expressions[0].args["values"]]
+        else:
+            values = [constant(item) for item in node.expressions]
         if not node.args.get("query") and all(value is not None for value in values):
             yield node.this, "=", tuple(values)  # type: ignore[arg-type]
     elif isinstance(node, exp.Between) and _is_column(node.this, labels) and not node.args.get("symmetric"):
@@ -191,6 +201,10 @@ def _comparisons(node: exp.Expr, labels: set[str]) -> Iterator[tuple[exp.Column,
             yield node.this, "LIKE", (pattern,)
     elif isinstance(node, exp.Is) and isinstance(node.expression, exp.Null) and _is_column(node.this, labels):
         yield node.this, "IS NULL", ()
+
+
+def _value(value: Any, params: Mapping[str, Any]) -> Any:
+    return value
 
 
 def rows_by_index(

@@ -17,6 +17,7 @@ from ..views.views import SystemView
 from .allowed import check_table_functions
 from .bound import Bound, BoundTable, no_column
 from .find import find_relation
+from .lists import bind_lists
 from .pseudo import spell_out
 from .scopes import is_cte
 
@@ -81,6 +82,7 @@ def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable 
         source.columns = [n for n in names if source.every or n.upper() in names_in_text] or [_cheapest(source.schema)]
     for column in tree.find_all(exp.Column):
         column.set("db", None) if column.text("db").upper() in (PUBLIC_SCHEMA, SYSTEM_SCHEMA) else None
+    bind_lists(bound)
     bound.stack = stack_need(tree)
     return bound
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import ColumnNotFound, did_you_mean
@@ -43,6 +44,7 @@ class Bound:
         originals: replaced name -> the column's name.
         text: the statement's text, for messages.
         exact: whether every table is called exactly as the text has it.
+        lists: name -> a table of one column, of the literals of a long list after IN; the engine finds it by that name.
         stack: bytes of stack that the engine may need for the statement.
     """
 
@@ -51,6 +53,7 @@ class Bound:
     originals: dict[str, str]
     text: str
     exact: bool = True
+    lists: dict[str, pa.Table] = field(default_factory=dict)
     stack: int = 0
 
     def column_names(self) -> list[str]:

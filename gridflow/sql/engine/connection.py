@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from ..._native.stack import stack_left
 from ...errors import SqlError
+from .errors import EngineError
 from .kept_queries import KeptQueries, relation_of
 from .relation import Relation, parts_of, with_tests
 
@@ -79,7 +80,7 @@ def run(
     tables: Mapping[str, Relation],
     params: Mapping[str, Any] | None = None,
     *,
-    stack: int,
+    stack: int = 0,
     again: bool = False,
 ) -> pa.Table:
     """Run one query over Arrow tables.
@@ -117,6 +118,8 @@ def run(
             if again and _local.kept is not None:
                 return _local.kept.run(sql, parts, values)
             return _run_once(con, sql, parts, values)
+    except UnicodeDecodeError as error:  # of its message, which quotes half a character or any bytes
+        raise EngineError(error.object.decode(errors="replace")) from None
     except pa.ArrowException as error:
         raise SqlError(f"the result does not fit Arrow: {error}") from None
     finally:

@@ -38,6 +38,7 @@ def execute_copy(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) 
 def _path(node: CopyFrom | CopyTo, params: Mapping[str, Any]) -> str:
     path = constant(node.path)
     value = path.get(params) if path is not None else None
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+    name = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
+    if not name or "\0" in name:
         raise SqlError(f"COPY takes the name of a file, not {value!r}")
-    return os.path.expanduser(os.fspath(value))
+    return os.path.expanduser(name)

@@ -84,8 +84,9 @@ class EnginePlan(QueryPlan):
 
     def _engine(self, sql: str, rows: dict[str, Relation], params: Mapping[str, Any]) -> pa.Table:
         values = {mark: plain(value) for mark, value in params.items()}
+        lists = {name: Relation(table) for name, table in self.bound.lists.items()}
         with translated(self.bound):
-            return run(sql, rows, values, stack=self.bound.stack, again=self.kept)
+            return run(sql, {**rows, **lists}, values, stack=self.bound.stack, again=self.kept and not lists)
 
     def _result(self, rows: pa.Table) -> Result:
         """Rows as a result, with the names and types of the table's own columns."""

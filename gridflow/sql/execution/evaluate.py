@@ -73,6 +73,7 @@ def evaluate(
             continue
         whole = rows if source.target and rows is not None else earlier[source.name]
         tables[source.registered] = register(whole, source, bound, numbers=numbers if source.target else None)
+    tables.update((name, Relation(table)) for name, table in bound.lists.items())
     marks = {mark.name for mark in bound.tree.find_all(exp.Placeholder)}
     values = {mark: plain(value) for mark, value in params.items() if mark in marks}
     with translated(bound):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from ..binding.find import find_table
 from ..binding.pseudo import expand_value, is_made_up
 from ..grammar.literals import Constant, constant, convert
 from ..grammar.prepared import Prepared
+from ..grammar.runs import LiteralRows
 from .changes import changing, insert_arrow, insert_rows, key_and_value, replace_arrow
 from .evaluate import evaluate
 from .fast_path import FastPath, insert_fast_path
@@ -208,13 +209,17 @@ def _cells(
     """
     rows: list[list[Constant]] = []
     plain = True
-    for number, row in enumerate(source.expressions, 1):
+    number = 0
+    for row in source.expressions:
+        if isinstance(row, LiteralRows):
+            _check_cells(table, columns, number + 1, len(row.args["values"][0]))
+            number += len(row.args["values"])
+            if plain:
+                rows += _literal_cells(row.args["values"], table, columns)
+            continue
+        number += 1
         cells = row.expressions if isinstance(row, exp.Tuple) else [row]
-        if len(cells) != len(columns):
-            raise SqlError(
-                f"table {table.name}: row {number} of VALUES has {len(cells)} values for {len(columns)} "
-                f"columns, {', '.join(column.name for column in columns)}"
-            )
+        _check_cells(table, columns, number, len(cells))
         constants: list[Constant] = []
         for cell, column in zip(cells, columns, strict=True):
             if isinstance(cell, exp.Var) and cell.name == "DEFAULT":
@@ -230,6 +235,26 @@ def _cells(
                 constants.append(value)
         rows.append(constants)
     return rows if plain else None
+
+
+def _check_cells(table: TableFace, columns: list[Column], number: int, count: int) -> None:
+    if count != len(columns):
+        raise SqlError(
+            f"table {table.name}: row {number} of VALUES has {count} values for {len(columns)} "
+            f"columns, {', '.join(column.name for column in columns)}"
+        )
+
+
+def _literal_cells(
+    rows: Sequence[tuple[Any, ...]], table: TableFace, columns: list[Column]
+) -> Iterator[list[Constant]]:
+    """The cells of rows of literals, each converted here, once."""
+    made_up = [is_made_up(table.schema, column) for column in columns]
+    for row in rows:
+        yield [
+            Constant(partial(_converted, value if apart else convert(value, column)), not apart)
+            for value, column, apart in zip(row, columns, made_up, strict=True)
+        ]
 
 
 def _converted(value: Any, params: Mapping[str, Any]) -> Any:

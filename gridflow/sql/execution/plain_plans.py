@@ -95,6 +95,7 @@ class PlainPlan(QueryPlan):
         rows = pa.Table.from_arrays(columns, names=[label for _, label in self.projection])
         first, count = self.limits.range(params)
         types = self.types(name for name, _ in self.projection)
+        count = rows.num_rows if count is None else min(count, rows.num_rows)
         return Result(rows.slice(min(first, rows.num_rows), count), statement="SELECT", types=types)
 
     def _line(self, path: AccessPath) -> str:

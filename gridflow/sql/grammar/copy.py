@@ -13,6 +13,7 @@ from ...errors import SqlError, did_you_mean
 from ...storage.formats.source import CsvStyle
 from ..text.places import syntax_error
 from .dialect import parse
+from .spelling import is_count
 from .tokens import QUERY_STARTS, Tokens
 
 _FORMATS = ("CSV", "JSON", "PARQUET", "ARROW", "TFRECORD", "NPZ")
@@ -209,7 +210,7 @@ def _option_value(reader: Tokens, name: str, domain: Any) -> Any:
     value = token.text if token is not None else ""
     if token is None or token.token_type is not (TokenType.NUMBER if domain is _COUNT else TokenType.STRING):
         raise reader.fail(f"{name} takes {domain}")
-    if domain is _COUNT and not value.isdigit():
+    if domain is _COUNT and not is_count(value):
         raise reader.fail(f"{name} takes {domain}")
     if domain is _CHARACTER:
         value = "\t" if value == "\\t" else value
@@ -218,7 +219,7 @@ def _option_value(reader: Tokens, name: str, domain: Any) -> Any:
     if domain is _CHARSET:
         try:
             codecs.lookup(value)
-        except LookupError:
+        except (LookupError, ValueError):
             raise reader.fail("CHARSET: there is no such character set; UTF-8, LATIN1, UTF-16 are some") from None
     reader.at += 1
     return int(value) if domain is _COUNT else value

@@ -10,6 +10,7 @@ from sqlglot.tokens import Token, TokenType
 
 from ..text.places import syntax_error
 from .schemas import PUBLIC_SCHEMA
+from .spelling import is_count
 from .tokens import Tokens, identifier
 
 
@@ -67,7 +68,7 @@ def parse_create_index(tokens: list[Token], text: str) -> CreateIndex:
         reader.at += 1
         reader.accept("=")
         value = reader.token
-        if value is None or value.token_type is not TokenType.NUMBER or not value.text.isdigit():
+        if value is None or value.token_type is not TokenType.NUMBER or not is_count(value.text):
             raise reader.fail(f"{option} is a whole number")
         reader.at += 1
         options[option] = value.text

@@ -9,6 +9,7 @@ INTO t VALUES`` is an upsert, and H2's functions are there. What DuckDB has beyo
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable
 from contextlib import suppress
 from functools import reduce
@@ -37,7 +38,8 @@ from .nesting import (
     is_deep,
     is_deep_tree,
 )
-from .spelling import meant_keyword
+from .runs import STAND_IN, LiteralList, LiteralRows, shortened
+from .spelling import is_count, meant_keyword
 
 TYPE_WORDS = {
     "BYTE": TokenType.TINYINT,
@@ -71,6 +73,7 @@ _FEW_OPERANDS = 16
 _MOST_SPELT = 2000
 # The brackets of Jinja's templates are no tokens here: some would hide the beginning of a comment.
 _JINJA = (TokenType.BLOCK_START, TokenType.BLOCK_END)
+_HEX_DIGITS = frozenset(string.hexdigits)
 _KEYWORDS = {word: kind for word, kind in DuckDB.Tokenizer.KEYWORDS.items() if kind not in _JINJA}
 
 
@@ -107,10 +110,22 @@ class Ignite(DuckDB):
             **DuckDB.Parser.PLACEHOLDER_PARSERS,
             TokenType.PLACEHOLDER: lambda self: self._positional(),
         }
+        PRIMARY_PARSERS = {
+            **DuckDB.Parser.PRIMARY_PARSERS,
+            TokenType.HEX_STRING: lambda self, token: self._bytes(token),
+            STAND_IN: lambda self, token: self.runs[token.start],
+        }
         STATEMENT_PARSERS = {
             **DuckDB.Parser.STATEMENT_PARSERS,
             TokenType.MERGE: lambda self: self._upsert(),
         }
+
+        runs: dict[int, exp.Expression] = {}  # by the start of the token that stands for each
+
+        def _parse_value(self, values: bool = True) -> Any:
+            if self._match(STAND_IN):
+                return self.runs[self._prev.start]
+            return super()._parse_value(values)
 
         def _parse_conjunction(self) -> exp.Expression | None:
             return self._chain(self._parse_equality, self.CONJUNCTION)
@@ -157,13 +172,19 @@ class Ignite(DuckDB):
             # Without DuckDB's "name: expression", which would take the colon of a parameter.
             return parser.Parser._parse_expression(self)
 
+        def _bytes(self, token: Token) -> exp.Expression:
+            if not _HEX_DIGITS.issuperset(token.text):
+                length = token.end - token.start + 1
+                raise syntax_error(self.sql, token.start, "bytes are written in hexadecimal digits, x'0AFF'", length)
+            return exp.HexString(this=token.text)
+
         def _positional(self) -> exp.Placeholder:
             """A ``?`` or ``?1``, with its offset: only the text has the order of several (see ``Marks.of``)."""
             mark = exp.Placeholder()
             mark.meta["offset"] = self._prev.start
             number = self._curr
             if number and number.token_type is TokenType.NUMBER and number.start == self._prev.end + 1:
-                if not number.text.isdigit() or int(number.text) == 0:
+                if not is_count(number.text) or int(number.text) == 0:
                     self.raise_error(f"parameters are numbered from 1, not {number.text}")
                 mark.meta["number"] = int(number.text)
                 self._advance()
@@ -218,6 +239,8 @@ class _Target(DuckDB):
             exp.CurrentTime: lambda self, e: "CAST(CAST(NOW() AS TIMESTAMP) AS TIME)",
             exp.Localtime: lambda self, e: "CAST(CAST(NOW() AS TIMESTAMP) AS TIME)",
             exp.Cast: lambda self, e: _cut_text(self, e),
+            LiteralRows: lambda self, e: e.this,
+            LiteralList: lambda self, e: f'FROM "{e.args["name"]}"' if "name" in e.args else e.this,
         }
 
 
@@ -225,7 +248,7 @@ def _cut_text(generator: DuckDB.Generator, cast: exp.Cast) -> str:
     """CAST(x AS VARCHAR(3)) as a LEFT of three characters, since DuckDB's CAST does not cut."""
     kind = cast.to
     size = kind.expressions[0].name if kind.expressions and kind.this in exp.DataType.TEXT_TYPES else ""
-    if size.isdigit():
+    if is_count(size):
         kind.set("expressions", None)
         return f"LEFT({DuckDB.Generator.cast_sql(generator, cast)}, {size})"
     return DuckDB.Generator.cast_sql(generator, cast)
@@ -278,7 +301,9 @@ def parse(tokens: list[Token], text: str) -> exp.Expression:
     Raises:
         SqlError: with line, column and a caret.
     """
+    tokens, runs = shortened(tokens, text)
     reader = _DEEP_PARSER(dialect=IGNITE) if is_deep(tokens) else IGNITE.parser()
+    reader.runs = runs
     try:
         trees = reader.parse(tokens, text)
     except ParseError as error:

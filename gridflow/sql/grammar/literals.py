@@ -18,6 +18,7 @@ from ...kinds import ByKind
 from ...schema import FLOATS, INTEGERS, MAX_DEPTH, Column
 from ...storage.moments import read_date, read_moment, read_time
 from .dialect import even_hex
+from .runs import number
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,23 @@ def constant(node: exp.Expression | None, level: int = 0) -> Constant | None:
         mark = node.name
         return Constant(itemgetter(mark), False, mark)
     if isinstance(node, exp.Literal):
-        value = node.name if node.is_string else _parse_number(node.name)
+        value = node.name if node.is_string else _number_or_none(node.name)
+        if value is None:
+            return None  # the engine says what is wrong
     elif isinstance(node, exp.Null):
         value = None
     elif isinstance(node, exp.Boolean):
         value = bool(node.this)
     elif isinstance(node, exp.HexString):
-        value = bytes.fromhex(even_hex(node.name))
+        try:
+            value = bytes.fromhex(even_hex(node.name))
+        except ValueError:
+            return None
     elif isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal) and not node.this.is_string:
-        value = -_parse_number(node.this.name)
+        value = _number_or_none(node.this.name)
+        if value is None:
+            return None
+        value = -value
     elif isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.is_string:
         # DATE '2020-01-01' is a cast too
         reader = _CASTS.get(node.to.this)
@@ -94,11 +103,11 @@ def _nested(node: exp.Expression | None, level: int) -> Constant | None:
     return Constant(lambda params: {k: v.get(params) for k, v in pairs}, all(v.fixed for _, v in pairs))
 
 
-def _parse_number(text: str) -> int | float | decimal.Decimal:
-    text = text.replace("_", "")
-    if text.isdigit():
-        return int(text)
-    return float(text) if "e" in text.lower() else decimal.Decimal(text)
+def _number_or_none(text: str) -> int | float | decimal.Decimal | None:
+    try:
+        return number(text)
+    except (ValueError, decimal.InvalidOperation):
+        return None
 
 
 _CASTS: dict[Any, Callable[[str], Any]] = {

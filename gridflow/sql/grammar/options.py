@@ -9,6 +9,7 @@ from typing import Any
 from ...config import MAX_PARTITIONS
 from ...errors import SqlError, did_you_mean
 from ...faces import ReadableTable
+from .spelling import is_count
 
 _FLAG = ("TRUE", "FALSE")
 _TEMPLATES = ("PARTITIONED", "REPLICATED")
@@ -110,7 +111,7 @@ def _notes(values: dict[str, str]) -> list[str]:
 def _check_value(name: str, value: str) -> str:
     domain = _DOMAINS[name]
     if domain is int:
-        if not value.isdigit():
+        if not is_count(value):
             raise SqlError(f"table option {name}={value}: its value is a whole number")
     elif domain is not None and value.upper() not in domain:
         raise SqlError(f"table option {name}={value}: {did_you_mean(value, domain)}")

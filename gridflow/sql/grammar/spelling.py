@@ -1,4 +1,4 @@
-"""Misspelt words: the keyword that lets a text be parsed in place of a word; the nearest of the known names."""
+"""Words: the keyword that was meant where a text cannot be parsed, the nearest of known names; and whole numbers."""
 
 from __future__ import annotations
 
@@ -47,6 +47,15 @@ def meant_keyword(
             if gain > 0 and (best is None or gain > best[0]):
                 best = gain, token, keyword
     return None if best is None else (best[1], best[2])
+
+
+def is_count(text: str) -> bool:
+    """Whether a text is a whole number, as an option has it: up to eighteen of the digits 0 to 9.
+
+    >>> is_count("10"), is_count("-1"), is_count("²"), is_count("9" * 5000)
+    (True, False, False, False)
+    """
+    return text.isascii() and text.isdigit() and len(text) <= 18
 
 
 def nearest(name: str, names: Sequence[str], cutoff: float = _LIKENESS) -> str:

@@ -68,6 +68,8 @@ def _prepare(text: str) -> tuple[Prepared, ...]:
     if not isinstance(text, str):
         raise SqlError(f"a statement is a str, not {type(text).__name__}")
     safe_text = hide_passwords(text)  # messages quote this one alone
+    if not text.isascii():
+        _check_characters(text, safe_text)
     result = []
     for statement, tokens in tokens_of_each(text, safe_text):
         own = own_text(safe_text, statement.start, statement.end)
@@ -79,6 +81,15 @@ def _prepare(text: str) -> tuple[Prepared, ...]:
     if safe_text != text:
         raise _HoldsPassword(tuple(result))
     return tuple(result)
+
+
+def _check_characters(text: str, safe_text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = "half a character stands here (a lone surrogate), which no text in UTF-8 has"
+        safe = safe_text.encode(errors="replace").decode()
+        raise syntax_error(safe, error.start, message) from None
 
 
 _prepare_cached = lru_cache(maxsize=_CACHED_TEXTS)(_prepare)

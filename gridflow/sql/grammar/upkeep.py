@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -10,6 +9,7 @@ from sqlglot.tokens import Token, TokenType
 
 from ...errors import did_you_mean
 from ..text.places import syntax_error
+from .spelling import is_count
 from .tokens import Tokens
 
 
@@ -54,7 +54,7 @@ def parse_analyze(tokens: list[Token], text: str) -> Targets:
             if name.upper() not in _STATISTICS:
                 message = f"no option {name} of ANALYZE; {did_you_mean(name, _STATISTICS)}"
                 raise syntax_error(text, option.start, message, length)
-            if not re.fullmatch(r"\d+", value):
+            if not is_count(value):
                 message = f"option {name}={value} of ANALYZE: its value is a whole number"
                 raise syntax_error(text, option.start, message, length)
     reader.end()

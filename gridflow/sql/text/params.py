@@ -43,11 +43,12 @@ class Marks:
             raise SqlError(f"a statement has either ? or :name parameters, not both (:{next(iter(names))})")
         if offsets and numbers:
             raise SqlError(f"a statement has either ? or ?{numbers[0]} parameters, not both")
+        ordinals = {offset: ordinal for ordinal, offset in enumerate(offsets, 1)}
         for mark in marks:
             if "number" in mark.meta:
                 mark.set("this", f"p{mark.meta['number']}")
             elif "offset" in mark.meta:
-                mark.set("this", f"p{offsets.index(mark.meta['offset']) + 1}")
+                mark.set("this", f"p{ordinals[mark.meta['offset']]}")
         return cls(len(offsets), tuple(numbers), tuple(names))
 
     @cached_property
