@@ -130,6 +130,27 @@ def test_long_lists_work_wherever_a_condition_does(numbers):
 def test_many_marks_are_numbered_in_the_texts_order(numbers):
     marks = ", ".join("?" * 3000)
     assert numbers.sql(f"SELECT COUNT(*) FROM T WHERE ID IN ({marks})", list(range(3000))).fetchall() == [(3,)]
+    params = ["a", *range(3000), "z"]
+    both = f"UPDATE T SET (S, L) = (SELECT MAX(S), MAX(L) FROM T WHERE ID IN ({marks})) WHERE ID = 3"
+    assert numbers.sql(both, list(range(3000))).rowcount == 1
+    numbers.sql("UPDATE T SET S = NULL, L = NULL WHERE ID = 3")
+    result = numbers.sql(f"SELECT ?, COUNT(*) FROM T WHERE ID IN ({marks}) AND S <> ?", params).fetchall()
+    assert result == [("a", 2)]
+    assert numbers.sql(f"UPDATE T SET S = ? WHERE ID IN ({marks})", ["n", *range(3000)]).rowcount == 3
+    assert numbers.sql(f"DELETE FROM T WHERE L IN ({marks})", list(range(3000))).rowcount == 1
+
+
+@pytest.mark.parametrize("column", ["ID", "L", "U", "F", "S", "DT", "L + 0"])
+@pytest.mark.parametrize("values", [[1, 3000], ["1", "b"], [1, None], [2.5], [1, "1"], [True], [2**63 + 5, 5]])
+def test_long_lists_of_marks_mean_what_short_ones_do(numbers, column, values):
+    def rows(params):
+        try:
+            text = f"SELECT ID FROM T WHERE {column} IN ({', '.join('?' * len(params))}) ORDER BY ID"
+            return numbers.sql(text, params).fetchall()
+        except gridflow.GridflowError as error:
+            return type(error)
+
+    assert rows(values) == rows(values * (N // len(values) + 1))
 
 
 def test_values_of_literals_are_the_values_that_were_written(grid):

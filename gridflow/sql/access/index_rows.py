@@ -185,7 +185,9 @@ def _comparisons(node: exp.Expr, labels: set[str]) -> Iterator[tuple[exp.Column,
         if isinstance(node.expressions[0], LiteralList):
             if len(node.expressions[0].args["values"]) > _MOST_IN_INDEX:
                 return
-            values = [Constant(partial(_value, value), True) for value in node.expressions[0].args["values"]]
+            values: list[Constant | None] = [
+                Constant(partial(_value, value), True) for value in node.expressions[0].args["values"]
+            ]
         else:
             values = [constant(item) for item in node.expressions]
         if not node.args.get("query") and all(value is not None for value in values):

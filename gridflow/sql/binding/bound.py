@@ -8,8 +8,9 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import ColumnNotFound, did_you_mean
-from ...schema import Schema
+from ...schema import Schema, Type
 from ..grammar.spelling import KEYWORDS, nearest
+from ..text.params import MarkList
 from ..text.places import place_of, point
 from .scopes import is_in_sight
 
@@ -45,6 +46,7 @@ class Bound:
         text: the statement's text, for messages.
         exact: whether every table is called exactly as the text has it.
         lists: name -> a table of one column, of the literals of a long list after IN; the engine finds it by that name.
+        mark_lists: name -> the marks of a long list after IN, which become such a table, and the type of the column.
         stack: bytes of stack that the engine may need for the statement.
     """
 
@@ -54,6 +56,7 @@ class Bound:
     text: str
     exact: bool = True
     lists: dict[str, pa.Table] = field(default_factory=dict)
+    mark_lists: dict[str, tuple[MarkList, Type]] = field(default_factory=dict)
     stack: int = 0
 
     def column_names(self) -> list[str]:

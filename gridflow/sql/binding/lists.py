@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pyarrow as pa
 from sqlglot import exp
 
 from ...schema import INTEGERS, Type
-from ..grammar.runs import LiteralList, lists_of
+from ..grammar.runs import lists_of
+from ..text.params import MarkList
 from .bound import Bound
 
 
@@ -16,9 +20,16 @@ def bind_lists(bound: Bound) -> None:
         return  # a name may be that of a column of a query
     for i, (condition, node) in enumerate(lists_of(bound.tree)):
         dtype = _type_of(condition.this, bound)
-        column = None if dtype is None else _column(node, dtype)
+        if dtype is None:
+            continue
+        name = f"gridflow_list_{i}"
+        if isinstance(node, MarkList):
+            if dtype.kind in INTEGERS or dtype.kind == "STRING":
+                node.set("name", name)
+                bound.mark_lists[name] = (node, dtype)
+            continue
+        column = list_column(node.args["values"], dtype)
         if column is not None:
-            name = f"gridflow_list_{i}"
             node.set("name", name)
             bound.lists[name] = pa.table({"v": column})
 
@@ -34,8 +45,8 @@ def _type_of(node: exp.Expr, bound: Bound) -> Type | None:
     return columns[0].type if len(columns) == 1 else None
 
 
-def _column(node: LiteralList, dtype: Type) -> pa.Array | None:
-    values = node.args["values"]
+def list_column(values: Sequence[Any], dtype: Type) -> pa.Array | None:
+    """Values as a column that the engine compares with one of a type as it would compare the values; else None."""
     kinds = set(map(type, values)) - {type(None)}
     try:
         if kinds == {int} and dtype.kind in INTEGERS:

@@ -22,7 +22,7 @@ from ..result import Result
 from ..text.params import plain
 from .errors import translated
 from .query_plan import QueryPlan, path_line
-from .rows import register, take_rows
+from .rows import register, take_rows, with_lists
 
 
 @dataclass(eq=False)
@@ -84,7 +84,7 @@ class EnginePlan(QueryPlan):
 
     def _engine(self, sql: str, rows: dict[str, Relation], params: Mapping[str, Any]) -> pa.Table:
         values = {mark: plain(value) for mark, value in params.items()}
-        lists = {name: Relation(table) for name, table in self.bound.lists.items()}
+        sql, lists = with_lists(sql, self.bound, values)
         with translated(self.bound):
             return run(sql, {**rows, **lists}, values, stack=self.bound.stack, again=self.kept and not lists)
 

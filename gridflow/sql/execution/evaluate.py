@@ -21,10 +21,10 @@ from ..engine.from_duckdb import fit, from_duckdb
 from ..engine.relation import Relation
 from ..engine.to_duckdb import duckdb_type
 from ..grammar.dialect import to_duckdb
-from ..text.params import plain
+from ..text.params import MarkList, plain
 from .cut import at_one_moment
 from .errors import clean, translate, translated
-from .rows import register
+from .rows import register, with_lists
 
 
 def evaluate(
@@ -73,11 +73,12 @@ def evaluate(
             continue
         whole = rows if source.target and rows is not None else earlier[source.name]
         tables[source.registered] = register(whole, source, bound, numbers=numbers if source.target else None)
-    tables.update((name, Relation(table)) for name, table in bound.lists.items())
     marks = {mark.name for mark in bound.tree.find_all(exp.Placeholder)}
+    marks.update(*(node.names for node in bound.tree.find_all(MarkList)))
     values = {mark: plain(value) for mark, value in params.items() if mark in marks}
     with translated(bound):
-        inner = to_duckdb(bound.tree)
+        inner, lists = with_lists(to_duckdb(bound.tree), bound, values)
+    tables.update(lists)
     numbered = numbers is not None
     width = len(columns) + numbered
     names = [f"c{i}" for i in range(width)]

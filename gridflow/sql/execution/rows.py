@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
 from ...faces import RowsInPlace
 from ...storage.mapped_rows import DELETED
 from ..binding.bound import Bound, BoundTable
+from ..binding.lists import list_column
 from ..engine.relation import Relation
 from ..engine.to_duckdb import for_duckdb
+from ..grammar.dialect import mark_texts
 
 #: The name of the column of row numbers, where DuckDB gets one.
 ROW = "gridflow row"
@@ -45,6 +49,25 @@ def _columns(table: pa.Table, source: BoundTable, bound: Bound, numbers: pa.Arra
     if numbers is not None:
         rows = rows.append_column(ROW, numbers)
     return rows
+
+
+def with_lists(sql: str, bound: Bound, values: dict[str, Any]) -> tuple[str, dict[str, Relation]]:
+    """A statement for the engine, and the tables of its long lists, whose values are taken out of ``values``.
+
+    Values of another kind than the column before IN, or of several, stay parameters of the statement.
+    """
+    lists = {name: Relation(table) for name, table in bound.lists.items()}
+    of_columns: set[str] = set()
+    for name, (node, dtype) in bound.mark_lists.items():
+        column = list_column([values[mark] for mark in node.names], dtype)
+        if column is None:
+            sql = sql.replace(f'FROM "{name}"', mark_texts(node))
+        else:
+            lists[name] = Relation(pa.table({"v": column}))
+            of_columns.update(node.names)
+    for mark in of_columns:
+        del values[mark]
+    return sql, lists
 
 
 def take_rows(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:

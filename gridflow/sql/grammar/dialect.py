@@ -24,6 +24,7 @@ from sqlglot.tokens import Token, TokenType
 from ...errors import GridflowError, SqlError
 from ...schema import quote_name
 from ..text.cutter import open_quote
+from ..text.params import MarkList
 from ..text.places import syntax_error
 from .division import DIVISIONS, guard_divisors
 from .functions import FUNCTIONS
@@ -240,6 +241,7 @@ class _Target(DuckDB):
             exp.Localtime: lambda self, e: "CAST(CAST(NOW() AS TIMESTAMP) AS TIME)",
             exp.Cast: lambda self, e: _cut_text(self, e),
             LiteralRows: lambda self, e: e.this,
+            MarkList: lambda self, e: f'FROM "{e.args["name"]}"' if "name" in e.args else mark_texts(e),
             LiteralList: lambda self, e: f'FROM "{e.args["name"]}"' if "name" in e.args else e.this,
         }
 
@@ -252,6 +254,11 @@ def _cut_text(generator: DuckDB.Generator, cast: exp.Cast) -> str:
         kind.set("expressions", None)
         return f"LEFT({DuckDB.Generator.cast_sql(generator, cast)}, {size})"
     return DuckDB.Generator.cast_sql(generator, cast)
+
+
+def mark_texts(node: MarkList) -> str:
+    """The marks of a long list, as DuckDB has them."""
+    return ", ".join(f"${name}" for name in node.names)
 
 
 def even_hex(digits: str) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
+from ..text.params import MarkList
+
 #: Literals after IN from which on they are a run: keys of a table are looked up one by one up to a thousand of them.
 _LONG_LIST = 1001
 #: Rows after VALUES, the same.
@@ -65,10 +67,13 @@ def shortened(tokens: list[Token], text: str) -> tuple[list[Token], dict[int, ex
             depth -= 1
         elif kind is TokenType.IN and at < len(tokens) and tokens[at].token_type is TokenType.L_PAREN:
             values, end = _literals(tokens, at + 1)
-            if len(values) >= _LONG_LIST and _is(tokens, end, TokenType.R_PAREN):
-                result.append(tokens[at])
-                result.append(_stand_in(tokens, at + 1, end))
-                runs[tokens[at + 1].start] = LiteralList(this=_text(tokens, at + 1, end, text), values=values)
+            offsets, end = ((), end) if values else _marks(tokens, at + 1)
+            if max(len(values), len(offsets)) >= _LONG_LIST and _is(tokens, end, TokenType.R_PAREN):
+                result += (tokens[at], _stand_in(tokens, at + 1, end))
+                node: exp.Expression = MarkList(offsets=offsets)
+                if values:
+                    node = LiteralList(this=_text(tokens, at + 1, end, text), values=values)
+                runs[tokens[at + 1].start] = node
                 at, depth = end, depth + 1
         elif is_insert and depth == 0 and kind in (TokenType.VALUES, TokenType.COMMA):
             rows, end = _rows(tokens, at)
@@ -132,6 +137,18 @@ def _literals(tokens: list[Token], at: int) -> tuple[tuple[Any, ...], int]:
     return tuple(values), at
 
 
+def _marks(tokens: list[Token], at: int) -> tuple[tuple[int, ...], int]:
+    """The places of the ``?`` with commas between them from a token on, and the token after them."""
+    offsets: list[int] = []
+    while _is(tokens, at, TokenType.PLACEHOLDER):
+        offsets.append(tokens[at].start)
+        at += 1
+        if not _is(tokens, at, TokenType.COMMA):
+            return tuple(offsets), at
+        at += 1
+    return (), at
+
+
 _READERS: dict[TokenType, Any] = {
     TokenType.NUMBER: number,
     TokenType.DASH: lambda text: -number(text),
@@ -142,8 +159,8 @@ _READERS: dict[TokenType, Any] = {
 }
 
 
-def lists_of(tree: exp.Expr) -> Iterator[tuple[exp.In, LiteralList]]:
+def lists_of(tree: exp.Expr) -> Iterator[tuple[exp.In, LiteralList | MarkList]]:
     """The runs after IN in a statement, and the conditions that they belong to."""
-    for node in tree.find_all(LiteralList):
+    for node in tree.find_all(LiteralList, MarkList):
         if isinstance(node.parent, exp.In):
             yield node.parent, node

@@ -13,6 +13,18 @@ from sqlglot import exp
 from ...errors import SqlError
 
 
+class MarkList(exp.Expression, exp.Condition):
+    """A long list of ``?`` after IN, as one leaf: their places are ``offsets``, and the first is named p``first``."""
+
+    arg_types = {"offsets": True, "first": False, "name": False}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the marks, in order."""
+        first = self.args["first"]
+        return [f"p{i}" for i in range(first, first + len(self.args["offsets"]))]
+
+
 @dataclass(frozen=True)
 class Marks:
     """The parameters of a statement.
@@ -36,7 +48,9 @@ class Marks:
         """
         marks = list(tree.find_all(exp.Placeholder))
         # A rewritten function may hold an argument twice: marks of one place in the text are one parameter.
-        offsets = sorted({m.meta["offset"] for m in marks if "offset" in m.meta and "number" not in m.meta})
+        lists = list(tree.find_all(MarkList))
+        places = {m.meta["offset"] for m in marks if "offset" in m.meta and "number" not in m.meta}
+        offsets = sorted(places.union(*(node.args["offsets"] for node in lists)))
         numbers = sorted({m.meta["number"] for m in marks if "number" in m.meta})
         names = dict.fromkeys(m.name for m in marks if "offset" not in m.meta)
         if (offsets or numbers) and names:
@@ -49,6 +63,8 @@ class Marks:
                 mark.set("this", f"p{mark.meta['number']}")
             elif "offset" in mark.meta:
                 mark.set("this", f"p{ordinals[mark.meta['offset']]}")
+        for node in lists:
+            node.set("first", ordinals[node.args["offsets"][0]])
         return cls(len(offsets), tuple(numbers), tuple(names))
 
     @cached_property
