@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
-import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,7 +15,7 @@ import pyarrow.flight as flight
 
 from ..config import VERSION
 from ..errors import GridClosedError, GridConnectionError, GridflowError, InternalError
-from ..protocols import messages
+from ..protocols import grpc_forks, messages
 from ..protocols.address import Endpoint, Route
 from ..protocols.messages import M, Message
 from .ring import NodeRing
@@ -30,10 +28,6 @@ GOODBYE_TIMEOUT = 1.0
 CANCEL_TIMEOUT = 2.0
 #: Seconds for a single write: it may wait for a bulk load of the same table.
 COMMIT_TIMEOUT = 300.0
-#: Seconds that a fork waits for gRPC's threads to end, and the same while something still uses a channel.
-_FORK_WAIT = 5.0
-_BUSY_FORK_WAIT = 1.0
-_FORK_POLL = 0.001
 #: Characters of gRPC's message that an error shows.
 _MESSAGE_LENGTH = 300
 
@@ -52,7 +46,7 @@ class Connection:
     """A client's way to one node. Any thread may call it, several at a time.
 
     The channel is made at the first call and again after it broke, so a node that was started again is found
-    by the next call. It is closed before a fork: gRPC's threads do not live on in the child. Over each new channel
+    by the next call. It is dropped before a fork (``protocols.grpc_forks``). Over each new channel
     the node is greeted first, so that it knows who its clients are; the last words are those of ``close``. Small writes
     have a shorter way, ``ring``.
 
@@ -72,6 +66,7 @@ class Connection:
         self._route: Route | None = Route(endpoint)
         self.ring = NodeRing(self)
         _connections.add(self)
+        grpc_forks.hold(self)
 
     def call(self, message: Message, *replies: type[M], timeout: float | None = None) -> M:
         """Send one message and return the answer, which must be one of the classes ``replies``.
@@ -211,8 +206,9 @@ class Connection:
                 self.drop_channel()
             client, fresh = self._client, self._client is None
             if client is None:
-                client = self._client = flight.FlightClient(self._route.flight_uri, generic_options=_OPTIONS)
-                _clients.add(client)
+                with grpc_forks.using_grpc():
+                    client = self._client = flight.FlightClient(self._route.flight_uri, generic_options=_OPTIONS)
+                    grpc_forks.add_client(client)
         try:
             if fresh:
                 self._greet(client)
@@ -290,47 +286,6 @@ def _ignored(*errors: type[BaseException]) -> Iterator[None]:
 
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
-_clients: weakref.WeakSet[flight.FlightClient] = weakref.WeakSet()
-_GRPC_THREADS = ("grpc_", "event_engine", "resolver-exec", "default-exec", "lifeguard")
-
-
-def _before_fork() -> None:
-    """Close all channels and wait until gRPC has ended its threads.
-
-    A child that is forked while they run inherits locks that nobody will ever open: its first call to a node
-    would hang. Once the last channel is closed gRPC shuts down by itself within milliseconds.
-    """
-    open_ones = [c for c in _connections if c._client is not None]
-    threads_before = _threads()
-    for connection in open_ones:
-        connection.drop_channel()
-    began = time.monotonic()
-    while open_ones and _grpc_is_running(threads_before):
-        # Where another thread's call goes on, or something else uses gRPC, it will not end.
-        if time.monotonic() - began > (_BUSY_FORK_WAIT if len(_clients) else _FORK_WAIT):
-            break
-        time.sleep(_FORK_POLL)
-
-
-def _threads() -> set[int]:
-    try:
-        return {int(task) for task in os.listdir("/proc/self/task")}
-    except OSError:
-        return set()
-
-
-def _grpc_is_running(threads_before: set[int]) -> bool:
-    """Whether a thread of gRPC's runs: one of such a name, or one that is neither ours nor of ``threads_before``."""
-    ours = {thread.native_id for thread in threading.enumerate()}
-    for task in _threads():
-        try:
-            with open(f"/proc/self/task/{task}/comm") as file:
-                # The thread that shuts gRPC down, and holds its locks, has no name yet when it begins.
-                if file.read().startswith(_GRPC_THREADS) or task not in threads_before | ours:
-                    return True
-        except OSError:  # it has just ended, and may have begun another, which was not there when we looked
-            return True
-    return False
 
 
 def _after_fork_in_child() -> None:
@@ -338,11 +293,7 @@ def _after_fork_in_child() -> None:
     for connection in list(_connections):
         connection._lock = threading.Lock()
         connection.ring.forget()
-    # Something may still refer to a client, a traceback perhaps. Here its end would wait for a thread that is not.
-    for client in list(_clients):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
-    _clients.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -16,7 +16,7 @@ from ..catalog.catalog import is_system
 from ..config import resolve_home
 from ..errors import GridConnectionError, GridOwnedError, UsageError
 from ..grid import Grid
-from ..protocols import messages
+from ..protocols import grpc_forks, messages
 from ..protocols.address import Endpoint
 from ..protocols.json_values import encode_values
 from ..schema import Schema, as_type
@@ -45,7 +45,7 @@ def connect_unix(home: str | os.PathLike[str] | None = None) -> ServedGrid:
             connection.hello()
         except GridConnectionError as error:
             pid = holder(path)
-            if pid is None or connection.answered:
+            if pid is None or connection.answered or grpc_forks.is_lost():
                 raise
             raise GridOwnedError(
                 f"grid {path} is owned by process {pid}, which does not answer on its socket ({error}); "

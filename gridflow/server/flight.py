@@ -12,17 +12,15 @@ Messages travel so:
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
-import weakref
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.flight as flight
 
 from ..errors import GridflowError, UsageError
-from ..protocols import messages
+from ..protocols import grpc_forks, messages
 from ..protocols.address import Endpoint, Route
 from .access import Peer
 from .requests import Requests
@@ -86,8 +84,9 @@ class _Server(flight.FlightServerBase):
     def __init__(self, location: str, requests: Requests, peer: Peer):
         self._requests = requests
         self._peer = peer
-        super().__init__(location)
-        _servers.add(self)
+        with grpc_forks.using_grpc():
+            super().__init__(location)
+            grpc_forks.add_server(self)
 
     def list_actions(self, context: flight.ServerCallContext) -> list[flight.ActionType]:
         return [
@@ -152,17 +151,3 @@ def _errors_for_flight() -> Iterator[None]:
 def _for_flight(error: Exception) -> flight.FlightError:
     # Only the class goes into the text: all of it is in extra_info, and gRPC takes little of both.
     return flight.FlightServerError(type(error).__name__, extra_info=messages.encode_error(error))
-
-
-_servers: weakref.WeakSet[_Server] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    # A server that has ended may be garbage still. Here its end would wait for threads that are not.
-    for server in list(_servers):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
-    _servers.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -89,6 +89,7 @@ class Node:
         self.grid: Grid = grid
         self.home: Path = grid.home
         self._stopped = False
+        self._pid = os.getpid()
         self._requests = Requests(grid, durability)
         self._services: list[Service] = []
         try:
@@ -127,7 +128,7 @@ class Node:
         Returns:
             how many requests were cut off; none of them was acknowledged.
         """
-        if self._stopped:
+        if self._stopped or os.getpid() != self._pid:  # in a forked child it is the parent's
             return 0
         self._stopped = True
         self._requests.stop_accepting()

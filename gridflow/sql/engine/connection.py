@@ -7,10 +7,15 @@ databases, extensions and Python variables are out of its reach, and its setting
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import os
 import threading
+import time
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -18,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..._native.stack import stack_left
+from ...aside import Aside
 from ...errors import SqlError
 from .errors import EngineError
 from .kept_queries import KeptQueries, relation_of
@@ -46,32 +52,38 @@ _CONFIG = {
 # comparison with a NaN is false: so a table with a NaN is copied into DuckDB.
 _MISSES_NAN = duckdb.__version__.startswith("1.")
 
-_lock = threading.Lock()  # guards the three below
+_lock = threading.Lock()  # guards the two below
 _database: duckdb.DuckDBPyConnection | None = None
-_database_pid = 0
-_abandoned: list[Any] = []  # a forked child must neither use nor destroy its parent's database
+_made: weakref.WeakSet[Any] = weakref.WeakSet()  # all that is of DuckDB, or holds it
 _local = threading.local()  # .connection, .kept (its queries, or None), .pid: of this thread
 _busy: dict[int, duckdb.DuckDBPyConnection] = {}  # by thread, while its connection runs a query
+_ending = False  # whether the interpreter ends
+_forking: list[Any] = []  # what _made has, during a fork
+
+#: Seconds that queries of other threads get to end when the interpreter does.
+_EXIT_SECONDS = 10.0
 
 
 def connection() -> duckdb.DuckDBPyConnection:
     """This thread's connection. Only this thread may use it."""
-    global _database, _database_pid
+    global _database
     pid = os.getpid()
     if getattr(_local, "pid", 0) == pid:
         return _local.connection
     with _lock:
-        if _database is None or _database_pid != pid:
-            _abandoned.extend([_database, getattr(_local, "connection", None), getattr(_local, "kept", None)])
+        if _database is None:
             _database = duckdb.connect(":memory:", config=_CONFIG)
+            _made.add(_database)
             for setting in _SETTINGS:
                 _database.execute(setting)
-            _database_pid = pid
         _local.connection, _local.pid = _database.cursor(), pid
+        _made.add(_local.connection)
         # What a thread keeps is destroyed when it ends; for one of another library, as gRPC's, that is after each call,
         # where no object may be left that needs the interpreter.
         is_python = not isinstance(threading.current_thread(), threading._DummyThread)
         _local.kept = KeptQueries(_local.connection) if is_python and not _MISSES_NAN else None
+        if _local.kept is not None:
+            _made.add(_local.kept)
     return _local.connection
 
 
@@ -98,19 +110,32 @@ def run(
 
     Raises:
         duckdb.Error: the query fails; ``execution.errors.translate`` makes an error of ours of this one.
-        SqlError: this thread has too little stack, or the result does not fit Arrow.
+        SqlError: the thread that runs it has too little stack, or the result does not fit Arrow.
     """
+    if threading.get_ident() == threading.main_thread().ident:
+        return _aside.run(partial(_run, sql, tables, params, stack, again))
+    if _ending:
+        _sleep_on()
+    try:
+        return _run(sql, tables, params, stack, again)
+    finally:
+        if _ending:
+            _sleep_on()
+
+
+def _run(
+    sql: str, tables: Mapping[str, Relation], params: Mapping[str, Any] | None, stack: int, again: bool
+) -> pa.Table:
     left = stack_left()
     if left and left < stack:
         raise SqlError(
             f"the statement is nested so deeply, or joins so much, that it may need {stack >> 10:,} KiB of stack, and "
             f"this thread has {left >> 10:,}; run it in a thread with more, as of threading.stack_size({2 * stack:,})"
         )
-    con = connection()
+    thread, con = threading.get_ident(), connection()
     values = params or {}
     parts = list(parts_of(tables))
     sql = with_tests(sql, tables)
-    thread = threading.get_ident()
     _busy[thread] = con
     try:
         with warnings.catch_warnings():
@@ -150,11 +175,72 @@ def _run_once(
 
 
 def interrupt(thread: int) -> bool:
-    """Make the query that another thread runs fail; returns whether that thread runs one."""
-    con = _busy.get(thread)
+    """Make the query of another thread fail; returns whether that thread has one running."""
+    return _interrupt(_aside.ident if thread == threading.main_thread().ident else thread)
+
+
+def _interrupt(thread: int | None) -> bool:
+    con = _busy.get(thread or 0)
     if con is not None:
         con.interrupt()
     return con is not None
+
+
+#: The main thread's queries.
+_aside = Aside(lambda thread: _interrupt(thread))
+
+
+def _sleep_on() -> None:
+    """Never return: this thread has no part any more in an interpreter that ends.
+
+    A thread that came back from DuckDB then would bring the process down.
+    """
+    while True:
+        time.sleep(3600)
+
+
+def _end_queries() -> None:
+    """At the end of the interpreter, end the queries of threads that it does not wait for."""
+    global _ending
+    _ending = True
+    give_up = time.monotonic() + _EXIT_SECONDS
+    while _busy and time.monotonic() < give_up:
+        for con in list(_busy.values()):
+            con.interrupt()
+        time.sleep(0.001)
+    if _busy:  # who destroys a database waits for its queries
+        with _lock:
+            _never_destroy(list(_made))
+
+
+def _never_destroy(objects: list[Any]) -> None:
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(objects))
+
+
+def _before_fork() -> None:
+    _lock.acquire()
+    _forking[:] = _made  # what other threads hold would be destroyed in the child before the function below runs
+
+
+def _after_fork_in_parent() -> None:
+    _forking.clear()
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    # The parent's database is neither to be used nor to be destroyed here: it has threads and locks that are not.
+    global _database, _lock, _local
+    _never_destroy(list(_forking))
+    _lock, _local, _database = threading.Lock(), threading.local(), None
+    _forking.clear()
+    _busy.clear()
+    _made.clear()
+    _aside.forget()
+
+
+atexit.register(_end_queries)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _has_nan(table: pa.Table) -> bool:
