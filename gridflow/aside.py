@@ -7,6 +7,7 @@ the main thread only waits, and an exception of a handler ends the wait at once.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -47,27 +48,19 @@ class _Call:
         self.waiter.release()
 
 
-class Aside:
-    """A thread for the calls of one other thread. Only that one may call it.
-
-    Args:
-        interrupt: has the call of a thread end, whose ident it gets; called again and again until it does.
+class _Aside:
+    """The thread for the calls of the main thread, which alone may call it.
 
     Attributes:
         ident: of the thread that runs the calls now; None if there is none.
     """
 
-    def __init__(self, interrupt: Callable[[int], object]):
+    def __init__(self) -> None:
         self.ident: int | None = None
-        self._interrupt = interrupt
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
 
-    def run(self, action: Callable[[], T]) -> T:
-        """Call ``action`` in the thread and return its result, or raise its error.
-
-        What a handler of a signal raises meanwhile is raised after the call has ended. One that does not end in time
-        goes on by itself, and has nothing more to say: it may change nothing but its own.
-        """
+    def run(self, action: Callable[[], T], interrupt: Callable[[int], object]) -> T:
+        """As ``run`` below."""
         call = _Call(action)
         try:
             if self.ident is None:
@@ -76,7 +69,7 @@ class Aside:
             while not call.ended:
                 call.waiter.acquire(timeout=_GLANCE_SECONDS)
         except BaseException:
-            self._end(call)
+            self._end(call, interrupt)
             raise
         if call.error is not None:
             try:
@@ -85,22 +78,18 @@ class Aside:
                 del call
         return call.result
 
-    def forget(self) -> None:
-        """In a forked child: the thread is the parent's."""
-        self.ident = None
-
     def _start(self) -> None:
         self._calls = SimpleQueue()
         thread = threading.Thread(target=_work, args=(self._calls,), name="gridflow-engine", daemon=True)
         thread.start()
         self.ident = thread.ident
 
-    def _end(self, call: _Call) -> None:
+    def _end(self, call: _Call, interrupt_thread: Callable[[int], object]) -> None:
         """Have a call end."""
         ident, ended = self.ident, False
         if ident is None:  # it has not begun
             return
-        interrupt = partial(self._interrupt, ident)
+        interrupt = partial(interrupt_thread, ident)
         try:
             ended = _wait_interrupting(call, interrupt, _PATIENCE_SECONDS)
         finally:
@@ -128,3 +117,38 @@ def _wait_interrupting(call: _Call, interrupt: Callable[[], object], seconds: fl
         interrupt()
         call.waiter.acquire(timeout=_REPEAT_SECONDS)
     return True
+
+
+_aside = _Aside()
+
+
+def run(action: Callable[[], T], interrupt: Callable[[int], object]) -> T:
+    """Call ``action`` and return its result, or raise its error; for the main thread, in a thread beside it.
+
+    What a handler of a signal raises meanwhile is raised after the call has ended. One that does not end in time goes
+    on by itself, and has nothing more to say: it may change nothing but its own.
+
+    Args:
+        action: the call.
+        interrupt: has the call of a thread end, whose ident it gets; called again and again until it does, maybe by
+            another thread. It does not wait.
+
+    >>> run(lambda: 1 + 1, lambda thread: None)
+    2
+    """
+    if threading.get_ident() != threading.main_thread().ident:
+        return action()
+    return _aside.run(action, interrupt)
+
+
+def thread_for(waiting: int) -> int | None:
+    """The thread that runs what a thread waits for: another one for the main thread."""
+    return _aside.ident if waiting == threading.main_thread().ident else waiting
+
+
+def _after_fork_in_child() -> None:
+    _aside.ident = None  # the thread is the parent's
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

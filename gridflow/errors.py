@@ -11,6 +11,7 @@
     |   |-- SchemaError               (TypeError, ValueError): wrong type, shape or null
     |   |   `-- StructureError        a cache value differs from the cache's structure
     |   |-- SqlError                  (ValueError)
+    |   |   `-- QueryTimeoutError     (TimeoutError): a statement has met its time limit
     |   |-- TransactionConflictError  (RuntimeError): another writer was faster; run the transaction again
     |   `-- GridClosedError           (ValueError)
     |-- GridEnvironmentError          the data or the machine is not as it should be
@@ -79,6 +80,10 @@ class StructureError(SchemaError):
 
 class SqlError(UsageError, ValueError):
     """An SQL statement does not parse, or names or compares what it cannot."""
+
+
+class QueryTimeoutError(SqlError, TimeoutError):
+    """A statement has run for as long as it may (SET QUERY_TIMEOUT): nothing of it was done."""
 
 
 class TransactionConflictError(UsageError, RuntimeError):

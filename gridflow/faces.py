@@ -410,6 +410,13 @@ class ConnectedClient(Protocol):
     def since(self) -> float: ...
 
 
+class LimitsFace(Protocol):
+    """What a statement may take: ``catalog.activity.Limits``."""
+
+    seconds: float | None
+    memory: int | None
+
+
 class ActivityFace(Protocol):
     """The statements and clients of one open grid: ``catalog.activity.Activity``."""
 
@@ -417,6 +424,8 @@ class ActivityFace(Protocol):
     def node(self) -> uuid.UUID: ...
     @property
     def started(self) -> float: ...
+    @property
+    def limits(self) -> LimitsFace: ...
 
     def begin(self, text: str, kind: str) -> tuple[int, str, str, int, float]:
         """A statement begins to run in this thread; the first item of what it gives is its number."""

@@ -25,7 +25,7 @@ PUBLIC_NAMES = """
     connect sample_from Grid Table Transaction Cache Schema Dataset
     GridflowError
         UsageError TableNotFound TableExists ColumnNotFound KeyNotFound SnapshotNotFound DuplicateKeyError SchemaError
-            StructureError SqlError TransactionConflictError GridClosedError
+            StructureError SqlError QueryTimeoutError TransactionConflictError GridClosedError
         GridEnvironmentError GridOwnedError GridFullError GridNotFound GridAccessError GridCorruptError GridVersionError
             GridConnectionError DeviceError
         InternalError

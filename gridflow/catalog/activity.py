@@ -50,6 +50,19 @@ class Executions:
         self.error: str | None = None
 
 
+@dataclass
+class Limits:
+    """What a statement may take; None for no limit.
+
+    Attributes:
+        seconds: of time.
+        memory: bytes of the engine's memory, for all statements that run at once with the same limit.
+    """
+
+    seconds: float | None = None
+    memory: int | None = None
+
+
 @dataclass(frozen=True)
 class Client:
     """A client of the grid's server: what it said of itself, and when (a wall clock's seconds)."""
@@ -69,9 +82,11 @@ class Activity:
     Attributes:
         node: names this opening of the grid, as a node's id does in Ignite.
         started: when the grid was opened, in seconds of the wall clock.
+        limits: what a statement may take, until they are set anew.
     """
 
     def __init__(self) -> None:
+        self.limits = Limits()
         self.node = uuid.uuid4()
         self.started = time.time()
         self._numbers = itertools.count(1)

@@ -39,18 +39,39 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     show_default=True,
     help="What an acknowledged write survives: the death of the process, or a loss of power too (slower).",
 )
-def command(home: Path | None, partitions: int, durability: str) -> None:
+@click.option(
+    "--query-timeout",
+    type=click.FloatRange(min=0.001),
+    metavar="SECONDS",
+    help="How long a statement of a client may run here. Without it: as long as the client lets it.",
+)
+@click.option(
+    "--query-memory",
+    type=click.IntRange(min=1 << 20),
+    metavar="BYTES",
+    help="Memory that the query engine may take here for the statements that run at once.",
+)
+def command(
+    home: Path | None, partitions: int, durability: str, query_timeout: float | None, query_memory: int | None
+) -> None:
     """Own a grid and serve it to the other processes of this machine.
 
     They find it by themselves: `gridflow.connect()`, `gridflow sql` and the rest become its clients. SIGINT
-    (Ctrl-C) or SIGTERM stops it: running requests end, everything is flushed, exit code 0.
+    (Ctrl-C) or SIGTERM stops it: running requests get 2 seconds to end, statements and loads that still run are
+    interrupted, everything is flushed, exit code 0.
     """
     from ..server import Node
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     # Signals are caught before the grid opens, so that none cuts a recovery or a flush; a second one changes nothing.
     signal_pipe = _signal_pipe()
-    node = Node(home, partitions=partitions, durability=durability)
+    node = Node(
+        home,
+        partitions=partitions,
+        durability=durability,
+        query_seconds=query_timeout,
+        query_memory=query_memory,
+    )
     out = console()
     try:
         _announce(out, node)

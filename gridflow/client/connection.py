@@ -13,6 +13,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.flight as flight
 
+from .. import aside
 from ..config import VERSION
 from ..errors import GridClosedError, GridConnectionError, GridflowError, InternalError
 from ..protocols import grpc_forks, messages
@@ -78,8 +79,12 @@ class Connection:
             GridflowError: what the node raised, of the same class.
             GridConnectionError: the node went away or did not answer in time.
         """
-        with self._channel(timeout) as (client, options):
-            reply = _action(client, options, message)
+
+        def call() -> bytes:
+            with self._channel(timeout) as (client, options):
+                return _action(client, options, message)
+
+        reply = aside.run(call, _let_go)
         self.answered = True
         return messages.decode(reply, *replies)
 
@@ -90,9 +95,13 @@ class Connection:
 
     def hello(self) -> messages.Welcome:
         """Who serves the grid: makes the channel, if there is none, and with it the greeting."""
-        with self._channel(HELLO_TIMEOUT):
-            assert self.welcome is not None  # there is no channel without it
-            return self.welcome
+
+        def greet() -> messages.Welcome:
+            with self._channel(HELLO_TIMEOUT):
+                assert self.welcome is not None  # there is no channel without it
+                return self.welcome
+
+        return aside.run(greet, _let_go)
 
     def _greet(self, client: flight.FlightClient) -> None:
         hello = messages.Hello(f"{self._name}-{os.getpid()}", os.getpid(), VERSION)
@@ -127,7 +136,7 @@ class Connection:
                 if failure is None:
                     with self.awaiting(object()):  # whether it is committed is the node's to say
                         writer.done_writing()
-                        answer = answers.read()
+                        answer = aside.run(answers.read, _let_go)
             finally:
                 # After a failed write it is close() that raises what the node said. Without LoadEnd the node
                 # keeps nothing and complains; then our own failure is the one to show.
@@ -142,17 +151,24 @@ class Connection:
     def query(self, message: messages.Sql) -> tuple[messages.SqlDone, pa.Table]:
         """Run SQL on the node and return what it says, and the rows."""
         message = replace(message, run=uuid.uuid4().hex)
-        with self.awaiting(message.run), self._channel(None) as (client, options):
-            stream = client.do_get(flight.Ticket(messages.encode(message)), options)
-            table = stream.read_all()
+
+        def query() -> pa.Table:
+            with self.awaiting(message.run), self._channel(None) as (client, options):
+                return client.do_get(flight.Ticket(messages.encode(message)), options).read_all()
+
+        table = aside.run(query, _Cancel(self, message.run).ask)
         metadata = dict(table.schema.metadata or {})
         done = messages.decode(metadata.pop(messages.SQL_DONE, b""), messages.SqlDone)
         return done, table.replace_schema_metadata(metadata or None)
 
     def view(self, message: messages.SystemView) -> pa.Table:
         """The rows of a system view, as the node sees them."""
-        with self._channel(None) as (client, options):
-            return client.do_get(flight.Ticket(messages.encode(message)), options).read_all()
+
+        def view() -> pa.Table:
+            with self._channel(None) as (client, options):
+                return client.do_get(flight.Ticket(messages.encode(message)), options).read_all()
+
+        return aside.run(view, _let_go)
 
     @contextmanager
     def awaiting(self, run: object) -> Iterator[None]:
@@ -241,6 +257,32 @@ class Connection:
         home = self.endpoint.grid
         start = f"start it with 'gridflow serve --home {home}' and try again" if self.endpoint.is_local else "try again"
         return f"the node that serves {home}{who} cannot be reached: {why}; {start}"
+
+
+class _Cancel:
+    """Asks the node to end a statement, without waiting for its answer."""
+
+    def __init__(self, connection: Connection, run: str):
+        self._connection = connection
+        self._run = run
+        self._asking = False  # until the node has ended it, or knows it no more
+
+    def ask(self, thread: int) -> None:
+        """Ask, unless the last time was heard, or is not answered yet."""
+        if not self._asking:
+            self._asking = True
+            threading.Thread(target=self._ask, name="gridflow-cancel", daemon=True).start()
+
+    def _ask(self) -> None:
+        heard = False
+        with _ignored(GridflowError):
+            message = messages.Cancel(self._run)
+            heard = self._connection.call(message, messages.Done, timeout=CANCEL_TIMEOUT).count > 0
+        self._asking = heard
+
+
+def _let_go(thread: int) -> None:
+    """Leave a call alone that nothing ends but its answer: whether it did what was asked is not known then."""
 
 
 def _action(client: flight.FlightClient, options: flight.FlightCallOptions, message: Message) -> bytes:

@@ -149,7 +149,8 @@ class ServedGrid(Grid):
         Args:
             text: one statement or several with ``;`` between them. If any of them changes something, all run
                 at the owner; but between BEGIN and COMMIT here, and COMMIT sends what they have written. If one is a
-                COPY, each goes its way. Of an INSERT of one row of parameters that comes again, the row alone is sent.
+                COPY or SET, each goes its way. Of an INSERT of one row of parameters that comes again, the row alone is
+                sent.
             params: a sequence for ``?``, a dict for ``:name``.
             progress: as of :meth:`gridflow.Grid.sql`.
 
@@ -186,7 +187,10 @@ class ServedGrid(Grid):
         from ..sql import Result
 
         self.check_open()
-        message = messages.Sql(text, *encode_values(params))
+        limits = self.activity.limits
+        message = messages.Sql(
+            text, *encode_values(params), milliseconds=round((limits.seconds or 0) * 1000), memory=limits.memory or 0
+        )
         if params and text[:6].upper() == "INSERT":  # which the owner may know how to do at once
             count = self._connection.ring.ask(message, COMMIT_TIMEOUT)
             if count is not None:

@@ -67,6 +67,7 @@ _FAMILIES: tuple[tuple[type[errors.GridflowError], type[DatabaseError]], ...] = 
     (errors.DuplicateKeyError, IntegrityError),
     (errors.SchemaError, DataError),
     (errors.TransactionConflictError, OperationalError),
+    (errors.QueryTimeoutError, OperationalError),
     (errors.UsageError, ProgrammingError),
     (errors.GridEnvironmentError, OperationalError),
     (errors.InternalError, InternalError),

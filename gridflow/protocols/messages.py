@@ -244,7 +244,8 @@ class LoadEnd(Message):
 class Sql(Message):
     """Run ``text`` on the node; ``params`` and ``body`` are of ``json_values.encode_values``.
 
-    ``run`` is what a Cancel calls this run of it: any text that no other run has.
+    ``run`` is what a Cancel calls this run of it: any text that no other run has. ``milliseconds`` and ``memory``
+    (bytes) are what it may take, 0 for no limit.
     """
 
     kind: ClassVar[str] = "sql"
@@ -252,6 +253,8 @@ class Sql(Message):
     params: Any
     body: bytes
     run: str = ""
+    milliseconds: int = 0
+    memory: int = 0
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class FlightService:
         """Take away the socket, by which clients find the node."""
         if self._server is not None:  # else it may be somebody else's
             self._unlink()
+            self._server = None  # gRPC rests once it is gone
         if self._route is not None:
             self._route.close()
 
@@ -109,7 +110,7 @@ class _Server(flight.FlightServerBase):
             if isinstance(request, messages.SystemView):
                 return flight.RecordBatchStream(self._requests.view(request, self._peer))
             assert isinstance(request, messages.Sql)  # decode takes no other
-            done, rows = self._requests.query(request, self._peer)
+            done, rows = self._requests.query(request, self._peer, context.is_cancelled)
             metadata = {**(rows.schema.metadata or {}), messages.SQL_DONE: messages.encode(done)}
             return flight.RecordBatchStream(rows.replace_schema_metadata(metadata))
 

@@ -32,10 +32,11 @@ class StreamLoad:
     Args:
         table: a table of the owner's grid.
         mode: "replace" or "insert".
-        stopping: whether the node is about to stop.
+        stopping: whether the node is about to stop, so that a load ends: one that waits for its client (True), or
+            any (False).
     """
 
-    def __init__(self, table: Table, mode: str, stopping: Callable[[], bool]):
+    def __init__(self, table: Table, mode: str, stopping: Callable[[bool], bool]):
         self._table = table
         self._mode = mode
         self._stopping = stopping
@@ -100,9 +101,11 @@ class StreamLoad:
             try:
                 item = self._queue.get(timeout=_LOOK_AGAIN)
             except Empty:
-                if self._stopping():
+                if self._stopping(True):
                     raise GridClosedError("the node is stopping; nothing of the load was kept") from None
                 continue
+            if self._stopping(False):
+                raise GridClosedError("the node is stopping; nothing of the load was kept")
             if item is None:
                 return
             if isinstance(item, BaseException):

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from ..catalog.activity import Limits
 from ..client import ServedGrid
 from ..config import DEFAULT_PARTITIONS, MAX_PARTITIONS
 from ..errors import GridOwnedError, UsageError
@@ -20,8 +21,9 @@ from .flight import FlightService
 from .requests import Requests
 from .rings import RingService
 
-#: Seconds that running requests get to end when the node stops.
-STOP_GRACE = 10.0
+#: Seconds that running requests get to end when the node stops, and those after that their statements are interrupted.
+STOP_GRACE = 2.0
+_INTERRUPTED_GRACE = 1.0
 
 
 class Service(Protocol):
@@ -61,6 +63,8 @@ class Node:
         home: the grid's directory; None for the default grid.
         partitions: of a table that is created without a count.
         durability: "process" survives the death of the node, "fsync" also a loss of power.
+        query_seconds, query_memory: what a statement of a client may take at most, in seconds and in bytes of the
+            engine's memory; None for no limit but the client's own.
         services: where it listens. None: with Arrow Flight at the socket in the grid's directory, where ``connect``
             looks, and by the rings that are opened there.
 
@@ -74,6 +78,8 @@ class Node:
         *,
         partitions: int = DEFAULT_PARTITIONS,
         durability: str = "process",
+        query_seconds: float | None = None,
+        query_memory: int | None = None,
         services: Sequence[Service] | None = None,
     ):
         if not 1 <= partitions <= MAX_PARTITIONS:
@@ -86,6 +92,7 @@ class Node:
                 f"grid {grid.home} is served by process {pid} already; use that one, or stop it with 'kill {pid}'"
             )
         grid.default_partitions = partitions
+        grid.activity.limits = Limits(query_seconds, query_memory)
         self.grid: Grid = grid
         self.home: Path = grid.home
         self._stopped = False
@@ -136,9 +143,12 @@ class Node:
         waiters = [threading.Thread(target=s.drain, name="gridflow-drain", daemon=True) for s in self._services]
         for waiter in waiters:
             waiter.start()
-        deadline = time.monotonic() + grace
-        for waiter in waiters:
-            waiter.join(max(0.0, deadline - time.monotonic()))
+        for interrupt, seconds in ((False, grace), (True, _INTERRUPTED_GRACE)):
+            if interrupt:
+                self._requests.interrupt()
+            deadline = time.monotonic() + seconds
+            for waiter in waiters:
+                waiter.join(max(0.0, deadline - time.monotonic()))
         cut = self.running if any(waiter.is_alive() for waiter in waiters) else 0
         for service in self._services:
             service.close()

@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from .._native.table_store import COMMIT_MODES
 from ..config import VERSION
-from ..errors import GridConnectionError, TableNotFound, UsageError
+from ..errors import GridConnectionError, GridflowError, SqlError, TableNotFound, UsageError
 from ..grid import Grid
 from ..protocols import messages
 from ..protocols.json_values import decode_values
 from ..protocols.messages import Done, Message
 from ..schema import Schema
 from ..sql import FastPaths, Session
-from ..sql.engine.connection import connection
+from ..sql.engine.watch import watching
 from ..table import Table
 from .access import Peer, authorize
 from .loading import StreamLoad
@@ -58,8 +58,8 @@ class Requests:
         self.durability = durability
         self._lock = threading.Lock()  # guards _running and _statements
         self._running = 0
-        self._statements: dict[str, Any] = {}  # run of an Sql -> the engine's connection that it uses
-        self._stopping = False
+        self._statements: dict[str, GridflowError | None] = {}  # run of an Sql -> what ends it
+        self._stopping = self._interrupting = False
         self.rings: Rings | None = None
         self._fast_paths: FastPaths = {}  # of the statements of all clients
         self._handlers: dict[type[Message], Callable[[Any], Message]] = {
@@ -93,6 +93,10 @@ class Requests:
         if self.rings is not None:
             self.rings.ask_anew()
 
+    def interrupt(self) -> None:
+        """Have the statements and loads end that still run."""
+        self._interrupting = True
+
     def handle(self, message: Message, peer: Peer) -> Message:
         """Do what a message of ``actions`` asks, and return the answer."""
         with self._request(message, peer):
@@ -113,11 +117,17 @@ class Requests:
             result = session.insert_at_once(message.text, decode_values(message.params, message.body))
             return None if result is None else Done(result.rowcount)
 
-    def query(self, message: messages.Sql, peer: Peer) -> tuple[messages.SqlDone, pa.Table]:
-        """Run SQL; returns what there is to say about it, and the rows."""
+    def query(
+        self, message: messages.Sql, peer: Peer, is_gone: Callable[[], bool] = lambda: False
+    ) -> tuple[messages.SqlDone, pa.Table]:
+        """Run SQL; returns what there is to say about it, and the rows.
+
+        Args:
+            is_gone: whether nobody waits for the answer any more, which ends the statement; asked by other threads.
+        """
         with self._request(message, peer):
             session = Session(self.grid, has_files=False, fast_paths=self._fast_paths)
-            with self._cancellable(message.run):
+            with self._cancellable(message, is_gone):
                 result = session.execute(message.text, decode_values(message.params, message.body))
             if session.in_transaction:
                 raise UsageError("a transaction is its client's: it sends its writes when it commits")
@@ -145,7 +155,8 @@ class Requests:
             if message.mode not in messages.LOAD_MODES:
                 raise UsageError(f"no load mode {message.mode}; there are {', '.join(messages.LOAD_MODES)}")
             table = self.grid.table(message.table)
-            return Done(StreamLoad(table, message.mode, lambda: self._stopping).run(schema, stream))
+            load = StreamLoad(table, message.mode, lambda waits: self._interrupting or (waits and self._stopping))
+            return Done(load.run(schema, stream))
 
     # ---- one method for each message of `actions` ----
 
@@ -230,11 +241,11 @@ class Requests:
         return Done(0)
 
     def _cancel(self, m: messages.Cancel) -> Message:
-        with self._lock:  # so that it is this statement, and not the thread's next one, that ends
-            engine = self._statements.get(m.run)
-            if engine is not None:
-                engine.interrupt()
-        return Done(0 if engine is None else 1)
+        with self._lock:
+            if m.run not in self._statements:
+                return Done(0)
+            self._statements[m.run] = SqlError("cancelled; nothing of the statement was done")
+            return Done(1)
 
     def _table(self, name: str, table_id: int) -> Table:
         table = self.grid.table(name)
@@ -245,12 +256,25 @@ class Requests:
         return table
 
     @contextmanager
-    def _cancellable(self, run: str) -> Iterator[None]:
-        """Let a Cancel of ``run`` reach what the engine does in this thread meanwhile."""
+    def _cancellable(self, message: messages.Sql, is_gone: Callable[[], bool]) -> Iterator[None]:
+        """Let a Cancel of its run end a statement, and the end of its client or of the node."""
+        run = message.run
+
+        def is_unwanted() -> GridflowError | None:
+            if self._interrupting:
+                return GridConnectionError("the node is stopping; nothing of the statement was done")
+            if is_gone():
+                return SqlError("the client of the statement is gone; nothing of it was done")
+            return self._statements.get(run)
+
         with self._lock:
-            self._statements[run] = connection()
+            self._statements[run] = None
         try:
-            yield
+            with (
+                watching(is_unwanted) as watch,
+                watch.limited(message.milliseconds / 1000 or None, message.memory or None),
+            ):
+                yield
         finally:
             with self._lock:
                 self._statements.pop(run, None)

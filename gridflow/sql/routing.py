@@ -1,9 +1,9 @@
 """Where the statements of a text run: in the process that has the text, or in the one that owns the grid.
 
-The process itself runs queries, over mapped columns; a transaction, which sends its writes when it commits; and COPY,
-whose files are those of the process. The owner runs all else. The first word of a statement tells which it is, so that
-a text is parsed in the process that runs it, and there alone. Only where COPY stands among statements of another kind
-is it parsed before, since each statement then has its own parameters.
+The process itself runs queries, over mapped columns; a transaction, which sends its writes when it commits; COPY, whose
+files are those of the process; and SET, which is about its own statements. The owner runs all else. The first word of a
+statement tells which it is, so that a text is parsed in the process that runs it, and there alone. Only where COPY or
+SET stands among statements of another kind is it parsed before, since each statement then has its own parameters.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from .text.params import assign
 #: Characters of a text up to which it is remembered where it runs.
 _LONGEST_KEPT = 4096
 _BEGIN = frozenset({"BEGIN", "START"})
+#: Statements that run in the process that has the text, whatever stands beside them.
+_OWN = frozenset({"COPY", "SET"})
 
 
 class Route(Enum):
@@ -56,7 +58,7 @@ def _way(text: str) -> tuple[Route, str]:
     words = [statement.word for statement in statements]
     if all(is_query(statement.text) for statement in statements) or not _BEGIN.isdisjoint(words):
         return Route.HERE, ""
-    if "COPY" in words:
+    if not _OWN.isdisjoint(words):
         return Route.HERE if len(words) == 1 else Route.EACH, ""
     return Route.OWNER, words[0]
 

@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from ..errors import GridflowError, SqlError, TableNotFound, TransactionConflictError, UsageError
 from ..faces import GridFace, TransactionFace
+from .engine.watch import watching
 from .execution.executors import EXECUTORS
 from .execution.fast_path import FastPath
 from .execution.insert import execute_insert_many, plan_insert
@@ -88,6 +89,8 @@ class Session:
             statements = prepare(text)
             if not self._has_files and any(statement.kind == "COPY" for statement in statements):
                 raise UsageError("COPY reads and writes files of the client: it runs there, not at the server")
+            if not self._has_files and any(statement.kind == "SET" for statement in statements):
+                raise UsageError("SET is about statements of the client: it runs there, not at the server")
             value_sets = assign([statement.marks for statement in statements], params)
         except GridflowError as error:
             activity.end(activity.begin(own_text(hide_passwords(str(text))), ""), 0, error)
@@ -145,8 +148,13 @@ class Session:
         """Run a statement; ``SYS.SQL_QUERIES`` lists it meanwhile and ``SYS.SQL_QUERIES_HISTORY`` afterwards."""
         activity = self.grid.activity
         run = activity.begin(statement.own_text, statement.kind)
+        limits = activity.limits
         try:
-            result = execute()
+            if (limits.seconds is None and limits.memory is None) or statement.kind == "SET":
+                result = execute()
+            else:
+                with watching() as watch, watch.limited(limits.seconds, limits.memory):
+                    result = execute()
         except BaseException as error:
             if isinstance(error, RecursionError):
                 error = SqlError("the statement is nested too deeply")

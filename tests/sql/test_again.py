@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 import pytest
 
-from gridflow import SqlError
+from gridflow import SqlError, aside
 from gridflow.sql.engine import connection as engine
 from gridflow.sql.engine.relation import Relation
 
@@ -149,7 +149,7 @@ def test_a_new_query_leaves_others_kept(grid, table):
     kept = "SELECT SUM(X) FROM T"
     for _ in range(3):
         assert grid.sql(kept).fetchall() == [(1,)]
-    queries = engine._local.kept
+    _, queries = aside.run(engine.connection, lambda thread: None)  # of the thread that runs them
     assert queries is not None
     last = next(reversed(queries._relations))
     assert "SUM" in last

@@ -664,7 +664,7 @@ def test_the_engine_sees_no_files_and_no_variables(grid, tmp_path):
     secret = tmp_path / "secret.csv"
     secret.write_text("a\n1\n")
     local = pa.table({"a": [1]})
-    connection = engine.connection()
+    connection, _ = engine.connection()
     for sql in (
         f"SELECT * FROM '{secret}'",
         f"SELECT * FROM read_csv('{secret}')",

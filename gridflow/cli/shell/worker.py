@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ...sql.engine.connection import connection
+from ...sql.engine.connection import interrupt
 
 T = TypeVar("T")
 
@@ -68,7 +68,6 @@ class Worker:
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._old_threads: list[threading.Thread] = []  # threads in their last call
-        self._engine: Any = None  # the query engine's connection of that thread
 
     def run(self, action: Callable[[], T]) -> T:
         """Call ``action`` in the thread and return the result.
@@ -117,7 +116,6 @@ class Worker:
         ready.wait()
 
     def _loop(self, tasks: queue.SimpleQueue[_Task | None], ready: threading.Event) -> None:
-        self._engine = connection()
         ready.set()
         while (task := tasks.get()) is not None:
             if task.claim():
@@ -130,7 +128,7 @@ class Worker:
         self._tasks.put(None)
         if self._thread is not None:
             self._old_threads = [*(thread for thread in self._old_threads if thread.is_alive()), self._thread]
-        self._thread = self._engine = None
+        self._thread = None
 
     def _end(self, task: _Task) -> None:
         """Ask for the end of the call until it ends. Another Ctrl-C leaves a call at an owner elsewhere alone."""
@@ -138,7 +136,7 @@ class Worker:
         assert thread is not None  # that of the task
         try:
             while thread.is_alive() and not task.done.is_set():
-                self._engine.interrupt()
+                interrupt(thread.ident or 0)
                 remote = self._cancel()
                 task.done.wait(_REPEAT_SECONDS)
                 elapsed += _REPEAT_SECONDS

@@ -1,6 +1,6 @@
-"""DuckDB: one in-memory database a process, one connection a thread, and no way out of it.
+"""DuckDB: in-memory databases, one for each limit of memory, one connection a thread, and no way out of it.
 
-The database never holds data. A statement shows DuckDB the Arrow tables it needs under names of its own, runs, and
+A database never holds data. A statement shows DuckDB the Arrow tables it needs under names of its own, runs, and
 takes them away again (``kept_queries`` keeps their names); DuckDB reads the mapped columns where they lie. Files, other
 databases, extensions and Python variables are out of its reach, and its settings are locked.
 """
@@ -22,12 +22,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ... import aside
 from ..._native.stack import stack_left
-from ...aside import Aside
 from ...errors import SqlError
 from .errors import EngineError
 from .kept_queries import KeptQueries, relation_of
 from .relation import Relation, parts_of, with_tests
+from .watch import Watch, current
 
 # GLOBAL, because each thread's connection starts from the global settings.
 _SETTINGS = (
@@ -53,9 +54,9 @@ _CONFIG = {
 _MISSES_NAN = duckdb.__version__.startswith("1.")
 
 _lock = threading.Lock()  # guards the two below
-_database: duckdb.DuckDBPyConnection | None = None
+_databases: dict[int | None, duckdb.DuckDBPyConnection] = {}  # by the bytes that they may take
 _made: weakref.WeakSet[Any] = weakref.WeakSet()  # all that is of DuckDB, or holds it
-_local = threading.local()  # .connection, .kept (its queries, or None), .pid: of this thread
+_local = threading.local()  # .connections: of this thread, with their kept queries, by the bytes that they may take
 _busy: dict[int, duckdb.DuckDBPyConnection] = {}  # by thread, while its connection runs a query
 _ending = False  # whether the interpreter ends
 _forking: list[Any] = []  # what _made has, during a fork
@@ -64,27 +65,29 @@ _forking: list[Any] = []  # what _made has, during a fork
 _EXIT_SECONDS = 10.0
 
 
-def connection() -> duckdb.DuckDBPyConnection:
-    """This thread's connection. Only this thread may use it."""
-    global _database
-    pid = os.getpid()
-    if getattr(_local, "pid", 0) == pid:
-        return _local.connection
-    with _lock:
-        if _database is None:
-            _database = duckdb.connect(":memory:", config=_CONFIG)
-            _made.add(_database)
-            for setting in _SETTINGS:
-                _database.execute(setting)
-        _local.connection, _local.pid = _database.cursor(), pid
-        _made.add(_local.connection)
-        # What a thread keeps is destroyed when it ends; for one of another library, as gRPC's, that is after each call,
-        # where no object may be left that needs the interpreter.
-        is_python = not isinstance(threading.current_thread(), threading._DummyThread)
-        _local.kept = KeptQueries(_local.connection) if is_python and not _MISSES_NAN else None
-        if _local.kept is not None:
-            _made.add(_local.kept)
-    return _local.connection
+def connection(memory: int | None = None) -> tuple[duckdb.DuckDBPyConnection, KeptQueries | None]:
+    """This thread's connection to the database that may take so many bytes, and the queries that it keeps, if it may.
+
+    Only this thread may use them.
+    """
+    mine: dict[int | None, Any] = _local.__dict__.setdefault("connections", {})
+    if memory not in mine:
+        with _lock:
+            if memory not in _databases:
+                limit = {} if memory is None else {"memory_limit": f"{memory}B"}
+                database = duckdb.connect(":memory:", config={**_CONFIG, **limit})
+                _made.add(database)
+                for setting in _SETTINGS:
+                    database.execute(setting)
+                _databases[memory] = database
+            con = _databases[memory].cursor()
+            # What a thread keeps is destroyed when it ends; for one of another library, as gRPC's, that is after each
+            # call, where no object may be left that needs the interpreter.
+            is_python = not isinstance(threading.current_thread(), threading._DummyThread)
+            kept = KeptQueries(con) if is_python and not _MISSES_NAN else None
+            _made.update(each for each in (con, kept) if each is not None)
+            mine[memory] = con, kept
+    return mine[memory]
 
 
 def run(
@@ -111,20 +114,32 @@ def run(
     Raises:
         duckdb.Error: the query fails; ``execution.errors.translate`` makes an error of ours of this one.
         SqlError: the thread that runs it has too little stack, or the result does not fit Arrow.
+        GridflowError: the statement is under watch (``watch``), and to end.
     """
-    if threading.get_ident() == threading.main_thread().ident:
-        return _aside.run(partial(_run, sql, tables, params, stack, again))
-    if _ending:
+    watch = current()
+    if watch is not None:
+        watch.check()
+    is_main = threading.get_ident() == threading.main_thread().ident
+    if _ending and not is_main:
         _sleep_on()
     try:
-        return _run(sql, tables, params, stack, again)
+        return aside.run(partial(_run, watch, sql, tables, params, stack, again), _interrupt)
+    except duckdb.InterruptException:
+        if watch is not None:
+            watch.check()
+        raise
     finally:
-        if _ending:
+        if _ending and not is_main:
             _sleep_on()
 
 
 def _run(
-    sql: str, tables: Mapping[str, Relation], params: Mapping[str, Any] | None, stack: int, again: bool
+    watch: Watch | None,
+    sql: str,
+    tables: Mapping[str, Relation],
+    params: Mapping[str, Any] | None,
+    stack: int,
+    again: bool,
 ) -> pa.Table:
     left = stack_left()
     if left and left < stack:
@@ -132,33 +147,42 @@ def _run(
             f"the statement is nested so deeply, or joins so much, that it may need {stack >> 10:,} KiB of stack, and "
             f"this thread has {left >> 10:,}; run it in a thread with more, as of threading.stack_size({2 * stack:,})"
         )
-    thread, con = threading.get_ident(), connection()
+    con, kept = connection(None if watch is None else watch.memory)
+    thread = threading.get_ident()
     values = params or {}
     parts = list(parts_of(tables))
     sql = with_tests(sql, tables)
     _busy[thread] = con
+    if watch is not None:
+        watch.interrupt = con.interrupt
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            if again and _local.kept is not None:
-                return _local.kept.run(sql, parts, values)
-            return _run_once(con, sql, parts, values)
+            if again and kept is not None:
+                return kept.run(sql, parts, values)
+            return _run_once(con, kept, sql, parts, values)
     except UnicodeDecodeError as error:  # of its message, which quotes half a character or any bytes
         raise EngineError(error.object.decode(errors="replace")) from None
     except pa.ArrowException as error:
         raise SqlError(f"the result does not fit Arrow: {error}") from None
     finally:
+        if watch is not None:
+            watch.interrupt = None
         _busy.pop(thread, None)
 
 
 def _run_once(
-    con: duckdb.DuckDBPyConnection, sql: str, parts: Sequence[tuple[str, pa.Table]], params: Mapping[str, Any]
+    con: duckdb.DuckDBPyConnection,
+    kept: KeptQueries | None,
+    sql: str,
+    parts: Sequence[tuple[str, pa.Table]],
+    params: Mapping[str, Any],
 ) -> pa.Table:
     views: list[str] = []
     copies: list[str] = []
     try:
         for name, table in parts:
-            assert _local.kept is None or name not in _local.kept, "a kept view would be gone with the statement"
+            assert kept is None or name not in kept, "a kept view would be gone with the statement"
             view = f"{name} mapped" if _MISSES_NAN and _has_nan(table) else name
             con.register(view, table)
             views.append(view)
@@ -176,7 +200,7 @@ def _run_once(
 
 def interrupt(thread: int) -> bool:
     """Make the query of another thread fail; returns whether that thread has one running."""
-    return _interrupt(_aside.ident if thread == threading.main_thread().ident else thread)
+    return _interrupt(aside.thread_for(thread))
 
 
 def _interrupt(thread: int | None) -> bool:
@@ -184,10 +208,6 @@ def _interrupt(thread: int | None) -> bool:
     if con is not None:
         con.interrupt()
     return con is not None
-
-
-#: The main thread's queries.
-_aside = Aside(lambda thread: _interrupt(thread))
 
 
 def _sleep_on() -> None:
@@ -229,13 +249,13 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     # The parent's database is neither to be used nor to be destroyed here: it has threads and locks that are not.
-    global _database, _lock, _local
+    global _lock, _local
     _never_destroy(list(_forking))
-    _lock, _local, _database = threading.Lock(), threading.local(), None
+    _lock, _local = threading.Lock(), threading.local()
+    _databases.clear()
     _forking.clear()
     _busy.clear()
     _made.clear()
-    _aside.forget()
 
 
 atexit.register(_end_queries)

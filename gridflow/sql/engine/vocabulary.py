@@ -13,14 +13,16 @@ _HIDDEN = ("collate_", "icu_", "st_", "pg_", "json_deserialize", "json_serialize
 @cache
 def function_names() -> frozenset[str]:
     """The names of all functions, without the operators, in upper case."""
-    rows = connection().execute("SELECT DISTINCT UPPER(function_name) FROM duckdb_functions()").fetchall()
+    con, _ = connection()
+    rows = con.execute("SELECT DISTINCT UPPER(function_name) FROM duckdb_functions()").fetchall()
     return frozenset(name for (name,) in rows if name.replace("_", "").isalnum())
 
 
 @cache
 def callable_names() -> frozenset[str]:
     """The names of the functions to propose to a person, in upper case: those that a query is likely to call."""
-    rows = connection().execute(
+    con, _ = connection()
+    rows = con.execute(
         "SELECT DISTINCT function_name FROM duckdb_functions() "
         "WHERE function_type IN ('scalar', 'aggregate', 'macro') AND function_name ~ '^[a-z][a-z_0-9]+$'"
     )

@@ -82,7 +82,10 @@ def _kill(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result
 
 
 def _set(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
-    return Result(statement="SET STREAMING", notes=[upkeep.NO_STREAMING])
+    if statement.node is None:
+        return Result(statement="SET STREAMING", notes=[upkeep.NO_STREAMING])
+    upkeep.set_limit(grid, statement.node)
+    return Result(statement="SET")
 
 
 #: By ``Prepared.kind``.

@@ -1,4 +1,4 @@
-"""TRUNCATE, ANALYZE and what belongs to it, and KILL QUERY, carried out."""
+"""TRUNCATE, ANALYZE and what belongs to it, KILL QUERY and SET, carried out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ...errors import SqlError
 from ...faces import GridFace
 from ..binding.find import find_column, find_table
 from ..engine.connection import interrupt
-from ..grammar.upkeep import Targets
+from ..grammar.upkeep import QUERY_TIMEOUT, SetLimit, Targets
 from .changes import changing
 
 NO_STATISTICS = "statistics are neither kept nor needed here: a query looks at the columns themselves"
@@ -35,6 +35,14 @@ def analyze(grid: GridFace, targets: Targets, text: str) -> None:
         table = find_table(grid, node, text)
         for column in columns:
             find_column(table.schema, column, text, table.name)
+
+
+def set_limit(grid: GridFace, limit: SetLimit) -> None:
+    """Set what the statements after this one may take, of all users of this grid object."""
+    if limit.name == QUERY_TIMEOUT:
+        grid.activity.limits.seconds = limit.value / 1000 or None
+    else:
+        grid.activity.limits.memory = limit.value or None
 
 
 def kill(grid: GridFace, query_id: str) -> None:

@@ -68,8 +68,40 @@ def _date_diff(args: list) -> exp.Expression:
     return _call("DATE_DIFF", exp.Literal.string(_unit(args[0]).name.lower()), args[1], args[2])
 
 
+#: Characters of the longest text that one call makes of a short one: nothing can end a call that is at it.
+_LONGEST_TEXT = 1 << 24
+
+
+def _at_most(length: str, count: exp.Expression, *others: exp.Expression, function: str) -> exp.Expression:
+    """A count, unless the length that follows from it is too great; ``_1`` stands for it, ``_2`` for others."""
+    if isinstance(count, exp.Literal) and count.is_int and length == "_1" and int(count.name) <= _LONGEST_TEXT:
+        return count
+    message = f"{function} makes texts of at most {_LONGEST_TEXT:,} characters"
+    check = f"CASE WHEN {length} > {_LONGEST_TEXT} THEN ERROR('{message}') ELSE _1 END"
+    return _template(check)([count, *others])
+
+
 def _pad(name: str) -> Callable[[list], exp.Expression]:
-    return lambda args: _call(name, *args, *([exp.Literal.string(" ")] if len(args) == 2 else []))
+    def build(args: list) -> exp.Expression:
+        if len(args) not in (2, 3):
+            return _call(name, *args)
+        filling = args[2] if len(args) == 3 else exp.Literal.string(" ")
+        return _call(name, args[0], _at_most("_1", args[1], function=name), filling)
+
+    return build
+
+
+def _repeat(args: list) -> exp.Expression:
+    if len(args) != 2:
+        return _call("REPEAT", *args)
+    text, count = args
+    return _call("REPEAT", text, _at_most("LENGTH(_2) * CAST(_1 AS BIGINT)", count, text, function="REPEAT"))
+
+
+def _space(args: list) -> exp.Expression:
+    if len(args) != 1:
+        return _call("SPACE", *args)
+    return _call("REPEAT", exp.Literal.string(" "), _at_most("_1", args[0], function="SPACE"))
 
 
 def _alias(name: str) -> Callable[[list], exp.Expression]:
@@ -225,11 +257,12 @@ FUNCTIONS: dict[str, Callable[[list], exp.Expression]] = {
     "RAND": _template("RANDOM()"),
     "RANDOM_UUID": _template("UUID()"),
     "RAWTOHEX": _alias("HEX"),
+    "REPEAT": _repeat,
     "REGEXP_LIKE": _alias("REGEXP_MATCHES"),
     "REGEXP_REPLACE": _regexp_replace,
     "REPLACE": _with_default("REPLACE", 2, exp.Literal.string("")),
     "ROWNUM": _template("ROW_NUMBER() OVER ()"),
-    "SPACE": _template("REPEAT(' ', _1)"),
+    "SPACE": _space,
     "SYSDATE": _template("CAST(NOW() AS TIMESTAMP)"),
     "STRINGTOUTF8": _alias("ENCODE"),
     "SYSTEM_RANGE": _system_range,

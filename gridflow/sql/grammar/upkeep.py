@@ -1,4 +1,4 @@
-"""The grammar of TRUNCATE, ANALYZE, REFRESH and DROP STATISTICS, KILL QUERY, SET STREAMING."""
+"""The grammar of TRUNCATE, ANALYZE, REFRESH and DROP STATISTICS, KILL QUERY, SET."""
 
 from __future__ import annotations
 
@@ -97,12 +97,36 @@ def parse_kill(tokens: list[Token], text: str) -> str:
     return token.text
 
 
-def parse_set(tokens: list[Token], text: str) -> None:
-    """``SET STREAMING [ON | OFF] ...``; nothing else can be set."""
+#: What SET sets for the statements after it, and in which unit its number is.
+QUERY_TIMEOUT, QUERY_MEMORY = "QUERY_TIMEOUT", "QUERY_MEMORY"
+
+
+@dataclass(frozen=True)
+class SetLimit:
+    """``SET QUERY_TIMEOUT = milliseconds`` or ``SET QUERY_MEMORY = bytes``: 0 for no limit."""
+
+    name: str
+    value: int
+
+
+def parse_set(tokens: list[Token], text: str) -> SetLimit | None:
+    """``SET STREAMING [ON | OFF] ...``, which is None, or a limit; nothing else can be set."""
     reader = Tokens(tokens, text)
-    if not reader.accept("SET", "STREAMING"):
-        message = (
-            "there is nothing to set: a grid has no settings for SQL; a table's name may be written with its "
-            "schema, PUBLIC.T or SYS.TABLES"
-        )
-        raise syntax_error(text, tokens[0].start, message, len("SET"))
+    if reader.accept("SET", "STREAMING"):
+        return None
+    for name in (QUERY_TIMEOUT, QUERY_MEMORY):
+        if reader.accept("SET", name):
+            if not reader.accept("="):
+                reader.accept("TO")
+            token = reader.token
+            unit = "milliseconds" if name == QUERY_TIMEOUT else "bytes"
+            if token is None or token.token_type is not TokenType.NUMBER or not token.text.isdigit():
+                raise reader.fail(f"expected a whole number of {unit}, or 0 for no limit")
+            reader.at += 1
+            reader.end()
+            return SetLimit(name, int(token.text))
+    message = (
+        "SET sets QUERY_TIMEOUT (milliseconds) or QUERY_MEMORY (bytes), what a statement may take; a table's name may "
+        "be written with its schema, PUBLIC.T or SYS.TABLES"
+    )
+    raise syntax_error(text, tokens[0].start, message, len("SET"))

@@ -35,7 +35,7 @@ def statements(node: Node, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     texts: list[str] = []
     for name in ("query", "handle_at_once"):
         method = getattr(node._requests, name)
-        monkeypatch.setattr(node._requests, name, lambda m, peer, do=method: (texts.append(m.text), do(m, peer))[1])
+        monkeypatch.setattr(node._requests, name, lambda m, *more, do=method: (texts.append(m.text), do(m, *more))[1])
     return texts
 
 

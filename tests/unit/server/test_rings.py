@@ -68,7 +68,7 @@ def asked(node: Node, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     kinds: list[str] = []
     handle, query = node._requests.handle, node._requests.query
     monkeypatch.setattr(node._requests, "handle", lambda m, peer: (kinds.append(m.kind), handle(m, peer))[1])
-    monkeypatch.setattr(node._requests, "query", lambda m, peer: (kinds.append(m.kind), query(m, peer))[1])
+    monkeypatch.setattr(node._requests, "query", lambda m, *more: (kinds.append(m.kind), query(m, *more))[1])
     return kinds
 
 
