@@ -89,7 +89,8 @@ cdef object decode_signed(const Type* t, const uint8_t** at):
     cdef int64_t number = 0
     memcpy(&number, at[0], t.width)
     at[0] += t.width
-    return number << (64 - 8 * t.width) >> (64 - 8 * t.width)
+    # As one without a sign: to shift a negative number to the left is undefined.
+    return <int64_t>(<uint64_t>number << (64 - 8 * t.width)) >> (64 - 8 * t.width)
 
 
 cdef object decode_unsigned(const Type* t, const uint8_t** at):
