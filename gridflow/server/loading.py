@@ -8,7 +8,7 @@ from queue import Empty, Full, Queue
 
 import pyarrow as pa
 
-from ..errors import GridClosedError, GridConnectionError, SchemaError
+from ..errors import GridClosedError, GridConnectionError
 from ..protocols.messages import LoadEnd
 from ..table import Table
 
@@ -110,8 +110,4 @@ class StreamLoad:
                 return
             if isinstance(item, BaseException):
                 raise item
-            try:
-                item.validate(full=True)  # a client's offsets and texts are not to be trusted
-            except pa.ArrowInvalid as error:
-                raise SchemaError(f"table {self._table.name}: the client sent damaged data: {error}") from None
             yield item

@@ -29,7 +29,7 @@ def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
         array = _FORMS[t.kind].cast(array, t)
         _check_limits(array, t)
         return array
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError, AttributeError) as error:
+    except (pa.ArrowException, ValueError, TypeError, OverflowError, AttributeError) as error:
         raise SchemaError(f"{where}: got {source_type}: {error}") from None
 
 
@@ -139,6 +139,11 @@ def _time_limits(array: pa.Array, _: Type) -> None:
         raise SchemaError("a time of day is from 00:00 to less than 24:00")
 
 
+def _timestamp_limits(array: pa.Array, _: Type) -> None:
+    if pc.min(array.view(pa.int64())).as_py() == -(1 << 63):
+        raise SchemaError("a moment is NaT: a null is meant")
+
+
 def _map_parts(array: pa.Array) -> list[pa.Array]:
     return [pa.ListArray.from_arrays(array.offsets, part).flatten() for part in (array.keys, array.items)]
 
@@ -221,6 +226,7 @@ _FORMS: ByKind[_Form] = ByKind(
         **dict.fromkeys(SCALARS, _Form()),
         "DECIMAL": _Form(cast=_cast_decimal),
         "TIME": _Form(limits=_time_limits),
+        "TIMESTAMP": _Form(limits=_timestamp_limits),
         "UUID": _Form(cast=_cast_uuid),
         "TENSOR": _Form(cast=_stack, limits=_tensor_limits),
         "LIST": _Form(parts=lambda array: [array.flatten()]),

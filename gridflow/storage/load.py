@@ -13,6 +13,7 @@ import pyarrow as pa
 from .._native.rows import RowCodec
 from ..errors import ColumnNotFound, SchemaError, did_you_mean
 from ..schema import Schema
+from .arrow_input import check_array, checked_batches
 from .numpy_columns import from_numpy
 
 #: A load is cut into segments of about this many bytes, so that its own needs stay bounded.
@@ -25,15 +26,21 @@ ROWS_AT_ONCE = 1 << 18
 
 
 class Batches:
-    """An iterable that is known to be one of record batches."""
+    """An iterable that is known to be one of record batches.
 
-    def __init__(self, batches: Iterator[Any]):
+    Args:
+        batches: the batches.
+        sound: whether we made them, or have checked them already.
+    """
+
+    def __init__(self, batches: Iterator[Any], *, sound: bool = False):
         self.batches = batches
+        self.sound = sound
 
 
 def looked_at(data: Any) -> Any:
     """What was given to load; an iterable that begins with a record batch as ``Batches``, any other iterable whole."""
-    known = (pa.Table, pa.RecordBatch, pa.RecordBatchReader, Mapping, str, bytes)
+    known = (Batches, pa.Table, pa.RecordBatch, pa.RecordBatchReader, Mapping, str, bytes)
     if isinstance(data, known) or _is_frame(data) or not isinstance(data, Iterable):
         return data
     items = iter(data)
@@ -48,19 +55,22 @@ def _is_frame(data: Any) -> bool:
 
 
 def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordBatch] | None:
-    """The data as record batches; None if it is an iterable of dicts, which goes row by row.
+    """The data as record batches that are sound; None if it is an iterable of dicts, which goes row by row.
 
     Raises:
-        SchemaError: it is none of the kinds that can be loaded.
+        SchemaError: it is none of the kinds that can be loaded. While the batches are read: one is damaged.
     """
+    where = f"table {table}"
     if isinstance(data, pa.RecordBatch):
-        return iter([data])
-    if isinstance(data, (pa.Table, pa.RecordBatchReader)):
-        return _with_types(data)
+        return checked_batches([data], where)
+    if isinstance(data, pa.RecordBatchReader):
+        return checked_batches(data, where)
+    if isinstance(data, pa.Table):
+        return checked_batches(_batches_of(data), where)
     if isinstance(data, Batches):
-        return _only_batches(data.batches, table)
+        return data.batches if data.sound else checked_batches(_only_batches(data.batches, table), where)
     if _is_frame(data):
-        return _with_types(_from_pandas(data, schema, table))
+        return checked_batches(_batches_of(_from_pandas(data, schema, table)), where)
     if isinstance(data, Mapping):
         return iter([_from_mapping(data, schema, table)])
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
@@ -71,8 +81,8 @@ def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordB
     )
 
 
-def _with_types(data: pa.Table | pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    yield from data.to_batches() if isinstance(data, pa.Table) else data
+def _batches_of(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    yield from table.to_batches()
 
 
 def _only_batches(items: Iterator[Any], table: str) -> Iterator[pa.RecordBatch]:
@@ -95,14 +105,23 @@ def _from_mapping(data: Mapping[str, Any], schema: Schema, table: str) -> pa.Rec
 def _column(values: Any, name: Any, schema: Schema, codec: RowCodec) -> pa.Array:
     if name not in schema:
         raise ColumnNotFound(f"table {codec.table} has no column {name}; {did_you_mean(str(name), schema.names)}")
-    if isinstance(values, pa.ChunkedArray):
-        return values.combine_chunks()
+    where = f"table {codec.table}, column {schema[name]}"
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return _checked_column(values, where)
     if isinstance(values, np.ndarray) and values.dtype.kind in "OSU":
         values = values.tolist()
-    if not isinstance(values, (np.ndarray, pa.Array)):
+    if not isinstance(values, np.ndarray):
         values = list(values)
         codec.check_column(name, values)  # Arrow takes 1.5 for an integer, and more of the kind
-    return from_numpy(values, schema[name].type, f"table {codec.table}, column {schema[name]}")
+    return from_numpy(values, schema[name].type, where)
+
+
+def _checked_column(values: pa.Array | pa.ChunkedArray, where: str) -> pa.Array:
+    before = 0
+    for chunk in values.chunks if isinstance(values, pa.ChunkedArray) else [values]:
+        check_array(chunk, where, before)
+        before += len(chunk)
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
 def _from_pandas(frame: Any, schema: Schema, table: str) -> pa.Table:
@@ -114,7 +133,10 @@ def _from_pandas(frame: Any, schema: Schema, table: str) -> pa.Table:
             values = [None if missing else value for value, missing in zip(series, _missing(series), strict=True)]
             arrays.append(_column(values, str(name), schema, codec))
         else:
-            arrays.append(pa.array(series, from_pandas=True))
+            try:
+                arrays.append(pa.array(series, from_pandas=True))
+            except pa.ArrowException as error:
+                raise SchemaError(f"table {table}, column {name}: {error}") from None
     return pa.table(arrays, names=[str(name) for name in frame.columns])
 
 

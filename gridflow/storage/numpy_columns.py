@@ -20,7 +20,7 @@ def from_numpy(values: Any, t: Type | None, where: str) -> pa.Array:
         where: begins the message if it does not fit.
     """
     try:
-        if t is not None and t.kind == "TENSOR" and not isinstance(values, (pa.Array, np.ndarray)):
+        if t is not None and t.kind == "TENSOR" and not isinstance(values, np.ndarray):
             if any(v is None for v in values):
                 return _tensors_and_nulls(values, t, where)
             values = np.stack([np.asarray(v) for v in values]) if len(values) else np.empty((0, *t.shape), t.dtype)
@@ -28,6 +28,7 @@ def from_numpy(values: Any, t: Type | None, where: str) -> pa.Array:
             return pa.array(values, t.arrow() if t is not None else None)
         if values.dtype.kind == "O" or values.ndim == 1 and values.dtype.kind in "SU":
             return from_numpy(values.tolist(), t, where)
+        values = native(values)
         if values.ndim == 1:
             return pa.array(values)
         if t is not None and t.kind == "LIST":
@@ -41,8 +42,13 @@ def from_numpy(values: Any, t: Type | None, where: str) -> pa.Array:
             values = values.astype(tensor.dtype)
         flat = np.ascontiguousarray(values).reshape(-1).view(tensor.arrow().value_type.to_pandas_dtype())
         return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=tensor.arrow())
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise SchemaError(f"{where}: {error}") from None
+
+
+def native(values: np.ndarray) -> np.ndarray:
+    """An array with its bytes in the machine's order, which is the only one that Arrow takes."""
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
 def _tensors_and_nulls(values: Any, t: Type, where: str) -> pa.Array:

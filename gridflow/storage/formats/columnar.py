@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 
 from ...errors import UsageError
+from ..arrow_input import checked_batches
+from .errors import reading
 from .source import BATCH_BYTES, BATCH_ROWS, ReadOptions, Source, chosen_columns, finish_batches, types_of
 from .writing import WriteOptions  # circle: `writing` chooses among the formats
 
@@ -16,6 +18,8 @@ from .writing import WriteOptions  # circle: `writing` chooses among the formats
 _GROUP_BYTES = 64 << 20
 #: Rows of a batch of Parquet at least, however wide they are.
 _LEAST_ROWS = 256
+#: An Arrow file begins with it; the streaming format does not.
+_FILE_MAGIC = b"ARROW1"
 #: Whether pyarrow reads the null tensors that it writes to Parquet: from version 26 (Python 3.10 has none so new), and
 #: in no version where they are inside other values.
 _NULL_TENSORS = int(pa.__version__.partition(".")[0]) >= 26
@@ -34,24 +38,45 @@ def open_parquet(path: Path, options: ReadOptions) -> Source:
     rows_read = [0]
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in file.iter_batches(batch_size=batch_rows, columns=names):
+        file_batches = file.iter_batches(batch_size=batch_rows, columns=names)
+        while True:
+            try:
+                batch = next(file_batches, None)
+            except (pa.ArrowException, OSError) as error:
+                with reading(path, _damaged_group(file, rows_read[0], names)):
+                    raise error
+            if batch is None:
+                return
             rows_read[0] += batch.num_rows
             yield batch.select(names)
 
     types = types_of(schema, options, path)
-    rows_of_file = finish_batches(batches(), options, path)
+    rows_of_file = finish_batches(checked_batches(batches(), str(path)), options, path)
     return Source(types, schema, rows_of_file, rows, total, lambda: total * rows_read[0] // max(1, rows))
+
+
+def _damaged_group(file: Any, rows_read: int, names: list[str]) -> str:
+    """The row group, counted from 1, and the column that cannot be read after some rows."""
+    end = 0
+    for group in range(file.num_row_groups):
+        end += file.metadata.row_group(group).num_rows
+        for name in names if end > rows_read else ():
+            try:
+                file.read_row_group(group, columns=[name], use_threads=False)
+            except (pa.ArrowException, OSError):
+                return f"row group {group + 1}, column {name}"
+    return f"after {rows_read} rows"
 
 
 def open_arrow(path: Path, options: ReadOptions) -> Source:
     """Start to read an Arrow IPC file (Feather is one) or stream; its columns are views of the mapped file."""
     mapping = pa.memory_map(str(path))
     bytes_read = [0]
-    try:
+    if mapping.read(len(_FILE_MAGIC)) == _FILE_MAGIC:
         file = pa.ipc.open_file(mapping)
         schema, count = file.schema, file.num_record_batches
         file_batches: Iterator[pa.RecordBatch] = (file.get_batch(i) for i in range(count))
-    except pa.ArrowInvalid:  # no footer: the streaming format
+    else:
         mapping.seek(0)
         stream = pa.ipc.open_stream(mapping)
         schema, file_batches = stream.schema, iter(stream)
@@ -59,7 +84,7 @@ def open_arrow(path: Path, options: ReadOptions) -> Source:
     schema = pa.schema([schema.field(n) for n in names])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in file_batches:
+        for batch in checked_batches(file_batches, str(path)):
             bytes_read[0] = min(mapping.size(), bytes_read[0] + batch.nbytes)
             for start in range(0, batch.num_rows, BATCH_ROWS):
                 yield batch.slice(start, BATCH_ROWS).select(names)

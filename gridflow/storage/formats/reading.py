@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
-from ...errors import GridCorruptError, SchemaError, UsageError
+from ...errors import UsageError
+from .errors import reading
 from .source import ReadOptions, Source
 
 FORMATS = ("csv", "json", "parquet", "arrow", "tfrecord", "npz")
@@ -55,7 +55,7 @@ def detect_format(path: Path, option: str = "--format csv") -> str:
     format_name = format_of_name(path)
     if format_name is not None:
         return format_name
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         magic = file.read(_MAGIC_LENGTH)
     if magic in _MAGIC:
         return _MAGIC[magic]
@@ -70,12 +70,8 @@ def open_source(path: Path, form: str, options: ReadOptions) -> Source:
         SchemaError: a value does not fit; names the place. Also while the batches are read.
         GridCorruptError: the file is damaged. Also while the batches are read.
     """
-    try:
+    with reading(path, form=form):
         source = _open(path, form, options)
-    except pa.ArrowInvalid as error:
-        raise UsageError(f"{path} cannot be read as {form}: {error}") from None
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
-        raise _read_error(path, error) from None
     source.batches = _with_file_name(source.batches, path)
     return source
 
@@ -104,16 +100,5 @@ def _open(path: Path, form: str, options: ReadOptions) -> Source:
 
 def _with_file_name(batches: Iterator[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
     """The batches; errors while the file is read name the file."""
-    try:
+    with reading(path):
         yield from batches
-    except pa.ArrowInvalid as error:
-        raise SchemaError(f"{path}: {error}") from None
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
-        raise _read_error(path, error) from None
-
-
-def _read_error(path: Path, error: Exception) -> Exception:
-    """The error for a read that failed: UsageError for a file that cannot be opened, else GridCorruptError."""
-    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
-        return UsageError(f"{path} cannot be read: {error.strerror or error}")
-    return GridCorruptError(f"{path}: {error}", str(path))

@@ -1,0 +1,87 @@
+"""Arrow data from outside: nothing of it is touched before all of it is what it says.
+
+Offsets, views, indices and lengths lie within their buffers, texts are UTF-8, decimals have no more digits than their
+type and times are of a day. pyarrow trusts what it reads and is given, and a damaged file would end the process, or
+have its memory as rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from ..errors import GridflowError, SchemaError
+
+
+def checked_batches(batches: Iterable[pa.RecordBatch], where: str) -> Iterator[pa.RecordBatch]:
+    """The batches, each checked in full before it is given.
+
+    Args:
+        batches: from outside; pyarrow may be reading them only now.
+        where: begins the message of an error.
+
+    Raises:
+        SchemaError: a batch is damaged, or cannot be read; names the column and the row, counted from 1.
+    """
+    before = 0
+    remaining = iter(batches)
+    while True:
+        try:
+            batch = next(remaining, None)
+        except GridflowError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            raise SchemaError(f"{where}: the data cannot be read after {before} rows: {error}") from None
+        if batch is None:
+            return
+        check_batch(batch, where, before)
+        yield batch
+        before += batch.num_rows
+
+
+def check_batch(batch: pa.RecordBatch, where: str, before: int = 0) -> None:
+    """Raise a SchemaError unless a batch is sound; ``before`` is how many rows there are before it."""
+    try:
+        names = batch.schema.names
+    except UnicodeDecodeError:
+        raise SchemaError(f"{where}: the name of a column is not UTF-8") from None
+    try:
+        return batch.validate(full=True)
+    except pa.ArrowException as error:
+        problem = str(error)
+    for name, array in zip(names, batch.columns, strict=True):
+        check_array(array, f"{where}, column {name}", before)
+    raise SchemaError(f"{where}: damaged Arrow data: {problem}")
+
+
+def check_array(array: pa.Array, where: str, before: int = 0) -> None:
+    """Raise a SchemaError unless an array is sound; else as ``check_batch``."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowException as error:
+        row = _damaged_row(array)
+        place = where if row is None else f"{where}, row {before + row + 1}"
+        raise SchemaError(f"{place}: damaged Arrow data: {error}") from None
+
+
+def _damaged_row(array: pa.Array) -> int | None:
+    """The first row that is damaged; None if it is not the array's rows, but what they are made of."""
+    begin, end = 0, len(array)
+    if not _is_sound(array.slice(0, 0)):
+        return None
+    while end - begin > 1:
+        middle = (begin + end) // 2
+        if _is_sound(array.slice(begin, middle - begin)):
+            begin = middle
+        else:
+            end = middle
+    return begin if end > begin and not _is_sound(array.slice(begin, end - begin)) else None
+
+
+def _is_sound(array: pa.Array) -> bool:
+    try:
+        array.validate(full=True)
+    except pa.ArrowException:
+        return False
+    return True
