@@ -16,6 +16,9 @@ MAX_PARTITIONS = 1 << 20
 SOCKET_NAME = "serve.sock"
 #: A key may have this many bytes once encoded.
 MAX_KEY_BYTES = 1 << 20
+#: A record of a file of CSV, JSON or TFRecord may have this many bytes if its reader is told nothing else, and so many
+#: whatever it is told.
+RECORD_BYTES, MOST_RECORD_BYTES = 64 << 20, 1 << 30
 
 
 def default_home() -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..config import MAX_PARTITIONS
+from ..config import MAX_PARTITIONS, MOST_RECORD_BYTES, RECORD_BYTES
 from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
 from .common import common_options, console, human_bytes, open_for_writing, quantity
 from .progress import progress_bar
@@ -39,6 +39,13 @@ def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
 @click.option("--insert", is_flag=True, help="Fail on a key that is there already; otherwise its row is replaced.")
 @click.option("--keep-case", is_flag=True, help="Take names as they are; otherwise they fold to upper case.")
 @click.option("--delimiter", help="Between the fields of a CSV file.")
+@click.option(
+    "--record-bytes",
+    type=click.IntRange(1, MOST_RECORD_BYTES),
+    default=RECORD_BYTES,
+    show_default=True,
+    help="Of a record of CSV, JSON or TFRecord at most.",
+)
 @click.option("--format", "form", type=click.Choice(["csv", "json", "parquet", "arrow", "tfrecord", "npz"]))
 def command(
     file: Path,
@@ -52,6 +59,7 @@ def command(
     insert: bool,
     keep_case: bool,
     delimiter: str | None,
+    record_bytes: int,
     form: str | None,
 ) -> None:
     """Load FILE into TABLE, which is made if it is not there.
@@ -91,6 +99,8 @@ def command(
             type_of=lambda column: known_types.get(to_table(column)),
             advice="; --type {}=TYPE gives it another type",
             csv=CsvStyle(delimiter=delimiter),
+            record_bytes=record_bytes,
+            record_option="--record-bytes",
         )
         source = open_source(file, form, options)
         types = _rename(source.types, to_table, file)
@@ -188,6 +198,8 @@ def _load(table: Table, source: Source, names: list[str], row_number: str | None
     import numpy as np
     import pyarrow as pa
 
+    from ..storage.load import Batches
+
     fields = [pa.field(n, f.type, f.nullable) for n, f in zip(names, source.schema, strict=True)]
     start = 0
     if row_number is not None:
@@ -206,7 +218,7 @@ def _load(table: Table, source: Source, names: list[str], row_number: str | None
                 yield pa.record_batch(columns, schema=schema)
                 advance(batch.num_rows, batch.nbytes)
 
-        return table.load(pa.RecordBatchReader.from_batches(schema, batches()), mode=mode)
+        return table.load(Batches(batches(), sound=True), mode=mode)
 
 
 def _next_number(table: Table, column: str) -> int:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ...config import RECORD_BYTES
 from ...errors import DuplicateKeyError, SqlError, UsageError
 from ...faces import GridFace
 from ...storage.formats.reading import detect_format, open_source
 from ...storage.formats.source import CsvStyle
+from ...storage.load import Batches
 from ..binding.find import find_column, find_table
 from ..grammar.copy import CopyFrom, CopyOptions
 from ..result import Result
@@ -43,7 +45,7 @@ def copy_from(grid: GridFace, node: CopyFrom, text: str, path: str) -> Result:
         batches = _batches(paths, columns, options, rejects)
         with changing(grid, table):
             try:
-                rows = table.load(batches, mode=mode)
+                rows = table.load(Batches(batches, sound=True), mode=mode)
             except DuplicateKeyError as error:
                 raise DuplicateKeyError(f"{error}; ON_DUPLICATE REPLACE writes over it") from None
     return Result(rowcount=rows, statement="COPY", skipped=rejects.count if rejects is not None else 0)
@@ -68,6 +70,7 @@ def _batches(
         form = options.get("FORMAT", "").lower() or _detected(path)
         options.check(form)
         read = columns.options(path, form, _style(options, columns), rejects)
+        read = replace(read, record_bytes=options.get("RECORD_BYTES", RECORD_BYTES))
         source = open_source(path, form, read)
         for batch in source.batches:
             rows += batch.num_rows

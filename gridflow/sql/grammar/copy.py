@@ -9,6 +9,7 @@ from typing import Any
 from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
+from ...config import MOST_RECORD_BYTES
 from ...errors import SqlError, did_you_mean
 from ...storage.formats.source import CsvStyle
 from ..text.places import syntax_error
@@ -35,6 +36,7 @@ _OPTIONS: dict[str, tuple[Any, bool, bool, frozenset[str]]] = {
     "MISSING": (("DEFAULT", "NULL"), True, False, _LINES),
     "ON_ERROR": (("STOP", "SKIP"), True, False, _LINES),
     "REJECTS": (_TEXT, True, False, _LINES),
+    "RECORD_BYTES": (_COUNT, True, False, frozenset(["CSV", "JSON", "TFRECORD"])),
     "ON_DUPLICATE": (("STOP", "REPLACE"), True, False, _ALL),
     "ARRAY": (_SWITCH, False, True, frozenset(["JSON"])),
     "COMPRESSION": (_TEXT, False, True, _COLUMNAR),
@@ -212,6 +214,8 @@ def _option_value(reader: Tokens, name: str, domain: Any) -> Any:
         raise reader.fail(f"{name} takes {domain}")
     if domain is _COUNT and not is_count(value):
         raise reader.fail(f"{name} takes {domain}")
+    if name == "RECORD_BYTES" and not 0 < int(value) <= MOST_RECORD_BYTES:
+        raise reader.fail(f"{name} is from 1 to {MOST_RECORD_BYTES}")
     if domain is _CHARACTER:
         value = "\t" if value == "\\t" else value
         if (len(value) != 1 or not value.isascii() or value in "\r\n\0") and not (name != "DELIMITER" and not value):

@@ -28,7 +28,6 @@ from .text import line_of, open_text, text_blocks
 #: Bytes of text for one batch: as many as make columns that huge pages can back, but each thread is to have several.
 _LEAST_BLOCK_BYTES, _BLOCK_BYTES = 1 << 20, 4 << 20
 _BLOCKS_OF_A_THREAD = 8
-_MOST_BLOCK_BYTES = 1 << 30  # pyarrow takes less than 2 GiB
 _THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -43,8 +42,8 @@ class _Block:
 class _Records:
     """Cuts text into blocks of complete records. The style's quotes and escapes decide where a record ends."""
 
-    def __init__(self, style: CsvStyle, delimiter: str, path: Path):
-        self.path = path
+    def __init__(self, style: CsvStyle, delimiter: str, path: Path, options: ReadOptions):
+        self.path, self.options = path, options
         quote, escape = (ord(c) if c else -1 for c in (style.quote, style.escape))
         self.marks = ord(delimiter), quote, escape
         self.special = [c.encode() for c in (style.quote, style.escape) if c]
@@ -56,7 +55,14 @@ class _Records:
     def blocks(self, parts: Iterator[bytes], line: int) -> Iterator[_Block]:
         """The records of text that comes in parts."""
         rest = b""
+        pending: list[bytes] = []  # what has come since the rest was looked at
+        size = 0
         for part in parts:
+            pending.append(part)
+            size += len(part)
+            if size < len(rest) and len(rest) + size <= self.options.record_bytes:
+                continue  # a long record is looked at again when twice as much of it is there
+            part, pending, size = b"".join(pending), [], 0
             if any(c in rest or part.startswith(c) for c in self.special):  # the text before decides what they mean
                 part, rest = rest + part, b""
             end = csv_end(part, *self.marks)
@@ -65,8 +71,10 @@ class _Records:
             if text:
                 yield _Block(text, line)
                 line += line_of(text, len(text))
-            if len(rest) > _MOST_BLOCK_BYTES:
-                raise SchemaError(f"{self.path}, line {line}: a record is too long; is a quote never closed?")
+            if len(rest) > self.options.record_bytes:
+                why = " (is a quote never closed?)" if any(c in rest for c in self.special) else ""
+                raise self.options.too_long(f"{self.path}, line {line}", why)
+        rest = b"".join([rest, *pending])
         if rest:
             starts, in_quotes = csv_records(rest, *self.marks)
             if in_quotes:  # to pyarrow the rest would be one text
@@ -87,7 +95,7 @@ def open_csv(path: Path, options: ReadOptions) -> Source:
     block_bytes = min(_BLOCK_BYTES, max(_LEAST_BLOCK_BYTES, size // (_BLOCKS_OF_A_THREAD * _THREADS)))
     parts = text_blocks(file, style.charset, block_bytes, path)
     parts, line = _skip(parts, style.skip)
-    records = _Records(style, delimiter, path)
+    records = _Records(style, delimiter, path, options)
     blocks = records.blocks(parts, line)
     first = next(blocks, None)
     names, first = _names(records, first, style, delimiter, path)
@@ -112,12 +120,12 @@ def open_csv(path: Path, options: ReadOptions) -> Source:
 
 def _skip(parts: Iterator[bytes], count: int) -> tuple[Iterator[bytes], int]:
     """The text after the first lines, and the number of the line in which that begins."""
-    text = b""
+    left = count
     for part in parts if count else ():
-        text += part
-        lines = text.split(b"\n", count)
-        if len(lines) > count:
+        lines = part.split(b"\n", left)
+        if len(lines) > left:
             return chain([lines[-1]], parts), count + 1
+        left -= len(lines) - 1
     return (iter(()), count + 1) if count else (parts, 1)
 
 

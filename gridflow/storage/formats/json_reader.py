@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import decimal
 import json
+import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
@@ -30,6 +31,10 @@ _BATCH_ROWS = 8192
 _FLOAT_LENGTH = 15
 #: Characters of a value in a message.
 _TEXT_LENGTH = 40
+#: Characters of a word or an escape at most: where the text ends in one, the error is so far from the end.
+_TOKEN_LENGTH = 16
+_SPACE = re.compile(r"[ \t\r\n]*")
+_NO_JSON = (ValueError, RecursionError, ArithmeticError)
 #: The line in which an object begins, and the object.
 _Item = tuple[int, dict[str, Any]]
 
@@ -94,31 +99,44 @@ class _Reader:
             raise UsageError(f"{self.path}: JSON of rows is an array of objects, or an object in each line")
 
     def _lines(self, blocks: Iterator[bytes]) -> Iterator[_Item]:
-        rest, line = b"", 1
+        pending: list[bytes] = []  # what has come of a line without its end
+        size, line = 0, 1
         for block in chain(blocks, [b""]):
-            rest += block
-            end = rest.rfind(b"\n") + 1 if block else len(rest)
-            for text in rest[:end].split(b"\n")[: None if not block else -1]:
+            end = block.rfind(b"\n") + 1 if block else 0
+            pending.append(block[:end] if end else block)
+            size += len(block)
+            if block and not end:
+                if size > self.options.record_bytes:
+                    raise self.options.too_long(f"{self.path}, line {line}")
+                continue
+            lines = b"".join(pending).split(b"\n")
+            pending, size = [block[end:]], len(block) - end
+            for text in lines if not block else lines[:-1]:
                 if text.strip():
                     try:
                         row = self._object(self.decoder.decode(text.decode()))
-                    except ValueError as error:
+                    except _NO_JSON as error:
                         self._refuse(line, _why(error), text.decode(errors="replace").rstrip("\r"))
                     else:
                         yield line, row
                 line += 1
-            rest = rest[end:]
 
     def _array(self, blocks: Iterator[bytes]) -> Iterator[_Item]:
         decoder = codecs.getincrementaldecoder("utf-8")()
         text, at, line, state = "", 0, 1, _BEGIN
+        pending: list[str] = []  # what has come since the text was looked at
+        size = 0
         for block in chain(blocks, [b""]):
             try:
-                text, at = text[at:] + decoder.decode(block, not block), 0
+                pending.append(decoder.decode(block, not block))
             except UnicodeDecodeError as error:
                 raise self._error(line, f"it is not UTF-8: {error.reason}") from None
+            size += len(block)
+            if block and size < len(text) - at <= self.options.record_bytes:
+                continue  # a long object is looked at again when twice as much of it is there
+            text, at, pending, size = "".join([text[at:], *pending]), 0, [], 0
             while True:
-                start = _skip_space(text, at)
+                start = _SPACE.match(text, at).end()
                 line, at = line + text.count("\n", at, start), start
                 if at == len(text):
                     break
@@ -130,10 +148,12 @@ class _Reader:
                     raise self._error(line, f"expected {state}, found {text[at]}")
                 try:
                     value, end = self.decoder.raw_decode(text, at)
-                except ValueError as error:
-                    if block:
-                        break  # it may go on in the next block
-                    raise self._error(line, _why(error)) from None
+                except _NO_JSON as error:
+                    if not block or not _is_cut(error, len(text)):
+                        raise self._error(line, _why(error)) from None
+                    if len(text) - at > self.options.record_bytes:
+                        raise self.options.too_long(f"{self.path}, line {line}") from None
+                    break  # it goes on in the next block
                 try:
                     row = self._object(value)
                 except ValueError as error:
@@ -175,7 +195,7 @@ class _Reader:
         try:
             arrow = pa.array([_without_decimals(v) for v in values]).type
             return Type("STRING") if pa.types.is_null(arrow) else from_arrow(arrow)
-        except (pa.ArrowException, SchemaError) as error:
+        except (pa.ArrowException, ValueError, OverflowError, RecursionError) as error:
             raise SchemaError(f"{self.path}, column {name}: {error}") from None
 
     def batches(self, groups: Iterator[list[_Item]]) -> Iterator[pa.RecordBatch]:
@@ -269,13 +289,18 @@ def _without_decimals(value: Any) -> Any:
     return value
 
 
-def _skip_space(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t\r\n":
-        at += 1
-    return at
+def _is_cut(error: Exception, size: int) -> bool:
+    """Whether the text of a value, of which ``size`` characters are there, may go on behind them."""
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    return error.msg.startswith("Unterminated string") or error.pos >= size - _TOKEN_LENGTH
 
 
-def _why(error: ValueError) -> str:
+def _why(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"no JSON: {error.msg} at character {error.colno}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, ArithmeticError):
+        return "a number in it is out of every range"
     return f"it is not UTF-8: {error.reason}" if isinstance(error, UnicodeDecodeError) else str(error)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...config import RECORD_BYTES
 from ...errors import ColumnNotFound, GridflowError, SchemaError, did_you_mean
 from ...schema import Type, from_arrow
 
@@ -89,6 +90,8 @@ class ReadOptions:
         advice: ends the message where a type does not fit; ``{}`` stands for the column.
         reject: takes the lines of a text file that do not fit; None: they are errors.
         csv: how CSV is written.
+        record_bytes: bytes of a record at most, as far as it is longer than a block of text, up to 4 MiB.
+        record_option: how the caller's user sets that, for the error.
     """
 
     columns: tuple[str, ...] = ()
@@ -100,6 +103,15 @@ class ReadOptions:
     advice: str = ""
     reject: Callable[[Reject], None] | None = None
     csv: CsvStyle = CsvStyle()
+    record_bytes: int = RECORD_BYTES
+    record_option: str = "RECORD_BYTES"
+
+    def too_long(self, where: str, why: str = "") -> SchemaError:
+        """The error for a record that is longer than ``record_bytes``."""
+        most = f"{self.record_bytes} bytes"
+        return SchemaError(
+            f"{where}: a record has more than {most}{why}; {self.record_option} sets how many it may have"
+        )
 
 
 def chosen_columns(names: list[str], options: ReadOptions, path: Path) -> list[str]:

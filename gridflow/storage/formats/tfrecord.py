@@ -44,7 +44,7 @@ def open_tfrecord(path: Path, options: ReadOptions) -> Source:
         GridCorruptError: a record's checksum is wrong.
     """
     position = [0]
-    groups = _records(path, position)
+    groups = _records(path, options, position)
     first = next(groups, None)
     if first is None:
         raise UsageError(f"{path} has no records")
@@ -67,10 +67,10 @@ def open_tfrecord(path: Path, options: ReadOptions) -> Source:
     )
 
 
-def _records(path: Path, position: list[int]) -> Iterator[list[bytes]]:
+def _records(path: Path, options: ReadOptions, position: list[int]) -> Iterator[list[bytes]]:
     """Serialized records, some at a time; keeps in ``position[0]`` how many bytes of the file have been read."""
     group: list[bytes] = []
-    for records in _blocks_of_records(path, position):
+    for records in _blocks_of_records(path, options, position):
         group += records
         while len(group) >= BATCH_RECORDS:
             yield group[:BATCH_RECORDS]
@@ -79,13 +79,15 @@ def _records(path: Path, position: list[int]) -> Iterator[list[bytes]]:
         yield group
 
 
-def _blocks_of_records(path: Path, position: list[int]) -> Iterator[list[bytes]]:
+def _blocks_of_records(path: Path, options: ReadOptions, position: list[int]) -> Iterator[list[bytes]]:
     with path.open("rb") as raw:
         is_gzip = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         raw.seek(0)
         file: Any = pa.CompressedInputStream(pa.PythonFile(raw), "gzip") if is_gzip else raw
-        rest, offset, needed_bytes = b"", 0, 0
+        rest, offset, needed_bytes, count = b"", 0, 0, 0
         while True:
+            if needed_bytes > options.record_bytes:
+                raise options.too_long(f"{path}, record {count}")
             try:
                 block = file.read(max(_BLOCK_BYTES, needed_bytes - len(rest)))
             except OSError as error:
@@ -97,7 +99,7 @@ def _blocks_of_records(path: Path, position: list[int]) -> Iterator[list[bytes]]
                     raise UsageError(f"{path} is no TFRecord file, or its first records are damaged")
                 what = "the checksum of a record is wrong" if needed_bytes < 0 else "the last record is cut off"
                 raise GridCorruptError(f"{path}: {what} at byte {offset + used}", str(path), offset + used)
-            rest, offset = rest[used:], offset + used
+            rest, offset, count = rest[used:], offset + used, count + len(records)
             position[0] = raw.tell()
             if records:
                 yield records
@@ -158,7 +160,7 @@ def _feature_column(
         return _column(values, splits, present, t)
     except (_FeatureMisfit, Misfit) as error:
         raise SchemaError(f"{path}, record {start + error.row}: feature {name} {error.why}{advice}") from None
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowException as error:
         raise SchemaError(f"{path}, feature {name} as {t}: {error}") from None
 
 
