@@ -34,9 +34,11 @@ class Mismatch(Exception):
 
 cdef str short(object value):
     """A value for a message."""
-    text = repr(value)
     if isinstance(value, np.ndarray):
         return f"an array {value.dtype}[{','.join(map(str, value.shape))}]"
+    if type(value).__module__.startswith("pyarrow"):  # to show it would be to read what nobody has checked
+        return f"a {type(value).__name__} of pyarrow"
+    text = repr(value)
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 

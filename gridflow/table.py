@@ -28,6 +28,7 @@ from .keyed import KeyedRows
 from .schema import Schema
 from .storage import compaction
 from .storage.arrow import deleted_column, live_batches, to_columns
+from .storage.arrow_input import checked_batches
 from .storage.compressed_copies import CompressedCopies
 from .storage.compressed_file import OPTION, check_compressible
 from .storage.expected_files import table_folder
@@ -201,7 +202,8 @@ class Table(TableStore, KeyedRows):
         Raises:
             SchemaError, ColumnNotFound: they do not fit the table.
         """
-        return [to_columns(batch, self.schema, self.name) for batch in rows.to_batches()]
+        batches = checked_batches(rows.to_batches(), f"table {self.name}")
+        return [to_columns(batch, self.schema, self.name) for batch in batches]
 
     def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
         """Write many rows at once, straight to segments: one commit and one copy of the data.

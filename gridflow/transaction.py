@@ -26,6 +26,7 @@ from .errors import (
 from .keyed import KeyedRows
 from .storage.addressed_rows import all_rows
 from .storage.arrow import refuse_nulls, to_columns
+from .storage.arrow_input import checked_batches
 from .storage.cast import cast_column
 from .storage.index_rows import IndexRows
 from .storage.load import MOST_LOGGED, MOST_LOGGED_BYTES, in_groups, looked_at, record_batches
@@ -421,7 +422,8 @@ class TransactionTable(KeyedRows):
     def put_rows(self, rows: pa.Table, *, insert: bool = False) -> None:
         """Write rows of all columns; with ``insert`` none if one of the keys is there already or twice among them."""
         self._check()
-        columns = [to_columns(batch, self.schema, self.name) for batch in rows.to_batches()]
+        batches = checked_batches(rows.to_batches(), f"table {self.name}")
+        columns = [to_columns(batch, self.schema, self.name) for batch in batches]
         self.changes.put_batches(columns, insert)
 
     def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
@@ -476,7 +478,7 @@ class TransactionTable(KeyedRows):
                 cast_column(array, column.type, f"table {self.name}, column {column}")
                 for array, column in zip(batch.columns, columns, strict=True)
             ]
-            for batch in values.to_batches()
+            for batch in checked_batches(values.to_batches(), f"table {self.name}")
         ]
         changes = RowChanges(rows.snapshot, self.changes.codec, addresses, values.column_names, batches)
         return self._change(changes, values.nbytes)

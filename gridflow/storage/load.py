@@ -156,16 +156,31 @@ def in_segments(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBat
     for batch in batches:
         if batch.num_rows == 0:
             continue
-        step = max(1, int(batch.num_rows * SEGMENT_BYTES / max(1, batch.nbytes)))
+        step = max(1, int(batch.num_rows * SEGMENT_BYTES / max(1, _plain_bytes(batch))))
         for start in range(0, batch.num_rows, step):
             part = batch.slice(start, step)
-            if group and size + part.nbytes > SEGMENT_BYTES:
+            part_bytes = _plain_bytes(part)
+            if group and size + part_bytes > SEGMENT_BYTES:
                 yield group
                 group, size = [], 0
             group.append(part)
-            size += part.nbytes
+            size += part_bytes
     if group:
         yield group
+
+
+def _plain_bytes(batch: pa.RecordBatch) -> int:
+    """About the bytes of a batch as it lies in a segment: a run, or a word of a dictionary, may stand for many rows."""
+    return sum(_column_bytes(column) for column in batch.columns)
+
+
+def _column_bytes(array: pa.Array) -> int:
+    if pa.types.is_dictionary(array.type):
+        words = array.dictionary
+        return len(array) * (words.nbytes // max(1, len(words)) + 8)
+    if pa.types.is_run_end_encoded(array.type) or pa.types.is_null(array.type):
+        return len(array) * 8
+    return array.nbytes
 
 
 def in_groups(rows: Iterable[Any]) -> Iterator[list[Any]]:

@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sqlglot import exp
 
 from ...errors import SchemaError
@@ -167,7 +168,13 @@ def _to_date(value: Any) -> Any:
     raise ValueError
 
 
+#: What has values of Arrow's. No parameter: nothing tells whether a scalar's bytes lie where it says.
+_ARROW = (pa.Scalar, pa.Array, pa.ChunkedArray, pa.RecordBatch, pa.Table)
+
+
 def _to_bytes(value: Any) -> Any:
+    if isinstance(value, _ARROW):
+        raise ValueError
     view = memoryview(value)  # of no text, and of no number, of which bytes() would make so many zeros
     if view.ndim != 1:  # a number of numpy's
         raise ValueError
@@ -297,5 +304,7 @@ _TEXT_LENGTH = 60
 
 
 def _value_text(value: Any) -> str:
+    if isinstance(value, _ARROW):  # to show it would be to read what nobody has checked
+        return f"a {type(value).__name__} of pyarrow"
     text = repr(value) if not isinstance(value, decimal.Decimal) else str(value)
     return text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 3] + "..."

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gridflow import SchemaError
+from gridflow import GridflowError, SchemaError
 
 
 def long_view(arrow: pa.DataType) -> pa.Array:
@@ -74,6 +74,7 @@ def test_damaged_columns(grid, name, tmp_path):
     data = pa.table({"ID": pa.array([1, 2, 3]), "V": array})
     batches = data.to_batches()
     ways = [
+        lambda: table.put_rows(data),
         lambda: table.load(data),
         lambda: table.load(batches[0]),
         lambda: table.load(iter(batches)),
@@ -87,6 +88,8 @@ def test_damaged_columns(grid, name, tmp_path):
         assert type(caught.value) is SchemaError
     with pytest.raises(SchemaError, match="column V"), grid.transaction() as transaction:
         transaction.table("T").load(data)
+    with pytest.raises(SchemaError, match="column V"), grid.transaction() as transaction:
+        transaction.table("T").put_rows(data)
     assert len(table) == 0
 
 
@@ -142,6 +145,22 @@ def test_a_name_that_is_no_text(grid):
     table = grid.create_table("T", {"ID": "LONG"}, key="ID")
     with pytest.raises(SchemaError, match="the name of a column is not UTF-8"):
         table.load(batch)
+
+
+def test_a_scalar_of_a_damaged_array_is_no_parameter(grid):
+    """Its bytes may lie anywhere, and it does not know: it is neither taken nor shown."""
+    scalar = long_view(pa.binary_view())[1]
+    table = grid.create_table("T", {"ID": "LONG", "V": "BINARY"}, key="ID")
+    for write in (
+        lambda: grid.sql("INSERT INTO T VALUES (1, ?)", [scalar]),
+        lambda: grid.sql("UPDATE T SET V = ? WHERE ID = 1", [scalar]),
+        lambda: table.put(1, {"V": scalar}),
+        lambda: table.load([{"ID": 1, "V": scalar}]),
+        lambda: table.load({"ID": [1], "V": [scalar]}),
+    ):
+        with pytest.raises(GridflowError, match="column V.* of pyarrow") as caught:
+            write()
+        assert "xxxx" not in str(caught.value)
 
 
 def test_numpy_s_other_numbers(grid):
