@@ -16,7 +16,7 @@ namespace gridflow {
 // Each function reads from *at, which is before `end`, and leaves *at behind what it has read; false: something else
 // stands there. What follows is for the caller to look at.
 
-constexpr int kMostDigits = 19;  // which 64 bits hold
+constexpr int kMostWordDigits = 19;  // which 64 bits hold
 
 inline bool IsDigit(uint8_t c) { return static_cast<uint8_t>(c - '0') < 10; }
 
@@ -60,7 +60,7 @@ inline bool ReadInteger(const uint8_t** at, const uint8_t* end, Number* out) {
   uint64_t value = 0;
   int count;
   ReadDigits(at, end, &value, &count);
-  if (count == 0 || count > kMostDigits) return false;
+  if (count == 0 || count > kMostWordDigits) return false;
   const uint64_t most = static_cast<uint64_t>(std::numeric_limits<Number>::max()) + (negative ? 1 : 0);
   if (value > most) return false;
   *out = static_cast<Number>(negative ? 0 - value : value);
@@ -93,11 +93,11 @@ inline bool ReadFloat(const uint8_t** at, const uint8_t* end, Number* out) {
     if (count == 0 || count > 3) return false;
     exponent = below ? -static_cast<int>(power) : static_cast<int>(power);
   }
-  if (whole + part <= kMostDigits && NearestTo(digits, part - exponent, out)) {
+  if (whole + part <= kMostWordDigits && NearestTo(digits, part - exponent, out)) {
     if (negative) *out = -*out;
     return true;
   }
-  if (whole > kMostDigits || whole + exponent > kMostPlaces || part - exponent > kMostPlaces) return false;
+  if (whole > kMostWordDigits || whole + exponent > kMostPlaces || part - exponent > kMostPlaces) return false;
   const auto* text = reinterpret_cast<const char*>(begin);
   const auto result = std::from_chars(text, reinterpret_cast<const char*>(*at), *out);
   return result.ec == std::errc() && result.ptr == reinterpret_cast<const char*>(*at);

@@ -1,5 +1,8 @@
 #include "core/row_codec.h"
 
+#include <algorithm>
+#include <array>
+#include <cstdint>
 #include <cstring>
 
 namespace gridflow {
@@ -108,6 +111,15 @@ Status EncodeItem(const ColumnView& column, int64_t row, std::string* out) {
   return Status::Ok();
 }
 
+constexpr std::array<__int128, kMostDigits + 1> PowersOfTen() {
+  std::array<__int128, kMostDigits + 1> all = {};
+  all[0] = 1;
+  for (size_t i = 1; i < all.size(); ++i) all[i] = all[i - 1] * 10;
+  return all;
+}
+
+constexpr std::array<__int128, kMostDigits + 1> kPowersOfTen = PowersOfTen();
+
 // Walks encoded bytes and never past `end`.
 class Checker {
  public:
@@ -155,10 +167,7 @@ class Checker {
         return true;
       }
       case Layout::kFixed:
-        if (!Have(static_cast<uint64_t>(type.width))) return false;
-        if (type.kind == GF_TENSOR && type.element == GF_BOOL)
-          for (int64_t i = 0; i < type.width; ++i)
-            if (p_[i] > 1) return false;
+        if (!Have(static_cast<uint64_t>(type.width)) || WrongFixed(type, p_) != nullptr) return false;
         p_ += type.width;
         break;
     }
@@ -188,6 +197,27 @@ class Checker {
 };
 
 }  // namespace
+
+const char* WrongFixed(const Type& type, const uint8_t* p) {
+  constexpr int64_t kDay = 86400000000;  // microseconds
+  switch (type.kind) {
+    case GF_DECIMAL: {
+      const auto value = Load<__int128>(p);
+      const __int128 end = kPowersOfTen[type.precision];
+      return value < end && value > -end ? nullptr : "a decimal of more digits than its type has";
+    }
+    case GF_TIME:
+      return Load<uint64_t>(p) < kDay ? nullptr : "a time that is of no day";
+    case GF_TIMESTAMP:
+      return Load<int64_t>(p) != INT64_MIN ? nullptr : "a timestamp that is no moment";
+    case GF_TENSOR:
+      if (type.element == GF_BOOL && std::any_of(p, p + type.width, [](uint8_t value) { return value > 1; }))
+        return "a boolean in a tensor that is neither 0 nor 1";
+      return nullptr;
+    default:
+      return nullptr;
+  }
+}
 
 bool IsUtf8(const uint8_t* p, size_t bytes) {
   const uint8_t* end = p + bytes;

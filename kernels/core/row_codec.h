@@ -27,8 +27,8 @@ Status EncodeValue(const Schema& schema, const std::function<Cell(uint32_t)>& ce
 // Appends the encoding of one cell that is not null.
 Status EncodeCell(const ColumnView& column, int64_t row, std::string* out);
 
-// Checks that the bytes are a well-formed key or value of the schema, or one cell that is not null (texts are UTF-8, counts fit, nothing is left
-// over): what came over a wire is never trusted.
+// Checks that the bytes are a well-formed key or value of the schema, or one cell that is not null (texts are UTF-8, decimals
+// and times in their range, counts fit, nothing is left over): what came over a wire is never trusted.
 Status CheckKey(const Schema& schema, const uint8_t* key, size_t bytes);
 Status CheckValue(const Schema& schema, const uint8_t* value, size_t bytes);
 Status CheckCell(const Type& type, const uint8_t* cell, size_t bytes);
@@ -69,6 +69,8 @@ class RowsBuilder {
   int64_t rows_ = 0;
 };
 
+// What is wrong with a value of fixed width, whose type has fewer values than its bytes; null: nothing is.
+const char* WrongFixed(const Type& type, const uint8_t* p);
 // Whether the bytes are UTF-8.
 bool IsUtf8(const uint8_t* p, size_t bytes);
 

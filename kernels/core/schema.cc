@@ -85,6 +85,9 @@ class Parser {
     type->unit = static_cast<gf_unit>(node.unit);
     type->precision = node.precision;
     type->scale = node.scale;
+    if (type->kind == GF_DECIMAL && (type->precision < 1 || type->precision > kMostDigits || type->scale > type->precision))
+      return Fail("impossible digits of a decimal");
+    if (!IsUtf8(at_, node.name_bytes)) return Fail("a name that is not UTF-8");
     type->name.assign(reinterpret_cast<const char*>(at_), node.name_bytes);
     at_ += node.name_bytes;
     const bool tensor = type->kind == GF_TENSOR;

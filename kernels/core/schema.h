@@ -11,6 +11,8 @@
 
 namespace gridflow {
 
+constexpr int kMostDigits = 38;  // of a decimal: what 16 bytes hold
+
 // How the values of a kind lie in a column's buffers, and in an encoded row (log_format.h). Code that goes through a
 // column's bytes needs to know no more of its kind, so a new kind that has one of these layouts needs no change there.
 enum class Layout {

@@ -97,10 +97,13 @@ class Segment {
   bool IsChecked(const ColumnView& view) const;
   // Checks once that a column's offsets rise, for who hands the column to code that does not check them.
   Status CheckOffsets(int position) const;
-  // Reads every byte: block checksums, sorted hashes, offsets in bounds, hashes that match their keys.
+  // Reads every byte: block checksums, sorted hashes, offsets in bounds, values of their types, hashes that match their
+  // keys.
   Status Verify() const;
 
  private:
+  // Whether a column's texts are UTF-8, its decimals and times in their range. CheckOffsets has been there.
+  Status CheckCells(int position) const;
   // Every so many hashes one goes into the fence: as many as a page holds eight times.
   static constexpr int64_t kFenceStride = 64;
   // Rows that share a word of the filter: 11 bits a row, so that it is wrong about one hash in a hundred.

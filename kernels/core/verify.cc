@@ -28,7 +28,58 @@ bool OffsetsRise(const ColumnView& column) {
   return std::all_of(column.children.begin(), column.children.end(), OffsetsRise);
 }
 
+// Whether a type has fewer values than its bytes could say.
+bool HasWrongValues(const Type& type) {
+  return type.kind == GF_STRING || type.kind == GF_DECIMAL || type.kind == GF_TIME || type.kind == GF_TIMESTAMP ||
+         (type.kind == GF_TENSOR && type.element == GF_BOOL) ||
+         std::any_of(type.children.begin(), type.children.end(), HasWrongValues);
+}
+
+// What is wrong with a cell, be it within it; null: nothing is. *at is where it lies. The offsets have been checked.
+const char* WrongCell(const ColumnView& column, int64_t row, const uint8_t** at) {
+  const Type& type = *column.type;
+  if (column.IsNull(row)) return nullptr;
+  int64_t first = row, last = row + 1;
+  switch (type.layout()) {
+    case Layout::kBits:
+      return nullptr;
+    case Layout::kFixed:
+      *at = column.Value(row);
+      return WrongFixed(type, *at);
+    case Layout::kBytes:
+      *at = column.data + column.Offset(row);
+      return type.kind != GF_STRING || IsUtf8(*at, static_cast<size_t>(column.Offset(row + 1) - column.Offset(row)))
+                 ? nullptr
+                 : "a text that is not UTF-8";
+    case Layout::kList:
+    case Layout::kMap:
+      first = column.Offset(row);
+      last = column.Offset(row + 1);
+      break;
+    case Layout::kStruct:
+      break;
+  }
+  for (const ColumnView& child : column.children) {
+    if (!HasWrongValues(*child.type)) continue;
+    for (int64_t item = first; item < last; ++item)
+      if (const char* wrong = WrongCell(child, item, at)) return wrong;
+  }
+  return nullptr;
+}
+
 }  // namespace
+
+Status Segment::CheckCells(int position) const {
+  const ColumnView& column = columns_[position];
+  if (!HasWrongValues(*column.type)) return Status::Ok();
+  for (int64_t row = 0; row < rows(); ++row) {
+    const uint8_t* at = nullptr;
+    if (const char* wrong = WrongCell(column, row, &at))
+      return Status::Corrupt(path(), at - mapping_->data(),
+                             "column " + column.type->name + " has in row " + std::to_string(row) + " " + wrong);
+  }
+  return Status::Ok();
+}
 
 Status Segment::CheckOffsets(int position) const {
   if (offsets_checked_[position].load(std::memory_order_relaxed)) return Status::Ok();
@@ -200,7 +251,10 @@ Status Segment::CheckRows(const ColumnView& view, int64_t begin, int64_t end) co
 Status Segment::Verify() const {
   GF_RETURN_IF_ERROR(CheckChecksums());
   for (uint64_t block = 0; block < blocks(); ++block) GF_RETURN_IF_ERROR(CheckBlock(block));
-  for (size_t i = 0; i < columns_.size(); ++i) GF_RETURN_IF_ERROR(CheckOffsets(static_cast<int>(i)));
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    GF_RETURN_IF_ERROR(CheckOffsets(static_cast<int>(i)));
+    GF_RETURN_IF_ERROR(CheckCells(static_cast<int>(i)));
+  }
   std::string key;
   for (int64_t row = 0; row < rows(); ++row) {
     key.clear();

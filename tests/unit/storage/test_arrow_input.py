@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gridflow import GridflowError, SchemaError
+from gridflow.storage.verify import check_home
 
 
 def long_view(arrow: pa.DataType) -> pa.Array:
@@ -173,3 +175,24 @@ def test_numpy_s_other_numbers(grid):
             table.load({"ID": np.arange(3), "V": values})
     with pytest.raises(SchemaError, match="column V"):
         table.load(pd.DataFrame({"ID": np.arange(3), "V": np.zeros(3, complex)}))
+
+
+@pytest.mark.parametrize("name", ["text", "decimal", "time", "in a list"])
+def test_check_looks_at_values(home: Path, name, monkeypatch):
+    """Rows that came in before they were checked, or by a fault of ours: `gridflow check` names column and row."""
+    text, array, _ = DAMAGED[name]
+    monkeypatch.setattr(gridflow.storage.load, "checked_batches", lambda batches, where: iter(batches))
+    monkeypatch.setattr(gridflow.storage.cast, "_has_limits", lambda t: False)
+    target = gridflow.schema.parse_type(text).arrow()
+    with gridflow.connect(home / "grid") as grid:
+        table = grid.create_table("T", {"ID": "LONG", "V": text}, key="ID")
+        if name == "in a list":
+            array = pa.LargeListArray.from_arrays(
+                pa.array([0, 1, 2, 3], pa.int64()), texts_of([b"a", b"\xff", b""], pa.large_string())
+            )
+        elif name == "text":
+            array = texts_of([b"a", b"b", b"\xff\xfe"], pa.large_string())
+        assert array.type.equals(target)
+        table.load(pa.record_batch({"ID": pa.array([1, 2, 3]), "V": array}))
+    [problem] = check_home(home / "grid")
+    assert "column V has in row" in str(problem) and ".seg" in problem.file and problem.offset
