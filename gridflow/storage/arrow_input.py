@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from ..errors import GridflowError, SchemaError
 
+_MOST_ROWS = (1 << 31) - 1
+
 
 def checked_batches(batches: Iterable[pa.RecordBatch], where: str) -> Iterator[pa.RecordBatch]:
     """The batches, each checked in full before it is given.
@@ -46,6 +48,8 @@ def check_batch(batch: pa.RecordBatch, where: str, before: int = 0) -> None:
         names = batch.schema.names
     except UnicodeDecodeError:
         raise SchemaError(f"{where}: the name of a column is not UTF-8") from None
+    if batch.num_rows > _MOST_ROWS:  # runs and nulls take no bytes for them
+        raise SchemaError(f"{where}: a batch says that it has {batch.num_rows} rows; it may have {_MOST_ROWS}")
     try:
         return batch.validate(full=True)
     except pa.ArrowException as error:

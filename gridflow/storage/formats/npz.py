@@ -113,6 +113,8 @@ def _checked_size(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str, p
         size = math.prod(shape) * dtype.itemsize
         if dtype.hasobject:
             raise UsageError(f"{where}: Python objects cannot be loaded, as to read them would run code from the file")
+        if size == 0 and shape and shape[0] > 0:
+            raise UsageError(f"{where}: {dtype}{list(shape)} has rows without a byte")
         if min(shape, default=0) < 0 or size != info.file_size - member.tell():
             raise GridCorruptError(f"{where}: it has not as many bytes as {dtype}{list(shape)} takes", str(path))
     return size

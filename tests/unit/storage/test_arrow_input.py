@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import gridflow
 from gridflow import GridflowError, SchemaError
 from gridflow.storage.verify import check_home
 
@@ -147,6 +148,14 @@ def test_a_name_that_is_no_text(grid):
     table = grid.create_table("T", {"ID": "LONG"}, key="ID")
     with pytest.raises(SchemaError, match="the name of a column is not UTF-8"):
         table.load(batch)
+
+
+def test_rows_that_are_only_claimed(grid):
+    """Runs take no bytes, so a small batch can say that it has any number of rows."""
+    table = grid.create_table("T", {"ID": "LONG", "V": "LONG"}, key="ID")
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([1 << 40]), pa.array([7]))
+    with pytest.raises(SchemaError, match="says that it has 1099511627776 rows"):
+        table.load(pa.record_batch({"ID": runs, "V": runs}))
 
 
 def test_a_scalar_of_a_damaged_array_is_no_parameter(grid):

@@ -148,6 +148,8 @@ NPZ = {
     "open": (b"{'descr': '<i8', 'fortran_order': False, 'shape': (2,", "cannot be read as npz"),
     "nul": (b"{'descr': '<i8\x00', 'fortran_order': False, 'shape': (2,)}", "cannot be read as npz"),
     "objects": (b"{'descr': '|O', 'fortran_order': False, 'shape': (2,)}", "run code"),
+    "nothing": (b"{'descr': '<U0', 'fortran_order': False, 'shape': (1152921504606846976,)}", "rows without a byte"),
+    "no numbers": (b"{'descr': '<f8', 'fortran_order': False, 'shape': (1152921504606846976, 0)}", "without a byte"),
     "complex": (b"{'descr': '<c16', 'fortran_order': False, 'shape': (1,)}", "complex128"),
     "fields": (b"{'descr': [('a', '<i8')], 'fortran_order': False, 'shape': (2,)}", "cannot be a column"),
 }
@@ -165,6 +167,10 @@ def test_npz_in_the_other_order_of_bytes(tmp_path):
     path = npz(tmp_path / "a.npz", A=np.arange(3, dtype=">i4"), B=np.arange(6, dtype=">f8").reshape(3, 2))
     source = open_source(path, "npz", ReadOptions())
     assert pa.Table.from_batches(source.batches).to_pydict() == {"A": [0, 1, 2], "B": [[0, 1], [2, 3], [4, 5]]}
+
+
+def test_npz_of_no_rows(tmp_path):
+    assert read(npz(tmp_path / "a.npz", A=np.arange(0), T=np.zeros((0, 2, 2), "u1")), "npz") == 0
 
 
 def test_npz_whose_archive_is_wrong(tmp_path):
