@@ -237,7 +237,7 @@ void UseSegment(Random* random, const std::string& path, const std::string& out)
   CHECK(status.ok() || !verified);
   if (!status.ok()) return;
   CHECK_OK(Segment::Open(out, &segment));
-  CHECK_OK(segment->Verify());
+  CHECK(segment->Verify().ok() || !verified);  // values that no column has are written as they are
   std::filesystem::remove(out);
 }
 

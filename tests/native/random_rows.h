@@ -160,6 +160,7 @@ inline std::string RandomItem(Random* random, const gridflow::Type& type) {
       if (small) out[0] = static_cast<char>(random->Below(16));
       if (type.kind == GF_TENSOR && type.element == GF_BOOL)
         for (char& byte : out) byte &= 1;
+      if (gridflow::WrongFixed(type, reinterpret_cast<const uint8_t*>(out.data())) != nullptr) out.assign(out.size(), '\0');
     }
   }
   return out;

@@ -98,6 +98,14 @@ TEST(an_impossible_schema_is_corrupt) {
   CHECK_CODE(Parse(WithValue(map).Serialize(), &out), kCorrupt);  // a key that may be null
   map.children[0] = list;
   CHECK_CODE(Parse(WithValue(map).Serialize(), &out), kCorrupt);
+  Type decimal = Of(GF_DECIMAL);
+  for (const auto& [precision, scale] : {std::pair<int, int>{0, 0}, {39, 0}, {2, 3}, {255, 255}}) {
+    decimal.precision = static_cast<uint8_t>(precision), decimal.scale = static_cast<uint8_t>(scale);
+    CHECK_CODE(Parse(WithValue(decimal).Serialize(), &out), kCorrupt);
+  }
+  schema = test::PlainSchema();
+  schema.columns[1].type.name = "\xFF";
+  CHECK_CODE(Parse(schema.Serialize(), &out), kCorrupt);
   Type deep = Of(GF_INT8);
   for (int i = 0; i < 1000; ++i) {
     Type outer = Of(GF_LIST);
@@ -197,6 +205,28 @@ TEST(counts_that_cannot_be_are_refused) {
   schema = WithValue(Of(GF_BOOL));
   CHECK_OK(CheckValue(schema, Bytes(std::string("\1")), 1));
   CHECK_CODE(CheckValue(schema, Bytes(std::string("\2")), 1), kInvalid);
+}
+
+TEST(values_that_no_column_has_are_refused) {
+  const auto check = [](const Type& type, const std::string& bytes) {
+    return CheckValue(WithValue(type), Bytes(bytes), bytes.size());
+  };
+  const auto number = [](auto value) {
+    std::string bytes;
+    test::Put(&bytes, value);
+    return bytes;
+  };
+  Type decimal = Of(GF_DECIMAL);
+  decimal.precision = 3, decimal.scale = 1;
+  for (const int value : {0, 999, -999}) CHECK_OK(check(decimal, number(static_cast<__int128>(value))));
+  for (const int value : {1000, -1000}) CHECK_CODE(check(decimal, number(static_cast<__int128>(value))), kInvalid);
+  decimal.precision = 38;
+  CHECK_CODE(check(decimal, std::string(15, '\xFF') + "\x7F"), kInvalid);
+  const int64_t day = 86400000000;
+  CHECK_OK(check(Of(GF_TIME), number(day - 1)));
+  for (const int64_t value : {day, int64_t{-1}}) CHECK_CODE(check(Of(GF_TIME), number(value)), kInvalid);
+  CHECK_OK(check(Of(GF_TIMESTAMP), number(INT64_MAX)));
+  CHECK_CODE(check(Of(GF_TIMESTAMP), number(INT64_MIN)), kInvalid);
 }
 
 TEST(a_struct_that_is_null_has_fields_that_cannot_be) {
