@@ -214,9 +214,28 @@ const char* WrongFixed(const Type& type, const uint8_t* p) {
       if (type.element == GF_BOOL && std::any_of(p, p + type.width, [](uint8_t value) { return value > 1; }))
         return "a boolean in a tensor that is neither 0 nor 1";
       return nullptr;
-    default:
-      return nullptr;
+    case GF_BOOL:
+    case GF_INT8:
+    case GF_INT16:
+    case GF_INT32:
+    case GF_INT64:
+    case GF_UINT8:
+    case GF_UINT16:
+    case GF_UINT32:
+    case GF_UINT64:
+    case GF_FLOAT16:
+    case GF_FLOAT32:
+    case GF_FLOAT64:
+    case GF_STRING:
+    case GF_BINARY:
+    case GF_DATE:
+    case GF_UUID:
+    case GF_LIST:
+    case GF_STRUCT:
+    case GF_MAP:
+      break;
   }
+  return nullptr;
 }
 
 bool IsUtf8(const uint8_t* p, size_t bytes) {
