@@ -115,8 +115,7 @@ cdef class Changes:
 
     def save(self):
         """Remembers what was changed so far, for ``restore``."""
-        self.saved = make_shared[MemoryTable]()
-        self.saved.get()[0] = self.own.get()[0]
+        self.saved = make_shared[MemoryTable](self.own.get()[0])
 
     def restore(self):
         """Forgets what was changed since ``save``."""

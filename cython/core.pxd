@@ -418,11 +418,21 @@ cdef extern from "core/row_changes.h" namespace "gridflow" nogil:
     Status AppendOperations(const NativeRowChanges&, uint32_t, string*) except +
 
 
-cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
+cdef extern from "core/segment_load.h" namespace "gridflow" nogil:
     cdef enum class LoadMode:
         kReplace
         kInsert
 
+    cdef cppclass SegmentLoad:
+        SegmentLoad(string, string, uint32_t, Schema, LoadMode, cbool) except +
+        Status Add(const vector[vector[ColumnView]]&, int, int64_t*, string*) except +
+        Status CatchUp(const TableSnapshot&) except +
+        Status FindSame(const TableSnapshot&, string*) except +
+        void Cancel()
+        cbool cancelled() const
+
+
+cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
     cdef cppclass TableEdit:
         TableEdit(string, shared_ptr[const TableSnapshot], cbool, int, KeptVersions*) except +
         Status AddMemory(const MemoryTable&) except +
@@ -430,6 +440,7 @@ cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
         void FoldSmall(uint64_t)
         void ListDeletions(uint64_t)
         Status Replace(SegmentMerge*, cbool*) except +
+        Status Take(SegmentLoad*) except +
         uint64_t added_bytes() const
         uint64_t moved_bytes() const
         uint64_t bitmap_bytes() const

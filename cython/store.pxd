@@ -20,6 +20,8 @@ cdef class Store:
     cdef readonly str closed_because
     cdef readonly object wake
     cdef public uint64_t flush_bytes
+    cdef public double lock_seconds
+    cdef public object doing
     cdef readonly uint64_t small_bytes
     cdef readonly uint64_t listed_bytes
     cdef int threads

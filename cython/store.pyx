@@ -51,6 +51,8 @@ DEFAULT_SMALL_BYTES = kSmallBytes
 MOST_SMALL = kMostSmall
 #: Bytes of a deletion bitmap up to which it is always written whole.
 DEFAULT_LISTED_BYTES = kListedBytes
+#: Seconds that a writer waits for another one of the same table. A client waits longer: it gets to know who that is.
+DEFAULT_LOCK_SECONDS = 240.0
 #: Bytes of log that are kept for the next commits when nothing in them is needed any more.
 LOG_BYTES_KEPT = 1 << 20
 
@@ -123,6 +125,10 @@ cdef class Store:
         home: the grid's directory; it holds ``log`` and ``tables`` already.
         owner: whether this process holds the grid's lock.
         durable: whether a commit waits for the disk.
+
+    Attributes:
+        lock_seconds: how long a writer waits for another one of the same table.
+        doing: says of a thread, given by its number, what it does; None where nobody knows.
     """
 
     def __cinit__(self):
@@ -140,6 +146,8 @@ cdef class Store:
         self.flush_bytes = DEFAULT_FLUSH_BYTES
         self.small_bytes = DEFAULT_SMALL_BYTES
         self.listed_bytes = DEFAULT_LISTED_BYTES
+        self.lock_seconds = DEFAULT_LOCK_SECONDS
+        self.doing = None
         self.since_wake = 0
         self.next_lsn = 1
         self.generation = ALL_RECORDS
@@ -156,6 +164,12 @@ cdef class Store:
 
     def __dealloc__(self):
         del self.replay
+
+    def describe(self, thread):
+        """Words for a thread, given by its number, and what it does."""
+        name = next((one.name for one in threading.enumerate() if one.ident == thread), "that has ended")
+        work = self.doing(thread) if self.doing is not None else None
+        return f"thread {name}" + (f" ({work})" if work else "")
 
     def begin_close(self):
         """Keeps new writes and loads out, so that none can come after the last flush."""

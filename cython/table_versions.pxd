@@ -5,13 +5,15 @@ from gridflow._native.core cimport *
 from gridflow._native.rows cimport RowCodec
 from gridflow._native.log_table cimport LogTable
 from gridflow._native.store cimport Store
+from gridflow._native.table_lock cimport TableLock
 
 
 cdef class TableVersions(LogTable):
     cdef readonly Store store
     cdef readonly RowCodec codec
-    cdef readonly object lock
-    cdef readonly object merging
+    cdef readonly TableLock lock
+    cdef readonly TableLock merging
+    cdef readonly set loads
     cdef shared_ptr[const TableSnapshot] current
     cdef shared_ptr[KeptVersions] kept
     cdef shared_ptr[MemoryTable] active
@@ -28,6 +30,8 @@ cdef class TableVersions(LogTable):
     cdef readonly uint64_t moved_bytes
     cdef readonly uint64_t bitmap_bytes
     cdef int unmerged
+    cdef int failures
+    cdef double flush_again
     cdef int take_codec(self, RowCodec codec) except -1
     cdef int follow_or_raise(self) except -1
     cdef bint is_behind(self)
@@ -37,6 +41,7 @@ cdef class TableVersions(LogTable):
     cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh, RowCodec codec) except -1
     cdef int thaw(self) except -1
     cdef TableEdit* new_edit(self) except NULL
+    cdef int flush_locked(self) except -1
     cdef TableEdit* begin_edit(self) except NULL
     cdef int end_edit(self, TableEdit* edit) except -1
     cdef int check_changeable(self) except -1

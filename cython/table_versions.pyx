@@ -3,7 +3,7 @@
 Who may do what: see ``store``.
 """
 import os
-import threading
+import time
 
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -20,6 +20,7 @@ from gridflow._native.rows cimport RowCodec, schema_from_native
 from gridflow._native.snapshot cimport wrap as wrap_snapshot
 from gridflow._native.status cimport check
 from gridflow._native.store cimport FLUSH_BYTES, Store
+from gridflow._native.table_lock cimport TableLock
 
 from gridflow.errors import (
     DuplicateKeyError, GridAccessError, GridClosedError, GridEnvironmentError, TableNotFound, TransactionConflictError,
@@ -30,6 +31,8 @@ core.process_state = shared_state()
 
 cdef enum:
     PAGE_BYTES = 4096  # of a file system
+    FIRST_PAUSE = 1  # seconds after a flush that failed until one that nobody waits for is tried again
+    LONGEST_PAUSE = 30
     UNMERGED = 4  # segments that are not small and that come before the background work looks at them at once
 
 
@@ -68,10 +71,10 @@ cdef class TableVersions(LogTable):
     """A table's current version, what is in memory beside it, and who may make the next one.
 
     ``active`` takes the writes; a flush freezes it and lets another take its place, until the new version has what is in
-    ``frozen``. Whoever makes a version holds ``lock``, a merge only while it publishes what it has written; ``merging`` is
-    held by the one merge of the table that there may be, who takes ``lock`` within it. ``exclusive`` counts who else keeps writers out meanwhile (an edit,
-    a statement that ``hold``s the table), all in the thread ``excluder``; ``holds`` counts the second kind, beside which
-    that thread may write.
+    ``frozen``. Whoever makes a version holds ``lock``, a merge and a load only while they publish what they have written;
+    ``merging`` is held by the one merge of the table that there may be, who takes ``lock`` within it. ``loads`` are those
+    under way. ``exclusive`` counts who else keeps writers out meanwhile (an edit, a statement that ``hold``s the table),
+    all in the thread ``excluder``; ``holds`` counts the second kind, beside which that thread may write.
 
     ``added_bytes`` are those of segments that were written here for rows that came from outside, ``moved_bytes`` for rows
     that were in a segment already, ``bitmap_bytes`` those of deletion bitmaps.
@@ -84,8 +87,9 @@ cdef class TableVersions(LogTable):
         cdef Status status
         LogTable.__init__(self, table_id)
         self.store = store
-        self.lock = threading.RLock()
-        self.merging = threading.RLock()
+        self.lock = TableLock(store, f"table {codec.table}")
+        self.merging = TableLock(store, f"the merge of table {codec.table}")
+        self.loads = set()
         self.active = make_shared[MemoryTable]()
         self.kept = make_shared[KeptVersions](TableFolder(store.home, table_id), store.durable)
         self.take_codec(codec)
@@ -114,16 +118,16 @@ cdef class TableVersions(LogTable):
             if self.dropped:
                 raise TableNotFound(f"table {self.codec.table} was dropped")
             raise GridAccessError(f"table {self.codec.table}: the grid is open to read only")
-        while self.exclusive > 0:  # a load or a drop is under way in another thread
+        while self.exclusive > 0:  # an edit or a hold is under way in another thread
             if self.excludes_others():
                 if self.holds == self.exclusive:
                     break
                 raise UsageError(
-                    f"table {self.codec.table} is being loaded by this very thread: it cannot write meanwhile"
+                    f"table {self.codec.table} is being changed by this very thread: it cannot write meanwhile"
                 )
             self.store.may_wait()
-            with self.lock:
-                pass
+            self.lock.wait()
+            self.lock.give_back()
             if self.store.closing or self.dropped:  # meanwhile
                 return self.writable(0, False)
         return 0
@@ -156,20 +160,21 @@ cdef class TableVersions(LogTable):
         return bytes
 
     cdef int flush_if_idle(self) except -1:
-        if self.exclusive == 0 and self.lock.acquire(False):
+        if self.exclusive == 0 and self.lock.take(0):
             try:
-                self.flush_store()
-            except GridEnvironmentError:
+                self.flush_locked()
+            except (GridEnvironmentError, MemoryError):
                 pass
             finally:
-                self.lock.release()
+                self.lock.give_back()
         return 0
 
     cdef int flush_if_behind(self) except -1:
-        if self.is_behind() and not self.store.hurries():  # which does not get so far again: see writable
+        # A thread that hurries does not get so far again: see writable.
+        if self.is_behind() and not self.store.hurries() and self.flush_is_due:
             try:
                 self.flush_store()
-            except GridEnvironmentError:  # the write itself is done; background work says what is wrong
+            except (GridEnvironmentError, MemoryError):  # the write itself is done; background work says what is wrong
                 pass
         return 0
 
@@ -280,8 +285,7 @@ cdef class TableVersions(LogTable):
         out.snapshot = self.current
         out.memory.clear()
         if self.active.get().size():
-            copy = make_shared[MemoryTable]()
-            copy.get()[0] = self.active.get()[0]
+            copy = make_shared[MemoryTable](self.active.get()[0])
             out.memory.push_back(<shared_ptr[const MemoryTable]>copy)
         if self.frozen.get() != NULL:
             out.memory.push_back(<shared_ptr[const MemoryTable]>self.frozen)
@@ -312,41 +316,75 @@ cdef class TableVersions(LogTable):
 
     # ---- the next version ----
 
-    def flush_store(self):
+    def flush_store(self, double timeout=-1):
         """Moves the writes in memory to a segment and publishes a new version. Returns the version.
 
         If it fails (no room), the writes stay where they are, acknowledged and readable.
+
+        Args:
+            timeout: seconds to wait for another writer of the table; without it as long as ``Store.lock_seconds`` says.
+
+        Raises:
+            TableBusyError: another writer holds the table all that time.
         """
+        if not self.store.closed and (self.dropped or (self.active.get().size() == 0 and self.frozen.get() == NULL)):
+            return self.current.get().manifest().version  # nothing to wait for
+        if timeout < 0:
+            self.lock.wait()
+        elif not self.lock.take(timeout):
+            raise self.lock.busy()
+        try:
+            self.flush_locked()
+            return self.current.get().manifest().version
+        finally:
+            self.lock.give_back()
+
+    cdef int flush_locked(self) except -1:
+        """``flush_store`` while ``lock`` is held."""
         cdef TableEdit* edit = NULL
         cdef Status status
         cdef shared_ptr[const TableSnapshot] fresh
         cdef uint64_t lsn
         cdef MemoryTable* memory
-        with self.lock:
-            if self.store.closed:
-                raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
-            if self.dropped or self.active.get().size() == 0:
-                return self.current.get().manifest().version
-            self.frozen = self.active
-            self.frozen_lsn = self.active_lsn
-            self.active = make_shared[MemoryTable]()
-            self.active_lsn = 0
-            lsn = self.store.next_lsn - 1
-            memory = self.frozen.get()
+        if self.store.closed:
+            raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+        if self.frozen.get() != NULL:
+            self.thaw()
+        if self.dropped or self.active.get().size() == 0:
+            return 0
+        self.frozen = self.active
+        self.frozen_lsn = self.active_lsn
+        self.active = make_shared[MemoryTable]()
+        self.active_lsn = 0
+        lsn = self.store.next_lsn - 1
+        memory = self.frozen.get()
+        try:
             edit = self.new_edit()
-            try:
-                with nogil:
-                    status = edit.AddMemory(memory[0])
-                    if status.ok():
-                        status = edit.Commit(lsn, &fresh)
-                self.publish(edit, fresh, None)
-                check(status)
-            finally:
-                with nogil:
-                    del edit
-                if self.frozen.get() != NULL:
+            with nogil:
+                status = edit.AddMemory(memory[0])
+                if status.ok():
+                    status = edit.Commit(lsn, &fresh)
+            self.publish(edit, fresh, None)
+            check(status)
+            self.failures = 0
+        except BaseException:
+            self.failures += 1
+            self.flush_again = time.monotonic() + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self.failures - 1))
+            raise
+        finally:
+            with nogil:
+                del edit
+            if self.frozen.get() != NULL:
+                try:
                     self.thaw()
-            return self.current.get().manifest().version
+                except MemoryError:
+                    pass
+        return 0
+
+    @property
+    def flush_is_due(self):
+        """Whether one that nobody waits for may be tried: after one that failed there is a pause, longer each time."""
+        return self.failures == 0 or time.monotonic() >= self.flush_again
 
     cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh, RowCodec codec) except -1:
         """Takes over a version that an edit has committed; a null one means that it has not.
@@ -380,9 +418,12 @@ cdef class TableVersions(LogTable):
         return 0
 
     cdef int thaw(self) except -1:
-        """After a flush that failed: what was frozen is active again, under what came since."""
-        cdef shared_ptr[MemoryTable] both = make_shared[MemoryTable]()
-        both.get()[0] = self.frozen.get()[0]  # a copy: transactions and previews share what is frozen
+        """After a flush that failed: what was frozen is active again, under what came since.
+
+        Where there is no memory for that, nothing has changed: what is frozen stays readable, and the next flush tries.
+        """
+        # A copy: transactions and previews share what is frozen.
+        cdef shared_ptr[MemoryTable] both = make_shared[MemoryTable](self.frozen.get()[0])
         both.get().Absorb(self.active.get()[0])
         self.active = both
         self.active_lsn = self.frozen_lsn
@@ -410,16 +451,16 @@ cdef class TableVersions(LogTable):
     cdef TableEdit* begin_edit(self) except NULL:
         """Flushes, and starts a new version; all other writers are kept out until ``end_edit``, in the same thread."""
         self.writable(0, False)
-        self.lock.acquire()
+        self.lock.wait()
         self.excluder = PyThread_get_thread_ident()
         self.exclusive += 1
         try:
-            self.flush_store()
+            self.flush_locked()
             self.check_changeable()
             return self.new_edit()
         except BaseException:
             self.exclusive -= 1
-            self.lock.release()
+            self.lock.give_back()
             raise
 
     cdef int end_edit(self, TableEdit* edit) except -1:
@@ -427,7 +468,7 @@ cdef class TableVersions(LogTable):
         with nogil:
             del edit
         self.exclusive -= 1
-        self.lock.release()
+        self.lock.give_back()
         return 0
 
     cdef bint excludes_others(self):
@@ -444,12 +485,12 @@ cdef class TableVersions(LogTable):
 
         The table is appended to ``tables`` in the same step: no signal handler runs between the two.
         """
-        if not self.lock.acquire(True, timeout):
+        if not self.lock.take(timeout):
             return
         try:
             self.writable(0, False)  # waits for nobody any more
         except BaseException:
-            self.lock.release()
+            self.lock.give_back()
             raise
         self.excluder = PyThread_get_thread_ident()
         self.exclusive += 1
@@ -461,7 +502,7 @@ cdef class TableVersions(LogTable):
         tables.pop()
         self.holds -= 1
         self.exclusive -= 1
-        self.lock.release()
+        self.lock.give_back()
 
     def drop_store(self):
         """Owner: ends the table; its files are unlinked, mapped ones live on with their readers."""
@@ -478,7 +519,7 @@ cdef class TableVersions(LogTable):
             raise GridAccessError(f"table {self.codec.table}: the grid is open to read only")
         if self.excludes_others():
             raise UsageError(
-                f"table {self.codec.table} is being loaded by this very thread: it cannot merge meanwhile"
+                f"table {self.codec.table} is being changed by this very thread: it cannot merge meanwhile"
             )
         self.check_changeable()
 
@@ -486,6 +527,11 @@ cdef class TableVersions(LogTable):
         """Has the merge of the table that is under way, if there is one, end soon and without effect."""
         if self.merge != NULL:
             self.merge.Cancel()
+
+    def stop_loads(self):
+        """Ends the loads under way, without effect: their threads get to know when they go on. Do not hold ``lock``."""
+        for load in list(self.loads):
+            load.stop()
 
     # ---- past versions ----
 

@@ -16,6 +16,7 @@
     |   `-- GridClosedError           (ValueError)
     |-- GridEnvironmentError          the data or the machine is not as it should be
     |   |-- GridOwnedError            (BlockingIOError): another process owns the grid
+    |   |-- TableBusyError            (TimeoutError): another writer holds the table for too long
     |   |-- GridFullError             (OSError, errno ENOSPC)
     |   |-- GridNotFound              (FileNotFoundError)
     |   |-- GridAccessError           (PermissionError)
@@ -102,6 +103,10 @@ class GridOwnedError(GridEnvironmentError, BlockingIOError):
     """Another process owns the grid and does not serve it."""
 
 
+class TableBusyError(GridEnvironmentError, TimeoutError):
+    """Another writer has held the table for too long; nothing was done. The message says who it is."""
+
+
 class GridFullError(GridEnvironmentError, OSError):
     """There is no room left; nothing of the write was kept and the grid stays readable."""
 
@@ -156,7 +161,7 @@ class InternalError(GridflowError, RuntimeError):
 
 def os_failure(error: OSError, what: str) -> GridEnvironmentError:
     """The error to raise for a call of the operating system that failed; ``what`` begins the message."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return GridFullError(f"{what}: no room left")
     return GridAccessError(f"{what}: {error.strerror}")
 

@@ -113,6 +113,7 @@ class Grid:
         if lock is not None:
             self._catalog.sweep()
         self._store = Store(str(home), lock is not None, durable)
+        self._store.doing = self.activity.doing
         if lock is not None:
             self._store.catalog_changed(self._catalog.version)
             for table_id in sorted(self._store.logged_tables()):  # all others are opened when they are asked for
@@ -419,8 +420,8 @@ class Grid:
                 raise
             table = self._open(entry)
         if table.held_here:
-            raise UsageError(f"table {entry.name} is being loaded by this very thread: it cannot be dropped meanwhile")
-        # A flush or load under way ends first. The lock of names comes last: the load's data may look up tables.
+            raise UsageError(f"table {entry.name} is being changed by this very thread: it cannot be dropped meanwhile")
+        # A flush under way ends first, a load under way has no table any more. The lock of names comes last.
         with table.indexes.lock, table.zones.lock, table.copies.lock, no_merge(table), table.lock, self._names:
             self.check_open()
             if entry.table_id not in self._tables:  # another thread was faster
@@ -432,6 +433,8 @@ class Grid:
             self._tables.pop(entry.table_id, None)
             self._store.catalog_changed(self._catalog.version)
             self._store.trim()
+        table.stop_loads()
+        self._catalog.remove_folder(entry)  # in which a load may have written since
 
     def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
         """Change what is kept with a table: all at once, and for every process. In the owner only.
@@ -651,6 +654,7 @@ class Grid:
             if self.owner:
                 self._store.begin_close()
                 for table in self.open_tables():
+                    table.stop_loads()
                     with no_merge(table):  # none can begin any more: nobody must write a file when the lock is gone
                         pass
                 self.flush()

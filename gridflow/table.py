@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from ._native.edit import Edit
+from ._native.load import Load
 from ._native.row_changes import RowChanges
 from ._native.rows import RowCodec
 from ._native.snapshot import Snapshot
@@ -21,19 +22,20 @@ from .errors import (
     GridFullError,
     SchemaError,
     SnapshotNotFound,
+    TableBusyError,
     TransactionConflictError,
     UsageError,
 )
 from .keyed import KeyedRows
 from .schema import Schema
-from .storage import compaction
+from .storage import compaction, load
 from .storage.arrow import deleted_column, live_batches, to_columns
 from .storage.arrow_input import checked_batches
 from .storage.compressed_copies import CompressedCopies
 from .storage.compressed_file import OPTION, check_compressible
 from .storage.expected_files import table_folder
 from .storage.index_rows import IndexRows
-from .storage.load import in_groups, in_segments, looked_at, record_batches
+from .storage.load import in_groups, in_segments, looked_at
 from .storage.mapped_rows import MappedRows, mapped_rows
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .storage.table_indexes import Choice, TableIndexes
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 #: Bytes that must be free before the catalog is written: else tables could be made until none can be dropped.
 CATALOG_ROOM = 16 << 10
+#: Seconds that who reads waits for a writer; then it reads what is in memory from a segment of its own.
+READ_SECONDS = 1.0
 
 
 class PartitionInfo(NamedTuple):
@@ -121,9 +125,9 @@ class Table(TableStore, KeyedRows):
         """A version that holds every write acknowledged before the call."""
         if self.store.owner:
             try:
-                self.flush()
+                self.flush_store(READ_SECONDS)
                 return self.snapshot()
-            except GridFullError:  # a full grid stays readable
+            except (GridFullError, TableBusyError):  # a full grid stays readable, and one that is written for long
                 pass
         return in_scratch(self.preview)
 
@@ -208,6 +212,9 @@ class Table(TableStore, KeyedRows):
     def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
         """Write many rows at once, straight to segments: one commit and one copy of the data.
 
+        The commit comes when the data has ended, so it overwrites what others wrote meanwhile. They wait for it only
+        then, however long the data takes to come.
+
         Args:
             data: a ``pyarrow`` Table, RecordBatch or RecordBatchReader, or an iterable of batches; a pandas DataFrame;
                 a dict of numpy arrays (rows first: ``[rows, 28, 28]`` for ``UINT8[28,28]``) or lists; or an iterable of
@@ -245,26 +252,26 @@ class Table(TableStore, KeyedRows):
         if mode not in ("replace", "insert"):
             raise UsageError(f"mode is replace or insert, not {mode!r}")
         data = looked_at(data)
-        batches = record_batches(data, self.schema, self.name)
-        with self.edit() as edit:
-            if version is not None and self.version() != version:
-                raise TransactionConflictError(f"table {self.name} was written since the statement read it")
+        least = min(self.store.small_bytes, load.SEGMENT_BYTES)
+        with Load(self, mode, least) as rows:
+            schema = rows.codec.python_schema
+            batches = load.record_batches(data, schema, self.name)
             if batches is None:
-                for rows in in_groups(data):
-                    self._check_rows(rows)
-                    edit.add_rows(rows, mode)
+                for group in in_groups(data):
+                    self._check_rows(group)
+                    rows.add_rows(group)
                     if progress:
-                        progress(edit.rows)
+                        progress(rows.rows)
             else:
                 for group in in_segments(batches):
-                    edit.add_batches([to_columns(batch, self.schema, self.name) for batch in group], mode)
+                    rows.add_batches([to_columns(batch, schema, self.name) for batch in group])
                     if progress:
-                        progress(edit.rows)
-            if edit.rows:
-                edit.commit()
+                        progress(rows.rows)
+            if rows.rows:
+                rows.publish(version)
                 if self.indexes.all():
                     self.wake_maintenance()  # until its index is made, the new segment is scanned
-            return edit.rows
+            return rows.rows
 
     def change_rows(self, changes: RowChanges, columns: int) -> int:
         """Write rows that a statement has read anew, or remove them, in one commit and past the log.
@@ -314,14 +321,12 @@ class Table(TableStore, KeyedRows):
         return self.flush_store() if self.store.owner else self.snapshot().version
 
     def flush_unless_busy(self) -> None:
-        """Flush, unless that has to wait for a load, or there is no room."""
-        if self.store.owner and self.lock.acquire(blocking=False):
+        """Flush, unless that has to wait for another writer, or there is no room."""
+        if self.store.owner:
             try:
-                self.flush()
-            except GridFullError:  # readers see what is in memory, too
+                self.flush_store(0)
+            except (GridFullError, TableBusyError):  # readers see what is in memory, too
                 pass
-            finally:
-                self.lock.release()
 
     def wake_maintenance(self) -> None:
         """Have the owner's background thread look now at what the table lacks, such as files of an index."""

@@ -26,8 +26,8 @@ PUBLIC_NAMES = """
     GridflowError
         UsageError TableNotFound TableExists ColumnNotFound KeyNotFound SnapshotNotFound DuplicateKeyError SchemaError
             StructureError SqlError QueryTimeoutError TransactionConflictError GridClosedError
-        GridEnvironmentError GridOwnedError GridFullError GridNotFound GridAccessError GridCorruptError GridVersionError
-            GridConnectionError DeviceError
+        GridEnvironmentError GridOwnedError TableBusyError GridFullError GridNotFound GridAccessError GridCorruptError
+            GridVersionError GridConnectionError DeviceError
         InternalError
 """.split()
 

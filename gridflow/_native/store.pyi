@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Callable
 
 from gridflow._native.files import Bytes
 
@@ -6,6 +7,7 @@ DEFAULT_FLUSH_BYTES: int
 DEFAULT_SMALL_BYTES: int
 DEFAULT_LISTED_BYTES: int
 MOST_SMALL: int
+DEFAULT_LOCK_SECONDS: float
 LOG_BYTES_KEPT: int
 
 def set_failpoints(specification: str) -> None: ...
@@ -25,11 +27,14 @@ class Store:
     closed_because: str
     wake: threading.Event
     flush_bytes: int
+    lock_seconds: float
+    doing: Callable[[int], str | None] | None
     @property
     def small_bytes(self) -> int: ...
     @property
     def listed_bytes(self) -> int: ...
     def __init__(self, home: str, owner: bool, durable: bool = False) -> None: ...
+    def describe(self, thread: int) -> str: ...
     def begin_close(self) -> None: ...
     def close(self, because: str = ...) -> None: ...
     def check_room(self, bytes: int) -> None: ...

@@ -19,6 +19,7 @@ from typing import NamedTuple
 HISTORY_SIZE = 1000
 #: So many characters of a statement's text are kept.
 TEXT_LENGTH = 2000
+_SHOWN_LENGTH = 200
 _ERROR_LENGTH = 500
 #: So many ended statements are put aside before they are counted.
 _BATCH = 256
@@ -171,6 +172,14 @@ class Activity:
     def running(self) -> list[Run]:
         """The statements that run now, the oldest first."""
         return [Run(*run) for run in self._running.copy().values()]
+
+    def doing(self, thread: int) -> str | None:
+        """Words for the statement that a thread runs; None if it runs none."""
+        run = next((run for run in self.running() if run.thread == thread), None)
+        if run is None:
+            return None
+        text = run.text if len(run.text) <= _SHOWN_LENGTH else run.text[:_SHOWN_LENGTH] + "..."
+        return f"it runs {text!r}; KILL QUERY '{self.query_id(run.number)}' ends that"
 
     def history(self) -> list[tuple[str, Executions]]:
         """Texts and what is known of them, the one that ran last first."""

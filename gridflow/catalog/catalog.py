@@ -327,7 +327,11 @@ class Catalog:
         with contextlib.suppress(OSError):  # what stays is swept at the next start
             for file in manifests_first(folder):  # a reader sees a table that is gone, not one that lacks files
                 file.unlink()
-        shutil.rmtree(folder, ignore_errors=True)
+        self.remove_folder(entry)
+
+    def remove_folder(self, entry: TableEntry) -> None:
+        """Remove the folder of a table that was forgotten, with all that is in it."""
+        shutil.rmtree(self.folder(entry), ignore_errors=True)
 
     def replace_options(self, entry: TableEntry, options: Mapping[str, Any]) -> TableEntry:
         """Keep other options with a table; all of them change at once.

@@ -27,7 +27,7 @@ HELLO_TIMEOUT = 10.0
 GOODBYE_TIMEOUT = 1.0
 #: Seconds for the answer to a Cancel, for which a person waits.
 CANCEL_TIMEOUT = 2.0
-#: Seconds for a single write: it may wait for a bulk load of the same table.
+#: Seconds for a single write. The node itself gives up sooner where another writer holds the table, and says who it is.
 COMMIT_TIMEOUT = 300.0
 #: Characters of gRPC's message that an error shows.
 _MESSAGE_LENGTH = 300

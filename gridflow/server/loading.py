@@ -12,7 +12,7 @@ from ..errors import GridClosedError, GridConnectionError
 from ..protocols.messages import LoadEnd
 from ..table import Table
 
-#: Batches that have come in and are not yet in the table: the next ones arrive while some are written.
+#: Batches that have come in and are not yet in the load: the next ones arrive while some are written.
 _WAITING_BATCHES = 8
 #: Seconds after which a side that waits for the other looks whether there still is a reason to.
 _LOOK_AGAIN = 0.1
@@ -25,9 +25,8 @@ class StreamLoad:
 
         the door's thread: client -> run() -> queue -> writer thread: table.load()
 
-    Two threads, because reading from a client cannot be interrupted, and a load holds the table's lock:
-    when the node stops, the writer gives up at once and the lock is free, even if the client never sends
-    another byte.
+    Two threads, because reading from a client cannot be interrupted: when the node stops, the writer gives up at once,
+    even if the client never sends another byte. And the next batches come while some are written.
 
     Args:
         table: a table of the owner's grid.

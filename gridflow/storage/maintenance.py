@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..errors import GridflowError, TableNotFound
+from ..errors import GridflowError, TableBusyError, TableNotFound
 from .compressed_copies import CompressedCopies
 from .table_indexes import TableIndexes
 from .table_zones import TableZones
@@ -56,8 +56,12 @@ class MaintainedTable(Protocol):
     def version(self) -> int:
         """The number of its current version."""
 
-    def flush(self) -> int:
-        """Move what is in memory to a segment."""
+    def flush_store(self, timeout: float = -1) -> int:
+        """Move what is in memory to a segment, if no other writer holds the table for so many seconds."""
+
+    @property
+    def flush_is_due(self) -> bool:
+        """Whether to try a flush now: one that failed is not tried again at once."""
 
     def merge_some(self, at_rest: bool, stopping: Callable[[], bool]) -> None:
         """Merge while there is something worth it; see ``compaction.settle``."""
@@ -116,20 +120,23 @@ class Maintenance:
                     return
                 try:
                     self._look_after(table)
-                except TableNotFound:  # it was dropped meanwhile
+                except (TableNotFound, TableBusyError):  # it was dropped meanwhile; its turn comes when it is free
                     pass
-                except GridflowError as error:
+                except (GridflowError, MemoryError) as error:
                     # Nothing is lost: the writes are in the log. Whoever waits for a flush gets the error itself.
                     if (table.name, type(error)) not in complained and not self._stopping:
                         complained.add((table.name, type(error)))
-                        _log.warning("background work on table %s: %s", table.name, error)
+                        what = error if isinstance(error, GridflowError) else "there is too little memory"
+                        _log.warning("background work on table %s: %s", table.name, what)
                 except Exception:
                     _log.exception("background work on table %s failed", table.name)
 
     def _look_after(self, table: MaintainedTable) -> None:
         seen = self._seen.get(table.table_id)
         if seen is None or not seen.covers(table):
-            table.flush()
+            if not table.flush_is_due:
+                return
+            table.flush_store(0)
             seen = self._seen[table.table_id] = _Seen(table.version(), table.options, time.monotonic())
         at_rest = time.monotonic() - seen.since >= REST_SECONDS
         is_whole = table.indexes.is_settled and table.zones.is_settled

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping
@@ -25,6 +24,7 @@ import numpy as np
 
 from .._native.snapshot import Snapshot
 from .._native.store import Store, replace_file
+from .._native.table_lock import TableLock
 from ..schema import Schema
 from .expected_files import Content, Sidecar
 from .versions import Kept
@@ -87,7 +87,7 @@ class Sidecars(ABC, Generic[Content]):
     _NAMES: ClassVar[re.Pattern[str]]
 
     def __init__(self, table: SidecarTable):
-        self.lock = threading.RLock()
+        self.lock = TableLock(table.store, f"what lies beside table {table.name}")
         self._table: SidecarTable = weakref.proxy(table)
         self._settled: _State | None = None
         self._has_damage = False  # whether a file was found damaged since

@@ -59,11 +59,11 @@ class TableIndexes(Sidecars[Index]):
         """Keep others from making and removing indexes, or dropping the table, meanwhile.
 
         Raises:
-            UsageError: this very thread is loading the table; to wait for that would be for ever.
+            UsageError: this very thread is changing the table; to wait for that would be for ever.
         """
         table = self._table
         if table.held_here:
-            raise UsageError(f"table {table.name} is being loaded by this very thread: its indexes stay as they are")
+            raise UsageError(f"table {table.name} is being changed by this very thread: its indexes stay as they are")
         with self.lock:
             yield
 

@@ -19,8 +19,8 @@ Status Status::Version(const std::string& file, uint32_t found, uint32_t known) 
 Status Status::System(int error, const char* operation, const std::string& file) {
   Code code = Code::kInternal;
   if (error == ENOENT || error == ENOTDIR) code = Code::kNotFound;
-  if (error == ENOSPC || error == EDQUOT) code = Code::kFull;
-  if (error == EACCES || error == EPERM || error == EROFS) code = Code::kAccess;
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) code = Code::kFull;
+  if (error == EACCES || error == EPERM || error == EROFS || error == ELOOP) code = Code::kAccess;
   return {code, std::string("cannot ") + operation + " " + file + ": " + std::strerror(error), file, -1};
 }
 

@@ -115,6 +115,13 @@ Status TableEdit::Open(uint64_t segment_id, uint64_t rows, Part** out) {
   return Status::Ok();
 }
 
+Status TableEdit::Adopt(const std::string& unsealed, uint64_t rows, Part** out) {
+  const uint64_t id = manifest_.next_file_id++;
+  written_.push_back(Path(id, ".seg"));
+  GF_RETURN_IF_ERROR(SealSegment(unsealed, id, written_.back(), durable_));
+  return Open(id, rows, out);
+}
+
 Status TableEdit::Fold(uint64_t bytes, std::vector<Source>* sources, KeyOrder* keys) {
   if (bytes >= small_) return Status::Ok();
   std::vector<SmallSegment> sizes;
@@ -208,15 +215,48 @@ Status TableEdit::Replace(SegmentMerge* merge, bool* usable) {
   for (Part& part : parts_)
     if (merge->Merges(part.named.segment_id)) part.dropped = true;
   if (merge->rows() == merge->deleted()) return Status::Ok();
-  const uint64_t id = manifest_.next_file_id++;
-  written_.push_back(Path(id, ".seg"));
-  GF_RETURN_IF_ERROR(SealSegment(merge->path(), id, written_.back(), durable_));
-  merge->Sealed();
   Part* part;
-  GF_RETURN_IF_ERROR(Open(id, merge->rows(), &part));
+  GF_RETURN_IF_ERROR(Adopt(merge->path(), merge->rows(), &part));
+  merge->Sealed();
   part->bits = merge->bits();
   part->deleted = merge->deleted();
   moved_bytes_ += part->ref.segment->bytes();
+  return Status::Ok();
+}
+
+Status TableEdit::Take(SegmentLoad* load) {
+  for (Part& part : parts_) {
+    const std::vector<uint8_t>& replaced = load->Replaced(part.named.segment_id);
+    for (size_t byte = 0; byte < replaced.size(); ++byte)
+      for (unsigned rest = replaced[byte]; rest != 0; rest &= rest - 1) {
+        const auto row = static_cast<int64_t>(byte * 8 + static_cast<size_t>(__builtin_ctz(rest)));
+        if (part.Live(row)) MarkDeleted(&part, row);  // others may have removed it since
+      }
+  }
+  for (SegmentLoad::File& file : load->files()) {
+    const Segment& segment = *file.segment;
+    const auto rows = static_cast<uint64_t>(segment.rows());
+    if (file.deleted == rows) continue;
+    if (segment.bytes() >= small_) {
+      Part* part;
+      file.segment.reset();  // of number 0
+      GF_RETURN_IF_ERROR(Adopt(file.path, rows, &part));
+      file.sealed = true;
+      part->bits = file.bits;
+      part->deleted = file.deleted;
+      added_bytes_ += part->ref.segment->bytes();
+      continue;
+    }
+    std::vector<Source> sources(1);
+    GF_RETURN_IF_ERROR(ColumnsAs(segment, manifest_.schema, &sources[0]));
+    KeyOrder keys;
+    for (uint32_t row = 0; row < rows; ++row) {
+      if (!file.bits.empty() && ((file.bits[row >> 3] >> (row & 7)) & 1)) continue;
+      keys.hashes.push_back(segment.hashes()[row]);
+      keys.order.push_back({0, row});
+    }
+    GF_RETURN_IF_ERROR(AddSegment(std::move(sources), std::move(keys), segment.bytes()));
+  }
   return Status::Ok();
 }
 

@@ -11,14 +11,13 @@
 #include "core/kept_versions.h"
 #include "core/memory_table.h"
 #include "core/row_changes.h"
+#include "core/segment_load.h"
 #include "core/segment_merge.h"
 #include "core/segment_writer.h"
 #include "core/snapshot.h"
 #include "core/status.h"
 
 namespace gridflow {
-
-enum class LoadMode { kReplace, kInsert };
 
 // Collects new segments and deletions on top of a snapshot and publishes them as one manifest. Until Commit() nobody
 // sees any of it; without Commit() the files it wrote are removed. For one thread of the owner, which edits a table in
@@ -50,6 +49,9 @@ class TableEdit {
   // Puts what a merge has written in the place of what it has merged, before anything is deleted. *usable is false, and nothing has happened, if
   // some of that is not there any more.
   Status Replace(SegmentMerge* merge, bool* usable);
+  // Makes segments of what a load has written, and marks the rows that it replaces as deleted. It must have caught up with
+  // the version that this is an edit of.
+  Status Take(SegmentLoad* load);
   // Writes the rows of changes anew as segments, or none of them, and marks them as deleted where they lie. They may have
   // been read in an older version: rows of it that still lie where they did are known by that. Others are looked up by
   // key, which is needed only where segments were merged meanwhile. kInvalid, and *conflict a key's encoding (empty
@@ -114,6 +116,8 @@ class TableEdit {
   Status FoldLast();
   // Takes in a segment that lies there under its name.
   Status Open(uint64_t segment_id, uint64_t rows, Part** out);
+  // Gives a file that was written beside this edit the next number and its name, and takes it in.
+  Status Adopt(const std::string& unsealed, uint64_t rows, Part** out);
   // Adds the segment that `write` writes, of so many rows, of which `fresh` are not moved.
   Status AddSegment(uint64_t fresh, uint64_t rows, const std::function<Status(const SegmentSpec&)>& write);
   std::string Path(uint64_t id, const char* suffix) const;

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import gridflow.transaction
@@ -244,3 +245,34 @@ def test_an_update_of_many_rows_beside_commits_that_are_in_no_segment_yet(tmp_pa
         assert len(table) == len(rows) == 10_750
         assert all(rows[i] == (i < 5000 or 20_000 <= i < 20_050) for i in rows)
         assert grid.check() == []
+
+
+def test_a_load_that_stalls_keeps_nobody_waiting(grid, table):
+    """A client that sends one batch and sleeps: what others do meanwhile comes before its load."""
+    arrived, go_on, outcome = threading.Event(), threading.Event(), []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"ID": [1, 500], "A": [-1, -1], "S": ["l", "l"]})
+        arrived.set()
+        go_on.wait(60)
+
+    def work() -> None:
+        with gridflow.connect(grid.home) as other:
+            outcome.append(other.table("T").load(batches()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert arrived.wait(60)
+    try:
+        table.put(1, {"A": 5, "S": "p"})
+        table.put(600, {"A": 6, "S": "p"})
+        table.flush()
+        assert grid.sql("UPDATE T SET A = 7 WHERE ID = 2").rowcount == 1
+        grid.sql("CREATE INDEX I ON T (A)")
+        table.compact()
+        assert len(table) == 201 and not outcome
+    finally:
+        go_on.set()
+        thread.join(60)
+    assert outcome == [2] and len(table) == 202
+    assert [table.get(key)["A"] for key in (1, 2, 500, 600)] == [-1, 7, -1, 6]

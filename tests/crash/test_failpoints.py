@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import gridflow
+import gridflow.storage.load
 from gridflow._native.store import set_failpoints
 
 KILL_POINTS = [
@@ -19,6 +20,7 @@ KILL_POINTS = [
     "segment.data",
     "segment.rename",
     "merge.written",
+    "load.written",
     "catalog.append",
     "catalog.appended",
     "file.written",
@@ -27,8 +29,8 @@ KILL_POINTS = [
     "manifest.written",
     "version.published",
 ]
-FAIL_POINTS = ["log.create", "log.grow", "segment.data", "merge.written", "catalog.append", "catalog.appended"]
-FAIL_POINTS += ["file.written", "manifest.write"]
+FAIL_POINTS = ["log.create", "log.grow", "segment.data", "merge.written", "load.written", "catalog.append"]
+FAIL_POINTS += ["catalog.appended", "file.written", "manifest.write"]
 BATCH = 50  # rows of a put_all
 BIG = b"v" * 2000  # so that a few hundred rows make the log grow
 
@@ -58,6 +60,9 @@ def work(home: Path, acknowledge) -> None:
 
 def child(home: Path, failpoints: str, pipe: int, what: Callable) -> None:
     status = 1
+    if "load" in failpoints or failpoints.endswith(("@2", "@7")):  # loads of several files, which become segments
+        gridflow.storage.load.SEGMENT_BYTES = 40_000
+        gridflow._native.store.DEFAULT_SMALL_BYTES = 5000
     try:
         set_failpoints(failpoints)
         what(home, lambda line: os.write(pipe, f"{line}\n".encode()))

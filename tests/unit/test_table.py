@@ -272,23 +272,25 @@ def test_a_value_is_read_while_the_log_that_holds_it_is_dropped(grid):
     table.compact()
 
 
-def test_a_write_that_waited_for_a_load_finds_the_table_as_it_is_then(grid, table):
-    entered, go_on = threading.Event(), threading.Event()
+def test_a_write_that_waited_for_another_finds_the_table_as_it_is_then(grid, table):
+    entered, go_on, results = threading.Event(), threading.Event(), []
 
-    def rows():
-        yield {"ID": 1, "N": "loaded"}
+    def hold():
+        held = []
+        table.hold(60, held)
         entered.set()
-        go_on.wait()
+        go_on.wait(60)
+        table.load([{"ID": 1, "N": "loaded"}])
+        table.release(held)
 
-    loader = threading.Thread(target=lambda: table.load(rows()))
-    loader.start()
+    holder = threading.Thread(target=hold)
+    holder.start()
     entered.wait()
-    results = []
     writer = threading.Thread(target=lambda: results.append(table.put_if_absent(1, n("put"))))
     writer.start()
-    assert table.get(1) is None, "a load is seen when it is done, and readers do not wait for it"
+    assert table.get(1) is None, "readers do not wait"
     go_on.set()
-    loader.join()
+    holder.join()
     writer.join()
     assert results == [False] and table.get(1) == n("loaded")
     assert isinstance(table.grid, gridflow.Grid)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import os
+import threading
 import uuid
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -14,7 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gridflow.storage.load
-from gridflow import DuplicateKeyError, GridflowError, SchemaError, UsageError
+from gridflow import (
+    DuplicateKeyError,
+    GridClosedError,
+    GridflowError,
+    SchemaError,
+    TableBusyError,
+    TableNotFound,
+)
 from gridflow.testing import contents, temporary_home, verified
 
 COLUMNS = {
@@ -243,28 +253,219 @@ def test_rows_that_are_all_superseded_leave_no_file(grid, monkeypatch):
     assert len(table) == 10 and len(list(table.folder.glob("*.seg"))) == table.stats()["segments"]
 
 
-@pytest.mark.parametrize("action", ["put", "load", "compact", "drop", "remove", "put_if_absent"])
-def test_data_that_changes_the_table_it_is_loaded_to(grid, action):
+WRITES = {
+    "put": lambda table: table.put(3, {}),
+    "put_if_absent": lambda table: table.put_if_absent(3, {}),
+    "load": lambda table: table.load([{"ID": 3}]),
+    "remove": lambda table: table.remove(1),
+    "compact": lambda table: table.compact(),
+    "truncate": lambda table: table.truncate(),
+    "flush": lambda table: table.flush(),
+    "tag": lambda table: table.tag("v1"),
+}
+
+
+@pytest.mark.parametrize("action", WRITES)
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_data_that_changes_the_table_it_is_loaded_to(grid, monkeypatch, action, chunks):
+    """The load is one commit, which comes when its data has ended: what its data does comes before."""
+    monkeypatch.setattr(gridflow.storage.load, "SEGMENT_BYTES", 8 if chunks > 1 else 1 << 30)
+    monkeypatch.setattr(gridflow.storage.load, "ROWS_AT_ONCE", 1)
     table = grid.create_table("T", {"ID": "LONG"}, key="ID")
-    other = grid.create_table("OTHER", {"ID": "LONG"}, key="ID")
     table.put(1, {})
 
     def rows():
         yield {"ID": 2}
-        other.put(len(table), {})  # reading, and writing elsewhere, is fine
-        {
-            "put": lambda: table.put(3, {}),
-            "load": lambda: table.load([{"ID": 3}]),
-            "compact": table.compact,
-            "drop": lambda: grid.drop_table("T"),
-            "remove": lambda: table.remove(1),
-            "put_if_absent": lambda: table.put_if_absent(3, {}),
-        }[action]()
+        WRITES[action](table)
+        assert not table.contains(2)
+        yield {"ID": 4}
 
-    with pytest.raises(UsageError, match="table T is being loaded by this very thread"):
+    assert table.load(rows()) == 2
+    expected = {1, 2, 3, 4} if action in ("put", "put_if_absent", "load") else {1, 2, 4}
+    if action in ("remove", "truncate"):
+        expected = {2, 4}
+    assert set(table.get_all(range(9))) == expected
+    if action == "tag":
+        assert table.to_arrow(snapshot="v1")["ID"].to_pylist() == [1]
+
+
+def test_data_that_drops_the_table_it_is_loaded_to(grid, monkeypatch):
+    monkeypatch.setattr(gridflow.storage.load, "SEGMENT_BYTES", 8)
+    monkeypatch.setattr(gridflow.storage.load, "ROWS_AT_ONCE", 1)
+    table = grid.create_table("T", {"ID": "LONG"}, key="ID")
+
+    def rows():
+        yield {"ID": 2}
+        grid.drop_table("T")
+        yield {"ID": 3}
+
+    with pytest.raises(TableNotFound, match="table T was dropped"):
         table.load(rows())
-    assert len(table) == 1 and 1 in other and "T" in grid.tables()
-    assert table.load(iter([{"ID": i} for i in range(5)])) == 5
+    assert grid.tables() == [] and not table.folder.exists()
+
+
+def test_a_column_that_comes_during_a_load_ends_it(grid):
+    table = grid.create_table("T", {"ID": "LONG"}, key="ID")
+
+    def rows():
+        yield {"ID": 2}
+        grid.alter_table("T", add={"X": "INT"})
+
+    with pytest.raises(SchemaError, match="has got other columns during the load: nothing was written, try again"):
+        table.load(rows())
+    assert len(table) == 0 and table.load([{"ID": 1, "X": 1}]) == 1
+
+
+@contextmanager
+def stalled_load(table, mode="replace", keys=range(100), wait_for=None):
+    """A load in another thread whose data does not go on until the block ends; gives how it has ended, then."""
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def batches():
+        yield pa.record_batch({"ID": pa.array(keys), "V": pa.array([-1] * len(keys))})
+        arrived.set()
+        assert go_on.wait(60)
+
+    def work():
+        try:
+            outcome.append(table.load(batches(), mode=mode))
+        except Exception as error:
+            outcome.append(error)
+
+    outcome = []
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert arrived.wait(60)
+    try:
+        yield outcome
+    finally:
+        go_on.set()
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(params=[1 << 30, 64], ids=["in memory", "in files"])
+def loadable(grid, monkeypatch, request):
+    monkeypatch.setattr(gridflow.storage.load, "SEGMENT_BYTES", request.param)
+    table = grid.create_table("T", {"ID": "LONG", "V": "INT"}, key="ID")
+    table.put_all((i, {"V": 0}) for i in range(90, 110))
+    table.flush()
+    return table
+
+
+def test_a_load_that_stalls_keeps_nobody_waiting(grid, loadable):
+    """All that others do to the table meanwhile is done, and comes before the load."""
+    with stalled_load(loadable) as outcome:
+        loadable.put(5, {"V": 1})
+        loadable.flush()
+        grid.sql("UPDATE T SET V = 2 WHERE ID = 95")
+        grid.sql("CREATE INDEX I ON T (V)")
+        loadable.remove(96)
+        loadable.load({"ID": [6, 200], "V": [1, 1]})
+        loadable.compact()
+        with grid.transaction() as transaction:
+            transaction.table("T").put(300, {"V": 1})
+        loadable.put(7, {"V": 1})
+        assert len(loadable) == 24 and outcome == []
+    assert outcome == [100]
+    rows = {key: row["V"] for key, row in loadable.get_all(range(400)).items()}
+    assert rows == {**dict.fromkeys(range(100), -1), **dict.fromkeys(range(100, 110), 0), 200: 1, 300: 1}
+    assert len(loadable) == len(rows) and grid.check() == []
+
+
+@pytest.mark.parametrize("where", ["memory", "segment", "merged", "there before"])
+def test_a_key_that_comes_during_a_load_that_inserts(grid, loadable, where):
+    keys = range(50, 60)
+    with stalled_load(loadable, "insert", range(95, 99) if where == "there before" else keys) as outcome:
+        if where != "there before":
+            loadable.put(55, {"V": 1})
+        if where in ("segment", "merged"):
+            loadable.flush()
+        if where == "merged":
+            loadable.compact()
+    (error,) = outcome
+    assert isinstance(error, DuplicateKeyError) and "has a row under key" in str(error)
+    assert len(loadable) == 20 + (where != "there before")
+    loadable.remove(55)
+    assert loadable.load({"ID": list(keys), "V": [0] * 10}, mode="insert") == 10
+
+
+def test_two_loads_of_a_table_at_once(grid, loadable):
+    with stalled_load(loadable, keys=range(50)) as first, stalled_load(loadable, keys=range(25, 75)) as second:
+        pass
+    assert first == [50] and second == [50]
+    assert set(loadable.get_all(range(200))) == {*range(75), *range(90, 110)} and len(loadable) == 95
+
+
+def test_a_load_that_stalls_when_the_grid_is_closed(home, monkeypatch):
+    monkeypatch.setattr(gridflow.storage.load, "SEGMENT_BYTES", 64)
+    grid = gridflow.connect(home / "grid")
+    table = grid.create_table("T", {"ID": "LONG", "V": "INT"}, key="ID")
+    with stalled_load(table) as outcome:
+        assert len(list(table.folder.glob("load-*.tmp"))) > 1
+        grid.close()
+        assert not list(table.folder.glob("*.tmp"))
+    assert isinstance(outcome[0], GridClosedError)
+    with verified(home / "grid") as grid:
+        assert len(grid.table("T")) == 0
+
+
+def test_who_waits_too_long_for_a_table_learns_who_has_it(grid):
+    grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY)")
+    table = grid.table("T")
+    table.put(1, {})
+    grid.store.lock_seconds = 0.05
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with table.edit():
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold, name="the-holder")
+    thread.start()
+    assert held.wait(60)
+    try:
+        for work in (
+            lambda: table.put(2, {}),
+            lambda: table.load([{"ID": 3}]),
+            table.truncate,
+            lambda: table.tag("v1"),
+            lambda: grid.sql("ALTER TABLE T ADD X INT"),
+            lambda: grid.sql("INSERT INTO T VALUES (9)"),
+            lambda: grid.drop_table("T"),
+        ):
+            with pytest.raises(TableBusyError, match=f"table T has been held .* by thread the-holder .*{os.getpid()}"):
+                work()
+        assert len(table) == 1 and table.contains(1), "who reads does not wait"
+    finally:
+        done.set()
+        thread.join()
+    assert len(table) == 1
+    grid.store.lock_seconds = 60
+
+
+def test_a_statement_that_holds_a_table_is_named(grid, monkeypatch):
+    grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY)")
+    table, errors = grid.table("T"), []
+    grid.store.lock_seconds = 0.05
+
+    def hold(self, version=None):
+        def put() -> None:
+            try:
+                table.put(9, {})
+            except TableBusyError as error:
+                errors.append(str(error))
+
+        with table.edit():
+            other = threading.Thread(target=put)
+            other.start()
+            other.join()
+
+    monkeypatch.setattr(gridflow.table, "Load", type("Load", (gridflow.table.Load,), {"publish": hold}))
+    grid.sql("INSERT INTO T SELECT * FROM RANGE(5000)")
+    assert "runs 'INSERT INTO T SELECT * FROM RANGE(5000)'; KILL QUERY '" in errors[0]
+    grid.store.lock_seconds = 60
 
 
 def test_a_table_is_loaded_from_itself(grid):
