@@ -20,6 +20,8 @@ HISTORY_SIZE = 1000
 #: So many characters of a statement's text are kept.
 TEXT_LENGTH = 2000
 _SHOWN_LENGTH = 200
+#: Clients that are remembered: one that was killed is forgotten when somebody looks at the list, if anybody does.
+MOST_CLIENTS = 10_000
 _ERROR_LENGTH = 500
 #: So many ended statements are put aside before they are counted.
 _BATCH = 256
@@ -234,6 +236,8 @@ class Activity:
             number = earlier.number if earlier is not None else next(self._client_numbers)
             since = earlier.since if earlier is not None else time.time()
             self._clients[client] = Client(pid, release, number, since)
+            if len(self._clients) > MOST_CLIENTS:  # the one that came first, most likely long dead
+                del self._clients[min(self._clients, key=lambda name: self._clients[name].number)]
 
     def disconnected(self, client: str) -> None:
         """A client says that it leaves."""

@@ -115,7 +115,7 @@ class ServedGrid(Grid):
     ) -> ServedTable:
         """Make a table; see :meth:`gridflow.Grid.create_table`. ``partitions`` None: the node's default."""
         schema = Schema.of(schema, key)
-        columns = [[column.name, str(column.type)] for column in schema.columns]
+        columns = [(column.name, str(column.type)) for column in schema.columns]
         Kept().with_last(keep_versions)  # raises where it is no number
         key, options = list(schema.key), dict(options or {})
         self._call(messages.CreateTable(name, columns, key, partitions, if_not_exists, options, keep_versions))
@@ -131,8 +131,8 @@ class ServedGrid(Grid):
         fill: Mapping[str, Any] | None = None,
     ) -> None:
         """Change a table's columns; see :meth:`gridflow.Grid.alter_table`."""
-        added = [[column, str(as_type(dtype))] for column, dtype in (add or {}).items()]
-        renamed = [list(pair) for pair in (rename or {}).items()]
+        added = [(column, str(as_type(dtype))) for column, dtype in (add or {}).items()]
+        renamed = list((rename or {}).items())
         self._call(messages.AlterTable(name, added, list(drop), renamed, *encode_values(dict(fill or {}))))
 
     def drop_table(self, name: str, *, if_exists: bool = False) -> None:
@@ -223,8 +223,7 @@ class ServedGrid(Grid):
             raise UsageError(
                 f"a transaction of {len(operations):,} bytes cannot be sent, {messages.MAX_OPERATIONS_BYTES:,} can"
             )
-        pairs = [[table_id, digest] for table_id, digest in columns.items()]
-        message = messages.CommitTransaction(pairs, len(digests), digests + operations)
+        message = messages.CommitTransaction(list(columns.items()), len(digests), digests + operations)
         with self._connection.awaiting(object()):  # it is short, and none to end halfway
             if self._connection.ring.ask(message, COMMIT_TIMEOUT) is None:
                 self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT)

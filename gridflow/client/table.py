@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -120,7 +120,7 @@ class ServedTable(Table):
 
         The rows are streamed to the owner; ``progress`` is called with how many have been sent.
         """
-        if mode not in messages.LOAD_MODES:
+        if mode not in ("replace", "insert"):
             raise UsageError(f"mode is replace or insert, not {mode!r}")
         self._check_usable()
         data = looked_at(data)
@@ -131,7 +131,7 @@ class ServedTable(Table):
         if first is None:
             return 0
         pieces = _of_one_schema(chain([first], batches), first.schema, self.name)
-        return self._connection.load(messages.Load(self.name, mode), first.schema, pieces, progress)
+        return self._connection.load(messages.Load(self.name, cast(messages.LoadMode, mode)), first.schema, pieces, progress)
 
     def truncate(self) -> int:
         """Remove all rows in one commit; see :meth:`gridflow.Table.truncate`."""

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from .. import errors
-from ..errors import GridConnectionError, GridCorruptError, GridflowError, InternalError
+from ..errors import GridConnectionError, GridCorruptError, GridflowError, InternalError, UsageError
+from .fields import Most, Within, check_of
 
 PROTOCOL_VERSION = 1
 #: A header is small: what is big travels in the body or as Arrow batches. A table has columns, though.
@@ -29,7 +31,13 @@ MAX_HEADER_BYTES = 64 << 20
 MAX_OPERATIONS_BYTES = 1 << 30
 #: The key of the schema's metadata under which SqlDone stands.
 SQL_DONE = b"gridflow.sql"
-LOAD_MODES = ("replace", "insert")
+
+LoadMode = Literal["replace", "insert"]
+_UInt32 = Annotated[int, Within(0, (1 << 32) - 1)]
+_UInt64 = Annotated[int, Within(0, (1 << 64) - 1)]
+_Pid = Annotated[int, Within(1, (1 << 31) - 1)]
+_ShortText = Annotated[str, Most(200)]
+_Pairs = list[tuple[str, str]]
 
 _LENGTH = struct.Struct("<I")
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -50,9 +58,9 @@ class Hello(Message):
     """
 
     kind: ClassVar[str] = "hello"
-    client: str
-    pid: int
-    release: str
+    client: _ShortText
+    pid: _Pid
+    release: _ShortText
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class Goodbye(Message):
     """The last words of a client. One that was killed does not say them."""
 
     kind: ClassVar[str] = "goodbye"
-    client: str
+    client: _ShortText
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class Welcome(Message):
     """A node's answer to Hello. ``partitions`` is what a table gets that is created without a count."""
 
     kind: ClassVar[str] = "welcome"
-    pid: int
+    pid: _Pid
     home: str
     release: str
     partitions: int
@@ -85,12 +93,12 @@ class OpenRing(Message):
 
 @dataclass(frozen=True)
 class CreateTable(Message):
-    """``columns``: [name, type text] of each column, in order; ``partitions`` None: the node's default."""
+    """``columns``: name and type text of each column, in order; ``partitions`` None: the node's default."""
 
     kind: ClassVar[str] = "create_table"
     name: str
-    columns: list[Any]
-    key: list[Any]
+    columns: _Pairs
+    key: list[str]
     partitions: int | None
     if_not_exists: bool
     options: dict[str, Any]
@@ -103,9 +111,9 @@ class AlterTable(Message):
 
     kind: ClassVar[str] = "alter_table"
     name: str
-    add: list[Any]
-    drop: list[Any]
-    rename: list[Any]
+    add: _Pairs
+    drop: list[str]
+    rename: _Pairs
     fill: Any
     body: bytes
 
@@ -125,7 +133,7 @@ class Truncate(Message):
 
     kind: ClassVar[str] = "truncate"
     table: str
-    table_id: int
+    table_id: _UInt32
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,7 @@ class Tag(Message):
 
     kind: ClassVar[str] = "tag"
     table: str
-    table_id: int
+    table_id: _UInt32
     name: str
     replace: bool
 
@@ -161,7 +169,7 @@ class Untag(Message):
 
     kind: ClassVar[str] = "untag"
     table: str
-    table_id: int
+    table_id: _UInt32
     name: str
 
 
@@ -171,7 +179,7 @@ class KeepVersions(Message):
 
     kind: ClassVar[str] = "keep_versions"
     table: str
-    table_id: int
+    table_id: _UInt32
     count: int
 
 
@@ -181,8 +189,8 @@ class Compress(Message):
 
     kind: ClassVar[str] = "compress"
     table: str
-    table_id: int
-    columns: list[Any]
+    table_id: _UInt32
+    columns: list[str]
 
 
 @dataclass(frozen=True)
@@ -195,8 +203,8 @@ class Commit(Message):
 
     kind: ClassVar[str] = "commit"
     table: str
-    table_id: int
-    columns: int
+    table_id: _UInt32
+    columns: _UInt64
     mode: str
     operations: bytes
 
@@ -210,8 +218,8 @@ class CommitTransaction(Message):
     """
 
     kind: ClassVar[str] = "commit_transaction"
-    columns: list[Any]
-    digests: int
+    columns: list[tuple[_UInt32, _UInt64]]
+    digests: _UInt64
     body: bytes
 
 
@@ -220,7 +228,7 @@ class Done(Message):
     """It is done; ``count`` rows were concerned."""
 
     kind: ClassVar[str] = "done"
-    count: int
+    count: _UInt64
 
 
 @dataclass(frozen=True)
@@ -229,7 +237,7 @@ class Load(Message):
 
     kind: ClassVar[str] = "load"
     table: str
-    mode: str
+    mode: LoadMode
 
 
 @dataclass(frozen=True)
@@ -237,7 +245,7 @@ class LoadEnd(Message):
     """All ``count`` rows were sent. Without it the stream was cut, and nothing of it may be kept."""
 
     kind: ClassVar[str] = "load_end"
-    count: int
+    count: _UInt64
 
 
 @dataclass(frozen=True)
@@ -272,7 +280,7 @@ class SqlDone(Message):
     kind: ClassVar[str] = "sql_done"
     statement: str
     count: int
-    notes: list[Any]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -281,22 +289,12 @@ class SystemView(Message):
 
     kind: ClassVar[str] = "system_view"
     name: str
-    columns: list[Any]
+    columns: list[str]
 
 
 _KINDS: dict[str, type[Message]] = {c.kind: c for c in Message.__subclasses__()}
-#: What JSON may hold for a field, by the first word of its type.
-_CHECKS: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "bool": (bool,),
-    "list": (list,),
-    "dict": (dict,),
-    "str | None": (str, type(None)),
-    "int | None": (int, type(None)),
-    "Any": (object,),
-}
-_known_fields: dict[type[Message], list[tuple[str, tuple[type, ...] | None, str]]] = {}
+_Check = Callable[[Any], Any]
+_known_fields: dict[type[Message], list[tuple[str, _Check | None]]] = {}
 M = TypeVar("M", bound=Message)
 
 
@@ -308,9 +306,9 @@ def encode(message: Message) -> bytes:
     """
     header: dict[str, Any] = {"version": PROTOCOL_VERSION, "kind": message.kind}
     body = b""
-    for name, allowed, _ in _fields(type(message)):
+    for name, check in _fields(type(message)):
         value = getattr(message, name)
-        if allowed is None:
+        if check is None:
             body = value
         else:
             header[name] = value
@@ -321,8 +319,11 @@ def encode(message: Message) -> bytes:
 def decode(data: bytes | memoryview, *expected: type[M]) -> M:
     """Read a message that must be of one of the ``expected`` classes.
 
+    Every field is checked against its declared type, what lies in it too: who gets a message need not look again.
+
     Raises:
-        GridConnectionError: the other side speaks another version, or the bytes are no such message.
+        GridConnectionError: the other side speaks another version, or the bytes are no message, or another one.
+        UsageError: the header is no JSON, or a field is missing or holds what it cannot hold.
     """
     view = memoryview(data)
     if len(view) < _LENGTH.size:
@@ -331,9 +332,9 @@ def decode(data: bytes | memoryview, *expected: type[M]) -> M:
     if size > min(MAX_HEADER_BYTES, len(view) - _LENGTH.size):
         raise GridConnectionError(f"a message says its header has {size} bytes; it has {len(view)} in all")
     try:
-        header = json.loads(bytes(view[_LENGTH.size : _LENGTH.size + size]))
+        header = json.loads(bytes(view[_LENGTH.size : _LENGTH.size + size]), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise GridConnectionError(f"a message's header cannot be read: {error}") from None
+        raise UsageError(f"a message's header cannot be read: {error}") from None
     if not isinstance(header, dict):
         raise GridConnectionError("a message's header is not an object")
     version, kind = header.pop("version", None), header.pop("kind", None)
@@ -347,26 +348,29 @@ def decode(data: bytes | memoryview, *expected: type[M]) -> M:
     if cls is None or cls not in expected:
         raise GridConnectionError(f"expected a message {' or '.join(names)}, found {kind!r}")
     values: dict[str, Any] = {}
-    for name, allowed, declared in _fields(cls):
-        if allowed is None:
+    for name, check in _fields(cls):
+        if check is None:
             values[name] = bytes(view[_LENGTH.size + size :])
             continue
         if name not in header:
-            raise GridConnectionError(f"message {kind} has no {name}")
-        value = header.pop(name)
-        if not isinstance(value, allowed) or (isinstance(value, bool) and allowed == (int,)):
-            actual = type(value).__name__
-            raise GridConnectionError(f"message {kind}: {name} is a {actual}, not {declared}")
-        values[name] = value
+            raise UsageError(f"message {kind} has no {name}")
+        try:
+            values[name] = check(header[name])
+        except ValueError as error:
+            raise UsageError(f"message {kind}: {name} {error}") from None
     return cls(**values)
 
 
-def _fields(cls: type[Message]) -> list[tuple[str, tuple[type, ...] | None, str]]:
-    """Of each field of a message its name, what JSON may hold for it (None: it is the body), and its type's name."""
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _fields(cls: type[Message]) -> list[tuple[str, _Check | None]]:
+    """Of each field of a message its name, and what checks its value (None: it is the body)."""
     known = _known_fields.get(cls)
     if known is None:
-        declared = [(field.name, str(field.type).partition("[")[0]) for field in fields(cls)]
-        known = [(name, None if kind == "bytes" else _CHECKS[kind], kind) for name, kind in declared]
+        types = get_type_hints(cls, include_extras=True)
+        known = [(f.name, None if types[f.name] is bytes else check_of(types[f.name])) for f in fields(cls)]
         _known_fields[cls] = known
     return known
 

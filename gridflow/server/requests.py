@@ -152,8 +152,6 @@ class Requests:
             stream: the batches as they come in, then LoadEnd; where that is missing the stream was cut.
         """
         with self._request(message, peer):
-            if message.mode not in messages.LOAD_MODES:
-                raise UsageError(f"no load mode {message.mode}; there are {', '.join(messages.LOAD_MODES)}")
             table = self.grid.table(message.table)
             load = StreamLoad(table, message.mode, lambda waits: self._interrupting or (waits and self._stopping))
             return Done(load.run(schema, stream))
@@ -177,7 +175,7 @@ class Requests:
         return Done(0)
 
     def _create_table(self, m: messages.CreateTable) -> Message:
-        schema = Schema.of([(name, text) for name, text in m.columns], m.key)
+        schema = Schema.of(m.columns, m.key)
         self.grid.create_table(
             m.name,
             schema,
@@ -191,6 +189,8 @@ class Requests:
 
     def _alter_table(self, m: messages.AlterTable) -> Message:
         fill = decode_values(m.fill, m.body)
+        if not isinstance(fill, dict) or not all(isinstance(name, str) for name in fill):
+            raise UsageError("message alter_table: fill holds no values by the names of columns")
         self.grid.alter_table(m.name, add=dict(m.add), drop=m.drop, rename=dict(m.rename), fill=fill)
         return Done(0)
 
@@ -237,7 +237,7 @@ class Requests:
         return Done(count)
 
     def _commit_transaction(self, m: messages.CommitTransaction) -> Done:
-        self.grid.commit_checked(m.body[m.digests :], m.body[: m.digests], dict(map(tuple, m.columns)))
+        self.grid.commit_checked(m.body[m.digests :], m.body[: m.digests], dict(m.columns))
         return Done(0)
 
     def _cancel(self, m: messages.Cancel) -> Message:

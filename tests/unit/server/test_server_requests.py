@@ -35,7 +35,7 @@ def peer(grid):
     return Peer(Endpoint.of_grid(grid.home))
 
 
-CREATE = messages.CreateTable("T", [["ID", "INT64 NOT NULL"], ["X", "INT32"]], ["ID"], None, False, {}, 0)
+CREATE = messages.CreateTable("T", [("ID", "INT64 NOT NULL"), ("X", "INT32")], ["ID"], None, False, {}, 0)
 
 
 def test_messages_need_no_transport(grid, requests, peer):

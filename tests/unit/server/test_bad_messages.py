@@ -1,0 +1,151 @@
+"""What a client sends is its mistake: each field of each message replaced by values of other kinds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+from dataclasses import fields
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import gridflow
+from gridflow.errors import GridConnectionError, GridEnvironmentError, GridflowError, InternalError, UsageError
+from gridflow.protocols import messages
+from gridflow.protocols.address import Endpoint
+from gridflow.server.access import Peer
+from gridflow.server.requests import Requests
+from gridflow.server.rings import RingService
+from gridflow.testing import temporary_home
+
+REQUESTS = [
+    messages.Hello("a1", 7, "0.1.0"),
+    messages.Goodbye("a1"),
+    messages.OpenRing("0123.ring"),
+    messages.CreateTable("N", [("ID", "INT64 NOT NULL")], ["ID"], None, True, {"TEMPLATE": "x"}, 3),
+    messages.AlterTable("T", [("N", "INT")], [], [("X", "Y")], {"m": [["N", 1]]}, b"x"),
+    messages.DropTable("NONE", True),
+    messages.Truncate("T", 1),
+    messages.Flush("T"),
+    messages.Compact("T"),
+    messages.Tag("T", 1, "v1", True),
+    messages.Untag("T", 1, "v1"),
+    messages.KeepVersions("T", 1, 2),
+    messages.Compress("T", 1, ["X"]),
+    messages.Commit("T", 1, 1, "put", b"1234"),
+    messages.CommitTransaction([(1, 1)], 8, bytes(20)),
+    messages.Cancel("run 1"),
+    messages.Sql("SELECT ?", [1], b"", "run"),
+    messages.SystemView("TABLES", ["TABLE_NAME"]),
+    messages.Load("T", "replace"),
+]
+DEEP: object = 1
+for _ in range(400):
+    DEEP = [DEEP]
+ODD = st.sampled_from(
+    [None, True, 0, -1, 1 << 31, 1 << 32, 1 << 63, 1 << 64, 10**400, 0.5, 1e308, "", "T", "\ud800", "\0", "x" * 5000]
+    + [[], [None], [[None]], [[1, 2]], [["a", "b", "c"]], [["", ""]], {}, {"x": None}, {"m": [[1, 2]]}, {"m": [None]}]
+    + [{"a": ["<f8", [1 << 62], 0, 8]}, {"b": [0, 1 << 70]}, {"n": "nan"}, {"td": [1e300]}, DEEP]
+)
+ANYTHING = ODD | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def test_every_request_is_tried_here():
+    answers = {messages.Welcome, messages.Done, messages.LoadEnd, messages.SqlDone}
+    assert {type(message) for message in REQUESTS} | answers == set(messages.Message.__subclasses__())
+
+
+@pytest.fixture(scope="module")
+def requests():
+    with temporary_home() as home, gridflow.connect(home / "grid") as grid:
+        grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID").put(1, {"X": 1})
+        yield Requests(grid, "process")
+
+
+def ask(requests: Requests, data: bytes, kind: type[messages.Message]) -> None:
+    """Have a message carried out as the doors have it."""
+    peer = Peer(Endpoint.of_grid(requests.grid.home))
+    message = messages.decode(data, kind)
+    if isinstance(message, messages.Sql):
+        requests.query(message, peer)
+    elif isinstance(message, messages.SystemView):
+        requests.view(message, peer)
+    elif not isinstance(message, messages.Load):
+        requests.handle(message, peer)
+
+
+def packed(header: object, body: bytes = b"") -> bytes:
+    head = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<I", len(head)) + head + body
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_field_that_holds_something_else(requests, data):
+    message = data.draw(st.sampled_from(REQUESTS))
+    names = [field.name for field in fields(message) if not isinstance(getattr(message, field.name), bytes)]
+    raw = messages.encode(message)
+    (size,) = struct.unpack_from("<I", raw)
+    header = json.loads(raw[4 : 4 + size])
+    for name in data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=2)):
+        if data.draw(st.integers(0, 9)) == 0:
+            header.pop(name, None)
+        else:
+            header[name] = data.draw(ANYTHING)
+    table = requests.grid.table("T") if "T" in requests.grid.tables() else None
+    if table is None:  # a message that is right after all has dropped it
+        requests.grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID")
+    try:
+        ask(requests, packed(header, raw[4 + size :]), type(message))
+    except GridflowError as error:
+        assert not isinstance(error, (InternalError, GridEnvironmentError)), repr(error)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"version": 1, "kind": "flush", "table": NaN}',
+        b'{"version": 1, "kind": "flush", "table": 1' + b"0" * 10_000 + b"}",
+        b"[" * 100_000,
+        b"\xff",
+        b"null",
+        b'{"version": 1, "kind": "hello"}',
+        b'{"version": 1, "kind": null}',
+    ],
+)
+def test_what_is_no_message(requests, header):
+    with pytest.raises((UsageError, GridConnectionError)):
+        ask(requests, packed(header), messages.Flush)
+
+
+def test_a_greeting_with_a_huge_pid_spoils_nothing(requests):
+    hello = {"version": 1, "kind": "hello", "client": "x", "pid": 1 << 70, "release": "0"}
+    before = requests.grid.system_view("CLIENT_CONNECTIONS").num_rows
+    with pytest.raises(UsageError, match="message hello: pid is 1180591620717411303424, not a number from 1 to"):
+        ask(requests, packed(hello), messages.Hello)
+    assert requests.grid.system_view("CLIENT_CONNECTIONS").num_rows == before
+    assert requests.grid.system_view("METRICS").num_rows > 10
+
+
+def test_clients_that_greet_and_never_leave(requests):
+    with mock.patch("gridflow.catalog.activity.MOST_CLIENTS", 50):
+        for number in range(120):
+            requests.grid.activity.connected(f"client {number}", 1, "0")
+    assert [client.number for client in requests.grid.activity.clients(lambda pid: True)][-1] >= 120
+    assert len(requests.grid.activity.clients(lambda pid: True)) == 50
+
+
+def test_a_bad_message_by_a_ring_is_no_bug_of_ours(requests, caplog):
+    service = RingService(requests.grid.home)
+    with pytest.raises(UsageError) as raised:
+        messages.decode(packed({"version": 1, "kind": "sql", "text": 5}), messages.Sql)
+    with caplog.at_level(logging.DEBUG):
+        answer = service.describe(raised.value)
+    assert isinstance(messages.decode_error(answer), UsageError) and not caplog.records
