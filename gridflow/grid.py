@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +17,7 @@ from .cache import Cache
 from .catalog import Catalog, TableEntry
 from .catalog.activity import Activity
 from .catalog.catalog import sync_folder
-from .config import DEFAULT_PARTITIONS, SOCKET_NAME
+from .config import DEFAULT_PARTITIONS
 from .errors import (
     GridAccessError,
     GridClosedError,
@@ -141,8 +140,6 @@ class Grid:
                         _log.warning("table %s: %s", entry.name, error)
 
     def _prepare(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.home / SOCKET_NAME)  # of a node that was killed: the lock says that none lives
         discard_rings(self.home)
         try:
             for folder in (LOG, TABLES):

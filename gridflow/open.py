@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import time
 
 from .client import connect_unix
 from .config import SOCKET_NAME, resolve_home
-from .errors import GridOwnedError, UsageError
+from .errors import GridConnectionError, GridOwnedError, UsageError
 from .grid import Grid
-from .registry import open_owner, open_reader
-from .storage.lock import holder
+from .registry import open_owner, open_reader, other_owner, owned_grid
+
+#: Seconds that ``connect`` waits for a server that has died to be started again.
+CONNECT_SECONDS = 10.0
+_POLL_SECONDS = 0.05
 
 
 def connect(
-    path: str | os.PathLike[str] | None = None, *, read_only: bool = False, durability: str = "process"
+    path: str | os.PathLike[str] | None = None,
+    *,
+    read_only: bool = False,
+    durability: str = "process",
+    embedded: bool = False,
+    timeout: float = CONNECT_SECONDS,
 ) -> Grid:
     """Open a grid, making it if it is not there.
 
@@ -22,18 +30,26 @@ def connect(
     the same methods: it reads the mapped grid itself and sends its writes. A process that owns a grid and connects
     again gets the same Grid; it closes with its last user, or when the process ends.
 
+    A grid whose server was killed stays a served one: nobody comes to own it by chance, so that the server finds it free
+    when it is started again. Who connects meanwhile waits for that. A server that is stopped, by Ctrl-C or SIGTERM,
+    leaves the grid to the next who comes.
+
     Args:
         path: the grid's directory; without it the default grid, ``$GRIDFLOW_HOME``, else
             ``/dev/shm/gridflow-<uid>/default``.
         read_only: only read, whoever owns the grid; every acknowledged write is seen.
         durability: ``process``: an acknowledged write survives the death of this process; ``fsync``: and a power cut,
             on a disk. It counts for the owner.
+        embedded: own the grid in this process, also one whose server was killed.
+        timeout: seconds to wait for such a server, or for one that is just starting.
 
     Returns:
         A Grid, or a ServedGrid of the same face; both are context managers.
 
     Raises:
-        GridOwnedError: a process that does not serve owns the grid; the message names its pid.
+        GridOwnedError: a process that does not serve owns the grid, or with ``embedded`` any other; the message names
+            its pid.
+        GridConnectionError: the grid's server was killed, and was not started again in time.
         GridAccessError: the directory cannot be read or written.
         GridNotFound: with ``read_only``, there is no grid.
         GridCorruptError, GridVersionError: a file is damaged, or of a newer format.
@@ -49,17 +65,36 @@ def connect(
     home = resolve_home(path)
     if read_only:
         return open_reader(home)
-    try:
-        return open_owner(home, durability == "fsync", default=path is None)
-    except BlockingIOError:
-        return _join(home)
-
-
-def _join(home: Path) -> Grid:
-    """The grid for a process that is not the first to come."""
-    if (home / SOCKET_NAME).exists():
-        return connect_unix(home)
-    raise GridOwnedError(
-        f"grid {home} is owned by process {holder(home)}, which does not serve it: close it there, run "
-        "`gridflow serve` instead of it so that others can join, or connect with read_only=True"
-    )
+    deadline = time.monotonic() + timeout
+    while True:
+        # The socket goes with a server that is stopped, and stays of one that was killed.
+        left = (home / SOCKET_NAME).exists() and owned_grid(home) is None
+        if embedded or not left:
+            try:
+                return open_owner(home, durability == "fsync", default=path is None)
+            except BlockingIOError:
+                pass
+        pid = other_owner(home)
+        if pid is not None and (embedded or not left):
+            raise GridOwnedError(
+                f"grid {home} is owned by process {pid}, which does not serve it: close it there, run "
+                "`gridflow serve` instead of it so that others can join, or connect with read_only=True"
+                if not (home / SOCKET_NAME).exists()
+                else f"grid {home} is served by process {pid}: connect without embedded=True, or stop it"
+            )
+        error: GridOwnedError | GridConnectionError | None = None
+        if pid is not None:
+            try:
+                return connect_unix(home)
+            except GridOwnedError as silent:  # it is just starting
+                error = silent
+            except GridConnectionError:
+                if other_owner(home) is not None:
+                    raise
+        if time.monotonic() >= deadline:
+            raise error or GridConnectionError(
+                f"grid {home} is served, but its server was killed and has not come back within {timeout:g} s: start it "
+                f"again with 'gridflow serve --home {home}', or own the grid in this process, with "
+                f"gridflow.connect({str(home)!r}, embedded=True) or the option --embedded"
+            )
+        time.sleep(_POLL_SECONDS)

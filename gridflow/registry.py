@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -10,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import resolve_home
+from .config import SOCKET_NAME, resolve_home
 from .errors import GridAccessError, GridNotFound, UsageError, os_failure
 from .grid import Grid
 from .storage.expected_files import CATALOG, foreign_names
-from .storage.lock import OwnerLock
+from .storage.lock import OwnerLock, holder
 
 
 @dataclass
@@ -27,13 +28,14 @@ _grids: dict[str, _OwnedGrid] = {}  # by real path, until they are closed
 _lock = threading.RLock()  # guards _grids, and the opening and closing of those
 
 
-def open_owner(home: Path, durable: bool, *, default: bool = False) -> Grid:
+def open_owner(home: Path, durable: bool, *, default: bool = False, serves: bool = False) -> Grid:
     """Open a grid as its owner, or share the one that this process owns already.
 
     Args:
         home: the grid's directory; made if it is not there.
         durable: whether a commit waits for the disk.
         default: whether nobody named the directory, so that it must be this user's own.
+        serves: whether it is to be served: then a socket that a node has left stays until there is another.
 
     Raises:
         BlockingIOError: another process owns it.
@@ -52,8 +54,17 @@ def open_owner(home: Path, durable: bool, *, default: bool = False) -> Grid:
         except BaseException:
             lock.release()
             raise
+        if not serves:
+            with contextlib.suppress(OSError):  # of a node that was killed: the lock says that none lives
+                os.unlink(home / SOCKET_NAME)
         _grids[path] = _OwnedGrid(grid, 1)
         return grid
+
+
+def other_owner(home: Path) -> int | None:
+    """The pid of another process that owns the grid at ``home``; None if there is none."""
+    with _lock:  # to ask while this process comes to own it would let go of its lock
+        return None if owned_grid(home) is not None else holder(home)
 
 
 def owned_grid(home: Path) -> Grid | None:

@@ -12,6 +12,7 @@ class TableVersions(LogTable):
     codec: RowCodec
     lock: TableLock
     merging: TableLock
+    loads: set[Any]
     added_bytes: int
     moved_bytes: int
     bitmap_bytes: int

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import resolve_home
-from ..errors import GridAccessError, GridNotFound, GridOwnedError, UsageError
+from ..errors import GridAccessError, GridConnectionError, GridNotFound, GridOwnedError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,20 +43,29 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def open_for_writing(home: Path | None) -> Grid:
+def embedded_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--embedded`` of commands that write."""
+    return click.option(
+        "--embedded",
+        is_flag=True,
+        help="Own the grid in this process, also if its server was killed and is to be started again.",
+    )(function)
+
+
+def open_for_writing(home: Path | None, embedded: bool = False) -> Grid:
     """The grid to read and write, as a client of the server or as the owner. A missing grid is created."""
     from ..open import connect
 
-    return connect(home)
+    return connect(home, embedded=embedded)
 
 
-def open_or_read(home: Path | None) -> tuple[Grid, str]:
+def open_or_read(home: Path | None, embedded: bool = False) -> tuple[Grid, str]:
     """The grid to read and write, or to read only; and the reason for read-only, or an empty text."""
     from ..open import connect
 
     try:
-        return open_for_writing(home), ""
-    except (GridOwnedError, GridAccessError) as error:
+        return open_for_writing(home, embedded), ""
+    except (GridOwnedError, GridAccessError, GridConnectionError) as error:
         try:
             return connect(home, read_only=True), str(error)  # queries still work; a change raises its own error
         except GridNotFound:
@@ -73,8 +82,8 @@ def open_for_reading(home: Path | None) -> Grid:
 
     path = existing_home(home)
     try:
-        return connect(path)  # a server's client, or the owner: both see the newest rows in segments
-    except (GridOwnedError, GridAccessError):
+        return connect(path, timeout=0)  # a server's client, or the owner: both see the newest rows in segments
+    except (GridOwnedError, GridAccessError, GridConnectionError):
         return connect(path, read_only=True)
 
 

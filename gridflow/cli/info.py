@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..config import SOCKET_NAME
 from .common import common_options, existing_home, human_bytes, open_for_reading, quantity
 
 #: The unit of ``st_blocks``, whatever blocks the file system itself has.
@@ -19,14 +20,19 @@ _BLOCK_BYTES = 512
 def gather(home: Path | None) -> dict[str, Any]:
     """The facts that ``info`` prints, as plain values by name."""
     from ..client import ServedGrid
+    from ..registry import other_owner
     from .version import versions
 
     path = existing_home(home)
     with open_for_reading(path) as grid:
         if isinstance(grid, ServedGrid):
             owner = f"served by process {grid.owner_pid}"
+        elif grid.owner:
+            owner = "nobody"
+        elif other_owner(path) is None and (path / SOCKET_NAME).exists():
+            owner = "nobody; its server was killed, and 'gridflow serve' starts it again"
         else:
-            owner = "nobody" if grid.owner else "embedded in another process"
+            owner = "embedded in another process"
         tables = grid.all_tables()
         rows = sum(map(len, tables))  # before the bytes: the count flushes
         segment_bytes = sum(table.stats()["bytes"] for table in tables)

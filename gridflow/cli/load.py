@@ -11,7 +11,7 @@ import click
 
 from ..config import MAX_PARTITIONS, MOST_RECORD_BYTES, RECORD_BYTES
 from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
-from .common import common_options, console, human_bytes, open_for_writing, quantity
+from .common import common_options, console, embedded_option, human_bytes, open_for_writing, quantity
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("table_name", metavar="TABLE")
 @common_options
+@embedded_option
 @click.option("--key", callback=_names, metavar="COL[,COL]", help="The primary key of a table to be made.")
 @click.option("--partitions", type=click.IntRange(1, MAX_PARTITIONS), help="Partitions of a table to be made.")
 @click.option("--columns", callback=_names, metavar="[NAME=]COL,...", help="Load these, under these names.")
@@ -51,6 +52,7 @@ def command(
     file: Path,
     table_name: str,
     home: Path | None,
+    embedded: bool,
     key: tuple[str, ...],
     partitions: int | None,
     columns: tuple[str, ...],
@@ -79,7 +81,7 @@ def command(
 
     form = form or detect_format(file)
     new_names = dict(map(_parse_column, columns))
-    with open_for_writing(home) as grid:
+    with open_for_writing(home, embedded) as grid:
         fold: Callable[[str], str] = (lambda text: text) if keep_case else str.upper
         name = table_name if table_name in grid.tables() else fold(table_name)
         table = grid.table(name) if name in grid.tables() else None

@@ -51,14 +51,25 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     metavar="BYTES",
     help="Memory that the query engine may take here for the statements that run at once.",
 )
+@click.option(
+    "--stay-served",
+    is_flag=True,
+    help="When it stops, leave the grid to the next gridflow serve: who connects waits for that, and does not own it.",
+)
 def command(
-    home: Path | None, partitions: int, durability: str, query_timeout: float | None, query_memory: int | None
+    home: Path | None,
+    partitions: int,
+    durability: str,
+    query_timeout: float | None,
+    query_memory: int | None,
+    stay_served: bool,
 ) -> None:
     """Own a grid and serve it to the other processes of this machine.
 
     They find it by themselves: `gridflow.connect()`, `gridflow sql` and the rest become its clients. SIGINT
     (Ctrl-C) or SIGTERM stops it: running requests get 2 seconds to end, statements and loads that still run are
-    interrupted, everything is flushed, exit code 0.
+    interrupted, everything is flushed, exit code 0. Then the grid is whose process comes first; if the server is
+    killed, who connects waits until it is started again.
     """
     from ..server import Node
 
@@ -71,6 +82,7 @@ def command(
         durability=durability,
         query_seconds=query_timeout,
         query_memory=query_memory,
+        stays_served=stay_served,
     )
     out = console()
     try:

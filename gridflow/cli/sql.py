@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import common_options, console, open_or_read
+from .common import common_options, console, embedded_option, open_or_read
 
 if TYPE_CHECKING:
     from .shell.session import Session
@@ -21,6 +21,7 @@ _INTERRUPTED = 130
 
 @click.command("sql")
 @common_options
+@embedded_option
 @click.option("-e", "texts", metavar="TEXT", multiple=True, help="Run this and leave. May be given again.")
 @click.option(
     "-f",
@@ -55,6 +56,7 @@ _INTERRUPTED = 130
 def command(
     ctx: click.Context,
     home: Path | None,
+    embedded: bool,
     texts: tuple[str, ...],
     files: tuple[Path, ...],
     style: str,
@@ -89,7 +91,7 @@ def command(
 
     from .shell.session import Session
 
-    grid, read_only = open_or_read(home)
+    grid, read_only = open_or_read(home, embedded)
     out, err = console(), console(stderr=True)
     debug = bool(ctx.find_root().meta.get("gridflow.debug"))
     session = Session(grid, out, err, style=style, interactive=interactive, debug=debug)

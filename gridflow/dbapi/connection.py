@@ -24,7 +24,7 @@ def connect(
         grid: the directory of a grid, None for the default one; or an open grid, which stays open after the connection.
         autocommit: whether every statement commits by itself. PEP 249's default is False: the first statement begins a
             transaction, and ``commit`` or ``rollback`` ends it.
-        options: those of ``gridflow.connect``: ``read_only``, ``durability``.
+        options: those of ``gridflow.connect``: ``read_only``, ``durability``, ``embedded``, ``timeout``.
 
     Raises:
         OperationalError: the grid cannot be opened.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -33,10 +34,12 @@ class FlightService:
 
     Args:
         endpoint: where. The file of a Unix socket is made by ``start`` and goes with ``close``.
+        keep: leave a file, at which nobody listens.
     """
 
-    def __init__(self, endpoint: Endpoint):
+    def __init__(self, endpoint: Endpoint, *, keep: bool = False):
         self.endpoint = endpoint
+        self._keep = keep
         self._route: Route | None = None
         self._server: _Server | None = None
 
@@ -50,12 +53,9 @@ class FlightService:
         if path is not None and path.exists() and not path.is_socket():
             raise UsageError(f"cannot listen at {path}: there is a file of that name")
         self._unlink()
-        before = os.umask(0o177)  # whoever may connect is the grid's user: see access.authorize
-        try:
+        with _umask(0o177):  # whoever may connect is the grid's user: see access.authorize
             self._route = Route(self.endpoint)
             self._server = _Server(self._route.flight_uri, requests, Peer(self.endpoint))
-        finally:
-            os.umask(before)
 
     def drain(self) -> None:
         """Wait until the requests that run have ended; there is no limit to it."""
@@ -67,6 +67,9 @@ class FlightService:
         if self._server is not None:  # else it may be somebody else's
             self._unlink()
             self._server = None  # gRPC rests once it is gone
+            if self._keep and self._route is not None:
+                with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as left, _umask(0o177):
+                    left.bind(str(self._route.path))
         if self._route is not None:
             self._route.close()
 
@@ -74,6 +77,15 @@ class FlightService:
         if self.endpoint.path is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.endpoint.path)
+
+
+@contextlib.contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 class _Server(flight.FlightServerBase):

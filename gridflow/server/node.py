@@ -11,12 +11,11 @@ from types import TracebackType
 from typing import Protocol
 
 from ..catalog.activity import Limits
-from ..client import ServedGrid
-from ..config import DEFAULT_PARTITIONS, MAX_PARTITIONS
+from ..config import DEFAULT_PARTITIONS, MAX_PARTITIONS, SOCKET_NAME, resolve_home
 from ..errors import GridOwnedError, UsageError
 from ..grid import Grid
-from ..open import connect
 from ..protocols.address import Endpoint
+from ..registry import open_owner, other_owner
 from .flight import FlightService
 from .requests import Requests
 from .rings import RingService
@@ -52,7 +51,7 @@ class Node:
 
     ::
 
-        connect()          take the owner's lock; from here on nobody else serves this grid
+        open_owner()       take the owner's lock; from here on nobody else serves this grid
         start()            of each service: it replaces what a node that died has left
         ... requests ...
         stop_accepting()   refuse new requests, wait for running ones: drain() of each service
@@ -67,6 +66,8 @@ class Node:
             engine's memory; None for no limit but the client's own.
         services: where it listens. None: with Arrow Flight at the socket in the grid's directory, where ``connect``
             looks, and by the rings that are opened there.
+        stays_served: leave the socket when the node stops, as one does that is killed: then who connects waits for the
+            next node, and does not own the grid.
 
     Raises:
         GridOwnedError: another process owns the grid; names its pid.
@@ -81,16 +82,22 @@ class Node:
         query_seconds: float | None = None,
         query_memory: int | None = None,
         services: Sequence[Service] | None = None,
+        stays_served: bool = False,
     ):
         if not 1 <= partitions <= MAX_PARTITIONS:
             raise UsageError(f"a table has 1 to {MAX_PARTITIONS} partitions, not {partitions}")
-        grid = connect(home, durability=durability)
-        if isinstance(grid, ServedGrid):
-            pid = grid.owner_pid
-            grid.close()
+        if durability not in ("process", "fsync"):
+            raise UsageError(f"durability is process or fsync, not {durability!r}")
+        path = resolve_home(home)
+        try:
+            grid = open_owner(path, durability == "fsync", default=home is None, serves=True)
+        except BlockingIOError:
+            pid = other_owner(path)
             raise GridOwnedError(
-                f"grid {grid.home} is served by process {pid} already; use that one, or stop it with 'kill {pid}'"
-            )
+                f"grid {path} is served by process {pid} already; use that one, or stop it with 'kill {pid}'"
+                if (path / SOCKET_NAME).exists()
+                else f"grid {path} is owned by process {pid}, which does not serve it: close it there first"
+            ) from None
         grid.default_partitions = partitions
         grid.activity.limits = Limits(query_seconds, query_memory)
         self.grid: Grid = grid
@@ -101,7 +108,7 @@ class Node:
         self._services: list[Service] = []
         try:
             if services is None:
-                services = [FlightService(Endpoint.of_grid(grid.home)), RingService(grid.home)]
+                services = [FlightService(Endpoint.of_grid(grid.home), keep=stays_served), RingService(grid.home)]
             for service in services:
                 self._start(service)
         except BaseException:

@@ -128,7 +128,7 @@ def test_a_node_dies_with_requests_in_its_rings(home: Path, durability: str, poi
     assert node.wait() == -signal.SIGKILL
     node.communicate()
     assert [writer.wait() for writer in writers] == [0] * 4
-    with gridflow.connect(home) as grid:
+    with gridflow.connect(home, embedded=True) as grid:
         assert not ring_folder(home).exists()
         assert grid.check() == []
         expect(grid, [writer.acknowledged for writer in writers])
@@ -157,7 +157,7 @@ def test_nodes_and_clients_are_killed_at_random(home: Path, seed: int) -> None:
             server.kill()
             for writer in fresh:
                 writer.wait()
-    with gridflow.connect(home) as grid:
+    with gridflow.connect(home, embedded=True) as grid:
         assert grid.check() == []
         expect(grid, [writer.acknowledged for writer in writers])
     gridflow.testing.verify(home)

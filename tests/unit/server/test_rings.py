@@ -415,7 +415,7 @@ def test_an_embedding_owner_removes_the_rings_of_a_node_that_was_killed(home):
     if pid == 0:
         status = 1
         try:
-            with gridflow.connect(home) as grid:
+            with gridflow.connect(home, embedded=True) as grid:
                 status = int(ring_folder(home).exists() or grid.check() != [] or rows(grid) != 1)
         finally:
             os._exit(status)

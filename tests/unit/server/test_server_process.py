@@ -185,7 +185,7 @@ def test_a_socket_that_a_dead_server_left_does_not_hide_the_owner(home):
     with ServerProcess(home) as server:
         server.kill()
     code = """
-grid = gridflow.connect(HOME)
+grid = gridflow.connect(HOME, embedded=True)
 import subprocess
 code = "import gridflow; gridflow.connect(%r)" % HOME
 print(os.getpid(), subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr)
@@ -193,6 +193,55 @@ print(os.getpid(), subprocess.run([sys.executable, "-c", code], capture_output=T
     done = run_python(code, home)
     pid = done.stdout.split()[0]
     assert f"GridOwnedError: grid {home} is owned by process {pid}" in done.stdout
+
+
+def test_a_grid_whose_server_was_killed_stays_served(home):
+    """Who connects meanwhile must not keep the server from coming back."""
+    with ServerProcess(home) as server, gridflow.connect(home) as client:
+        client.create_table("T", {"ID": "LONG"}, key="ID").put(1, {})
+        server.kill()
+    for _ in range(2):
+        with pytest.raises(
+            gridflow.GridConnectionError,
+            match=f"killed.*within 0 s.*gridflow serve --home {home}.*embedded=True.*--embedded",
+        ):
+            gridflow.connect(home, timeout=0)
+    with gridflow.connect(home, read_only=True) as reader:
+        assert len(reader.table("T")) == 1
+    arguments = ["-m", "gridflow", "info", "--home", str(home)]
+    info = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60)
+    assert info.returncode == 0 and "its server was killed" in info.stdout
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(gridflow.connect(home, timeout=60)))
+    waiting.start()
+    with ServerProcess(home) as second:
+        waiting.join(60)
+        with answers[0] as client:
+            assert client.owner_pid == second.pid and client.table("T").contains(1)
+    with gridflow.connect(home) as grid:  # it was stopped, and not killed
+        assert grid.owner
+
+
+def test_a_grid_whose_server_was_killed_can_be_owned_all_the_same(home):
+    with ServerProcess(home) as server:
+        server.kill()
+    with gridflow.connect(home, embedded=True) as grid:
+        assert grid.owner and not (home / "serve.sock").exists()
+        with gridflow.connect(home) as again:
+            assert again is grid
+    with gridflow.connect(home, timeout=0) as grid:
+        assert grid.owner
+    with ServerProcess(home) as server, pytest.raises(gridflow.GridOwnedError, match=f"served by process {server.pid}"):
+        gridflow.connect(home, embedded=True)
+
+
+def test_a_server_that_leaves_its_grid_to_the_next_one(home):
+    with ServerProcess(home, "--stay-served"):
+        pass
+    with pytest.raises(gridflow.GridConnectionError, match="gridflow serve --home"):
+        gridflow.connect(home, timeout=0)
+    with ServerProcess(home), gridflow.connect(home) as client:
+        assert not client.owner
 
 
 @pytest.mark.parametrize("name", ["with space", "ümlaut-✓", "x" * 150])
@@ -236,8 +285,8 @@ def test_a_stop_does_not_wait_for_a_client_that_never_ends_its_load(home):
     client = flight.FlightClient(route.flight_uri)
     load = flight.FlightDescriptor.for_command(messages.encode(messages.Load("T", "replace")))
     writer, _ = client.do_put(load, pa.schema([("ID", pa.int64())]))  # and no batch ever follows
-    while table.lock.acquire(blocking=False):  # until the load has it
-        table.lock.release()
+    while not table.loads:  # until it is under way
+        time.sleep(0.01)
     assert node.stop(grace=0.2) == 1
     route.close()
     assert not (home / "serve.sock").exists()
