@@ -21,7 +21,7 @@ cdef class LogTable:
         raise NotImplementedError
 
     cdef int flush_if_idle(self) except -1:
-        """Flushes, unless somebody makes a version of it right now or there is no room. This may run Python."""
+        """Flushes, after a flush under way; not where somebody keeps writers out, or there is no room. This may run Python."""
         raise NotImplementedError
 
     cdef int flush_if_behind(self) except -1:

@@ -33,6 +33,7 @@ cdef enum:
     PAGE_BYTES = 4096  # of a file system
     FIRST_PAUSE = 1  # seconds after a flush that failed until one that nobody waits for is tried again
     LONGEST_PAUSE = 30
+    ROOM_SECONDS = 10  # that a commit which needs room waits for a flush under way
     UNMERGED = 4  # segments that are not small and that come before the background work looks at them at once
 
 
@@ -160,7 +161,8 @@ cdef class TableVersions(LogTable):
         return bytes
 
     cdef int flush_if_idle(self) except -1:
-        if self.exclusive == 0 and self.lock.take(0):
+        # A flush, or a merge that is published, gives room when it is done. Who keeps writers out may wait for this one.
+        if self.exclusive == 0 and self.lock.take(ROOM_SECONDS):
             try:
                 self.flush_locked()
             except (GridEnvironmentError, MemoryError):

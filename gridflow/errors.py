@@ -163,6 +163,8 @@ def os_failure(error: OSError, what: str) -> GridEnvironmentError:
     """The error to raise for a call of the operating system that failed; ``what`` begins the message."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return GridFullError(f"{what}: no room left")
+    if error.errno == errno.ELOOP:
+        return GridAccessError(f"{what}: it is a symbolic link, and a grid's files are its own")
     return GridAccessError(f"{what}: {error.strerror}")
 
 

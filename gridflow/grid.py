@@ -35,7 +35,7 @@ from .schema import Schema
 from .storage import verify
 from .storage.alter import altered, filled
 from .storage.compaction import no_merge
-from .storage.expected_files import CATALOG, LOG, TABLES
+from .storage.expected_files import CATALOG, LOG, TABLES, make_own_folder
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
 from .storage.ring_files import discard_rings
@@ -143,7 +143,7 @@ class Grid:
         discard_rings(self.home)
         try:
             for folder in (LOG, TABLES):
-                (self.home / folder).mkdir(mode=0o700, exist_ok=True)
+                make_own_folder(self.home / folder)
         except OSError as error:
             raise os_failure(error, f"cannot make {self.home / folder}") from None
         if self._durable:

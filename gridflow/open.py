@@ -30,9 +30,9 @@ def connect(
     the same methods: it reads the mapped grid itself and sends its writes. A process that owns a grid and connects
     again gets the same Grid; it closes with its last user, or when the process ends.
 
-    A grid whose server was killed stays a served one: nobody comes to own it by chance, so that the server finds it free
-    when it is started again. Who connects meanwhile waits for that. A server that is stopped, by Ctrl-C or SIGTERM,
-    leaves the grid to the next who comes.
+    A grid whose server was killed stays a served one: nobody comes to own it by chance, so that the server finds it
+    free when it is started again. Who connects meanwhile waits for that. A server that is stopped, by Ctrl-C or
+    SIGTERM, leaves the grid to the next who comes.
 
     Args:
         path: the grid's directory; without it the default grid, ``$GRIDFLOW_HOME``, else
@@ -93,8 +93,8 @@ def connect(
                     raise
         if time.monotonic() >= deadline:
             raise error or GridConnectionError(
-                f"grid {home} is served, but its server was killed and has not come back within {timeout:g} s: start it "
-                f"again with 'gridflow serve --home {home}', or own the grid in this process, with "
+                f"grid {home} is served, but its server was killed and has not come back within {timeout:g} s: start "
+                f"it again with 'gridflow serve --home {home}', or own the grid in this process, with "
                 f"gridflow.connect({str(home)!r}, embedded=True) or the option --embedded"
             )
         time.sleep(_POLL_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,15 +102,18 @@ def _leaving(path: str, grid: Grid) -> Iterator[bool]:
 
 def _make_home(home: Path, default: bool) -> None:
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if default and not os.environ.get("GRIDFLOW_HOME") and hasattr(os, "getuid"):
-            for folder in (home, home.parent):  # others can make folders in /dev/shm, too
-                if folder.stat().st_uid != os.getuid():
-                    raise GridAccessError(f"{folder} belongs to another user: set GRIDFLOW_HOME to a folder of yours")
+            for folder in (home.parent, home):
+                _make_private(folder)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if home.stat().st_mode & stat.S_IWOTH:
+            raise GridAccessError(f"every user can write to {home}, and so to the grid: chmod o-w {home}")
         if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
             raise GridAccessError(f"cannot write to {home}: pick another directory, or connect with read_only=True")
         names = os.listdir(home)
         foreign = foreign_names(names)
+        if CATALOG in names:
+            _check_owner(home)
         if CATALOG not in names and foreign:
             raise UsageError(
                 f"{home} is not a grid and not empty (it holds {foreign[0]}): name an empty or a new directory"
@@ -122,6 +126,29 @@ def _make_home(home: Path, default: bool) -> None:
         raise
     except OSError as error:
         raise os_failure(error, f"cannot use {home} as a grid") from None
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder for this user alone, in a place where others can make folders, too."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise GridAccessError(f"{folder} is a link or a file of somebody's: set GRIDFLOW_HOME to a folder of yours")
+    if status.st_uid != os.getuid():
+        raise GridAccessError(f"{folder} belongs to another user: set GRIDFLOW_HOME to a folder of yours")
+    if status.st_mode & 0o077:  # of an older release
+        folder.chmod(0o700)
+
+
+def _check_owner(home: Path) -> None:
+    """A grid's files are for one user alone: what root wrote to another's, that user could not read."""
+    user = (home / CATALOG).lstat().st_uid
+    if hasattr(os, "geteuid") and user != os.geteuid():
+        raise GridAccessError(
+            f"the grid {home} belongs to the user {user}, and this is {os.geteuid()}, whose files that user could not "
+            f"read: run it as that user ('sudo -u \\#{user} ...'), or connect with read_only=True"
+        )
 
 
 def _close_all() -> None:

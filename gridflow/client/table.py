@@ -131,9 +131,8 @@ class ServedTable(Table):
         if first is None:
             return 0
         pieces = _of_one_schema(chain([first], batches), first.schema, self.name)
-        return self._connection.load(
-            messages.Load(self.name, cast(messages.LoadMode, mode)), first.schema, pieces, progress
-        )
+        message = messages.Load(self.name, cast(messages.LoadMode, mode))
+        return self._connection.load(message, first.schema, pieces, progress)
 
     def truncate(self) -> int:
         """Remove all rows in one commit; see :meth:`gridflow.Table.truncate`."""

@@ -19,6 +19,7 @@ from ..errors import GridflowError, UsageError
 from ..protocols import messages
 from ..protocols.address import Endpoint
 from ..protocols.messages import Message
+from ..storage.expected_files import make_own_folder
 from ..storage.ring_files import BELL, discard_rings, is_ring_name, ring_folder
 from ..table import Table
 from .access import Peer
@@ -69,7 +70,7 @@ class RingService:
         """Serve rings from now on."""
         discard_rings(self._home)
         folder = ring_folder(self._home)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_own_folder(folder)
         self._requests = requests
         self._drain = RingDrain(requests.grid.store, str(folder / BELL), self)
         self._thread = threading.Thread(target=self._drain.run, name="gridflow-rings", daemon=True)

@@ -34,6 +34,7 @@ from typing import Any, Generic, TypeVar
 from .._native.catalog import kept_files
 from .._native.snapshot import Snapshot
 from ..config import SOCKET_NAME
+from ..errors import GridAccessError
 from ..schema import Column
 from .compressed_file import compressed_columns, copy_name
 from .index_definition import Index, indexes_of
@@ -87,6 +88,19 @@ class Stray:
 def table_folder(home: Path, table_id: int) -> Path:
     """Where a table's files are."""
     return home / TABLES / str(table_id)
+
+
+def make_own_folder(folder: Path) -> None:
+    """Make a folder of a grid, unless it is there.
+
+    Raises:
+        GridAccessError: there is a link to another place.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink():
+        raise GridAccessError(
+            f"{folder} is a symbolic link: a grid's folders are its own; link to the whole grid instead"
+        )
 
 
 def foreign_names(names: Iterable[str]) -> list[str]:

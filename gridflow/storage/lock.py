@@ -13,7 +13,7 @@ import os
 import struct
 from pathlib import Path
 
-from ..errors import os_failure
+from ..errors import GridAccessError, os_failure
 from .expected_files import LOCK
 
 _FLOCK = "hhqqi"  # struct flock: l_type, l_whence, l_start, l_len, l_pid
@@ -31,7 +31,7 @@ class OwnerLock:
         """
         path = home / LOCK
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         except OSError as error:
             raise os_failure(error, f"cannot write {path}") from None
         try:
@@ -39,6 +39,9 @@ class OwnerLock:
         except OSError:
             os.close(self._fd)
             raise BlockingIOError(f"{path} is locked") from None
+        if os.fstat(self._fd).st_nlink > 1:  # a link that somebody has made, to have us write to another file
+            os.close(self._fd)
+            raise GridAccessError(f"{path} is a link to another file: remove it")
         with contextlib.suppress(OSError):  # for people; the kernel's word is what counts
             os.pwrite(self._fd, f"{os.getpid()}\n".encode().ljust(16), 0)
 
@@ -52,7 +55,7 @@ class OwnerLock:
 def holder(home: Path) -> int | None:
     """The pid of the other process that owns a grid, or None. Never call it in the owner itself."""
     try:
-        fd = os.open(home / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(home / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:

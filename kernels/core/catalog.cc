@@ -11,6 +11,7 @@
 #include "core/checksum.h"
 #include "core/failpoint.h"
 #include "core/frame.h"
+#include "core/mapping.h"
 
 namespace gridflow {
 namespace {
@@ -25,7 +26,7 @@ uint32_t HeaderChecksum(gf_change_header header, uint64_t offset) {
 
 // The bytes of a file, which may grow and be cut at its end meanwhile: so it is not mapped.
 Status ReadAll(const std::string& path, std::string* out) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = OpenOwn(path, O_RDONLY);
   if (fd < 0) return Status::System(errno, "open", path);
   struct stat info;
   Status status;
@@ -206,7 +207,7 @@ Status Catalog::Append(const std::string& path, const CatalogChange& change, boo
   bytes += writer.body();
   bytes.append(reinterpret_cast<const char*>(&mark), sizeof(mark));
 
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  const int fd = OpenOwn(path, O_WRONLY);
   if (fd < 0) return Status::System(errno, "open", path);
   Status status;
   // What was never acknowledged goes first: nothing of it must follow this change.

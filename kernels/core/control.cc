@@ -31,7 +31,7 @@ uint64_t BootHash() {
 }  // namespace
 
 Status ControlPage::Map(const std::string& path, bool writable, std::shared_ptr<ControlPage>* out) {
-  const int fd = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+  const int fd = OpenOwn(path, writable ? O_RDWR : O_RDONLY);
   if (fd < 0) return Status::System(errno, "open", path);
   struct stat info;
   void* page = MAP_FAILED;

@@ -82,7 +82,7 @@ Status LogFile::Create(const std::string& folder, uint64_t first_lsn, uint64_t p
   const std::string temporary = path + ".tmp";
   file->path_ = path;
   file->first_lsn_ = first_lsn;
-  file->fd_ = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  file->fd_ = CreateOwn(temporary);
   if (file->fd_ < 0) return Status::System(errno, "create", temporary);
   uint64_t bytes = std::max(FirstBytes(payload), kFirstBytes);
   // All that fits in the file will be flushed one day: that room is spared, too.
@@ -120,7 +120,7 @@ Status LogFile::Create(const std::string& folder, uint64_t first_lsn, uint64_t p
 Status LogFile::Open(const std::string& path, std::shared_ptr<LogFile>* out) {
   std::shared_ptr<LogFile> file(new LogFile);
   file->path_ = path;
-  file->fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  file->fd_ = OpenOwn(path, O_RDONLY);
   if (file->fd_ < 0) return Status::System(errno, "open", path);
   GF_RETURN_IF_ERROR(file->Refresh());
   gf_log_header header;

@@ -45,12 +45,21 @@ size_t PageBytes() {
 
 }  // namespace
 
+int OpenOwn(const std::string& path, int access) {
+  return ::open(path.c_str(), access | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+}
+
+int CreateOwn(const std::string& path) {
+  ::unlink(path.c_str());
+  return ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
 bool HasHoles(int fd, const struct stat& info) {
   return info.st_blocks < (info.st_size + 511) / 512 && IsInMemory(fd);
 }
 
 Status Mapping::Open(const std::string& path, std::shared_ptr<const Mapping>* out) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  Descriptor file(OpenOwn(path, O_RDONLY));
   if (file.fd < 0) return Status::System(errno, "open", path);
   struct stat info;
   if (::fstat(file.fd, &info) != 0) return Status::System(errno, "stat", path);
@@ -132,7 +141,7 @@ Status ReplaceFile(const std::string& path, const void* data, size_t bytes, bool
   const std::string temporary = path + ".tmp";
   Status status;
   {
-    Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    Descriptor file(CreateOwn(temporary));
     if (file.fd < 0) return Status::System(errno, "create", temporary);
     status = WriteAll(file.fd, temporary, data, bytes, 0);
     if (status.ok()) status = [] { GF_FAILPOINT("file.written"); return Status::Ok(); }();

@@ -16,6 +16,12 @@
 
 namespace gridflow {
 
+// Opens a file of a grid, which is no link: who can write the grid's folder must not have another file read or written.
+// `access` is O_RDONLY, O_WRONLY or O_RDWR; -1, and errno, as open().
+int OpenOwn(const std::string& path, int access);
+// Makes a file of a grid to be written, in the place of what a crash left under that name.
+int CreateOwn(const std::string& path);
+
 // Whether the file lies in memory (tmpfs) and has pages that were never written, as copies by backup programs have.
 // Reading such a page takes one, and where none is left ends the process (SIGBUS).
 bool HasHoles(int fd, const struct stat& info);

@@ -538,7 +538,7 @@ Status WriteTo(const std::string& path, const SegmentSpec& spec, const std::vect
   for (const Status& status : statuses) GF_RETURN_IF_ERROR(status);
   std::vector<Output> outputs = {Bytes(reinterpret_cast<const uint8_t*>(hashes), rows * 8)};
   for (const Plan& plan : plans) outputs.insert(outputs.end(), plan.outputs.begin(), plan.outputs.end());
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  const int fd = CreateOwn(path);
   if (fd < 0) return Status::System(errno, "create", path);
   Status status = WriteFile(fd, path, spec, outputs, rows);
   if (::close(fd) != 0 && status.ok()) status = Status::System(errno, "close", path);
@@ -610,7 +610,7 @@ Status WriteUnsealed(const SegmentSpec& spec, const std::vector<Source>& sources
 }
 
 Status SealSegment(const std::string& unsealed, uint64_t segment_id, const std::string& path, bool durable) {
-  const int fd = ::open(unsealed.c_str(), O_RDWR | O_CLOEXEC);
+  const int fd = OpenOwn(unsealed, O_RDWR);
   if (fd < 0) return Status::System(errno, "open", unsealed);
   gf_segment_header header = {};
   std::string head;

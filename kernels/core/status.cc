@@ -21,7 +21,8 @@ Status Status::System(int error, const char* operation, const std::string& file)
   if (error == ENOENT || error == ENOTDIR) code = Code::kNotFound;
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) code = Code::kFull;
   if (error == EACCES || error == EPERM || error == EROFS || error == ELOOP) code = Code::kAccess;
-  return {code, std::string("cannot ") + operation + " " + file + ": " + std::strerror(error), file, -1};
+  const char* why = error == ELOOP ? "it is a symbolic link, and a grid's files are its own" : std::strerror(error);
+  return {code, std::string("cannot ") + operation + " " + file + ": " + why, file, -1};
 }
 
 }  // namespace gridflow

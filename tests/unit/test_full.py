@@ -207,3 +207,47 @@ def test_no_room_for_compressed_copies(full, small, monkeypatch):
     table.copies.settle()
     assert len(list(table.folder.glob("*.lz4"))) == 1 and grid.check() == []
     writer.check()
+
+
+def test_a_commit_waits_for_a_flush_that_gives_room(full, small, monkeypatch):
+    """While it runs, its rows are in memory and on their way to a file: both count, until it is done."""
+    grid, writer = full
+    fill(small, leave=6 << 20)
+    writer.put(2 << 20)
+    held, go_on = threading.Event(), threading.Event()
+
+    def flush() -> None:
+        with writer.table.lock:  # as a flush under way has it
+            held.set()
+            go_on.wait(60)
+            writer.table.flush()
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    assert held.wait(60)
+    threading.Timer(0.2, go_on.set).start()
+    writer.put(1 << 20)
+    thread.join()
+    writer.check()
+
+
+@pytest.mark.parametrize("write", ["put", "load"])
+def test_a_limit_on_the_size_of_files(tmp_path, write):
+    code = """
+import gridflow, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+with gridflow.connect(sys.argv[1]) as grid:
+    table = grid.create_table("T", {"ID": "LONG", "B": "BINARY"}, key="ID")
+    table.put(1, {"B": b"small"})
+    try:
+        if sys.argv[2] == "put":
+            table.put(2, {"B": bytes(4 << 20)})
+        else:
+            table.load({"ID": [2], "B": [bytes(4 << 20)]})
+    except gridflow.GridFullError as error:
+        print("full:", len(table), table.get(1), error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "grid"), write], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.startswith("full: 1 {'B': b'small'}"), done.stderr

@@ -99,7 +99,7 @@ def _script(session: Session, words: Words) -> None:
     elif not words:
         raise UsageError("no script is being saved; type !script FILE")
     if words:
-        session.script = open_text(_path(words[0]))
+        session.script = open_text(_path(words[0]), private=True)
         session.output.note(f"what you type is saved to {session.script.name}; !script ends that")
 
 

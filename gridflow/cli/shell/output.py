@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -197,7 +198,7 @@ class Output:
             self._record.close()
         self._record, self.record_path = None, None
         if path is not None:
-            self._record, self.record_path = open_text(path), path
+            self._record, self.record_path = open_text(path, private=True), path
 
     def redirect(self, path: Path | None) -> None:
         """Write rows from now on to a file instead of the terminal; None ends that.
@@ -241,14 +242,17 @@ def _program(command: str) -> str:
     return words[0] if words and shutil.which(words[0]) else ""
 
 
-def open_text(path: Path) -> TextIO:
-    """A new text file.
+def open_text(path: Path, *, private: bool = False) -> TextIO:
+    """A new text file; a ``private`` one is for the user alone, also if it was there.
 
     Raises:
         GridAccessError: the file cannot be created.
     """
     try:
-        return path.open("w", encoding="utf-8")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600 if private else 0o666)
+        if private and stat.S_ISREG(os.fstat(fd).st_mode):
+            os.fchmod(fd, 0o600)
+        return os.fdopen(fd, "w", encoding="utf-8")
     except OSError as error:
         raise os_failure(error, f"cannot write {path}") from None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ...client import ServedGrid
 from ...errors import GridflowError, SqlError, UsageError
 from ...sql import split_statements
+from ...sql.text.secrets import hide_passwords
 from ..common import quantity
 from ..progress import statement_progress
 from . import commands
@@ -108,14 +109,15 @@ class Session:
         return worked
 
     def run_typed(self, text: str) -> bool:
-        """``run`` an input of the user, and save it to the files of ``!record`` and ``!script``."""
-        self.output.note_down(f"gridflow> {text}\n")
+        """``run`` an input of the user, and save it to the files of ``!record`` and ``!script``, without passwords."""
+        saved = hide_passwords(text)
+        self.output.note_down(f"gridflow> {saved}\n")
         script = self.script
         worked = self.run(text)
         # The command that opens or closes the script is no part of it.
         if script is not None and script is self.script and text.strip():
             try:
-                script.write(text.rstrip() + "\n")
+                script.write(saved.rstrip() + "\n")
                 script.flush()
             except OSError as error:
                 self.script = None

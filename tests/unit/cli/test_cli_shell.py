@@ -490,6 +490,17 @@ def test_a_record_has_all_that_is_shown_and_a_script_what_was_typed(session, tmp
     assert "│ 1 │" in out and f"error: {script}, statement in line 3: line 3, column 8" in err
 
 
+def test_what_is_saved_of_a_session_is_private_and_without_passwords(session, tmp_path):
+    record, script = tmp_path / "record.txt", tmp_path / "script.sql"
+    script.touch(0o644)
+    user = "CREATE USER KATE WITH PASSWORD 'warm kitty';"
+    for text in (f"!record {record}", f"!script {script}", user, "!script", "!record"):
+        session.run_typed(text)
+    for file in (record, script):
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert "CREATE USER KATE" in file.read_text() and "warm" not in file.read_text()
+
+
 def test_a_script_that_runs_itself_is_refused(session, tmp_path):
     script = tmp_path / "self.sql"
     script.write_text(f"!run {script}\n")
