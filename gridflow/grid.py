@@ -144,6 +144,8 @@ class Grid:
         try:
             for folder in (LOG, TABLES):
                 make_own_folder(self.home / folder)
+        except GridAccessError:
+            raise
         except OSError as error:
             raise os_failure(error, f"cannot make {self.home / folder}") from None
         if self._durable:
