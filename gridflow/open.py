@@ -6,10 +6,10 @@ import os
 import time
 
 from .client import connect_unix
-from .config import SOCKET_NAME, resolve_home
+from .config import resolve_home
 from .errors import GridConnectionError, GridOwnedError, UsageError
 from .grid import Grid
-from .registry import open_owner, open_reader, other_owner, owned_grid
+from .registry import has_socket, open_owner, open_reader, other_owner, owned_grid
 
 #: Seconds that ``connect`` waits for a server that has died to be started again.
 CONNECT_SECONDS = 10.0
@@ -68,7 +68,7 @@ def connect(
     deadline = time.monotonic() + timeout
     while True:
         # The socket goes with a server that is stopped, and stays of one that was killed.
-        left = (home / SOCKET_NAME).exists() and owned_grid(home) is None
+        left = has_socket(home) and owned_grid(home) is None
         if embedded or not left:
             try:
                 return open_owner(home, durability == "fsync", default=path is None)
@@ -79,7 +79,7 @@ def connect(
             raise GridOwnedError(
                 f"grid {home} is owned by process {pid}, which does not serve it: close it there, run "
                 "`gridflow serve` instead of it so that others can join, or connect with read_only=True"
-                if not (home / SOCKET_NAME).exists()
+                if not has_socket(home)
                 else f"grid {home} is served by process {pid}: connect without embedded=True, or stop it"
             )
         error: GridOwnedError | GridConnectionError | None = None

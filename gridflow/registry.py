@@ -62,6 +62,14 @@ def open_owner(home: Path, durable: bool, *, default: bool = False, serves: bool
         return grid
 
 
+def has_socket(home: Path) -> bool:
+    """Whether the grid at ``home`` is served, or was by a node that was killed: its socket is there."""
+    try:
+        return stat.S_ISSOCK((home / SOCKET_NAME).lstat().st_mode)
+    except OSError:
+        return False
+
+
 def other_owner(home: Path) -> int | None:
     """The pid of another process that owns the grid at ``home``; None if there is none."""
     with _lock:  # to ask while this process comes to own it would let go of its lock

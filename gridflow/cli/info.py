@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from ..config import SOCKET_NAME
 from .common import common_options, existing_home, human_bytes, open_for_reading, quantity
 
 #: The unit of ``st_blocks``, whatever blocks the file system itself has.
@@ -20,7 +19,7 @@ _BLOCK_BYTES = 512
 def gather(home: Path | None) -> dict[str, Any]:
     """The facts that ``info`` prints, as plain values by name."""
     from ..client import ServedGrid
-    from ..registry import other_owner
+    from ..registry import has_socket, other_owner
     from .version import versions
 
     path = existing_home(home)
@@ -29,7 +28,7 @@ def gather(home: Path | None) -> dict[str, Any]:
             owner = f"served by process {grid.owner_pid}"
         elif grid.owner:
             owner = "nobody"
-        elif other_owner(path) is None and (path / SOCKET_NAME).exists():
+        elif other_owner(path) is None and has_socket(path):
             owner = "nobody; its server was killed, and 'gridflow serve' starts it again"
         else:
             owner = "embedded in another process"

@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Protocol
 
 from ..catalog.activity import Limits
-from ..config import DEFAULT_PARTITIONS, MAX_PARTITIONS, SOCKET_NAME, resolve_home
+from ..config import DEFAULT_PARTITIONS, MAX_PARTITIONS, resolve_home
 from ..errors import GridOwnedError, UsageError
 from ..grid import Grid
 from ..protocols.address import Endpoint
-from ..registry import open_owner, other_owner
+from ..registry import has_socket, open_owner, other_owner
 from .flight import FlightService
 from .requests import Requests
 from .rings import RingService
@@ -95,7 +95,7 @@ class Node:
             pid = other_owner(path)
             raise GridOwnedError(
                 f"grid {path} is served by process {pid} already; use that one, or stop it with 'kill {pid}'"
-                if (path / SOCKET_NAME).exists()
+                if has_socket(path)
                 else f"grid {path} is owned by process {pid}, which does not serve it: close it there first"
             ) from None
         grid.default_partitions = partitions
