@@ -344,7 +344,7 @@ cdef extern from "core/log_replay.h" namespace "gridflow" nogil:
         uint64_t first_lsn
 
     cdef cppclass LogReplay:
-        LogReplay(string)
+        LogReplay(string, uint64_t)
         Status Run(uint64_t, cbool, cmap[uint32_t, ReplayTarget]*) except +
         Status Tables(cset[uint32_t]*) except +
         uint64_t next_lsn() const
@@ -360,6 +360,8 @@ cdef extern from "core/control.h" namespace "gridflow" nogil:
         uint64_t committed_lsn() const
         uint64_t owner_pid() const
         cbool IsOfThisBoot() const
+        uint64_t KnownLsn() const
+        void Synced(uint64_t)
         void Bump()
         void Commit(uint64_t)
         void Catalog(uint64_t)
@@ -501,6 +503,8 @@ cdef extern from "core/mapping.h" namespace "gridflow" nogil:
 
     Status ReplaceFile(const string&, const void*, size_t, cbool)
     Status CheckRoom(const string&, uint64_t)
+    Status SyncFolderOf(const string&)
+    Status SyncFileSystemOf(const string&)
 
 
 cdef extern from "core/checksum.h" namespace "gridflow" nogil:

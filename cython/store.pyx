@@ -75,17 +75,28 @@ def replace_file(str path, const uint8_t[::1] data not None):
     check(status)
 
 
+def sync_file_system(str path):
+    """Waits until all that anybody has written to the file system of a path is on the disk."""
+    cdef Status status
+    cdef string name = os.fsencode(path)
+    with nogil:
+        status = SyncFileSystemOf(name)
+    check(status)
+
+
 def check_log(str home):
     """Reads every record of a grid's log. Raises GridCorruptError at the first damage that is not its torn end."""
     cdef cmap[uint32_t, ReplayTarget] nothing
     cdef string folder = os.fsencode(home) + b"/log"
-    cdef LogReplay* replay = new LogReplay(folder)
+    cdef LogReplay* replay = NULL
     cdef shared_ptr[ControlPage] control
-    cdef uint64_t committed = 0
+    cdef uint64_t committed = 0, known = 0
     cdef Status status
+    if ControlPage.Open(<string>os.fsencode(home) + <string>b"/control", &control).ok():
+        committed = control.get().committed_lsn()
+        known = control.get().KnownLsn()
     try:
-        if ControlPage.Open(<string>os.fsencode(home) + <string>b"/control", &control).ok():
-            committed = control.get().committed_lsn()
+        replay = new LogReplay(folder, known)
         with nogil:
             status = replay.Run(ALL_RECORDS, True, &nothing)
         check(status)
@@ -281,6 +292,7 @@ cdef class Store:
             with nogil:
                 status = syncs.get().Wait(lsn)
             check(status)
+            self.control.get().Synced(lsn)
         return 0
 
     # ---- a thread that must not wait ----
@@ -370,6 +382,12 @@ cdef class Store:
 
     cdef int rotate(self, uint64_t payload, uint64_t spare) except -1:
         cdef shared_ptr[LogFile] fresh
+        cdef Status status
+        # What is in the new file may count only if all before it does. Nothing of Python runs meanwhile: see commit().
+        if self.durable:
+            status = self.syncs.get().Wait(self.next_lsn - 1)
+            if self.log.get() != NULL:  # else all is in segments
+                check(status)
         check(LogFile.Create(self.home + <string>b"/log", self.next_lsn, payload, self.durable, &fresh, spare))
         self.log = fresh
         self.control.get().Bump()
@@ -389,7 +407,7 @@ cdef class Store:
         cdef ReplayTarget target
         cdef Status status
         cdef string folder = self.home + <string>b"/log"
-        cdef LogReplay* replay = new LogReplay(folder)
+        cdef LogReplay* replay = new LogReplay(folder, self.control.get().KnownLsn())
         cdef cmap[uint32_t, ReplayTarget] targets
         # Tables that are not open yet may have been flushed further than the others: see admit().
         cdef uint64_t last = self.control.get().committed_lsn(), end
@@ -418,7 +436,7 @@ cdef class Store:
         """Owner: the numbers of the tables that the log has writes of, in whatever order."""
         cdef cset[uint32_t] found
         cdef Status status
-        cdef LogReplay* replay = new LogReplay(self.home + <string>b"/log")
+        cdef LogReplay* replay = new LogReplay(self.home + <string>b"/log", self.control.get().KnownLsn())
         try:
             with nogil:
                 status = replay.Tables(&found)
@@ -481,6 +499,9 @@ cdef class Store:
                 self.control.get().Drop(firsts[i + 1] - 1)
             try:
                 os.unlink(name)
+                # A power cut must not bring it back without the next one.
+                if self.durable and not SyncFolderOf(os.fsencode(name)).ok():
+                    break
             except FileNotFoundError:  # a flush of another table was faster
                 pass
             except OSError:  # oldest first, without a gap: recovery demands that what is left is whole
@@ -533,7 +554,7 @@ cdef class Store:
         cdef LogTable table
         cdef ReplayTarget target
         cdef Status status
-        cdef uint64_t generation, committed
+        cdef uint64_t generation, committed, written
         cdef string folder = self.home + <string>b"/log"
         cdef list tables, versions
         cdef size_t i
@@ -560,7 +581,9 @@ cdef class Store:
                 table = tables[i]
                 if table.adopt(versions[i], &target):
                     self.targets[table.table_id] = target
-            self.replay = new LogReplay(folder)
+            # What this run of the machine has acknowledged is there whole, with all that comes meanwhile.
+            written = ALL_RECORDS if self.control.get().IsOfThisBoot() else self.control.get().KnownLsn()
+            self.replay = new LogReplay(folder, written)
             committed = self.control.get().committed_lsn()
             status = self.replay.Run(committed, False, &self.targets)
             if status.ok():

@@ -364,6 +364,10 @@ cdef class TableVersions(LogTable):
             edit = self.new_edit()
             with nogil:
                 status = edit.AddMemory(memory[0])
+                # A version must not have a part of a record that a power cut takes from other tables. Where that sync
+                # fails, its writer is told, and the row is all the safer here.
+                if self.store.durable:
+                    self.store.syncs.get().Wait(lsn)
                 if status.ok():
                     status = edit.Commit(lsn, &fresh)
             self.publish(edit, fresh, None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ._native.store import Store
+from ._native.store import Store, sync_file_system
 from .cache import Cache
 from .catalog import Catalog, TableEntry
 from .catalog.activity import Activity
@@ -140,6 +140,10 @@ class Grid:
                         _log.warning("table %s: %s", entry.name, error)
 
     def _prepare(self) -> None:
+        # What is there may not be on the disk: an owner was killed, or had another durability, or the folder is new.
+        # From now on acknowledged writes rely on it.
+        if self._durable:
+            sync_file_system(str(self.home))
         discard_rings(self.home)
         try:
             for folder in (LOG, TABLES):

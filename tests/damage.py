@@ -122,3 +122,27 @@ def expect_after_all(home: Path) -> None:
     with gridflow.testing.verified(home) as grid:
         assert len(grid.table("A")) == 610 and len(grid.table("B")) == 10
         assert grid.table("A").get(1009)["N"] == "in the log"
+
+
+def payload_bytes(log: bytes, record: int) -> int:
+    """How long the operations of a record of the log are."""
+    return int.from_bytes(log[record + 8 : record + 16], "little")
+
+
+def records(log: bytes) -> list[tuple[int, int]]:
+    """(offset, bytes with header and padding) of each record of the log."""
+    found, at = [], 64
+    while int.from_bytes(log[at : at + 8], "little"):
+        size = RECORD + (payload_bytes(log, at) + 7) // 8 * 8
+        found.append((at, size))
+        at += size
+    return found
+
+
+def after_a_power_cut(home: Path) -> None:
+    """Have the control page say that it was written before the machine was started."""
+    with open(home / "control", "r+b") as file:
+        file.seek(32)
+        assert file.read(8) != bytes(8)
+        file.seek(32)
+        file.write((1).to_bytes(8, "little"))

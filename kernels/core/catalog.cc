@@ -24,6 +24,20 @@ uint32_t HeaderChecksum(gf_change_header header, uint64_t offset) {
   return Crc32c(Crc32c(0, &offset, sizeof(offset)), &header, sizeof(header));
 }
 
+// Whether an intact change lies at an offset, which is at most `size`; then *body_bytes is how long its body is.
+bool IsChange(const uint8_t* data, uint64_t size, uint64_t at, uint64_t* body_bytes) {
+  gf_change_header header;
+  uint32_t end;
+  if (size - at < sizeof(header) + sizeof(end)) return false;
+  std::memcpy(&header, data + at, sizeof(header));
+  if (HeaderChecksum(header, at) != header.header_crc) return false;
+  if (header.body_bytes > size - at - sizeof(header) - sizeof(end)) return false;
+  const uint8_t* body = data + at + sizeof(header);
+  std::memcpy(&end, body + header.body_bytes, sizeof(end));
+  *body_bytes = header.body_bytes;
+  return end == GF_CHANGE_END && Crc32c(0, body, header.body_bytes) == header.body_crc;
+}
+
 // The bytes of a file, which may grow and be cut at its end meanwhile: so it is not mapped.
 Status ReadAll(const std::string& path, std::string* out) {
   const int fd = OpenOwn(path, O_RDONLY);
@@ -145,26 +159,17 @@ Status Catalog::Read(const std::string& path, Catalog* out) {
   GF_RETURN_IF_ERROR(builder.Body(&frame));
   uint64_t at = bytes.size() - rest;
   out->body_bytes = at;
-  while (at < bytes.size()) {
-    const uint64_t left = bytes.size() - at;
-    gf_change_header header;
-    uint32_t end = 0;
-    if (left < sizeof(header)) break;
-    std::memcpy(&header, data + at, sizeof(header));
-    if (HeaderChecksum(header, at) != header.header_crc) {
-      if (std::all_of(data + at, data + bytes.size(), [](uint8_t byte) { return byte == 0; })) break;
-      return Status::Corrupt(path, static_cast<int64_t>(at), "the checksum of a change's header does not match");
-    }
-    if (left < sizeof(header) + header.body_bytes + sizeof(end)) break;
-    const uint8_t* body = data + at + sizeof(header);
-    std::memcpy(&end, body + header.body_bytes, sizeof(end));
-    if (end == 0) break;
-    if (end != GF_CHANGE_END || Crc32c(0, body, header.body_bytes) != header.body_crc)
-      return Status::Corrupt(path, static_cast<int64_t>(at + sizeof(header)), "the checksum of a change does not match");
-    FrameReader change(path, body, header.body_bytes, static_cast<int64_t>(at + sizeof(header)));
+  uint64_t body_bytes = 0;
+  while (IsChange(data, bytes.size(), at, &body_bytes)) {
+    const uint64_t body = at + sizeof(gf_change_header);
+    FrameReader change(path, data + body, body_bytes, static_cast<int64_t>(body));
     GF_RETURN_IF_ERROR(builder.Change(&change));
-    at += sizeof(header) + header.body_bytes + sizeof(end);
+    at = body + body_bytes + sizeof(uint32_t);
   }
+  // What is left was being appended when its owner died or the power went, unless a change follows it.
+  for (uint64_t later = at + 1; later < bytes.size(); ++later)
+    if (IsChange(data, bytes.size(), later, &body_bytes))
+      return Status::Corrupt(path, static_cast<int64_t>(at), "the checksum of a change does not match");
   builder.Finish();
   if (version != kFirstVersion) out->end = at;
   return Status::Ok();

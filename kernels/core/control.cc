@@ -71,6 +71,7 @@ void ControlPage::Recovered(uint64_t committed, uint64_t dropped) {
   // A process that dies between these leaves a page that claims nothing.
   __atomic_store_n(&page_->boot, 0, __ATOMIC_SEQ_CST);
   __atomic_store_n(&page_->dropped_lsn, dropped, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&page_->synced_lsn, std::min(page_->synced_lsn, committed), __ATOMIC_SEQ_CST);
   __atomic_store_n(&page_->committed_lsn, committed, __ATOMIC_SEQ_CST);
   __atomic_store_n(&page_->boot, BootHash(), __ATOMIC_SEQ_CST);
 }
@@ -107,6 +108,14 @@ Status ControlPage::CheckCatalog(const std::string& path, uint64_t changed, uint
                          "it ends with change " + std::to_string(version) + ", but change " + std::to_string(changed) +
                              " was acknowledged: it has been cut off, or its end is damaged (to go on without what is "
                              "lost, remove the file `control` beside it)");
+}
+
+void ControlPage::Synced(uint64_t lsn) {
+  if (lsn > page_->synced_lsn) __atomic_store_n(&page_->synced_lsn, lsn, __ATOMIC_RELEASE);
+}
+
+uint64_t ControlPage::KnownLsn() const {
+  return IsOfThisBoot() ? committed_lsn() : __atomic_load_n(&page_->synced_lsn, __ATOMIC_ACQUIRE);
 }
 
 bool ControlPage::IsOfThisBoot() const {

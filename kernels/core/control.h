@@ -45,6 +45,10 @@ class ControlPage {
   // Owner, after each change of the catalog.
   void Catalog(uint64_t version) { __atomic_store_n(&page_->catalog_version, version, __ATOMIC_RELEASE); }
   uint64_t catalog_version() const { return __atomic_load_n(&page_->catalog_version, __ATOMIC_ACQUIRE); }
+  // Owner: the records up to that one are on the disk.
+  void Synced(uint64_t lsn);
+  // The last record that is sure to have been written, as the owner of this run of the machine said, or to the disk.
+  uint64_t KnownLsn() const;
   void Commit(uint64_t lsn) { __atomic_store_n(&page_->committed_lsn, lsn, __ATOMIC_RELEASE); }
 
   // kCorrupt if the log in `folder`, whose last record is `end` (0: it has none), has lost commits. `committed` is

@@ -100,6 +100,7 @@ Status LogFile::Create(const std::string& folder, uint64_t first_lsn, uint64_t p
     header.version = GF_LOG_VERSION;
     header.first_lsn = first_lsn;
     header.seed = file->seed_ = RandomSeed();
+    header.flags = durable ? GF_LOG_SYNCED : 0;
     header.header_crc = Crc32c(0, &header, sizeof(header));
     std::memcpy(file->base_, &header, sizeof(header));
     file->tail_ = sizeof(header);
@@ -136,6 +137,7 @@ Status LogFile::Open(const std::string& path, std::shared_ptr<LogFile>* out) {
     return Status::Corrupt(path, 12, "the header's checksum does not match");
   file->first_lsn_ = header.first_lsn;
   file->seed_ = header.seed;
+  file->synced_ = (header.flags & GF_LOG_SYNCED) != 0;
   file->tail_ = sizeof(header);
   *out = std::move(file);
   return Status::Ok();
@@ -231,21 +233,22 @@ bool LogFile::Take(uint64_t lsn, const uint8_t** payload, uint64_t* bytes) {
   return true;
 }
 
-Status LogFile::Next(uint64_t lsn, const uint8_t** payload, uint64_t* bytes) {
+Status LogFile::Next(uint64_t lsn, const uint8_t** payload, uint64_t* bytes, bool* followed) {
   *payload = nullptr;
+  *followed = false;
   if (tail_ + sizeof(gf_log_record) > size_) GF_RETURN_IF_ERROR(Refresh());
   if (tail_ + sizeof(gf_log_record) > size_) return Status::Ok();
   if (Take(lsn, payload, bytes)) return Status::Ok();
   GF_RETURN_IF_ERROR(Refresh());  // the file may have grown since
   if (Take(lsn, payload, bytes)) return Status::Ok();
-  // The end of the log, or damage. It is the end if no later commit can be found after it.
+  // The end of the log, or damage.
   gf_log_record record;
   for (uint64_t at = tail_ + 8; at + sizeof(record) <= size_; at += 8) {
     const uint64_t later = LsnAt(at);
     if (later <= lsn || later - lsn >= (1ull << 40) || !Intact(at, &record)) continue;
     // Whoever sees a record sees those before it: both may have come since we looked.
-    if (Take(lsn, payload, bytes)) return Status::Ok();
-    return Status::Corrupt(path_, static_cast<int64_t>(tail_), "a record of the log, with more after it");
+    *followed = !Take(lsn, payload, bytes);
+    return Status::Ok();
   }
   return Status::Ok();
 }

@@ -31,6 +31,7 @@ class LogFile {
   const std::string& path() const { return path_; }
   uint64_t first_lsn() const { return first_lsn_; }
   uint64_t tail() const { return tail_; }
+  bool synced() const { return synced_; }  // see GF_LOG_SYNCED
 
   // Owner: makes room for a record of `payload` bytes; *fits is false if this file may not grow so far. `spare` is as for
   // Create and counts if the file has to grow.
@@ -44,8 +45,8 @@ class LogFile {
   Status Sync(uint64_t from, uint64_t to) const;
 
   // Reader: the record at tail() if it is complete and has that lsn; then tail() moves past it. *payload is null if
-  // there is none (yet). Damage is kCorrupt only if a record follows it: else it is the torn end of the log.
-  Status Next(uint64_t lsn, const uint8_t** payload, uint64_t* bytes);
+  // there is none (yet); then *followed says whether there is a later one in this file.
+  Status Next(uint64_t lsn, const uint8_t** payload, uint64_t* bytes, bool* followed);
 
  private:
   LogFile() = default;
@@ -63,6 +64,7 @@ class LogFile {
   uint64_t tail_ = 0;     // where the next record goes
   uint64_t first_lsn_ = 0;
   uint64_t seed_ = 0;
+  bool synced_ = false;
 };
 
 // The files of a log folder, by first lsn.

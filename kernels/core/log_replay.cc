@@ -50,14 +50,19 @@ Status LogReplay::Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarg
   while (next_lsn_ <= until) {
     const uint8_t* payload = nullptr;
     uint64_t bytes = 0;
-    GF_RETURN_IF_ERROR(file_->Next(next_lsn_, &payload, &bytes));
+    bool followed = false;
+    GF_RETURN_IF_ERROR(file_->Next(next_lsn_, &payload, &bytes, &followed));
     std::shared_ptr<LogFile> file;
     if (payload == nullptr) {
       // This file is read out. The next one begins with the next lsn; what lies between two files cannot be missing.
       GF_RETURN_IF_ERROR(OpenNext(&file));
+      const bool goes_on = file != nullptr && file->first_lsn() == next_lsn_;  // whatever follows here was given up
+      if (followed && !goes_on && !(file_->synced() && next_lsn_ > known_))
+        return Status::Corrupt(file_->path(), static_cast<int64_t>(file_->tail()),
+                               "a record of the log, with more after it");
       if (file == nullptr) return Status::Ok();
       // If it does not, the owner may have written on while we looked: the rest of this file is complete now.
-      if (file->first_lsn() != next_lsn_) GF_RETURN_IF_ERROR(file_->Next(next_lsn_, &payload, &bytes));
+      if (!goes_on) GF_RETURN_IF_ERROR(file_->Next(next_lsn_, &payload, &bytes, &followed));
     }
     if (payload != nullptr) {
       GF_RETURN_IF_ERROR(Apply(payload, bytes, targets));

@@ -27,11 +27,12 @@ struct ReplayTarget {
 // Not thread-safe.
 class LogReplay {
  public:
-  explicit LogReplay(std::string folder) : folder_(std::move(folder)) {}
+  // `known`: the last record that is sure to have been written, see ControlPage::KnownLsn.
+  explicit LogReplay(std::string folder, uint64_t known = ~uint64_t{0}) : folder_(std::move(folder)), known_(known) {}
 
   // Applies every record up to `until` (all there are, if it is the largest number) to `targets`, by table id;
   // operations of tables that are not among them are passed over. Only the end of a log may be torn; records missing
-  // between two files are kCorrupt. Where the owner drops files meanwhile, strict replay (recovery, a check) gives
+  // between two files are kCorrupt, and so is one that others follow, but for what GF_LOG_SYNCED says. Where the owner drops files meanwhile, strict replay (recovery, a check) gives
   // kNotFound, and a reader goes on after them: the control page's generation, looked at afterwards, tells whether the
   // segments that it has open hold what was in them.
   Status Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarget>* targets);
@@ -48,6 +49,7 @@ class LogReplay {
   Status Apply(const uint8_t* payload, uint64_t bytes, std::map<uint32_t, ReplayTarget>* targets);
 
   const std::string folder_;
+  const uint64_t known_;
   std::set<uint32_t>* tables_ = nullptr;  // where Tables() wants them
   std::shared_ptr<LogFile> file_;
   uint64_t next_lsn_ = 0;

@@ -137,6 +137,13 @@ Status SyncFolderOf(const std::string& path) {
   return Status::Ok();
 }
 
+Status SyncFileSystemOf(const std::string& path) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.fd < 0) return Status::System(errno, "open", path);
+  if (::syncfs(file.fd) != 0) return Status::System(errno, "sync the file system of", path);
+  return Status::Ok();
+}
+
 Status ReplaceFile(const std::string& path, const void* data, size_t bytes, bool durable) {
   const std::string temporary = path + ".tmp";
   Status status;

@@ -79,6 +79,9 @@ Status CheckRoom(const std::string& path, uint64_t bytes);
 // Makes renames and new files in the folder of `path` survive power loss.
 Status SyncFolderOf(const std::string& path);
 
+// Waits until all that anybody has written to the file system of `path` is on the disk.
+Status SyncFileSystemOf(const std::string& path);
+
 }  // namespace gridflow
 
 #endif  // GRIDFLOW_CORE_MAPPING_H_

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,21 @@ import gridflow.storage.maintenance
 COLUMNS = {"ID": "LONG", "N": "INT", "B": "BINARY"}
 KEYS = 150
 Rows = dict[int, tuple[int, bytes]]
-State = dict[str, Rows]  # by name of table; a table that is not there is missing
+#: By name of table; a table that is not there is missing. "T@tag" is what a tag of T reads, "T+X" is there if T has the
+#: column X.
+State = dict[str, Rows]
+
+
+def table_of(name: str) -> str:
+    """The table that a name in a state is of."""
+    return re.split("[@+]", name)[0]
 
 
 @dataclass
 class Operation:
     """One call: ``rows`` are written, ``keys`` removed; what else it does follows from ``kind``.
 
-    A transaction is made of ``parts``, each of which puts or removes.
+    A transaction is made of ``parts``, each of which puts or removes. ``tag`` is given or taken.
     """
 
     kind: str
@@ -41,13 +49,22 @@ class Operation:
     rows: Rows | None = None
     keys: tuple[int, ...] = ()
     parts: tuple[Operation, ...] = ()
+    tag: str = ""
 
     def apply(self, state: State) -> None:
         """Do to ``state`` what the call does to the grid."""
         if self.kind == "create":
             state[self.table] = {}
         elif self.kind == "drop":
-            del state[self.table]
+            for name in [name for name in state if table_of(name) == self.table]:
+                del state[name]
+        elif self.kind == "tag":
+            state[f"{self.table}@{self.tag}"] = dict(state[self.table])
+        elif self.kind == "untag":
+            state.pop(f"{self.table}@{self.tag}", None)
+        elif self.kind == "alter":
+            if state.pop(f"{self.table}+X", None) is None:
+                state[f"{self.table}+X"] = {}
         elif self.rows is not None:
             rows = state[self.table]
             wanted = {"put_if_absent": False, "replace": True}.get(self.kind)
@@ -74,6 +91,17 @@ class Operation:
                     part.run(transaction)
             return
         table = grid.table(self.table)
+        if self.kind == "alter":
+            has = "X" in table.schema.names
+            grid.alter_table(self.table, drop=["X"] if has else [], add={} if has else {"X": "INT"})
+            return
+        if self.kind == "tag":
+            table.tag(self.tag, replace=True)
+            return
+        if self.kind == "untag":
+            if self.tag in table.tags():
+                table.untag(self.tag)
+            return
         values = {key: {"N": n, "B": b} for key, (n, b) in (self.rows or {}).items()}
         if self.kind in ("put", "put_if_absent", "replace"):
             for key, value in values.items():
@@ -94,7 +122,7 @@ class Operation:
 
 
 WRITES = ["put"] * 8 + ["put_if_absent", "replace", "remove", "put_all", "put_all", "remove_all"]
-WRITES += ["load rows", "load columns", "flush", "compact", "truncate"]
+WRITES += ["load rows", "load columns", "flush", "compact", "truncate", "tag", "untag", "alter"]
 
 
 def operations(seed: str, tables: list[str], state: State) -> Iterator[Operation]:
@@ -118,8 +146,10 @@ def operations(seed: str, tables: list[str], state: State) -> Iterator[Operation
         keys = tuple(chance.sample(range(KEYS), chance.choice([1, 3, 40]) if "_all" in kind or "load" in kind else 1))
         if kind in ("remove", "remove_all"):
             yield Operation(kind, table, keys=keys)
-        elif kind in ("flush", "compact", "truncate"):
+        elif kind in ("flush", "compact", "truncate", "alter"):
             yield Operation(kind, table)
+        elif kind in ("tag", "untag"):
+            yield Operation(kind, table, tag=chance.choice(["one", "two"]))
         else:
             size = chance.choice([0, 10, 100, 2000])
             yield Operation(kind, table, {key: (number, bytes([number % 251]) * size) for key in keys})
@@ -152,19 +182,30 @@ def hurry() -> None:
     gridflow._native.store.DEFAULT_FLUSH_BYTES = 20_000
 
 
-def owner(home: Path, seed: str, state: State, durability: str, say: int) -> None:
-    """Own the grid and work, until killed. Each line to ``say`` is a thread's number: its next operation is done."""
+def owner(
+    home: Path, seed: str, durability: str, say: Callable[[str], object], begin: Callable[[State], object]
+) -> None:
+    """Own the grid and work, until killed. What ``say`` gets is a thread's number: its next operation is done.
+
+    Args:
+        home: the grid's directory.
+        seed: of the operations.
+        durability: as ``connect`` takes it.
+        say: called by each thread, and with an error.
+        begin: called with what is in the grid at first.
+    """
     hurry()
-    os.write(say, b"start\n")
     grid = gridflow.connect(home, durability=durability)
+    state = found(grid)
+    begin(state)
 
     def work(number: int) -> None:
         try:
             for operation in operations(f"{seed} {number}", THREADS[number], state):
                 operation.run(grid)
-                os.write(say, b"%d\n" % number)
+                say(str(number))
         except BaseException:
-            os.write(say, f"error {traceback.format_exc()!r}\n".encode())
+            say(f"error {traceback.format_exc()!r}")
             os._exit(1)
 
     for number in range(1, len(THREADS)):
@@ -179,7 +220,8 @@ def run_and_kill(home: Path, seed: str, state: State, durability: str, acknowled
     if pid == 0:
         try:
             os.close(reader)
-            owner(home, seed, state, durability, writer)
+            os.write(writer, b"start\n")
+            owner(home, seed, durability, lambda text: os.write(writer, f"{text}\n".encode()), lambda _: None)
         finally:
             os._exit(2)
     os.close(writer)
@@ -197,29 +239,66 @@ def run_and_kill(home: Path, seed: str, state: State, durability: str, acknowled
     return done
 
 
-def candidates(seed: str, state: State, done: list[int]) -> list[tuple[list[str], list[State]]]:
-    """For each thread its tables, and what may be in them: as acknowledged, or with the operation under way done."""
-    result = []
-    for number, tables in enumerate(THREADS):
-        before = {name: dict(state[name]) for name in tables if name in state}
-        stream = operations(f"{seed} {number}", tables, state)
-        for _ in range(done[number]):
-            next(stream).apply(before)
-        after = {name: dict(rows) for name, rows in before.items()}
-        next(stream).apply(after)
-        result.append((tables, [before, after]))
-    return result
+class Progress:
+    """What one thread has done of its operations: ``before`` is as acknowledged, ``after`` with the one under way."""
+
+    def __init__(self, seed: str, number: int, state: State):
+        self.tables = THREADS[number]
+        self.before = {name: dict(rows) for name, rows in state.items() if table_of(name) in self.tables}
+        self._stream = operations(f"{seed} {number}", self.tables, state)
+        self._next = next(self._stream)
+
+    def done(self) -> None:
+        """The operation under way was acknowledged."""
+        self._next.apply(self.before)
+        self._next = next(self._stream)
+
+    @property
+    def after(self) -> State:
+        """As if the operation under way were done."""
+        state = {name: dict(rows) for name, rows in self.before.items()}
+        self._next.apply(state)
+        return state
+
+    def check(self, state: State, context: str) -> None:
+        """Assert that of this thread's tables a state has what there must be."""
+        there = {name: rows for name, rows in state.items() if table_of(name) in self.tables}
+        states = [self.before, self.after]
+        assert there in states, f"{context}: {difference(there, states)}"
+
+
+def difference(there: State, states: list[State]) -> str:
+    """For people: how what is there differs from each of the states that it may be."""
+    lines = []
+    for wanted in states:
+        for name in sorted(there.keys() | wanted.keys()):
+            rows, other = there.get(name, {}), wanted.get(name, {})
+            differ = sorted(key for key in rows.keys() | other.keys() if rows.get(key) != other.get(key))
+            shown = [f"{k}: {str(rows.get(k))[:30]} not {str(other.get(k))[:30]}" for k in differ[:5]]
+            if differ or (name in there) != (name in wanted):
+                lines.append(f"table {name}: {len(differ)} rows differ ({'; '.join(shown)})")
+        lines.append("or")
+    return ", ".join(lines[:-1])
 
 
 def found(grid: gridflow.Grid) -> State:
     """What is in the grid."""
     state: State = {}
     for name in grid.tables():
-        rows: Rows = {}
-        for batch in grid.table(name).scan():
-            columns: list[list[Any]] = [column.to_pylist() for column in batch.columns]
-            for key, n, b in zip(*columns, strict=True):
-                assert key not in rows, f"table {name}: key {key} is there twice"
-                rows[key] = (n, b)
-        state[name] = rows
+        table = grid.table(name)
+        state[name] = _rows(name, table, None)
+        for tag in table.tags():
+            state[f"{name}@{tag}"] = _rows(name, table, tag)
+        if "X" in table.schema.names:
+            state[f"{name}+X"] = {}
     return state
+
+
+def _rows(name: str, table: gridflow.Table, tag: str | None) -> Rows:
+    rows: Rows = {}
+    for batch in table.scan(["ID", "N", "B"], snapshot=tag):
+        columns: list[list[Any]] = [column.to_pylist() for column in batch.columns]
+        for key, n, b in zip(*columns, strict=True):
+            assert key not in rows, f"table {name}: key {key} is there twice"
+            rows[key] = (n, b)
+    return rows

@@ -25,10 +25,9 @@
  * (SYS.VERSIONS); changes after the entry are applied to those. What is appended costs what changes; when the changes are
  * as large as the body, the file is replaced by one whose body has them all.
  *
- * A change at the end of the file that is cut off, or whose GF_CHANGE_END is missing and zeros stand there, was never
- * acknowledged: it is passed over, and the next one takes its place. So is an end of zeros. Anything else that does not
- * fit its checksums is damage. That changes at the end are missing altogether is told by the control page, which has the
- * version of the last one.
+ * What follows the last intact change was being appended when a process died or the power went: it is passed over, and
+ * the next change takes its place. A change that does not fit its checksums and has an intact one after it is damage.
+ * That changes at the end are missing or damaged is told by the control page, which has the version of the last one.
  *
  * A file of frame version 1 has no changes; its owner replaces it at the first one.
  */

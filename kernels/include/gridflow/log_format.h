@@ -16,6 +16,10 @@
  * so a record whose lsn is 0 was never acknowledged. lsn grows by one with every record, across files. A record's
  * checksum holds only where it was written: the bytes of a log that somebody keeps as a value are no records.
  *
+ * With GF_LOG_SYNCED a commit is acknowledged once its record is on the disk. Of records that were not, a power cut may
+ * leave any, or parts of them: then the log ends before the first that is damaged, whatever follows it. In a file without
+ * that flag, records after a damaged one say that it was acknowledged.
+ *
  * Keys and values, column after column: a key's columns in the key's order; a value's are the others, after a
  * bitmap with one bit for each nullable one (1 for a value, as in Arrow; bit i % 8 of byte i / 8).
  *
@@ -34,6 +38,7 @@
 #define GF_LOG_MAGIC 0x0A1A0D474F4C4647ull /* "GFLOG\r\x1a\n" */
 #define GF_LOG_VERSION 1u
 #define GF_LOG_REMOVE 0xFFFFFFFFu
+#define GF_LOG_SYNCED 1u
 
 typedef struct gf_log_header {
   uint64_t magic;
@@ -41,7 +46,8 @@ typedef struct gf_log_header {
   uint32_t header_crc; /* of this header with this field 0 */
   uint64_t first_lsn;  /* of the first record this file may hold */
   uint64_t seed;       /* random; see gf_log_record */
-  uint64_t reserved[4];
+  uint64_t flags;      /* GF_LOG_SYNCED or 0 */
+  uint64_t reserved[3];
 } gf_log_header;
 
 typedef struct gf_log_record {

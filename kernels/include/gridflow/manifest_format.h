@@ -75,6 +75,7 @@ typedef struct gf_control {
   uint64_t boot;          /* the machine's start, as a hash of its id, since which this page is exact; 0: it is not */
   uint64_t dropped_lsn;   /* up to this record no file of the log is needed, and none may be there */
   uint64_t catalog_version; /* of the last change of the catalog; 0 in a page of before catalogs grew by changes */
+  uint64_t synced_lsn;      /* up to this record the log was on the disk; 0: unknown */
 } gf_control;
 
 #ifdef __cplusplus

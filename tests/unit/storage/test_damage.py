@@ -5,11 +5,21 @@ from __future__ import annotations
 import gc
 import re
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import RECORD, crc32c, expect_after_all, find, flip, replace, rows_at
+from damage import (
+    RECORD,
+    after_a_power_cut,
+    crc32c,
+    expect_after_all,
+    find,
+    flip,
+    payload_bytes,
+    records,
+    replace,
+    rows_at,
+)
 
 import gridflow
 import gridflow.testing
@@ -98,29 +108,6 @@ def test_data_of_a_segment_that_is_garbage_is_an_error_at_most(damaged, place):
             grid.close()
         except GridflowError:
             pass
-
-
-def payload_bytes(log: bytes, record: int) -> int:
-    return int.from_bytes(log[record + 8 : record + 16], "little")
-
-
-def records(log: bytes) -> list[tuple[int, int]]:
-    """(offset, bytes with header and padding) of each record of the log."""
-    found, at = [], 64
-    while int.from_bytes(log[at : at + 8], "little"):
-        size = RECORD + (payload_bytes(log, at) + 7) // 8 * 8
-        found.append((at, size))
-        at += size
-    return found
-
-
-def after_a_power_cut(home: Path) -> None:
-    """Have the control page say that it was written before the machine was started."""
-    with open(home / "control", "r+b") as file:
-        file.seek(32)
-        assert file.read(8) != bytes(8)
-        file.seek(32)
-        file.write((1).to_bytes(8, "little"))
 
 
 def test_any_bit_flipped_in_the_log(damaged):
