@@ -54,6 +54,11 @@ LIBRARIES = {
 # Not contracted: a product and a sum are two roundings, on every processor and on GPUs.
 CXX_FLAGS = ["-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-pthread", "-ffp-contract=off"]
 CXX_FLAGS += ["-Ikernels", "-Ikernels/include"]
+# A buffer that is overrun ends the process, and does not go on in what somebody else has put there.
+CXX_FLAGS += ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+# What the loader has filled in cannot be changed later, no stack can be executed, and only entry points are shown.
+EXPORTS = Path("kernels/exports.map")
+LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack", f"-Wl,--version-script={EXPORTS}"]
 # A switch over an enumeration has a case for each of its values, so a new one is not forgotten.
 WARNINGS = ["-Wall", "-Wextra", "-Werror=switch"]
 
@@ -292,8 +297,8 @@ class GridflowBuild(build_ext):
     def link_step(self, output: Path, parts: list[Step], flags: list[str]) -> Step:
         inputs = [step.output for step in parts]
         command = [*environment("CXX", "g++"), "-shared", "-pthread", "-o", str(output), *map(str, inputs)]
-        command += [*flags, *environment("LDFLAGS")]
-        return Step("LINK", output, command, inputs, context=[cxx_version()])
+        command += [*LINK_FLAGS, *flags, *environment("LDFLAGS")]
+        return Step("LINK", output, command, [*inputs, EXPORTS], context=[cxx_version()])
 
     def get_ext_filename(self, fullname: str) -> str:
         """Libraries are loaded by path, so their names carry no Python version."""
