@@ -65,7 +65,7 @@ test-gpu: build  ## run the tests that need a GPU, some under compute-sanitizer 
 	$(PY) benchmarks/gpu.py
 
 .PHONY: lint
-lint: build lint-threads  ## ruff, clang's look at the locks, and the tests of the sources: types (mypy), who imports whom, the public names
+lint: build lint-threads lint-security  ## ruff, clang's look at the locks, bandit, pip-audit, and the tests of the sources: types (mypy), who imports whom, the public names
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pytest tests/test_sourcecode.py -q
@@ -89,6 +89,12 @@ lint-threads:
 	  else echo "skipped: the locks of kernels/ops, whose headers TensorFlow has, which is not there"; fi; \
 	else echo "skipped: clang's look at the locks; it is not there (Debian: apt install clang)"; fi
 
+# bandit's rules that are left out stand in pyproject.toml, with reasons. pip-audit asks the package index.
+.PHONY: lint-security
+lint-security: $(STAMP)
+	$(PY) -m bandit -q -r gridflow setup.py -c pyproject.toml
+	@$(PY) tests/audit.py
+
 .PHONY: bench
 bench: build  ## run every script of benchmarks/ whose name has no leading underscore
 	@set -e; for script in $(sort $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))); do \
@@ -105,10 +111,17 @@ CORE_SOURCES    := $(sort $(wildcard kernels/core/*.cc))
 ASAN_PROGRAMS   := $(NATIVE_SOURCES:%.cc=build/asan/%)
 NATIVE_PROGRAMS := $(NATIVE_SOURCES:%.cc=build/native/%)
 
-.PHONY: asan asan-programs native native-programs
+TSAN_FLAGS      := $(NATIVE_FLAGS) -O1 -g -fsanitize=thread
+TSAN_PROGRAMS   := $(filter-out build/tsan/tests/native/fuzz,$(NATIVE_SOURCES:%.cc=build/tsan/%))
+
+.PHONY: asan asan-programs tsan tsan-programs native native-programs
 asan: asan-programs  ## run tests/native with the address and undefined-behaviour sanitizers
 	@set -e; for program in $(ASAN_PROGRAMS); do echo "== $$program"; $$program; done
 asan-programs: $(ASAN_PROGRAMS)
+
+tsan: tsan-programs  ## run tests/native with the thread sanitizer, but for fuzz.cc, which has one thread
+	@set -e; for program in $(TSAN_PROGRAMS); do echo "== $$program"; $$program; done
+tsan-programs: $(TSAN_PROGRAMS)
 
 native: native-programs  ## run tests/native without them: quick to build
 	@set -e; for program in $(NATIVE_PROGRAMS); do echo "== $$program"; $$program; done
@@ -117,6 +130,10 @@ native-programs: $(NATIVE_PROGRAMS)
 build/asan/%.o: %.cc Makefile
 	@mkdir -p $(@D)
 	$(CXX) $(ASAN_FLAGS) $(CXXFLAGS) -MMD -c $< -o $@
+
+build/tsan/%.o: %.cc Makefile
+	@mkdir -p $(@D)
+	$(CXX) $(TSAN_FLAGS) $(CXXFLAGS) -MMD -c $< -o $@
 
 build/native/%.o: %.cc Makefile
 	@mkdir -p $(@D)
@@ -128,11 +145,56 @@ build/native/tests/native/fuzz: private LDFLAGS += -Wl,--wrap=mmap,--wrap=munmap
 $(ASAN_PROGRAMS): build/asan/%: build/asan/%.o $(CORE_SOURCES:%.cc=build/asan/%.o)
 	$(CXX) $(ASAN_FLAGS) $(CXXFLAGS) $^ -o $@ $(LDFLAGS)
 
+$(TSAN_PROGRAMS): build/tsan/%: build/tsan/%.o $(CORE_SOURCES:%.cc=build/tsan/%.o)
+	$(CXX) $(TSAN_FLAGS) $(CXXFLAGS) $^ -o $@ $(LDFLAGS)
+
 $(NATIVE_PROGRAMS): build/native/%: build/native/%.o $(CORE_SOURCES:%.cc=build/native/%.o)
 	$(CXX) $(NATIVE_FLAGS) $(CXXFLAGS) $^ -o $@ $(LDFLAGS)
 
+# The unit tests with core and the Cython modules under the sanitizers, in a copy of the tree: without kernels/ops, whose
+# tests need TensorFlow, which is not built for it. Nothing of Python's own is looked at for leaks.
+ASAN_PYTHON := build/asan-python
+ASAN_TREE   := gridflow cython kernels tests benchmarks examples docs setup.py pyproject.toml README.md CHANGELOG.md Makefile
+
+.PHONY: asan-python
+asan-python: build  ## run tests/unit and tests/sql with the compiled modules under those sanitizers
+	@mkdir -p $(ASAN_PYTHON)
+	tar -cf - --exclude='*.so' --exclude='kernels/ops/*.cc' --exclude=__pycache__ $(ASAN_TREE) | tar -xf - -C $(ASAN_PYTHON)
+	cd $(ASAN_PYTHON) && LDFLAGS="-fsanitize=address,undefined" CXXFLAGS="-O1 -g -fno-omit-frame-pointer \
+	  -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -U_FORTIFY_SOURCE" \
+	  $(abspath $(PY)) setup.py -q build_ext --inplace
+	cd $(ASAN_PYTHON) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc PYTHONPATH=. \
+	  $(abspath $(PY)) -m pytest tests/unit tests/sql -q -m 'not long' $(ASAN_PYTHON_TESTS)
+
+# Each tests/native/libfuzzer/NAME.cc is a target of libFuzzer's, which clang has. What it has learnt stays in
+# build/fuzz/corpus; an input that fails lies beside that then, and is the program's argument to see it again.
+FUZZ_SECONDS  ?= 60
+FUZZ_FLAGS    := -std=c++17 -pthread -Wall -Ikernels -Ikernels/include -Itests -O1 -g -fno-omit-frame-pointer \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+FUZZ_PROGRAMS := $(patsubst tests/native/libfuzzer/%.cc,build/fuzz/%,$(sort $(wildcard tests/native/libfuzzer/*.cc)))
+
+.PHONY: fuzz fuzz-programs
+fuzz:  ## run libFuzzer on what reads the files of a grid, FUZZ_SECONDS=n each
+	@if command -v $(CLANGXX) > /dev/null; then \
+	  $(MAKE) --no-print-directory fuzz-programs && set -e && for program in $(FUZZ_PROGRAMS); do \
+	    echo "== $$program"; corpus=build/fuzz/corpus/$$(basename $$program); mkdir -p $$corpus; \
+	    $$program --seeds=$$corpus; \
+	    $$program -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$corpus- -print_final_stats=1 -print_funcs=0 -verbosity=0 $$corpus; \
+	  done; \
+	else echo "skipped: libFuzzer, which clang has; it is not there (Debian: apt install clang)"; fi
+fuzz-programs: $(FUZZ_PROGRAMS)
+
+build/fuzz/obj/%.o: %.cc Makefile
+	@mkdir -p $(@D)
+	$(CLANGXX) $(FUZZ_FLAGS) -MMD -c $< -o $@
+
+$(FUZZ_PROGRAMS): build/fuzz/%: build/fuzz/obj/tests/native/libfuzzer/%.o $(CORE_SOURCES:%.cc=build/fuzz/obj/%.o)
+	$(CLANGXX) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@
+
 .SECONDARY:
--include $(foreach flavour,asan native,$(patsubst %.cc,build/$(flavour)/%.d,$(NATIVE_SOURCES) $(CORE_SOURCES)))
+-include $(foreach flavour,asan tsan native,$(patsubst %.cc,build/$(flavour)/%.d,$(NATIVE_SOURCES) $(CORE_SOURCES)))
+-include $(FUZZ_PROGRAMS:build/fuzz/%=build/fuzz/obj/tests/native/libfuzzer/%.d) $(CORE_SOURCES:%.cc=build/fuzz/obj/%.d)
 
 # ---------------------------------------------------------------------------------------------------
 

@@ -64,7 +64,8 @@ inline void CheckCode(const gridflow::Status& status, gridflow::Code code, const
 #define CHECK_CODE(status, code) test::CheckCode((status), gridflow::Code::code, __FILE__, __LINE__, #status)
 #define CHECK_OK(status) CHECK_CODE(status, kOk)
 
-// Runs the tests whose names contain one of the arguments; all, if there is none.
+// Runs the tests whose names contain one of the arguments; all, if there is none. libFuzzer has a main() of its own.
+#ifndef GRIDFLOW_LIBFUZZER
 int main(int argc, char** argv) {
   for (const test::Case& one : test::Cases()) {
     bool wanted = argc == 1;
@@ -79,5 +80,6 @@ int main(int argc, char** argv) {
   }
   return 0;
 }
+#endif
 
 #endif  // GRIDFLOW_TESTS_NATIVE_TEST_H_

@@ -162,7 +162,10 @@ class Output:
         # Ctrl-C belongs to the pager while it runs. SIG_IGN would not do: the pager would inherit it.
         handler = signal.signal(signal.SIGINT, lambda number, frame: None)
         try:
-            child = subprocess.Popen(self.pager, shell=True, stdin=subprocess.PIPE, env=environment, encoding="utf-8")
+            # A shell, as $PAGER is a command line: that of the user, who has this very shell.
+            child = subprocess.Popen(  # nosec B602
+                self.pager, shell=True, stdin=subprocess.PIPE, env=environment, encoding="utf-8"
+            )
             assert child.stdin is not None
             try:
                 for chunk in chunks:
