@@ -427,6 +427,17 @@ def test_python_repeats_no_magic_of_a_header():
     assert not wrong, "\n".join(wrong)
 
 
+# --- what is depended on ---
+
+
+def test_dependencies_end_before_the_next_major():
+    """What a major takes away would break an installation that was never tested; fsspec's numbers are dates."""
+    block = re.search(r"(?ms)^dependencies = \[$(.*?)^\]$", read(ROOT / "pyproject.toml"))
+    dependencies = re.findall(r'^ *"([^"]+)"', block[1], re.MULTILINE) if block else []
+    assert len(dependencies) > 8
+    assert [d for d in dependencies if "<" not in d and "~=" not in d] == ["fsspec>=2025.3"]
+
+
 # --- all files ---
 
 

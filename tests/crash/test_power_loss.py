@@ -164,8 +164,8 @@ def test_what_is_not_to_survive_does_not(recorder: Path, home: Path) -> None:
 # ---- one thing at a time ----
 
 
-def record(recorder: Path, folder: Path, pause: str, script: str) -> list[Event]:
-    """What a script does that has ``home`` and ``say``."""
+def command(folder: Path, script: str) -> list[str]:
+    """Runs a script that has ``home`` and ``say``."""
     head = f"""
 import os, sys, threading
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
@@ -174,8 +174,12 @@ from crash.disk import say as say_to
 trace = os.open({str(folder / "trace")!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 home, say = {str(folder / "root/grid")!r}, lambda text: say_to(trace, text)
 """
-    environment = recording(recorder, folder, pause)
-    subprocess.run([sys.executable, "-c", head + script], env=environment, check=True)
+    return [sys.executable, "-c", head + script]
+
+
+def record(recorder: Path, folder: Path, pause: str, script: str) -> list[Event]:
+    """What a script does."""
+    subprocess.run(command(folder, script), env=recording(recorder, folder, pause), check=True)
     return read_trace(folder / "trace")
 
 
@@ -190,6 +194,54 @@ def barest(events: list[Event], from_said: str) -> Iterator[tuple[Path, list[str
             with gridflow.testing.temporary_home() as place:
                 write_tree(disk.state(Chooser(False, False)), place, started_anew)
                 yield place / "grid", said
+
+
+NODE = """
+from gridflow.server import Node
+with Node(home, durability="fsync") as node:
+    node.grid.create_table("T", {"ID": "LONG", "V": "BINARY"}, key="ID")
+    say("begin")
+    print("ready", flush=True)
+    sys.stdin.read()
+    os.kill(os.getpid(), 9)
+"""
+CLIENT = """
+from pathlib import Path
+from gridflow.client.grid import connect_unix
+with connect_unix(Path(home)) as grid:
+    for key in range(NUMBER * 1000, NUMBER * 1000 + 40):
+        grid.table("T").put(key, {"V": bytes([key % 251]) * (key % 700)})
+        say(f"{key}")
+"""
+
+
+def test_power_goes_at_a_node(recorder: Path, home: Path) -> None:
+    """What a client was told through its ring is there."""
+    environment, pipe = recording(recorder, home, "300,2000"), subprocess.PIPE
+    node = subprocess.Popen(command(home, NODE), env=environment, stdin=pipe, stdout=pipe, text=True)
+    assert node.stdout is not None and node.stdout.readline() == "ready\n"
+    scripts = [CLIENT.replace("NUMBER", str(number)) for number in range(3)]
+    clients = [subprocess.Popen(command(home, script)) for script in scripts]
+    assert [client.wait() for client in clients] == [0, 0, 0]
+    node.communicate()
+    events, chance = read_trace(home / "trace"), random.Random(1)
+    begin = next(i for i, event in enumerate(events) if event.data == b"begin")
+    chosen = set(chance.sample(range(begin, len(events)), 25))
+    disk, told = Disk(), set()
+    for i, event in enumerate(events):
+        disk.take(event)
+        if event.kind == "K" and event.data.isdigit():
+            told.add(int(event.data))
+        for tree in disk.states(chance, 2) if i in chosen else ():
+            with gridflow.testing.temporary_home() as place:
+                write_tree(tree, place, started_anew)
+                expect_sound(place / "grid", f"after event {i}")
+                with gridflow.connect(place / "grid", durability="fsync") as grid:
+                    rows = grid.table("T").to_arrow().to_pydict()
+                more = set(rows["ID"]) - told
+                assert set(rows["ID"]) >= told and len({key // 1000 for key in more}) == len(more), f"after event {i}"
+                assert rows["V"] == [bytes([key % 251]) * (key % 700) for key in rows["ID"]]
+    assert len(told) == 120
 
 
 def test_no_version_has_half_of_a_transaction(recorder: Path, home: Path) -> None:
