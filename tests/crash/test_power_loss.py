@@ -141,7 +141,7 @@ def test_power_goes(recorder: Path, home: Path, lives: int, request: pytest.Fixt
     seed = request.node.name
     for life in range(lives):
         live(recorder, home, f"{seed} {life}", "fsync", 60 // lives)
-    assert cut(home, seed, 12, 4) > 20
+    assert cut(home, seed, 10, 3) > 20
 
 
 @pytest.mark.long
