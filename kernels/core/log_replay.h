@@ -32,9 +32,9 @@ class LogReplay {
 
   // Applies every record up to `until` (all there are, if it is the largest number) to `targets`, by table id;
   // operations of tables that are not among them are passed over. Only the end of a log may be torn; records missing
-  // between two files are kCorrupt, and so is one that others follow, but for what GF_LOG_SYNCED says. Where the owner drops files meanwhile, strict replay (recovery, a check) gives
-  // kNotFound, and a reader goes on after them: the control page's generation, looked at afterwards, tells whether the
-  // segments that it has open hold what was in them.
+  // between two files are kCorrupt, and so is one that others follow, but for what GF_LOG_SYNCED says. Where the owner
+  // drops files meanwhile, strict replay (recovery, a check) gives kNotFound, and a reader goes on after them: the
+  // control page's generation, looked at afterwards, tells whether the segments that it has open hold what was in them.
   Status Run(uint64_t until, bool strict, std::map<uint32_t, ReplayTarget>* targets);
 
   // Reads every record there is, strictly, and adds the numbers of the tables that have operations there.
