@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import gridflow
+from gridflow.client.grid import connect_unix
 
 Value = int | None  # None: there is no row
 Rows = tuple[Value, ...]  # by key, from 0 on
@@ -241,6 +242,10 @@ class Client:
         command = [sys.executable, __file__, str(home), str(number), seed, str(count), *kinds]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
+    def wait(self) -> None:
+        """Until it is about to make calls."""
+        assert self._process.stdout is not None and self._process.stdout.readline() == "ready\n"
+
     def calls(self) -> list[Call]:
         """What it has called, once it has ended."""
         text, _ = self._process.communicate()
@@ -254,6 +259,7 @@ class Client:
 
 if __name__ == "__main__":
     address, client, told, many, *chosen = sys.argv[1:]
-    with gridflow.connect(address) as served:
+    with connect_unix(Path(address)) as served:  # never an owner, should the node have died
+        print("ready", flush=True)
         done = work(served, int(client), told, int(many), chosen)
     os.write(1, json.dumps([asdict(call) for call in done]).encode())

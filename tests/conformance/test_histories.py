@@ -55,6 +55,7 @@ def history(grid, seed: str, count: int, kinds: list[str]) -> list[Call]:
     for thread in threads:
         thread.join()
     for client in clients:
+        client.wait()
         calls += client.calls()
     stopping.set()
     disturber.join()
@@ -92,6 +93,8 @@ def test_an_order_explains_what_happened_when_nodes_died(tmp_path, turn):
                 if life == 0:
                     grid.create_table("T", {"K": "LONG", "V": "LONG"}, key="K")
                 clients = [Client(home, 4 * life + number, f"{turn}", 100_000, ONE_KEY) for number in range(1, 4)]
+                for client in clients:
+                    client.wait()
                 calls += work(grid, 4 * life + 4, f"{turn}", 200, ONE_KEY)
             server.kill()
             calls += [call for client in clients for call in client.calls()]
