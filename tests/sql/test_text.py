@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlglot.tokens import TokenType
 
-from gridflow import SqlError
+from gridflow import GridEnvironmentError, SqlError
 from gridflow.sql import is_query, split_statements
 from gridflow.sql.grammar import statements
 from gridflow.sql.grammar.dialect import parse, to_duckdb, tokenize
@@ -155,3 +155,9 @@ def test_what_cannot_be_parsed_is_an_sql_error_and_never_anything_else():
                 parse(tokenize(text), text)
             except SqlError as error:
                 assert "line 1, column" in str(error)
+
+
+def test_a_compiled_sqlglot_is_named(monkeypatch):
+    monkeypatch.setattr("gridflow.sql.grammar.dialect._IS_COMPILED", True)
+    with pytest.raises(GridEnvironmentError, match="pip uninstall sqlglotc"):
+        parse(tokenize("SELECT 1"), "SELECT 1")

@@ -21,7 +21,7 @@ from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ErrorLevel, ParseError, TokenError, UnsupportedError
 from sqlglot.tokens import Token, TokenType
 
-from ...errors import GridflowError, SqlError
+from ...errors import GridEnvironmentError, GridflowError, SqlError
 from ...schema import quote_name
 from ..text.cutter import open_quote
 from ..text.params import MarkList
@@ -41,6 +41,9 @@ from .nesting import (
 )
 from .runs import STAND_IN, LiteralList, LiteralRows, shortened
 from .spelling import is_count, meant_keyword
+
+#: sqlglot's optional compiled parser, the package sqlglotc, takes no subclasses.
+_IS_COMPILED = not str(parser.__file__).endswith(".py")
 
 TYPE_WORDS = {
     "BYTE": TokenType.TINYINT,
@@ -307,7 +310,13 @@ def parse(tokens: list[Token], text: str) -> exp.Expression:
 
     Raises:
         SqlError: with line, column and a caret.
+        GridEnvironmentError: sqlglot is compiled.
     """
+    if _IS_COMPILED:
+        raise GridEnvironmentError(
+            "the package sqlglotc is installed, and its compiled parser cannot be taught a dialect: remove it, with "
+            "'pip uninstall sqlglotc'; sqlglot works without it"
+        )
     tokens, runs = shortened(tokens, text)
     reader = _DEEP_PARSER(dialect=IGNITE) if is_deep(tokens) else IGNITE.parser()
     reader.runs = runs
