@@ -16,12 +16,15 @@ from ..errors import GridflowError, SchemaError
 _MOST_ROWS = (1 << 31) - 1
 
 
-def checked_batches(batches: Iterable[pa.RecordBatch], where: str) -> Iterator[pa.RecordBatch]:
+def checked_batches(
+    batches: Iterable[pa.RecordBatch], where: str, *, of_caller: bool = False
+) -> Iterator[pa.RecordBatch]:
     """The batches, each checked in full before it is given.
 
     Args:
         batches: from outside; pyarrow may be reading them only now.
         where: begins the message of an error.
+        of_caller: whether code of the caller's makes them, whose OSErrors say nothing of the data.
 
     Raises:
         SchemaError: a batch is damaged, or cannot be read; names the column and the row, counted from 1.
@@ -34,6 +37,8 @@ def checked_batches(batches: Iterable[pa.RecordBatch], where: str) -> Iterator[p
         except GridflowError:
             raise
         except (pa.ArrowException, OSError) as error:
+            if of_caller and not isinstance(error, pa.ArrowException):
+                raise
             raise SchemaError(f"{where}: the data cannot be read after {before} rows: {error}") from None
         if batch is None:
             return

@@ -68,7 +68,9 @@ def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordB
     if isinstance(data, pa.Table):
         return checked_batches(_batches_of(data), where)
     if isinstance(data, Batches):
-        return data.batches if data.sound else checked_batches(_only_batches(data.batches, table), where)
+        if data.sound:
+            return data.batches
+        return checked_batches(_only_batches(data.batches, table), where, of_caller=True)
     if _is_frame(data):
         return checked_batches(_batches_of(_from_pandas(data, schema, table)), where)
     if isinstance(data, Mapping):

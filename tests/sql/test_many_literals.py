@@ -158,3 +158,48 @@ def test_values_of_literals_are_the_values_that_were_written(grid):
     (stand_in,) = (token for token in shortened(tokens, " " * 9999)[0] if token.token_type is STAND_IN)
     node = shortened(tokens, " " * 9999)[1][stand_in.start]
     assert node.args["values"] == ((1, Decimal("-1.50"), "a'b", None, True, 1000.0),) * 100
+
+
+@pytest.mark.parametrize("of_marks", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 10 / (CASE WHEN L IN ({}) THEN 1 ELSE 2 END) FROM T ORDER BY ID",
+        "SELECT MOD(7, CASE WHEN ID IN ({}) THEN 4 ELSE 2 END) FROM T ORDER BY ID",
+        "SELECT LIST_TRANSFORM([1, 2], X -> X + CASE WHEN ID IN ({}) THEN 1 ELSE 0 END) FROM T ORDER BY ID",
+        "SELECT (ID IN ({})) FROM T ORDER BY ID",
+        "SELECT ID FROM T WHERE S = 'FROM \"gridflow_list_0\"' OR L IN ({}) ORDER BY ID",
+        "SELECT ID FROM T WHERE F IN ({}, {{# a comment #}} 2.5) ORDER BY ID",
+    ],
+)
+def test_long_lists_work_in_every_expression(numbers, of_marks, text):
+    def rows(values):
+        inner = ", ".join("?" * len(values)) if of_marks else ", ".join(map(str, values))
+        return numbers.sql(text.format(inner), values if of_marks else None).fetchall()
+
+    assert rows([1, 2] * N) == rows([1, 2])
+
+
+def test_the_same_long_list_twice_is_one_expression(numbers):
+    some = ", ".join(map(str, range(2, N + 2)))
+    text = f"SELECT ID IN ({some}), COUNT(*) FROM T GROUP BY ID IN ({some}) ORDER BY 2"
+    assert numbers.sql(text).fetchall() == [(False, 1), (True, 2)]
+
+
+def test_a_statement_is_asked_again_with_values_of_another_kind(numbers):
+    text = f"SELECT ID FROM T WHERE L IN ({', '.join('?' * N)})"
+    for _ in range(3):  # the second time, a query is kept
+        for value, expected in ((1, [(1,)]), ("1", [(1,)]), (None, []), (2**63, []), (1.0, [(1,)]), (3000, [(2,)])):
+            assert numbers.sql(text, [value] * N).fetchall() == expected
+
+
+def test_half_a_character_in_a_long_list(numbers):
+    for count in (2, N):
+        with pytest.raises(gridflow.SqlError):
+            numbers.sql(f"SELECT ID FROM T WHERE S IN ({', '.join('?' * count)})", ["\ud800"] * count)
+
+
+def test_what_is_selected_is_no_row_of_values(grid):
+    grid.sql("CREATE TABLE W (ID INT PRIMARY KEY, " + ", ".join(f"C{i} INT" for i in range(120)) + ")")
+    grid.sql("INSERT INTO W SELECT 0, " + ", ".join(f"({i})" for i in range(120)))
+    assert grid.sql("SELECT C0, C119 FROM W").fetchall() == [(0, 119)]

@@ -348,7 +348,7 @@ def test_users_survive_the_death_of_their_owner(home):
         grid.sql("CREATE USER KATE WITH PASSWORD 'x'")
         os.kill(server.pid, signal.SIGKILL)
         server.stop()
-    with gridflow.connect(home) as grid:
+    with gridflow.connect(home, embedded=True) as grid:
         assert users.verify(grid, "KATE", "x")
         assert grid.check() == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from ..grammar.runs import lists_of
 from ..text.params import MarkList
 from .bound import Bound
 
+#: Part of the names of lists, which no text of a user's has by chance or otherwise.
+_UNGUESSED = secrets.token_hex(8)
+
 
 def bind_lists(bound: Bound) -> None:
     """Make tables of the long lists whose literals need no cast to the type of the column before IN."""
@@ -20,18 +24,22 @@ def bind_lists(bound: Bound) -> None:
         return  # a name may be that of a column of a query
     for i, (condition, node) in enumerate(lists_of(bound.tree)):
         dtype = _type_of(condition.this, bound)
-        if dtype is None:
+        if dtype is None or node.find_ancestor(exp.Lambda):  # in which the engine takes no query
             continue
-        name = f"gridflow_list_{i}"
+        name = f"gridflow_list_{_UNGUESSED}_{i}"
         if isinstance(node, MarkList):
             if dtype.kind in INTEGERS or dtype.kind == "STRING":
                 node.set("name", name)
                 bound.mark_lists[name] = (node, dtype)
             continue
         column = list_column(node.args["values"], dtype)
-        if column is not None:
-            node.set("name", name)
-            bound.lists[name] = pa.table({"v": column})
+        if column is None:
+            continue
+        # The same list twice is one, as GROUP BY asks for.
+        same = (other for other, table in bound.lists.items() if table["v"].chunk(0).equals(column))
+        name = next(same, name)
+        node.set("name", name)
+        bound.lists[name] = pa.table({"v": column})
 
 
 def _type_of(node: exp.Expr, bound: Bound) -> Type | None:
@@ -53,6 +61,10 @@ def list_column(values: Sequence[Any], dtype: Type) -> pa.Array | None:
             return pa.array(values, pa.int64())
         if kinds == {str} and dtype.kind == "STRING":
             return pa.array(values, pa.string())
-    except (pa.ArrowException, OverflowError):  # wider than the engine's own integers
+    except (
+        pa.ArrowException,
+        OverflowError,
+        UnicodeEncodeError,
+    ):  # wider than the engine's own integers, half a character
         pass
     return None

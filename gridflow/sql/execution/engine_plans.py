@@ -85,8 +85,10 @@ class EnginePlan(QueryPlan):
     def _engine(self, sql: str, rows: dict[str, Relation], params: Mapping[str, Any]) -> pa.Table:
         values = {mark: plain(value) for mark, value in params.items()}
         sql, lists = with_lists(sql, self.bound, values)
+        # A list's table has the name of another one the next time, or none.
+        again = self.kept and not (self.bound.lists or self.bound.mark_lists)
         with translated(self.bound):
-            return run(sql, {**rows, **lists}, values, stack=self.bound.stack, again=self.kept and not lists)
+            return run(sql, {**rows, **lists}, values, stack=self.bound.stack, again=again)
 
     def _result(self, rows: pa.Table) -> Result:
         """Rows as a result, with the names and types of the table's own columns."""

@@ -81,6 +81,14 @@ _HEX_DIGITS = frozenset(string.hexdigits)
 _KEYWORDS = {word: kind for word, kind in DuckDB.Tokenizer.KEYWORDS.items() if kind not in _JINJA}
 
 
+# What a run of literals or marks is written as, where it is not to be a table of the engine's.
+_RUNS: dict[Any, Callable[[Any, Any], str]] = {
+    LiteralRows: lambda self, e: e.this,
+    LiteralList: lambda self, e: e.this,
+    MarkList: lambda self, e: ", ".join("?" * len(e.args["offsets"])),
+}
+
+
 class Ignite(DuckDB):
     """Ignite's SQL. Registered with sqlglot as ``ignite``."""
 
@@ -228,6 +236,9 @@ class Ignite(DuckDB):
             insert.meta["key"] = keys
             return insert
 
+    class Generator(DuckDB.Generator):
+        TRANSFORMS = {**DuckDB.Generator.TRANSFORMS, **_RUNS}
+
 
 class _Target(DuckDB):
     """The dialect that DuckDB is sent: DuckDB's own, with literals and moments rewritten to mean what Ignite's do."""
@@ -243,7 +254,7 @@ class _Target(DuckDB):
             exp.CurrentTime: lambda self, e: "CAST(CAST(NOW() AS TIMESTAMP) AS TIME)",
             exp.Localtime: lambda self, e: "CAST(CAST(NOW() AS TIMESTAMP) AS TIME)",
             exp.Cast: lambda self, e: _cut_text(self, e),
-            LiteralRows: lambda self, e: e.this,
+            **_RUNS,
             MarkList: lambda self, e: f'FROM "{e.args["name"]}"' if "name" in e.args else mark_texts(e),
             LiteralList: lambda self, e: f'FROM "{e.args["name"]}"' if "name" in e.args else e.this,
         }

@@ -50,12 +50,12 @@ def number(text: str) -> int | float | decimal.Decimal:
 
 def shortened(tokens: list[Token], text: str) -> tuple[list[Token], dict[int, exp.Expression]]:
     """A statement's tokens with one in place of each run, and the run's node by that token's ``start``."""
-    if len(tokens) < 2 * _MANY_ROWS:
+    if len(tokens) < 2 * _MANY_ROWS or "{#" in text:  # the engine does not know the comments of templates
         return tokens, {}
     is_insert = tokens[0].token_type in (TokenType.INSERT, TokenType.MERGE)
     runs: dict[int, exp.Expression] = {}
     result: list[Token] = []
-    at, depth = 0, 0
+    at, depth, in_values = 0, 0, False
     while at < len(tokens):
         token = tokens[at]
         kind = token.token_type
@@ -75,8 +75,9 @@ def shortened(tokens: list[Token], text: str) -> tuple[list[Token], dict[int, ex
                     node = LiteralList(this=_text(tokens, at + 1, end, text), values=values)
                 runs[tokens[at + 1].start] = node
                 at, depth = end, depth + 1
-        elif is_insert and depth == 0 and kind in (TokenType.VALUES, TokenType.COMMA):
-            rows, end = _rows(tokens, at)
+        elif is_insert and depth == 0:
+            in_values = kind is TokenType.VALUES or (in_values and kind is TokenType.COMMA)
+            rows, end = _rows(tokens, at) if in_values else ([], at)
             if len(rows) >= _MANY_ROWS:
                 result.append(_stand_in(tokens, at, end))
                 runs[tokens[at].start] = LiteralRows(this=_text(tokens, at, end, text), values=tuple(rows))

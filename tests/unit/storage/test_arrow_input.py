@@ -141,6 +141,18 @@ def test_a_reader_that_fails_is_an_error_of_ours(grid):
     assert len(table) == 0
 
 
+def test_an_error_of_the_caller_s_own_batches_is_the_caller_s(grid):
+    table = grid.create_table("T", {"ID": "LONG"}, key="ID")
+
+    def batches():
+        yield pa.record_batch({"ID": np.arange(3)})
+        raise TimeoutError("of a queue")
+
+    with pytest.raises(TimeoutError, match="of a queue"):
+        table.load(batches())
+    assert len(table) == 0
+
+
 def test_a_name_that_is_no_text(grid):
     data = pa.record_batch({"ID": np.arange(3), "Vxxx": np.arange(3)})
     stream = data.schema.serialize().to_pybytes() + data.serialize().to_pybytes()
