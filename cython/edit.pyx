@@ -74,6 +74,7 @@ cdef class Edit:
         cdef uint64_t lsn = self.table.store.next_lsn - 1
         if self.rows:
             self.table.store.check_room(0)
+        self.table.check_open()
         with nogil:
             status = self.it.Commit(lsn, &fresh)
         self.table.publish(self.it, fresh, self.codec)

@@ -250,6 +250,7 @@ cdef class Load:
                 # All that the log has of this table is in segments since the edit began, and its writers are kept out.
                 lsn = table.store.next_lsn - 1
                 table.store.check_room(0)
+                table.check_open()
                 with nogil:
                     status = edit.Commit(lsn, &fresh)
                 table.publish(edit, fresh, None)

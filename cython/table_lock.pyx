@@ -67,10 +67,11 @@ cdef class TableLock:
     def __exit__(self, *exc_info):
         self.give_back()
 
+    def held(self):
+        """Who holds it and how long, in words."""
+        holder, seconds = self.holder, time.monotonic() - self.since
+        return f"{self.what} has been held for {seconds:.0f} s by {self.store.describe(holder)} of process {os.getpid()}"
+
     def busy(self):
         """The error that says who holds it."""
-        holder, seconds = self.holder, time.monotonic() - self.since
-        return TableBusyError(
-            f"{self.what} has been held for {seconds:.0f} s by {self.store.describe(holder)} of process {os.getpid()}; "
-            "nothing was done: try again when that has ended"
-        )
+        return TableBusyError(f"{self.held()}; nothing was done: try again when that has ended")

@@ -2,6 +2,7 @@
 
 Who may do what: see ``store``.
 """
+import logging
 import os
 import time
 
@@ -29,10 +30,13 @@ from gridflow.errors import (
 
 core.process_state = shared_state()
 
+_log = logging.getLogger("gridflow")
+
 cdef enum:
     PAGE_BYTES = 4096  # of a file system
     FIRST_PAUSE = 1  # seconds after a flush that failed until one that nobody waits for is tried again
     LONGEST_PAUSE = 30
+    PATIENCE = 10  # seconds until close() says for whom it waits
     ROOM_SECONDS = 10  # that a commit which needs room waits for a flush under way
     UNMERGED = 4  # segments that are not small and that come before the background work looks at them at once
 
@@ -454,6 +458,12 @@ cdef class TableVersions(LogTable):
             raise TableNotFound(f"table {self.codec.table} was dropped")
         return 0
 
+    cdef int check_open(self) except -1:
+        """Raises if the grid was closed, after which a version would be written over that of another owner."""
+        if self.store.closed:
+            raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+        return 0
+
     cdef TableEdit* begin_edit(self) except NULL:
         """Flushes, and starts a new version; all other writers are kept out until ``end_edit``, in the same thread."""
         self.writable(0, False)
@@ -476,6 +486,17 @@ cdef class TableVersions(LogTable):
         self.exclusive -= 1
         self.lock.give_back()
         return 0
+
+    def await_writers(self):
+        """Waits until whoever makes a version has ended, however long that takes; says so now and then."""
+        while not self.lock.take(PATIENCE):
+            _log.warning("close() waits: %s", self.lock.held())
+        self.lock.give_back()
+
+    @property
+    def has_writer(self):
+        """Whether somebody makes a version now."""
+        return self.lock.depth > 0
 
     cdef bint excludes_others(self):
         """Whether it is this very thread that keeps the others out."""

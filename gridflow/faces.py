@@ -313,6 +313,9 @@ class StoredTableFace(TableFace, Protocol):
     def flush(self) -> int:
         """Move the writes in memory to a segment; returns the version that holds them."""
 
+    def flush_to_read(self) -> int:
+        """Flush for a reader, who does not wait long for another writer."""
+
     def flush_unless_busy(self) -> None:
         """Flush, if that can be done at once and there is room."""
 

@@ -658,14 +658,18 @@ class Grid:
                 self._store.begin_close()
                 for table in self.open_tables():
                     table.stop_loads()
-                    with no_merge(table):  # none can begin any more: nobody must write a file when the lock is gone
+                    # None can begin any more. What is under way comes to its end: nobody must write a file, and no
+                    # version may be published, when the lock is gone and another process may own the grid.
+                    with no_merge(table):
                         pass
+                    table.await_writers()
                 self.flush()
                 self._store.forget_log()
                 self._settle()
         finally:
             self._store.close()
-            if self._lock is not None:
+            # Where the wait for a writer was interrupted, the lock goes with the process.
+            if self._lock is not None and not any(table.has_writer for table in self.open_tables()):
                 self._lock.release()
 
     def _settle(self) -> None:

@@ -320,6 +320,14 @@ class Table(TableStore, KeyedRows):
         """Move the writes in memory to a segment. Returns the version of the table that holds them."""
         return self.flush_store() if self.store.owner else self.snapshot().version
 
+    def flush_to_read(self) -> int:
+        """Flush for a reader, who does not wait long for another writer: what is in memory can be read there, too.
+
+        Raises:
+            TableBusyError: another writer holds the table.
+        """
+        return self.flush_store(READ_SECONDS) if self.store.owner else self.snapshot().version
+
     def flush_unless_busy(self) -> None:
         """Flush, unless that has to wait for another writer, or there is no room."""
         if self.store.owner:

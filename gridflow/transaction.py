@@ -18,6 +18,7 @@ from .errors import (
     GridConnectionError,
     GridFullError,
     SchemaError,
+    TableBusyError,
     TableNotFound,
     TransactionConflictError,
     UsageError,
@@ -349,8 +350,9 @@ class TransactionTable(KeyedRows):
         """
         if not self._table.store.owner and self._few_in_memory():
             return
-        with contextlib.suppress(GridFullError, GridConnectionError):  # then they are copied where they are needed
-            self._table.flush()
+        # Where it cannot be done soon, they are copied where they are needed.
+        with contextlib.suppress(GridFullError, GridConnectionError, TableBusyError):
+            self._table.flush_to_read()
 
     def _few_in_memory(self) -> bool:
         self._table.store.catch_up()

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from .._native.table_store import COMMIT_MODES
 from ..catalog import TableEntry
-from ..errors import GridConnectionError, SchemaError, UsageError
+from ..errors import GridConnectionError, SchemaError, TableBusyError, UsageError
 from ..protocols import messages
 from ..schema import Schema
 from ..storage.compressed_file import check_compressible
@@ -141,11 +141,18 @@ class ServedTable(Table):
 
     def flush(self) -> int:
         """Have the owner move the writes in memory to a segment. Returns the version that holds them."""
+        return self._have_flushed(messages.Flush(self.name))
+
+    def flush_to_read(self) -> int:
+        """Have the owner flush for a reader; see :meth:`gridflow.Table.flush_to_read`."""
+        return self._have_flushed(messages.Flush(self.name, to_read=True))
+
+    def _have_flushed(self, message: messages.Flush) -> int:
         version = self.snapshot().version  # sees every acknowledged write
         rows, _ = self.memory
         if rows == 0:
             return version  # all of them are in segments: nobody need be asked, or even be there
-        self._connection.call(messages.Flush(self.name), messages.Done)
+        self._connection.call(message, messages.Done)
         return self.snapshot().version
 
     def compact(self) -> None:
@@ -212,8 +219,8 @@ class ServedTable(Table):
 
     def _flushed(self) -> Snapshot:
         try:
-            self.flush()
-        except GridConnectionError:
+            self.flush_to_read()
+        except (GridConnectionError, TableBusyError):
             return super()._flushed()  # as any reader does that has no owner to ask
         return self.snapshot()
 

@@ -138,10 +138,14 @@ class Truncate(Message):
 
 @dataclass(frozen=True)
 class Flush(Message):
-    """Make every acknowledged write part of the segments; ``table`` None: of all tables."""
+    """Make every acknowledged write part of the segments; ``table`` None: of all tables.
+
+    ``to_read``: not where that would take long, as another writer holds the table.
+    """
 
     kind: ClassVar[str] = "flush"
     table: str | None
+    to_read: bool = False
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,8 @@ class Requests:
     def _flush(self, m: messages.Flush) -> Message:
         if m.table is None:
             self.grid.flush()
+        elif m.to_read:
+            self.grid.table(m.table).flush_to_read()
         else:
             self.grid.table(m.table).flush()
         return Done(0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import gridflow
 from gridflow import dbapi
+from gridflow.sql.engine import connection, watch
 
 ENDLESS = "SELECT SUM((A.RANGE * B.RANGE) % 7) AS R FROM RANGE(1000000) A, RANGE(1000000) B"
 LARGE = "SELECT COUNT(*) FROM (SELECT RANGE AS X FROM RANGE(20000000) GROUP BY RANGE)"
@@ -61,3 +64,26 @@ def test_a_repeated_text_that_takes_too_long_to_make_is_an_error(kittens):
     assert kittens.sql("SELECT REPEAT(NAME, ID) FROM T WHERE ID = 2").fetchall() == [("SOFT KITTYSOFT KITTY",)]
     with pytest.raises(gridflow.SqlError, match="REPEAT makes texts of at most 16,777,216 characters"):
         kittens.sql("SELECT LENGTH(REPEAT(NAME, ID * 1000000000)) FROM T")
+
+
+def test_limits_of_memory_are_few_databases(kittens):
+    for more in range(12):
+        kittens.sql(f"SET QUERY_MEMORY = {(100 << 20) + more}")
+        assert kittens.sql("SELECT COUNT(*) FROM T WHERE NAME LIKE '%K%'").fetchall() == [(2,)]
+    kittens.sql("SET QUERY_MEMORY 0")
+    assert set(connection._databases) <= {None, *(1 << bit for bit in range(64))}
+
+
+def test_what_has_ended_is_not_asked_any_more(monkeypatch):
+    """A call of another library's, say, may be gone with it."""
+    monkeypatch.setattr(watch, "_LOOK_SECONDS", 0.001)
+    asked, go_on = threading.Event(), threading.Event()
+
+    def is_unwanted():
+        asked.set()
+        assert go_on.wait(60)
+
+    with watch.watching(is_unwanted):
+        assert asked.wait(60)
+        threading.Timer(0.05, go_on.set).start()
+    assert go_on.is_set(), "the end waits for the answer"

@@ -70,6 +70,8 @@ def connection(memory: int | None = None) -> tuple[duckdb.DuckDBPyConnection, Ke
 
     Only this thread may use them.
     """
+    if memory is not None:  # of the few powers of two, as each database has threads of its own and stays
+        memory = 1 << (memory.bit_length() - 1)
     mine: dict[int | None, Any] = _local.__dict__.setdefault("connections", {})
     if memory not in mine:
         with _lock:

@@ -121,10 +121,13 @@ def _look_at_all() -> None:
             if not watches:
                 _wake.clear()
         for watch in watches:
-            watch.look()
-            interrupt = watch.interrupt
-            if watch.error is not None and interrupt is not None:  # again and again: one that comes early is lost
-                interrupt()
+            with _lock:  # so that it does not end meanwhile, and what it asks with it
+                if watch not in _watches:
+                    continue
+                watch.look()
+                interrupt = watch.interrupt
+                if watch.error is not None and interrupt is not None:  # again and again: one that comes early is lost
+                    interrupt()
 
 
 def _after_fork_in_child() -> None:
