@@ -82,6 +82,21 @@ def owned_grid(home: Path) -> Grid | None:
     return None if owned is None or owned.grid.closed else owned.grid
 
 
+@contextmanager
+def using_owned(home: Path) -> Iterator[Grid | None]:
+    """The grid at ``home`` if this process owns it, which it goes on to do within the block."""
+    with _lock:
+        owned = _grids.get(os.path.realpath(home))
+        grid = None if owned is None or owned.grid.closed else owned.grid
+        if owned is not None and grid is not None:
+            owned.uses += 1
+    try:
+        yield grid
+    finally:
+        if grid is not None:
+            grid.close()
+
+
 def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
     """Open a grid that exists to read only, beside whoever owns it.
 

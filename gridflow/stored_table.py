@@ -19,7 +19,7 @@ from .config import SOCKET_NAME, resolve_home
 from .errors import GridClosedError, GridConnectionError, TableNotFound
 from .grid import Grid
 from .protocols.address import Endpoint, Route
-from .registry import open_reader, owned_grid
+from .registry import open_reader, owned_grid, using_owned
 from .schema import Schema
 from .table import Table
 
@@ -80,7 +80,7 @@ def open_table(
     with contextlib.ExitStack() as stack:
         if grid is None:
             path = resolve_home(home) if isinstance(table, str) else Path(table.folder).parent.parent
-            grid = owned_grid(path) or stack.enter_context(open_reader(path))
+            grid = stack.enter_context(using_owned(path)) or stack.enter_context(open_reader(path))
         yield grid, grid.table(table) if isinstance(table, str) else table
 
 

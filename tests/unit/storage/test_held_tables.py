@@ -12,6 +12,7 @@ import pytest
 import gridflow
 from gridflow import GridClosedError
 from gridflow.server import Node
+from gridflow.stored_table import StoredTable, open_table
 from gridflow.testing import verified
 
 
@@ -91,3 +92,32 @@ def test_who_reads_does_not_wait_for_who_writes(home: Path, served, monkeypatch)
             finally:
                 if served:
                     grid.close()
+
+
+def test_a_table_is_found_while_its_grid_comes_and_goes(home: Path):
+    def write(value: int) -> None:
+        with gridflow.connect(home / "grid") as grid:
+            grid.table("T").put(1, {"V": value})
+
+    with gridflow.connect(home / "grid") as grid:
+        grid.create_table("T", {"ID": "LONG", "V": "LONG"}, key="ID")
+    errors: list[Exception] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        try:
+            while not stop.is_set():
+                with open_table("T", home=home / "grid") as (_, table):
+                    assert StoredTable.of(table).name == "T"
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for value in range(20):
+        write(value)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
