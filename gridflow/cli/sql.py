@@ -110,6 +110,8 @@ def command(
             repl.run_shell(session)
             return
         code = _run_all(session, texts, files)
+        if code and read_only:
+            session.output.warn(f"read only: {read_only}")
     finally:
         session.close()
     if code:

@@ -122,7 +122,7 @@ def test_info_and_tables_name_an_owner_that_is_running(run, kittens, home):
     assert "KITTENS" in run("tables").output
     assert "1 row" in run("sql", "-e", "SELECT NAME FROM KITTENS WHERE ID = 1; SELECT '1 row'").output
     refused = run("sql", "-e", "DELETE FROM KITTENS", code=1).output
-    assert "read only" in refused
+    assert "read only" in refused and f"owned by process {embedding.pid}, which does not serve it" in refused
     embedding.communicate()
 
 
