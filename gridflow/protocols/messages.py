@@ -306,7 +306,7 @@ def encode(message: Message) -> bytes:
     """The bytes of a message.
 
     >>> decode(encode(Flush("IMAGES")), Flush)
-    Flush(table='IMAGES')
+    Flush(table='IMAGES', to_read=False)
     """
     header: dict[str, Any] = {"version": PROTOCOL_VERSION, "kind": message.kind}
     body = b""

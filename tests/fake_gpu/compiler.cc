@@ -62,8 +62,8 @@ int nvrtcCompileProgram(Program* program, int count, const char* const* options)
   Write(folder + "/program.cu", program->source);
   for (const auto& [name, text] : program->headers) Write(folder + "/" + name, text);
   std::string command = "cd " + folder + " && g++ -std=c++17 -O1 -fPIC -fvisibility=hidden -ffp-contract=off -w" +
-                        " -fsanitize=thread --param tsan-instrument-func-entry-exit=0 -I. -I" FAKE_GPU_SOURCES
-                        " -include device.h";
+                        " -fsanitize=thread --param tsan-instrument-func-entry-exit=0 -I. '-I" FAKE_GPU_SOURCES
+                        "' -include device.h";
   constexpr char kDefine[] = "--define-macro=";
   for (int i = 0; i < count; ++i)
     if (std::strncmp(options[i], kDefine, sizeof(kDefine) - 1) == 0)

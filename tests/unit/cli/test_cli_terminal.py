@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -152,7 +153,7 @@ def test_a_high_result_goes_to_the_pager_and_control_c_there_is_the_pagers(shell
         "lines = sys.stdin.read().splitlines()\nprint('PAGER GOT', len(lines), flush=True)\n"
         "open('/dev/tty').readline()\n"
     )
-    sql = shell(dimensions=(20, 80), PAGER=f"{sys.executable} {pager}")
+    sql = shell(dimensions=(20, 80), PAGER=shlex.join([sys.executable, str(pager)]))
     assert "PAGER" not in sql.ask("select 1 as one;" + ENTER)
     sql.child.send("select * from range(100);" + ENTER)
     sql.child.expect("PAGER GOT 104")
@@ -208,7 +209,7 @@ def test_passwords_are_not_kept_in_the_history(shell, tmp_path):
 
 
 def test_rows_that_are_piped_away_leave_the_prompt_on_the_terminal(home, tmp_path):
-    command = f"{sys.executable} -m gridflow sql --home {home} --format csv > {tmp_path}/rows"
+    command = f"{shlex.quote(sys.executable)} -m gridflow sql --home {home} --format csv > {tmp_path}/rows"
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
     child = pexpect.spawn("/bin/sh", ["-c", command], env=environment, encoding="utf-8", timeout=90)
     child.expect("gridflow>")
