@@ -9,6 +9,7 @@ another thread waits for an answer, a call in the child is an error.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import threading
 import time
@@ -90,6 +91,8 @@ def _before_fork() -> None:
         return
     for holder in list(_holders):
         holder.drop_channel()
+    if len(_servers) or len(_clients):  # one may be garbage that nobody has collected
+        gc.collect()
     if len(_servers):
         return
     # Where another thread's call goes on, or something else holds a client, gRPC does not end.

@@ -69,6 +69,28 @@ print(codes)
     assert done.stdout == "{7}\n", done.stderr
 
 
+def test_a_node_that_was_stopped_and_is_garbage_is_no_node(server, kittens, tmp_path):
+    code = f"""
+import gc
+from gridflow.server import Node
+
+gc.disable()
+node = Node({str(tmp_path / "other")!r})
+garbage = [node._services[0]._server]
+garbage.append(garbage)
+node.stop()
+del node, garbage
+
+def child():
+    with gridflow.connect(HOME) as grid:
+        grid.sql("DELETE FROM T WHERE ID = 17")
+
+print(in_child(child))
+"""
+    done = run_python(code, kittens)
+    assert done.stdout == "7\n", done.stderr
+
+
 def test_a_child_says_what_to_do_where_grpc_ran_when_it_was_forked(kittens):
     code = """
 from gridflow.server import Node
