@@ -139,8 +139,7 @@ cdef class TableVersions(LogTable):
 
     cdef int follow_or_raise(self) except -1:
         """``check_readable`` where it is not at once clear that the table can be read."""
-        if self.store.closed:
-            raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+        self.check_open()
         if not self.store.owner and not self.dropped:
             self.store.follow()
         if self.dropped:
@@ -352,8 +351,7 @@ cdef class TableVersions(LogTable):
         cdef shared_ptr[const TableSnapshot] fresh
         cdef uint64_t lsn
         cdef MemoryTable* memory
-        if self.store.closed:
-            raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
+        self.check_open()
         if self.frozen.get() != NULL:
             self.thaw()
         if self.dropped or self.active.get().size() == 0:
@@ -459,7 +457,7 @@ cdef class TableVersions(LogTable):
         return 0
 
     cdef int check_open(self) except -1:
-        """Raises if the grid was closed, after which a version would be written over that of another owner."""
+        """Raises if the grid was closed, after which a version would be written over that of another owner, say."""
         if self.store.closed:
             raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
         return 0

@@ -86,10 +86,9 @@ def owned_grid(home: Path) -> Grid | None:
 def using_owned(home: Path) -> Iterator[Grid | None]:
     """The grid at ``home`` if this process owns it, which it goes on to do within the block."""
     with _lock:
-        owned = _grids.get(os.path.realpath(home))
-        grid = None if owned is None or owned.grid.closed else owned.grid
-        if owned is not None and grid is not None:
-            owned.uses += 1
+        grid = owned_grid(home)
+        if grid is not None:
+            _grids[os.path.realpath(home)].uses += 1
     try:
         yield grid
     finally:

@@ -77,7 +77,9 @@ bool NewFilesHaveNewIds(const Manifest& earlier, const Manifest& later) {
     ids.insert(s.bitmap_id);
   }
   auto fits = [&](uint64_t id) { return id >= earlier.next_file_id || ids.count(id) > 0; };
-  return EachSegment(later, [&](const gf_manifest_segment& s) { return fits(s.segment_id) && fits(s.deletions_id) && fits(s.bitmap_id); });
+  return EachSegment(later, [&](const gf_manifest_segment& s) {
+    return fits(s.segment_id) && fits(s.deletions_id) && fits(s.bitmap_id);
+  });
 }
 
 bool SegmentsStaySealed(const Manifest& earlier, const Manifest& later) {
