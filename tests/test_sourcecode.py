@@ -33,7 +33,7 @@ PUBLIC_NAMES = """
 
 # From the bottom up: a module may import from its own line and from those above it in this list.
 LAYERS = [
-    ["errors", "kinds", "schema", "config", "aside"],
+    ["errors", "deprecation", "kinds", "schema", "config", "aside"],
     ["_native"],
     ["faces"],
     ["storage"],
