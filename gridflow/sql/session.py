@@ -10,14 +10,21 @@ from typing import Any
 
 from sqlglot import exp
 
-from ..errors import GridflowError, SqlError, TableNotFound, TransactionConflictError, UsageError
+from ..errors import (
+    DuplicateKeyError,
+    GridflowError,
+    SqlError,
+    TableNotFound,
+    TransactionConflictError,
+    UsageError,
+)
 from ..faces import GridFace, TransactionFace
 from .engine.watch import watching
 from .execution.executors import EXECUTORS
 from .execution.fast_path import FastPath
 from .execution.insert import execute_insert_many, plan_insert
 from .grammar.prepared import Prepared, own_text
-from .grammar.statements import prepare
+from .grammar.statements import as_written, prepare
 from .result import Result
 from .text.params import assign
 from .text.places import point
@@ -188,6 +195,7 @@ class Session:
         if len(statements) != 1 or statements[0].kind not in ("INSERT", "MERGE", "UPDATE", "DELETE"):
             raise SqlError("with many sets of parameters goes one INSERT, MERGE, UPDATE or DELETE")
         (statement,) = statements
+        statement = statement if statement.shape is None else as_written(statement)
         value_sets = [assign([statement.marks], params)[0] for params in sets]
         return self._run_listed(statement, lambda: self._many(statement, value_sets))
 
@@ -217,6 +225,13 @@ class Session:
                 return self._change(lambda transaction: EXECUTORS[kind](transaction, statement, values))
         elif kind not in IN_TRANSACTION:
             raise SqlError(f"{kind} cannot be part of a transaction: COMMIT or ROLLBACK first")
+        if statement.shape is not None:
+            try:
+                return EXECUTORS[kind](grid, statement.shape, dict(statement.literals))
+            except (DuplicateKeyError, TransactionConflictError):
+                raise
+            except UsageError:  # nothing has happened; now the place of what is wrong is found
+                statement = as_written(statement)
         return EXECUTORS[kind](grid, statement, values)
 
     def _change(self, run: Callable[[Any], Result]) -> Result:

@@ -5,8 +5,7 @@ from decimal import Decimal
 import pytest
 
 import gridflow
-from gridflow.sql.grammar.dialect import tokenize
-from gridflow.sql.grammar.runs import STAND_IN, shortened
+from gridflow.sql import split_statements
 
 N = 1200  # more than what makes a run
 #: Of a table's columns, some literals that a few rows take: of the column's kind, and of others that are converted.
@@ -32,7 +31,7 @@ def test_many_rows_are_converted_as_one_is(grid, dtype):
     for i, literal in enumerate(literals):
         grid.sql(f"INSERT INTO ONE VALUES ({i}, {literal})")
     rows = ", ".join(f"({i}, {literals[i % len(literals)]})" for i in range(len(literals) * 60))
-    assert shortened(tokenize(f"INSERT INTO MANY VALUES {rows}"), rows)[1]
+    assert split_statements(f"INSERT INTO MANY VALUES {rows}")[0].runs
     assert grid.sql(f"INSERT INTO MANY VALUES {rows}").rowcount == len(literals) * 60
     one = grid.sql("SELECT ID, X FROM ONE ORDER BY ID").fetchall()
     many = grid.sql(f"SELECT ID, X FROM MANY WHERE ID < {len(literals)} ORDER BY ID").fetchall()
@@ -153,11 +152,11 @@ def test_long_lists_of_marks_mean_what_short_ones_do(numbers, column, values):
     assert rows(values) == rows(values * (N // len(values) + 1))
 
 
-def test_values_of_literals_are_the_values_that_were_written(grid):
-    tokens = tokenize("INSERT INTO T VALUES " + ", ".join(["(1, -1.50, 'a''b', NULL, TRUE, 1e3)"] * 100))
-    (stand_in,) = (token for token in shortened(tokens, " " * 9999)[0] if token.token_type is STAND_IN)
-    node = shortened(tokens, " " * 9999)[1][stand_in.start]
-    assert node.args["values"] == ((1, Decimal("-1.50"), "a'b", None, True, 1000.0),) * 100
+def test_values_of_literals_are_the_values_that_were_written():
+    (statement,) = split_statements("INSERT INTO T VALUES " + ", ".join(["(1, -1.50, 'a''b', NULL, TRUE, 1e3)"] * 100))
+    (run,) = statement.runs
+    assert run.rows == [(1, Decimal("-1.50"), "a'b", None, True, 1000.0)] * 100 and run.end == statement.end
+    assert list(map(type, run.rows[0])) == [int, Decimal, str, type(None), bool, float]
 
 
 @pytest.mark.parametrize("of_marks", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,9 @@ class Prepared:
         labels: of each column of a query, the text of its expression: its name if it has no other.
         own_text: the statement alone, for lists of statements: without passwords, and cut if it is long.
         statement: the statement's place in the text; None for a query within another statement.
+        shape: of a statement of one row of literals, the one of parameters that is executed in its place, with
+            ``literals`` for them. Places in ``node`` count in its text.
+        literals: mark -> value.
     """
 
     kind: str
@@ -34,6 +38,8 @@ class Prepared:
     labels: tuple[str, ...] = ()
     own_text: str = ""
     statement: Statement | None = field(default=None, repr=False)
+    shape: Prepared | None = field(default=None, repr=False)
+    literals: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def placed(self) -> str:
         """The statement alone, in the line and column in which it stands in the whole text."""

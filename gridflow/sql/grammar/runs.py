@@ -6,22 +6,26 @@ To parse a literal, and to walk over it whenever the tree is walked over, costs 
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
+from ..._native.literal_rows import Run
+from ..text.cutter import Statement
 from ..text.params import MarkList
 
 #: Literals after IN from which on they are a run: keys of a table are looked up one by one up to a thousand of them.
 _LONG_LIST = 1001
 #: Rows after VALUES, the same.
-_MANY_ROWS = 100
+MANY_ROWS = 100
 #: What stands for a run among the tokens: the parser knows no other of its kind.
 STAND_IN = TokenType.BLOCK_START
 #: Digits of a whole number that Python reads; none that fits a column has as many.
 _MOST_INT_DIGITS = 4000
+_NO_LINE_END = re.compile(r"[^\n]+")
 
 
 class LiteralList(exp.Expression, exp.Condition):
@@ -36,6 +40,16 @@ class LiteralRows(exp.Expression):
     arg_types = {"this": True, "values": True}
 
 
+class RowsToken(Token):
+    """The token that stands for rows of literals; ``rows`` is their node."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, token: Token, end: int, rows: LiteralRows):
+        super().__init__(STAND_IN, token.text, token.line, token.col, token.start, end)
+        self.rows = rows
+
+
 def number(text: str) -> int | float | decimal.Decimal:
     """The value of a number in a statement.
 
@@ -48,24 +62,40 @@ def number(text: str) -> int | float | decimal.Decimal:
     return float(text) if "e" in text.lower() else decimal.Decimal(text)
 
 
+def without(text: str, runs: Iterable[Run], statements: Iterable[Statement]) -> str:
+    """A text with a 0 in place of each run of rows, and nothing of some statements; all else keeps its place."""
+    cuts = [(run.begin, run.end, "0") for run in runs]
+    cuts += [(statement.start, statement.end, "") for statement in statements]
+    parts, at = [], 0
+    for begin, end, left in sorted(cuts):
+        parts += [text[at:begin], left, blank(text[begin + len(left) : end])]
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+def blank(text: str) -> str:
+    """Spaces in place of all characters but line ends."""
+    return _NO_LINE_END.sub(lambda match: " " * (match.end() - match.start()), text)
+
+
+def rows_token(token: Token, run: Run, text: str) -> RowsToken:
+    """The token that stands for a run of rows, of the one that ``without`` has left there."""
+    rows = LiteralRows(this=text[run.begin : run.end], values=tuple(run.rows))
+    return RowsToken(token, run.end - 1, rows)
+
+
 def shortened(tokens: list[Token], text: str) -> tuple[list[Token], dict[int, exp.Expression]]:
-    """A statement's tokens with one in place of each run, and the run's node by that token's ``start``."""
-    if len(tokens) < 2 * _MANY_ROWS or "{#" in text:  # the engine does not know the comments of templates
-        return tokens, {}
-    is_insert = tokens[0].token_type in (TokenType.INSERT, TokenType.MERGE)
-    runs: dict[int, exp.Expression] = {}
+    """A statement's tokens with one in place of each long list, and the nodes of all runs by that token's ``start``."""
+    runs: dict[int, exp.Expression] = {token.start: token.rows for token in tokens if isinstance(token, RowsToken)}
+    if len(tokens) < 2 * _LONG_LIST or "{#" in text:  # the engine does not know the comments of templates
+        return tokens, runs
     result: list[Token] = []
-    at, depth, in_values = 0, 0, False
+    at = 0
     while at < len(tokens):
         token = tokens[at]
-        kind = token.token_type
         result.append(token)
         at += 1
-        if kind is TokenType.L_PAREN:
-            depth += 1
-        elif kind is TokenType.R_PAREN:
-            depth -= 1
-        elif kind is TokenType.IN and at < len(tokens) and tokens[at].token_type is TokenType.L_PAREN:
+        if token.token_type is TokenType.IN and _is(tokens, at, TokenType.L_PAREN):
             values, end = _literals(tokens, at + 1)
             offsets, end = ((), end) if values else _marks(tokens, at + 1)
             if max(len(values), len(offsets)) >= _LONG_LIST and _is(tokens, end, TokenType.R_PAREN):
@@ -74,13 +104,6 @@ def shortened(tokens: list[Token], text: str) -> tuple[list[Token], dict[int, ex
                 if values:
                     node = LiteralList(this=_text(tokens, at + 1, end, text), values=values)
                 runs[tokens[at + 1].start] = node
-                at, depth = end, depth + 1
-        elif is_insert and depth == 0:
-            in_values = kind is TokenType.VALUES or (in_values and kind is TokenType.COMMA)
-            rows, end = _rows(tokens, at) if in_values else ([], at)
-            if len(rows) >= _MANY_ROWS:
-                result.append(_stand_in(tokens, at, end))
-                runs[tokens[at].start] = LiteralRows(this=_text(tokens, at, end, text), values=tuple(rows))
                 at = end
     return result, runs
 
@@ -96,23 +119,6 @@ def _text(tokens: list[Token], begin: int, end: int, text: str) -> str:
 
 def _is(tokens: list[Token], at: int, kind: TokenType) -> bool:
     return at < len(tokens) and tokens[at].token_type is kind
-
-
-def _rows(tokens: list[Token], at: int) -> tuple[list[tuple[Any, ...]], int]:
-    """The rows of literals from a token on, all as wide as the first, and the token after them."""
-    rows: list[tuple[Any, ...]] = []
-    end = at
-    while _is(tokens, at, TokenType.L_PAREN):
-        values, at = _literals(tokens, at + 1)
-        if not values or not _is(tokens, at, TokenType.R_PAREN) or (rows and len(rows[0]) != len(values)):
-            break
-        following = tokens[at + 1].token_type if at + 1 < len(tokens) else None
-        if following not in (TokenType.COMMA, None):
-            break
-        rows.append(values)
-        end = at + 1
-        at += 2
-    return rows, end
 
 
 def _literals(tokens: list[Token], at: int) -> tuple[tuple[Any, ...], int]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
-from ...errors import SqlError, did_you_mean
+from ...errors import GridflowError, SqlError, did_you_mean
 from ..text.cutter import Statement, split_statements
 from ..text.params import Marks
 from ..text.places import syntax_error
@@ -21,6 +21,7 @@ from .copy import CopyTo, parse_copy
 from .dialect import parse, tokenize
 from .prepared import CACHED_LENGTH, Prepared, own_text
 from .queries import parse_explain, parse_marks, parse_query, parse_select, parse_table
+from .runs import MANY_ROWS, blank, rows_token, without
 from .spelling import nearest
 from .tokens import QUERY_STARTS, Tokens
 
@@ -75,7 +76,8 @@ def _prepare(text: str) -> tuple[Prepared, ...]:
         own = own_text(safe_text, statement.start, statement.end)
         # Stars as many as the password's signs would tell its length.
         own = own if safe_text is text else re.sub(r"'\*+'", "'***'", own)
-        result.append(replace(_prepare_one(tokens, safe_text), own_text=own, statement=statement))
+        prepared = tokens if isinstance(tokens, Prepared) else _prepare_one(tokens, safe_text)
+        result.append(replace(prepared, own_text=own, statement=statement))
     if not result:
         raise SqlError("there is no statement in the text")
     if safe_text != text:
@@ -95,24 +97,65 @@ def _check_characters(text: str, safe_text: str) -> None:
 _prepare_cached = lru_cache(maxsize=_CACHED_TEXTS)(_prepare)
 
 
-def tokens_of_each(text: str, safe_text: str) -> Iterator[tuple[Statement, list[Token]]]:
+def tokens_of_each(text: str, safe_text: str) -> Iterator[tuple[Statement, list[Token] | Prepared]]:
     """The statements of a text, each with its tokens; the tokens' offsets count in the whole text.
+
+    An INSERT or MERGE of one row of literals, such as make up the scripts that others write, has no tokens: it is
+    prepared already, as the statement of parameters that it is like.
 
     Args:
         text: any number of statements.
         safe_text: the same without passwords, for messages.
     """
-    tokens = iter(tokenize(text, safe_text))
+    statements = split_statements(text)
+    known = [_known(statement, text) if safe_text is text else None for statement in statements]
+    runs = {run.begin: run for statement in statements for run in statement.runs if len(run.rows) >= MANY_ROWS}
+    done = [statement for statement, prepared in zip(statements, known, strict=True) if prepared is not None]
+    # Of a script that has nothing else, not even the spaces are looked at.
+    rest = "" if done and len(done) == len(statements) else without(text, runs.values(), done)
+    tokens = iter(tokenize(rest, safe_text))
     token = next(tokens, None)
-    for statement in split_statements(text):
+    for statement, prepared in zip(statements, known, strict=True):
         part: list[Token] = []
         while token is not None and token.start < statement.end:
             if token.start >= statement.start:  # else it is a semicolon
-                part.append(token)
+                run = runs.get(token.start)
+                part.append(token if run is None else rows_token(token, run, text))
             token = next(tokens, None)
-        if not part:
+        if not part and prepared is None:
             raise syntax_error(safe_text, statement.start, "expected a statement", statement.end - statement.start)
-        yield statement, part
+        yield statement, prepared or part
+
+
+def _known(statement: Statement, text: str) -> Prepared | None:
+    """A statement of one row of literals, if one of parameters in their place is known or can be prepared."""
+    row = statement.only_row
+    if row is None:
+        return None
+    (values,) = row.rows
+    shape = _shape(text[statement.start : row.begin], len(values))
+    if shape is None:
+        return None
+    literals = {f"p{i}": value for i, value in enumerate(values, 1)}
+    return Prepared(shape.kind, shape.node, Marks(), text, statement=statement, shape=shape, literals=literals)
+
+
+def as_written(prepared: Prepared) -> Prepared:
+    """A statement that has a ``shape``, parsed with its own literals: places in ``node`` count in the whole text."""
+    statement = prepared.statement
+    assert statement is not None  # what has a shape was cut from a text
+    tokens = tokenize(blank(prepared.text[: statement.start]) + prepared.text[statement.start : statement.end])
+    return replace(_prepare_one(tokens, prepared.text), own_text=prepared.own_text, statement=statement)
+
+
+@lru_cache(maxsize=_CACHED_TEXTS)
+def _shape(head: str, width: int) -> Prepared | None:
+    """The statement with parameters after ``... VALUES``; None where it is wrong, which the whole text is to say."""
+    try:
+        (shape,) = _prepare(f"{head}({', '.join('?' * width)})")
+    except (GridflowError, _HoldsPassword):
+        return None
+    return shape
 
 
 def _prepare_one(tokens: list[Token], text: str) -> Prepared:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from ..._native.literal_rows import Run, read_rows
 
 # Quotes and comments, which may hide a semicolon, and the rest. One that is never closed runs to the end of the text.
 _LEXEME = re.compile(
@@ -21,6 +23,13 @@ _LEXEME = re.compile(
 )
 _BLOCK_MARK = re.compile(r"/\*|\*/")
 _WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*(\(?)[\s(]*([A-Za-z_]*)", re.DOTALL)
+_NAME = r'(?:[^\W\d]\w*|"(?:[^"]|"")*")'
+_NAMES = rf"\(\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\)"
+# What stands before rows of literals, which are read at once.
+_BEFORE_ROWS = re.compile(
+    rf"(?:INSERT|MERGE)\s+INTO\s+{_NAME}(?:\.{_NAME})?(?:\s*{_NAMES}\s*|\s+)(?:KEY\s*{_NAMES}\s*)?VALUES\s*(?=\()",
+    re.IGNORECASE,
+)
 _QUERY_WORDS = {
     "SELECT", "WITH", "VALUES", "FROM", "TABLE", "PIVOT", "UNPIVOT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "SUMMARIZE",
 }  # fmt: skip
@@ -35,6 +44,7 @@ class Statement:
         start, end: offsets of ``text`` in the whole text, in characters.
         line, column: those of ``start``, both from 1.
         complete: False where a quote or a comment is never closed, or no semicolon ends the statement.
+        runs: of an INSERT or MERGE, the rows of literals after VALUES.
     """
 
     text: str
@@ -43,6 +53,15 @@ class Statement:
     line: int
     column: int
     complete: bool = True
+    runs: tuple[Run, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def only_row(self) -> Run | None:
+        """The run of an INSERT or MERGE of one row of literals and nothing else; else None."""
+        if len(self.runs) != 1 or len(self.runs[0].rows) != 1 or self.runs[0].end != self.end:
+            return None
+        head = self.text[: self.runs[0].begin - self.start]
+        return self.runs[0] if head.rstrip()[-6:].upper() == "VALUES" else None
 
     @property
     def word(self) -> str:
@@ -69,6 +88,7 @@ def split_statements(text: str) -> list[Statement]:
     result: list[Statement] = []
     at, first, last = 0, -1, 0
     line, line_start, counted = 1, 0, 0  # of the last statement, and to where lines are counted
+    runs: tuple[Run, ...] = ()
 
     def finish(complete: bool) -> None:
         nonlocal line, line_start, counted
@@ -76,7 +96,7 @@ def split_statements(text: str) -> list[Statement]:
             line += text.count("\n", counted, first)
             line_start = max(line_start, text.rfind("\n", counted, first) + 1)
             counted = first
-            result.append(Statement(text[first:last], first, last, line, first - line_start + 1, complete))
+            result.append(Statement(text[first:last], first, last, line, first - line_start + 1, complete, runs))
 
     while at < len(text):
         match = _LEXEME.match(text, at)
@@ -88,9 +108,13 @@ def split_statements(text: str) -> list[Statement]:
                 first, last = (at if first < 0 else first), end
         elif match.group("end"):
             finish(True)
-            first = -1
+            first, runs = -1, ()
         elif not (match.group("comment") or match.group("space")):
-            first = at if first < 0 else first
+            if first < 0:
+                first = at
+                before = _BEFORE_ROWS.match(text, at)
+                if before is not None:
+                    runs, end = read_rows(text, before.end())
             last = end
         at = end
     finish(False)
