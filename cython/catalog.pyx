@@ -26,7 +26,7 @@ def read_catalog(str home):
         (table id, name, options as JSON text, {tag: its version, 0 for none any more} since those options).
 
     Raises:
-        GridNotFound: there is no catalog.
+        GridNotFoundError: there is no catalog.
         GridCorruptError, GridVersionError: it is damaged, or of a newer format.
     """
     cdef Catalog catalog

@@ -17,7 +17,7 @@ from gridflow._native.rows cimport RowCodec
 from gridflow._native.status cimport check
 from gridflow._native.table_store cimport TableStore
 
-from gridflow.errors import ColumnNotFound, InternalError, SchemaError
+from gridflow.errors import ColumnNotFoundError, InternalError, SchemaError
 
 core.process_state = shared_state()
 
@@ -67,7 +67,7 @@ cdef class ClientRing:
         bell: the node's bell.
 
     Raises:
-        GridFullError, GridAccessError, GridNotFound: the ring cannot be made; there is no bell.
+        GridFullError, GridAccessError, GridNotFoundError: the ring cannot be made; there is no bell.
         GridVersionError: the node's rings are those of another release.
     """
 
@@ -128,7 +128,7 @@ cdef class ClientRing:
         out.reserve(USUAL_BYTES)
         try:
             table.append_put(codec, key, value, out, NULL)
-        except (SchemaError, ColumnNotFound):  # of the columns that it had when it was last looked at
+        except (SchemaError, ColumnNotFoundError):  # of the columns that it had when it was last looked at
             return None
         return self.commit_row(table, codec, mode, out, timeout)
 

@@ -97,7 +97,7 @@ cdef class RingDrain:
         """Takes over a ring that a client has made; returns it as a ``ServedRing``.
 
         Raises:
-            GridCorruptError, GridVersionError, GridNotFound: there is none, or one of another release.
+            GridCorruptError, GridVersionError, GridNotFoundError: there is none, or one of another release.
             UsageError: nobody serves rings any more.
         """
         if self.stopping:

@@ -13,7 +13,7 @@ from gridflow import schema as _schema
 from gridflow._native import codecs_bytes, codecs_nested, codecs_numbers, codecs_times  # each registers its codecs
 from gridflow._native.codecs import KIND_NAMES, KINDS, UNIT_NAMES, Mismatch
 from gridflow.config import MAX_KEY_BYTES
-from gridflow.errors import ColumnNotFound, SchemaError
+from gridflow.errors import ColumnNotFoundError, SchemaError
 
 UNITS = {"": GF_SECOND, "s": GF_SECOND, "ms": GF_MILLISECOND, "us": GF_MICROSECOND, "ns": GF_NANOSECOND}
 
@@ -171,7 +171,7 @@ cdef class RowCodec:
             if extra in self.python_schema.key:
                 raise SchemaError(f"table {self.table}: {extra} is in the key, it cannot be in the value")
             known = _errors.did_you_mean(str(extra), self.python_schema.names)
-            raise ColumnNotFound(f"table {self.table} has no column {extra}; {known}")
+            raise ColumnNotFoundError(f"table {self.table} has no column {extra}; {known}")
         return 0
 
     cdef int encode_values(self, tuple values, string& out) except -1:
@@ -229,7 +229,7 @@ cdef class RowCodec:
         return tuple(result)
 
     def check(self, object key, object value):
-        """Raises SchemaError or ColumnNotFound if a row with this key and value does not fit."""
+        """Raises SchemaError or ColumnNotFoundError if a row with this key and value does not fit."""
         cdef string encoded
         self.encode_key(key, encoded)
         self.encode_value(value, encoded)

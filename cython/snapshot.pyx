@@ -35,7 +35,7 @@ cdef class Snapshot:
         """Opens the current version of a table, or a past one that is kept, without asking its owner.
 
         Raises:
-            SnapshotNotFound: the version of that number is not kept.
+            VersionNotFoundError: the version of that number is not kept.
         """
         cdef shared_ptr[const TableSnapshot] snapshot
         cdef Status status

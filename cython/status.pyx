@@ -25,7 +25,7 @@ cdef int check(const Status& status) except -1:
     if status.code == Code.kInvalid:
         raise errors.SchemaError(message)
     if status.code == Code.kNotFound:
-        raise errors.GridNotFound(message)
+        raise errors.GridNotFoundError(message)
     if status.code == Code.kGone:
-        raise errors.SnapshotNotFound(message)
+        raise errors.VersionNotFoundError(message)
     raise errors.InternalError(message)

@@ -34,7 +34,7 @@ from gridflow._native.log_table cimport LogTable
 from gridflow._native.process_state cimport shared_state
 from gridflow._native.status cimport check
 
-from gridflow.errors import InternalError, SchemaError, TableNotFound
+from gridflow.errors import InternalError, SchemaError, TableNotFoundError
 
 core.process_state = shared_state()
 
@@ -327,7 +327,7 @@ cdef class Store:
         Raises:
             TransactionConflictError: names the first key whose row is another one now; nothing is applied.
             SchemaError: the bytes are not well-formed operations; nothing is applied.
-            TableNotFound, GridFullError: a table was dropped, there is no room; nothing is applied.
+            TableNotFoundError, GridFullError: a table was dropped, there is no room; nothing is applied.
         """
         cdef string payload = operations
         cdef const uint64_t* seen = <const uint64_t*>PyBytes_AS_STRING(digests)
@@ -345,7 +345,7 @@ cdef class Store:
             if table is None or table.table_id != operation.table_id():
                 table = self.tables.get(operation.table_id())
                 if table is None:
-                    raise TableNotFound("a table that the transaction has written was dropped meanwhile")
+                    raise TableNotFoundError("a table that the transaction has written was dropped meanwhile")
                 if table not in tables:
                     tables.append(table)
                     table.check_columns(columns.get(table.table_id))

@@ -168,7 +168,7 @@ cdef class TableStore(TableVersions):
 
         Raises:
             SchemaError: the key or a value does not fit its column; nothing is written.
-            ColumnNotFound: the value names a column that the table has not.
+            ColumnNotFoundError: the value names a column that the table has not.
             GridFullError: there is no room; nothing is written.
 
         >>> import gridflow, tempfile
@@ -190,7 +190,7 @@ cdef class TableStore(TableVersions):
         """Writes many rows, a mapping or an iterable of (key, value), in one commit: all or none.
 
         Raises:
-            SchemaError, ColumnNotFound, GridFullError: as ``put``; nothing is written.
+            SchemaError, ColumnNotFoundError, GridFullError: as ``put``; nothing is written.
         """
         cdef string out
         cdef RowCodec codec = self.codec
@@ -207,7 +207,7 @@ cdef class TableStore(TableVersions):
 
         Raises:
             DuplicateKeyError: names the key; nothing is written.
-            SchemaError, ColumnNotFound, GridFullError: as ``put``; nothing is written.
+            SchemaError, ColumnNotFoundError, GridFullError: as ``put``; nothing is written.
         """
         cdef string out, encoded
         cdef vector[string] keys
@@ -238,7 +238,7 @@ cdef class TableStore(TableVersions):
         With ``codec`` only if that is still the table's: else it has got other columns since somebody looked.
 
         Raises:
-            SchemaError, ColumnNotFound, GridFullError: as ``put``.
+            SchemaError, ColumnNotFoundError, GridFullError: as ``put``.
         """
         if codec is not None:
             self.same_columns(codec)
@@ -268,7 +268,7 @@ cdef class TableStore(TableVersions):
         """Writes the row only if there is one under ``key``. Returns whether it wrote.
 
         Raises:
-            SchemaError, ColumnNotFound, GridFullError: as ``put``.
+            SchemaError, ColumnNotFoundError, GridFullError: as ``put``.
         """
         return self._conditional(key, value, True)
 

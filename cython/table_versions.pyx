@@ -24,7 +24,7 @@ from gridflow._native.store cimport FLUSH_BYTES, Store
 from gridflow._native.table_lock cimport TableLock
 
 from gridflow.errors import (
-    DuplicateKeyError, GridAccessError, GridClosedError, GridEnvironmentError, TableNotFound, TransactionConflictError,
+    DuplicateKeyError, GridAccessError, GridClosedError, GridEnvironmentError, TableNotFoundError, TransactionConflictError,
     UsageError,
 )
 
@@ -121,7 +121,7 @@ cdef class TableVersions(LogTable):
             if self.store.closing or self.store.closed:
                 raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
             if self.dropped:
-                raise TableNotFound(f"table {self.codec.table} was dropped")
+                raise TableNotFoundError(f"table {self.codec.table} was dropped")
             raise GridAccessError(f"table {self.codec.table}: the grid is open to read only")
         while self.exclusive > 0:  # an edit or a hold is under way in another thread
             if self.excludes_others():
@@ -143,7 +143,7 @@ cdef class TableVersions(LogTable):
         if not self.store.owner and not self.dropped:
             self.store.follow()
         if self.dropped:
-            raise TableNotFound(f"table {self.codec.table} was dropped")
+            raise TableNotFoundError(f"table {self.codec.table} was dropped")
         return 0
 
     # ---- what the store asks of it, see LogTable ----
@@ -453,7 +453,7 @@ cdef class TableVersions(LogTable):
         if self.store.closing:  # close() was faster; its flush of this table is the last version
             raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
         if self.dropped:
-            raise TableNotFound(f"table {self.codec.table} was dropped")
+            raise TableNotFoundError(f"table {self.codec.table} was dropped")
         return 0
 
     cdef int check_open(self) except -1:

@@ -15,8 +15,10 @@ from typing import Any
 
 from .cache import Cache
 from .config import VERSION
+from .deprecation import old_attribute
 from .errors import (
-    ColumnNotFound,
+    OLD_NAMES,
+    ColumnNotFoundError,
     DeviceError,
     DuplicateKeyError,
     GridAccessError,
@@ -26,21 +28,21 @@ from .errors import (
     GridEnvironmentError,
     GridflowError,
     GridFullError,
-    GridNotFound,
+    GridNotFoundError,
     GridOwnedError,
     GridVersionError,
     InternalError,
-    KeyNotFound,
+    KeyNotFoundError,
     QueryTimeoutError,
     SchemaError,
-    SnapshotNotFound,
     SqlError,
     StructureError,
     TableBusyError,
-    TableExists,
-    TableNotFound,
+    TableExistsError,
+    TableNotFoundError,
     TransactionConflictError,
     UsageError,
+    VersionNotFoundError,
 )
 from .grid import Grid
 from .open import connect
@@ -52,7 +54,7 @@ __version__ = VERSION
 
 __all__ = [
     "Cache",
-    "ColumnNotFound",
+    "ColumnNotFoundError",
     "Dataset",
     "DeviceError",
     "DuplicateKeyError",
@@ -63,22 +65,22 @@ __all__ = [
     "GridCorruptError",
     "GridEnvironmentError",
     "GridFullError",
-    "GridNotFound",
+    "GridNotFoundError",
     "GridOwnedError",
     "GridVersionError",
     "GridflowError",
     "InternalError",
-    "KeyNotFound",
+    "KeyNotFoundError",
     "QueryTimeoutError",
     "Schema",
     "SchemaError",
-    "SnapshotNotFound",
+    "VersionNotFoundError",
     "SqlError",
     "StructureError",
     "Table",
     "TableBusyError",
-    "TableExists",
-    "TableNotFound",
+    "TableExistsError",
+    "TableNotFoundError",
     "Transaction",
     "TransactionConflictError",
     "UsageError",
@@ -92,4 +94,4 @@ def __getattr__(name: str) -> Any:
         from . import tf
 
         return getattr(tf, name)
-    raise AttributeError(f"module 'gridflow' has no attribute {name!r}")
+    return old_attribute(__name__, name, OLD_NAMES)

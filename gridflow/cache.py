@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ._native.rows import RowCodec
-from .errors import ColumnNotFound, SchemaError, StructureError, TableNotFound
+from .errors import ColumnNotFoundError, SchemaError, StructureError, TableNotFoundError
 from .schema import MAX_PRECISION, Schema, Type, from_dtype
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def missing_field(value: Any, t: Type, path: str = "value") -> str | None:
 def _was_dropped(table: TableFace) -> bool:
     try:
         table.snapshot()
-    except TableNotFound:
+    except TableNotFoundError:
         return True
     return False
 
@@ -125,7 +125,7 @@ class Cache:
         """The table behind the cache.
 
         Raises:
-            TableNotFound: nothing was put in the cache yet.
+            TableNotFoundError: nothing was put in the cache yet.
         """
         if self._table is None:
             self._table = self._grid.table(self.name)
@@ -153,7 +153,7 @@ class Cache:
         for key, value in rows:
             try:
                 codec.check(key, value)
-            except (SchemaError, ColumnNotFound) as error:
+            except (SchemaError, ColumnNotFoundError) as error:
                 raise self._structure_error(schema, key, value, error) from None
 
     def _write(self, rows: list[tuple[Any, Any]], action: Callable[[TableFace], T]) -> T:
@@ -161,15 +161,15 @@ class Cache:
         for is_last in (False, True):
             try:
                 table = self.table
-            except TableNotFound:
+            except TableNotFoundError:
                 table = self._make(rows)
             try:
                 self._check_fields(table.schema, rows)
                 return action(table)
-            except TableNotFound:
+            except TableNotFoundError:
                 if is_last:
                     raise
-            except (SchemaError, ColumnNotFound) as error:
+            except (SchemaError, ColumnNotFoundError) as error:
                 if is_last or not _was_dropped(table):
                     if not isinstance(error, StructureError):
                         self._check(RowCodec(table.schema, table.name), table.schema, rows)
@@ -182,7 +182,7 @@ class Cache:
         for is_last in (False, True):
             try:
                 return action(self.table)
-            except TableNotFound:  # not made yet, or dropped since the last look: then once more
+            except TableNotFoundError:  # not made yet, or dropped since the last look: then once more
                 if self._table is None or is_last:
                     break
                 self._table = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from .errors import UsageError
 
@@ -35,3 +37,20 @@ def renamed(old: str, old_value: _Value | None, new: str, new_value: _Value | No
         raise UsageError(f"{old}= is the old name of {new}=: give one of them")
     deprecated(f"{old}=", f"{new}=", stacklevel=4)
     return old_value
+
+
+def old_attribute(module: str, name: str, renamed: Mapping[str, str]) -> Any:
+    """What the ``__getattr__`` of a module gives: what it has under another name now.
+
+    Args:
+        module: the module's name.
+        name: what was asked for.
+        renamed: old name -> new name.
+
+    Raises:
+        AttributeError: it is none of the old names.
+    """
+    if name not in renamed:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    deprecated(f"{module}.{name}", f"{module}.{renamed[name]}", stacklevel=4)
+    return getattr(sys.modules[module], renamed[name])

@@ -2,11 +2,11 @@
 
     GridflowError
     |-- UsageError                    you asked for something that cannot be
-    |   |-- TableNotFound             (KeyError)
-    |   |-- TableExists               (ValueError)
-    |   |-- ColumnNotFound            (KeyError)
-    |   |-- KeyNotFound               (KeyError)
-    |   |-- SnapshotNotFound          (KeyError): no such tag, or the version is not kept
+    |   |-- TableNotFoundError        (KeyError)
+    |   |-- TableExistsError          (ValueError)
+    |   |-- ColumnNotFoundError       (KeyError)
+    |   |-- KeyNotFoundError          (KeyError)
+    |   |-- VersionNotFoundError      (KeyError): no such tag, or the version is not kept
     |   |-- DuplicateKeyError         (ValueError)
     |   |-- SchemaError               (TypeError, ValueError): wrong type, shape or null
     |   |   `-- StructureError        a cache value differs from the cache's structure
@@ -18,7 +18,7 @@
     |   |-- GridOwnedError            (BlockingIOError): another process owns the grid
     |   |-- TableBusyError            (TimeoutError): another writer holds the table for too long
     |   |-- GridFullError             (OSError, errno ENOSPC)
-    |   |-- GridNotFound              (FileNotFoundError)
+    |   |-- GridNotFoundError         (FileNotFoundError)
     |   |-- GridAccessError           (PermissionError)
     |   |-- GridCorruptError          (ValueError): has .file and .offset
     |   |-- GridVersionError          (ValueError): written by a newer Gridflow; has .file
@@ -34,6 +34,23 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Iterable
+from typing import Any
+
+#: Names that these classes had before, as attributes of this module and of ``gridflow``.
+OLD_NAMES = {
+    "ColumnNotFound": "ColumnNotFoundError",
+    "GridNotFound": "GridNotFoundError",
+    "KeyNotFound": "KeyNotFoundError",
+    "SnapshotNotFound": "VersionNotFoundError",
+    "TableExists": "TableExistsError",
+    "TableNotFound": "TableNotFoundError",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from .deprecation import old_attribute  # circle: that raises a UsageError
+
+    return old_attribute(__name__, name, OLD_NAMES)
 
 
 class GridflowError(Exception):
@@ -47,23 +64,23 @@ class UsageError(GridflowError):
     """What was asked for cannot be done; the grid itself is fine."""
 
 
-class TableNotFound(UsageError, KeyError):
+class TableNotFoundError(UsageError, KeyError):
     """The grid has no table of that name."""
 
 
-class TableExists(UsageError, ValueError):
+class TableExistsError(UsageError, ValueError):
     """The grid already has a table of that name."""
 
 
-class ColumnNotFound(UsageError, KeyError):
+class ColumnNotFoundError(UsageError, KeyError):
     """The table has no column of that name."""
 
 
-class KeyNotFound(UsageError, KeyError):
+class KeyNotFoundError(UsageError, KeyError):
     """The table has no row under that key."""
 
 
-class SnapshotNotFound(UsageError, KeyError):
+class VersionNotFoundError(UsageError, KeyError):
     """The table has no tag of that name, or the version of that number is not kept."""
 
 
@@ -115,7 +132,7 @@ class GridFullError(GridEnvironmentError, OSError):
         self.errno = errno.ENOSPC
 
 
-class GridNotFound(GridEnvironmentError, FileNotFoundError):
+class GridNotFoundError(GridEnvironmentError, FileNotFoundError):
     """There is no grid, or a file of it that must be there is not."""
 
 

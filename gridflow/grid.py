@@ -23,10 +23,10 @@ from .errors import (
     GridClosedError,
     GridCorruptError,
     GridflowError,
-    GridNotFound,
+    GridNotFoundError,
     SchemaError,
-    TableExists,
-    TableNotFound,
+    TableExistsError,
+    TableNotFoundError,
     TransactionConflictError,
     UsageError,
     os_failure,
@@ -257,7 +257,7 @@ class Grid:
         """All tables, sorted by name; one that is dropped meanwhile is left out."""
         tables = []
         for name in self.tables():
-            with contextlib.suppress(TableNotFound):
+            with contextlib.suppress(TableNotFoundError):
                 tables.append(self.table(name))
         return tables
 
@@ -268,7 +268,7 @@ class Grid:
         """The table called ``name``; Ignite's ``SQL_PUBLIC_<NAME>`` and a CACHE_NAME are understood, too.
 
         Raises:
-            TableNotFound: there is none; the message lists what there is.
+            TableNotFoundError: there is none; the message lists what there is.
         """
         version, ids = self._ids
         if version == self._catalog.version and not self._store.closed:
@@ -287,7 +287,7 @@ class Grid:
                             self._ids = (self._catalog.version, {})
                         self._ids[1][name] = entry.table_id
                     return table
-                except (GridCorruptError, GridNotFound):
+                except (GridCorruptError, GridNotFoundError):
                     if self._find_entry(name) == entry:
                         raise  # else the owner has dropped it just now, and made another
 
@@ -330,8 +330,8 @@ class Grid:
             keep_versions: how many versions before the current one stay readable; see ``Table.keep_versions``.
 
         Raises:
-            TableExists: there is one of that name.
-            SchemaError, ColumnNotFound: the schema or the key is impossible.
+            TableExistsError: there is one of that name.
+            SchemaError, ColumnNotFoundError: the schema or the key is impossible.
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
@@ -347,7 +347,7 @@ class Grid:
                     partitions = self.default_partitions
                 self._store.check_room(CATALOG_ROOM)
                 entry = self._catalog.add(name, schema, partitions, options or {}, self._store.last_lsn, kept=kept)
-            except TableExists:
+            except TableExistsError:
                 if not if_not_exists:
                     raise
                 return self._open(self._catalog.find(name))
@@ -384,7 +384,7 @@ class Grid:
             fill: of new columns, what the rows have that are there already, instead of a null.
 
         Raises:
-            TableNotFound, ColumnNotFound: there is none of that name.
+            TableNotFoundError, ColumnNotFoundError: there is none of that name.
             SchemaError: a name is taken, a key's column would go, a value does not fit, or a column that cannot be null
                 has no value for the rows that are there.
 
@@ -411,13 +411,13 @@ class Grid:
         """Drop a table and its rows. Readers keep what they have mapped.
 
         Raises:
-            TableNotFound: there is none, unless ``if_exists``.
+            TableNotFoundError: there is none, unless ``if_exists``.
         """
         with self._names:
             self.check_changeable()
             try:
                 entry = self._catalog.find(name)
-            except TableNotFound:
+            except TableNotFoundError:
                 if if_exists:
                     return
                 raise
@@ -430,7 +430,7 @@ class Grid:
             if entry.table_id not in self._tables:  # another thread was faster
                 if if_exists:
                     return
-                raise TableNotFound(f"table {entry.name} was dropped")
+                raise TableNotFoundError(f"table {entry.name} was dropped")
             self._catalog.remove(entry)
             table.drop_store()
             self._tables.pop(entry.table_id, None)
@@ -447,7 +447,7 @@ class Grid:
             change: makes the new options of a copy of the old ones. No table is made, dropped or changed meanwhile.
 
         Raises:
-            TableNotFound: there is none.
+            TableNotFoundError: there is none.
             UsageError: the options cannot be written as JSON.
 
         >>> import gridflow, tempfile
@@ -577,7 +577,7 @@ class Grid:
             columns: which, in what order; all without it. Some cost more than others.
 
         Raises:
-            TableNotFound, ColumnNotFound: there is no such view or column.
+            TableNotFoundError, ColumnNotFoundError: there is no such view or column.
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
@@ -605,7 +605,8 @@ class Grid:
 
         Raises:
             SqlError: a statement does not parse, or does what cannot be done.
-            TableNotFound, ColumnNotFound, SchemaError, DuplicateKeyError: what it names or writes is not possible.
+            TableNotFoundError, ColumnNotFoundError, SchemaError, DuplicateKeyError: what it names or writes is not
+                possible.
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:

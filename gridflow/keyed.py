@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .errors import KeyNotFound
+from .errors import KeyNotFoundError
 from .storage.arrow_to_python import to_python
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class KeyedRows:
     def __getitem__(self, key: Any) -> Any:
         value = self.get(key, _MISSING)
         if value is _MISSING:
-            raise KeyNotFound(f"table {self.name} has no row under key {key!r}")
+            raise KeyNotFoundError(f"table {self.name} has no row under key {key!r}")
         return value
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -61,7 +61,7 @@ class KeyedRows:
 
     def __delitem__(self, key: Any) -> None:
         if not self.remove(key):
-            raise KeyNotFound(f"table {self.name} has no row under key {key!r}")
+            raise KeyNotFoundError(f"table {self.name} has no row under key {key!r}")
 
     def __iter__(self) -> Iterator[Any]:
         """The keys, in the order in which they are stored: as good as random."""

@@ -51,7 +51,7 @@ def connect(
             its pid.
         GridConnectionError: the grid's server was killed, and was not started again in time.
         GridAccessError: the directory cannot be read or written.
-        GridNotFound: with ``read_only``, there is no grid.
+        GridNotFoundError: with ``read_only``, there is no grid.
         GridCorruptError, GridVersionError: a file is damaged, or of a newer format.
         UsageError: the directory holds something else.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config import SOCKET_NAME, resolve_home
-from .errors import GridAccessError, GridNotFound, UsageError, os_failure
+from .errors import GridAccessError, GridNotFoundError, UsageError, os_failure
 from .grid import Grid
 from .storage.expected_files import CATALOG, foreign_names
 from .storage.lock import OwnerLock, holder
@@ -100,11 +100,13 @@ def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
     """Open a grid that exists to read only, beside whoever owns it.
 
     Raises:
-        GridNotFound: there is none.
+        GridNotFoundError: there is none.
     """
     home = resolve_home(path)
     if not (home / CATALOG).exists():
-        raise GridNotFound(f"there is no grid at {home}; gridflow.connect({str(home)!r}) or `gridflow serve` makes one")
+        raise GridNotFoundError(
+            f"there is no grid at {home}; gridflow.connect({str(home)!r}) or `gridflow serve` makes one"
+        )
     return Grid(home, None, False)
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .errors import ColumnNotFound, SchemaError, did_you_mean
+from .errors import ColumnNotFoundError, SchemaError, did_you_mean
 from .kinds import FLOATS as FLOATS
 from .kinds import INTEGERS as INTEGERS
 from .kinds import KINDS as KINDS
@@ -257,7 +257,7 @@ class Schema:
 
         Raises:
             SchemaError: a type is unknown or cannot be a key.
-            ColumnNotFound: the key names a column that is not there.
+            ColumnNotFoundError: the key names a column that is not there.
         """
         if isinstance(columns, Schema):
             pairs = [(c.name, c.type) for c in columns.columns]
@@ -289,7 +289,7 @@ class Schema:
         types = dict(pairs)
         for name in keys:
             if name not in types:
-                raise ColumnNotFound(f"no column {name} for the primary key; {did_you_mean(name, names)}")
+                raise ColumnNotFoundError(f"no column {name} for the primary key; {did_you_mean(name, names)}")
             if types[name].kind not in SCALARS:
                 raise SchemaError(f"column {name} {types[name]} cannot be a key: a key is a scalar")
             types[name] = types[name].not_null()
@@ -323,7 +323,7 @@ class Schema:
         try:
             return self._by_name[name]
         except KeyError:
-            raise ColumnNotFound(f"no column {name}; {did_you_mean(name, self.names)}") from None
+            raise ColumnNotFoundError(f"no column {name}; {did_you_mean(name, self.names)}") from None
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import SOCKET_NAME, resolve_home
-from .errors import GridClosedError, GridConnectionError, TableNotFound
+from .errors import GridClosedError, GridConnectionError, TableNotFoundError
 from .grid import Grid
 from .protocols.address import Endpoint, Route
 from .registry import open_reader, owned_grid, using_owned
@@ -52,7 +52,7 @@ class StoredTable:
         """Of an open table; ``snapshot`` is the tag or the number of a version.
 
         Raises:
-            SnapshotNotFound: there is no such version.
+            VersionNotFoundError: there is no such version.
         """
         directory = Path(table.folder).absolute().parent.parent
         version, schema = 0, table.schema
@@ -74,8 +74,8 @@ def open_table(
         home: the grid's directory if there is no ``grid``; None for the default grid.
 
     Raises:
-        TableNotFound: the grid has no such table.
-        GridNotFound: there is no grid in the directory.
+        TableNotFoundError: the grid has no such table.
+        GridNotFoundError: there is no grid in the directory.
     """
     with contextlib.ExitStack() as stack:
         if grid is None:
@@ -105,7 +105,7 @@ def flush(directory: str, table: str) -> None:
                 owned_table.flush()
         elif (home / SOCKET_NAME).exists():
             _flush_served(home, table)
-    except (GridClosedError, TableNotFound):
+    except (GridClosedError, TableNotFoundError):
         pass  # closing flushes; a table that is gone is for the reader to report
 
 

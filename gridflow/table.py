@@ -21,10 +21,10 @@ from .catalog import TableEntry
 from .errors import (
     GridFullError,
     SchemaError,
-    SnapshotNotFound,
     TableBusyError,
     TransactionConflictError,
     UsageError,
+    VersionNotFoundError,
 )
 from .keyed import KeyedRows
 from .schema import Schema
@@ -149,8 +149,8 @@ class Table(TableStore, KeyedRows):
                 columns are those of then.
 
         Raises:
-            ColumnNotFound, SchemaError: there is no such column or partition.
-            SnapshotNotFound: there is no such tag, or the version is not kept.
+            ColumnNotFoundError, SchemaError: there is no such column or partition.
+            VersionNotFoundError: there is no such tag, or the version is not kept.
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
@@ -175,8 +175,8 @@ class Table(TableStore, KeyedRows):
             snapshot: a tag, or the number of a version that is kept, to read that and not the table as it is now.
 
         Raises:
-            ColumnNotFound: there is no such column.
-            SnapshotNotFound: there is no such tag, or the version is not kept.
+            ColumnNotFoundError: there is no such column.
+            VersionNotFoundError: there is no such tag, or the version is not kept.
         """
         return whole_table(self._version(snapshot), columns)
 
@@ -193,7 +193,7 @@ class Table(TableStore, KeyedRows):
 
         Raises:
             DuplicateKeyError: with ``insert``; nothing is written.
-            SchemaError, ColumnNotFound, GridFullError: as ``load``; nothing is written.
+            SchemaError, ColumnNotFoundError, GridFullError: as ``load``; nothing is written.
         """
         codec = self.codec
         operations = self.encode_rows(codec, self.columns_of(rows))
@@ -204,7 +204,7 @@ class Table(TableStore, KeyedRows):
         """Rows of all columns, as the native side takes them.
 
         Raises:
-            SchemaError, ColumnNotFound: they do not fit the table.
+            SchemaError, ColumnNotFoundError: they do not fit the table.
         """
         batches = checked_batches(rows.to_batches(), f"table {self.name}")
         return [to_columns(batch, self.schema, self.name) for batch in batches]
@@ -228,7 +228,7 @@ class Table(TableStore, KeyedRows):
 
         Raises:
             DuplicateKeyError: with ``insert``; nothing is written.
-            SchemaError, ColumnNotFound: the data does not fit; nothing is written.
+            SchemaError, ColumnNotFoundError: the data does not fit; nothing is written.
             GridFullError: there is no room; nothing is written.
 
         >>> import gridflow, tempfile, numpy as np
@@ -389,7 +389,7 @@ class Table(TableStore, KeyedRows):
             columns: of numbers, tensors, dates or times. None: no column is compressed any more.
 
         Raises:
-            ColumnNotFound: there is none of that name.
+            ColumnNotFoundError: there is none of that name.
             SchemaError: a column is of another type.
             GridFullError: there is no room for the copies.
         """
@@ -450,7 +450,7 @@ class Table(TableStore, KeyedRows):
         """Take a tag away. Its version goes, unless it has another tag or is one of the last that are kept.
 
         Raises:
-            SnapshotNotFound: there is no such tag; the message lists what there is.
+            VersionNotFoundError: there is no such tag; the message lists what there is.
         """
         self._grid.untag(self, name)
 
@@ -483,7 +483,7 @@ class Table(TableStore, KeyedRows):
         """The number of a version, given that or the name of a tag.
 
         Raises:
-            SnapshotNotFound: there is no such tag, or the version is not kept; the message lists what there is.
+            VersionNotFoundError: there is no such tag, or the version is not kept; the message lists what there is.
         """
         kept = self.kept
         if isinstance(snapshot, str) and snapshot in kept.tags:
@@ -492,13 +492,13 @@ class Table(TableStore, KeyedRows):
         if not isinstance(snapshot, bool | str) and snapshot in versions:
             return index(snapshot)
         what = f"tag {snapshot}" if isinstance(snapshot, str) else f"version {snapshot!r} that is kept"
-        raise SnapshotNotFound(f"table {self.name} has no {what}; {describe(kept, versions)}")
+        raise VersionNotFoundError(f"table {self.name} has no {what}; {describe(kept, versions)}")
 
     def open_version(self, version: int) -> Snapshot:
         """A version by its number, mapped; what ``scan`` and ``to_arrow`` read of it.
 
         Raises:
-            SnapshotNotFound: it is not kept.
+            VersionNotFoundError: it is not kept.
         """
         return Snapshot.open(str(self._grid.home), self.table_id, version)
 
@@ -510,7 +510,7 @@ class Table(TableStore, KeyedRows):
             version = self.snapshot_version(snapshot)
             try:
                 return self.open_version(version)
-            except SnapshotNotFound:
+            except VersionNotFoundError:
                 if self.snapshot_version(snapshot) == version:  # else the tag was moved just now
                     raise
 

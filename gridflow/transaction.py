@@ -14,12 +14,12 @@ import pyarrow as pa
 from ._native.changes import Changes, cut
 from ._native.row_changes import RowChanges
 from .errors import (
-    ColumnNotFound,
+    ColumnNotFoundError,
     GridConnectionError,
     GridFullError,
     SchemaError,
     TableBusyError,
-    TableNotFound,
+    TableNotFoundError,
     TransactionConflictError,
     UsageError,
     did_you_mean,
@@ -155,7 +155,7 @@ class Transaction:
         """A table as the transaction sees it.
 
         Raises:
-            TableNotFound: there is none.
+            TableNotFoundError: there is none.
             UsageError: the transaction has ended.
         """
         self.check_active()
@@ -175,7 +175,7 @@ class Transaction:
         """All tables as the transaction sees them, sorted by name; one that is dropped meanwhile is left out."""
         views = []
         for name in self.tables():
-            with contextlib.suppress(TableNotFound):
+            with contextlib.suppress(TableNotFoundError):
                 views.append(self.table(name))
         return views
 
@@ -247,7 +247,7 @@ class Transaction:
         Raises:
             TransactionConflictError: somebody else has written one of the rows. Nothing has happened; run the
                 transaction again.
-            GridFullError, TableNotFound: there is no room, or a table is gone. Nothing has happened.
+            GridFullError, TableNotFoundError: there is no room, or a table is gone. Nothing has happened.
         """
         self.check_active()
         try:
@@ -284,7 +284,7 @@ def _cut_all(tables: list[TransactionTable]) -> None:
     existing = cut([table.changes for table in tables])
     for table in tables:
         if table.changes not in existing:
-            raise TableNotFound(f"table {table.name} was dropped")
+            raise TableNotFoundError(f"table {table.name} was dropped")
 
 
 class TransactionTable(KeyedRows):
@@ -537,7 +537,7 @@ class TransactionTable(KeyedRows):
         if not isinstance(row, Mapping):
             raise UsageError(f"table {self.name}: a row is a dict of columns, got {type(row).__name__}")
         for name in row.keys() - set(self.schema.names):
-            raise ColumnNotFound(
+            raise ColumnNotFoundError(
                 f"table {self.name} has no column {name}; {did_you_mean(str(name), self.schema.names)}"
             )
         key = tuple(row.get(name) for name in self.schema.key)

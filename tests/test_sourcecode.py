@@ -24,10 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PUBLIC_NAMES = """
     connect sample_from Grid Table Transaction Cache Schema Dataset
     GridflowError
-        UsageError TableNotFound TableExists ColumnNotFound KeyNotFound SnapshotNotFound DuplicateKeyError SchemaError
-            StructureError SqlError QueryTimeoutError TransactionConflictError GridClosedError
-        GridEnvironmentError GridOwnedError TableBusyError GridFullError GridNotFound GridAccessError GridCorruptError
-            GridVersionError GridConnectionError DeviceError
+        UsageError TableNotFoundError TableExistsError ColumnNotFoundError KeyNotFoundError VersionNotFoundError
+            DuplicateKeyError SchemaError StructureError SqlError QueryTimeoutError GridClosedError
+        TransactionConflictError
+        GridEnvironmentError GridOwnedError TableBusyError GridFullError GridNotFoundError GridAccessError
+            GridCorruptError GridVersionError GridConnectionError DeviceError
         InternalError
 """.split()
 

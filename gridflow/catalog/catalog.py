@@ -27,10 +27,10 @@ from ..config import MAX_PARTITIONS
 from ..errors import (
     GridCorruptError,
     GridflowError,
-    GridNotFound,
+    GridNotFoundError,
     SchemaError,
-    TableExists,
-    TableNotFound,
+    TableExistsError,
+    TableNotFoundError,
     UsageError,
     did_you_mean,
     os_failure,
@@ -151,7 +151,7 @@ class Catalog:
         """Read the catalog again, unless its file is as it was.
 
         Raises:
-            GridNotFound: there is none.
+            GridNotFoundError: there is none.
             GridCorruptError, GridVersionError: it is damaged, lacks changes, or is of a newer format.
         """
         try:
@@ -217,11 +217,11 @@ class Catalog:
         """The table of a name, of its CACHE_NAME, or of Ignite's SQL_PUBLIC_<name>.
 
         Raises:
-            TableNotFound: there is none; the message lists what there is.
+            TableNotFoundError: there is none; the message lists what there is.
         """
         entry = self._find(name)
         if entry is None:
-            raise TableNotFound(f"no table {name} in grid {self._home}; {did_you_mean(name, self.names)}")
+            raise TableNotFoundError(f"no table {name} in grid {self._home}; {did_you_mean(name, self.names)}")
         return entry
 
     def of_id(self, table_id: int) -> TableEntry | None:
@@ -232,11 +232,11 @@ class Catalog:
         """The table of an id; ``name`` is its name until now, for the message.
 
         Raises:
-            TableNotFound: it was dropped.
+            TableNotFoundError: it was dropped.
         """
         entry = self._by_id.get(table_id)
         if entry is None:
-            raise TableNotFound(f"table {name} was dropped")
+            raise TableNotFoundError(f"table {name} was dropped")
         return entry
 
     def __contains__(self, name: str) -> bool:
@@ -254,7 +254,7 @@ class Catalog:
         """
         try:
             return Snapshot.open(str(self._home), entry.table_id)
-        except GridNotFound:
+        except GridNotFoundError:
             manifest = self.folder(entry) / MANIFEST
             raise GridCorruptError(f"{manifest} is missing: table {entry.name} has none", str(manifest), 0) from None
 
@@ -272,7 +272,7 @@ class Catalog:
         """Make a table without rows. One whose name is reserved is a ``system`` table, which no list has.
 
         Raises:
-            TableExists: there is one of that name.
+            TableExistsError: there is one of that name.
             SchemaError: the name or the number of partitions is impossible.
         """
         try:
@@ -287,7 +287,7 @@ class Catalog:
             if new and is_system(new.removeprefix(IGNITE_PREFIX)) and not system:
                 raise SchemaError(f"{new!r} cannot be a table name: {SYSTEM_PREFIX} begins those of system tables")
             if new and new in self:
-                raise TableExists(f"table {self.find(new).name} exists already in grid {self._home}")
+                raise TableExistsError(f"table {self.find(new).name} exists already in grid {self._home}")
         entry = TableEntry(self._next_id, name, _as_text(name, options, kept))
         folder = self.folder(entry)
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import resolve_home
-from ..errors import GridAccessError, GridConnectionError, GridNotFound, GridOwnedError, UsageError
+from ..errors import GridAccessError, GridConnectionError, GridNotFoundError, GridOwnedError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,7 +68,7 @@ def open_or_read(home: Path | None, embedded: bool = False) -> tuple[Grid, str]:
     except (GridOwnedError, GridAccessError, GridConnectionError) as error:
         try:
             return connect(home, read_only=True), str(error)  # queries still work; a change raises its own error
-        except GridNotFound:
+        except GridNotFoundError:
             raise error from None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..config import MAX_PARTITIONS, MOST_RECORD_BYTES, RECORD_BYTES
-from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
+from ..errors import ColumnNotFoundError, SchemaError, UsageError, did_you_mean
 from .common import common_options, console, embedded_option, human_bytes, open_for_writing, quantity
 from .progress import progress_bar
 
@@ -192,7 +192,7 @@ def _make_table(
         )
     for column in key:
         if column not in types:
-            raise ColumnNotFound(f"no column {column} for the primary key; {did_you_mean(column, types)}")
+            raise ColumnNotFoundError(f"no column {column} for the primary key; {did_you_mean(column, types)}")
     return grid.create_table(name, types, key, partitions)
 
 

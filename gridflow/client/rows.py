@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..errors import ColumnNotFound, SchemaError, did_you_mean
+from ..errors import ColumnNotFoundError, SchemaError, did_you_mean
 from ..kinds import ByKind
 from ..schema import SCALARS, Schema, Type
 from ..storage.load import in_groups
@@ -19,7 +19,7 @@ def batches_of_rows(rows: Iterable[Any], schema: Schema, table: str) -> Iterator
     """Rows that are dicts of all columns, as batches in the layout of segments.
 
     Raises:
-        ColumnNotFound: a row names a column that the table has not.
+        ColumnNotFoundError: a row names a column that the table has not.
         SchemaError: a value does not fit its column.
     """
     names = set(schema.names)
@@ -28,7 +28,7 @@ def batches_of_rows(rows: Iterable[Any], schema: Schema, table: str) -> Iterator
             if not isinstance(row, Mapping):
                 raise SchemaError(f"table {table}: a row is a dict of columns, got {type(row).__name__}")
             for name in row.keys() - names:
-                raise ColumnNotFound(f"table {table} has no column {name}; {did_you_mean(str(name), names)}")
+                raise ColumnNotFoundError(f"table {table} has no column {name}; {did_you_mean(str(name), names)}")
         arrays = []
         for column in schema.columns:
             values = [row.get(column.name) for row in group]

@@ -19,10 +19,13 @@ sharing.py    one copy for several processes
 library.py    the library that kernels/cuda makes, by ctypes
 """
 
+from typing import Any
+
+from ..deprecation import old_attribute
 from .arrays import Array
 from .convert import Convert
 from .devices import Device, Event, Stream, devices, is_available
-from .library import RowNotFound
+from .library import RowNotFoundError
 from .sharing import Shared, open_shared
 from .table import DeviceColumn, DeviceTable
 
@@ -33,10 +36,14 @@ __all__ = [
     "DeviceColumn",
     "DeviceTable",
     "Event",
-    "RowNotFound",
+    "RowNotFoundError",
     "Shared",
     "Stream",
     "devices",
     "is_available",
     "open_shared",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return old_attribute(__name__, name, {"RowNotFound": "RowNotFoundError"})

@@ -20,8 +20,8 @@ from ..errors import (
     GridflowError,
     InternalError,
     SchemaError,
-    SnapshotNotFound,
     UsageError,
+    VersionNotFoundError,
 )
 
 LIBRARY = Path(__file__).with_name("_gridflow_cuda.so")
@@ -53,7 +53,7 @@ _NOT_FOUND, _INVALID, _OUT_OF_RANGE, _CORRUPT = 5, 6, 7, 8
 _DAMAGED = re.compile(r"(?P<file>/.*) is damaged at byte (?P<offset>\d+): ")
 
 
-class RowNotFound(UsageError, IndexError):
+class RowNotFoundError(UsageError, IndexError):
     """The table has no row of that number: rows go from 0 to their count - 1, whatever their keys."""
 
 
@@ -164,7 +164,7 @@ def load(path: Path = LIBRARY) -> ctypes.CDLL:
     return library
 
 
-def call(name: str, *arguments: Any, not_found: type[GridflowError] = SnapshotNotFound) -> None:
+def call(name: str, *arguments: Any, not_found: type[GridflowError] = VersionNotFoundError) -> None:
     """Call ``gf_cuda_<name>``.
 
     Args:
@@ -172,14 +172,14 @@ def call(name: str, *arguments: Any, not_found: type[GridflowError] = SnapshotNo
 
     Raises:
         DeviceError: the GPU, its driver, NVRTC or memory is missing, or failed.
-        RowNotFound, SchemaError, GridCorruptError: as the library says.
+        RowNotFoundError, SchemaError, GridCorruptError: as the library says.
     """
     error = Error()
     if getattr(load(), f"gf_cuda_{name}")(*arguments, byref(error)):
         raise to_error(error.code, error.message.decode("utf-8", "replace"), not_found)
 
 
-def to_error(code: int, message: str, not_found: type[GridflowError] = SnapshotNotFound) -> GridflowError:
+def to_error(code: int, message: str, not_found: type[GridflowError] = VersionNotFoundError) -> GridflowError:
     """What to raise for a gf_cuda_code; the one place where one becomes an error."""
     if code in CODES:
         return DeviceError(message, CODES[code])
@@ -188,7 +188,7 @@ def to_error(code: int, message: str, not_found: type[GridflowError] = SnapshotN
     if code == _INVALID:
         return SchemaError(message)
     if code == _OUT_OF_RANGE:
-        return RowNotFound(message)
+        return RowNotFoundError(message)
     if code == _CORRUPT:
         place = _DAMAGED.search(message)
         return GridCorruptError(message, place and place["file"], int(place["offset"]) if place else None)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import DeviceError, GridConnectionError, SnapshotNotFound, UsageError, os_failure
+from ..errors import DeviceError, GridConnectionError, UsageError, VersionNotFoundError, os_failure
 from .devices import CPU, describe, device_name, devices, number_of
 from .table import DeviceTable, Rows, _Place
 
@@ -80,7 +80,7 @@ def open_shared(path: str | os.PathLike[str], *, device: int | str | None = None
     Raises:
         GridConnectionError: nobody shares a table there.
         DeviceError: it is on another GPU.
-        SnapshotNotFound: the version that is shared is not kept any more in the grid: give it a tag.
+        VersionNotFoundError: the version that is shared is not kept any more in the grid: give it a tag.
         UsageError: what is said there is not understood.
     """
     path = Path(path).absolute()
@@ -92,8 +92,8 @@ def open_shared(path: str | os.PathLike[str], *, device: int | str | None = None
             return DeviceTable._adopting(
                 place, hello["table_id"], hello["version"], number, hello["columns"], descriptors
             )
-        except SnapshotNotFound as error:
-            raise SnapshotNotFound(
+        except VersionNotFoundError as error:
+            raise VersionNotFoundError(
                 f"{path} shares version {hello['version']} of table {place.name}, which the grid keeps no longer "
                 f"({error}): share a version that has a tag, or refresh() and share again"
             ) from None

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import (
-    ColumnNotFound,
+    ColumnNotFoundError,
     GridClosedError,
     SchemaError,
-    SnapshotNotFound,
-    TableNotFound,
+    TableNotFoundError,
     UsageError,
+    VersionNotFoundError,
 )
 from ..schema import NUMBERS, Schema
 from ..storage.expected_files import table_folder
@@ -29,7 +29,7 @@ from . import library
 from .arrays import Array, ArrayArgument
 from .convert import Convert
 from .devices import describe, device_name, handle_of, number_of, same_stream, synchronize
-from .library import CPU, DTYPES, RowNotFound, call, offer_compiler, reported
+from .library import CPU, DTYPES, RowNotFoundError, call, offer_compiler, reported
 
 if TYPE_CHECKING:
     from ..grid import Grid
@@ -59,7 +59,7 @@ class Rows:
             offer_compiler()
         handle = c_void_p()
         names = (c_char_p * len(columns))(*(name.encode() for name in columns))
-        missing = SnapshotNotFound if table_folder(Path(directory), table_id).is_dir() else TableNotFound
+        missing = VersionNotFoundError if table_folder(Path(directory), table_id).is_dir() else TableNotFoundError
         where = (os.fsencode(directory), table_id, version, device)
         call("open", *where, names, len(columns), byref(handle), not_found=missing)
         self.handle: int = handle.value or 0
@@ -148,7 +148,7 @@ class DeviceTable:
 
     Raises:
         DeviceError: there is no such GPU, no driver, or not enough memory.
-        TableNotFound, ColumnNotFound, SnapshotNotFound: there is none of that name.
+        TableNotFoundError, ColumnNotFoundError, VersionNotFoundError: there is none of that name.
         SchemaError: a column is of another type, or has nulls.
         GridCorruptError: a file is damaged.
         UsageError: arguments make no sense.
@@ -308,7 +308,7 @@ class DeviceTable:
             Whether it is another version.
 
         Raises:
-            TableNotFound: the table is gone.
+            TableNotFoundError: the table is gone.
             UsageError: the memory is shared by another process, which decides on the version.
         """
         rows = self.open_rows()
@@ -352,7 +352,7 @@ class DeviceTable:
             By column what ``out`` has for it, or an ``Array`` [rows, ...].
 
         Raises:
-            RowNotFound: the table does not have one of the rows.
+            RowNotFoundError: the table does not have one of the rows.
             SchemaError: a conversion does not fit its column.
             UsageError: ``rows`` or ``out`` is on another device, or of another shape or type.
             DeviceError: there is not enough memory.
@@ -389,14 +389,16 @@ class DeviceTable:
             convert, stream, out: as ``gather`` has them; a column with one of the first or the last is copied.
 
         Raises:
-            RowNotFound: the table does not have all of them.
+            RowNotFoundError: the table does not have all of them.
             SchemaError, UsageError, DeviceError: as ``gather``.
         """
         return self._batch(self.open_rows(), start, count, convert, stream, out)
 
     def _batch(self, open_rows: Rows, start: int, count: int, convert: Any, stream: Any, out: Any) -> dict[str, Any]:
         if start < 0 or count < 0 or start + count > open_rows.count:
-            raise RowNotFound(f"table {self.name} has rows 0 to {open_rows.count - 1}, not [{start}, {start + count})")
+            raise RowNotFoundError(
+                f"table {self.name} has rows 0 to {open_rows.count - 1}, not [{start}, {start + count})"
+            )
         if convert is None and out is None:
             views = self._views(open_rows, start, count)
             if len(views) == len(open_rows.columns):
@@ -436,7 +438,7 @@ class DeviceTable:
         conversions = by_column(convert, open_rows.columns)
         for name in out or ():
             if name not in open_rows.columns:
-                raise ColumnNotFound(f"out has column {name}; there are {', '.join(open_rows.columns)}")
+                raise ColumnNotFoundError(f"out has column {name}; there are {', '.join(open_rows.columns)}")
         result: dict[str, Any] = {}
         for position, (name, column) in enumerate(open_rows.columns.items()):
             if views and name in views:
@@ -501,7 +503,7 @@ class DeviceTable:
         """Wait for a stream, and see whether all rows that were gathered since the last check are there.
 
         Raises:
-            RowNotFound: one was not; what was gathered for it is zeros.
+            RowNotFoundError: one was not; what was gathered for it is zeros.
         """
         call("check", self.open_rows().handle, handle_of(stream))
 
@@ -584,7 +586,7 @@ def _row_numbers(rows: Any, device: int) -> tuple[ArrayArgument, bool]:
         if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
             raise UsageError(f"rows are int64[n], not {numbers.dtype}{list(numbers.shape)}")
         if numbers.dtype == np.uint64 and numbers.size and numbers.max() > np.iinfo(np.int64).max:
-            raise RowNotFound(f"no table has a row {numbers.max()}")
+            raise RowNotFoundError(f"no table has a row {numbers.max()}")
         return ArrayArgument(np.ascontiguousarray(numbers, np.int64), CPU, "rows"), False
     argument = ArrayArgument(rows, device, "rows")
     if argument.dtype_name != "int64" or len(argument.shape) != 1:
@@ -604,7 +606,7 @@ def by_column(
         raise UsageError(f"convert is a Convert, or a dict of them by column, not {convert!r}")
     for name, conversion in convert.items():
         if name not in columns:
-            raise ColumnNotFound(f"convert has column {name}; there are {', '.join(columns)}")
+            raise ColumnNotFoundError(f"convert has column {name}; there are {', '.join(columns)}")
         if not isinstance(conversion, Convert):
             raise UsageError(f"convert of column {name} is a Convert, not {conversion!r}")
     return convert

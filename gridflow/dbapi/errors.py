@@ -9,7 +9,7 @@ Exception
         |-- OperationalError    GridEnvironmentError and all below it, TransactionConflictError
         |-- IntegrityError      DuplicateKeyError
         |-- InternalError       gridflow.InternalError
-        |-- ProgrammingError    UsageError: SqlError, TableNotFound, ...
+        |-- ProgrammingError    UsageError: SqlError, TableNotFoundError, ...
         `-- NotSupportedError   what grids do not have
 """
 

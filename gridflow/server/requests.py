@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from .._native.table_store import COMMIT_MODES
 from ..config import VERSION
-from ..errors import GridConnectionError, GridflowError, SqlError, TableNotFound, UsageError
+from ..errors import GridConnectionError, GridflowError, SqlError, TableNotFoundError, UsageError
 from ..grid import Grid
 from ..protocols import messages
 from ..protocols.json_values import decode_values
@@ -252,7 +252,7 @@ class Requests:
     def _table(self, name: str, table_id: int) -> Table:
         table = self.grid.table(name)
         if table.table_id != table_id:
-            raise TableNotFound(
+            raise TableNotFoundError(
                 f"table {name} was dropped and created again since it was opened; get it anew with grid.table({name!r})"
             )
         return table

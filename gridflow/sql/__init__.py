@@ -55,7 +55,7 @@ def execute(grid: GridFace, text: str, params: Any = None, progress: Report | No
 
     Raises:
         SqlError: a statement does not parse or cannot be run.
-        TableNotFound, ColumnNotFound: it names what is not there.
+        TableNotFoundError, ColumnNotFoundError: it names what is not there.
         DuplicateKeyError: an INSERT meets a key that exists; nothing of it is kept.
         SchemaError: a value does not fit its column.
 

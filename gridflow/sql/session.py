@@ -14,7 +14,7 @@ from ..errors import (
     DuplicateKeyError,
     GridflowError,
     SqlError,
-    TableNotFound,
+    TableNotFoundError,
     TransactionConflictError,
     UsageError,
 )
@@ -244,7 +244,7 @@ class Session:
             try:
                 with transaction:
                     for name in tables if transaction.alone else []:
-                        with suppress(TableNotFound):
+                        with suppress(TableNotFoundError):
                             transaction.table(name)
                     return run(transaction)
             except TransactionConflictError:

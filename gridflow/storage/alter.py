@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._native.rows import RowCodec
-from ..errors import ColumnNotFound, SchemaError, did_you_mean
+from ..errors import ColumnNotFoundError, SchemaError, did_you_mean
 from ..schema import Column, Schema, as_type
 
 
@@ -16,11 +16,11 @@ def altered(schema: Schema, table: str, add: Mapping[str, Any], drop: list[str],
     """The schema with columns renamed, dropped and added, in this order. Those that stay keep their ids.
 
     Raises:
-        ColumnNotFound, SchemaError: see ``Grid.alter_table``.
+        ColumnNotFoundError, SchemaError: see ``Grid.alter_table``.
     """
     for name in [*drop, *rename]:
         if name not in schema:
-            raise ColumnNotFound(f"no column {name} in {table}; {did_you_mean(name, schema.names)}")
+            raise ColumnNotFoundError(f"no column {name} in {table}; {did_you_mean(name, schema.names)}")
     for name in drop:
         if name in schema.key:
             raise SchemaError(f"column {name} is in the primary key of {table}: it cannot be dropped")
@@ -44,13 +44,13 @@ def filled(schema: Schema, before: Schema, table: str, fill: Mapping[str, Any], 
     """The codec of a new schema in which rows that are there already have these values in its new columns.
 
     Raises:
-        ColumnNotFound, SchemaError: see ``Grid.alter_table``.
+        ColumnNotFoundError, SchemaError: see ``Grid.alter_table``.
     """
     old = {column.id for column in before.columns}
     new = [column.name for column in schema.columns if column.id not in old]
     for name in fill:
         if name not in new:
-            raise ColumnNotFound(f"no new column {name} in {table}; {did_you_mean(name, new)}")
+            raise ColumnNotFoundError(f"no new column {name} in {table}; {did_you_mean(name, new)}")
     codec = RowCodec(schema, table)
     columns = []
     for column in schema.columns:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from .._native.snapshot import Snapshot
 from ..config import MAX_KEY_BYTES
-from ..errors import ColumnNotFound, SchemaError, did_you_mean
+from ..errors import ColumnNotFoundError, SchemaError, did_you_mean
 from ..kinds import ByKind
 from ..schema import FLOATS, NESTED, SCALARS, Column, Schema, Type
 from .cast import cast_column
@@ -132,12 +132,12 @@ def to_columns(batch: pa.RecordBatch, schema: Schema, table: str) -> list[pa.Arr
     """A user's batch as one array for each column of the table, in the exact layout of segments.
 
     Raises:
-        ColumnNotFound: the batch has a column that the table has not.
+        ColumnNotFoundError: the batch has a column that the table has not.
         SchemaError: a column is missing that may not be null, or a value does not fit.
     """
     for name in batch.schema.names:
         if name not in schema:
-            raise ColumnNotFound(f"table {table} has no column {name}; {did_you_mean(name, schema.names)}")
+            raise ColumnNotFoundError(f"table {table} has no column {name}; {did_you_mean(name, schema.names)}")
     arrays = []
     for column in schema.columns:
         positions = batch.schema.get_all_field_indices(column.name)

@@ -18,7 +18,7 @@ import numpy as np
 from .._native import layout
 from .._native.files import block_checksum
 from .._native.snapshot import Snapshot
-from ..errors import GridCorruptError, GridNotFound, GridVersionError, SchemaError
+from ..errors import GridCorruptError, GridNotFoundError, GridVersionError, SchemaError
 from ..schema import NUMBERS, Column, Schema
 from .arrow import export_batch
 from .sidecar_bytes import aligned, damage, map_file, offset_of, struct_bytes
@@ -41,7 +41,7 @@ def check_compressible(schema: Schema, names: Iterable[str]) -> list[Column]:
     """The columns of these names.
 
     Raises:
-        ColumnNotFound: there is none of one of the names.
+        ColumnNotFoundError: there is none of one of the names.
         SchemaError: one does not hold numbers, each with the same bytes.
     """
     columns = [schema[name] for name in names]
@@ -90,7 +90,7 @@ def check_copy(path: Path, segment_id: int, rows: int, table_id: int) -> None:
     """Read a copy from end to end.
 
     Raises:
-        GridNotFound: there is none.
+        GridNotFoundError: there is none.
         GridCorruptError: it is damaged, or another segment's.
         GridVersionError: a newer Gridflow made it.
     """
@@ -112,7 +112,7 @@ def _map_head(path: Path) -> tuple[memoryview, dict[str, int], np.ndarray]:
     """A mapped copy, its header, and where its columns are; not checked against the checksum.
 
     Raises:
-        GridNotFound, GridCorruptError, GridVersionError: as for ``check_copy``.
+        GridNotFoundError, GridCorruptError, GridVersionError: as for ``check_copy``.
     """
     magic, version = layout.COMPRESSED_MAGIC, layout.COMPRESSED_VERSION
     view, header = map_file(path, layout.COMPRESSED_HEADER, magic, version, "compressed copy")
@@ -126,7 +126,7 @@ def is_sound(path: Path, segment_id: int, rows: int, table_id: int) -> bool:
     """Whether ``check_copy`` finds nothing wrong."""
     try:
         check_copy(path, segment_id, rows, table_id)
-    except (GridCorruptError, GridVersionError, GridNotFound):
+    except (GridCorruptError, GridVersionError, GridNotFoundError):
         return False
     return True
 
@@ -174,5 +174,5 @@ def column_ids(path: Path) -> list[int] | None:
     """Of the columns that a copy has; None where it cannot be read."""
     try:
         return _map_head(path)[2]["column_id"].tolist()
-    except (GridNotFound, GridCorruptError, GridVersionError):
+    except (GridNotFoundError, GridCorruptError, GridVersionError):
         return None

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from .._native import layout
 from .._native.files import block_checksum
 from .._native.snapshot import Snapshot
-from ..errors import ColumnNotFound
+from ..errors import ColumnNotFoundError
 from ..schema import Column
 from .arrow import export_batch
 from .index_definition import Index
@@ -40,7 +40,7 @@ def _positions(snapshot: Snapshot, index: Index) -> list[int]:
     order = {column.id: position for position, column in enumerate(snapshot.schema.columns)}
     for column in index.columns:
         if column.id not in order:
-            raise ColumnNotFound(f"index {index.name}: column {column.name} was dropped")
+            raise ColumnNotFoundError(f"index {index.name}: column {column.name} was dropped")
     return [order[column.id] for column in index.columns]
 
 
@@ -115,7 +115,7 @@ class IndexFile:
         """Map a file.
 
         Raises:
-            GridNotFound: there is none.
+            GridNotFoundError: there is none.
             GridCorruptError: it is damaged, or another segment's or index's.
             GridVersionError: a newer Gridflow made it.
         """

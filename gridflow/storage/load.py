@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from .._native.rows import RowCodec
-from ..errors import ColumnNotFound, SchemaError, did_you_mean
+from ..errors import ColumnNotFoundError, SchemaError, did_you_mean
 from ..schema import Schema
 from .arrow_input import check_array, checked_batches
 from .numpy_columns import from_numpy
@@ -106,7 +106,7 @@ def _from_mapping(data: Mapping[str, Any], schema: Schema, table: str) -> pa.Rec
 
 def _column(values: Any, name: Any, schema: Schema, codec: RowCodec) -> pa.Array:
     if name not in schema:
-        raise ColumnNotFound(f"table {codec.table} has no column {name}; {did_you_mean(str(name), schema.names)}")
+        raise ColumnNotFoundError(f"table {codec.table} has no column {name}; {did_you_mean(str(name), schema.names)}")
     where = f"table {codec.table}, column {schema[name]}"
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return _checked_column(values, where)

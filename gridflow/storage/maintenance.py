@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..errors import GridflowError, TableBusyError, TableNotFound
+from ..errors import GridflowError, TableBusyError, TableNotFoundError
 from .compressed_copies import CompressedCopies
 from .table_indexes import TableIndexes
 from .table_zones import TableZones
@@ -120,7 +120,7 @@ class Maintenance:
                     return
                 try:
                     self._look_after(table)
-                except (TableNotFound, TableBusyError):  # it was dropped meanwhile; its turn comes when it is free
+                except (TableNotFoundError, TableBusyError):  # it was dropped meanwhile; its turn comes when it is free
                     pass
                 except (GridflowError, MemoryError) as error:
                     # Nothing is lost: the writes are in the log. Whoever waits for a flush gets the error itself.

@@ -81,7 +81,7 @@ def mapped_rows(
         addressed: whether to add a column ``ADDRESS``, which says where each row lies.
 
     Raises:
-        ColumnNotFound: there is no such column.
+        ColumnNotFoundError: there is no such column.
         GridCorruptError: a block that the rows lie in is damaged.
     """
     positions = positions_of(snapshot.schema, columns)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from .._native.snapshot import Snapshot
-from ..errors import GridEnvironmentError, GridNotFound
+from ..errors import GridEnvironmentError, GridNotFoundError
 
 File = TypeVar("File")
 #: With more mapped files than this, those of past versions are let go of.
@@ -51,7 +51,7 @@ class MappedSidecars(Generic[File]):
             return None, False
         try:
             file = open_(path)
-        except GridNotFound:
+        except GridNotFoundError:
             return None, False
         except GridEnvironmentError:
             self._damaged[key] = _identity(path)

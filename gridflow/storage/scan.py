@@ -23,7 +23,7 @@ def positions_of(schema: Schema, columns: Iterable[str] | None) -> list[int]:
     """Where these columns stand in the schema; None: all of them.
 
     Raises:
-        ColumnNotFound: there is no such column.
+        ColumnNotFoundError: there is no such column.
     """
     if columns is None:
         return list(range(len(schema.columns)))

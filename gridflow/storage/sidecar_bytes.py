@@ -54,7 +54,7 @@ def map_file(
         kind: what the file is, for the message.
 
     Raises:
-        GridNotFound: there is none.
+        GridNotFoundError: there is none.
         GridCorruptError: it is damaged.
         GridVersionError: a newer Gridflow made it.
     """

@@ -14,7 +14,7 @@ import numpy as np
 from .._native.catalog import read_catalog
 from .._native.snapshot import Snapshot
 from .._native.store import catalog_version, check_catalog, check_log
-from ..errors import GridCorruptError, GridNotFound, GridVersionError, SnapshotNotFound
+from ..errors import GridCorruptError, GridNotFoundError, GridVersionError, VersionNotFoundError
 from .compressed_file import check_copy
 from .expected_files import CATALOG, LOG, copy_sidecars, index_sidecars, table_folder, zone_sidecars
 from .index_file import IndexFile, file_bytes
@@ -71,7 +71,7 @@ class _Check:
             return action()
         except (GridCorruptError, GridVersionError) as error:
             self.problems.append(Problem(error.file or str(self.home), getattr(error, "offset", None), str(error)))
-        except GridNotFound as error:
+        except GridNotFoundError as error:
             self.problems.append(Problem(str(file), None, str(error)))
         return None
 
@@ -102,7 +102,7 @@ class _Check:
             if past is not None:
                 self._manifest(file, past, current if version < current.version else None)
                 self._rows(past, name)
-        except SnapshotNotFound:
+        except VersionNotFoundError:
             for tag, tagged in _tags_now(self.home, table_id).items():  # if it has none it was let go of meanwhile
                 if tagged == version:
                     self.problems.append(Problem(str(file), None, f"{file} is missing: tag {tag} of table {name}"))
@@ -131,7 +131,7 @@ def _catalog(home: Path) -> tuple[int, int, list[tuple[int, str, str, dict[str, 
 def _table_ids(home: Path) -> set[int]:
     try:
         return {table[0] for table in read_catalog(str(home))[2]}
-    except (GridCorruptError, GridVersionError, GridNotFound):
+    except (GridCorruptError, GridVersionError, GridNotFoundError):
         return set()
 
 
@@ -148,7 +148,7 @@ def _check_log(home: Path) -> None:
     for attempt in range(_LOG_ATTEMPTS):
         try:
             return check_log(str(home))
-        except GridNotFound:  # the owner dropped a file of the log just now
+        except GridNotFoundError:  # the owner dropped a file of the log just now
             if attempt == _LOG_ATTEMPTS - 1:
                 raise
         except GridCorruptError as error:  # or it wrote on just behind the place that was looked at
@@ -192,7 +192,7 @@ def _wrong_indexes(snapshot: Snapshot, folder: Path, options: dict[str, Any], ta
         try:
             IndexFile(path, index, table_id, segment_id, rows)
             data = np.fromfile(path, np.uint8)
-        except (GridNotFound, FileNotFoundError):  # not made yet, or gone with its segment
+        except (GridNotFoundError, FileNotFoundError):  # not made yet, or gone with its segment
             continue
         except (GridCorruptError, GridVersionError) as error:
             yield _damage(path, error, hint)
@@ -209,7 +209,7 @@ def _wrong_zones(snapshot: Snapshot, folder: Path, table_id: int) -> Iterator[Pr
         segment_id, rows, _, _ = snapshot.segments()[sidecar.segment]
         try:
             file = ZoneFile(path, table_id, segment_id, rows)
-        except GridNotFound:  # not made yet, or gone with its segment
+        except GridNotFoundError:  # not made yet, or gone with its segment
             continue
         except (GridCorruptError, GridVersionError) as error:
             yield _damage(path, error, hint)
@@ -227,7 +227,7 @@ def _wrong_copies(snapshot: Snapshot, folder: Path, options: dict[str, Any], tab
         segment_id, rows, _, _ = snapshot.segments()[sidecar.segment]
         try:
             check_copy(path, segment_id, rows, table_id)
-        except GridNotFound:  # not made yet, or gone with its segment
+        except GridNotFoundError:  # not made yet, or gone with its segment
             continue
         except (GridCorruptError, GridVersionError) as error:
             yield _damage(path, error, hint)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .._native.catalog import kept_files
-from ..errors import SnapshotNotFound, UsageError, did_you_mean
+from ..errors import UsageError, VersionNotFoundError, did_you_mean
 
 #: The name under which a table's entry in the catalog has them, among its options.
 OPTION = "SYS.VERSIONS"
@@ -73,10 +73,10 @@ class Kept:
         """Raise if there is no tag of that name.
 
         Raises:
-            SnapshotNotFound: there is none.
+            VersionNotFoundError: there is none.
         """
         if name not in self.tags:
-            raise SnapshotNotFound(f"table {table} has no tag {name}; {did_you_mean(str(name), self.tags)}")
+            raise VersionNotFoundError(f"table {table} has no tag {name}; {did_you_mean(str(name), self.tags)}")
 
     def with_last(self, count: int) -> Kept:
         """With so many versions before the current one.

@@ -142,7 +142,7 @@ class ZoneFile:
         """Map a file.
 
         Raises:
-            GridNotFound: there is none.
+            GridNotFoundError: there is none.
             GridCorruptError: it is damaged, or another segment's.
             GridVersionError: a newer Gridflow made it.
         """

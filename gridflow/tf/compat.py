@@ -36,8 +36,8 @@ class IgniteDataset(Dataset, tf.compat.v1.data.Dataset):
     Raises:
         UsageError: ``host`` is another machine, or an argument is of no use.
         SchemaError: there is no such partition.
-        TableNotFound: the grid has no such cache.
-        GridNotFound: there is no default grid; ``GRIDFLOW_HOME`` says where it is.
+        TableNotFoundError: the grid has no such cache.
+        GridNotFoundError: there is no default grid; ``GRIDFLOW_HOME`` says where it is.
 
     >>> import gridflow, os, tempfile, unittest.mock
     >>> with unittest.mock.patch.dict(os.environ, GRIDFLOW_HOME=tempfile.mkdtemp()), gridflow.connect() as grid:

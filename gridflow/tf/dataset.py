@@ -121,11 +121,11 @@ class Dataset(tf.data.Dataset):
             ``tf.data.experimental.prefetch_to_device``. Iterators cannot be saved.
 
     Raises:
-        TableNotFound: the grid has no such table.
-        ColumnNotFound: the table has no such column, or one that ``nulls`` names.
+        TableNotFoundError: the grid has no such table.
+        ColumnNotFoundError: the table has no such column, or one that ``nulls`` names.
         SchemaError: a value in ``nulls`` does not fit its column, the name of a mask is taken, or there is no such
             partition.
-        SnapshotNotFound: there is no such version.
+        VersionNotFoundError: there is no such version.
         SqlError: ``where``, ``order_by``, ``weights`` or ``balance`` is not what SQL has in that place.
         UsageError: arguments make no sense together or are something else, or ``batch_size`` is not at least 1.
         DeviceError: TensorFlow has no such device.

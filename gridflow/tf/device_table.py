@@ -43,7 +43,7 @@ class DeviceTable:
 
     Raises:
         DeviceError: there is no such GPU, no driver, or not enough memory.
-        TableNotFound, ColumnNotFound, SnapshotNotFound: there is none of that name.
+        TableNotFoundError, ColumnNotFoundError, VersionNotFoundError: there is none of that name.
         SchemaError: a column is of another type, or has nulls.
         GridCorruptError: a file is damaged.
         UsageError: arguments make no sense.
@@ -140,7 +140,7 @@ class DeviceTable:
             Whether it is another version. A ``tf.function`` that was traced before reads the older one.
 
         Raises:
-            TableNotFound: the table is gone.
+            TableNotFoundError: the table is gone.
         """
         return self._table.refresh(progress)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._native.rows import RowCodec
-from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
+from ..errors import ColumnNotFoundError, SchemaError, UsageError, did_you_mean
 from ..schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def policies(nulls: Any, leaves: Iterable[Leaf], table: str) -> dict[str, str]:
         table: its name, for messages.
 
     Raises:
-        ColumnNotFound: the table has no such column or field.
+        ColumnNotFoundError: the table has no such column or field.
         SchemaError: a value does not fit its column, or a name stands for several.
         UsageError: ``nulls`` is something else altogether.
     """
@@ -45,7 +45,7 @@ def policies(nulls: Any, leaves: Iterable[Leaf], table: str) -> dict[str, str]:
             inside = [path for path in named if path.startswith(f"{name}.")]
             if inside:
                 raise SchemaError(f"nulls: {name} of table {table} is no value: name what is in it, as {inside[0]!r}")
-            raise ColumnNotFound(f"nulls: table {table} has no column {name}; {did_you_mean(str(name), named)}")
+            raise ColumnNotFoundError(f"nulls: table {table} has no column {name}; {did_you_mean(str(name), named)}")
         if len(named[name]) > 1:
             raise SchemaError(f"nulls: {name} is a column of table {table} and also a field: rename one of them")
         result[name] = _text(named[name][0], value, table)

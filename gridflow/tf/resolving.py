@@ -40,10 +40,10 @@ def resolve(
         snapshot: the number or tag of a version; None for the current one.
 
     Raises:
-        TableNotFound: the grid has no such table.
-        SqlError, ColumnNotFound: the condition is none.
-        SnapshotNotFound: there is no such version.
-        GridNotFound: there is no grid in the directory.
+        TableNotFoundError: the grid has no such table.
+        SqlError, ColumnNotFoundError: the condition is none.
+        VersionNotFoundError: there is no such version.
+        GridNotFoundError: there is no grid in the directory.
         GridFullError: the newest rows could not be flushed.
         GridConnectionError: the node that serves the grid does not answer.
     """

@@ -22,14 +22,14 @@ import tensorflow as tf
 
 from .._native.snapshot import RowPlan
 from ..errors import (
-    ColumnNotFound,
+    ColumnNotFoundError,
     GridClosedError,
     GridCorruptError,
     GridflowError,
-    GridNotFound,
+    GridNotFoundError,
     SchemaError,
     SqlError,
-    TableNotFound,
+    TableNotFoundError,
     UsageError,
 )
 from ..faces import GridFace, TableFace
@@ -103,8 +103,11 @@ def select(directory: str, table: str, plan: RowPlan, text: str) -> tuple[int, s
         selected = _select(Path(directory), table, plan, text)
     except GridflowError as error:
         codes = [(GridClosedError, tf.errors.ABORTED)]  # asked again, it finds another way into the grid
-        codes += [((GridNotFound, TableNotFound), tf.errors.NOT_FOUND), (GridCorruptError, tf.errors.DATA_LOSS)]
-        codes += [((SqlError, ColumnNotFound, SchemaError), tf.errors.INVALID_ARGUMENT)]
+        codes += [
+            ((GridNotFoundError, TableNotFoundError), tf.errors.NOT_FOUND),
+            (GridCorruptError, tf.errors.DATA_LOSS),
+        ]
+        codes += [((SqlError, ColumnNotFoundError, SchemaError), tf.errors.INVALID_ARGUMENT)]
         code = next((code for kind, code in codes if isinstance(error, kind)), tf.errors.INTERNAL)
         return code, f"rows of table {table} cannot be chosen: {error}", None
     except Exception as error:  # nothing may pass through C++

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ..errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
+from ..errors import ColumnNotFoundError, SchemaError, UsageError, did_you_mean
 from ..kinds import ByKind, Refused
 from ..schema import FLOATS, INTEGERS, NESTED, Column, Schema, Type
 from .nulls import ITEMS, MASK, ROWS, SUFFIXES, policies
@@ -126,7 +126,7 @@ def leaves(
 
     Raises:
         UsageError: both say which columns are read.
-        ColumnNotFound, SchemaError: as for ``structure``.
+        ColumnNotFoundError, SchemaError: as for ``structure``.
     """
     if as_supervised is None:
         return structure(schema, columns, table, nulls)
@@ -152,7 +152,7 @@ def structure(
         nulls: what becomes of nulls, as ``Dataset`` takes it.
 
     Raises:
-        ColumnNotFound: the table has no such column.
+        ColumnNotFoundError: the table has no such column.
         SchemaError: a value for nulls does not fit its column, or a mask has the name of another column.
         UsageError: ``nulls`` is something else altogether.
 
@@ -183,7 +183,7 @@ def supervised(schema: Schema, pair: Any, table: str = "", nulls: Any = "error")
 
     Raises:
         UsageError: it is no pair of names or lists of names.
-        ColumnNotFound, SchemaError: as for ``structure``.
+        ColumnNotFoundError, SchemaError: as for ``structure``.
 
     >>> schema = Schema.of({"ID": "LONG", "PIXELS": "UINT8[28,28]", "LABEL": "INT"}, key="ID")
     >>> [leaf.type.text() for leaf in supervised(schema, ("PIXELS", "LABEL"))]
@@ -211,7 +211,7 @@ def _choose(schema: Schema, columns: Iterable[str], table: str) -> list[Column]:
     names = [columns] if isinstance(columns, str) else list(columns)
     for name in names:
         if name not in schema:
-            raise ColumnNotFound(f"table {table} has no column {name}; {did_you_mean(name, schema.names)}")
+            raise ColumnNotFoundError(f"table {table} has no column {name}; {did_you_mean(name, schema.names)}")
     return [column for column in schema.value_columns if column.name in names]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gridflow
-from gridflow import ColumnNotFound, SchemaError, TableNotFound, TransactionConflictError
+from gridflow import ColumnNotFoundError, SchemaError, TableNotFoundError, TransactionConflictError
 
 FILLS = {
     "B": ("BOOL", True),
@@ -86,10 +86,10 @@ def test_columns_are_dropped_and_renamed(grid, table):
         ({"add": {"": "INT"}}, SchemaError, "cannot be a column name"),
         ({"add": {"N": "INT NOT NULL"}}, SchemaError, "give a DEFAULT, or let it be null"),
         ({"add": {"N": "INT"}, "fill": {"N": "x"}}, SchemaError, "column N INT32: 'x' .* is not an integer"),
-        ({"add": {"N": "INT"}, "fill": {"M": 1}}, ColumnNotFound, "no new column M in T"),
+        ({"add": {"N": "INT"}, "fill": {"M": 1}}, ColumnNotFoundError, "no new column M in T"),
         ({"drop": ["ID"]}, SchemaError, "is in the primary key of T"),
-        ({"drop": ["Q"]}, ColumnNotFound, "no column Q in T"),
-        ({"rename": {"Q": "R"}}, ColumnNotFound, "no column Q in T"),
+        ({"drop": ["Q"]}, ColumnNotFoundError, "no column Q in T"),
+        ({"rename": {"Q": "R"}}, ColumnNotFoundError, "no column Q in T"),
         ({"rename": {"X": "GONE"}}, SchemaError, "has a column GONE already"),
     ],
 )
@@ -97,7 +97,7 @@ def test_what_cannot_be(grid, table, change, error, words):
     with pytest.raises(error, match=words):
         grid.alter_table("T", **change)
     assert table.schema.names == ["ID", "X", "GONE"] and table.get(1) == {"X": 0.5, "GONE": "x"}
-    with pytest.raises(TableNotFound):
+    with pytest.raises(TableNotFoundError):
         grid.alter_table("NONE", drop=["X"])
 
 

@@ -40,15 +40,15 @@ def test_tables_are_made_found_listed_and_dropped(grid):
     assert str(found.schema) == str(made.schema)
     grid.drop_table("B")
     assert grid.tables() == ["A"]
-    with pytest.raises(gridflow.TableNotFound, match="no table B .* there is A"):
+    with pytest.raises(gridflow.TableNotFoundError, match="no table B .* there is A"):
         grid.table("B")
-    with pytest.raises(gridflow.TableNotFound):
+    with pytest.raises(gridflow.TableNotFoundError):
         grid.drop_table("B")
     grid.drop_table("B", if_exists=True)
 
 
 def test_a_table_that_exists_is_an_error_unless_that_is_fine(grid, table):
-    with pytest.raises(gridflow.TableExists, match="KITTENS"):
+    with pytest.raises(gridflow.TableExistsError, match="KITTENS"):
         grid.create_table("KITTENS", KITTENS, key="ID")
     same = grid.create_table("KITTENS", {"OTHER": "INT"}, key="OTHER", if_not_exists=True)
     assert same.schema.names == list(KITTENS)
@@ -59,7 +59,7 @@ def test_impossible_tables_are_refused(grid):
         grid.create_table("T", {"ID": "LONG"}, key="ID", partitions=0)
     with pytest.raises(gridflow.SchemaError, match="no type LNOG"):
         grid.create_table("T", {"ID": "LNOG"}, key="ID")
-    with pytest.raises(gridflow.ColumnNotFound):
+    with pytest.raises(gridflow.ColumnNotFoundError):
         grid.create_table("T", {"ID": "LONG"}, key="IDD")
     assert grid.tables() == []
 
@@ -67,10 +67,10 @@ def test_impossible_tables_are_refused(grid):
 def test_a_table_made_anew_is_not_the_old_one(grid, table):
     table.put(1, {"NAME": "old"})
     grid.drop_table("KITTENS")
-    with pytest.raises(gridflow.TableNotFound):
+    with pytest.raises(gridflow.TableNotFoundError):
         table.put(2, {"NAME": "lost"})
     fresh = grid.create_table("KITTENS", KITTENS, key="ID")
-    with pytest.raises(gridflow.TableNotFound):
+    with pytest.raises(gridflow.TableNotFoundError):
         table.put(2, {"NAME": "lost"})
     assert len(fresh) == 0 and fresh.get(1) is None
 
@@ -100,7 +100,7 @@ def test_put_get_remove(table):
     assert table.get(1) == {"NAME": "SOFT", "PIXELS": None}
     assert table.remove(1) is True and table.remove(1) is False
     assert table.get(1) is None and table.get(1, "none") == "none"
-    with pytest.raises(gridflow.KeyNotFound, match="no row under key 1"):
+    with pytest.raises(gridflow.KeyNotFoundError, match="no row under key 1"):
         table[1]
 
 
@@ -139,7 +139,7 @@ def test_one_bad_row_keeps_all_of_a_commit_out(table):
 @pytest.mark.parametrize(
     ("key", "value", "error"),
     [
-        (1, {"NAM": "x"}, gridflow.ColumnNotFound),
+        (1, {"NAM": "x"}, gridflow.ColumnNotFoundError),
         (1, {"PIXELS": np.zeros((3, 2), np.uint8)}, gridflow.SchemaError),
         ("one", {"NAME": "x"}, gridflow.SchemaError),
         (None, {"NAME": "x"}, gridflow.SchemaError),
@@ -253,11 +253,11 @@ def test_a_load_in_mode_insert_is_all_or_nothing(table):
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        ({"ID": [1], "NAM": ["x"]}, gridflow.ColumnNotFound),
+        ({"ID": [1], "NAM": ["x"]}, gridflow.ColumnNotFoundError),
         ({"NAME": ["x"]}, gridflow.SchemaError),
         ({"ID": [None], "NAME": ["x"]}, gridflow.SchemaError),
         (pa.table({"ID": [1], "NAME": [1.5], "PIXELS": ["x"]}), gridflow.SchemaError),
-        ([{"ID": 1, "NAM": "x"}], gridflow.ColumnNotFound),
+        ([{"ID": 1, "NAM": "x"}], gridflow.ColumnNotFoundError),
         ([{"ID": 1, "PIXELS": np.zeros((3, 3), np.uint8)}], gridflow.SchemaError),
         ([{"ID": 1, "PIXELS": [[1, 2, 3], [4, 5, 600]]}], gridflow.SchemaError),
         ([{"NAME": "x"}], gridflow.SchemaError),
@@ -302,7 +302,7 @@ def test_scan_and_to_arrow_see_every_acknowledged_write(table):
     batches = list(table.scan(["NAME", "ID"], batch_size=3))
     assert all(b.num_rows <= 3 and b.schema.names == ["NAME", "ID"] for b in batches)
     assert sum(b.num_rows for b in batches) == 20
-    with pytest.raises(gridflow.ColumnNotFound):
+    with pytest.raises(gridflow.ColumnNotFoundError):
         table.to_arrow(["NOPE"])
 
 
@@ -373,11 +373,11 @@ def test_sql_errors_keep_their_class(grid, table):
     table.put(1, {"NAME": "a"})
     for text, error in (
         ("SELEC 1", gridflow.SqlError),
-        ("SELECT * FROM KITTEN", gridflow.TableNotFound),
-        ("DELETE FROM KITTEN", gridflow.TableNotFound),
-        ("UPDATE KITTENS SET NAM = 1", gridflow.ColumnNotFound),
+        ("SELECT * FROM KITTEN", gridflow.TableNotFoundError),
+        ("DELETE FROM KITTEN", gridflow.TableNotFoundError),
+        ("UPDATE KITTENS SET NAM = 1", gridflow.ColumnNotFoundError),
         ("INSERT INTO KITTENS (ID) VALUES (1)", gridflow.DuplicateKeyError),
-        ("CREATE TABLE KITTENS (ID LONG PRIMARY KEY)", gridflow.TableExists),
+        ("CREATE TABLE KITTENS (ID LONG PRIMARY KEY)", gridflow.TableExistsError),
     ):
         with pytest.raises(error):
             grid.sql(text)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import gridflow
-from gridflow import DuplicateKeyError, TableNotFound, TransactionConflictError, UsageError
+from gridflow import DuplicateKeyError, TableNotFoundError, TransactionConflictError, UsageError
 
 EVERY_KIND = {
     "B": ("BOOL", True),
@@ -152,7 +152,7 @@ def test_loads_of_every_form(grid, accounts):
         assert 9 not in mine and len(mine) == 3007 and seen[-1] == 3000
         with pytest.raises(UsageError, match="mode is replace or insert"):
             mine.load([], mode="merge")
-        with pytest.raises(gridflow.ColumnNotFound, match="has no column X"):
+        with pytest.raises(gridflow.ColumnNotFoundError, match="has no column X"):
             mine.load([{"ID": 1, "X": 1}])
     assert len(accounts) == 3007 and accounts.get(6) == {"N": None}
 
@@ -190,7 +190,7 @@ def test_a_table_that_goes_away_or_comes(grid, accounts):
     with pytest.raises(UsageError, match="cannot make or drop tables"):
         transaction.create_table("X", {"ID": "LONG"}, key="ID")
     grid.drop_table("ACCOUNTS")
-    with pytest.raises(TableNotFound):
+    with pytest.raises(TableNotFoundError):
         transaction.commit()
     assert len(grid.table("NEW")) == 0
 

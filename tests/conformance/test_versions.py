@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gridflow
-from gridflow import SnapshotNotFound, UsageError
+from gridflow import UsageError, VersionNotFoundError
 from gridflow.registry import open_reader
 
 
@@ -60,7 +60,7 @@ def test_a_tag_is_moved_only_where_that_is_asked_for(table):
     assert table.tags() == {"best": first}
     second = table.tag("best", replace=True)
     assert second > first and table.tags() == {"best": second} and rows(table, "best")[1] == 1
-    with pytest.raises(SnapshotNotFound):
+    with pytest.raises(VersionNotFoundError):
         rows(table, first)
 
 
@@ -74,7 +74,7 @@ def test_a_version_goes_with_its_last_tag(table):
     table.untag("b")
     assert table.tags() == {} and table.stats()["kept_versions"] == table.stats()["kept_bytes"] == 0
     for gone in ("a", "b", version):
-        with pytest.raises(SnapshotNotFound):
+        with pytest.raises(VersionNotFoundError):
             table.to_arrow(snapshot=gone)
 
 
@@ -86,18 +86,18 @@ def test_impossible_tags_are_refused(table, name):
 
 
 def test_what_is_not_there_is_said_with_what_is(table):
-    with pytest.raises(SnapshotNotFound, match="table T has no tag v9; there are none yet"):
+    with pytest.raises(VersionNotFoundError, match="table T has no tag v9; there are none yet"):
         table.untag("v9")
     version = table.tag("v1")
     table.put(1, {"X": 1})
     table.flush()
     there = rf"its tags are v1 \(version {version}\), the past versions that are kept {version}, the current one is \d+"
-    with pytest.raises(SnapshotNotFound, match=f"table T has no tag V1; {there}"):
+    with pytest.raises(VersionNotFoundError, match=f"table T has no tag V1; {there}"):
         table.scan(snapshot="V1")
     for number in (version - 1, 10**6, -1, 0, True, 1.5):
-        with pytest.raises(SnapshotNotFound, match=f"table T has no version {number!r} that is kept; {there}"):
+        with pytest.raises(VersionNotFoundError, match=f"table T has no version {number!r} that is kept; {there}"):
             table.snapshot_version(number)
-    with pytest.raises(SnapshotNotFound, match="did you mean v1"):
+    with pytest.raises(VersionNotFoundError, match="did you mean v1"):
         table.untag("V1")
     with pytest.raises(KeyError):
         table.untag("V1")
@@ -114,7 +114,7 @@ def test_the_last_versions_are_kept_by_number(grid):
         for version in table.versions():
             assert len(rows(table, version)) == made.get(version, 0)
             assert table.snapshot_version(np.int64(version)) == version
-    with pytest.raises(SnapshotNotFound):
+    with pytest.raises(VersionNotFoundError):
         rows(table, current - 3)
     table.keep_versions(1)
     assert table.versions() == [current - 1, current]
@@ -138,9 +138,9 @@ def test_a_table_made_anew_has_no_tags(grid, table):
     table.tag("v1")
     grid.drop_table("T")
     for what in (table.tags, table.versions, lambda: table.tag("v2"), lambda: table.untag("v1")):
-        with pytest.raises(gridflow.TableNotFound):
+        with pytest.raises(gridflow.TableNotFoundError):
             what()
-    with pytest.raises(gridflow.TableNotFound):
+    with pytest.raises(gridflow.TableNotFoundError):
         table.to_arrow(snapshot="v1")
     fresh = grid.create_table("T", {"ID": "LONG"}, key="ID")
     assert fresh.tags() == {}
@@ -159,7 +159,7 @@ def test_a_reader_sees_tags_and_cannot_set_them(grid, table):
                 change()
         table.untag("v1")
         table.untag("v2")
-        with pytest.raises(SnapshotNotFound):
+        with pytest.raises(VersionNotFoundError):
             seen.to_arrow(snapshot="v1")
 
 

@@ -189,7 +189,7 @@ def test_readers_while_tables_come_and_go(home: Path) -> None:
                 assert names in (["STAYS"], ["STAYS", "T"])
                 try:
                     rows = grid.table("T").to_arrow()
-                except gridflow.TableNotFound:
+                except gridflow.TableNotFoundError:
                     continue
                 assert rows.num_rows in (0, 90, 100) and len(set(rows["V"].to_pylist())) <= 1
                 assert grid.check() == []

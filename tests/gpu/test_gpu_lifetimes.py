@@ -9,7 +9,7 @@ import pytest
 from device_rows import RandomTable, assert_same, check_table, converted
 from fake_gpu import scaled
 
-from gridflow import DeviceError, GridClosedError, TableNotFound, UsageError
+from gridflow import DeviceError, GridClosedError, TableNotFoundError, UsageError
 from gridflow.cuda import Array, Convert, DeviceTable, Stream, devices
 
 MIB = 1 << 20
@@ -132,7 +132,7 @@ def test_a_table_that_is_dropped_while_it_is_in_use(grid, resident):
     grid.drop_table("T")
     assert_same(begun["X"].numpy(), model.data["X"][begun["ID"].numpy()])
     check_table(model, device)
-    with pytest.raises(TableNotFound):
+    with pytest.raises(TableNotFoundError):
         device.refresh()
     check_table(model, device)
 

@@ -19,7 +19,7 @@ from device_rows import (
 from fake_gpu import scaled
 
 from gridflow import DeviceError, SchemaError, UsageError
-from gridflow.cuda import Array, Convert, DeviceTable, RowNotFound, Stream
+from gridflow.cuda import Array, Convert, DeviceTable, RowNotFoundError, Stream
 
 WIDTHS = [*range(1, 34), 512, 784, 1000]
 
@@ -174,13 +174,13 @@ def test_rows_that_are_not_there(opened, widths):
     order, count = widths.order(device), len(device)
     for row in (-1, count, 1 << 40, -(1 << 62)):
         rows = np.array([5, row, 7])
-        with pytest.raises(RowNotFound, match=f"no row {row}: there are {count}"):
+        with pytest.raises(RowNotFoundError, match=f"no row {row}: there are {count}"):
             device.gather(Array.of(rows))
-        with pytest.raises(RowNotFound, match=f"no row {row}"):
+        with pytest.raises(RowNotFoundError, match=f"no row {row}"):
             device.gather(rows)
         for convert in (None, {name: Convert("float16", offset=3) for name in ("B3", "B32", "B784")}):
             found = device.gather(Array.of(rows), convert, check=False)
-            with pytest.raises(RowNotFound, match=f"no row {row}: there are {count}"):
+            with pytest.raises(RowNotFoundError, match=f"no row {row}: there are {count}"):
                 device.check()
             device.check()  # it has been said
             for name in ("ID", "B1", "B3", "B32", "B784"):

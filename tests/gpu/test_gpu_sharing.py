@@ -16,7 +16,7 @@ from device_rows import RandomTable, assert_same, check_table, converted
 from fake_gpu import scaled
 
 import gridflow
-from gridflow import GridConnectionError, SnapshotNotFound, UsageError
+from gridflow import GridConnectionError, UsageError, VersionNotFoundError
 from gridflow.cuda import Convert, DeviceTable, devices, open_shared
 
 ROWS, ROW_BYTES = scaled(scaled(32_768)), 4096
@@ -140,7 +140,7 @@ def test_a_version_that_is_kept_no_longer(model, tmp_path):
     with DeviceTable(model.table, resident=True) as device, device.share(tmp_path / "socket"):
         model.table.remove_all(model.ids[:100].tolist())
         model.table.compact()
-        with pytest.raises(SnapshotNotFound, match="share a version that has a tag"):
+        with pytest.raises(VersionNotFoundError, match="share a version that has a tag"):
             open_shared(tmp_path / "socket")
 
 

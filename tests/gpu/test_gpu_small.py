@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from device_rows import RESULTS, TENSOR_DTYPES, RandomTable, check_conversion, check_table
 
-from gridflow.cuda import Array, Convert, DeviceTable, RowNotFound
+from gridflow.cuda import Array, Convert, DeviceTable, RowNotFoundError
 
 WIDTHS = [1, 2, 3, 4, 8, 16, 20, 48, 64, 100, 256, 272, 1000]
 
@@ -34,7 +34,7 @@ def test_copies(grid, opened):
     with opened(model) as device:
         check_table(model, device)
         rows = Array.of(np.array([0, -1, len(device), 1 << 40]), 0)
-        with pytest.raises(RowNotFound):
+        with pytest.raises(RowNotFoundError):
             device.gather(rows)
 
 

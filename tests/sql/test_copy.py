@@ -225,10 +225,10 @@ def test_columns_are_taken_by_name_or_in_order(numbers):
     numbers.sql("COPY FROM 'a.csv' INTO T; COPY FROM 'b.csv' INTO T (S, ID)")
     assert rows(numbers) == [(1, 7, "x"), (2, 7, "y")]
     write("c.csv", "s,ID,more\nx,3,z\n")
-    with pytest.raises(gridflow.ColumnNotFound, match="c.csv: table T has no column more; .* leaves others out"):
+    with pytest.raises(gridflow.ColumnNotFoundError, match="c.csv: table T has no column more; .* leaves others out"):
         numbers.sql("COPY FROM 'c.csv' INTO T HEADER")
     numbers.sql("COPY FROM 'c.csv' INTO T (ID, S) HEADER")
-    with pytest.raises(gridflow.ColumnNotFound, match="c.csv has no column N; there are"):
+    with pytest.raises(gridflow.ColumnNotFoundError, match="c.csv has no column N; there are"):
         numbers.sql("COPY FROM 'c.csv' INTO T (ID, N) HEADER")
     assert rows(numbers)[2] == (3, 7, "x")
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 import gridflow
-from gridflow import ColumnNotFound, DuplicateKeyError, SchemaError, SqlError, Table
+from gridflow import ColumnNotFoundError, DuplicateKeyError, SchemaError, SqlError, Table
 from gridflow.sql import result, session
 from gridflow.sql.engine import connection as engine
 from gridflow.sql.execution.rows import take_rows
@@ -415,7 +415,7 @@ def test_an_insert_that_is_executed_again_sees_that_the_table_has_other_columns(
     grid.alter_table("T", add={"X": "DOUBLE"}, rename={"N": "M"})
     with pytest.raises(SqlError, match="row 1 of VALUES has 2 values for 3 columns, ID, M, X"):
         grid.sql("INSERT INTO T VALUES (?, ?)", [2, 2])
-    with pytest.raises(ColumnNotFound, match="no column N in T"):
+    with pytest.raises(ColumnNotFoundError, match="no column N in T"):
         grid.sql("INSERT INTO T (ID, N) VALUES (?, ?)", [12, 2])
     grid.sql("INSERT INTO T VALUES (?, ?, ?)", [2, 2, 2.5])
     assert grid.sql("SELECT * FROM T WHERE ID IN (1, 2)").fetchall() == [(1, 1, None), (2, 2, 2.5)]
@@ -486,7 +486,7 @@ def test_a_select_by_key_that_is_executed_again_sees_what_has_become_of_the_tabl
     assert found() == [(1, 10, 5)]
     grid.sql("DROP TABLE T")
     for _ in range(2):
-        with pytest.raises(gridflow.TableNotFound):
+        with pytest.raises(gridflow.TableNotFoundError):
             found()
     grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
     assert found() == found() == []
@@ -549,7 +549,7 @@ def test_a_name_that_was_looked_up_is_looked_up_again_when_tables_change(grid):
     grid.sql("DROP TABLE T")
     grid.create_table("SQL_PUBLIC_T", {"ID": "INT"}, key="ID")
     assert grid.table("SQL_PUBLIC_T").name == "SQL_PUBLIC_T"
-    with pytest.raises(gridflow.TableNotFound):
+    with pytest.raises(gridflow.TableNotFoundError):
         grid.table("T")
     grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
     assert grid.table("T") is not first
@@ -590,7 +590,7 @@ def test_a_statement_that_fails_leaves_nothing(grid, images):
         ("INSERT INTO IMAGES (ID, LABEL) SELECT ID + 1000, 1.5 || NAME FROM IMAGES", SchemaError),
         ("UPDATE IMAGES SET LABEL = LABEL * CAST(1000000000 AS LONG)", SchemaError),
         ("UPDATE IMAGES SET LABEL = 9 / (LABEL - 5)", SqlError),
-        ("UPDATE IMAGES SET LABEL = NOPE", ColumnNotFound),
+        ("UPDATE IMAGES SET LABEL = NOPE", ColumnNotFoundError),
         ("INSERT INTO IMAGES (ID, NAME) VALUES (500, 'a'), (501, X'00')", SchemaError),
     ):
         with pytest.raises(error):

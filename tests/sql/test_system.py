@@ -19,7 +19,7 @@ import pytest
 import gridflow
 from gridflow.catalog import activity, users
 from gridflow.catalog.activity import Activity
-from gridflow.errors import ColumnNotFound, SchemaError, SqlError, TableNotFound, UsageError
+from gridflow.errors import ColumnNotFoundError, SchemaError, SqlError, TableNotFoundError, UsageError
 from gridflow.protocols import messages
 from gridflow.protocols.address import Endpoint, Route
 from gridflow.server import ServerProcess
@@ -130,9 +130,9 @@ def test_every_view_and_column_is_documented():
 
 
 def test_names_that_are_not_there(either):
-    with pytest.raises(TableNotFound, match="no system view SYS.TABEL; did you mean TABLES"):
+    with pytest.raises(TableNotFoundError, match="no system view SYS.TABEL; did you mean TABLES"):
         either.system_view("TABEL")
-    with pytest.raises(ColumnNotFound, match="no column NAM; did you mean NAME"):
+    with pytest.raises(ColumnNotFoundError, match="no column NAM; did you mean NAME"):
         either.system_view("USERS", ["NAM"])
 
 
@@ -416,9 +416,9 @@ def test_system_tables_are_hidden(either, home):
     assert either.tables() == [] and "SYS.USERS" not in either and "SQL_PUBLIC_SYS.USERS" not in either
     for name in ("SYS.USERS", "SQL_PUBLIC_SYS.USERS"):
         for action in (either.table, either.drop_table):
-            with pytest.raises(TableNotFound, match="there are none yet"):
+            with pytest.raises(TableNotFoundError, match="there are none yet"):
                 action(name)
-        with pytest.raises(TableNotFound):
+        with pytest.raises(TableNotFoundError):
             either.sql(f'SELECT * FROM "{name}"')
     for name, options in [("SYS.USERS", {}), ("sys.x", {}), ("T", {"cache_name": "SYS.X"}), ("SQL_PUBLIC_SYS.X", {})]:
         with pytest.raises(SchemaError, match="SYS. begins those of system tables"):
@@ -446,13 +446,13 @@ def test_no_message_reaches_a_system_table(served, home):
         ):
             with pytest.raises(flight.FlightServerError) as caught:
                 list(raw.do_action(flight.Action(message.kind, messages.encode(message))))
-            assert isinstance(messages.decode_error(caught.value.extra_info), TableNotFound), message
+            assert isinstance(messages.decode_error(caught.value.extra_info), TableNotFoundError), message
         load = flight.FlightDescriptor.for_command(messages.encode(messages.Load("SYS.USERS", "replace")))
         writer, answers = raw.do_put(load, pa.schema([("NAME", pa.string())]))
         with pytest.raises(flight.FlightServerError) as caught:
             answers.read()
             writer.close()
-        assert isinstance(messages.decode_error(caught.value.extra_info), TableNotFound)
+        assert isinstance(messages.decode_error(caught.value.extra_info), TableNotFoundError)
     finally:
         raw.close()
         route.close()
@@ -491,7 +491,7 @@ def test_a_table_made_anew_is_not_truncated_for_the_old_one(either):
     either.drop_table("T")
     fresh = either.create_table("T", {"ID": "LONG"}, key="ID")
     fresh.put(1, {})
-    with pytest.raises(TableNotFound):
+    with pytest.raises(TableNotFoundError):
         old.truncate()
     assert len(fresh) == 1
 

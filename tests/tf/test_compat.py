@@ -101,10 +101,10 @@ def test_arguments_that_cannot_be(kittens, arguments, message):
 
 
 def test_no_such_cache_or_grid(kittens, monkeypatch, tmp_path):
-    with pytest.raises(gridflow.TableNotFound, match="no table KITTENS"):
+    with pytest.raises(gridflow.TableNotFoundError, match="no table KITTENS"):
         IgniteDataset("KITTENS")
     monkeypatch.setenv("GRIDFLOW_HOME", str(tmp_path / "nothing"))
-    with pytest.raises(gridflow.GridNotFound):
+    with pytest.raises(gridflow.GridNotFoundError):
         IgniteDataset("KITTEN_CACHE")
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from device_rows import RESULTS, TENSOR_DTYPES, RandomTable, assert_same, converted
 
 import gridflow
-from gridflow import ColumnNotFound, DeviceError, GridClosedError, SchemaError, SnapshotNotFound, UsageError
+from gridflow import ColumnNotFoundError, DeviceError, GridClosedError, SchemaError, UsageError, VersionNotFoundError
 from gridflow.cuda import is_available
 from gridflow.tf import Convert, DeviceTable
 from gridflow.tf.placing import place
@@ -212,7 +212,7 @@ def test_versions(images, grid):
     assert table.refresh() and table.version > before and len(table) == count + 1
     assert 10_000 in order_of(table)
     assert_same(first().numpy(), old, "what was traced reads the older version")
-    with pytest.raises(SnapshotNotFound):
+    with pytest.raises(VersionNotFoundError):
         DeviceTable("IMAGES", DEVICE, grid=grid, snapshot="none")
 
 
@@ -240,7 +240,7 @@ def test_arguments(images, grid):
     for rows in ([[1]], 1, [1.5], ["a"]):
         with pytest.raises((SchemaError, tf.errors.InvalidArgumentError, ValueError), match="rows|rank"):
             table.gather(rows)
-    with pytest.raises(ColumnNotFound, match="convert has column NONE"):
+    with pytest.raises(ColumnNotFoundError, match="convert has column NONE"):
         table.gather([0], {"NONE": Convert("float32")})
     with pytest.raises(SchemaError, match="no image of 9 x 9 x 1"):
         table.gather([0], {"PIXELS": Convert("float32", image=(9, 9))})

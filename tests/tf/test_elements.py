@@ -201,14 +201,14 @@ def test_columns(grid, images):
     assert gridflow.Dataset("IMAGES", grid=grid, columns="LABEL").element_spec["val"].keys() == {"LABEL"}
     assert gridflow.Dataset("IMAGES", grid=grid, columns=[]).element_spec["val"] == {}
     assert {int(e["key"]) for e in gridflow.Dataset("IMAGES", grid=grid, columns=[])} == set(range(1000))
-    with pytest.raises(gridflow.ColumnNotFound, match="table IMAGES has no column LABLE; did you mean LABEL"):
+    with pytest.raises(gridflow.ColumnNotFoundError, match="table IMAGES has no column LABLE; did you mean LABEL"):
         gridflow.Dataset("IMAGES", grid=grid, columns=["LABLE"])
 
 
 def test_names(grid, images):
     for name in ("IMAGES", "SQL_PUBLIC_IMAGES", images):
         assert len(gridflow.Dataset(name, grid=grid)) == 1000
-    with pytest.raises(gridflow.TableNotFound, match="IMAGES"):
+    with pytest.raises(gridflow.TableNotFoundError, match="IMAGES"):
         gridflow.Dataset("IMAGE", grid=grid)
 
 

@@ -143,8 +143,8 @@ def test_zero_of_strings_that_are_none(grid):
 @pytest.mark.parametrize(
     "nulls, error, message",
     [
-        ({"Y": 1}, gridflow.ColumnNotFound, "nulls: table T has no column Y; there are"),
-        ({"INFO.V": 1}, gridflow.ColumnNotFound, "nulls: table T has no column INFO.V; did you mean INFO."),
+        ({"Y": 1}, gridflow.ColumnNotFoundError, "nulls: table T has no column Y; there are"),
+        ({"INFO.V": 1}, gridflow.ColumnNotFoundError, "nulls: table T has no column INFO.V; did you mean INFO."),
         (
             {"INFO": {"W": 1}},
             gridflow.SchemaError,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gridflow
-from gridflow import ColumnNotFound, SqlError, UsageError
+from gridflow import ColumnNotFoundError, SqlError, UsageError
 
 ROWS = 100
 
@@ -360,7 +360,7 @@ def test_balance(table):
 @pytest.mark.parametrize(
     "options, error, message",
     [
-        ({"where": "LABEL < 5"}, ColumnNotFound, "no column LABEL"),
+        ({"where": "LABEL < 5"}, ColumnNotFoundError, "no column LABEL"),
         ({"where": "ID <"}, SqlError, "line 1"),
         ({"where": "ID < 5 ORDER BY ID"}, SqlError, "parts of one query"),
         ({"where": "TRUE; DROP TABLE T"}, SqlError, "parts of one query"),
@@ -368,7 +368,7 @@ def test_balance(table):
         ({"where": "ID < 5 LIMIT 3"}, SqlError, "parts of one query"),
         ({"where": ""}, SqlError, "line 1"),
         ({"where": "KIND + 1"}, SqlError, "VARCHAR"),
-        ({"order_by": "NOPE"}, ColumnNotFound, "NOPE"),
+        ({"order_by": "NOPE"}, ColumnNotFoundError, "NOPE"),
         ({"weights": "ID, V"}, SqlError, "one number"),
         ({"weights": "V", "balance": "KIND"}, UsageError, "weights and balance"),
         ({"weights": "V", "order_by": "ID"}, UsageError, "no order"),
@@ -408,7 +408,7 @@ def test_as_supervised(table):
     assert features.dtype == tf.float64 and label.dtype == tf.string and features.shape == (4,)
     features, label = next(iter(gridflow.Dataset(table, as_supervised=(["V", "ID"], "KIND"))))
     assert list(features) == ["V", "ID"] and float(features["V"]) == int(features["ID"]) / 2
-    with pytest.raises(ColumnNotFound, match="LABEL"):
+    with pytest.raises(ColumnNotFoundError, match="LABEL"):
         gridflow.Dataset(table, as_supervised=("V", "LABEL"))
     with pytest.raises(UsageError, match="pair"):
         gridflow.Dataset(table, as_supervised="V")
@@ -477,7 +477,7 @@ def test_a_tagged_version(grid):
     table.untag("v1")
     with pytest.raises(tf.errors.FailedPreconditionError, match=f"version {version} of table T is gone: a tag"):
         list(old)
-    with pytest.raises(gridflow.SnapshotNotFound, match="no tag v1"):
+    with pytest.raises(gridflow.VersionNotFoundError, match="no tag v1"):
         gridflow.Dataset(table, snapshot="v1")
 
 
@@ -578,7 +578,7 @@ def test_a_condition_on_a_version_of_other_columns(grid):
     table.tag("v1")
     grid.sql("ALTER TABLE T ADD COLUMN NEW INT DEFAULT 1; ALTER TABLE T DROP COLUMN OLD")
     assert sorted(flat(gridflow.Dataset(table, snapshot="v1", where="OLD < 3"))) == [0, 1, 2]
-    with pytest.raises(ColumnNotFound, match="no column NEW"):
+    with pytest.raises(ColumnNotFoundError, match="no column NEW"):
         gridflow.Dataset(table, snapshot="v1", where="NEW = 1")
 
 

@@ -101,10 +101,10 @@ def test_a_node_that_does_not_answer_is_told(home, monkeypatch):
 
 
 def test_no_grid(tmp_path):
-    with pytest.raises(gridflow.GridNotFound, match="no grid at"):
+    with pytest.raises(gridflow.GridNotFoundError, match="no grid at"):
         gridflow.Dataset("T", home=tmp_path / "nothing")
     with gridflow.connect(tmp_path / "grid"):
-        with pytest.raises(gridflow.TableNotFound):
+        with pytest.raises(gridflow.TableNotFoundError):
             gridflow.Dataset("T", home=tmp_path / "grid")
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import gridflow
-from gridflow import ColumnNotFound, SchemaError
+from gridflow import ColumnNotFoundError, SchemaError
 from gridflow.config import MAX_KEY_BYTES
 
 D = decimal.Decimal
@@ -127,8 +127,8 @@ def test_a_value_that_does_not_fit(grid, text, value, message):
     [
         ({"N": None}, SchemaError, "column N STRING NOT NULL: a null is not allowed"),
         ({}, SchemaError, "column N STRING NOT NULL: a null is not allowed"),
-        ({"N": "x", "M": "y"}, ColumnNotFound, "no column M; .*there are ID, N, V"),
-        ({"N": "x", 7: "y"}, ColumnNotFound, "no column 7"),
+        ({"N": "x", "M": "y"}, ColumnNotFoundError, "no column M; .*there are ID, N, V"),
+        ({"N": "x", 7: "y"}, ColumnNotFoundError, "no column 7"),
         ({"N": "x", "ID": 1}, SchemaError, "ID is in the key, it cannot be in the value"),
         ("x", SchemaError, "a value is a dict of N, V, got 'x'"),
         (None, SchemaError, "a value is a dict of N, V, got None"),
@@ -206,7 +206,7 @@ def test_a_float_key_is_never_nan_and_has_one_zero(grid, kind):
 
 LOADS = [
     ({"ID": [1, 2], "V": [1]}, SchemaError, "different lengths: ID 2, V 1"),
-    ({"ID": [1], "VV": [1]}, ColumnNotFound, "no column VV; did you mean V"),
+    ({"ID": [1], "VV": [1]}, ColumnNotFoundError, "no column VV; did you mean V"),
     ({"V": [1]}, SchemaError, "the data has no column ID INT64 NOT NULL; it has V"),
     ({"ID": [1, None]}, SchemaError, "column ID"),
     ({"ID": ["x"]}, SchemaError, "column ID"),
@@ -229,7 +229,7 @@ LOADS = [
     (pd.DataFrame({"ID": [1], "V": ["x"]}), SchemaError, "column V"),
     ([{"ID": 1}, 7], SchemaError, "a row is a dict of columns, got int"),
     ([{"ID": 1}, {"V": 7}], SchemaError, "a null is not allowed in a key"),
-    ([{"ID": 1}, {"ID": 2, "W": 7}], ColumnNotFound, "no column W"),
+    ([{"ID": 1}, {"ID": 2, "W": 7}], ColumnNotFoundError, "no column W"),
     (7, SchemaError, "a int cannot be loaded; give an Arrow table"),
     ("ID", SchemaError, "a str cannot be loaded"),
 ]

@@ -12,7 +12,7 @@ import pytest
 from strategies import same
 
 import gridflow
-from gridflow import SchemaError, StructureError, TableNotFound
+from gridflow import SchemaError, StructureError, TableNotFoundError
 from gridflow.cache import structure_of
 
 KITTEN = {
@@ -177,7 +177,7 @@ def test_a_key_of_another_type_shows_both(grid):
 def test_a_cache_whose_table_is_dropped_begins_anew(grid):
     cache = grid.cache("C")
     cache.put(1, "text")
-    with pytest.raises(TableNotFound):
+    with pytest.raises(TableNotFoundError):
         grid.cache("D").table  # noqa: B018
     grid.drop_table("C")
     assert cache.get(1) is None and len(cache) == 0 and 1 not in cache and cache.remove(1) is False

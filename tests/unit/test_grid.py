@@ -13,10 +13,10 @@ import gridflow
 from gridflow import (
     GridAccessError,
     GridClosedError,
-    GridNotFound,
+    GridNotFoundError,
     SchemaError,
-    TableExists,
-    TableNotFound,
+    TableExistsError,
+    TableNotFoundError,
     UsageError,
 )
 from gridflow.config import default_home
@@ -43,18 +43,20 @@ def test_tables_by_name(grid):
 
 
 def test_a_name_that_is_not_there_says_what_is(grid):
-    with pytest.raises(TableNotFound, match="no table IMAGE in grid .*; there are none yet"):
+    with pytest.raises(TableNotFoundError, match="no table IMAGE in grid .*; there are none yet"):
         grid.table("IMAGE")
     make(grid, "IMAGES")
-    with pytest.raises(TableNotFound, match="did you mean IMAGES. there is IMAGES"):
+    with pytest.raises(TableNotFoundError, match="did you mean IMAGES. there is IMAGES"):
         grid.table("images")
     make(grid, "LABELS")
-    with pytest.raises(TableNotFound, match="no table IMAGE in grid .*; did you mean IMAGES. there are IMAGES, LABELS"):
+    with pytest.raises(
+        TableNotFoundError, match="no table IMAGE in grid .*; did you mean IMAGES. there are IMAGES, LABELS"
+    ):
         grid.table("IMAGE")
     with pytest.raises(KeyError):
         grid.drop_table("SQL_PUBLIC_OTHER")
     make(grid, *(f"T{i}" for i in range(30)))
-    with pytest.raises(TableNotFound, match="there are IMAGES, LABELS, T0.* and 12 more$"):
+    with pytest.raises(TableNotFoundError, match="there are IMAGES, LABELS, T0.* and 12 more$"):
         grid.table("nothing like it")
 
 
@@ -71,7 +73,7 @@ def test_a_name_is_taken_once(grid):
     b = grid.create_table("B", COLUMNS, key="ID", partitions=3, options=options)
     assert b.options == options and grid.table("CATS") is b and b.partitions_count == 3
     for name, options in (("A", {}), ("CATS", {}), ("SQL_PUBLIC_A", {}), ("C", {"cache_name": "A"})):
-        with pytest.raises(TableExists, match="exists already"):
+        with pytest.raises(TableExistsError, match="exists already"):
             grid.create_table(name, COLUMNS, key="ID", options=options)
     assert grid.create_table("A", "OTHER INT", key="OTHER", if_not_exists=True).schema.names == ["ID", "N"]
     with pytest.raises(UsageError, match="table C: its options cannot be written as JSON"):
@@ -96,7 +98,7 @@ def test_drop_and_make_again(grid):
     grid.close()
     with gridflow.connect(home) as grid:
         assert grid.table("T").get(1) == {"N": "new"} and len(grid.table("T")) == 1
-        with pytest.raises(TableNotFound):
+        with pytest.raises(TableNotFoundError):
             grid.drop_table("U")
         grid.drop_table("U", if_exists=True)
         grid.drop_table("T", if_exists=True)
@@ -272,7 +274,7 @@ def test_a_directory_that_is_something_else(home):
     for path in (home / "thesis.txt", home / "thesis.txt" / "grid"):
         with pytest.raises(GridAccessError, match=re.escape(str(path))):
             gridflow.connect(path)
-        with pytest.raises(GridNotFound):
+        with pytest.raises(GridNotFoundError):
             gridflow.connect(path, read_only=True)
     with pytest.raises(GridAccessError, match="File name too long"):
         gridflow.connect(home / ("x" * 300))

@@ -12,7 +12,7 @@ import pytest
 
 import gridflow
 import gridflow.testing
-from gridflow import GridAccessError, GridClosedError, GridNotFound, GridOwnedError, TableNotFound
+from gridflow import GridAccessError, GridClosedError, GridNotFoundError, GridOwnedError, TableNotFoundError
 from gridflow.registry import open_reader
 from gridflow.testing import contents, verified
 
@@ -88,12 +88,12 @@ def test_a_reader_only_reads(grid):
         grid.drop_table("T")
         assert reader.tables() == ["NEW"]
         for action in (lambda: found.get(1), lambda: len(found), found.to_arrow, lambda: reader.table("T")):
-            with pytest.raises(TableNotFound):
+            with pytest.raises(TableNotFoundError):
                 action()
         assert view["ID"].to_pylist() == [1]
     with pytest.raises(GridClosedError):
         reader.tables()
-    with pytest.raises(GridNotFound, match="there is no grid at"):
+    with pytest.raises(GridNotFoundError, match="there is no grid at"):
         gridflow.connect(grid.home / "nowhere", read_only=True)
 
 

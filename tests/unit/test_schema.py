@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import NAMES, schemas, types
 
-from gridflow import ColumnNotFound, Schema, SchemaError
+from gridflow import ColumnNotFoundError, Schema, SchemaError
 from gridflow.schema import (
     ALIASES,
     MAX_DEPTH,
@@ -218,7 +218,7 @@ def test_a_schema_is_the_schema_of_itself(schema):
 @pytest.mark.parametrize(
     ("columns", "key", "error", "message"),
     [
-        ({"ID": "LONG"}, "IDD", ColumnNotFound, "no column IDD for the primary key; did you mean ID"),
+        ({"ID": "LONG"}, "IDD", ColumnNotFoundError, "no column IDD for the primary key; did you mean ID"),
         ({"ID": "LONG"}, [], SchemaError, "needs a primary key"),
         ({"ID": "LONG"}, ["ID", "ID"], SchemaError, "needs a primary key"),
         ({"ID": "LONG"}, 7, SchemaError, "a key is the name of a column"),

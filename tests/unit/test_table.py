@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gridflow
-from gridflow import GridflowError, KeyNotFound, SchemaError, TableNotFound
+from gridflow import GridflowError, KeyNotFoundError, SchemaError, TableNotFoundError
 from gridflow.testing import contents
 
 
@@ -37,9 +37,9 @@ def n(text: str) -> dict:
 def test_get(filled):
     assert filled.get(5) == filled[5] == n("5")
     assert filled.get(100) is None and filled.get(100, "none") == "none"
-    with pytest.raises(KeyNotFound, match="table T has no row under key 100"):
+    with pytest.raises(KeyNotFoundError, match="table T has no row under key 100"):
         filled[100]
-    assert isinstance(pytest.raises(KeyError, lambda: filled[100]).value, KeyNotFound)
+    assert isinstance(pytest.raises(KeyError, lambda: filled[100]).value, KeyNotFoundError)
     assert 5 in filled and filled.contains(5) is True and 100 not in filled
     assert filled.get_all(iter([5, 100, 6, 5])) == {5: n("5"), 6: n("6")}
     assert filled.get_all([]) == {}
@@ -200,7 +200,7 @@ def test_a_dropped_table_is_gone_for_all_who_hold_it(grid, filled):
         lambda: filled.compact(),
         lambda: filled.stats(),
     ):
-        with pytest.raises(TableNotFound, match="table T was dropped"):
+        with pytest.raises(TableNotFoundError, match="table T was dropped"):
             action()
     assert sorted(reader["ID"].to_pylist()) == list(range(100)), "what is mapped stays readable"
     assert grid.create_table("T", {"ID": "LONG"}, key="ID").get(1) is None

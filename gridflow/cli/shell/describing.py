@@ -24,7 +24,7 @@ def find_table(session: Session, word: str) -> Any:
     """The table of a name: a quoted name is exact, another one is read as SQL reads it.
 
     Raises:
-        TableNotFound: there is no such table; the message lists the tables.
+        TableNotFoundError: there is no such table; the message lists the tables.
     """
     if word.upper().startswith("PUBLIC."):
         word = word[len("PUBLIC.") :]

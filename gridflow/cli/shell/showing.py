@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ...errors import ColumnNotFound, SchemaError, UsageError, did_you_mean
+from ...errors import ColumnNotFoundError, SchemaError, UsageError, did_you_mean
 from ...schema import Column, Type, quote_name
 from .cells import CELLS, short, values_of
 from .describing import find_table
@@ -92,7 +92,7 @@ def _column(table: ReadableTable, words: list[str]) -> tuple[Column, int]:
                 raise UsageError(f"column {match.name} is {match.type}: an image is a tensor {shapes}, or a BINARY")
             return match, 1
         if not images or (not words[0][:1].isdigit() and len(words) > 1 and words[1].upper() == "WHERE"):
-            raise ColumnNotFound(f"no column {name} in {table.name}; {did_you_mean(name, columns)}")
+            raise ColumnNotFoundError(f"no column {name} in {table.name}; {did_you_mean(name, columns)}")
     if not images:
         raise UsageError(f"table {table.name} has no image column: none is a tensor (H,W) or (H,W,1|3|4), or a BINARY")
     return images[0], 0

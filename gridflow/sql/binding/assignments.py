@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlglot import exp
 
-from ...errors import ColumnNotFound, SqlError
+from ...errors import ColumnNotFoundError, SqlError
 from ...faces import TableFace
 from ...schema import Column
 from ..engine.to_duckdb import duckdb_type
@@ -30,7 +30,7 @@ def assignments(
         word: the statement's kind, for messages.
 
     Raises:
-        ColumnNotFound, SqlError: a column does not exist, is in the key, or is named twice.
+        ColumnNotFoundError, SqlError: a column does not exist, is in the key, or is named twice.
     """
     result: list[tuple[Column, exp.Expression]] = []
     for target, value in _pairs(nodes, table, word):
@@ -38,7 +38,7 @@ def assignments(
             raise SqlError(f"{word} {table.name}: SET takes column = value")
         start, length = place_of(target.this)
         if target.table and target.table.upper() not in labels:
-            raise ColumnNotFound(f"{word} {table.name} cannot set a column of {target.table}")
+            raise ColumnNotFoundError(f"{word} {table.name} cannot set a column of {target.table}")
         pseudo = pseudo_column(table.schema, target.name)
         column = pseudo or find_column(table.schema, target.this, text, table.name)
         if column.name in table.schema.key or (pseudo is not None and pseudo.name == "_KEY"):

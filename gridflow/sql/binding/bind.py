@@ -38,7 +38,7 @@ def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable 
         target: the table of a node that is marked as the target; None to find it by its name.
 
     Raises:
-        TableNotFound, SqlError: see ``find_table``.
+        TableNotFoundError, SqlError: see ``find_table``.
     """
     check_table_functions(tree)
     tree = tree.copy()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from sqlglot import exp
 
-from ...errors import ColumnNotFound, did_you_mean
+from ...errors import ColumnNotFoundError, did_you_mean
 from ...schema import Schema, Type
 from ..grammar.spelling import KEYWORDS, nearest
 from ..text.params import MarkList
@@ -64,7 +64,7 @@ class Bound:
         return sorted({name for source in self.sources for name in source.schema.names})
 
 
-def no_column(name: str, bound: Bound) -> ColumnNotFound:
+def no_column(name: str, bound: Bound) -> ColumnNotFoundError:
     """The error of a column that is in no table; it lists the columns that the tables have."""
     keyword = nearest(name, KEYWORDS, 0.8)
     if len(bound.sources) == 1:
@@ -80,7 +80,7 @@ def no_column(name: str, bound: Bound) -> ColumnNotFound:
         text = f"no column {name}; {'; '.join(each)}"
     else:
         text = f"no column {name}: the statement names no table"
-    return ColumnNotFound(pointed(bound, name, text))
+    return ColumnNotFoundError(pointed(bound, name, text))
 
 
 def pointed(bound: Bound, name: str, message: str) -> str:

@@ -30,7 +30,7 @@ def filled_columns(what: str, names: list[exp.Expression], table: TableFace, tex
     """The columns of a column list; ``_KEY`` and ``_VAL`` as the made-up columns that they are.
 
     Raises:
-        ColumnNotFound, SqlError: a column does not exist or is named twice.
+        ColumnNotFoundError, SqlError: a column does not exist or is named twice.
     """
     columns: list[Column] = []
     names_so_far: set[str] = set()

@@ -6,7 +6,7 @@ from typing import overload
 
 from sqlglot import exp
 
-from ...errors import ColumnNotFound, SqlError, TableNotFound, did_you_mean
+from ...errors import ColumnNotFoundError, SqlError, TableNotFoundError, did_you_mean
 from ...faces import ChangedTableFace, GridFace, ReadableTable, TableFace, TransactionFace
 from ...schema import Column, Schema
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
@@ -26,7 +26,7 @@ def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
     table, the only table whose name differs from it in case.
 
     Raises:
-        TableNotFound: no table has the name; the message lists the tables.
+        TableNotFoundError: no table has the name; the message lists the tables.
         SqlError: the name is a system view's or of another schema, or two tables could be meant.
     """
     if node.db.upper() == SYSTEM_SCHEMA:
@@ -40,7 +40,7 @@ def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
     name = node.name
     try:
         return grid.table(name)
-    except TableNotFound:
+    except TableNotFoundError:
         pass
     names = grid.tables()
     start, length = place_of(node.this)
@@ -53,29 +53,29 @@ def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
             raise SqlError(point(text, start, f"{name} could be {quoted}: quote the one you mean", length))
     keyword = nearest(name, KEYWORDS, 0.7) if node.alias and not node.this.args.get("quoted") else ""  # DELETE FORM t
     message = f"no table {name}{keyword or '; ' + did_you_mean(name, names)}"
-    raise TableNotFound(point(text, start, message, length))
+    raise TableNotFoundError(point(text, start, message, length))
 
 
 def find_relation(grid: GridFace, node: exp.Table, text: str) -> ReadableTable:
     """The table, or view of schema SYS, that a name in a query means.
 
     Raises:
-        TableNotFound, SqlError: see ``find_table``.
+        TableNotFoundError, SqlError: see ``find_table``.
     """
     if node.db.upper() != SYSTEM_SCHEMA or node.args.get("catalog") is not None:
         return find_table(grid, node, text)
     try:
         return SystemView(grid, find_view(node.name.upper()))
-    except TableNotFound as error:
+    except TableNotFoundError as error:
         start, length = place_of(node.this)
-        raise TableNotFound(point(text, start, str(error), length)) from None
+        raise TableNotFoundError(point(text, start, str(error), length)) from None
 
 
 def relation_of(grid: GridFace, name: str) -> ReadableTable:
     """The table or system view that a plan knows by ``BoundTable.name``.
 
     Raises:
-        TableNotFound: the table was dropped.
+        TableNotFoundError: the table was dropped.
     """
     schema, _, view = name.partition(".")
     return SystemView(grid, find_view(view)) if schema == SYSTEM_SCHEMA and view else grid.table(name)
@@ -85,7 +85,7 @@ def find_column(schema: Schema, node: exp.Identifier, text: str, table: str) -> 
     """The column that a name means: exactly itself, or without quotes also the only one that differs in case.
 
     Raises:
-        ColumnNotFound: no column is meant; the message lists the columns.
+        ColumnNotFoundError: no column is meant; the message lists the columns.
     """
     name = node.name
     if name in schema:
@@ -95,4 +95,4 @@ def find_column(schema: Schema, node: exp.Identifier, text: str, table: str) -> 
         return schema[near[0]]
     start, length = place_of(node)
     message = f"no column {name} in {table}; {did_you_mean(name, schema.names)}"
-    raise ColumnNotFound(point(text, start, message, length))
+    raise ColumnNotFoundError(point(text, start, message, length))

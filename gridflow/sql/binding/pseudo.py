@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from ...errors import ColumnNotFound, SchemaError, SqlError, did_you_mean
+from ...errors import ColumnNotFoundError, SchemaError, SqlError, did_you_mean
 from ...schema import Column, Schema, Type
 from ..engine.from_duckdb import fit
 from ..grammar.literals import convert
@@ -57,7 +57,7 @@ def expand_value(column: Column, value: Any) -> dict[str, Any]:
     """The value of a made-up column as column -> value.
 
     Raises:
-        ColumnNotFound, SchemaError: the value has not the columns that the made-up one stands for.
+        ColumnNotFoundError, SchemaError: the value has not the columns that the made-up one stands for.
     """
     children = dict(column.type.children)
     if value is None:
@@ -70,7 +70,7 @@ def expand_value(column: Column, value: Any) -> dict[str, Any]:
     for key, item in value.items():
         name = key if key in children else str(key).upper()
         if name not in children:
-            raise ColumnNotFound(f"{column.name} has no {key}; {did_you_mean(str(key), children)}")
+            raise ColumnNotFoundError(f"{column.name} has no {key}; {did_you_mean(str(key), children)}")
         row[name] = convert(item, Column(name, children[name]))
     return row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import TableNotFound
+from ...errors import TableNotFoundError
 from ...faces import GridFace, TableFace
 from ...schema import Column, Type
 from ...storage.index_definition import indexes_of
@@ -21,12 +21,12 @@ def alter_table(grid: GridFace, node: AlterTable, text: str) -> None:
     """Change the table.
 
     Raises:
-        TableNotFound, ColumnNotFound: there is none of that name, and the statement has no IF EXISTS.
+        TableNotFoundError, ColumnNotFoundError: there is none of that name, and the statement has no IF EXISTS.
         SqlError, SchemaError: the change is impossible; names the column.
     """
     try:
         table = find_table(grid, node.table, text)
-    except TableNotFound:
+    except TableNotFoundError:
         if node.if_exists:
             return
         raise

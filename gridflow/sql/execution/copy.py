@@ -26,7 +26,7 @@ def execute_copy(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) 
         UsageError: a file cannot be read or written, or is not of its format.
         SchemaError: a value does not fit; names the file, the line and the column. Nothing is kept.
         DuplicateKeyError: a key is there already; nothing is kept.
-        TableNotFound, ColumnNotFound, SqlError: the statement names what is not there.
+        TableNotFoundError, ColumnNotFoundError, SqlError: the statement names what is not there.
     """
     node = prepared.node
     path = _path(node, params)

@@ -18,7 +18,7 @@ def create_index(grid: GridFace, node: CreateIndex, text: str) -> None:
     """Make an index and its files.
 
     Raises:
-        TableNotFound, ColumnNotFound: the table or a column does not exist.
+        TableNotFoundError, ColumnNotFoundError: the table or a column does not exist.
         SqlError: there is an index of that name; a column is named twice or can have no index.
         GridFullError: there is no room; nothing has changed.
     """

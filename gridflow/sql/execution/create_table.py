@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ...errors import TableNotFound
+from ...errors import TableNotFoundError
 from ...faces import GridFace
 from ...schema import Schema
 from ..binding.find import find_table
@@ -19,8 +19,8 @@ def create_table(grid: GridFace, node: CreateTable) -> list[str]:
         A note for each option that has no effect.
 
     Raises:
-        TableExists: there is one of that name.
-        SqlError, SchemaError, ColumnNotFound: an option, a type or the key is wrong.
+        TableExistsError: there is one of that name.
+        SqlError, SchemaError, ColumnNotFoundError: an option, a type or the key is wrong.
     """
     schema = Schema.of(node.columns, node.key)
     partitions, options, notes = parse_options(node.with_texts, node.key)
@@ -42,10 +42,10 @@ def drop_table(grid: GridFace, node: DropTable, text: str) -> None:
     """Forget the table and its rows.
 
     Raises:
-        TableNotFound: there is none of that name, and nobody said IF EXISTS.
+        TableNotFoundError: there is none of that name, and nobody said IF EXISTS.
     """
     try:
         grid.drop_table(find_table(grid, node.table, text).name)
-    except TableNotFound:
+    except TableNotFoundError:
         if not node.if_exists:
             raise

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from ...errors import DuplicateKeyError, SchemaError, SqlError, TableExists
+from ...errors import DuplicateKeyError, SchemaError, SqlError, TableExistsError
 from ...faces import GridFace
 from ...schema import Schema, Type, from_arrow
 from ..engine.from_duckdb import fit
@@ -26,8 +26,8 @@ def create_table_as(grid: GridFace, prepared: Prepared, params: Mapping[str, Any
     """Make the table and fill it. If the rows do not fit there is no table.
 
     Raises:
-        TableExists: there is one of that name.
-        SqlError, SchemaError, ColumnNotFound: the query, a type, an option or the key is wrong.
+        TableExistsError: there is one of that name.
+        SqlError, SchemaError, ColumnNotFoundError: the query, a type, an option or the key is wrong.
         DuplicateKeyError: the query gives a key twice.
     """
     node: CreateTableAs = prepared.node
@@ -35,7 +35,7 @@ def create_table_as(grid: GridFace, prepared: Prepared, params: Mapping[str, Any
     if name in grid.tables():
         if node.if_not_exists:
             return Result(statement="CREATE TABLE", rowcount=0)
-        raise TableExists(f"table {name} exists already")
+        raise TableExistsError(f"table {name} exists already")
     answer = execute_query(grid, node.query, params)
     columns = _columns(node, answer, prepared.text)
     if not node.key:

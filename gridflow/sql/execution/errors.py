@@ -9,7 +9,7 @@ from functools import cache
 
 from sqlglot import exp
 
-from ...errors import GridflowError, SqlError, TableNotFound, did_you_mean
+from ...errors import GridflowError, SqlError, TableNotFoundError, did_you_mean
 from ...schema import ALIASES, SCALARS
 from ..binding.bound import Bound, no_column, pointed
 from ..engine.errors import EngineError, Interrupted
@@ -85,7 +85,7 @@ def translate(error: Exception, bound: Bound) -> GridflowError:
                 return no_column(column, bound)
             labels = {node.alias or node.name for node in bound.tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
             text = f"no table {match['name']} here; {did_you_mean(match['name'], filter(None, labels))}"
-            return TableNotFound(pointed(bound, match["name"], text))
+            return TableNotFoundError(pointed(bound, match["name"], text))
     match = _NO_FUNCTION.search(message)
     if match:
         text = f"no function {match['name'].upper()}{nearest(match['name'], _functions())}"

@@ -55,7 +55,7 @@ def evaluate(
 
     Raises:
         SchemaError: a value does not fit; names the column and the value.
-        SqlError, ColumnNotFound: as for any query.
+        SqlError, ColumnNotFoundError: as for any query.
     """
     tables: dict[str, Relation] = {}
     earlier = {} if versions is None else versions

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from ...errors import ColumnNotFound, SchemaError, TableNotFound
+from ...errors import ColumnNotFoundError, SchemaError, TableNotFoundError
 from ...faces import OpenGridFace, TableFace
 from ...schema import INTEGERS, Type
 from ..access.keys import KeyLookup
@@ -71,7 +71,7 @@ def insert_fast_path(
             # With its columns a table gets another codec.
             if grid.table(name).insert_values(codec, at, fixed, values):
                 return _ONE_INSERTED
-        except (SchemaError, ColumnNotFound, TableNotFound, KeyError):
+        except (SchemaError, ColumnNotFoundError, TableNotFoundError, KeyError):
             pass
         return None
 
@@ -126,7 +126,10 @@ def select_fast_path(
             return None
         try:
             row = grid.table(name).select_values(codec, places, key)
-        except (TableNotFound, SchemaError):  # the table was dropped, or got other columns, or the key does not fit
+        except (
+            TableNotFoundError,
+            SchemaError,
+        ):  # it was dropped, or got other columns, or the key does not fit
             return None
         return Result.of_values(names, types, [] if row is None else [row])
 

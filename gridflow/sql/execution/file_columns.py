@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ...errors import ColumnNotFound, SchemaError, did_you_mean
+from ...errors import ColumnNotFoundError, SchemaError, did_you_mean
 from ...faces import TableFace
 from ...schema import Column, Schema, Type
 from ...storage.arrow import to_columns
@@ -93,7 +93,7 @@ class FileColumns:
                 if self.are_listed:
                     continue
                 hint = did_you_mean(name, self.schema.names)
-                raise ColumnNotFound(
+                raise ColumnNotFoundError(
                     f"{where}table {table} has no column {name}; {hint}; INTO {table} (columns) leaves others out"
                 )
             if column.name in picked.values():
@@ -101,7 +101,7 @@ class FileColumns:
             picked[name] = column.name
         missing = [] if form == "json" else self._unfilled(set(picked.values()))
         for column in missing:
-            raise ColumnNotFound(f"{path} has no column {column.name}; {did_you_mean(column.name, names)}")
+            raise ColumnNotFoundError(f"{path} has no column {column.name}; {did_you_mean(column.name, names)}")
         return list(picked)
 
     def _unfilled(self, names: set[str]) -> list[Column]:

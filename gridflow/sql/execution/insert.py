@@ -54,7 +54,7 @@ def execute_insert(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]
 
     Raises:
         DuplicateKeyError: an INSERT meets a key that is there, or has one twice; nothing is kept.
-        SchemaError, SqlError, TableNotFound, ColumnNotFound: a value or name is wrong; nothing is kept.
+        SchemaError, SqlError, TableNotFoundError, ColumnNotFoundError: a value or name is wrong; nothing is kept.
     """
     table = find_table(grid, _target(prepared), prepared.text)
     codec = table.codec

@@ -42,7 +42,7 @@ def plan_for(grid: GridFace, prepared: Prepared) -> tuple[QueryPlan, list[Readab
     """The plan of a query and its tables; the statement's last plan on this grid where it still holds.
 
     Raises:
-        TableNotFound, ColumnNotFound, SqlError: a name means nothing.
+        TableNotFoundError, ColumnNotFoundError, SqlError: a name means nothing.
     """
     plan = grid.plans.get(prepared)
     if plan is not None:

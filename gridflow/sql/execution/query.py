@@ -21,7 +21,7 @@ def execute_query(grid: GridFace, prepared: Prepared, params: Mapping[str, Any])
     """Run a query.
 
     Raises:
-        TableNotFound, ColumnNotFound: a name means nothing; says what there is.
+        TableNotFoundError, ColumnNotFoundError: a name means nothing; says what there is.
         SqlError: whatever else the engine finds wrong, in its words.
     """
     for _ in range(_TRIES):

@@ -57,7 +57,7 @@ def select_rows(
 
     Raises:
         SqlError: a part does not parse, or is no such part; a weight is negative, infinite or null.
-        ColumnNotFound: there is no such column.
+        ColumnNotFoundError: there is no such column.
     """
     query, text = _query(table.name, condition)
     bound = bind(query, grid, text, table)

@@ -38,7 +38,7 @@ def execute_change(grid: TransactionFace, prepared: Prepared, params: Mapping[st
     """Run a statement that changes rows which it reads, within a transaction. Returns how many it changed.
 
     Raises:
-        TableNotFound, ColumnNotFound: it names what is not there.
+        TableNotFoundError, ColumnNotFoundError: it names what is not there.
         DuplicateKeyError: a MERGE inserts a key that is there.
         SchemaError: a value does not fit its column.
         SqlError: anything else about the statement.

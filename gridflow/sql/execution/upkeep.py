@@ -29,7 +29,7 @@ def analyze(grid: GridFace, targets: Targets, text: str) -> None:
     """Check that the tables and columns are there: that is all there is to do.
 
     Raises:
-        TableNotFound, ColumnNotFound: one is not.
+        TableNotFoundError, ColumnNotFoundError: one is not.
     """
     for node, columns in targets.tables:
         table = find_table(grid, node, text)

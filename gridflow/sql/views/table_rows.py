@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from ...catalog.catalog import IGNITE_PREFIX
-from ...errors import GridflowError, SnapshotNotFound, TableNotFound
+from ...errors import GridflowError, TableNotFoundError, VersionNotFoundError
 from ...faces import OpenGridFace, StoredTableFace
 from ...schema import Column, quote_name
 from ..grammar.options import given_options
@@ -41,7 +41,7 @@ def of_tables(grid: OpenGridFace, look: Callable[[StoredTableFace], T]) -> Itera
         try:
             table = grid.table(name)
             found = look(table)
-        except TableNotFound:
+        except TableNotFoundError:
             continue
         except (GridflowError, OSError):
             if _is_there(grid, name, table):
@@ -56,7 +56,7 @@ def _is_there(grid: OpenGridFace, name: str, table: StoredTableFace | None) -> b
         return False
     try:
         return table is None or grid.table(name).table_id == table.table_id
-    except TableNotFound:
+    except TableNotFoundError:
         return False
 
 
@@ -130,7 +130,7 @@ def table_versions(grid: OpenGridFace, table: StoredTableFace, columns: set[str]
     current, tags = table.snapshot(), table.tags()
     for version in table.versions():
         names = sorted(name for name, tagged in tags.items() if tagged == version)
-        with suppress(SnapshotNotFound):  # it has just gone
+        with suppress(VersionNotFoundError):  # it has just gone
             snapshot = current if version == current.version else table.open_version(version)
             segments = snapshot.segments()
             yield {

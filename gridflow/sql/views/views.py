@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 import pyarrow as pa
 
-from ...errors import TableNotFound, did_you_mean
+from ...errors import TableNotFoundError, did_you_mean
 from ...faces import GridFace, IndexFace, Narrowing, OpenGridFace, ReadableTable, TableFace
 from ...schema import Column, Schema, parse_columns
 from ...storage.mapped_rows import MappedRows
@@ -90,10 +90,10 @@ def find_view(name: str) -> View:
     """The view of a name without its schema.
 
     Raises:
-        TableNotFound: there is no such view; the message lists the views.
+        TableNotFoundError: there is no such view; the message lists the views.
     """
     if name not in _VIEWS:
-        raise TableNotFound(f"no system view {SYSTEM_SCHEMA}.{name}; {did_you_mean(name, _VIEWS)}")
+        raise TableNotFoundError(f"no system view {SYSTEM_SCHEMA}.{name}; {did_you_mean(name, _VIEWS)}")
     return _VIEWS[name]
 
 
@@ -106,7 +106,7 @@ def rows_of(grid: OpenGridFace, name: str, columns: Iterable[str] | None = None)
     """The rows of a view, of a grid that this process has open itself.
 
     Raises:
-        TableNotFound, ColumnNotFound: there is no such view or column.
+        TableNotFoundError, ColumnNotFoundError: there is no such view or column.
     """
     view = find_view(name)
     names = view.schema.names if columns is None else list(columns)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ...errors import ColumnNotFound, GridflowError, SchemaError, UsageError, did_you_mean
+from ...errors import ColumnNotFoundError, GridflowError, SchemaError, UsageError, did_you_mean
 from ...schema import Type, from_arrow
 from ..cast import cast_column
 from .plain_values import Misfit, column_of_plain
@@ -258,7 +258,7 @@ class _Reader:
                 return names[0]
         elif self.options.columns:
             return None
-        raise ColumnNotFound(f": no column {key} in the objects before it; {did_you_mean(key, self.types)}")
+        raise ColumnNotFoundError(f": no column {key} in the objects before it; {did_you_mean(key, self.types)}")
 
     def _column(self, name: str, values: list[Any], missing: list[bool] | None) -> pa.Array:
         t = self.types[name]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...config import RECORD_BYTES
-from ...errors import ColumnNotFound, GridflowError, SchemaError, did_you_mean
+from ...errors import ColumnNotFoundError, GridflowError, SchemaError, did_you_mean
 from ...schema import Type, from_arrow
 
 #: Bytes of a batch, about, and rows at most.
@@ -120,7 +120,7 @@ def chosen_columns(names: list[str], options: ReadOptions, path: Path) -> list[s
         return options.pick(names)
     for name in options.columns:
         if name not in names:
-            raise ColumnNotFound(f"{path} has no column {name}; {did_you_mean(name, names)}")
+            raise ColumnNotFoundError(f"{path} has no column {name}; {did_you_mean(name, names)}")
     return list(options.columns or names)
 
 

@@ -34,18 +34,28 @@ from hypothesis import strategies as st
 
 import gridflow
 from gridflow import (
-    ColumnNotFound,
+    ColumnNotFoundError,
     DeviceError,
     GridClosedError,
     GridConnectionError,
     GridCorruptError,
-    GridNotFound,
+    GridNotFoundError,
     SchemaError,
-    SnapshotNotFound,
-    TableNotFound,
+    TableNotFoundError,
     UsageError,
+    VersionNotFoundError,
 )
-from gridflow.cuda import Array, Convert, DeviceTable, RowNotFound, devices, is_available, library, open_shared, sharing
+from gridflow.cuda import (
+    Array,
+    Convert,
+    DeviceTable,
+    RowNotFoundError,
+    devices,
+    is_available,
+    library,
+    open_shared,
+    sharing,
+)
 from gridflow.cuda.devices import number_of
 from gridflow.registry import open_reader
 from gridflow.server import ServerProcess
@@ -166,7 +176,7 @@ def test_into_arrays_that_are_there(images):
     ]:
         with pytest.raises(UsageError, match=message):
             device.gather([1, 2, 3, 4], out=wrong)
-    with pytest.raises(ColumnNotFound, match="out has column NO; there are PIXELS, LABEL"):
+    with pytest.raises(ColumnNotFoundError, match="out has column NO; there are PIXELS, LABEL"):
         device.gather([1], out={"NO": labels})
 
 
@@ -352,7 +362,7 @@ def test_images_that_a_column_does_not_have(images):
         device.gather([0], {"PIXELS": Convert("float32", channels=3, image=(7, 6))})
     with pytest.raises(SchemaError, match="has no 4 channels"):
         device.gather([0], {"PIXELS": Convert("float32", channels=4)})
-    with pytest.raises(ColumnNotFound, match="convert has column NO; there are ID, PIXELS, LABEL, SCORE"):
+    with pytest.raises(ColumnNotFoundError, match="convert has column NO; there are ID, PIXELS, LABEL, SCORE"):
         device.batch(0, 1, {"NO": Convert("float32")})
     with pytest.raises(UsageError, match="convert of column LABEL is a Convert"):
         device.batches(10, convert={"LABEL": "float32"})
@@ -463,19 +473,19 @@ def test_snapshots_are_read_by_tag_and_by_number(images):
     device = on_cpu(images.table, snapshot="old")
     images.table.tag("old", replace=True)
     assert device.refresh() and len(device) == 0
-    with pytest.raises(SnapshotNotFound, match="no tag new"):
+    with pytest.raises(VersionNotFoundError, match="no tag new"):
         on_cpu(images.table, snapshot="new")
 
 
 def test_tables_that_are_not_there(grid, home):
-    with pytest.raises(TableNotFound, match="no table NO"):
+    with pytest.raises(TableNotFoundError, match="no table NO"):
         on_cpu("NO", grid=grid)
-    with pytest.raises(GridNotFound):
+    with pytest.raises(GridNotFoundError):
         on_cpu("NO", home=home / "nowhere")
     table = grid.create_table("T", {"ID": "LONG"}, key="ID")
     device = on_cpu(table)
     grid.drop_table("T")
-    with pytest.raises(TableNotFound):
+    with pytest.raises(TableNotFoundError):
         device.refresh()
 
 
@@ -491,7 +501,7 @@ def test_columns_that_a_device_cannot_hold(grid):
             on_cpu(table, columns=[name])
     with pytest.raises(SchemaError, match="column X has nulls"):
         on_cpu(table)
-    with pytest.raises(ColumnNotFound, match="no column Q"):
+    with pytest.raises(ColumnNotFoundError, match="no column Q"):
         on_cpu(table, columns=["ID", "Q"])
     assert list(on_cpu(table, columns=["P", "ID"]).columns) == ["P", "ID"]
     table.put(1, {"S": "a", "B": True, "L": [1], "X": 0.5, "P": np.zeros(2, "u1")})
@@ -507,11 +517,11 @@ def test_rows_that_are_not_there(images, row):
     last = len(device) - 1
     device.gather([0, last])
     for action in (lambda: device.gather([0, row]), lambda: device.gather([last + 1]), lambda: device.batch(row, 1)):
-        with pytest.raises(RowNotFound) as caught:
+        with pytest.raises(RowNotFoundError) as caught:
             action()
         assert isinstance(caught.value, UsageError) and isinstance(caught.value, IndexError)
     for start, count in ((0, last + 2), (last, 2), (last + 1, 1), (0, -1)):
-        with pytest.raises(RowNotFound, match=f"table T has rows 0 to {last}, not"):
+        with pytest.raises(RowNotFoundError, match=f"table T has rows 0 to {last}, not"):
             device.batch(start, count)
     device.check()
 

@@ -97,11 +97,11 @@ def rows_that_are_not_there() -> None:
             from gridflow.cuda import Array
 
             rows = Array.of(np.array([0, len(device)]), 0)
-            with pytest.raises(gridflow.cuda.RowNotFound, match=f"no row {len(device)}: there are {len(device)}"):
+            with pytest.raises(gridflow.cuda.RowNotFoundError, match=f"no row {len(device)}: there are {len(device)}"):
                 device.gather(rows)
             made = device.gather(rows, check=False)
             assert not made["X"].numpy()[1].any()
-            with pytest.raises(gridflow.cuda.RowNotFound):
+            with pytest.raises(gridflow.cuda.RowNotFoundError):
                 device.check()
             device.check()
 

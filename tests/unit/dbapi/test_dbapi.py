@@ -128,8 +128,8 @@ def test_executemany_is_one_commit(connection):
 def test_errors_are_of_both_families(connection):
     cases = [
         ("SELEC 1", dbapi.ProgrammingError, gridflow.SqlError),
-        ("SELECT * FROM NOPE", dbapi.ProgrammingError, gridflow.TableNotFound),
-        ("SELECT NOPE FROM T", dbapi.ProgrammingError, gridflow.ColumnNotFound),
+        ("SELECT * FROM NOPE", dbapi.ProgrammingError, gridflow.TableNotFoundError),
+        ("SELECT NOPE FROM T", dbapi.ProgrammingError, gridflow.ColumnNotFoundError),
         ("INSERT INTO T (ID) VALUES (1)", dbapi.IntegrityError, gridflow.DuplicateKeyError),
         ("INSERT INTO T (ID, NAME) VALUES (100, X'00')", dbapi.DataError, gridflow.SchemaError),
     ]

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from gridflow.client.grid import ServedGrid, connect_unix
-from gridflow.errors import ColumnNotFound, DuplicateKeyError, GridClosedError, SchemaError, TableNotFound
+from gridflow.errors import ColumnNotFoundError, DuplicateKeyError, GridClosedError, SchemaError, TableNotFoundError
 from gridflow.server import Node
 from gridflow.sql.execution import insert
 
@@ -99,7 +99,7 @@ def test_other_columns(client, node, statements):
     known(client, first=2)
     known(client, first=4)
     node.grid.sql("ALTER TABLE T RENAME COLUMN V TO W")
-    with pytest.raises(ColumnNotFound):
+    with pytest.raises(ColumnNotFoundError):
         client.sql(INSERT, (9, "9"))
     assert rows(client) == [(key, str(key), 5) for key in range(6)]
 
@@ -134,7 +134,7 @@ def test_a_default_that_came_while_the_client_planned(client, node, statements, 
 def test_a_table_that_was_made_again(client, node, statements):
     known(client)
     node.grid.drop_table("T")
-    with pytest.raises(TableNotFound):
+    with pytest.raises(TableNotFoundError):
         client.sql(INSERT, (5, "5"))
     node.grid.create_table("T", {"ID": "LONG", "V": "VARCHAR"}, key="ID")
     known(client)

@@ -23,7 +23,7 @@ from gridflow._native.ring_owner import RingDrain
 from gridflow._native.store import set_failpoints
 from gridflow.client.grid import ServedGrid, connect_unix
 from gridflow.errors import (
-    ColumnNotFound,
+    ColumnNotFoundError,
     DuplicateKeyError,
     GridAccessError,
     GridConnectionError,
@@ -137,14 +137,14 @@ def test_a_change_of_columns_is_seen_by_the_next_write(client, node):
     table.put(2, {"N": 2})
     node.grid.alter_table("T", add={"V": "BINARY"})
     table.put(3, {"N": 3})
-    with pytest.raises(ColumnNotFound):
+    with pytest.raises(ColumnNotFoundError):
         table.put(4, {"M": 1})
     assert table.get(3) == {"N": 3, "V": None}
     node.grid.drop_table("T")
-    with pytest.raises(gridflow.TableNotFound):
+    with pytest.raises(gridflow.TableNotFoundError):
         table.put(5, {"N": 5})
     node.grid.create_table("T", COLUMNS, key="ID")
-    with pytest.raises(gridflow.TableNotFound):
+    with pytest.raises(gridflow.TableNotFoundError):
         table.put(5, {"N": 5})
     client.table("T").put(5, {"V": b"v"})
     assert rows(client) == 1
@@ -559,7 +559,7 @@ class NoCarrier:
 def test_a_ring_without_answers(tmp_path):
     bell, path = str(tmp_path / "bell"), str(tmp_path / "ring")
     with gridflow.connect(tmp_path / "grid") as grid:
-        with pytest.raises(gridflow.GridNotFound):
+        with pytest.raises(gridflow.GridNotFoundError):
             ClientRing(path, bell)
         drain = RingDrain(grid.store, bell, NoCarrier())
         ring = ClientRing(path, bell)

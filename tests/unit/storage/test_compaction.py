@@ -14,7 +14,7 @@ from many_segments import separate_segments
 
 import gridflow
 import gridflow.testing
-from gridflow import GridClosedError, GridCorruptError, TableNotFound, UsageError
+from gridflow import GridClosedError, GridCorruptError, TableNotFoundError, UsageError
 from gridflow._native.merge import Merge
 from gridflow._native.store import DEFAULT_SMALL_BYTES, MOST_SMALL
 from gridflow.storage import compaction
@@ -207,7 +207,7 @@ def test_a_table_that_is_dropped_ends_its_merge(parts):
         while merge.run():
             pass
     thread.join()
-    with pytest.raises(TableNotFound):
+    with pytest.raises(TableNotFoundError):
         parts.compact()
 
 

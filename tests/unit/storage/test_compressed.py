@@ -12,7 +12,7 @@ import pytest
 from damage import flip
 
 import gridflow
-from gridflow import ColumnNotFound, SchemaError
+from gridflow import ColumnNotFoundError, SchemaError
 from gridflow.server import ServerProcess
 from gridflow.storage import compressed_file
 
@@ -175,14 +175,14 @@ def test_a_client_asks_its_server(home):
         fill(table, 0, 1000)
         table.compress("X")
         assert len(copies(table)) == 1
-        with pytest.raises(ColumnNotFound):
+        with pytest.raises(ColumnNotFoundError):
             table.compress("Q")
         with pytest.raises(SchemaError, match="column S"):
             table.compress("S")
 
 
 def test_what_cannot_be_compressed(table):
-    with pytest.raises(ColumnNotFound, match="no column Q"):
+    with pytest.raises(ColumnNotFoundError, match="no column Q"):
         table.compress("Q")
     with pytest.raises(SchemaError, match="column S.*: numbers, tensors, dates and times can be compressed"):
         table.compress("X", "S")

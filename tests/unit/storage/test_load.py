@@ -23,7 +23,7 @@ from gridflow import (
     GridflowError,
     SchemaError,
     TableBusyError,
-    TableNotFound,
+    TableNotFoundError,
 )
 from gridflow.testing import contents, temporary_home, verified
 
@@ -299,7 +299,7 @@ def test_data_that_drops_the_table_it_is_loaded_to(grid, monkeypatch):
         grid.drop_table("T")
         yield {"ID": 3}
 
-    with pytest.raises(TableNotFound, match="table T was dropped"):
+    with pytest.raises(TableNotFoundError, match="table T was dropped"):
         table.load(rows())
     assert grid.tables() == [] and not table.folder.exists()
 

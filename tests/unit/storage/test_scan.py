@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflow import ColumnNotFound, SchemaError
+from gridflow import ColumnNotFoundError, SchemaError
 from gridflow._native.snapshot import RUN, RowPlan, Snapshot
 from gridflow.storage import scan
 from gridflow.table import partition_ranges
@@ -67,7 +67,7 @@ def test_columns_come_in_the_order_asked_for(table):
     none = table.to_arrow([])
     assert none.num_columns == 0 and sum(batch.num_rows for batch in table.scan([])) == len(EXPECTED)
     for action in (lambda: table.to_arrow(["ID", "M"]), lambda: table.scan("M")):
-        with pytest.raises(ColumnNotFound, match="no column M; there are ID, N, P"):
+        with pytest.raises(ColumnNotFoundError, match="no column M; there are ID, N, P"):
             action()
     with pytest.raises(SchemaError, match="batch_size is at least 1"):
         table.scan(batch_size=0)

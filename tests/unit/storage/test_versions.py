@@ -11,7 +11,7 @@ from small_room import fill
 
 import gridflow
 import gridflow.testing
-from gridflow import GridCorruptError, GridFullError, SnapshotNotFound
+from gridflow import GridCorruptError, GridFullError, VersionNotFoundError
 from gridflow.registry import open_reader
 from gridflow.storage.verify import check_home
 
@@ -98,7 +98,7 @@ def test_readers_do_not_mind_versions_that_come_and_go(grid):
                     for version in seen.versions():
                         try:
                             assert len(set(seen.to_arrow(["X"], snapshot=version)["X"].to_pylist())) == 1
-                        except SnapshotNotFound:  # it has gone
+                        except VersionNotFoundError:  # it has gone
                             pass
         except BaseException as error:
             errors.append(error)
@@ -164,7 +164,7 @@ def test_a_kept_manifest_that_is_missing_is_missed_by_its_tag_alone(kept):
     assert problem.file == str(manifest) and "tag v1 of table T" in problem.message
     with gridflow.connect(home) as grid:
         table = grid.table("T")
-        with pytest.raises(SnapshotNotFound, match="version 2 of table 1 .* is not kept, the current one is 3"):
+        with pytest.raises(VersionNotFoundError, match="version 2 of table 1 .* is not kept, the current one is 3"):
             table.to_arrow(snapshot="v1")
         assert len(table) == 1000 and table.versions() == [3]
         table.untag("v1")

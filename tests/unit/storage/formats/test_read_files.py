@@ -11,7 +11,7 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from gridflow.errors import ColumnNotFound, GridCorruptError, SchemaError, UsageError
+from gridflow.errors import ColumnNotFoundError, GridCorruptError, SchemaError, UsageError
 from gridflow.schema import parse_type
 from gridflow.storage.formats import csv_reader
 from gridflow.storage.formats.reading import detect_format, open_source
@@ -135,7 +135,7 @@ def test_a_csv_line_with_too_many_fields_is_named(tmp_path):
 
 def test_a_missing_column_names_those_that_exist(tmp_path, rows):
     pq.write_table(rows, tmp_path / "a.parquet")
-    with pytest.raises(ColumnNotFound, match="no column nam; did you mean name"):
+    with pytest.raises(ColumnNotFoundError, match="no column nam; did you mean name"):
         read(tmp_path / "a.parquet", columns=("nam",))
 
 
