@@ -83,7 +83,7 @@ cdef class Changes:
         if self.live:
             self.table.now(&self.base)
             if self.codec is not self.table.codec:
-                raise TransactionConflictError(f"table {self.codec.table} has got other columns")
+                raise TransactionConflictError(f"table {self.codec.table} has got other columns", table=self.codec.table)
             check(self.base.Digest(<const uint8_t*>key.data(), key.size(), &digest))
             self.seen.insert(pair[string, uint64_t](key, digest))  # what it has seen first counts
         check(self.base.Find(hash, <const uint8_t*>key.data(), key.size(), value, segment, row))

@@ -15,7 +15,7 @@ from gridflow._native.rows cimport RowCodec
 from gridflow._native.status cimport check
 from gridflow._native.table_versions cimport TableVersions
 
-from gridflow.errors import GridEnvironmentError, SchemaError, TransactionConflictError
+from gridflow.errors import GridEnvironmentError, SchemaError, TransactionConflictError, reworded
 
 core.process_state = shared_state()
 
@@ -95,7 +95,8 @@ cdef class Load:
         self.table.check_changeable()
         if self.table.codec is not self.codec:
             raise SchemaError(
-                f"table {self.codec.table} has got other columns during the load: nothing was written, try again"
+                f"table {self.codec.table} has got other columns during the load: nothing was written, try again",
+                table=self.codec.table,
             )
         if self.stopped:
             raise GridEnvironmentError(f"table {self.codec.table}: the load was stopped; nothing was written")
@@ -234,7 +235,7 @@ cdef class Load:
                 self.check_going()
                 if version is not None and table.current.get().manifest().version != version:
                     raise TransactionConflictError(
-                        f"table {self.codec.table} was written since the statement read it"
+                        f"table {self.codec.table} was written since the statement read it", table=self.codec.table
                     )
                 current = table.current
                 with nogil:
@@ -289,7 +290,7 @@ cdef class Waiting:
                 try:
                     check(ImportColumn(load.codec.schema.columns[j].type, self.arrays[done - 1], &self.sources[i][j]))
                 except SchemaError as error:
-                    raise SchemaError(f"table {load.codec.table}, {error}") from None
+                    raise reworded(error, f"table {load.codec.table}, {error}", **load.codec.place(j)) from None
 
     def __dealloc__(self):
         self.end()

@@ -9,7 +9,7 @@ from gridflow._native.rows cimport RowCodec
 from gridflow._native.snapshot cimport Snapshot
 from gridflow._native.status cimport check
 
-from gridflow.errors import SchemaError
+from gridflow.errors import SchemaError, reworded
 
 core.process_state = shared_state()
 
@@ -61,7 +61,7 @@ cdef class RowChanges:
                         codec.schema.columns[places[j]].type, self.arrays[self.imported - 1], &self.it.sources[i][j]
                     ))
                 except SchemaError as error:
-                    raise SchemaError(f"table {codec.table}, {error}") from None
+                    raise reworded(error, f"table {codec.table}, {error}", **codec.place(places[j])) from None
 
     def __dealloc__(self):
         cdef size_t i

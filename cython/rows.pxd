@@ -18,6 +18,7 @@ cdef class RowCodec:
     cdef readonly tuple value_names
     cdef readonly uint64_t digest
     cdef object fail(self, uint32_t position, object mismatch)
+    cdef dict place(self, uint32_t position)
     cdef int encode_key(self, object key, string& out) except -1
     cdef int encode_value(self, object value, string& out) except -1
     cdef int encode_values(self, tuple values, string& out) except -1

@@ -116,7 +116,12 @@ cdef class RowCodec:
     cdef object fail(self, uint32_t position, object mismatch):
         column = self.python_schema.columns[position]
         path = "".join(reversed(mismatch.path))
-        return SchemaError(f"table {self.table}, column {column.name}{path} {column.type}: {mismatch.message}")
+        message = f"table {self.table}, column {column.name}{path} {column.type}: {mismatch.message}"
+        return SchemaError(message, **self.place(position))
+
+    cdef dict place(self, uint32_t position):
+        """What an error about a column knows of its place."""
+        return {"table": self.table, "column": self.python_schema.columns[position].name}
 
     cdef int encode_key(self, object key, string& out) except -1:
         cdef size_t start = out.size(), i, count = self.schema.key.size(), at
@@ -125,13 +130,15 @@ cdef class RowCodec:
         elif isinstance(key, Mapping):
             names = self.python_schema.key
             if set(key) != set(names):
-                raise SchemaError(f"table {self.table}: the key is {', '.join(names)}, got {', '.join(map(str, key))}")
+                raise SchemaError(
+                    f"table {self.table}: the key is {', '.join(names)}, got {', '.join(map(str, key))}", table=self.table
+                )
             parts = tuple(key[name] for name in names)
         elif isinstance(key, (tuple, list)) and len(key) == <Py_ssize_t>count:
             parts = key
         else:
             names = ", ".join(self.python_schema.key)
-            raise SchemaError(f"table {self.table}: a key is a tuple ({names}), got {short(key)}")
+            raise SchemaError(f"table {self.table}: a key is a tuple ({names}), got {short(key)}", table=self.table)
         for i in range(count):
             value = key if parts is None else parts[i]
             position = self.schema.key[i]
@@ -146,7 +153,8 @@ cdef class RowCodec:
                 raise self.fail(position, error) from None
         if out.size() - start > <size_t>MAX_KEY_BYTES:
             raise SchemaError(
-                f"table {self.table}: a key has at most {MAX_KEY_BYTES} bytes, this one has {out.size() - start}"
+                f"table {self.table}: a key has at most {MAX_KEY_BYTES} bytes, this one has {out.size() - start}",
+                table=self.table,
             )
         return 0
 
@@ -159,7 +167,8 @@ cdef class RowCodec:
             if count == 0 and value is None:
                 return self.encode_values((), out)
             raise SchemaError(
-                f"table {self.table}: a value is a dict of {', '.join(self.value_names)}, got {short(value)}"
+                f"table {self.table}: a value is a dict of {', '.join(self.value_names)}, got {short(value)}",
+                table=self.table,
             )
         for name in self.value_names:
             item = value.get(name)
@@ -169,9 +178,13 @@ cdef class RowCodec:
         if used != <size_t>len(value):
             extra = next(name for name in value if name not in self.value_names)
             if extra in self.python_schema.key:
-                raise SchemaError(f"table {self.table}: {extra} is in the key, it cannot be in the value")
+                raise SchemaError(
+                    f"table {self.table}: {extra} is in the key, it cannot be in the value", table=self.table, column=extra
+                )
             known = _errors.did_you_mean(str(extra), self.python_schema.names)
-            raise ColumnNotFoundError(f"table {self.table} has no column {extra}; {known}")
+            raise ColumnNotFoundError(
+                f"table {self.table} has no column {extra}; {known}", table=self.table, column=str(extra)
+            )
         return 0
 
     cdef int encode_values(self, tuple values, string& out) except -1:

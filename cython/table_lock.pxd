@@ -4,7 +4,7 @@ from gridflow._native.store cimport Store
 cdef class TableLock:
     cdef object lock
     cdef Store store
-    cdef str what
+    cdef str what, table
     cdef unsigned long holder
     cdef double since
     cdef int depth

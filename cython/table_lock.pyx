@@ -16,12 +16,14 @@ cdef class TableLock:
     Args:
         store: the grid's.
         what: what it keeps others from, for messages: "table T".
+        table: the table's name.
     """
 
-    def __init__(self, Store store not None, str what not None):
+    def __init__(self, Store store not None, str what not None, str table not None):
         self.lock = threading.RLock()
         self.store = store
         self.what = what
+        self.table = table
 
     cdef bint take(self, double timeout) except -1:
         """Whether it could be had within some seconds; a negative number stands for as long as it takes."""
@@ -74,4 +76,4 @@ cdef class TableLock:
 
     def busy(self):
         """The error that says who holds it."""
-        return TableBusyError(f"{self.held()}; nothing was done: try again when that has ended")
+        return TableBusyError(f"{self.held()}; nothing was done: try again when that has ended", table=self.table)

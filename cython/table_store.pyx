@@ -17,7 +17,7 @@ from gridflow._native.rows cimport RowCodec
 from gridflow._native.status cimport check
 from gridflow._native.table_versions cimport TableVersions, check_readable
 
-from gridflow.errors import SchemaError
+from gridflow.errors import SchemaError, reworded
 
 core.process_state = shared_state()
 
@@ -41,7 +41,8 @@ cdef class TableStore(TableVersions):
         if codec is not self.codec:
             raise SchemaError(
                 f"table {self.codec.table} has got other columns while the rows were on their way: nothing was written, "
-                "try again"
+                "try again",
+                table=self.codec.table,
             )
         return 0
 
@@ -140,7 +141,7 @@ cdef class TableStore(TableVersions):
                     try:
                         check(ImportColumn(codec.schema.columns[i].type, arrays[i], &views[i]))
                     except SchemaError as error:
-                        raise SchemaError(f"table {codec.table}, {error}") from None
+                        raise reworded(error, f"table {codec.table}, {error}", **codec.place(i)) from None
                 for row in range(rows):
                     self.append_row(codec, views, row, out[0])
                     count += 1
@@ -153,7 +154,8 @@ cdef class TableStore(TableVersions):
     cdef int end_put(self, OperationBuilder& builder) except -1:
         if not builder.EndPut(self.table_id):
             raise SchemaError(
-                f"table {self.codec.table}: a row has at most 4 GiB - 2, this one has {builder.value_bytes()} bytes"
+                f"table {self.codec.table}: a row has at most 4 GiB - 2, this one has {builder.value_bytes()} bytes",
+                table=self.codec.table,
             )
         return 0
 

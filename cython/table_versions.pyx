@@ -92,8 +92,8 @@ cdef class TableVersions(LogTable):
         cdef Status status
         LogTable.__init__(self, table_id)
         self.store = store
-        self.lock = TableLock(store, f"table {codec.table}")
-        self.merging = TableLock(store, f"the merge of table {codec.table}")
+        self.lock = TableLock(store, f"table {codec.table}", codec.table)
+        self.merging = TableLock(store, f"the merge of table {codec.table}", codec.table)
         self.loads = set()
         self.active = make_shared[MemoryTable]()
         self.kept = make_shared[KeptVersions](TableFolder(store.home, table_id), store.durable)
@@ -121,7 +121,7 @@ cdef class TableVersions(LogTable):
             if self.store.closing or self.store.closed:
                 raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
             if self.dropped:
-                raise TableNotFoundError(f"table {self.codec.table} was dropped")
+                raise TableNotFoundError(f"table {self.codec.table} was dropped", table=self.codec.table)
             raise GridAccessError(f"table {self.codec.table}: the grid is open to read only")
         while self.exclusive > 0:  # an edit or a hold is under way in another thread
             if self.excludes_others():
@@ -143,7 +143,7 @@ cdef class TableVersions(LogTable):
         if not self.store.owner and not self.dropped:
             self.store.follow()
         if self.dropped:
-            raise TableNotFoundError(f"table {self.codec.table} was dropped")
+            raise TableNotFoundError(f"table {self.codec.table} was dropped", table=self.codec.table)
         return 0
 
     # ---- what the store asks of it, see LogTable ----
@@ -203,7 +203,8 @@ cdef class TableVersions(LogTable):
     cdef int check_columns(self, object digest) except -1:
         if digest != self.codec.digest:
             raise TransactionConflictError(
-                f"table {self.codec.table} has got other columns since the transaction began; nothing of it was applied"
+                f"table {self.codec.table} has got other columns since the transaction began; nothing of it was applied",
+                table=self.codec.table,
             )
         return 0
 
@@ -227,13 +228,17 @@ cdef class TableVersions(LogTable):
         key = codec.decode_key(encoded_key)
         return TransactionConflictError(
             f"table {codec.table}: the row under key {key!r} was changed by somebody else since the transaction "
-            "began; nothing of the transaction was applied, run it again"
+            "began; nothing of the transaction was applied, run it again",
+            table=codec.table,
+            key=key,
         )
 
     cdef object duplicate(self, object key, bint twice):
         if twice:
-            return DuplicateKeyError(f"table {self.codec.table}: key {key!r} is given twice")
-        return DuplicateKeyError(f"table {self.codec.table} has a row under key {key!r} already")
+            message = f"table {self.codec.table}: key {key!r} is given twice"
+        else:
+            message = f"table {self.codec.table} has a row under key {key!r} already"
+        return DuplicateKeyError(message, table=self.codec.table, key=key)
 
     cdef int begin_replay(self, ReplayTarget* target) except -1:
         target.flushed_lsn = self.current.get().manifest().flushed_lsn
@@ -453,7 +458,7 @@ cdef class TableVersions(LogTable):
         if self.store.closing:  # close() was faster; its flush of this table is the last version
             raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
         if self.dropped:
-            raise TableNotFoundError(f"table {self.codec.table} was dropped")
+            raise TableNotFoundError(f"table {self.codec.table} was dropped", table=self.codec.table)
         return 0
 
     cdef int check_open(self) except -1:

@@ -1,40 +1,41 @@
 """Every error Gridflow raises.
 
     GridflowError
-    |-- UsageError                    you asked for something that cannot be
+    |-- UsageError (ValueError)       you asked for something that cannot be
     |   |-- TableNotFoundError        (KeyError)
-    |   |-- TableExistsError          (ValueError)
+    |   |-- TableExistsError
     |   |-- ColumnNotFoundError       (KeyError)
     |   |-- KeyNotFoundError          (KeyError)
     |   |-- VersionNotFoundError      (KeyError): no such tag, or the version is not kept
-    |   |-- DuplicateKeyError         (ValueError)
-    |   |-- SchemaError               (TypeError, ValueError): wrong type, shape or null
+    |   |-- DuplicateKeyError
+    |   |-- SchemaError               (TypeError): wrong type, shape or null
     |   |   `-- StructureError        a cache value differs from the cache's structure
-    |   |-- SqlError                  (ValueError)
+    |   |-- SqlError
     |   |   `-- QueryTimeoutError     (TimeoutError): a statement has met its time limit
-    |   |-- TransactionConflictError  (RuntimeError): another writer was faster; run the transaction again
-    |   `-- GridClosedError           (ValueError)
-    |-- GridEnvironmentError          the data or the machine is not as it should be
+    |   `-- GridClosedError
+    |-- TransactionConflictError      (RuntimeError): another writer was faster; run the transaction again. Retryable
+    |-- GridEnvironmentError          (RuntimeError): the data or the machine is not as it should be
     |   |-- GridOwnedError            (BlockingIOError): another process owns the grid
-    |   |-- TableBusyError            (TimeoutError): another writer holds the table for too long
+    |   |-- TableBusyError            (TimeoutError): another writer holds the table for too long. Retryable
     |   |-- GridFullError             (OSError, errno ENOSPC)
     |   |-- GridNotFoundError         (FileNotFoundError)
     |   |-- GridAccessError           (PermissionError)
     |   |-- GridCorruptError          (ValueError): has .file and .offset
     |   |-- GridVersionError          (ValueError): written by a newer Gridflow; has .file
     |   |-- GridConnectionError       (ConnectionError)
-    |   `-- DeviceError               (RuntimeError): no GPU, driver or compiler, or too little memory; has .code
+    |   `-- DeviceError               no GPU, driver or compiler, or too little memory; has .code
     `-- InternalError                 (RuntimeError): a bug of ours, please report it
 
-Each class also derives from the builtin that a caller would catch without knowing Gridflow.
+Each class also derives from the builtin that a caller would catch without knowing Gridflow; those below it do, too.
 """
 
 from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, TypeVar
 
 #: Names that these classes had before, as attributes of this module and of ``gridflow``.
 OLD_NAMES = {
@@ -54,13 +55,41 @@ def __getattr__(name: str) -> Any:
 
 
 class GridflowError(Exception):
-    """Base of every error that Gridflow raises."""
+    """Base of every error that Gridflow raises.
+
+    What it is about is said in its message, and where it is known also by attributes, which are None where it is not.
+    They go with the error to another process.
+
+    Attributes:
+        retryable: whether nothing was done, and the same call may succeed when it is made again, though nobody
+            changes anything. So of the class: ``TransactionConflictError`` and ``TableBusyError`` are.
+        table, column: their names.
+        key: of a row, as ``Table.get`` takes it.
+        line: of the text of the statement, or of the file that is read; from 1.
+    """
+
+    retryable: ClassVar[bool] = False
+    table: str | None = None
+    key: Any = None
+    column: str | None = None
+    line: int | None = None
+
+    def __init__(
+        self,
+        *args: object,
+        table: str | None = None,
+        key: Any = None,
+        column: str | None = None,
+        line: int | None = None,
+    ):
+        super().__init__(*args)
+        add_place(self, table=table, key=key, column=column, line=line)
 
     def __str__(self) -> str:  # KeyError would show repr(message)
         return str(self.args[0]) if self.args else ""
 
 
-class UsageError(GridflowError):
+class UsageError(GridflowError, ValueError):
     """What was asked for cannot be done; the grid itself is fine."""
 
 
@@ -68,7 +97,7 @@ class TableNotFoundError(UsageError, KeyError):
     """The grid has no table of that name."""
 
 
-class TableExistsError(UsageError, ValueError):
+class TableExistsError(UsageError):
     """The grid already has a table of that name."""
 
 
@@ -84,11 +113,11 @@ class VersionNotFoundError(UsageError, KeyError):
     """The table has no tag of that name, or the version of that number is not kept."""
 
 
-class DuplicateKeyError(UsageError, ValueError):
+class DuplicateKeyError(UsageError):
     """A row under that key exists already."""
 
 
-class SchemaError(UsageError, TypeError, ValueError):
+class SchemaError(UsageError, TypeError):
     """A value does not fit its column: wrong type, shape, range or a null."""
 
 
@@ -96,7 +125,7 @@ class StructureError(SchemaError):
     """A value put in a cache differs in structure from the first one."""
 
 
-class SqlError(UsageError, ValueError):
+class SqlError(UsageError):
     """An SQL statement does not parse, or names or compares what it cannot."""
 
 
@@ -104,15 +133,17 @@ class QueryTimeoutError(SqlError, TimeoutError):
     """A statement has run for as long as it may (SET QUERY_TIMEOUT): nothing of it was done."""
 
 
-class TransactionConflictError(UsageError, RuntimeError):
-    """A row that a transaction has written is not the one any more that it has seen: nothing of it was applied."""
-
-
-class GridClosedError(UsageError, ValueError):
+class GridClosedError(UsageError):
     """The grid was closed, or was opened before this process was forked."""
 
 
-class GridEnvironmentError(GridflowError):
+class TransactionConflictError(GridflowError, RuntimeError):
+    """A row that a transaction has written is not the one any more that it has seen: nothing of it was applied."""
+
+    retryable = True
+
+
+class GridEnvironmentError(GridflowError, RuntimeError):
     """The data or the machine is not as it should be."""
 
 
@@ -123,12 +154,14 @@ class GridOwnedError(GridEnvironmentError, BlockingIOError):
 class TableBusyError(GridEnvironmentError, TimeoutError):
     """Another writer has held the table for too long; nothing was done. The message says who it is."""
 
+    retryable = True
+
 
 class GridFullError(GridEnvironmentError, OSError):
     """There is no room left; nothing of the write was kept and the grid stays readable."""
 
-    def __init__(self, message: str = ""):
-        super().__init__(message)
+    def __init__(self, message: str = "", **place: Any):
+        super().__init__(message, **place)
         self.errno = errno.ENOSPC
 
 
@@ -143,8 +176,8 @@ class GridAccessError(GridEnvironmentError, PermissionError):
 class GridCorruptError(GridEnvironmentError, ValueError):
     """A file of the grid is damaged. ``file`` and ``offset`` (bytes) say where."""
 
-    def __init__(self, message: str = "", file: str | None = None, offset: int | None = None):
-        super().__init__(message)
+    def __init__(self, message: str = "", file: str | None = None, offset: int | None = None, **place: Any):
+        super().__init__(message, **place)
         self.file = file
         self.offset = offset
 
@@ -152,8 +185,8 @@ class GridCorruptError(GridEnvironmentError, ValueError):
 class GridVersionError(GridEnvironmentError, ValueError):
     """A file of the grid was written in a format that this version of Gridflow does not know. ``file`` says which."""
 
-    def __init__(self, message: str = "", file: str | None = None):
-        super().__init__(message)
+    def __init__(self, message: str = "", file: str | None = None, **place: Any):
+        super().__init__(message, **place)
         self.file = file
 
 
@@ -161,19 +194,59 @@ class GridConnectionError(GridEnvironmentError, ConnectionError):
     """The owner of the grid cannot be reached, or went away."""
 
 
-class DeviceError(GridEnvironmentError, RuntimeError):
+class DeviceError(GridEnvironmentError):
     """A GPU, its driver, the compiler of its kernels or its memory is missing, or failed.
 
     ``code`` says which: NO_DRIVER, NO_COMPILER, NO_DEVICE, NO_MEMORY or FAILED.
     """
 
-    def __init__(self, message: str = "", code: str = "FAILED"):
-        super().__init__(message)
+    def __init__(self, message: str = "", code: str = "FAILED", **place: Any):
+        super().__init__(message, **place)
         self.code = code
 
 
 class InternalError(GridflowError, RuntimeError):
     """A bug in Gridflow: please report it with the message."""
+
+
+_Error = TypeVar("_Error", bound=GridflowError)
+
+
+def add_place(error: _Error, **place: Any) -> _Error:
+    """Say of an error what it is about, where it does not know that itself.
+
+    Args:
+        error: which.
+        place: ``table``, ``key``, ``column``, ``line``; None where it is not known.
+
+    Returns:
+        The error.
+    """
+    for name, value in place.items():
+        if value is not None and getattr(error, name) is None:
+            setattr(error, name, value)
+    return error
+
+
+@contextmanager
+def about(**place: Any) -> Iterator[None]:
+    """Say of each error in the block what it is about; see ``add_place``."""
+    try:
+        yield
+    except GridflowError as error:
+        add_place(error, **place)
+        raise
+
+
+def reworded(error: _Error, message: str, **place: Any) -> _Error:
+    """The same error with another message, and what else is known of its place (see ``add_place``).
+
+    >>> reworded(KeyNotFoundError("no row", table="T", key=1), "table T has no row 1").key
+    1
+    """
+    other = type(error)(message)
+    other.__dict__.update(error.__dict__)
+    return add_place(other, **place)
 
 
 def os_failure(error: OSError, what: str) -> GridEnvironmentError:

@@ -430,7 +430,7 @@ class Grid:
             if entry.table_id not in self._tables:  # another thread was faster
                 if if_exists:
                     return
-                raise TableNotFoundError(f"table {entry.name} was dropped")
+                raise TableNotFoundError(f"table {entry.name} was dropped", table=entry.name)
             self._catalog.remove(entry)
             table.drop_store()
             self._tables.pop(entry.table_id, None)

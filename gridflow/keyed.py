@@ -53,7 +53,7 @@ class KeyedRows:
     def __getitem__(self, key: Any) -> Any:
         value = self.get(key, _MISSING)
         if value is _MISSING:
-            raise KeyNotFoundError(f"table {self.name} has no row under key {key!r}")
+            raise KeyNotFoundError(f"table {self.name} has no row under key {key!r}", table=self.name, key=key)
         return value
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -61,7 +61,7 @@ class KeyedRows:
 
     def __delitem__(self, key: Any) -> None:
         if not self.remove(key):
-            raise KeyNotFoundError(f"table {self.name} has no row under key {key!r}")
+            raise KeyNotFoundError(f"table {self.name} has no row under key {key!r}", table=self.name, key=key)
 
     def __iter__(self) -> Iterator[Any]:
         """The keys, in the order in which they are stored: as good as random."""

@@ -289,7 +289,9 @@ class Schema:
         types = dict(pairs)
         for name in keys:
             if name not in types:
-                raise ColumnNotFoundError(f"no column {name} for the primary key; {did_you_mean(name, names)}")
+                raise ColumnNotFoundError(
+                    f"no column {name} for the primary key; {did_you_mean(name, names)}", column=name
+                )
             if types[name].kind not in SCALARS:
                 raise SchemaError(f"column {name} {types[name]} cannot be a key: a key is a scalar")
             types[name] = types[name].not_null()
@@ -323,7 +325,7 @@ class Schema:
         try:
             return self._by_name[name]
         except KeyError:
-            raise ColumnNotFoundError(f"no column {name}; {did_you_mean(name, self.names)}") from None
+            raise ColumnNotFoundError(f"no column {name}; {did_you_mean(name, self.names)}", column=name) from None
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name

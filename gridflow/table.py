@@ -289,7 +289,7 @@ class Table(TableStore, KeyedRows):
         """
         with self.edit() as edit:
             if self.codec.digest != columns:
-                raise TransactionConflictError(f"table {self.name} has got other columns")
+                raise TransactionConflictError(f"table {self.name} has got other columns", table=self.name)
             edit.change_rows(changes)
             edit.commit()
             if self.indexes.all():
@@ -299,7 +299,9 @@ class Table(TableStore, KeyedRows):
     def _check_rows(self, rows: list[Any]) -> None:
         for row in rows:
             if not isinstance(row, Mapping):
-                raise SchemaError(f"table {self.name}: a row is a dict of columns, got {type(row).__name__}")
+                raise SchemaError(
+                    f"table {self.name}: a row is a dict of columns, got {type(row).__name__}", table=self.name
+                )
 
     def truncate(self) -> int:
         """Remove all rows in one commit, however many there are. Readers keep what they have mapped.
@@ -492,7 +494,7 @@ class Table(TableStore, KeyedRows):
         if not isinstance(snapshot, bool | str) and snapshot in versions:
             return index(snapshot)
         what = f"tag {snapshot}" if isinstance(snapshot, str) else f"version {snapshot!r} that is kept"
-        raise VersionNotFoundError(f"table {self.name} has no {what}; {describe(kept, versions)}")
+        raise VersionNotFoundError(f"table {self.name} has no {what}; {describe(kept, versions)}", table=self.name)
 
     def open_version(self, version: int) -> Snapshot:
         """A version by its number, mapped; what ``scan`` and ``to_arrow`` read of it.
@@ -580,7 +582,7 @@ def partition_ranges(partitions: int | Iterable[int] | None, count: int, table: 
     numbers = list(partitions) if isinstance(partitions, Iterable) else [partitions]
     for partition in numbers:  # numpy's integers will do, booleans and floats not
         if isinstance(partition, bool) or not hasattr(partition, "__index__") or not 0 <= partition < count:
-            raise SchemaError(f"table {table} has partitions 0 to {count - 1}, not {partition!r}")
+            raise SchemaError(f"table {table} has partitions 0 to {count - 1}, not {partition!r}", table=table)
     ranges: list[tuple[int, int]] = []
     for partition in sorted(set(map(index, numbers))):
         if ranges and ranges[-1][1] == partition:

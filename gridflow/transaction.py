@@ -96,7 +96,7 @@ class Transaction:
         if self.alone:
             table.hold(HOLD_SECONDS, self._locked_tables)
             if table not in self._locked_tables:
-                raise TransactionConflictError(f"table {table.name} is being written all the time")
+                raise TransactionConflictError(f"table {table.name} is being written all the time", table=table.name)
         view = TransactionTable(self, table, Changes(table))
         self._tables[table.table_id] = view
         return view
@@ -284,7 +284,7 @@ def _cut_all(tables: list[TransactionTable]) -> None:
     existing = cut([table.changes for table in tables])
     for table in tables:
         if table.changes not in existing:
-            raise TableNotFoundError(f"table {table.name} was dropped")
+            raise TableNotFoundError(f"table {table.name} was dropped", table=table.name)
 
 
 class TransactionTable(KeyedRows):

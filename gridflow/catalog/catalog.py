@@ -221,7 +221,9 @@ class Catalog:
         """
         entry = self._find(name)
         if entry is None:
-            raise TableNotFoundError(f"no table {name} in grid {self._home}; {did_you_mean(name, self.names)}")
+            raise TableNotFoundError(
+                f"no table {name} in grid {self._home}; {did_you_mean(name, self.names)}", table=name
+            )
         return entry
 
     def of_id(self, table_id: int) -> TableEntry | None:
@@ -236,7 +238,7 @@ class Catalog:
         """
         entry = self._by_id.get(table_id)
         if entry is None:
-            raise TableNotFoundError(f"table {name} was dropped")
+            raise TableNotFoundError(f"table {name} was dropped", table=name)
         return entry
 
     def __contains__(self, name: str) -> bool:
@@ -287,7 +289,7 @@ class Catalog:
             if new and is_system(new.removeprefix(IGNITE_PREFIX)) and not system:
                 raise SchemaError(f"{new!r} cannot be a table name: {SYSTEM_PREFIX} begins those of system tables")
             if new and new in self:
-                raise TableExistsError(f"table {self.find(new).name} exists already in grid {self._home}")
+                raise TableExistsError(f"table {self.find(new).name} exists already in grid {self._home}", table=new)
         entry = TableEntry(self._next_id, name, _as_text(name, options, kept))
         folder = self.folder(entry)
         try:

@@ -192,7 +192,9 @@ def _make_table(
         )
     for column in key:
         if column not in types:
-            raise ColumnNotFoundError(f"no column {column} for the primary key; {did_you_mean(column, types)}")
+            raise ColumnNotFoundError(
+                f"no column {column} for the primary key; {did_you_mean(column, types)}", column=column
+            )
     return grid.create_table(name, types, key, partitions)
 
 

@@ -26,19 +26,23 @@ def batches_of_rows(rows: Iterable[Any], schema: Schema, table: str) -> Iterator
     for group in in_groups(rows):
         for row in group:
             if not isinstance(row, Mapping):
-                raise SchemaError(f"table {table}: a row is a dict of columns, got {type(row).__name__}")
+                raise SchemaError(f"table {table}: a row is a dict of columns, got {type(row).__name__}", table=table)
             for name in row.keys() - names:
-                raise ColumnNotFoundError(f"table {table} has no column {name}; {did_you_mean(str(name), names)}")
+                raise ColumnNotFoundError(
+                    f"table {table} has no column {name}; {did_you_mean(str(name), names)}",
+                    table=table,
+                    column=str(name),
+                )
         arrays = []
         for column in schema.columns:
             values = [row.get(column.name) for row in group]
             where = f"table {table}, column {column}"
             if not column.type.nullable and any(value is None for value in values):
-                raise SchemaError(f"{where}: a null is not allowed")
+                raise SchemaError(f"{where}: a null is not allowed", table=table, column=column.name)
             try:
                 arrays.append(pa.array([_plain(v, column.type) for v in values], column.type.arrow()))
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                raise SchemaError(f"{where}: {error}") from None
+                raise SchemaError(f"{where}: {error}", table=table, column=column.name) from None
         yield pa.record_batch(arrays, schema=schema.arrow())
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from .. import errors
 
@@ -79,11 +80,18 @@ _FAMILIES: tuple[tuple[type[errors.GridflowError], type[DatabaseError]], ...] = 
 def _combined_class(error_class: type[errors.GridflowError]) -> type[DatabaseError]:
     """A subclass of both PEP 249's class and Gridflow's, by the name of the latter."""
     family = next(family for base, family in _FAMILIES if issubclass(error_class, base))
-    return type(
-        error_class.__name__,
-        (family, error_class),
-        {"__doc__": error_class.__doc__, "__module__": error_class.__module__},
-    )
+    members = {"__doc__": error_class.__doc__, "__module__": error_class.__module__, "__reduce__": _reduced}
+    return type(error_class.__name__, (family, error_class), members)
+
+
+def _reduced(error: errors.GridflowError) -> tuple[Any, ...]:
+    """How an error of two families is pickled: its class is made where it is read."""
+    error_class = next(base for base in type(error).__mro__ if vars(errors).get(base.__name__) is base)
+    return _combined, (error_class, error.args), error.__dict__
+
+
+def _combined(error_class: type[errors.GridflowError], args: tuple[Any, ...]) -> DatabaseError:
+    return _combined_class(error_class)(*args)  # type: ignore[arg-type]  # as below
 
 
 @contextmanager

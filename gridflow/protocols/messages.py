@@ -14,6 +14,8 @@ A version that one side does not know is refused with a clear error, never guess
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import struct
 from collections.abc import Callable
@@ -21,8 +23,9 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from .. import errors
-from ..errors import GridConnectionError, GridCorruptError, GridflowError, InternalError, UsageError
+from ..errors import GridConnectionError, GridflowError, InternalError, SchemaError, UsageError
 from .fields import Most, Within, check_of
+from .json_values import decode_values, encode_values
 
 PROTOCOL_VERSION = 1
 #: A header is small: what is big travels in the body or as Arrow batches. A table has columns, though.
@@ -379,15 +382,26 @@ def _fields(cls: type[Message]) -> list[tuple[str, _Check | None]]:
     return known
 
 
+#: What an error may know besides its message, and the JSON that says it. Its key travels as ``encode_values`` has it.
+_FACTS: dict[str, _Check] = {
+    "table": check_of(str),
+    "column": check_of(str),
+    "line": check_of(_UInt64),
+    "file": check_of(str),
+    "offset": check_of(_UInt64),
+}
+
+
 def encode_error(error: BaseException) -> bytes:
     """An error as bytes. One that is not Gridflow's becomes an InternalError that names it."""
-    if isinstance(error, GridflowError):
-        name, message = type(error).__name__, str(error)
-    else:
-        name, message = "InternalError", f"the node failed: {type(error).__name__}: {error}"
-    body: dict[str, Any] = {"error": name, "message": message}
-    if isinstance(error, GridCorruptError):
-        body |= {"file": error.file, "offset": error.offset}
+    if not isinstance(error, GridflowError):
+        error = InternalError(f"the node failed: {type(error).__name__}: {error}")
+    body: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
+    body |= {name: fact for name in _FACTS if (fact := getattr(error, name, None)) is not None}
+    if error.key is not None:
+        with contextlib.suppress(SchemaError):  # what no column holds is no key of a row
+            head, bytes_of_key = encode_values([error.key])
+            body["key"] = [head, base64.b64encode(bytes_of_key).decode()]
     return json.dumps(body).encode()
 
 
@@ -398,9 +412,16 @@ def decode_error(data: bytes) -> GridflowError:
         name, message = body["error"], str(body["message"])
     except (ValueError, TypeError, KeyError):
         return InternalError(f"the node sent an error that cannot be read: {data[:200]!r}")
-    cls = getattr(errors, name, None) if isinstance(name, str) else None
+    cls = vars(errors).get(name) if isinstance(name, str) else None
     if not (isinstance(cls, type) and issubclass(cls, GridflowError)):
         return InternalError(f"{name}: {message}")  # a newer node may have errors that we do not know
-    if issubclass(cls, GridCorruptError):
-        return cls(message, body.get("file"), body.get("offset"))
-    return cls(message)
+    error = cls(message)
+    for name, check in _FACTS.items():
+        with contextlib.suppress(ValueError):
+            if body.get(name) is not None and hasattr(error, name):
+                setattr(error, name, check(body[name]))
+    with contextlib.suppress(KeyError, TypeError, ValueError):  # SchemaError is one
+        head, bytes_of_key = body["key"]
+        (key,) = decode_values(head, base64.b64decode(bytes_of_key))
+        error.key = tuple(key) if isinstance(key, list) else key  # of several columns
+    return error

@@ -27,7 +27,7 @@ from .grammar.prepared import Prepared, own_text
 from .grammar.statements import as_written, prepare
 from .result import Result
 from .text.params import assign
-from .text.places import point
+from .text.places import syntax_error
 from .text.progress import Report, reporting
 from .text.secrets import hide_passwords
 
@@ -305,7 +305,7 @@ def _rollback(session: Session, statement: Prepared) -> None:
 def _check_open(session: Session, statement: Prepared) -> None:
     if not session.in_transaction:
         message = f"{statement.kind} without a transaction: BEGIN opens one"
-        raise SqlError(point(statement.text, statement.node.start, message, len(statement.kind)))
+        raise syntax_error(statement.text, statement.node.start, message, len(statement.kind))
 
 
 _CONTROLS = {"BEGIN": _begin, "START TRANSACTION": _begin, "COMMIT": _commit, "ROLLBACK": _rollback}

@@ -20,10 +20,14 @@ def altered(schema: Schema, table: str, add: Mapping[str, Any], drop: list[str],
     """
     for name in [*drop, *rename]:
         if name not in schema:
-            raise ColumnNotFoundError(f"no column {name} in {table}; {did_you_mean(name, schema.names)}")
+            raise ColumnNotFoundError(
+                f"no column {name} in {table}; {did_you_mean(name, schema.names)}", table=table, column=name
+            )
     for name in drop:
         if name in schema.key:
-            raise SchemaError(f"column {name} is in the primary key of {table}: it cannot be dropped")
+            raise SchemaError(
+                f"column {name} is in the primary key of {table}: it cannot be dropped", table=table, column=name
+            )
     columns = [replace(c, name=rename.get(c.name, c.name)) for c in schema.columns if c.name not in drop]
     ids = {column.id for column in schema.columns}
     for name, form in add.items():
@@ -34,7 +38,7 @@ def altered(schema: Schema, table: str, add: Mapping[str, Any], drop: list[str],
     names = [column.name for column in columns]
     for name in names:
         if names.count(name) > 1:
-            raise SchemaError(f"table {table} has a column {name} already")
+            raise SchemaError(f"table {table} has a column {name} already", table=table, column=name)
     key = tuple(rename.get(name, name) for name in schema.key)
     Schema.of([(column.name, column.type) for column in columns], key)  # raises where a name or a type is impossible
     return Schema(tuple(columns), key)
@@ -50,7 +54,9 @@ def filled(schema: Schema, before: Schema, table: str, fill: Mapping[str, Any], 
     new = [column.name for column in schema.columns if column.id not in old]
     for name in fill:
         if name not in new:
-            raise ColumnNotFoundError(f"no new column {name} in {table}; {did_you_mean(name, new)}")
+            raise ColumnNotFoundError(
+                f"no new column {name} in {table}; {did_you_mean(name, new)}", table=table, column=name
+            )
     codec = RowCodec(schema, table)
     columns = []
     for column in schema.columns:

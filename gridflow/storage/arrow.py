@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from .._native.snapshot import Snapshot
 from ..config import MAX_KEY_BYTES
-from ..errors import ColumnNotFoundError, SchemaError, did_you_mean
+from ..errors import ColumnNotFoundError, SchemaError, about, did_you_mean
 from ..kinds import ByKind
 from ..schema import FLOATS, NESTED, SCALARS, Column, Schema, Type
 from .cast import cast_column
@@ -137,20 +137,31 @@ def to_columns(batch: pa.RecordBatch, schema: Schema, table: str) -> list[pa.Arr
     """
     for name in batch.schema.names:
         if name not in schema:
-            raise ColumnNotFoundError(f"table {table} has no column {name}; {did_you_mean(name, schema.names)}")
+            raise ColumnNotFoundError(
+                f"table {table} has no column {name}; {did_you_mean(name, schema.names)}", table=table, column=name
+            )
     arrays = []
     for column in schema.columns:
         positions = batch.schema.get_all_field_indices(column.name)
         if len(positions) > 1:
-            raise SchemaError(f"table {table}: the data has column {column.name} {len(positions)} times")
+            raise SchemaError(
+                f"table {table}: the data has column {column.name} {len(positions)} times",
+                table=table,
+                column=column.name,
+            )
         if positions:
             where = f"table {table}, column {column}"
-            array = cast_column(batch.column(positions[0]), column.type, where)
-            arrays.append(_key_column(array, column.type, where) if column.name in schema.key else array)
+            with about(table=table, column=column.name):
+                array = cast_column(batch.column(positions[0]), column.type, where)
+                arrays.append(_key_column(array, column.type, where) if column.name in schema.key else array)
         elif column.type.nullable:
             arrays.append(_nulls(batch.num_rows, column.type.arrow()))
         else:
-            raise SchemaError(f"table {table}: the data has no column {column}; it has {', '.join(batch.schema.names)}")
+            raise SchemaError(
+                f"table {table}: the data has no column {column}; it has {', '.join(batch.schema.names)}",
+                table=table,
+                column=column.name,
+            )
     _check_key_bytes([arrays[schema.names.index(name)] for name in schema.key], table)
     return arrays
 
@@ -165,7 +176,9 @@ def refuse_nulls(rows: pa.Table, schema: Schema, table: str) -> None:
         column = schema[name]
         if values.null_count and not column.type.nullable:
             in_key = " in a key" if name in schema.key else ""
-            raise SchemaError(f"table {table}, column {column}: a null is not allowed{in_key}")
+            raise SchemaError(
+                f"table {table}, column {column}: a null is not allowed{in_key}", table=table, column=column.name
+            )
 
 
 def _key_column(array: pa.Array, t: Type, where: str) -> pa.Array:

@@ -40,7 +40,7 @@ def _positions(snapshot: Snapshot, index: Index) -> list[int]:
     order = {column.id: position for position, column in enumerate(snapshot.schema.columns)}
     for column in index.columns:
         if column.id not in order:
-            raise ColumnNotFoundError(f"index {index.name}: column {column.name} was dropped")
+            raise ColumnNotFoundError(f"index {index.name}: column {column.name} was dropped", column=column.name)
     return [order[column.id] for column in index.columns]
 
 

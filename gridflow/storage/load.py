@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from .._native.rows import RowCodec
-from ..errors import ColumnNotFoundError, SchemaError, did_you_mean
+from ..errors import ColumnNotFoundError, SchemaError, about, did_you_mean
 from ..schema import Schema
 from .arrow_input import check_array, checked_batches
 from .numpy_columns import from_numpy
@@ -106,16 +106,21 @@ def _from_mapping(data: Mapping[str, Any], schema: Schema, table: str) -> pa.Rec
 
 def _column(values: Any, name: Any, schema: Schema, codec: RowCodec) -> pa.Array:
     if name not in schema:
-        raise ColumnNotFoundError(f"table {codec.table} has no column {name}; {did_you_mean(str(name), schema.names)}")
+        raise ColumnNotFoundError(
+            f"table {codec.table} has no column {name}; {did_you_mean(str(name), schema.names)}",
+            table=codec.table,
+            column=str(name),
+        )
     where = f"table {codec.table}, column {schema[name]}"
-    if isinstance(values, (pa.Array, pa.ChunkedArray)):
-        return _checked_column(values, where)
-    if isinstance(values, np.ndarray) and values.dtype.kind in "OSU":
-        values = values.tolist()
-    if not isinstance(values, np.ndarray):
-        values = list(values)
-        codec.check_column(name, values)  # Arrow takes 1.5 for an integer, and more of the kind
-    return from_numpy(values, schema[name].type, where)
+    with about(table=codec.table, column=name):
+        if isinstance(values, (pa.Array, pa.ChunkedArray)):
+            return _checked_column(values, where)
+        if isinstance(values, np.ndarray) and values.dtype.kind in "OSU":
+            values = values.tolist()
+        if not isinstance(values, np.ndarray):
+            values = list(values)
+            codec.check_column(name, values)  # Arrow takes 1.5 for an integer, and more of the kind
+        return from_numpy(values, schema[name].type, where)
 
 
 def _checked_column(values: pa.Array | pa.ChunkedArray, where: str) -> pa.Array:
@@ -138,7 +143,7 @@ def _from_pandas(frame: Any, schema: Schema, table: str) -> pa.Table:
             try:
                 arrays.append(pa.array(series, from_pandas=True))
             except pa.ArrowException as error:
-                raise SchemaError(f"table {table}, column {name}: {error}") from None
+                raise SchemaError(f"table {table}, column {name}: {error}", table=table, column=name) from None
     return pa.table(arrays, names=[str(name) for name in frame.columns])
 
 

@@ -87,7 +87,7 @@ class Sidecars(ABC, Generic[Content]):
     _NAMES: ClassVar[re.Pattern[str]]
 
     def __init__(self, table: SidecarTable):
-        self.lock = TableLock(table.store, f"what lies beside table {table.name}")
+        self.lock = TableLock(table.store, f"what lies beside table {table.name}", table.name)
         self._table: SidecarTable = weakref.proxy(table)
         self._settled: _State | None = None
         self._has_damage = False  # whether a file was found damaged since

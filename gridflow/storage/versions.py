@@ -76,7 +76,9 @@ class Kept:
             VersionNotFoundError: there is none.
         """
         if name not in self.tags:
-            raise VersionNotFoundError(f"table {table} has no tag {name}; {did_you_mean(str(name), self.tags)}")
+            raise VersionNotFoundError(
+                f"table {table} has no tag {name}; {did_you_mean(str(name), self.tags)}", table=table
+            )
 
     def with_last(self, count: int) -> Kept:
         """With so many versions before the current one.

@@ -45,7 +45,11 @@ def policies(nulls: Any, leaves: Iterable[Leaf], table: str) -> dict[str, str]:
             inside = [path for path in named if path.startswith(f"{name}.")]
             if inside:
                 raise SchemaError(f"nulls: {name} of table {table} is no value: name what is in it, as {inside[0]!r}")
-            raise ColumnNotFoundError(f"nulls: table {table} has no column {name}; {did_you_mean(str(name), named)}")
+            raise ColumnNotFoundError(
+                f"nulls: table {table} has no column {name}; {did_you_mean(str(name), named)}",
+                table=table,
+                column=str(name),
+            )
         if len(named[name]) > 1:
             raise SchemaError(f"nulls: {name} is a column of table {table} and also a field: rename one of them")
         result[name] = _text(named[name][0], value, table)

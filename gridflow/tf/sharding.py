@@ -216,9 +216,10 @@ def _of_launcher(environment: Mapping[str, str]) -> tuple[int, int] | None:
         if index in environment and count in environment:
             setting = f"{index}={environment[index]}, {count}={environment[count]}"
             try:
-                return _sound(int(environment[index]), int(environment[count]), setting)
+                numbers = int(environment[index]), int(environment[count])
             except ValueError as error:
                 raise UsageError(f"{setting}: {error}") from None
+            return _sound(*numbers, setting)
     return None
 
 

@@ -211,7 +211,9 @@ def _choose(schema: Schema, columns: Iterable[str], table: str) -> list[Column]:
     names = [columns] if isinstance(columns, str) else list(columns)
     for name in names:
         if name not in schema:
-            raise ColumnNotFoundError(f"table {table} has no column {name}; {did_you_mean(name, schema.names)}")
+            raise ColumnNotFoundError(
+                f"table {table} has no column {name}; {did_you_mean(name, schema.names)}", table=table, column=name
+            )
     return [column for column in schema.value_columns if column.name in names]
 
 

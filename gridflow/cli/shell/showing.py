@@ -92,7 +92,9 @@ def _column(table: ReadableTable, words: list[str]) -> tuple[Column, int]:
                 raise UsageError(f"column {match.name} is {match.type}: an image is a tensor {shapes}, or a BINARY")
             return match, 1
         if not images or (not words[0][:1].isdigit() and len(words) > 1 and words[1].upper() == "WHERE"):
-            raise ColumnNotFoundError(f"no column {name} in {table.name}; {did_you_mean(name, columns)}")
+            raise ColumnNotFoundError(
+                f"no column {name} in {table.name}; {did_you_mean(name, columns)}", table=table.name, column=name
+            )
     if not images:
         raise UsageError(f"table {table.name} has no image column: none is a tensor (H,W) or (H,W,1|3|4), or a BINARY")
     return images[0], 0

@@ -6,13 +6,12 @@ import itertools
 
 from sqlglot import exp
 
-from ...errors import SqlError
 from ...faces import GridFace, ReadableTable
 from ...schema import Schema
 from ..grammar.functions import call_bare
 from ..grammar.nesting import stack_need
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
-from ..text.places import place_of, point
+from ..text.places import place_of, syntax_error
 from ..views.views import SystemView
 from .allowed import check_table_functions
 from .bound import Bound, BoundTable, no_column
@@ -137,7 +136,7 @@ def _rename_twins(bound: Bound) -> None:
             start, length = place_of(column.this)
             quoted = " or ".join(f'"{name}"' for name in sorted(group))
             message = f"{column.name} could be {quoted}: quote the one you mean"
-            raise SqlError(point(bound.text, start, message, length))
+            raise syntax_error(bound.text, start, message, length)
     for identifier in bound.tree.find_all(exp.Identifier):
         if identifier.name in twins:
             identifier.set("this", twins[identifier.name])

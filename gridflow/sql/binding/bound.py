@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from sqlglot import exp
 
-from ...errors import ColumnNotFoundError, did_you_mean
+from ...errors import ColumnNotFoundError, GridflowError, did_you_mean
 from ...schema import Schema, Type
 from ..grammar.spelling import KEYWORDS, nearest
 from ..text.params import MarkList
-from ..text.places import place_of, point
+from ..text.places import error_at, place_of
 from .scopes import is_in_sight
+
+_Error = TypeVar("_Error", bound=GridflowError)
 
 
 @dataclass
@@ -80,11 +83,12 @@ def no_column(name: str, bound: Bound) -> ColumnNotFoundError:
         text = f"no column {name}; {'; '.join(each)}"
     else:
         text = f"no column {name}: the statement names no table"
-    return ColumnNotFoundError(pointed(bound, name, text))
+    table = bound.sources[0].name if len(bound.sources) == 1 else None
+    return error_at_name(ColumnNotFoundError, bound, name, text, table=table, column=name)
 
 
-def pointed(bound: Bound, name: str, message: str) -> str:
-    """The message with the place of a name in the text, if the name is there.
+def error_at_name(kind: type[_Error], bound: Bound, name: str, message: str, **place: Any) -> _Error:
+    """An error that points at a name in the text, if the name is there.
 
     Of several places the first counts where no table in sight has a column of that name.
     """
@@ -92,7 +96,7 @@ def pointed(bound: Bound, name: str, message: str) -> str:
     nodes = [n for n in bound.tree.find_all(exp.Identifier) if n.name.upper() == name.upper() and "start" in n.meta]
     nodes.sort(key=lambda node: node.meta["start"])
     if not nodes:
-        return message
+        return kind(message, **place)
     unknown = [node for node in nodes if isinstance(node.parent, exp.Column) and not is_in_sight(node.parent, schemas)]
     start, length = place_of((unknown or nodes)[0])
-    return point(bound.text, start, message, length)
+    return error_at(kind, bound.text, start, message, length, **place)

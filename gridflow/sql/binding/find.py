@@ -6,12 +6,12 @@ from typing import overload
 
 from sqlglot import exp
 
-from ...errors import ColumnNotFoundError, SqlError, TableNotFoundError, did_you_mean
+from ...errors import ColumnNotFoundError, TableNotFoundError, did_you_mean
 from ...faces import ChangedTableFace, GridFace, ReadableTable, TableFace, TransactionFace
 from ...schema import Column, Schema
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
 from ..grammar.spelling import KEYWORDS, nearest
-from ..text.places import place_of, point
+from ..text.places import error_at, place_of, syntax_error
 from ..views.views import SystemView, find_view
 
 
@@ -32,11 +32,11 @@ def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
     if node.db.upper() == SYSTEM_SCHEMA:
         view = find_relation(grid, node, text)
         start, length = place_of(node.this)
-        raise SqlError(point(text, start, f"{view.name} is a system view: it can be read, not changed", length))
+        raise syntax_error(text, start, f"{view.name} is a system view: it can be read, not changed", length)
     if node.args.get("catalog") is not None or (node.db and node.db.upper() != PUBLIC_SCHEMA):
         start, length = place_of(node.args["db"])
         message = f"no schema {node.db}; there are {PUBLIC_SCHEMA} and {SYSTEM_SCHEMA}, of the system's views"
-        raise SqlError(point(text, start, message, length))
+        raise syntax_error(text, start, message, length)
     name = node.name
     try:
         return grid.table(name)
@@ -50,10 +50,10 @@ def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
             return grid.table(near[0])
         if near:
             quoted = " or ".join(f'"{other}"' for other in near)
-            raise SqlError(point(text, start, f"{name} could be {quoted}: quote the one you mean", length))
+            raise syntax_error(text, start, f"{name} could be {quoted}: quote the one you mean", length)
     keyword = nearest(name, KEYWORDS, 0.7) if node.alias and not node.this.args.get("quoted") else ""  # DELETE FORM t
     message = f"no table {name}{keyword or '; ' + did_you_mean(name, names)}"
-    raise TableNotFoundError(point(text, start, message, length))
+    raise error_at(TableNotFoundError, text, start, message, length, table=name)
 
 
 def find_relation(grid: GridFace, node: exp.Table, text: str) -> ReadableTable:
@@ -68,7 +68,7 @@ def find_relation(grid: GridFace, node: exp.Table, text: str) -> ReadableTable:
         return SystemView(grid, find_view(node.name.upper()))
     except TableNotFoundError as error:
         start, length = place_of(node.this)
-        raise TableNotFoundError(point(text, start, str(error), length)) from None
+        raise error_at(TableNotFoundError, text, start, str(error), length, table=error.table) from None
 
 
 def relation_of(grid: GridFace, name: str) -> ReadableTable:
@@ -95,4 +95,4 @@ def find_column(schema: Schema, node: exp.Identifier, text: str, table: str) -> 
         return schema[near[0]]
     start, length = place_of(node)
     message = f"no column {name} in {table}; {did_you_mean(name, schema.names)}"
-    raise ColumnNotFoundError(point(text, start, message, length))
+    raise error_at(ColumnNotFoundError, text, start, message, length, table=table, column=name)

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from ...errors import ColumnNotFoundError, SchemaError, SqlError, did_you_mean
+from ...errors import ColumnNotFoundError, SchemaError, did_you_mean
 from ...schema import Column, Schema, Type
 from ..engine.from_duckdb import fit
 from ..grammar.literals import convert
-from ..text.places import place_of, point
+from ..text.places import place_of, syntax_error
 from .bound import BoundTable
 from .scopes import from_items
 
@@ -70,7 +70,9 @@ def expand_value(column: Column, value: Any) -> dict[str, Any]:
     for key, item in value.items():
         name = key if key in children else str(key).upper()
         if name not in children:
-            raise ColumnNotFoundError(f"{column.name} has no {key}; {did_you_mean(str(key), children)}")
+            raise ColumnNotFoundError(
+                f"{column.name} has no {key}; {did_you_mean(str(key), children)}", column=str(key)
+            )
         row[name] = convert(item, Column(name, children[name]))
     return row
 
@@ -143,7 +145,7 @@ def _owner(
         if len(owners) > 1:
             start, length = place_of(column.this)
             message = f"column {name} is in more than one table: write table.{name}"
-            raise SqlError(point(text, start, message, length))
+            raise syntax_error(text, start, message, length)
         if owners:
             return owners[0]
         select = select.find_ancestor(exp.Select)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..._native.rows import RowCodec
-from ...errors import DuplicateKeyError
+from ...errors import DuplicateKeyError, reworded
 from ...faces import GridFace, TableFace
 from ...schema import Schema
 from ...storage.arrow import refuse_nulls
@@ -61,9 +61,11 @@ def insert_rows(table: TableFace, rows: Sequence[tuple[Any, Any]], codec: RowCod
         if len(rows) != 1:
             table.insert_all(rows)
         elif not table.put_if_absent(*rows[0], codec):
-            raise DuplicateKeyError(f"table {table.name} has a row under key {rows[0][0]!r} already")
+            raise DuplicateKeyError(
+                f"table {table.name} has a row under key {rows[0][0]!r} already", table=table.name, key=rows[0][0]
+            )
     except DuplicateKeyError as error:
-        raise DuplicateKeyError(f"{error}; MERGE INTO {table.name} writes over it") from None
+        raise reworded(error, f"{error}; MERGE INTO {table.name} writes over it") from None
     return len(rows)
 
 
@@ -77,7 +79,7 @@ def insert_arrow(table: TableFace, rows: pa.Table) -> int:
     try:
         return _insert_arrow(table, rows)
     except DuplicateKeyError as error:
-        raise DuplicateKeyError(f"{error}; MERGE INTO {table.name} writes over it") from None
+        raise reworded(error, f"{error}; MERGE INTO {table.name} writes over it") from None
 
 
 def _insert_arrow(table: TableFace, rows: pa.Table) -> int:
@@ -119,10 +121,12 @@ def change_rows(table: TableFace, updated: pa.Table | None, inserted: pa.Table |
         inserted_keys: set[Any] = set()
         for key in keys:
             if key in inserted_keys:
-                raise DuplicateKeyError(f"table {table.name}: key {key!r} is given twice")
+                raise DuplicateKeyError(f"table {table.name}: key {key!r} is given twice", table=table.name, key=key)
             inserted_keys.add(key)
         for key in table.get_all(key for key in keys if key not in removed_keys):
-            raise DuplicateKeyError(f"table {table.name} has a row under key {key!r} already")
+            raise DuplicateKeyError(
+                f"table {table.name} has a row under key {key!r} already", table=table.name, key=key
+            )
         removed_keys -= inserted_keys
     with table.savepoint():
         if removed_keys:

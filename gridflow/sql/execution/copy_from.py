@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ...config import RECORD_BYTES
-from ...errors import DuplicateKeyError, SqlError, UsageError
+from ...errors import DuplicateKeyError, SqlError, UsageError, reworded
 from ...faces import GridFace
 from ...storage.formats.reading import detect_format, open_source
 from ...storage.formats.source import CsvStyle
@@ -47,7 +47,7 @@ def copy_from(grid: GridFace, node: CopyFrom, text: str, path: str) -> Result:
             try:
                 rows = table.load(Batches(batches, sound=True), mode=mode)
             except DuplicateKeyError as error:
-                raise DuplicateKeyError(f"{error}; ON_DUPLICATE REPLACE writes over it") from None
+                raise reworded(error, f"{error}; ON_DUPLICATE REPLACE writes over it") from None
     return Result(rowcount=rows, statement="COPY", skipped=rejects.count if rejects is not None else 0)
 
 

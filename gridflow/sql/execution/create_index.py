@@ -11,7 +11,7 @@ from ...storage.index_definition import Index
 from ...storage.index_keys import check_indexable
 from ..binding.find import find_column, find_table
 from ..grammar.create_index import CreateIndex, DropIndex
-from ..text.places import place_of, point, syntax_error
+from ..text.places import place_of, syntax_error
 
 
 def create_index(grid: GridFace, node: CreateIndex, text: str) -> None:
@@ -42,7 +42,7 @@ def create_index(grid: GridFace, node: CreateIndex, text: str) -> None:
             if node.if_not_exists:
                 return
             start, length = place_of(node.name)
-            raise SqlError(point(text, start, f"index {name} exists already, on table {owner}", length))
+            raise syntax_error(text, start, f"index {name} exists already, on table {owner}", length)
         ids = [index.index_id for index in table.indexes.all()]
         index = Index(name, max(ids, default=0) + 1, tuple(columns), tuple(down for _, down in node.columns))
         table.indexes.make(index)
@@ -69,7 +69,7 @@ def drop_index(grid: GridFace, node: DropIndex, text: str) -> None:
             return
         start, length = place_of(node.name)
         names = [index for indexes in _names(grid).values() for index in indexes]
-        raise SqlError(point(text, start, f"no index {name}; {did_you_mean(name, names)}", length))
+        raise syntax_error(text, start, f"no index {name}; {did_you_mean(name, names)}", length)
     table = grid.table(owner)
     with table.indexes.changing():
         grid.alter_options(owner, lambda options: _without_index(options, name))

@@ -17,7 +17,7 @@ from ..grammar.create_table_as import CreateTableAs
 from ..grammar.options import parse_options
 from ..grammar.prepared import Prepared
 from ..result import Result
-from ..text.places import place_of, point
+from ..text.places import place_of, syntax_error
 from .changes import insert_arrow
 from .query import execute_query
 
@@ -35,7 +35,7 @@ def create_table_as(grid: GridFace, prepared: Prepared, params: Mapping[str, Any
     if name in grid.tables():
         if node.if_not_exists:
             return Result(statement="CREATE TABLE", rowcount=0)
-        raise TableExistsError(f"table {name} exists already")
+        raise TableExistsError(f"table {name} exists already", table=name)
     answer = execute_query(grid, node.query, params)
     columns = _columns(node, answer, prepared.text)
     if not node.key:
@@ -45,7 +45,7 @@ def create_table_as(grid: GridFace, prepared: Prepared, params: Mapping[str, Any
             f"table {name} has no primary key; write CREATE TABLE {name} PRIMARY KEY ({first}) AS ... "
             f"to take the column {first}"
         )
-        raise SqlError(point(prepared.text, start, message, length))
+        raise syntax_error(prepared.text, start, message, length)
     schema = Schema.of(columns, node.key)
     partitions, options, notes = parse_options(node.with_texts, node.key)
     rows = answer.arrow().rename_columns(schema.names)
@@ -71,7 +71,7 @@ def _columns(node: CreateTableAs, answer: Result, text: str) -> list[tuple[str, 
         if len(node.names) != len(names):
             start, length = place_of(node.table.this)
             message = f"{len(node.names)} columns are named, the query gives {len(names)}: {', '.join(names)}"
-            raise SqlError(point(text, start, message, length))
+            raise syntax_error(text, start, message, length)
         names = list(node.names)
     for i, name in enumerate(names):
         if name in names[:i]:

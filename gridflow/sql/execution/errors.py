@@ -11,13 +11,13 @@ from sqlglot import exp
 
 from ...errors import GridflowError, SqlError, TableNotFoundError, did_you_mean
 from ...schema import ALIASES, SCALARS
-from ..binding.bound import Bound, no_column, pointed
+from ..binding.bound import Bound, error_at_name, no_column
 from ..engine.errors import EngineError, Interrupted
 from ..engine.vocabulary import function_names
 from ..grammar.dialect import TYPE_WORDS, tokenize
 from ..grammar.functions import FUNCTIONS
 from ..grammar.spelling import nearest
-from ..text.places import point
+from ..text.places import syntax_error
 
 _NO_COLUMN = (
     re.compile(r'Referenced column "(?P<name>(?:[^"]|"")+)" (?:not found|was not found)'),
@@ -85,16 +85,14 @@ def translate(error: Exception, bound: Bound) -> GridflowError:
                 return no_column(column, bound)
             labels = {node.alias or node.name for node in bound.tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
             text = f"no table {match['name']} here; {did_you_mean(match['name'], filter(None, labels))}"
-            return TableNotFoundError(pointed(bound, match["name"], text))
+            return error_at_name(TableNotFoundError, bound, match["name"], text, table=match["name"])
     match = _NO_FUNCTION.search(message)
     if match:
         text = f"no function {match['name'].upper()}{nearest(match['name'], _functions())}"
-        return SqlError(_at_word(bound, match["name"], "(", text))
+        return _error_at_word(bound, match["name"], "(", text)
     match = _NO_TYPE.search(message)
     if match:
-        return SqlError(
-            _at_word(bound, match["name"], "", f"no type {match['name']}{nearest(match['name'], _types())}")
-        )
+        return _error_at_word(bound, match["name"], "", f"no type {match['name']}{nearest(match['name'], _types())}")
     match = _NO_OVERLOAD.search(message)
     if match:
         name, types = match["name"] or match["name2"], match["types"] or match["types2"] or ""
@@ -104,14 +102,14 @@ def translate(error: Exception, bound: Bound) -> GridflowError:
             for form in re.findall(r"^\t\w+\((.*)\) -> ", whole, re.MULTILINE)
         ]
         text = f"{name.upper()} does not take ({types}); there are {', '.join(forms[:6])}"
-        return SqlError(_at_word(bound, name, "(", text))
+        return _error_at_word(bound, name, "(", text)
     if _DEPTH.search(message):
         return SqlError("the statement is nested too deeply, or has too long a chain of operators, for the engine")
     match = _AMBIGUOUS.search(message)
     if match:
         text = f"column {match['name']} is in more than one table: write table.{match['name']}"
-        return SqlError(pointed(bound, match["name"], text))
-    return SqlError(_at_caret(bound, whole, clean(whole, bound)))
+        return error_at_name(SqlError, bound, match["name"], text)
+    return _error_at_caret(bound, whole, clean(whole, bound))
 
 
 def _unknown_column(bound: Bound, label: str) -> str:
@@ -126,25 +124,25 @@ def _unknown_column(bound: Bound, label: str) -> str:
     return ""
 
 
-def _at_word(bound: Bound, word: str, after: str, message: str) -> str:
-    """The message with the place of the first unquoted such word of the text that has ``after`` behind it."""
+def _error_at_word(bound: Bound, word: str, after: str, message: str) -> SqlError:
+    """An error that points at the first unquoted such word of the text with ``after`` behind it, if there is one."""
     tokens = tokenize(bound.text)
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
         if token.text.upper() == word.upper() and (not after or (following is not None and following.text == after)):
-            return point(bound.text, token.start, message, len(word))
-    return message
+            return syntax_error(bound.text, token.start, message, len(word))
+    return SqlError(message)
 
 
-def _at_caret(bound: Bound, error: str, message: str) -> str:
-    """The message with the place of the literal at which DuckDB's own caret points, if our text has that once."""
+def _error_at_caret(bound: Bound, error: str, message: str) -> SqlError:
+    """An error that points at the literal at which DuckDB's own caret points, if our text has that once."""
     match = _CARET.search(error)
     if match is None:
-        return message
+        return SqlError(message)
     excerpt = match["line"][len(match["space"]) - error[match.start() :].index(match["line"]) :]
     literal = re.match(r"'(?:[^']|'')*'", excerpt)
     if literal is None or bound.text.count(literal.group()) != 1:
-        return message
-    return point(bound.text, bound.text.index(literal.group()), message, len(literal.group()))
+        return SqlError(message)
+    return syntax_error(bound.text, bound.text.index(literal.group()), message, len(literal.group()))
 
 
 def clean(message: str, bound: Bound | None = None) -> str:

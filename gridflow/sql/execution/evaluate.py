@@ -151,7 +151,9 @@ def _misfit(
                 )
             except EngineError:
                 return translate(cast_error, bound)
-            return SchemaError(f"column {column.name} {column.type.text()}: {clean(str(cast_error), bound)}")
+            return SchemaError(
+                f"column {column.name} {column.type.text()}: {clean(str(cast_error), bound)}", column=column.name
+            )
         except EngineError:
             break
     return translate(error, bound)
@@ -162,4 +164,4 @@ def _fitted(array: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     try:
         return fit(array, column.type)
     except pa.ArrowException as error:
-        raise SchemaError(f"column {column.name} {column.type.text()}: {error}") from None
+        raise SchemaError(f"column {column.name} {column.type.text()}: {error}", column=column.name) from None

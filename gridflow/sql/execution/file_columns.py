@@ -101,7 +101,9 @@ class FileColumns:
             picked[name] = column.name
         missing = [] if form == "json" else self._unfilled(set(picked.values()))
         for column in missing:
-            raise ColumnNotFoundError(f"{path} has no column {column.name}; {did_you_mean(column.name, names)}")
+            raise ColumnNotFoundError(
+                f"{path} has no column {column.name}; {did_you_mean(column.name, names)}", column=column.name
+            )
         return list(picked)
 
     def _unfilled(self, names: set[str]) -> list[Column]:
@@ -124,5 +126,9 @@ class FileColumns:
         columns = to_columns(rows, self.schema, self.table.name)
         for array, column in zip(columns, self.schema.columns, strict=True):
             if array.null_count and not column.type.nullable:
-                raise SchemaError(f"table {self.table.name}, column {column}: a null is not allowed")
+                raise SchemaError(
+                    f"table {self.table.name}, column {column}: a null is not allowed",
+                    table=self.table.name,
+                    column=column.name,
+                )
         return pa.RecordBatch.from_arrays(columns, schema=self.schema.arrow())

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from sqlglot import exp
 from sqlglot.tokens import Token
 
-from ...errors import SchemaError, SqlError
+from ...errors import SchemaError
 from ...schema import Type, parse_type
-from ..text.places import point, syntax_error
+from ..text.places import error_at, syntax_error
 from .dialect import parse
 from .literals import constant
 from .schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
@@ -105,14 +105,12 @@ def parse_create_table(tokens: list[Token], text: str) -> CreateTable:
             break
     reader.expect(")")
     if not key:
-        raise SqlError(
-            point(
-                text,
-                table.this.meta["start"],
-                f"table {table.name} has no primary key; write PRIMARY KEY after one column, or "
-                f"PRIMARY KEY ({columns[0][0]}) after the last",
-                len(table.name),
-            )
+        raise syntax_error(
+            text,
+            table.this.meta["start"],
+            f"table {table.name} has no primary key; write PRIMARY KEY after one column, or "
+            f"PRIMARY KEY ({columns[0][0]}) after the last",
+            len(table.name),
         )
     texts = with_texts(reader)
     reader.end()
@@ -173,7 +171,9 @@ def _type(reader: Tokens, column: str) -> Type:
     try:
         return parse_type(folded)
     except SchemaError as error:
-        raise SchemaError(point(reader.text, begin, f"column {column}: {error}", end - begin)) from None
+        raise error_at(
+            SchemaError, reader.text, begin, f"column {column}: {error}", end - begin, column=column
+        ) from None
 
 
 def _literal(reader: Tokens) -> str:

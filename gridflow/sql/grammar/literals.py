@@ -212,7 +212,9 @@ def _scalar(read: Callable[[Any], Any], *types: type) -> Callable[[Any, Column],
         try:
             return read(value)
         except (ValueError, TypeError, KeyError, decimal.InvalidOperation, OverflowError):
-            raise SchemaError(f"column {column.name} {column.type.text()}: {_value_text(value)} does not fit") from None
+            raise SchemaError(
+                f"column {column.name} {column.type.text()}: {_value_text(value)} does not fit", column=column.name
+            ) from None
 
     return scalar
 
@@ -234,7 +236,9 @@ def _decimal(value: Any, column: Column) -> Any:
         except decimal.InvalidOperation:  # more than the widest type has
             rounded = None
     if rounded is None or len(rounded.as_tuple().digits) > dtype.precision:
-        raise SchemaError(f"column {column.name} {dtype.text()}: {_value_text(value)} has too many digits")
+        raise SchemaError(
+            f"column {column.name} {dtype.text()}: {_value_text(value)} has too many digits", column=column.name
+        )
     return rounded
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 from sqlglot.tokens import Token
 
-from ...errors import SqlError
-from ..text.places import point, syntax_error
+from ..text.places import syntax_error
 from .schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
 from .tokens import Tokens, parse_table_name
 
@@ -45,5 +44,5 @@ def parse_show(tokens: list[Token], text: str) -> Show:
     else:
         rest = tokens[2:] if words[1:2] == ["TABLE"] else tokens[1:]
     if not rest:
-        raise SqlError(point(text, tokens[-1].start, f"a table's name is missing after {tokens[-1].text}"))
+        raise syntax_error(text, tokens[-1].start, f"a table's name is missing after {tokens[-1].text}")
     return Show(parse_table_name(rest, text))

@@ -93,7 +93,9 @@ def find_view(name: str) -> View:
         TableNotFoundError: there is no such view; the message lists the views.
     """
     if name not in _VIEWS:
-        raise TableNotFoundError(f"no system view {SYSTEM_SCHEMA}.{name}; {did_you_mean(name, _VIEWS)}")
+        raise TableNotFoundError(
+            f"no system view {SYSTEM_SCHEMA}.{name}; {did_you_mean(name, _VIEWS)}", table=f"{SYSTEM_SCHEMA}.{name}"
+        )
     return _VIEWS[name]
 
 

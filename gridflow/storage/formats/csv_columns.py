@@ -255,7 +255,7 @@ class Converter:
             elif field is _Field.BYTES and self.style.base64:
                 array = column_of_plain(array.to_pylist(), t)
         except Misfit as error:
-            raise SchemaError(f", column {name} {t.text()}: {error.why}{self._advice(name)}") from None
+            raise SchemaError(f", column {name} {t.text()}: {error.why}{self._advice(name)}", column=name) from None
         if name not in self.defaults:
             return array
         array = cast_column(array, t, f"column {name} {t.text()}")

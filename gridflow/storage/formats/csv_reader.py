@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ..._native.formats import csv_end, csv_records
-from ...errors import GridflowError, SchemaError, UsageError
+from ...errors import GridflowError, SchemaError, UsageError, reworded
 from .csv_columns import Converter
 from .source import CsvStyle, ReadOptions, Reject, Source, chosen_columns, first_bad, types_of
 from .text import line_of, open_text, text_blocks
@@ -73,13 +73,13 @@ class _Records:
                 line += line_of(text, len(text))
             if len(rest) > self.options.record_bytes:
                 why = " (is a quote never closed?)" if any(c in rest for c in self.special) else ""
-                raise self.options.too_long(f"{self.path}, line {line}", why)
+                raise self.options.too_long(f"{self.path}, line {line}", why, line=line)
         rest = b"".join([rest, *pending])
         if rest:
             starts, in_quotes = csv_records(rest, *self.marks)
             if in_quotes:  # to pyarrow the rest would be one text
                 line += line_of(rest, int(starts[-1]))
-                raise SchemaError(f"{self.path}, line {line}: a quote is never closed")
+                raise SchemaError(f"{self.path}, line {line}: a quote is never closed", line=line)
             yield _Block(rest, line)
 
 
@@ -192,8 +192,12 @@ class _Reader:
         attempt = partial(self._batch_of_records, block.text, starts)
         if self.options.reject is None:
             row, error = first_bad(len(starts) - 1, attempt)
-            raise type(error)(f"{self.path}, line {block.line + line_of(block.text, starts[row])}{error}")
+            raise self._placed(error, block.line + line_of(block.text, starts[row]))
         return self._fitting(block, starts)
+
+    def _placed(self, error: GridflowError, line: int) -> GridflowError:
+        """The error of a record, with its place before the message."""
+        return reworded(error, f"{self.path}, line {line}{error}", line=line)
 
     def _fitting(self, block: _Block, starts: list[int]) -> tuple[list[pa.RecordBatch], list[Reject]]:
         """Batches of the records that fit, and the rejects."""
@@ -211,8 +215,7 @@ class _Reader:
                     continue
                 line = block.line + line_of(block.text, starts[begin])
                 text = block.text[starts[begin] : starts[end]].rstrip(b"\r\n").decode(errors="replace")
-                message = f"{self.path}, line {line}{error}"
-                rejects.append(Reject(line, type(error)(message), text))
+                rejects.append(Reject(line, self._placed(error, line), text))
         return batches, rejects
 
     def check(self, block: _Block) -> None:
@@ -224,7 +227,7 @@ class _Reader:
             row, error = first_bad(len(starts) - 1, partial(reader._batch_of_records, block.text, starts))
         except SchemaError:
             return
-        raise type(error)(f"{self.path}, line {block.line + line_of(block.text, starts[row])}{error}")
+        raise self._placed(error, block.line + line_of(block.text, starts[row]))
 
     def _batch(self, text: bytes) -> pa.RecordBatch:
         return self.options.finish(self.convert(text))
@@ -236,4 +239,4 @@ class _Reader:
         except pa.ArrowInvalid as error:
             raise SchemaError(self.convert.explain(error)) from None
         except GridflowError as error:
-            raise type(error)(f": {error}" if not str(error).startswith(",") else str(error)) from None
+            raise reworded(error, f": {error}" if not str(error).startswith(",") else str(error)) from None

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ...errors import ColumnNotFoundError, GridflowError, SchemaError, UsageError, did_you_mean
+from ...errors import ColumnNotFoundError, GridflowError, SchemaError, UsageError, did_you_mean, reworded
 from ...schema import Type, from_arrow
 from ..cast import cast_column
 from .plain_values import Misfit, column_of_plain
@@ -107,7 +107,7 @@ class _Reader:
             size += len(block)
             if block and not end:
                 if size > self.options.record_bytes:
-                    raise self.options.too_long(f"{self.path}, line {line}")
+                    raise self.options.too_long(f"{self.path}, line {line}", line=line)
                 continue
             lines = b"".join(pending).split(b"\n")
             pending, size = [block[end:]], len(block) - end
@@ -152,7 +152,7 @@ class _Reader:
                     if not block or not _is_cut(error, len(text)):
                         raise self._error(line, _why(error)) from None
                     if len(text) - at > self.options.record_bytes:
-                        raise self.options.too_long(f"{self.path}, line {line}") from None
+                        raise self.options.too_long(f"{self.path}, line {line}", line=line) from None
                     break  # it goes on in the next block
                 try:
                     row = self._object(value)
@@ -170,7 +170,7 @@ class _Reader:
         return value
 
     def _error(self, line: int, why: str) -> SchemaError:
-        return SchemaError(f"{self.path}, line {line}: {why}")
+        return SchemaError(f"{self.path}, line {line}: {why}", line=line)
 
     def _refuse(self, line: int, why: str, text: str) -> None:
         error = self._error(line, why)
@@ -210,7 +210,7 @@ class _Reader:
         attempt = partial(self._batch, items)
         if self.options.reject is None:
             row, error = first_bad(len(items), attempt)
-            raise type(error)(f"{self.path}, line {items[row][0]}{error}")
+            raise reworded(error, f"{self.path}, line {items[row][0]}{error}", line=items[row][0])
         ranges = [(0, len(items))]
         while ranges:
             begin, end = ranges.pop()
@@ -222,7 +222,7 @@ class _Reader:
                     ranges += [(middle, end), (begin, middle)]
                     continue
                 line, row = items[begin]
-                problem = type(error)(f"{self.path}, line {line}{error}")
+                problem = reworded(error, f"{self.path}, line {line}{error}", line=line)
                 self.options.reject(Reject(line, problem, json.dumps(row, default=float, ensure_ascii=False)))
 
     def _batch(self, items: list[_Item], begin: int, end: int) -> pa.RecordBatch:
@@ -258,7 +258,9 @@ class _Reader:
                 return names[0]
         elif self.options.columns:
             return None
-        raise ColumnNotFoundError(f": no column {key} in the objects before it; {did_you_mean(key, self.types)}")
+        raise ColumnNotFoundError(
+            f": no column {key} in the objects before it; {did_you_mean(key, self.types)}", column=key
+        )
 
     def _column(self, name: str, values: list[Any], missing: list[bool] | None) -> pa.Array:
         t = self.types[name]
@@ -266,7 +268,7 @@ class _Reader:
             array = column_of_plain(values, t)
         except Misfit as error:
             advice = self.options.advice.format(name)
-            raise SchemaError(f", column {name} {t.text()}: {error.why}{advice}") from None
+            raise SchemaError(f", column {name} {t.text()}: {error.why}{advice}", column=name) from None
         if missing is None or not any(missing):
             return array
         default = cast_column(self.defaults[name], t, f"column {name}")

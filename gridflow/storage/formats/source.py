@@ -106,11 +106,12 @@ class ReadOptions:
     record_bytes: int = RECORD_BYTES
     record_option: str = "RECORD_BYTES"
 
-    def too_long(self, where: str, why: str = "") -> SchemaError:
+    def too_long(self, where: str, why: str = "", line: int | None = None) -> SchemaError:
         """The error for a record that is longer than ``record_bytes``."""
         most = f"{self.record_bytes} bytes"
         return SchemaError(
-            f"{where}: a record has more than {most}{why}; {self.record_option} sets how many it may have"
+            f"{where}: a record has more than {most}{why}; {self.record_option} sets how many it may have",
+            line=line,
         )
 
 
@@ -120,7 +121,7 @@ def chosen_columns(names: list[str], options: ReadOptions, path: Path) -> list[s
         return options.pick(names)
     for name in options.columns:
         if name not in names:
-            raise ColumnNotFoundError(f"{path} has no column {name}; {did_you_mean(name, names)}")
+            raise ColumnNotFoundError(f"{path} has no column {name}; {did_you_mean(name, names)}", column=name)
     return list(options.columns or names)
 
 
@@ -134,7 +135,7 @@ def types_of(schema: pa.Schema, options: ReadOptions, path: Path) -> dict[str, T
         try:
             result[column.name] = dtype or from_arrow(column.type)
         except SchemaError as error:
-            raise SchemaError(f"{path}, column {column.name}: {error}") from None
+            raise SchemaError(f"{path}, column {column.name}: {error}", column=column.name) from None
     return result
 
 
