@@ -601,7 +601,7 @@ class Grid:
             progress: called with a ``gridflow.sql.Progress`` (``rows``, ``done`` of ``total``) while COPY works.
 
         Returns:
-            The last statement's Result: ``.arrow()``, ``.df()``, ``.fetchall()``, or iterate over its rows.
+            The last statement's Result: iterate over its rows, or ``fetchall()``, ``scalar()``, ``to_arrow()``, ...
 
         Raises:
             SqlError: a statement does not parse, or does what cannot be done.

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .errors import KeyNotFoundError
+from .storage.arrow_to_numpy import data_frame, numpy_columns
 from .storage.arrow_to_python import to_python
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
-    from .schema import Schema
+    from .schema import Schema, Type
 
 _MISSING = object()
 
@@ -33,6 +35,7 @@ class KeyedRows:
         def put(self, key: Any, value: Any) -> None: ...
         def remove(self, key: Any) -> bool: ...
         def scan(self, columns: Iterable[str] | None = None) -> Iterator[pa.RecordBatch]: ...
+        def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table: ...
 
     def contains(self, key: Any) -> bool:
         """Whether there is a row under ``key``."""
@@ -68,3 +71,39 @@ class KeyedRows:
         for batch in self.scan(self.schema.key):
             columns = [to_python(column) for column in batch.columns]
             yield from columns[0] if len(columns) == 1 else zip(*columns, strict=True)
+
+    def to_numpy(self, columns: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """All rows as one array for each column, by name; see ``Result.to_numpy`` for their dtypes.
+
+        Args:
+            columns: which, in what order; all without it.
+
+        Raises:
+            ColumnNotFoundError: there is no such column.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     table = grid.create_table("T", {"ID": "LONG", "X": "FLOAT[2]"}, key="ID")
+        ...     table.put(1, {"X": [0.5, 1]})
+        ...     table.to_numpy(["X"])
+        {'X': array([[0.5, 1. ]], dtype=float32)}
+        """
+        rows = self.to_arrow(columns)
+        return dict(zip(rows.column_names, numpy_columns(rows.columns, self._types_of(rows)), strict=True))
+
+    def to_pandas(self, columns: Iterable[str] | None = None) -> Any:
+        """All rows as a pandas DataFrame; a tensor is a numpy array in its cell.
+
+        Args:
+            columns: which, in what order; all without it.
+
+        Raises:
+            ColumnNotFoundError: there is no such column.
+            ImportError: pandas is not installed.
+        """
+        rows = self.to_arrow(columns)
+        return data_frame(rows, self._types_of(rows))
+
+    def _types_of(self, rows: pa.Table) -> list[Type | None]:
+        schema = self.schema
+        return [schema[name].type if name in schema else None for name in rows.column_names]

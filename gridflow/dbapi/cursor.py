@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ..deprecation import deprecated
 from ..errors import SchemaError
 from ..schema import Type, from_arrow
 from ..sql import Result
@@ -51,7 +52,7 @@ class Cursor:
         """The columns of the result; None where the last statement gave no rows."""
         if self._result is None or not self._result.columns:
             return None
-        schema = self._result.arrow().schema
+        schema = self._result.to_arrow().schema
         return [_describe_column(field, grid_type) for field, grid_type in zip(schema, self._result.types, strict=True)]
 
     @property
@@ -126,13 +127,23 @@ class Cursor:
         self._result_with_rows()
         return next(self._rows)
 
-    def arrow(self) -> pa.Table:
+    def to_arrow(self) -> pa.Table:
         """All rows of the result, fetched or not, as an Arrow table."""
-        return self._result_with_rows().arrow()
+        return self._result_with_rows().to_arrow()
+
+    def to_pandas(self) -> Any:
+        """All rows of the result, fetched or not, as a pandas DataFrame."""
+        return self._result_with_rows().to_pandas()
+
+    def arrow(self) -> pa.Table:
+        """Deprecated: ``to_arrow``."""
+        deprecated("Cursor.arrow()", "Cursor.to_arrow()")
+        return self.to_arrow()
 
     def df(self) -> Any:
-        """All rows of the result, fetched or not, as a pandas DataFrame."""
-        return self._result_with_rows().df()
+        """Deprecated: ``to_pandas``."""
+        deprecated("Cursor.df()", "Cursor.to_pandas()")
+        return self.to_pandas()
 
     def setinputsizes(self, sizes: Sequence[Any]) -> None:
         """Do nothing, as PEP 249 allows."""

@@ -131,7 +131,7 @@ class Requests:
                 result = session.execute(message.text, decode_values(message.params, message.body))
             if session.in_transaction:
                 raise UsageError("a transaction is its client's: it sends its writes when it commits")
-            return messages.SqlDone(result.statement, result.rowcount, list(result.notes)), result.arrow()
+            return messages.SqlDone(result.statement, result.rowcount, list(result.notes)), result.to_arrow()
 
     def view(self, message: messages.SystemView, peer: Peer) -> pa.Table:
         """The rows of a system view."""

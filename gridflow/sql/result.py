@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import pyarrow as pa
 
+from ..deprecation import deprecated
 from ..schema import Type
+from ..storage.arrow_to_numpy import data_frame, numpy_columns
 from ..storage.python_columns import arrow_column, python_values
 
 _warned: set[str] = set()
@@ -29,8 +32,11 @@ class Result:
     Rows are Arrow data, often views of the grid's mapping, and become Python values when they are
     fetched: a tensor a numpy array of its shape, a UUID a ``uuid.UUID``, a DECIMAL a ``decimal.Decimal``, a
     DATE or TIMESTAMP a ``datetime`` (but in nanoseconds, or after the year 9999, a ``numpy.datetime64``). Rows
-    read by key are Python values, and become Arrow when that is asked for. A result is
-    immutable; any thread may read it.
+    read by key are Python values, and become Arrow when that is asked for.
+
+    ``result[i]`` is a row, ``result[a:b]`` a list of rows. A result is immutable, and any thread may read it: so it
+    has no position. ``fetchone()`` gives the first row each time; a loop goes over the result itself. Whatever takes
+    Arrow data by its PyCapsule interface (Polars, DuckDB, pyarrow, ``Table.load``) takes a result.
 
     Attributes:
         rowcount: rows of a query; rows that were inserted, updated, merged or deleted.
@@ -102,7 +108,7 @@ class Result:
         """The type of each column that comes from a table as it is; None for another column."""
         return list(self._types) or [None] * len(self._names)
 
-    def arrow(self) -> pa.Table:
+    def to_arrow(self) -> pa.Table:
         """All rows as an Arrow table; one without columns where the statement gives no rows."""
         if self._rows is None:
             if self._python is None:
@@ -115,32 +121,89 @@ class Result:
             self._rows = pa.Table.from_arrays(columns, names=list(self._names))
         return self._rows
 
-    def df(self) -> Any:
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """All rows, by the Arrow PyCapsule interface."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def to_pandas(self) -> Any:
         """All rows as a pandas DataFrame; a tensor is a numpy array in its cell.
 
         Raises:
             ImportError: pandas is not installed.
         """
-        import pandas as pd
+        return data_frame(self.to_arrow(), self.types)
 
-        series = {}
-        for i, column in enumerate(self.arrow().columns):
-            if isinstance(column.type, (pa.FixedShapeTensorType, pa.UuidType)):
-                series[i] = pd.Series(python_values(column, self._type(i)), dtype=object)
-            else:
-                series[i] = column.to_pandas()
-        frame = pd.DataFrame(series)
-        frame.columns = self.columns
-        return frame
+    def to_numpy(self) -> dict[str, np.ndarray]:
+        """All rows as one array for each column, by name; of two columns called A the second is ``A_2``.
+
+        A number, boolean, date or timestamp has numpy's dtype for it, a tensor is ``[rows, *shape]``; a column of these
+        that has nulls is a ``numpy.ma.MaskedArray``. A column of another type is one of Python objects, as
+        ``fetchall`` gives them, None for a null. The arrays may be views of the grid's files: copy them to write.
+
+        >>> import pyarrow as pa
+        >>> Result(pa.table({"ID": [1, 2], "NAME": ["WARM", None]})).to_numpy()
+        {'ID': array([1, 2]), 'NAME': array(['WARM', None], dtype=object)}
+        """
+        columns = numpy_columns(self.to_arrow().columns, self.types)
+        return dict(zip(distinct_names(self._names), columns, strict=True))
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """All rows as dicts of Python values by the column's name; of two columns called A the second is ``A_2``."""
+        names = distinct_names(self._names)
+        return [dict(zip(names, row, strict=True)) for row in self.fetchall()]
+
+    def arrow(self) -> pa.Table:
+        """Deprecated: ``to_arrow``."""
+        deprecated("Result.arrow()", "Result.to_arrow()")
+        return self.to_arrow()
+
+    def df(self) -> Any:
+        """Deprecated: ``to_pandas``."""
+        deprecated("Result.df()", "Result.to_pandas()")
+        return self.to_pandas()
+
+    def scalar(self) -> Any:
+        """The value of the first column in the first row; None if there is no row.
+
+        >>> import pyarrow as pa
+        >>> Result(pa.table({"COUNT(*)": [2]})).scalar()
+        2
+        """
+        row = self.fetchone()
+        return None if row is None else row[0]
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The first row, each time it is called: a result has no position. None if there is no row."""
+        return self[0] if len(self) else None
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[Any, ...]]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:
+        if isinstance(index, slice):
+            numbers = range(len(self))[index]
+            if self._python is not None:
+                return self._python[index]
+            table = self.to_arrow()
+            in_order = numbers.step == 1
+            return self._rows_of(table.slice(numbers.start, len(numbers)) if in_order else table.take(list(numbers)))
+        try:
+            number = range(len(self))[index]
+        except IndexError:
+            raise IndexError(f"row {operator.index(index)} of a result of {len(self)}") from None
+        if self._python is not None:
+            return self._python[number]
+        return self._rows_of(self.to_arrow().slice(number, 1))[0]
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """All rows as tuples of Python values."""
         if self._python is not None:
             return list(self._python)
-        table = self.arrow()
-        if table.num_columns == 0:
-            return []
-        return list(zip(*self._values(table.columns), strict=True))
+        return self._rows_of(self.to_arrow())
+
+    def _rows_of(self, rows: pa.Table) -> list[tuple[Any, ...]]:
+        return list(zip(*self._values(rows.columns), strict=True))
 
     def _type(self, i: int) -> Type | None:
         return self._types[i] if self._types else None
@@ -152,12 +215,12 @@ class Result:
         if self._python is not None:
             yield from self._python
             return
-        for batch in self.arrow().to_batches(max_chunksize=_FETCHED_ROWS):
+        for batch in self.to_arrow().to_batches(max_chunksize=_FETCHED_ROWS):
             if batch.num_columns:
                 yield from zip(*self._values(batch.columns), strict=True)
 
     def __len__(self) -> int:
-        return self.arrow().num_rows
+        return self.to_arrow().num_rows if self._python is None else len(self._python)
 
     def __repr__(self) -> str:
         if not self._names:
@@ -169,8 +232,26 @@ class Result:
 
     def render(self, rows: int = _RENDERED_ROWS) -> str:
         """The result as text: at most so many rows, each cell cut to fit a line."""
-        table = self.arrow()
+        table = self.to_arrow()
         return _render(table, self._values(table.slice(0, rows).columns))
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Names that differ from each other.
+
+    >>> distinct_names(["A", "A", "A_2"])
+    ['A', 'A_3', 'A_2']
+    """
+    names_in_use, result = set(names), []
+    for i, name in enumerate(names):
+        number = 2
+        if name in names[:i]:
+            while f"{name}_{number}" in names_in_use:
+                number += 1
+            name = f"{name}_{number}"
+            names_in_use.add(name)
+        result.append(name)
+    return result
 
 
 def _render(table: pa.Table, values: list[list[Any]]) -> str:

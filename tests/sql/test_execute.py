@@ -184,7 +184,7 @@ def test_a_value_survives_parameters_and_results(grid, dtype):
     assert by_scan.fetchall() == [(value,), (None,)]
     assert grid.sql("SELECT V FROM T WHERE ID = 1").fetchall() == [(value,)]
     assert list(by_scan) == by_scan.fetchall()
-    assert by_scan.arrow().schema.field("V").type == grid.table("T").to_arrow(["V"]).schema.field("V").type
+    assert by_scan.to_arrow().schema.field("V").type == grid.table("T").to_arrow(["V"]).schema.field("V").type
     grid.sql("INSERT INTO T SELECT ID + 10, V FROM T")
     assert grid.table("T").get(11) == grid.table("T").get(1)
     grid.sql("UPDATE T SET V = (SELECT V FROM T WHERE ID = 1) WHERE ID = 2")
@@ -204,10 +204,10 @@ def test_a_result_knows_its_columns_rows_and_statement(grid, images):
     result = grid.sql("SELECT id, label AS l, COUNT(*) OVER () FROM images WHERE id < 2 ORDER BY id")
     assert (result.columns, result.rowcount, result.statement) == (["ID", "L", "COUNT(*) OVER ()"], 2, "SELECT")
     assert result.fetchall() == [(0, 0, 2), (1, 1, 2)]
-    assert result.df().to_dict("list") == {"ID": [0, 1], "L": [0, 1], "COUNT(*) OVER ()": [2, 2]}
+    assert result.to_pandas().to_dict("list") == {"ID": [0, 1], "L": [0, 1], "COUNT(*) OVER ()": [2, 2]}
     changed = grid.sql("DELETE FROM IMAGES WHERE ID < 3")
     assert (changed.columns, changed.rowcount, changed.statement) == ([], 3, "DELETE")
-    assert (changed.fetchall(), changed.arrow().num_columns, repr(changed)) == ([], 0, "DELETE: 3 rows")
+    assert (changed.fetchall(), changed.to_arrow().num_columns, repr(changed)) == ([], 0, "DELETE: 3 rows")
 
 
 def test_a_result_shows_itself(grid, images):
@@ -227,7 +227,7 @@ def test_tensors_come_as_arrays_of_their_shape(grid, images):
         ((pixels,),) = grid.sql(text).fetchall()
         assert pixels.dtype == np.uint8
         assert np.array_equal(pixels, np.arange(60, 72).reshape(4, 3))
-    frame = grid.sql("SELECT PIXELS FROM IMAGES WHERE ID < 3 ORDER BY ID").df()
+    frame = grid.sql("SELECT PIXELS FROM IMAGES WHERE ID < 3 ORDER BY ID").to_pandas()
     assert [p.shape for p in frame["PIXELS"]] == [(4, 3)] * 3
 
 
@@ -235,7 +235,7 @@ def test_two_result_columns_may_have_one_name(grid, images):
     result = grid.sql("SELECT A.ID, B.ID FROM IMAGES A JOIN IMAGES B ON A.ID + 1 = B.ID WHERE A.ID = 3")
     assert result.columns == ["ID", "ID"]
     assert result.fetchall() == [(3, 4)]
-    assert result.df().shape == (1, 2)
+    assert result.to_pandas().shape == (1, 2)
 
 
 # ---- what is read ----
@@ -271,7 +271,7 @@ def test_a_table_is_read_once_per_statement(grid, images, reads):
 
 def test_plain_columns_of_a_table_are_views_of_its_files(grid, images):
     images.flush()
-    chunk = grid.sql("SELECT PIXELS AS P FROM IMAGES LIMIT 50").arrow().column("P").chunk(0)
+    chunk = grid.sql("SELECT PIXELS AS P FROM IMAGES LIMIT 50").to_arrow().column("P").chunk(0)
     same = images.to_arrow(["PIXELS"]).column("PIXELS").chunk(0)
     assert chunk.storage.values.buffers()[1].address == same.storage.values.buffers()[1].address
 
@@ -340,15 +340,19 @@ def test_a_result_that_was_read_by_key_is_like_any_other(grid, images):
     by_key = grid.sql("SELECT ID, PIXELS, NAME AS N FROM IMAGES WHERE ID IN (5, 6)")
     by_scan = grid.sql("SELECT ID, PIXELS, NAME AS N FROM IMAGES WHERE ID + 0 IN (5, 6) ORDER BY ID")
     assert (by_key.columns, by_key.rowcount, len(by_key)) == (["ID", "PIXELS", "N"], 2, 2)
-    assert by_key.arrow().schema == by_scan.arrow().schema
-    assert by_key.arrow().equals(by_scan.arrow())
+    assert by_key.to_arrow().schema == by_scan.to_arrow().schema
+    assert by_key.to_arrow().equals(by_scan.to_arrow())
     assert repr(by_key) == repr(by_scan)
-    assert by_key.df()["N"].tolist() == ["n5", "n6"]
+    assert by_key.to_pandas()["N"].tolist() == ["n5", "n6"]
     assert [row[2] for row in by_key] == ["n5", "n6"]
     limited = grid.sql("SELECT ID FROM IMAGES WHERE ID IN (1, 2, 3) LIMIT ? OFFSET ?", [5, 1])
     assert limited.fetchall() == [(2,), (3,)]
     none = grid.sql("SELECT PIXELS FROM IMAGES WHERE ID = 5000")
-    assert (none.fetchall(), none.arrow().num_rows, none.arrow().schema) == ([], 0, images.to_arrow(["PIXELS"]).schema)
+    assert (none.fetchall(), none.to_arrow().num_rows, none.to_arrow().schema) == (
+        [],
+        0,
+        images.to_arrow(["PIXELS"]).schema,
+    )
 
 
 def test_floats_of_32_bits_are_shown_with_their_own_digits(grid):

@@ -119,7 +119,7 @@ def test_long_lists_work_wherever_a_condition_does(numbers):
     }.items():
         assert numbers.sql(text).fetchall() == expected
         assert numbers.sql(text).fetchall() == expected
-    assert "PLAN" in numbers.sql(f"EXPLAIN SELECT * FROM T WHERE ID IN ({some})").arrow().column_names
+    assert "PLAN" in numbers.sql(f"EXPLAIN SELECT * FROM T WHERE ID IN ({some})").to_arrow().column_names
     assert numbers.sql(f"UPDATE T SET S = 'u' WHERE ID IN ({some})").rowcount == 3
     numbers.sql("CREATE INDEX I ON T (L)")
     assert numbers.sql(f"SELECT ID, S FROM T WHERE L IN ({some})").fetchall() == [(1, "u")]

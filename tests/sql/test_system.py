@@ -112,11 +112,11 @@ def test_a_view_has_the_types_it_says(either, name):
     either.sql('CREATE TABLE T (ID INT, N DECIMAL(5,1) DEFAULT 1, PRIMARY KEY (ID)) WITH "key_type=K"')
     either.sql("INSERT INTO T VALUES (1, 2)")
     schema = next(view.schema for view in sorted_views() if view.name == name)
-    rows = either.sql(f"SELECT * FROM SYS.{name}").arrow()
+    rows = either.sql(f"SELECT * FROM SYS.{name}").to_arrow()
     assert rows.column_names == schema.names
     for column in schema.columns:
         assert column.type.nullable or rows[column.name].null_count == 0, column
-        alone = either.sql(f'SELECT "{column.name}" FROM SYS.{name}').arrow()
+        alone = either.sql(f'SELECT "{column.name}" FROM SYS.{name}').to_arrow()
         assert alone.schema.types == [rows[column.name].type]
     assert either.system_view(name).schema.names == schema.names
 
@@ -379,7 +379,7 @@ def test_a_password_shows_nowhere(grid, text, capsys):
         done = repr(grid.sql(text))
     except gridflow.GridflowError as error:
         done = f"{error!s} {error!r} {error.__context__!r}"
-    shown = done + str(grid.sql("SELECT * FROM SYS.SQL_QUERIES_HISTORY").arrow().to_pylist())
+    shown = done + str(grid.sql("SELECT * FROM SYS.SQL_QUERIES_HISTORY").to_arrow().to_pylist())
     assert "kitty" not in shown and "warm" not in shown
     assert "kitty" not in hide_passwords(text) and len(hide_passwords(text)) == len(text)
     assert hide_passwords(text).count("\n") == text.count("\n")
@@ -588,10 +588,10 @@ def test_a_table_whose_files_go_while_a_view_is_read_is_not_in_it(grid, view, pl
         monkeypatch.setattr("gridflow.table.Snapshot", type("Snapshot", (), {"open": staticmethod(after_the_drop)}))
     else:
         monkeypatch.setattr(place, after_the_drop)
-    rows = grid.sql(f"SELECT * FROM SYS.{view}").arrow()
+    rows = grid.sql(f"SELECT * FROM SYS.{view}").to_arrow()
     assert grid.tables() == ["B"]
     monkeypatch.undo()
-    names = grid.sql(f"SELECT * FROM SYS.{view}").arrow().column(1).to_pylist()
+    names = grid.sql(f"SELECT * FROM SYS.{view}").to_arrow().column(1).to_pylist()
     if view in ("TABLES", "TABLE_VERSIONS"):
         assert rows.column(1).to_pylist() == names
 

@@ -81,7 +81,7 @@ def _describe(session: Session, words: Words) -> None:
 
 def _describe_query(session: Session, name: str) -> None:
     """Show the columns of a system view, from the types of an empty query."""
-    schema = session.query(f"SELECT * FROM {name} LIMIT 0").arrow().schema
+    schema = session.query(f"SELECT * FROM {name} LIMIT 0").to_arrow().schema
     rows = {"COLUMN": schema.names, "TYPE": [from_arrow(field.type).text() for field in schema]}
     session.show_listing(pa.table({name: pa.array(values, pa.string()) for name, values in rows.items()}))
 
@@ -116,7 +116,7 @@ def _indexes(session: Session, words: Words) -> None:
         "ORDER BY TABLE_NAME, NOT IS_PK, INDEX_NAME",
         [find_table(session, words[0]).name] if words else None,
     )
-    session.show_listing(result.arrow())
+    session.show_listing(result.to_arrow())
 
 
 def _tables_of(session: Session, words: Words, usage: str) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...errors import UsageError, did_you_mean, os_failure
+from ...sql.result import distinct_names
 from ...storage.formats.plain_values import plain
 from ..common import human_bytes
 from .cells import CELLS, column_type, short, visible
@@ -140,7 +141,7 @@ def _jsonlines(table: pa.Table, look: Look) -> Iterator[str]:
 
 
 def _objects(table: pa.Table) -> Iterator[str]:
-    names = _distinct_names(table.column_names)
+    names = distinct_names(table.column_names)
     for row in rows_of(table):
         yield _ENCODER.encode(dict(zip(names, map(plain, row), strict=True)))
 
@@ -177,20 +178,6 @@ def _in_groups(rows: Iterator[Any]) -> Iterator[list[Any]]:
             group = []
     if group:
         yield group
-
-
-def _distinct_names(names: list[str]) -> list[str]:
-    """The names as distinct keys of a JSON object: A, A becomes A, A_2."""
-    names_in_use, result = set(names), []
-    for i, name in enumerate(names):
-        number = 2
-        if name in names[:i]:
-            while f"{name}_{number}" in names_in_use:
-                number += 1
-            name = f"{name}_{number}"
-            names_in_use.add(name)
-        result.append(name)
-    return result
 
 
 def table_list(grid: Grid) -> pa.Table:

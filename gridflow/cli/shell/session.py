@@ -257,7 +257,7 @@ class Session:
             warnings.simplefilter("always", UserWarning)
             with statement_progress(self.output.bars) as progress:
                 result = self.query(text, progress=progress)
-            rows = result.arrow() if result.columns else None
+            rows = result.to_arrow() if result.columns else None
         seconds = time.perf_counter() - start
         for message in dict.fromkeys(str(w.message) for w in records if issubclass(w.category, UserWarning)):
             self.output.warn(message)

@@ -45,11 +45,11 @@ def _show(session: Session, words: Words) -> None:
         clause = words.text[re.search(r"\bWHERE\b", words.text, re.IGNORECASE).start() :]  # type: ignore[union-attr]
         clause += "" if _HAS_ORDER.search(clause) or _HAS_LIMIT.search(clause) else order
         clause += "" if _HAS_LIMIT.search(clause) else f" LIMIT {_MOST + 1}"
-        results = [session.query(select + clause).arrow()]
+        results = [session.query(select + clause).to_arrow()]
     elif rest:
         results = [_by_key(session, table, select, key) for key in _keys(table, rest)]
     else:
-        results = [session.query(f"{select}{order} LIMIT {_pictures_per_line(session, column)}").arrow()]
+        results = [session.query(f"{select}{order} LIMIT {_pictures_per_line(session, column)}").to_arrow()]
     _print_pictures(session, table, column, results, _MOST if rest and not _HAS_LIMIT.search(words.text) else None)
 
 
@@ -126,7 +126,7 @@ def _keys(table: ReadableTable, words: list[str]) -> list[list[str]]:
 def _by_key(session: Session, table: ReadableTable, select: str, words: list[str]) -> pa.Table:
     values = [_value(column, word) for column, word in zip(table.schema.key_columns, words, strict=True)]
     where = " AND ".join(f"{quote_name(name)} = ?" for name in table.schema.key)
-    rows = session.query(f"{select} WHERE {where}", values).arrow()
+    rows = session.query(f"{select} WHERE {where}", values).to_arrow()
     if not len(rows):
         raise UsageError(f"table {table.name} has no row under key {', '.join(words)}")
     return rows

@@ -34,7 +34,7 @@ def copy_to(grid: GridFace, node: CopyTo, text: str, path: str, params: Mapping[
     if node.query is not None:
         marks = {mark.name for mark in node.query.node.find_all(exp.Placeholder)}
         result = execute_query(grid, node.query, {mark: params[mark] for mark in marks})
-        rows = result.arrow()
+        rows = result.to_arrow()
         schema, types, total = rows.schema, _types(result), rows.num_rows
         batches = iter(rows.to_batches(max_chunksize=_BATCH_ROWS))
     else:
@@ -64,7 +64,7 @@ def copy_to(grid: GridFace, node: CopyTo, text: str, path: str, params: Mapping[
 def _types(result: Result) -> list[Type | None]:
     """The types of a result's columns, as far as Arrow and the tables tell."""
     types: list[Type | None] = []
-    for field, dtype in zip(result.arrow().schema, result.types, strict=True):
+    for field, dtype in zip(result.to_arrow().schema, result.types, strict=True):
         try:
             types.append(dtype or from_arrow(field.type))
         except SchemaError:

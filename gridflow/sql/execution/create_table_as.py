@@ -48,7 +48,7 @@ def create_table_as(grid: GridFace, prepared: Prepared, params: Mapping[str, Any
         raise syntax_error(prepared.text, start, message, length)
     schema = Schema.of(columns, node.key)
     partitions, options, notes = parse_options(node.with_texts, node.key)
-    rows = answer.arrow().rename_columns(schema.names)
+    rows = answer.to_arrow().rename_columns(schema.names)
     for i, column in enumerate(schema.columns):
         rows = rows.set_column(i, column.name, fit(rows.column(i), column.type))
     key: Any = node.key if len(node.key) > 1 else node.key[0]
@@ -79,7 +79,7 @@ def _columns(node: CreateTableAs, answer: Result, text: str) -> list[tuple[str, 
     tree = node.query.node
     expressions = tree.expressions if isinstance(tree, exp.Select) else []
     result = []
-    for i, (name, field, dtype) in enumerate(zip(names, answer.arrow().schema, answer.types, strict=True)):
+    for i, (name, field, dtype) in enumerate(zip(names, answer.to_arrow().schema, answer.types, strict=True)):
         is_null = len(expressions) == len(names) and isinstance(expressions[i].unalias(), exp.Null)
         if dtype is None:
             try:

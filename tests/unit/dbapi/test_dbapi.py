@@ -229,8 +229,8 @@ def test_a_conflict_is_an_operational_error(connection):
 def test_arrow_and_pandas_give_all_rows(connection):
     cursor = connection.execute("SELECT ID, P FROM T ORDER BY ID")
     cursor.fetchone()
-    assert cursor.arrow().num_rows == 10
-    frame = cursor.df()
+    assert cursor.to_arrow().num_rows == 10
+    frame = cursor.to_pandas()
     assert frame["ID"].tolist() == list(range(10)) and frame["P"][3].tolist() == [[3, 3], [3, 3]]
 
 
