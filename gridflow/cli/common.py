@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import resolve_home
-from ..errors import GridAccessError, GridConnectionError, GridNotFoundError, GridOwnedError, UsageError
+from ..errors import GridAccessError, GridConnectionError, GridNotFoundError, GridOwnedError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,26 +22,52 @@ if TYPE_CHECKING:
 _ENDLESS = 100_000
 
 
+#: The formats of rows that are printed; those of ``shell.rendering.FORMATS`` but ``arrow``, which is a file.
+PRINTED_FORMATS = ("table", "vertical", "csv", "tsv", "json", "jsonlines", "markdown")
+#: The formats of files that are loaded and exported.
+FILE_FORMATS = ("csv", "json", "jsonlines", "parquet", "arrow", "tfrecord", "npz")
+_HOME_HELP = "The grid's directory. Default: $GRIDFLOW_HOME, else /dev/shm/gridflow-<uid>/default."
+
+
+def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--home`` and ``--debug`` before the command; see ``common_options``."""
+    function = click.option("--debug", **_DEBUG)(function)
+    return click.option("--home", expose_value=False, **_HOME)(function)
+
+
 def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options every command takes: ``--home`` (passed on as ``home``) and ``--debug``."""
+    """The options that every command takes, before it or after it: ``--home`` (passed on as ``home``), ``--debug``."""
+    function = click.option("--debug", **_DEBUG)(function)
+    return click.option("--home", **_HOME)(function)
 
-    def remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-        if value:
-            ctx.find_root().meta["gridflow.debug"] = True
 
-    function = click.option(
-        "--debug",
-        is_flag=True,
-        expose_value=False,
-        callback=remember_debug,
-        help="Show the traceback of an error.",
-    )(function)
-    return click.option(
-        "--home",
-        metavar="DIR",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="The grid's directory. Default: $GRIDFLOW_HOME, else /dev/shm/gridflow-<uid>/default.",
-    )(function)
+def _remember_home(ctx: click.Context, _: click.Parameter, home: Path | None) -> Path | None:
+    before = ctx.meta.setdefault("gridflow.home", home)
+    if home is None:
+        return before
+    if before not in (None, home):
+        raise click.UsageError(f"--home is given twice, as {before} and as {home}", ctx)
+    ctx.meta["gridflow.home"] = home
+    return home
+
+
+def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta["gridflow.debug"] = True
+
+
+_HOME: dict[str, Any] = {
+    "metavar": "DIR",
+    "type": click.Path(file_okay=False, path_type=Path),
+    "callback": _remember_home,
+    "help": _HOME_HELP,
+}
+_DEBUG: dict[str, Any] = {
+    "is_flag": True,
+    "expose_value": False,
+    "callback": _remember_debug,
+    "help": "Show the traceback of an error.",
+}
 
 
 def embedded_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,19 +79,67 @@ def embedded_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def open_for_writing(home: Path | None, embedded: bool = False) -> Grid:
-    """The grid to read and write, as a client of the server or as the owner. A missing grid is created."""
+def create_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--create`` of commands that write."""
+    return click.option(
+        "--create",
+        is_flag=True,
+        help="Make a new grid if there is none in the directory that is named. The default grid is made anyway.",
+    )(function)
+
+
+def read_only_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--read-only`` of commands that need not write."""
+    return click.option("--read-only", is_flag=True, help="Only read, whoever owns the grid.")(function)
+
+
+def has_grid(path: Path) -> bool:
+    """Whether a directory has a grid."""
+    return (path / "catalog").is_file()
+
+
+def say_if_new(path: Path, is_new: bool) -> None:
+    """Say on standard error that a grid was made."""
+    if is_new:
+        click.echo(f"made a new grid in {path}", err=True)
+
+
+def open_for_writing(home: Path | None, *, embedded: bool = False, create: bool = False) -> Grid:
+    """The grid to read and write, as a client of the server or as the owner.
+
+    Args:
+        home: the grid's directory, or None for the default grid.
+        embedded: own it.
+        create: make it, if it is not there. The default grid is made anyway, unless $GRIDFLOW_HOME names it.
+
+    Raises:
+        GridNotFoundError: it is not there, and not to be made.
+    """
     from ..open import connect
 
-    return connect(home, embedded=embedded)
+    path = resolve_home(home)
+    is_new = not has_grid(path)
+    if is_new and not create and (home is not None or os.environ.get("GRIDFLOW_HOME")):
+        raise GridNotFoundError(f"no grid in {path}: --create makes one there, --home DIR names another")
+    grid = connect(home, embedded=embedded)
+    say_if_new(path, is_new)
+    return grid
 
 
-def open_or_read(home: Path | None, embedded: bool = False) -> tuple[Grid, str]:
-    """The grid to read and write, or to read only; and the reason for read-only, or an empty text."""
+def open_or_read(
+    home: Path | None, *, embedded: bool = False, create: bool = False, read_only: bool = False
+) -> tuple[Grid, str]:
+    """The grid to read and write, or to read only; and the reason for read-only, or an empty text.
+
+    Raises:
+        GridNotFoundError: there is none, and it is not to be made.
+    """
     from ..open import connect
 
+    if read_only:
+        return connect(existing_home(home), read_only=True), "--read-only"
     try:
-        return open_for_writing(home, embedded), ""
+        return open_for_writing(home, embedded=embedded, create=create), ""
     except (GridOwnedError, GridAccessError, GridConnectionError) as error:
         try:
             return connect(home, read_only=True), str(error)  # queries still work; a change raises its own error
@@ -72,15 +147,17 @@ def open_or_read(home: Path | None, embedded: bool = False) -> tuple[Grid, str]:
             raise error from None
 
 
-def open_for_reading(home: Path | None) -> Grid:
+def open_for_reading(home: Path | None, *, read_only: bool = False) -> Grid:
     """An existing grid to read, whoever owns it.
 
     Raises:
-        UsageError: the directory has no grid.
+        GridNotFoundError: the directory has no grid.
     """
     from ..open import connect
 
     path = existing_home(home)
+    if read_only:
+        return connect(path, read_only=True)
     try:
         return connect(path, timeout=0)  # a server's client, or the owner: both see the newest rows in segments
     except (GridOwnedError, GridAccessError, GridConnectionError):
@@ -91,12 +168,12 @@ def existing_home(home: Path | None) -> Path:
     """The directory of an existing grid.
 
     Raises:
-        UsageError: the directory has no grid.
+        GridNotFoundError: the directory has no grid.
     """
     path = resolve_home(home)
-    if not (path / "catalog").is_file():
-        raise UsageError(
-            f"no grid in {path}; make one with 'gridflow serve', 'gridflow sql' or 'gridflow load', "
+    if not has_grid(path):
+        raise GridNotFoundError(
+            f"no grid in {path}; make one with 'gridflow serve', 'gridflow sql --create' or 'gridflow load --create', "
             "or name another with --home DIR"
         )
     return path

@@ -10,20 +10,20 @@ from typing import Any
 
 import click
 
-from .common import common_options, existing_home, human_bytes, open_for_reading, quantity
+from .common import common_options, existing_home, human_bytes, open_for_reading, quantity, read_only_option
 
 #: The unit of ``st_blocks``, whatever blocks the file system itself has.
 _BLOCK_BYTES = 512
 
 
-def gather(home: Path | None) -> dict[str, Any]:
+def gather(home: Path | None, *, read_only: bool = False) -> dict[str, Any]:
     """The facts that ``info`` prints, as plain values by name."""
     from ..client import ServedGrid
     from ..registry import has_socket, other_owner
     from .version import versions
 
     path = existing_home(home)
-    with open_for_reading(path) as grid:
+    with open_for_reading(path, read_only=read_only) as grid:
         if isinstance(grid, ServedGrid):
             owner = f"served by process {grid.owner_pid}"
         elif grid.owner:
@@ -74,11 +74,22 @@ def _in_memory(path: Path) -> bool:
 
 @click.command("info")
 @common_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(home: Path | None, as_json: bool) -> None:
+@read_only_option
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print it; json is one object.",
+)
+@click.option("--json", "as_json", is_flag=True, hidden=True)
+def command(home: Path | None, read_only: bool, style: str, as_json: bool) -> None:
     """Say where the grid is, who owns it, what it holds and takes, and all versions."""
-    facts = gather(home)
     if as_json:
+        click.echo("--json is deprecated: use --format json", err=True)
+    facts = gather(home, read_only=read_only)
+    if as_json or style == "json":
         click.echo(json.dumps(facts, indent=2))
         return
     where = "in memory" if facts["in_memory"] else "on disk"

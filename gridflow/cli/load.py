@@ -11,7 +11,16 @@ import click
 
 from ..config import MAX_PARTITIONS, MOST_RECORD_BYTES, RECORD_BYTES
 from ..errors import ColumnNotFoundError, SchemaError, UsageError, did_you_mean
-from .common import common_options, console, embedded_option, human_bytes, open_for_writing, quantity
+from .common import (
+    FILE_FORMATS,
+    common_options,
+    console,
+    create_option,
+    embedded_option,
+    human_bytes,
+    open_for_writing,
+    quantity,
+)
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -23,7 +32,8 @@ if TYPE_CHECKING:
     from ..table import Table
 
 
-def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
+def column_names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
+    """Names between commas, as an option has them."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
 
 
@@ -32,9 +42,10 @@ def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
 @click.argument("table_name", metavar="TABLE")
 @common_options
 @embedded_option
-@click.option("--key", callback=_names, metavar="COL[,COL]", help="The primary key of a table to be made.")
+@create_option
+@click.option("--key", callback=column_names, metavar="COL[,COL]", help="The primary key of a table to be made.")
 @click.option("--partitions", type=click.IntRange(1, MAX_PARTITIONS), help="Partitions of a table to be made.")
-@click.option("--columns", callback=_names, metavar="[NAME=]COL,...", help="Load these, under these names.")
+@click.option("--columns", callback=column_names, metavar="[NAME=]COL,...", help="Load these, under these names.")
 @click.option("--type", "type_texts", metavar="COL=TYPE", multiple=True, help="Type of a column to be made.")
 @click.option("--row-number", metavar="COL", help="Number the rows: a LONG key column that goes on counting.")
 @click.option("--insert", is_flag=True, help="Fail on a key that is there already; otherwise its row is replaced.")
@@ -47,12 +58,13 @@ def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
     show_default=True,
     help="Of a record of CSV, JSON or TFRecord at most.",
 )
-@click.option("--format", "form", type=click.Choice(["csv", "json", "parquet", "arrow", "tfrecord", "npz"]))
+@click.option("--format", "form", type=click.Choice(FILE_FORMATS), help="Of the file, where its name does not tell.")
 def command(
     file: Path,
     table_name: str,
     home: Path | None,
     embedded: bool,
+    create: bool,
     key: tuple[str, ...],
     partitions: int | None,
     columns: tuple[str, ...],
@@ -79,9 +91,9 @@ def command(
     from ..storage.formats.reading import detect_format, open_source
     from ..storage.formats.source import CsvStyle, ReadOptions
 
-    form = form or detect_format(file)
+    form = "json" if form == "jsonlines" else form or detect_format(file)  # its reader takes both
     new_names = dict(map(_parse_column, columns))
-    with open_for_writing(home, embedded) as grid:
+    with open_for_writing(home, embedded=embedded, create=create) as grid:
         fold: Callable[[str], str] = (lambda text: text) if keep_case else str.upper
         name = table_name if table_name in grid.tables() else fold(table_name)
         table = grid.table(name) if name in grid.tables() else None

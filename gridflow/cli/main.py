@@ -10,6 +10,7 @@ import click
 
 from .. import __version__
 from ..errors import GridflowError
+from .common import global_options
 
 #: Subcommand -> one line of help. The file ``cli/<name>.py`` has the click command as ``command``. The help stands
 #: here so that a list of commands imports none of them.
@@ -17,6 +18,7 @@ COMMANDS = {
     "serve": "Own a grid and serve it to other processes.",
     "sql": "Run SQL: a shell, a text, a file or standard input.",
     "load": "Load a file into a table.",
+    "export": "Write a table, or the rows of a query, to a file.",
     "tables": "List the tables with their rows and bytes.",
     "info": "Say where the grid is, who owns it and what it takes.",
     "check": "Verify every file of a grid.",
@@ -61,12 +63,9 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="The grid is --home DIR, else $GRIDFLOW_HOME, else /dev/shm/gridflow-<uid>/default.",
+    epilog="--home and --debug may stand before the command or after it.",
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@global_options
 @click.version_option(__version__, prog_name="gridflow", message="%(prog)s %(version)s")
-@click.pass_context
-def main(ctx: click.Context, debug: bool) -> None:
+def main() -> None:
     """An embedded in-memory partitioned data grid for TensorFlow."""
-    if debug:
-        ctx.meta["gridflow.debug"] = True

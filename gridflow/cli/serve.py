@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import __version__
-from ..config import DEFAULT_PARTITIONS, MAX_PARTITIONS
-from .common import common_options, console, human_bytes, quantity
+from ..config import DEFAULT_PARTITIONS, MAX_PARTITIONS, resolve_home
+from .common import common_options, console, has_grid, human_bytes, quantity, say_if_new
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,7 @@ def command(
     query_memory: int | None,
     stay_served: bool,
 ) -> None:
-    """Own a grid and serve it to the other processes of this machine.
+    """Own a grid and serve it to the other processes of this machine. A grid that is not there is made.
 
     They find it by themselves: `gridflow.connect()`, `gridflow sql` and the rest become its clients. SIGINT
     (Ctrl-C) or SIGTERM stops it: running requests get 2 seconds to end, statements and loads that still run are
@@ -76,6 +76,7 @@ def command(
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     # Signals are caught before the grid opens, so that none cuts a recovery or a flush; a second one changes nothing.
     signal_pipe = _signal_pipe()
+    is_new = not has_grid(resolve_home(home))
     node = Node(
         home,
         partitions=partitions,
@@ -86,6 +87,7 @@ def command(
     )
     out = console()
     try:
+        say_if_new(node.home, is_new)
         _announce(out, node)
         os.read(signal_pipe, 1)
         _say(out, "stopping")

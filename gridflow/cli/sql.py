@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import common_options, console, embedded_option, open_or_read
+from .common import (
+    PRINTED_FORMATS,
+    common_options,
+    console,
+    create_option,
+    embedded_option,
+    open_or_read,
+    read_only_option,
+)
 
 if TYPE_CHECKING:
     from .shell.session import Session
 
 #: The names of ``shell.rendering.FORMATS``; ``--help`` must not import that.
-FORMATS = ("table", "vertical", "csv", "tsv", "json", "jsonlines", "markdown", "arrow")
+FORMATS = (*PRINTED_FORMATS, "arrow")
 #: The exit code that shells report for a program that Ctrl-C ended.
 _INTERRUPTED = 130
 
@@ -22,9 +30,12 @@ _INTERRUPTED = 130
 @click.command("sql")
 @common_options
 @embedded_option
-@click.option("-e", "texts", metavar="TEXT", multiple=True, help="Run this and leave. May be given again.")
+@create_option
+@read_only_option
+@click.option("-e", "--execute", "texts", metavar="TEXT", multiple=True, help="Run this and leave. May be given again.")
 @click.option(
     "-f",
+    "--file",
     "files",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
@@ -57,6 +68,8 @@ def command(
     ctx: click.Context,
     home: Path | None,
     embedded: bool,
+    create: bool,
+    read_only: bool,
     texts: tuple[str, ...],
     files: tuple[Path, ...],
     style: str,
@@ -89,12 +102,15 @@ def command(
     if style == "arrow" and output is None:
         raise click.UsageError("--format arrow writes a file: say which with --output FILE")
 
+    if read_only and (embedded or create):
+        raise click.UsageError(f"--read-only and {'--embedded' if embedded else '--create'} cannot be had together")
+
     from .shell.session import Session
 
-    grid, read_only = open_or_read(home, embedded)
+    grid, why = open_or_read(home, embedded=embedded, create=create, read_only=read_only)
     out, err = console(), console(stderr=True)
     debug = bool(ctx.find_root().meta.get("gridflow.debug"))
-    session = Session(grid, out, err, style=style, interactive=interactive, debug=debug)
+    session = Session(grid, out, err, style=style, interactive=interactive, debug=debug, read_only=read_only)
     try:
         session.settings.onerror = on_error
         session.settings.timing = timing or interactive
@@ -105,13 +121,13 @@ def command(
         if interactive:
             from .shell import repl
 
-            if read_only:
-                session.output.warn(f"read only: {read_only}")
+            if why:
+                session.output.warn(f"read only: {why}")
             repl.run_shell(session)
             return
         code = _run_all(session, texts, files)
-        if code and read_only:
-            session.output.warn(f"read only: {read_only}")
+        if code and why:
+            session.output.warn(f"read only: {why}")
     finally:
         session.close()
     if code:

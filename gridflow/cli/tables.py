@@ -6,24 +6,25 @@ from pathlib import Path
 
 import click
 
-from .common import common_options, console, open_for_reading
+from .common import PRINTED_FORMATS, common_options, console, open_for_reading, read_only_option
 
 
 @click.command("tables")
 @common_options
+@read_only_option
 @click.option(
     "--format",
     "style",
-    type=click.Choice(["table", "csv", "tsv", "json", "jsonlines", "markdown"]),
+    type=click.Choice(PRINTED_FORMATS),
     default="table",
     show_default=True,
     help="How to print them.",
 )
-def command(home: Path | None, style: str) -> None:
+def command(home: Path | None, read_only: bool, style: str) -> None:
     """List the tables with their rows, bytes, partitions and columns."""
     from .shell.rendering import print_table, render, table_list, table_overview
 
-    with open_for_reading(home) as grid:
+    with open_for_reading(home, read_only=read_only) as grid:
         tables = table_list(grid)
         if style != "table":
             click.echo(render(tables, style), nl=False)

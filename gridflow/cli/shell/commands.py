@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
-from ..common import open_or_read
+from ..common import existing_home, open_or_read
 from . import describing, showing  # noqa: F401 the imports register commands, in the order of the help
 from .layout import pair_lines
 from .output import open_text
@@ -146,10 +146,11 @@ def _connect(session: Session, words: Words) -> None:
     word = only_word(words, "!connect DIR, with a grid's directory")
     if word.lower().startswith("jdbc:"):
         raise UsageError("a grid is a directory: type !connect DIR")
-    grid, read_only = open_or_read(Path(word).expanduser())
+    home = existing_home(Path(word).expanduser())
+    grid, why = open_or_read(home, read_only=session.read_only)
     session.connect(grid)
-    if read_only:
-        session.output.warn(f"read only: {read_only}")
+    if why:
+        session.output.warn(f"read only: {why}")
     session.output.note(f"connected to {grid.home}")
 
 

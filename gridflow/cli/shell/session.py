@@ -48,6 +48,7 @@ class Session:
         style: one of ``rendering.FORMATS``.
         interactive: whether a person reads the output: only then are there remarks.
         debug: whether errors are raised instead of printed.
+        read_only: whether a grid that it goes on with is to be read only, too.
 
     Attributes:
         history: gives the texts typed so far, the oldest first; the prompt sets it.
@@ -64,12 +65,14 @@ class Session:
         style: str = "table",
         interactive: bool = False,
         debug: bool = False,
+        read_only: bool = False,
     ):
         self.grid = grid
         self.output = Output(out, err, interactive=interactive)
         self.settings = Settings(outputformat=style, timing=interactive)
         self.interactive = interactive
         self.debug = debug
+        self.read_only = read_only
         self.history: Callable[[], Iterable[str]] = list
         self.arrow_path: Path | None = None  # see `to_arrow_file`
         self.script: TextIO | None = None  # the file of `!script`, for the input

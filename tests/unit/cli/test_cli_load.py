@@ -34,7 +34,7 @@ def home(request, tmp_path):
 @pytest.fixture
 def load(home):
     def load(file: Path, table: str, *arguments: str, code: int = 0) -> Result:
-        command = ["load", str(file), table, "--home", str(home), *arguments]
+        command = ["load", str(file), table, "--home", str(home), "--create", *arguments]
         result = CliRunner().invoke(main, command, catch_exceptions=False)
         assert result.exit_code == code, result.output
         return result

@@ -520,6 +520,8 @@ def test_connect_goes_on_with_another_grid_or_stays(session, tmp_path):
     assert not session.run("!connect /dev/null") and "/dev/null is a file" in said(session)[1]
     assert session.run("SELECT COUNT(*) FROM IMAGES;")
     before = session.grid
+    assert not session.run(f"!connect {tmp_path / 'other'}") and "no grid in" in said(session)[1]
+    gridflow.connect(tmp_path / "other").close()
     assert session.run(f"!connect {tmp_path / 'other'}")
     assert session.grid.home == tmp_path / "other" and session.grid is not before
     assert session.run("CREATE TABLE T (ID LONG PRIMARY KEY); SELECT * FROM T;")

@@ -37,7 +37,7 @@ class Shell:
             "PROMPT_TOOLKIT_NO_CPR": "1",  # nobody here answers where the cursor is
             **variables,
         }
-        command = ["-m", "gridflow", "sql", "--home", str(home)]
+        command = ["-m", "gridflow", "sql", "--home", str(home), "--create"]
         self.child = pexpect.spawn(
             sys.executable, command, env=environment, encoding="utf-8", dimensions=dimensions, timeout=90
         )
@@ -277,7 +277,7 @@ def test_a_shell_on_a_served_grid_outlives_the_server(shell, home):
 
 def test_load_draws_a_progress_bar_on_a_terminal(home, tmp_path):
     (tmp_path / "people.csv").write_text("id,name\n" + "".join(f"{i},n{i}\n" for i in range(1000)))
-    command = ["-m", "gridflow", "load", str(tmp_path / "people.csv"), "PEOPLE", "--key", "id"]
+    command = ["-m", "gridflow", "load", str(tmp_path / "people.csv"), "PEOPLE", "--key", "id", "--create"]
     child = pexpect.spawn(sys.executable, [*command, "--home", str(home)], encoding="utf-8", dimensions=(50, 200))
     child.expect(pexpect.EOF, timeout=90)
     shown = _ESCAPES.sub("", child.before)

@@ -83,6 +83,7 @@ def test_the_limit_is_an_option(tmp_path, grid):
     with pytest.raises(gridflow.SqlError, match="RECORD_BYTES is from 1 to 1073741824"):
         grid.sql(f"COPY FROM '{path}' INTO T RECORD_BYTES 99999999999")
     arguments = ["load", str(path), "U", "--key", "ID", "--home", str(tmp_path / "other"), "--record-bytes", "5000000"]
+    arguments.append("--create")
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1 and "--record-bytes sets how many" in result.output
 
@@ -204,6 +205,7 @@ def test_a_damaged_parquet_file_names_row_group_and_column(tmp_path):
 @pytest.mark.parametrize("name", ["a.arrow", "a.parquet", "a.npz", "a.json", "a.csv", "a.tfrecord", "a.csv.gz"])
 def test_the_command_line_shows_no_traceback(tmp_path, name):
     path = tmp_path / name
+    gridflow.connect(tmp_path / "grid").close()
     for data in (
         b"",
         b"\x00" * 100,

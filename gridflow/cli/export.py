@@ -1,0 +1,92 @@
+"""``gridflow export``: a table, or the rows of a query, become a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UsageError
+from .common import FILE_FORMATS, common_options, console, open_for_reading, quantity, read_only_option
+from .load import column_names
+from .progress import statement_progress
+
+if TYPE_CHECKING:
+    from ..grid import Grid
+
+#: Suffixes that tell one of ``FILE_FORMATS`` from another that has the same writer.
+_LINES = (".jsonl", ".ndjson")
+
+
+@click.command("export")
+@click.argument("source", metavar="TABLE|QUERY")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@common_options
+@read_only_option
+@click.option("--columns", callback=column_names, metavar="COL,...", help="Of a table: write these, in this order.")
+@click.option("--delimiter", help="Between the fields of a CSV file.")
+@click.option("--compression", metavar="NAME", help="Of Parquet and Arrow: zstd, lz4, snappy, ..., or none.")
+@click.option("--format", "form", type=click.Choice(FILE_FORMATS), help="Of the file, where its name does not tell.")
+def command(
+    source: str,
+    file: Path,
+    home: Path | None,
+    read_only: bool,
+    columns: tuple[str, ...],
+    delimiter: str | None,
+    compression: str | None,
+    form: str | None,
+) -> None:
+    """Write a TABLE, or the rows of a QUERY, to FILE. A file that is there stays until the new one is whole.
+
+    \b
+    FILE is CSV (.csv .tsv, also .gz; the first line names the columns), JSON (json: an
+    array of objects; jsonlines: an object a line), Parquet, Arrow or Feather, TFRecord of
+    tf.train.Example, or NPZ (one array a column). `gridflow load` reads all of them.
+
+    \b
+    gridflow export TRIPS trips.parquet
+    gridflow export "SELECT ID, KM FROM TRIPS WHERE KM > 10" far.csv --delimiter ';'
+    """
+    form = form or _format_of(file)
+    text = f" TO ? FORMAT {'JSON' if form == 'jsonlines' else form.upper()}"
+    if form in ("json", "jsonlines"):
+        text += f" ARRAY {'ON' if form == 'json' else 'OFF'}"
+    for name, value in (("DELIMITER", delimiter), ("COMPRESSION", compression)):
+        if value is not None:
+            text += " {} '{}'".format(name, value.replace("'", "''"))
+    with open_for_reading(home, read_only=read_only) as grid:
+        text = f"COPY {_copied(grid, source, columns)}{text}"
+        with statement_progress(console(stderr=True)) as report:
+            rows = grid.sql(text, [str(file)], progress=report).rowcount
+    console().print(f"{file}: {quantity(rows, 'row')} written", markup=False, soft_wrap=True)
+
+
+def _copied(grid: Grid, source: str, columns: tuple[str, ...]) -> str:
+    """What follows COPY: a table with its columns, or a query."""
+    from ..sql.text.cutter import is_query
+
+    names = grid.tables()
+    if source not in names and source.upper() not in names and is_query(source):
+        if columns:
+            raise UsageError("--columns is for a table: a query names its columns itself")
+        return f"({source.strip().rstrip(';')})"
+    table = grid.table(source if source in names else source.upper())  # raises, and says what tables there are
+    chosen = [_quoted(name if name in table.schema else name.upper()) for name in columns]
+    return f"{_quoted(table.name)} ({', '.join(chosen)})" if chosen else _quoted(table.name)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _format_of(file: Path) -> str:
+    from ..storage.formats.reading import format_of_name
+
+    form = format_of_name(file)
+    if form is None:
+        raise UsageError(
+            f"{file}: what format is it to have? say it, for example --format csv; there are {', '.join(FILE_FORMATS)}"
+        )
+    return "jsonlines" if form == "json" and any(suffix.lower() in _LINES for suffix in file.suffixes[-2:]) else form
