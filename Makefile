@@ -95,6 +95,10 @@ lint-security: $(STAMP)
 	$(PY) -m bandit -q -r gridflow setup.py -c pyproject.toml
 	@$(PY) tests/audit.py
 
+.PHONY: reference
+reference: build  ## make docs/reference.md of the docstrings
+	$(PY) tools/reference.py
+
 .PHONY: bench
 bench: build  ## run every script of benchmarks/ whose name has no leading underscore
 	@set -e; for script in $(sort $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))); do \

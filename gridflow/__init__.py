@@ -8,10 +8,11 @@
         dataset = gridflow.Dataset("IMAGES", batch_size=128)
 
 ``connect`` is the way in. Importing gridflow does not import TensorFlow; using ``Dataset`` or
-``sample_from`` does.
+``sample_from`` does. docs/reference.md lists all of it.
 """
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from .cache import Cache
 from .config import VERSION
@@ -50,6 +51,10 @@ from .schema import Schema
 from .table import Table
 from .transaction import Transaction
 
+if TYPE_CHECKING:
+    from .sql import Result
+    from .tf import Dataset, sample_from
+
 __version__ = VERSION
 
 __all__ = [
@@ -72,6 +77,7 @@ __all__ = [
     "InternalError",
     "KeyNotFoundError",
     "QueryTimeoutError",
+    "Result",
     "Schema",
     "SchemaError",
     "VersionNotFoundError",
@@ -89,9 +95,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("Dataset", "sample_from"):
-        from . import tf
+#: What is imported when it is first used: TensorFlow, and the parser of SQL, take time to load.
+_LATER = {"Dataset": "gridflow.tf", "Result": "gridflow.sql", "sample_from": "gridflow.tf"}
 
-        return getattr(tf, name)
-    return old_attribute(__name__, name, OLD_NAMES)
+if not TYPE_CHECKING:  # type checkers shall know what is not there
+
+    def __getattr__(name: str) -> Any:
+        if name in _LATER:
+            return getattr(importlib.import_module(_LATER[name]), name)
+        return old_attribute(__name__, name, OLD_NAMES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

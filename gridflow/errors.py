@@ -35,7 +35,7 @@ import difflib
 import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 #: Names that these classes had before, as attributes of this module and of ``gridflow``.
 OLD_NAMES = {
@@ -47,11 +47,12 @@ OLD_NAMES = {
     "TableNotFound": "TableNotFoundError",
 }
 
+if not TYPE_CHECKING:  # type checkers shall know what is not there
 
-def __getattr__(name: str) -> Any:
-    from .deprecation import old_attribute  # circle: that raises a UsageError
+    def __getattr__(name: str) -> Any:
+        from .deprecation import old_attribute  # circle: that raises a UsageError
 
-    return old_attribute(__name__, name, OLD_NAMES)
+        return old_attribute(__name__, name, OLD_NAMES)
 
 
 class GridflowError(Exception):

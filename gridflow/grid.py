@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .faces import Report, TableFace
-    from .sql import Session
+    from .sql import Result, Session
 
 _log = logging.getLogger("gridflow")
 
@@ -590,7 +590,7 @@ class Grid:
         self.check_open()
         return rows_of(self, name, columns)
 
-    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
+    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Result:
         """Run one or more SQL statements, in the dialect of Apache Ignite 2.x.
 
         Each is atomic and commits by itself, but between BEGIN and COMMIT, which belong to the thread that calls.

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .faces import AddressedRows, Narrowed, Narrowing, Progress, Report, TableFace
     from .grid import Grid  # circle: a transaction is begun by its grid, and commits to it
     from .schema import Schema
+    from .sql import Result
     from .table import Table
 
 #: Seconds that a transaction which keeps other writers out waits for one that has begun.
@@ -234,7 +235,7 @@ class Transaction:
         """Not inside a transaction."""
         raise UsageError("a transaction has no system tables: commit or roll back first")
 
-    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
+    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Result:
         """Run SQL inside the transaction; see ``Grid.sql``."""
         from .sql import execute
 

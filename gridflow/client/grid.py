@@ -143,7 +143,7 @@ class ServedGrid(Grid):
         """Refused: a function cannot be sent, and SQL that changes options runs where the owner is."""
         raise UsageError(f"options of table {name} are changed in the process that owns the grid, {self.owner_pid}")
 
-    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
+    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Result:
         """Run SQL: queries, transactions and COPY here, over the mapped columns; anything else where the owner is.
 
         Args:

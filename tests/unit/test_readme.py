@@ -20,6 +20,9 @@ DOCUMENTS = [
     "docs/dataset.md",
     "docs/gpu.md",
     "docs/shell.md",
+    "docs/conventions.md",
+    "docs/stability.md",
+    "docs/reference.md",
     "examples/README.md",
     "gridflow/README.md",
 ]
