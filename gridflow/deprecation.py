@@ -7,8 +7,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from .errors import UsageError
-
 _Value = TypeVar("_Value")
 
 
@@ -34,6 +32,8 @@ def renamed(old: str, old_value: _Value | None, new: str, new_value: _Value | No
     if old_value is None:
         return new_value
     if new_value is not None:
+        from .errors import UsageError  # circle: its old names are looked up here
+
         raise UsageError(f"{old}= is the old name of {new}=: give one of them")
     deprecated(f"{old}=", f"{new}=", stacklevel=4)
     return old_value

@@ -37,6 +37,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from .deprecation import old_attribute
+
 #: Names that these classes had before, as attributes of this module and of ``gridflow``.
 OLD_NAMES = {
     "ColumnNotFound": "ColumnNotFoundError",
@@ -50,8 +52,6 @@ OLD_NAMES = {
 if not TYPE_CHECKING:  # type checkers shall know what is not there
 
     def __getattr__(name: str) -> Any:
-        from .deprecation import old_attribute  # circle: that raises a UsageError
-
         return old_attribute(__name__, name, OLD_NAMES)
 
 

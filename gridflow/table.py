@@ -25,6 +25,7 @@ from .errors import (
     TransactionConflictError,
     UsageError,
     VersionNotFoundError,
+    about,
 )
 from .keyed import KeyedRows
 from .schema import Schema
@@ -163,7 +164,8 @@ class Table(TableStore, KeyedRows):
             raise SchemaError(f"batch_size is at least 1, not {batch_size}")
         version = self._version(snapshot)
         ranges = partition_ranges(partitions, version.partitions, self.name)
-        return scan_batches(version, positions_of(version.schema, columns), ranges, batch_size)
+        with about(table=self.name):
+            return scan_batches(version, positions_of(version.schema, columns), ranges, batch_size)
 
     def to_arrow(self, columns: Iterable[str] | None = None, *, snapshot: str | int | None = None) -> pa.Table:
         """The whole table as a ``pyarrow.Table`` whose columns view the mapped segments: nothing is copied.
@@ -178,7 +180,8 @@ class Table(TableStore, KeyedRows):
             ColumnNotFoundError: there is no such column.
             VersionNotFoundError: there is no such tag, or the version is not kept.
         """
-        return whole_table(self._version(snapshot), columns)
+        with about(table=self.name):
+            return whole_table(self._version(snapshot), columns)
 
     def mapped(self, columns: Iterable[str]) -> MappedRows:
         """All rows as they are mapped, and deleted ones with them; see ``storage.mapped_rows``."""

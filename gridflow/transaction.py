@@ -22,6 +22,7 @@ from .errors import (
     TableNotFoundError,
     TransactionConflictError,
     UsageError,
+    about,
     did_you_mean,
 )
 from .keyed import KeyedRows
@@ -385,11 +386,13 @@ class TransactionTable(KeyedRows):
         """All rows of some partitions, as ``Table.scan`` gives them."""
         snapshot = self.snapshot()
         ranges = partition_ranges(partitions, snapshot.partitions, self.name)
-        return scan_batches(snapshot, positions_of(snapshot.schema, columns), ranges, batch_size)
+        with about(table=self.name):
+            return scan_batches(snapshot, positions_of(snapshot.schema, columns), ranges, batch_size)
 
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """The whole table, as ``Table.to_arrow`` gives it."""
-        return whole_table(self.snapshot(), columns)
+        with about(table=self.name):
+            return whole_table(self.snapshot(), columns)
 
     def mapped(self, columns: Iterable[str]) -> MappedRows:
         """All rows as they are mapped, as ``Table.mapped`` gives them."""

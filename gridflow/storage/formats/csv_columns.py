@@ -263,21 +263,21 @@ class Converter:
             return array
         return with_defaults(array, missing.combine_chunks(), self.defaults[name])
 
-    def explain(self, error: pa.ArrowInvalid) -> str:
-        """The message for a record with which pyarrow failed; goes on from the line's number."""
+    def explain(self, error: pa.ArrowInvalid) -> SchemaError:
+        """The error of a record with which pyarrow failed; its message goes on from the line's number."""
         message = str(error)
         width = _WIDTH.search(message)
         if width:
             fields = "field" if width[2] == "1" else "fields"
-            return f": it has {width[2]} {fields} where {width[1]} were expected, {', '.join(self.names)}"
+            return SchemaError(f": it has {width[2]} {fields} where {width[1]} were expected, {', '.join(self.names)}")
         match = _INVALID.search(message) or _IN_COLUMN.search(message)
         if match is None:
-            return f": {message}"
+            return SchemaError(f": {message}")
         name = self.names[int(match[1])]
         t = self.types.get(name)
         kind = t.text() if t is not None else str(self.arrow.get(name, ""))
         why = f"{match[2]!r} does not fit" if match.re is _INVALID else match[2]
-        return f", column {name} {kind}: {why}{self._advice(name)}"
+        return SchemaError(f", column {name} {kind}: {why}{self._advice(name)}", column=name)
 
     def _advice(self, name: str) -> str:
         return self.options.advice.format(name)

@@ -237,6 +237,6 @@ class _Reader:
         try:
             return self._batch(text[starts[begin] : starts[end]])
         except pa.ArrowInvalid as error:
-            raise SchemaError(self.convert.explain(error)) from None
+            raise self.convert.explain(error) from None
         except GridflowError as error:
             raise reworded(error, f": {error}" if not str(error).startswith(",") else str(error)) from None

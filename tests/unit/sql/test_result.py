@@ -88,7 +88,7 @@ def test_numpy_has_the_dtype_of_the_column_and_masks_nulls(grid, where):
         values = [row[column] for row in rows]
         assert array.shape == (len(rows), *SHAPES.get(name, ()))
         assert array.dtype == np.dtype(DTYPES.get(name, object))
-        assert isinstance(array, np.ma.MaskedArray) == (name in DTYPES and None in values)
+        assert isinstance(array, np.ma.MaskedArray) == (name in DTYPES and any(v is None for v in values))
         for value, cell in zip(values, array, strict=True):
             if name not in DTYPES:
                 assert value == cell and type(value) is type(cell)
