@@ -94,7 +94,13 @@ def read_only_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def has_grid(path: Path) -> bool:
-    """Whether a directory has a grid."""
+    """Whether a directory has a grid.
+
+    Raises:
+        GridAccessError: it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise GridAccessError(f"{path} is a file, not a directory")
     return (path / "catalog").is_file()
 
 

@@ -71,7 +71,7 @@ def _copied(grid: Grid, source: str, columns: tuple[str, ...]) -> str:
     if source not in names and source.upper() not in names and is_query(source):
         if columns:
             raise UsageError("--columns is for a table: a query names its columns itself")
-        return f"({source.strip().rstrip(';')})"
+        return f"({source.strip().rstrip(';')}\n)"  # the query may end with a comment
     table = grid.table(source if source in names else source.upper())  # raises, and says what tables there are
     chosen = [_quoted(name if name in table.schema else name.upper()) for name in columns]
     return f"{_quoted(table.name)} ({', '.join(chosen)})" if chosen else _quoted(table.name)
