@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml
 	@mkdir -p build
 	$(PY) -c '$(BUILD_REQUIRES)' > build/requires.txt
 	$(PY) -m pip install -q --upgrade -r build/requires.txt
-	$(PY) -m pip install -q --no-build-isolation -e '.[test,demo,bench]'
+	$(PY) -m pip install -q --no-build-isolation -e '.[test,lint,demo,bench]'
 	@touch $@
 
 .PHONY: build
@@ -65,10 +65,10 @@ test-gpu: build  ## run the tests that need a GPU, some under compute-sanitizer 
 	$(PY) benchmarks/gpu.py
 
 .PHONY: lint
-lint: build lint-threads lint-security  ## ruff, clang's look at the locks, bandit, pip-audit, and the tests of the sources: types (mypy), who imports whom, the public names
+lint: build lint-threads lint-security  ## ruff, clang's look at the locks, bandit, pip-audit, and the tests of the sources: types (mypy, and pyright on a user's program), who imports whom, the public names
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m pytest tests/test_sourcecode.py -q
+	$(PY) -m pytest tests/test_sourcecode.py tests/typed -q -rs
 
 # Whether what a lock guards (GF_GUARDED_BY and the others of kernels/core/thread_annotations.h) is touched with it. All of
 # core and cuda; of the ops, whose headers take long, what has locks.

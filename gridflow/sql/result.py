@@ -74,7 +74,7 @@ class Result:
         self._types = tuple(types) if rows is not None and len(types) == rows.num_columns else ()
         self._python: list[tuple[Any, ...]] | None = None
         self._names: tuple[str, ...] = () if rows is None else tuple(rows.column_names)
-        self.rowcount = rowcount if rowcount is not None else (0 if rows is None else rows.num_rows)
+        self.rowcount: int = rowcount if rowcount is not None else (0 if rows is None else rows.num_rows)
         self.statement = statement
         self.notes = tuple(notes)
         self.skipped = skipped

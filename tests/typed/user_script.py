@@ -1,4 +1,4 @@
-"""A program of a user's, as type checkers see it: tests/typing/test_types.py has them look at it. It is never run."""
+"""A program of a user's, as type checkers see it: tests/typed/test_types.py has them look at it. It is never run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ assert_type(table.load({"ID": np.arange(3), "NAME": ["a", "b", "c"]}), int)
 assert_type(table.tags(), dict[str, int])
 frame: pd.DataFrame = table.to_pandas()
 arrow: pa.Table = table.to_arrow(["NAME"])
-assert_type(table.to_numpy(), dict[str, np.ndarray[Any, np.dtype[Any]]])
+names: np.ndarray[Any, np.dtype[Any]] = table.to_numpy()["NAME"]
 
 result = grid.sql("SELECT ID, NAME FROM KITTENS WHERE ID > ?", [0])
 assert_type(result, Result)

@@ -35,8 +35,9 @@ def test_mypy_knows_the_types_of_a_user_s_program():
 def test_pyright_knows_the_types_of_a_user_s_program():
     pyright = shutil.which("basedpyright", path=str(Path(sys.executable).parent))
     if pyright is None:
-        pytest.skip("basedpyright is not installed")
-    done = subprocess.run([pyright, "--project", SCRIPT.parent], cwd=ROOT, capture_output=True, text=True)
+        pytest.skip("basedpyright is not installed: pip install 'gridflow[lint]'")
+    command = [pyright, "--project", SCRIPT.parent, "--pythonpath", sys.executable]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
