@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
@@ -26,9 +28,13 @@ and for how long, is said in [stability.md](stability.md); what holds for all of
 """
 
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Yields):$")
+_FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 _DOUBLE_TICKS = re.compile(r"``(.+?)``", re.DOTALL)
 #: A name of an argument, or several, in front of what is said of it.
 _ENTRY = re.compile(r"^([\w*][\w*, ]*): (.*)$", re.DOTALL)
+_PROPERTIES = (property, cached_property, GetSetDescriptorType, MemberDescriptorType)
+#: Characters of a line of arguments.
+_WIDTH = 100
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -55,9 +61,11 @@ def _contents(functions: dict[str, Any], classes: dict[str, type]) -> str:
 
 
 def _class(name: str, cls: type) -> str:
-    parts = [f"## gridflow.{name}\n", markdown(inspect.getdoc(cls) or "")]
+    text = markdown(inspect.getdoc(cls) or "")
+    called = f"```python\n{signature(f'gridflow.{name}', cls.__init__)}\n```\n\n" if "**Args**" in text else ""
+    parts = [f"## gridflow.{name}\n", called.replace(" -> None", "") + text]
     for member, value in members(cls):
-        if isinstance(value, property | GetSetDescriptorType | MemberDescriptorType):
+        if isinstance(value, _PROPERTIES):
             parts.append(f"### {name}.{member}\n\n{markdown(documentation(value))}")
         else:
             parts.append(f"### {name}.{member}()\n\n{_function(f'{name}.{member}', value)}")
@@ -78,8 +86,7 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
 
 def _is_member(value: Any) -> bool:
     value = getattr(value, "__func__", value)  # of a class method
-    kinds = property | GetSetDescriptorType | MemberDescriptorType
-    return isinstance(value, kinds) or inspect.isroutine(value)
+    return isinstance(value, _PROPERTIES) or inspect.isroutine(value)
 
 
 def _is_deprecated(value: Any) -> bool:
@@ -98,25 +105,48 @@ def _function(name: str, value: Any) -> str:
 
 def signature(name: str, value: Any) -> str:
     """A function's name and arguments; one a line where they are many."""
-    try:
-        found = inspect.signature(value)
-    except ValueError:
-        return f"{name}(...)"
-    parameters = [p for p in found.parameters.values() if p.name not in ("self", "cls")]
-    found = found.replace(parameters=parameters)
-    text = _ADDRESS.sub("", f"{name}{found}".replace("'", ""))
-    if len(text) <= 100:
-        return text
-    lines = []
+    if value.__module__.startswith("gridflow._native"):
+        return _of_stub(name, value)
+    found = inspect.signature(value)
+    arguments = []
     is_keyword = False
     for parameter in found.parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
         if parameter.kind is parameter.KEYWORD_ONLY and not is_keyword:
             is_keyword = True
-            lines.append("*")
-        lines.append(str(parameter).replace("'", ""))
-    arguments = "".join(f"    {line},\n" for line in lines)
-    result = "" if found.return_annotation is found.empty else f" -> {found.return_annotation}"
-    return f"{name}(\n{arguments}){result}".replace("'", "")
+            arguments.append("*")
+        arguments.append(_argument(parameter))
+    result = "" if found.return_annotation is found.empty else f" -> {_text(found.return_annotation)}"
+    line = f"{name}({', '.join(arguments)}){result}"
+    if len(line) <= _WIDTH:
+        return line
+    return f"{name}(\n{''.join(f'    {argument},{chr(10)}' for argument in arguments)}){result}"
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    annotation = "" if parameter.annotation is parameter.empty else f": {_text(parameter.annotation)}"
+    if parameter.default is parameter.empty:
+        return f"{stars}{parameter.name}{annotation}"
+    default = _ADDRESS.sub("", repr(parameter.default))
+    return f"{parameter.name}{annotation}{' = ' if annotation else '='}{default}"
+
+
+def _text(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+
+
+def _of_stub(name: str, value: Any) -> str:
+    """The signature of a native method, as the stub of its module has it: with types."""
+    stub = ROOT / (value.__module__.replace(".", "/") + ".pyi")
+    cls, _, method = value.__qualname__.partition(".")
+    for node in ast.walk(ast.parse(stub.read_text())):
+        if isinstance(node, ast.ClassDef) and node.name == cls:
+            (found,) = (n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == method)
+            del found.args.args[0]
+            return f"{name}({ast.unparse(found.args)}) -> {ast.unparse(found.returns or ast.Name('None'))}"
+    raise LookupError(f"{stub} has no {value.__qualname__}")
 
 
 def _errors(module: Any) -> str:
@@ -132,8 +162,7 @@ def _first_paragraph(cls: type) -> str:
 
 
 def markdown(text: str) -> str:
-    """A docstring as Markdown: its sections as lists, its examples as code."""
-    text = _DOUBLE_TICKS.sub(r"`\1`", text)
+    """A docstring as Markdown: its sections as lists, its examples and tables as they are."""
     lines: list[str] = []
     entries: list[str] | None = None  # of the section that is read
     code = False
@@ -152,8 +181,8 @@ def markdown(text: str) -> str:
             lines += [f"**{section[1]}**", ""]
             entries = []
             continue
-        if line.startswith(">>>") and not code:
-            lines.append("```python")
+        if line.startswith((">>>", "===")) and not code:
+            lines.append("```python" if line.startswith(">>>") else "```text")
             code = True
         if code and not line:
             lines.append("```")
@@ -162,7 +191,8 @@ def markdown(text: str) -> str:
             lines.append(line)
     if entries:
         lines += [*map(_entry, entries), ""]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
+    parts = _FENCED.split(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip())
+    return "".join(part if i % 2 else _DOUBLE_TICKS.sub(r"`\1`", part) for i, part in enumerate(parts)) + "\n"
 
 
 def _entry(text: str) -> str:
