@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _ENDLESS = 100_000
 
 
+#: The exit code that shells report for a program that Ctrl-C ended.
+INTERRUPTED = 130
 #: The formats of rows that are printed; those of ``shell.rendering.FORMATS`` but ``arrow``, which is a file.
 PRINTED_FORMATS = ("table", "vertical", "csv", "tsv", "json", "jsonlines", "markdown")
 #: The formats of files that are loaded and exported.

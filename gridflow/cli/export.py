@@ -49,6 +49,8 @@ def command(
     gridflow export TRIPS trips.parquet
     gridflow export "SELECT ID, KM FROM TRIPS WHERE KM > 10" far.csv --delimiter ';'
     """
+    if str(file) == "-":
+        raise click.UsageError("export writes a file: 'gridflow sql --format csv --execute QUERY' prints rows")
     form = form or _format_of(file)
     text = f" TO ? FORMAT {'JSON' if form == 'jsonlines' else form.upper()}"
     if form in ("json", "jsonlines"):

@@ -10,7 +10,7 @@ import click
 
 from .. import __version__
 from ..errors import GridflowError
-from .common import global_options
+from .common import INTERRUPTED, global_options
 
 #: Subcommand -> one line of help. The file ``cli/<name>.py`` has the click command as ``command``. The help stands
 #: here so that a list of commands imports none of them.
@@ -27,7 +27,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Imports a subcommand on first use, and turns a GridflowError into one line and exit code 1."""
+    """Imports a subcommand on first use, and turns a GridflowError, or Ctrl-C, into one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -58,6 +58,9 @@ class Commands(click.Group):
                 raise
             click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
             ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo(f"{click.style('error:', fg='red', bold=True)} cancelled", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 @click.group(

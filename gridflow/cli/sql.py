@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .common import (
+    INTERRUPTED,
     PRINTED_FORMATS,
     common_options,
     console,
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 #: The names of ``shell.rendering.FORMATS``; ``--help`` must not import that.
 FORMATS = (*PRINTED_FORMATS, "arrow")
-#: The exit code that shells report for a program that Ctrl-C ended.
-_INTERRUPTED = 130
 
 
 @click.command("sql")
@@ -157,5 +156,5 @@ def _run_all(session: Session, texts: tuple[str, ...], files: tuple[Path, ...]) 
         pass
     except KeyboardInterrupt:
         session.report_cancellation()
-        return _INTERRUPTED
+        return INTERRUPTED
     return 1 if session.failed else 0

@@ -12,7 +12,7 @@ from gridflow.sql import is_query, split_statements
 from gridflow.sql.grammar import statements
 from gridflow.sql.grammar.dialect import parse, to_duckdb, tokenize
 from gridflow.sql.text.cutter import open_quote
-from gridflow.sql.text.places import point
+from gridflow.sql.text.places import syntax_error
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_queries_are_told_from_changes(text, query):
 
 def test_an_error_points_into_a_long_line():
     text = "SELECT " + "a, " * 100 + "oops"
-    shown = point(text, text.index("oops"), "here", 4).split("\n")
+    shown = str(syntax_error(text, text.index("oops"), "here", 4)).split("\n")
     assert shown[0] == f"line 1, column {text.index('oops') + 1}: here"
     assert shown[1][shown[2].index("^") :][:4] == "oops"
     assert shown[2].strip() == "^^^^"

@@ -14,6 +14,7 @@ import gridflow
 from gridflow import errors
 from gridflow.dbapi.errors import translation
 from gridflow.protocols.messages import decode_error, encode_error
+from gridflow.server import ServerProcess
 
 CLASSES = [
     value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.GridflowError)
@@ -174,6 +175,24 @@ def test_an_error_keeps_what_it_knows_on_its_way_from_a_server(cls):
         assert (str(other), *place(other)) == ("no", "T", key, "C", 3)
     damaged = errors.GridCorruptError("bad", "/grid/log", 12)
     assert (decode_error(encode_error(damaged)).file, decode_error(encode_error(damaged)).offset) == ("/grid/log", 12)
+
+
+def test_an_error_of_a_served_grid_knows_what_it_is_about(tmp_path):
+    with ServerProcess(tmp_path / "grid") as server, gridflow.connect(server.home) as grid:
+        table = grid.create_table("T", {"ID": "LONG", "NAME": "VARCHAR", "X": "INT NOT NULL"}, key=["ID", "NAME"])
+        table.put((1, "one"), {"X": 1})
+        for call, expected in (
+            (lambda: grid.sql("INSERT INTO T VALUES (1, 'one', 2)"), ("T", (1, "one"), None, None)),
+            (lambda: table.insert_all([((1, "one"), {"X": 2})]), ("T", (1, "one"), None, None)),
+            (lambda: grid.sql("INSERT INTO T SELECT ID, NAME, X FROM T"), ("T", (1, "one"), None, None)),
+            (lambda: table.put((1, "one"), {"X": "?"}), ("T", None, "X", None)),
+            (lambda: table.untag("v1"), ("T", None, None, None)),
+            (lambda: grid.sql("DELETE\nFROM LOST"), ("LOST", None, None, 2)),
+            (lambda: grid.alter_table("T", drop=["Y"]), ("T", None, "Y", None)),
+        ):
+            with pytest.raises(errors.GridflowError) as caught:
+                call()
+            assert place(caught.value) == expected
 
 
 @pytest.mark.parametrize(

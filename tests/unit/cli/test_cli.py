@@ -391,6 +391,20 @@ def test_export_takes_a_table_or_a_query(run, kittens, tmp_path):
     assert "0 rows written" in run("export", "SELECT 1", str(file)).output
 
 
+@pytest.mark.parametrize("command", [["load", "a.csv", "T", "--key", "A"], ["export", "KITTENS", "b.csv"], ["tables"]])
+def test_control_c_ends_any_command_with_130(run, kittens, home, tmp_path, monkeypatch, command):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("A\n1\n")
+    for method in ("load", "scan", "stats"):
+        monkeypatch.setattr(gridflow.Table, method, interrupt)
+    done = invoke("--home", str(home), *command)
+    assert (done.exit_code, done.stdout, done.stderr) == (130, "", "error: cancelled\n")
+    assert not (tmp_path / "b.csv").exists()
+
+
 # ---- wrong usages ----
 
 WRONG = [
@@ -421,6 +435,7 @@ WRONG = [
     (["export", "KITTENS", "NEW.csv", "--format", "xml"], 2, "'xml' is not one of"),
     (["export", "KITTENS", "/nowhere/new.csv"], 1, "/nowhere"),
     (["export", "KITTENS", "/"], 2, "is a directory"),
+    (["export", "KITTENS", "-", "--format", "csv"], 2, "export writes a file"),
     (["export", "KITTENS", "NEW.csv", "--columns", "NAM"], 1, "did you mean NAME"),
     (["export", "SELECT 1 AS A", "NEW.csv", "--columns", "A"], 1, "a query names its columns itself"),
     (["export", "SELECT 1 AS A", "NEW.csv", "--compression", "zstd"], 1, "COMPRESSION is for"),
