@@ -34,9 +34,9 @@ class Result:
     DATE or TIMESTAMP a ``datetime`` (but in nanoseconds, or after the year 9999, a ``numpy.datetime64``). Rows
     read by key are Python values, and become Arrow when that is asked for.
 
-    ``result[i]`` is a row, ``result[a:b]`` a list of rows. A result is immutable, and any thread may read it: so it
-    has no position. ``fetchone()`` gives the first row each time; a loop goes over the result itself. Whatever takes
-    Arrow data by its PyCapsule interface (Polars, DuckDB, pyarrow, ``Table.load``) takes a result.
+    ``result[i]`` is a row, ``result[a:b]`` a list of rows. A result is immutable, and any thread may read it, but for
+    ``fetchone``, which goes on where it stopped: one thread at a time calls that. Whatever takes Arrow data by its
+    PyCapsule interface (Polars, DuckDB, pyarrow, ``Table.load``) takes a result.
 
     Attributes:
         rowcount: rows of a query; rows that were inserted, updated, merged or deleted.
@@ -58,6 +58,7 @@ class Result:
     statement: str = "SELECT"
     notes: tuple[str, ...] = ()
     skipped: int = 0
+    _fetched: int = 0  # rows that fetchone has given
 
     def __init__(
         self,
@@ -169,12 +170,20 @@ class Result:
         >>> Result(pa.table({"COUNT(*)": [2]})).scalar()
         2
         """
-        row = self.fetchone()
-        return None if row is None else row[0]
+        return self[0][0] if len(self) else None
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        """The first row, each time it is called: a result has no position. None if there is no row."""
-        return self[0] if len(self) else None
+        """The next row, first the first one; None when there is none left. All else knows nothing of it.
+
+        >>> import pyarrow as pa
+        >>> result = Result(pa.table({"ID": [1, 2]}))
+        >>> result.fetchone(), result.fetchone(), result.fetchone(), result.fetchall()
+        ((1,), (2,), None, [(1,), (2,)])
+        """
+        if self._fetched >= len(self):
+            return None
+        self._fetched += 1
+        return self[self._fetched - 1]
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> tuple[Any, ...]: ...

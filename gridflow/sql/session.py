@@ -228,7 +228,7 @@ class Session:
         if statement.shape is not None:
             try:
                 return EXECUTORS[kind](grid, statement.shape, dict(statement.literals))
-            except (DuplicateKeyError, TransactionConflictError):
+            except DuplicateKeyError:
                 raise
             except UsageError:  # nothing has happened; now the place of what is wrong is found
                 statement = as_written(statement)

@@ -153,11 +153,12 @@ def test_a_row_by_its_number_is_that_of_fetchall(grid):
         np.testing.assert_array_equal(one[::-1][0][1], ROW["PIXELS"])
 
 
-def test_fetchone_is_the_first_row_each_time(grid):
-    """A position would be shared by all threads that read the result."""
+def test_a_loop_of_fetchone_ends_and_nothing_else_knows_of_it(grid):
     for one in by_key_and_by_scan(grid):
-        assert one.fetchone()[0] == one.fetchone()[0] == one.scalar() == "warm"
+        assert one.fetchone()[0] == one.scalar() == "warm" and one.fetchone() is one.fetchone() is None
         assert len(one.fetchall()) == len(list(one)) == 1
+    result = grid.sql("SELECT ID FROM T ORDER BY ID")
+    assert list(iter(result.fetchone, None)) == result.fetchall() == [(1,), (2,), (3,)]
     none = grid.sql("SELECT * FROM T WHERE ID = 9")
     assert (none.fetchone(), none.scalar(), none.fetchall(), none.to_dicts(), none[:]) == (None, None, [], [], [])
     assert grid.sql("SELECT COUNT(*) FROM T").scalar() == 3
@@ -183,7 +184,7 @@ def test_any_thread_may_read_a_result(grid):
         seen = []
 
         def read(result=result, seen=seen):
-            seen.append((result.fetchone()[0], result[-1][0], result.scalar(), result.to_numpy()["NAME"][0]))
+            seen.append((result[0][0], result[-1][0], result.scalar(), result.to_numpy()["NAME"][0]))
 
         threads = [threading.Thread(target=read) for _ in range(4)]
         for thread in threads:
