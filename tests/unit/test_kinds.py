@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from kind_samples import SAMPLES, sample
@@ -29,6 +30,7 @@ from gridflow.protocols.json_values import decode_values, encode_values
 from gridflow.schema import FLOATS, INTEGERS, KINDS, SCALARS, from_arrow, parse_type
 from gridflow.sql.engine.from_duckdb import fit
 from gridflow.storage.arrow import to_columns, user_type
+from gridflow.storage.arrow_to_numpy import numpy_columns
 from gridflow.storage.formats.npz import _ARRAYS as NPZ
 from gridflow.storage.formats.reading import detect_format, open_source
 from gridflow.storage.formats.source import CsvStyle, ReadOptions
@@ -294,3 +296,14 @@ def test_cache(grid, kind):
     cache.put("k", value)
     assert same(cache.get("k"), value)
     assert structure_of(value).kind in KINDS
+
+
+@every_kind
+def test_a_column_is_an_array_of_numpy(kind):
+    dtype, value = sample(kind)
+    (array,) = numpy_columns([pa.chunked_array([arrow_column([value, None], dtype)])], [dtype])
+    if array.dtype == object:
+        assert same(array[0], value) and array[1] is None
+    else:
+        assert np.array_equal(array[0], np.asarray(value, array.dtype))
+        assert np.ma.getmaskarray(array)[1].all() and not np.ma.getmaskarray(array)[0].any()
