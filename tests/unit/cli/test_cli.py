@@ -376,6 +376,8 @@ def test_json_means_in_a_file_what_it_means_on_the_terminal(run, kittens, tmp_pa
         shown = run("sql", "--format", form, "-e", query).stdout
         read = json.loads if form == "json" else lambda text: [json.loads(line) for line in text.splitlines()]
         assert read((tmp_path / "rows").read_text()) == read(shown)
+        loaded = run("load", str(tmp_path / "rows"), form, "--key", "ID", "--format", form)
+        assert loaded.stdout == f"{form.upper()}: 2 rows loaded, 2 rows in all\n"
 
 
 def test_export_takes_a_table_or_a_query(run, kittens, tmp_path):
