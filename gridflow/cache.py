@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ._native.rows import RowCodec
-from .errors import ColumnNotFoundError, SchemaError, StructureError, TableNotFoundError
+from .errors import ColumnNotFoundError, SchemaError, StructureError, TableExistsError, TableNotFoundError
 from .schema import MAX_PRECISION, Schema, Type, from_dtype
 
 if TYPE_CHECKING:
@@ -146,7 +146,10 @@ class Cache:
             columns.append(("_VAL", structure))
         schema = Schema.of(columns, key="_KEY")
         self._check(RowCodec(schema, self.name), schema, rows)
-        self._table = self._grid.create_table(self.name, schema, "_KEY", if_not_exists=True)
+        try:
+            self._table = self._grid.create_table(self.name, schema, "_KEY")
+        except TableExistsError:  # somebody else has made it just now, maybe with another structure
+            self._table = self._grid.table(self.name)
         return self._table
 
     def _check(self, codec: RowCodec, schema: Schema, rows: list[tuple[Any, Any]]) -> None:
@@ -266,6 +269,9 @@ class Cache:
         return self._read(lambda table: table.contains(key), False)
 
     __contains__ = contains
+
+    def __bool__(self) -> bool:
+        return True
 
     def __len__(self) -> int:
         return self._read(len, 0)

@@ -33,7 +33,7 @@ from .errors import (
 )
 from .schema import Schema
 from .storage import verify
-from .storage.alter import altered, filled
+from .storage.alter import altered, check_same, filled
 from .storage.compaction import no_merge
 from .storage.expected_files import CATALOG, LOG, TABLES, make_own_folder
 from .storage.lock import OwnerLock
@@ -325,12 +325,14 @@ class Grid:
             key: the key column, or several.
             partitions: into how many ranges of key hashes its rows count; more cost nothing. Without it
                 ``default_partitions`` of the grid: 1024.
-            if_not_exists: return the table that is there, whatever its columns.
+            if_not_exists: return the table that is there if it has these columns and this key, and so many partitions
+                if they are given. Its options and how many versions it keeps stay as they are.
             options: kept with the table.
             keep_versions: how many versions before the current one stay readable; see ``Table.keep_versions``.
 
         Raises:
             TableExistsError: there is one of that name.
+            SchemaError: there is one, and it has other columns, another key, or another number of partitions.
             SchemaError, ColumnNotFoundError: the schema or the key is impossible.
 
         >>> import gridflow, tempfile
@@ -343,14 +345,19 @@ class Grid:
         with self._names:
             self.check_changeable()
             try:
-                if partitions is None:
-                    partitions = self.default_partitions
+                count = self.default_partitions if partitions is None else partitions
                 self._store.check_room(CATALOG_ROOM)
-                entry = self._catalog.add(name, schema, partitions, options or {}, self._store.last_lsn, kept=kept)
+                entry = self._catalog.add(name, schema, count, options or {}, self._store.last_lsn, kept=kept)
             except TableExistsError:
                 if not if_not_exists:
                     raise
-                return self._open(self._catalog.find(name))
+                table = self._open(self._catalog.find(name))
+                check_same(name, table.schema, schema)
+                if partitions not in (None, table.partitions_count):
+                    raise SchemaError(
+                        f"table {name} is there and has {table.partitions_count} partitions, not {partitions}"
+                    ) from None
+                return table
             self._store.catalog_changed(self._catalog.version)
             return self._open(entry)
 

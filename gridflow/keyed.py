@@ -53,6 +53,9 @@ class KeyedRows:
     def __contains__(self, key: Any) -> bool:
         return self.contains(key)
 
+    def __bool__(self) -> bool:
+        return True  # whatever it holds: ``if table`` asks whether there is one, and reads nothing
+
     def __getitem__(self, key: Any) -> Any:
         value = self.get(key, _MISSING)
         if value is _MISSING:

@@ -262,14 +262,14 @@ class Schema:
         if isinstance(columns, Schema):
             pairs = [(c.name, c.type) for c in columns.columns]
         elif isinstance(columns, pa.Schema):
-            pairs = [(f.name, replace(from_arrow(f.type), nullable=f.nullable)) for f in columns]
+            pairs = [(f.name, replace(_typed(f.name, f.type), nullable=f.nullable)) for f in columns]
         elif isinstance(columns, str):
             pairs = parse_columns(columns)
         elif isinstance(columns, Mapping):
-            pairs = [(str(name), as_type(t)) for name, t in columns.items()]
+            pairs = [(str(name), _typed(name, t)) for name, t in columns.items()]
         else:
             try:
-                pairs = [(str(name), as_type(t)) for name, t in columns]
+                pairs = [(str(name), _typed(name, t)) for name, t in columns]
             except (TypeError, ValueError) as error:
                 if isinstance(error, SchemaError):
                     raise
@@ -402,6 +402,16 @@ def _check_type(t: Type, where: str, depth: int = 0) -> None:
 def quote_name(name: str) -> str:
     """A column or field name as it is written in a type's text."""
     return name if _PLAIN_NAME.match(name) else '"' + name.replace('"', '""') + '"'
+
+
+def _typed(column: Any, spec: Any) -> Type:
+    """The Type of a column; the error of an Arrow type names the column."""
+    if not isinstance(spec, pa.DataType):
+        return as_type(spec)
+    try:
+        return from_arrow(spec)
+    except SchemaError as error:
+        raise SchemaError(f"column {column}: {error}") from None
 
 
 def as_type(spec: Any) -> Type:
@@ -618,13 +628,22 @@ def from_dtype(dtype: np.dtype, shape: tuple[int, ...] = ()) -> Type:
 
 
 def from_arrow(arrow: pa.DataType) -> Type:
-    """The Type of an Arrow type; views, dictionaries and 32-bit offsets become their plain form."""
+    """The Type of an Arrow type; views, dictionaries and 32-bit offsets become their plain form.
+
+    Raises:
+        SchemaError: there is none. Of extension types those of tensors, UUIDs and booleans in bytes have one.
+    """
     if isinstance(arrow, pa.FixedShapeTensorType):
         return Type("TENSOR", element=from_arrow(arrow.value_type).kind, shape=tuple(arrow.shape))
     if isinstance(arrow, pa.UuidType):
         return Type("UUID")
+    if isinstance(arrow, pa.Bool8Type):
+        return Type("BOOL")
     if isinstance(arrow, pa.BaseExtensionType):
-        return from_arrow(arrow.storage_type)
+        raise SchemaError(
+            f"an Arrow {arrow} cannot be a column: a table would not know what it is; cast it to what it is stored as, "
+            f"{arrow.storage_type}, or say so in the schema"
+        )
     if pa.types.is_dictionary(arrow):
         return from_arrow(arrow.value_type)
     if pa.types.is_decimal(arrow):

@@ -1,4 +1,4 @@
-"""A table's columns after a change of them."""
+"""A table's columns after a change of them, and beside those that somebody wants."""
 
 from __future__ import annotations
 
@@ -42,6 +42,28 @@ def altered(schema: Schema, table: str, add: Mapping[str, Any], drop: list[str],
     key = tuple(rename.get(name, name) for name in schema.key)
     Schema.of([(column.name, column.type) for column in columns], key)  # raises where a name or a type is impossible
     return Schema(tuple(columns), key)
+
+
+def check_same(table: str, schema: Schema, wanted: Schema) -> None:
+    """Raise if a table has not the columns and the key that somebody wants; in which order columns come is all one.
+
+    Raises:
+        SchemaError: says what differs.
+    """
+    parts = []
+    for column in wanted.columns:
+        if column.name not in schema:
+            parts.append(f"it has no column {column.name}")
+        elif schema[column.name].type != column.type:
+            parts.append(f"column {column.name} is {schema[column.name].type} and not {column.type}")
+    parts += [f"it has a column {name}, too" for name in schema.names if name not in wanted]
+    if schema.key != wanted.key:
+        parts.append(f"its key is ({', '.join(schema.key)}) and not ({', '.join(wanted.key)})")
+    if parts:
+        raise SchemaError(
+            f"table {table} is there and another one: {'; '.join(parts)}. Take it as it is with grid.table({table!r}), "
+            "or change it with alter_table"
+        )
 
 
 def filled(schema: Schema, before: Schema, table: str, fill: Mapping[str, Any], has_rows: bool) -> RowCodec:

@@ -34,6 +34,8 @@ def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
 
 
 def _storage(array: pa.Array) -> pa.Array:
+    if isinstance(array.type, pa.Bool8Type):  # in which whatever is not 0 is true
+        return array.storage.cast(pa.bool_())
     return array.storage if isinstance(array, pa.ExtensionArray) else array
 
 

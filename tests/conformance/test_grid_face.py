@@ -50,8 +50,34 @@ def test_tables_are_made_found_listed_and_dropped(grid):
 def test_a_table_that_exists_is_an_error_unless_that_is_fine(grid, table):
     with pytest.raises(gridflow.TableExistsError, match="KITTENS"):
         grid.create_table("KITTENS", KITTENS, key="ID")
-    same = grid.create_table("KITTENS", {"OTHER": "INT"}, key="OTHER", if_not_exists=True)
+    same = grid.create_table("KITTENS", dict(reversed(KITTENS.items())), key="ID", if_not_exists=True)
     assert same.schema.names == list(KITTENS)
+    count = table.partitions_count
+    assert grid.create_table("KITTENS", KITTENS, "ID", count, if_not_exists=True).table_id == table.table_id
+    grid.sql("CREATE TABLE IF NOT EXISTS KITTENS (OTHER INT PRIMARY KEY)")  # Ignite asks for nothing more
+
+
+@pytest.mark.parametrize(
+    "columns, key, message",
+    [
+        ({"OTHER": "INT"}, "OTHER", r"it has no column OTHER; it has a column ID, too; .*its key is \(ID\) and not"),
+        ({**KITTENS, "NAME": "INT"}, "ID", "column NAME is STRING and not INT32"),
+        ({**KITTENS, "NAME": "VARCHAR NOT NULL"}, "ID", "column NAME is STRING and not STRING NOT NULL"),
+        ({"ID": "LONG", "NAME": "VARCHAR"}, "ID", "it has a column PIXELS, too"),
+        (KITTENS, ("ID", "NAME"), r"its key is \(ID\) and not \(ID, NAME\)"),
+    ],
+)
+def test_another_table_was_taken_for_the_one_that_is_asked_for(grid, table, columns, key, message):
+    with pytest.raises(gridflow.SchemaError, match=f"table KITTENS is there and another one: .*{message}"):
+        grid.create_table("KITTENS", columns, key=key, if_not_exists=True)
+    with pytest.raises(gridflow.SchemaError, match=f"has {table.partitions_count} partitions, not 7"):
+        grid.create_table("KITTENS", KITTENS, "ID", 7, if_not_exists=True)
+
+
+def test_an_empty_table_was_false(grid, table):
+    assert table and grid.table("KITTENS") and grid.cache("CATS")
+    with grid.transaction() as transaction:
+        assert transaction.table("KITTENS")
 
 
 def test_impossible_tables_are_refused(grid):

@@ -24,6 +24,7 @@ from gridflow.schema import (
     parse_type,
     quote_name,
 )
+from gridflow.storage.cast import cast_column
 
 # ---- text ----
 
@@ -288,3 +289,21 @@ def test_the_deepest_types_work(grid):
         assert found["L"] == lists and found["M"] == nested and (found["C"] == array).all()
         assert len(table.to_arrow()) == 1
         table.load(table.to_arrow())
+
+
+@pytest.mark.parametrize("arrow", [pa.json_(), pa.opaque(pa.int32(), "point", "acme"), pa.list_(pa.json_())])
+def test_extension_types_became_what_they_are_stored_as(arrow):
+    for form in (
+        {"ID": pa.int64(), "X": arrow},
+        pa.schema({"ID": pa.int64(), "X": arrow}),
+        [("ID", "INT"), ("X", arrow)],
+    ):
+        with pytest.raises(SchemaError, match=r"column X: an Arrow extension<.*cast it to what it is stored as, "):
+            Schema.of(form, "ID")
+
+
+def test_booleans_in_bytes_are_booleans():
+    schema = Schema.of({"ID": pa.int64(), "X": pa.bool8(), "U": pa.uuid()}, "ID")
+    assert [column.type.kind for column in schema.columns] == ["INT64", "BOOL", "UUID"]
+    array = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([0, 1, 2, None], pa.int8()))
+    assert cast_column(array, schema["X"].type, "X").to_pylist() == [False, True, True, None]

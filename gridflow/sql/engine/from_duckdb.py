@@ -53,6 +53,8 @@ def _raise(array: pa.Array) -> pa.Array:
         # HUGEINT and DECIMAL(38,0): both are 16 bytes, little endian, two's complement.
         storage = array.storage
         return pa.Array.from_buffers(_HUGE, len(storage), storage.buffers()[:2], offset=storage.offset)
+    if isinstance(dtype, _STORED):
+        return array.storage
     if not _has_own(dtype):
         return array
     validity = array.buffers()[0]
@@ -75,8 +77,12 @@ def _raise(array: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(list_type, len(array), buffers, offset=array.offset, children=[items])
 
 
+#: DuckDB's JSON is text, and what Arrow knows nothing of is the bytes that it is.
+_STORED = (pa.JsonType, pa.OpaqueType)
+
+
 def _has_own(dtype: pa.DataType) -> bool:
-    if isinstance(dtype, pa.Bool8Type) or _is_huge(dtype):
+    if isinstance(dtype, (pa.Bool8Type, *_STORED)):
         return True
     if isinstance(dtype, pa.BaseExtensionType):
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ...errors import TableNotFoundError
+from ...errors import TableExistsError, TableNotFoundError
 from ...faces import GridFace
 from ...schema import Schema
 from ..binding.find import find_table
@@ -27,14 +27,12 @@ def create_table(grid: GridFace, node: CreateTable) -> list[str]:
     if node.defaults:
         options.setdefault("sql", {})["defaults"] = dict(node.defaults)
     json.dumps(options)  # options are written as JSON
-    grid.create_table(
-        node.name,
-        schema,
-        node.key if len(node.key) > 1 else node.key[0],
-        partitions,
-        if_not_exists=node.if_not_exists,
-        options=options or None,
-    )
+    key = node.key if len(node.key) > 1 else node.key[0]
+    try:
+        grid.create_table(node.name, schema, key, partitions, options=options or None)
+    except TableExistsError:  # in SQL one that is there will do, whatever its columns, as in Ignite
+        if not node.if_not_exists:
+            raise
     return notes
 
 
