@@ -448,6 +448,8 @@ cdef extern from "core/table_edit.h" namespace "gridflow" nogil:
         uint64_t bitmap_bytes() const
         Status ChangeRows(const NativeRowChanges&, string*) except +
         void SetSchema(const Schema&) except +
+        void LetGoOfBase()
+        Status Restore(const TableSnapshot&) except +
         void Clear()
         Status Commit(uint64_t, shared_ptr[const TableSnapshot]*) except +
         Status Preview(shared_ptr[const TableSnapshot]*) except +

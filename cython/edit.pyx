@@ -8,6 +8,7 @@ from gridflow._native.core cimport *
 from gridflow._native.process_state cimport shared_state
 from gridflow._native.row_changes cimport RowChanges
 from gridflow._native.rows cimport RowCodec
+from gridflow._native.snapshot cimport Snapshot
 from gridflow._native.status cimport check
 from gridflow._native.table_versions cimport TableVersions
 
@@ -61,6 +62,16 @@ cdef class Edit:
         self.it.SetSchema(codec.schema)
         self.codec = codec
 
+    def restore(self, Snapshot past not None):
+        """Gives the table the rows and the columns of an earlier version of it; see ``TableEdit::Restore``."""
+        cdef Status status
+        if past.it.get().schema().Serialize() != self.table.codec.schema.Serialize():
+            self.codec = RowCodec(past.schema, self.table.codec.table)
+        with nogil:
+            status = self.it.Restore(past.it.get()[0])
+        check(status)
+        self.rows += past.rows
+
     def clear(self):
         """Drops all rows that are there."""
         self.it.Clear()
@@ -77,5 +88,5 @@ cdef class Edit:
         self.table.check_open()
         with nogil:
             status = self.it.Commit(lsn, &fresh)
-        self.table.publish(self.it, fresh, self.codec)
+        self.table.publish(self.it, fresh, self.codec, False)
         check(status)

@@ -254,7 +254,7 @@ cdef class Load:
                 table.check_open()
                 with nogil:
                     status = edit.Commit(lsn, &fresh)
-                table.publish(edit, fresh, None)
+                table.publish(edit, fresh, None, False)
                 check(status)
         finally:
             current.reset()

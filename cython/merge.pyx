@@ -107,11 +107,13 @@ cdef class Merge:
             table.check_changeable()
             edit = table.new_edit()
             try:
+                if table.of_reader:
+                    edit.LetGoOfBase()
                 with nogil:
                     status = edit.Replace(self.it, &usable)
                     if status.ok() and usable:
                         status = edit.Commit(table.current.get().manifest().flushed_lsn, &fresh)
-                table.publish(edit, fresh, None)
+                table.publish(edit, fresh, None, table.of_reader)
                 check(status)
             finally:
                 with nogil:

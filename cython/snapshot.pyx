@@ -11,7 +11,7 @@ from libcpp.vector cimport vector
 from gridflow._native cimport core
 from gridflow._native.core cimport *
 from gridflow._native.process_state cimport shared_state
-from gridflow._native.rows cimport schema_from_native
+from gridflow._native.rows cimport RowCodec, schema_from_native
 from gridflow._native.status cimport check
 
 core.process_state = shared_state()
@@ -156,6 +156,29 @@ cdef class Snapshot:
                 key += width
         check(status)
         return segments, rows
+
+    def get_all(self, RowCodec codec not None, keys):
+        """The values under these keys, as a dict in their order; keys without a row are left out.
+
+        Args:
+            codec: of this version's columns.
+
+        Raises:
+            SchemaError: a key does not fit the key columns.
+        """
+        cdef string encoded
+        cdef int segment
+        cdef int64_t row
+        cdef dict result = {}
+        for key in keys:
+            encoded.clear()
+            codec.encode_key(key, encoded)
+            check(self.it.get().Find(
+                KeyHash(encoded.data(), encoded.size()), <const uint8_t*>encoded.data(), encoded.size(), &segment, &row
+            ))
+            if segment >= 0:
+                result[key] = codec.decode_row(self.it.get().columns(segment), row)
+        return result
 
     def hashes(self, int segment):
         """The key hashes of a segment's rows, uint64[rows], rising: a copy."""

@@ -322,14 +322,18 @@ cdef class TableStore(TableVersions):
 
     # ---- reads ----
 
-    def get(self, key, default=None):
+    def get(self, key, default=None, *, version=None):
         """The value under ``key``: a dict of the columns not in the key, or the plain value of a ``_VAL`` column.
 
-        Returns ``default`` if there is no row. Tensors come as fresh numpy arrays.
+        Returns ``default`` if there is no row. Tensors come as fresh numpy arrays. With ``version``, a tag or the number
+        of a version that is kept, the value that there was then.
 
         Raises:
             SchemaError: the key does not fit the key columns.
+            VersionNotFoundError: there is no such tag, or the version is not kept.
         """
+        if version is not None:
+            return self.past(version).get_all((key,)).get(key, default)
         cdef string encoded
         cdef const uint8_t* value = NULL
         cdef int segment = 0
@@ -342,12 +346,17 @@ cdef class TableStore(TableVersions):
             return default
         return self.value_at(where, value, segment, row)
 
-    def get_all(self, keys):
+    def get_all(self, keys, *, version=None):
         """The values under these keys, as a dict in their order; keys without a row are left out.
+
+        With ``version``, a tag or the number of a version that is kept, those that there were then.
 
         Raises:
             SchemaError: a key does not fit the key columns.
+            VersionNotFoundError: there is no such tag, or the version is not kept.
         """
+        if version is not None:
+            return self.past(version).get_all(keys)
         result = {}
         keys = iter(keys)
         while batch := list(islice(keys, TOGETHER)):

@@ -24,6 +24,7 @@ cdef class TableVersions(LogTable):
     cdef int holds
     cdef unsigned long excluder
     cdef bint dropped
+    cdef bint of_reader
     cdef uint64_t row_bytes
     cdef SegmentMerge* merge
     cdef readonly uint64_t added_bytes
@@ -38,10 +39,12 @@ cdef class TableVersions(LogTable):
     cdef object conflict_at(self, const uint8_t* encoded_key)
     cdef object duplicate(self, object key, bint twice)
     cdef int cut(self, TableCut* out) except -1
-    cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh, RowCodec codec) except -1
+    cdef int publish(
+        self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh, RowCodec codec, bint of_reader
+    ) except -1
     cdef int thaw(self) except -1
     cdef TableEdit* new_edit(self) except NULL
-    cdef int flush_locked(self) except -1
+    cdef int flush_locked(self, bint to_read) except -1
     cdef TableEdit* begin_edit(self) except NULL
     cdef int end_edit(self, TableEdit* edit) except -1
     cdef int check_changeable(self) except -1

@@ -81,6 +81,9 @@ cdef class TableVersions(LogTable):
     under way. ``exclusive`` counts who else keeps writers out meanwhile (an edit, a statement that ``hold``s the table),
     all in the thread ``excluder``; ``holds`` counts the second kind, beside which that thread may write.
 
+    ``of_reader``: nobody but readers had the current version made. What it holds would be in memory still, so the flush or
+    merge that comes next takes its place without keeping it: which past versions are kept does not depend on who reads.
+
     ``added_bytes`` are those of segments that were written here for rows that came from outside, ``moved_bytes`` for rows
     that were in a segment already, ``bitmap_bytes`` those of deletion bitmaps.
     """
@@ -167,7 +170,7 @@ cdef class TableVersions(LogTable):
         # A flush, or a merge that is published, gives room when it is done. Who keeps writers out may wait for this one.
         if self.exclusive == 0 and self.lock.take(ROOM_SECONDS):
             try:
-                self.flush_locked()
+                self.flush_locked(False)
             except (GridEnvironmentError, MemoryError):
                 pass
             finally:
@@ -326,30 +329,32 @@ cdef class TableVersions(LogTable):
 
     # ---- the next version ----
 
-    def flush_store(self, double timeout=-1):
+    def flush_store(self, double timeout=-1, bint to_read=False):
         """Moves the writes in memory to a segment and publishes a new version. Returns the version.
 
         If it fails (no room), the writes stay where they are, acknowledged and readable.
 
         Args:
             timeout: seconds to wait for another writer of the table; without it as long as ``Store.lock_seconds`` says.
+            to_read: whether it is only for a reader, so that the version is none of those that are kept.
 
         Raises:
             TableBusyError: another writer holds the table all that time.
         """
         if not self.store.closed and (self.dropped or (self.active.get().size() == 0 and self.frozen.get() == NULL)):
+            self.of_reader = self.of_reader and to_read
             return self.current.get().manifest().version  # nothing to wait for
         if timeout < 0:
             self.lock.wait()
         elif not self.lock.take(timeout):
             raise self.lock.busy()
         try:
-            self.flush_locked()
+            self.flush_locked(to_read)
             return self.current.get().manifest().version
         finally:
             self.lock.give_back()
 
-    cdef int flush_locked(self) except -1:
+    cdef int flush_locked(self, bint to_read) except -1:
         """``flush_store`` while ``lock`` is held."""
         cdef TableEdit* edit = NULL
         cdef Status status
@@ -360,6 +365,7 @@ cdef class TableVersions(LogTable):
         if self.frozen.get() != NULL:
             self.thaw()
         if self.dropped or self.active.get().size() == 0:
+            self.of_reader = self.of_reader and to_read
             return 0
         self.frozen = self.active
         self.frozen_lsn = self.active_lsn
@@ -369,6 +375,8 @@ cdef class TableVersions(LogTable):
         memory = self.frozen.get()
         try:
             edit = self.new_edit()
+            if self.of_reader:
+                edit.LetGoOfBase()
             with nogil:
                 status = edit.AddMemory(memory[0])
                 # A version must not have a part of a record that a power cut takes from other tables. Where that sync
@@ -377,7 +385,7 @@ cdef class TableVersions(LogTable):
                     self.store.syncs.get().Wait(lsn)
                 if status.ok():
                     status = edit.Commit(lsn, &fresh)
-            self.publish(edit, fresh, None)
+            self.publish(edit, fresh, None, to_read)
             check(status)
             self.failures = 0
         except BaseException:
@@ -399,16 +407,20 @@ cdef class TableVersions(LogTable):
         """Whether one that nobody waits for may be tried: after one that failed there is a pause, longer each time."""
         return self.failures == 0 or time.monotonic() >= self.flush_again
 
-    cdef int publish(self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh, RowCodec codec) except -1:
+    cdef int publish(
+        self, TableEdit* edit, shared_ptr[const TableSnapshot] fresh, RowCodec codec, bint of_reader
+    ) except -1:
         """Takes over a version that an edit has committed; a null one means that it has not.
 
-        ``codec`` is that of the columns that the edit has given the table, None if it has kept them.
+        ``codec`` is that of the columns that the edit has given the table, None if it has kept them; ``of_reader`` as of
+        the table.
         """
         cdef shared_ptr[const TableSnapshot] past = self.current
         cdef shared_ptr[MemoryTable] flushed = self.frozen
         if fresh.get() == NULL:
             return 0
         self.current = fresh
+        self.of_reader = of_reader
         if codec is not None:
             self.take_codec(codec)
         self.frozen.reset()
@@ -474,7 +486,7 @@ cdef class TableVersions(LogTable):
         self.excluder = PyThread_get_thread_ident()
         self.exclusive += 1
         try:
-            self.flush_locked()
+            self.flush_locked(False)
             self.check_changeable()
             return self.new_edit()
         except BaseException:

@@ -20,7 +20,7 @@ def deprecated(old: str, new: str, *, stacklevel: int = 3) -> None:
     warnings.warn(f"{old} is deprecated: use {new}", DeprecationWarning, stacklevel=stacklevel)
 
 
-def renamed(old: str, old_value: _Value | None, new: str, new_value: _Value | None) -> _Value | None:
+def renamed(old: str, old_value: _Value, new: str, new_value: _Value) -> _Value:
     """The value of an argument that has got another name; None where neither is given.
 
     Raises:

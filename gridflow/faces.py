@@ -225,6 +225,9 @@ class TableFace(ReadableTable, Protocol):
     def snapshot(self) -> Snapshot:
         """A version of it."""
 
+    def past(self, version: str | int) -> Any:
+        """It as it was at a version, to be read: a ``storage.past_table.PastTable``; refused in a transaction."""
+
     def put(self, key: Any, value: Any) -> None:
         """Write the row under ``key``."""
 
@@ -287,12 +290,21 @@ class StoredTableFace(TableFace, Protocol):
         partitions: int | Iterable[int] | None = None,
         batch_size: int = 65536,
         *,
-        snapshot: str | int | None = None,
+        version: str | int | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """All rows of some partitions of one version, batch after batch."""
 
-    def to_arrow(self, columns: Iterable[str] | None = None, *, snapshot: str | int | None = None) -> pa.Table:
+    def to_arrow(self, columns: Iterable[str] | None = None, *, version: str | int | None = None) -> pa.Table:
         """All rows of one version."""
+
+    def get(self, key: Any, default: Any = None, *, version: str | int | None = None) -> Any:
+        """The value under ``key`` in one version, or ``default``."""
+
+    def get_all(self, keys: Iterable[Any], *, version: str | int | None = None) -> dict[Any, Any]:
+        """The values under these keys in one version; keys without a row are left out."""
+
+    def restore(self, version: str | int) -> int:
+        """Give the table the rows and columns of a version again; returns the number of the new one."""
 
     def insert_values(
         self, codec: RowCodec, places: tuple[int, ...], fixed: tuple[Any, ...], values: Sequence[Any]
@@ -313,8 +325,8 @@ class StoredTableFace(TableFace, Protocol):
     def flush(self) -> int:
         """Move the writes in memory to a segment; returns the version that holds them."""
 
-    def flush_to_read(self) -> int:
-        """Flush for a reader, who does not wait long for another writer."""
+    def flush_to_read(self, *, waits: bool = False) -> int:
+        """Flush for a reader, so that no version comes of it that is kept."""
 
     def flush_unless_busy(self) -> None:
         """Flush, if that can be done at once and there is room."""
@@ -343,7 +355,7 @@ class StoredTableFace(TableFace, Protocol):
     def versions(self) -> list[int]:
         """The versions that can be read, rising."""
 
-    def snapshot_version(self, snapshot: str | int) -> int:
+    def snapshot_version(self, version: str | int) -> int:
         """The number of a version, given that or a tag."""
 
     def open_version(self, version: int) -> Snapshot:

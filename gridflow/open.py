@@ -7,6 +7,7 @@ import time
 
 from .client import connect_unix
 from .config import resolve_home
+from .deprecation import renamed
 from .errors import GridConnectionError, GridOwnedError, UsageError
 from .grid import Grid
 from .registry import has_socket, open_owner, open_reader, other_owner, owned_grid
@@ -17,8 +18,9 @@ _POLL_SECONDS = 0.05
 
 
 def connect(
-    path: str | os.PathLike[str] | None = None,
+    home: str | os.PathLike[str] | None = None,
     *,
+    path: str | os.PathLike[str] | None = None,
     read_only: bool = False,
     durability: str = "process",
     embedded: bool = False,
@@ -35,13 +37,14 @@ def connect(
     SIGTERM, leaves the grid to the next who comes.
 
     Args:
-        path: the grid's directory; without it the default grid, ``$GRIDFLOW_HOME``, else
+        home: the grid's directory; without it the default grid, ``$GRIDFLOW_HOME``, else
             ``/dev/shm/gridflow-<uid>/default``.
         read_only: only read, whoever owns the grid; every acknowledged write is seen.
         durability: ``process``: an acknowledged write survives the death of this process; ``fsync``: and a power cut,
             on a disk. It counts for the owner.
         embedded: own the grid in this process, also one whose server was killed.
         timeout: seconds to wait for such a server, or for one that is just starting.
+        path: the old name of ``home``.
 
     Returns:
         A Grid, or a ServedGrid of the same face; both are context managers.
@@ -62,7 +65,8 @@ def connect(
     """
     if durability not in ("process", "fsync"):
         raise UsageError(f"durability is process or fsync, not {durability!r}")
-    home = resolve_home(path)
+    asked = renamed("path", path, "home", home)
+    home = resolve_home(asked)
     if read_only:
         return open_reader(home)
     deadline = time.monotonic() + timeout
@@ -71,7 +75,7 @@ def connect(
         left = has_socket(home) and owned_grid(home) is None
         if embedded or not left:
             try:
-                return open_owner(home, durability == "fsync", default=path is None)
+                return open_owner(home, durability == "fsync", default=asked is None)
             except BlockingIOError:
                 pass
         pid = other_owner(home)

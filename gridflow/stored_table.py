@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import SOCKET_NAME, resolve_home
-from .errors import GridClosedError, GridConnectionError, TableNotFoundError
+from .errors import GridClosedError, GridConnectionError, TableNotFoundError, UsageError
 from .grid import Grid
 from .protocols.address import Endpoint, Route
 from .registry import open_reader, owned_grid, using_owned
@@ -48,18 +48,18 @@ class StoredTable:
     version: int
 
     @staticmethod
-    def of(table: Table, snapshot: str | int | None = None) -> StoredTable:
-        """Of an open table; ``snapshot`` is the tag or the number of a version.
+    def of(table: Table, version: str | int | None = None) -> StoredTable:
+        """Of an open table; ``version`` is the tag or the number of a version.
 
         Raises:
             VersionNotFoundError: there is no such version.
         """
         directory = Path(table.folder).absolute().parent.parent
-        version, schema = 0, table.schema
-        if snapshot is not None:
-            version = table.snapshot_version(snapshot)
-            schema = table.open_version(version).schema
-        return StoredTable(str(directory), table.table_id, table.name, schema, table.partitions_count, version)
+        number, schema = 0, table.schema
+        if version is not None:
+            number = table.snapshot_version(version)
+            schema = table.open_version(number).schema
+        return StoredTable(str(directory), table.table_id, table.name, schema, table.partitions_count, number)
 
 
 @contextlib.contextmanager
@@ -75,8 +75,16 @@ def open_table(
 
     Raises:
         TableNotFoundError: the grid has no such table.
+        UsageError: two of table, grid and home say where the table is, and not the same.
         GridNotFoundError: there is no grid in the directory.
     """
+    if grid is not None and home is not None:
+        raise UsageError(f"grid= and home= both say where table {table} is: give one of them")
+    if not isinstance(table, str):
+        place = Path(table.folder).parent.parent
+        for other in (None if grid is None else grid.home, None if home is None else resolve_home(home)):
+            if other is not None and os.path.realpath(other) != os.path.realpath(place):
+                raise UsageError(f"table {table.name} is of grid {place}, not of {other}: leave grid= and home= out")
     with contextlib.ExitStack() as stack:
         if grid is None:
             path = resolve_home(home) if isinstance(table, str) else Path(table.folder).parent.parent
@@ -84,8 +92,11 @@ def open_table(
         yield grid, grid.table(table) if isinstance(table, str) else table
 
 
-def flush(directory: str, table: str) -> None:
+def flush(directory: str, table: str, *, lasting: bool = False) -> None:
     """Have every write acknowledged so far moved to segments, where it can be.
+
+    With ``lasting`` the version counts among those that ``keep_versions`` keeps, as if somebody had written: that of an
+    iterator does, which may be saved and gone on with as long as its version is there. Else it is only read.
 
     If nobody owns the grid there is nothing newer. If a process owns it that does not serve it, that process cannot be
     asked: what it has not flushed by itself is not seen.
@@ -99,12 +110,14 @@ def flush(directory: str, table: str) -> None:
     try:
         if owner is not None:
             owned_table = owner.table(table)
-            # flush() would wait for a load of the table, and a load may read its data from a dataset over the same
-            # table: so nothing is flushed where there is nothing to flush.
-            if owned_table.stats()["memory_rows"]:
+            # Neither waits for a load of the table where there is nothing to flush: a load may read its data from a
+            # dataset over the same table.
+            if lasting:
                 owned_table.flush()
+            else:
+                owned_table.flush_to_read(waits=True)
         elif (home / SOCKET_NAME).exists():
-            _flush_served(home, table)
+            _flush_served(home, table, lasting)
     except (GridClosedError, TableNotFoundError):
         pass  # closing flushes; a table that is gone is for the reader to report
 
@@ -113,14 +126,14 @@ _connections: dict[str, Connection] = {}  # by real path of the grid
 _lock = threading.Lock()  # guards _connections
 
 
-def _flush_served(home: Path, table: str) -> None:
+def _flush_served(home: Path, table: str, lasting: bool) -> None:
     from .client.connection import Connection
     from .protocols import messages
 
     with _lock:
         connection = _connections.setdefault(os.path.realpath(home), Connection(Endpoint.of_grid(home)))
     try:
-        connection.call(messages.Flush(table), messages.Done)
+        connection.call(messages.Flush(table, to_read=not lasting, waits=True), messages.Done)
     except GridConnectionError:
         if _is_served(home):
             raise

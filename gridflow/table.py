@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 
@@ -18,6 +18,7 @@ from ._native.snapshot import Snapshot
 from ._native.store import Store
 from ._native.table_store import TableStore
 from .catalog import TableEntry
+from .deprecation import renamed
 from .errors import (
     GridFullError,
     SchemaError,
@@ -38,6 +39,7 @@ from .storage.expected_files import table_folder
 from .storage.index_rows import IndexRows
 from .storage.load import in_groups, in_segments, looked_at
 from .storage.mapped_rows import MappedRows, mapped_rows
+from .storage.past_table import PastTable
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .storage.table_indexes import Choice, TableIndexes
 from .storage.table_zones import TableZones
@@ -126,7 +128,7 @@ class Table(TableStore, KeyedRows):
         """A version that holds every write acknowledged before the call."""
         if self.store.owner:
             try:
-                self.flush_store(READ_SECONDS)
+                self.flush_store(READ_SECONDS, True)
                 return self.snapshot()
             except (GridFullError, TableBusyError):  # a full grid stays readable, and one that is written for long
                 pass
@@ -138,6 +140,7 @@ class Table(TableStore, KeyedRows):
         partitions: int | Iterable[int] | None = None,
         batch_size: int = 65536,
         *,
+        version: str | int | None = None,
         snapshot: str | int | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """All rows of some partitions of one version of the table, as Arrow batches that view the mapped segments.
@@ -146,8 +149,9 @@ class Table(TableStore, KeyedRows):
             columns: which, in what order; all without it.
             partitions: a number, several, or None for all.
             batch_size: at most so many rows in a batch.
-            snapshot: a tag, or the number of a version that is kept, to read that and not the table as it is now. Its
+            version: a tag, or the number of a version that is kept, to read that and not the table as it is now. Its
                 columns are those of then.
+            snapshot: its old name.
 
         Raises:
             ColumnNotFoundError, SchemaError: there is no such column or partition.
@@ -162,26 +166,48 @@ class Table(TableStore, KeyedRows):
         """
         if batch_size < 1:
             raise SchemaError(f"batch_size is at least 1, not {batch_size}")
-        version = self._version(snapshot)
-        ranges = partition_ranges(partitions, version.partitions, self.name)
+        read = self._version(renamed("snapshot", snapshot, "version", version))
+        ranges = partition_ranges(partitions, read.partitions, self.name)
         with about(table=self.name):
-            return scan_batches(version, positions_of(version.schema, columns), ranges, batch_size)
+            return scan_batches(read, positions_of(read.schema, columns), ranges, batch_size)
 
-    def to_arrow(self, columns: Iterable[str] | None = None, *, snapshot: str | int | None = None) -> pa.Table:
+    def to_arrow(
+        self,
+        columns: Iterable[str] | None = None,
+        *,
+        version: str | int | None = None,
+        snapshot: str | int | None = None,
+    ) -> pa.Table:
         """The whole table as a ``pyarrow.Table`` whose columns view the mapped segments: nothing is copied.
 
         Tensors come as ``fixed_shape_tensor``, UUIDs as ``uuid``, texts as ``large_string``, lists as ``large_list``.
 
         Args:
             columns: which, in what order; all without it.
-            snapshot: a tag, or the number of a version that is kept, to read that and not the table as it is now.
+            version: a tag, or the number of a version that is kept, to read that and not the table as it is now.
+            snapshot: its old name.
 
         Raises:
             ColumnNotFoundError: there is no such column.
             VersionNotFoundError: there is no such tag, or the version is not kept.
         """
+        read = self._version(renamed("snapshot", snapshot, "version", version))
         with about(table=self.name):
-            return whole_table(self._version(snapshot), columns)
+            return whole_table(read, columns)
+
+    #: What makes a dataset of a table and the arguments of ``dataset``. It lies above, so ``gridflow`` puts it here.
+    dataset_maker: ClassVar[Callable[[Table, dict[str, Any]], Any]]
+
+    def dataset(self, **arguments: Any) -> Any:
+        """The rows as a ``tf.data.Dataset``; this call imports TensorFlow, and nothing before it does.
+
+        Args:
+            arguments: as ``gridflow.Dataset`` has them, but for ``table``, ``grid`` and ``home``.
+
+        Returns:
+            A ``gridflow.Dataset``. The grid need not stay open.
+        """
+        return Table.dataset_maker(self, arguments)
 
     def mapped(self, columns: Iterable[str]) -> MappedRows:
         """All rows as they are mapped, and deleted ones with them; see ``storage.mapped_rows``."""
@@ -325,19 +351,24 @@ class Table(TableStore, KeyedRows):
         """Move the writes in memory to a segment. Returns the version of the table that holds them."""
         return self.flush_store() if self.store.owner else self.snapshot().version
 
-    def flush_to_read(self) -> int:
-        """Flush for a reader, who does not wait long for another writer: what is in memory can be read there, too.
+    def flush_to_read(self, *, waits: bool = False) -> int:
+        """Flush for a reader; the version that it makes is none of those that ``keep_versions`` keeps.
+
+        Args:
+            waits: for another writer, as ``flush`` does; else not long, as what is in memory can be read there, too.
 
         Raises:
             TableBusyError: another writer holds the table.
         """
-        return self.flush_store(READ_SECONDS) if self.store.owner else self.snapshot().version
+        if not self.store.owner:
+            return self.snapshot().version
+        return self.flush_store(-1 if waits else READ_SECONDS, True)
 
     def flush_unless_busy(self) -> None:
-        """Flush, unless that has to wait for another writer, or there is no room."""
+        """Flush for a reader, unless that has to wait for another writer, or there is no room."""
         if self.store.owner:
             try:
-                self.flush_store(0)
+                self.flush_store(0, True)
             except (GridFullError, TableBusyError):  # readers see what is in memory, too
                 pass
 
@@ -446,8 +477,8 @@ class Table(TableStore, KeyedRows):
         ...     table.put(1, {"X": 1})
         ...     version = table.tag("v1")
         ...     table.put(1, {"X": 2})
-        ...     table.to_arrow(snapshot="v1").to_pylist(), table.get(1)
-        ([{'ID': 1, 'X': 1}], {'X': 2})
+        ...     table.get(1), table.get(1, version="v1"), table.to_arrow(version="v1").to_pylist()
+        ({'X': 2}, {'X': 1}, [{'ID': 1, 'X': 1}])
         """
         return self._grid.tag(self, name, replace)
 
@@ -469,10 +500,12 @@ class Table(TableStore, KeyedRows):
         return dict(self.kept.tags)
 
     def keep_versions(self, count: int) -> None:
-        """Keep so many versions before the current one readable by their number, from now on.
+        """Keep so many versions before the current one readable by their number, besides those that have tags.
 
-        Every flush, load, merge and change of columns makes a version, also those of the background work. What a
-        version has in common with others takes no room; rows that it alone has are given back only when it goes.
+        Every flush, load, merge and change of columns makes a version, also those of the background work. To read makes
+        none that is kept: where ``len``, a scan or a query has writes flushed, the next flush replaces that version,
+        which does not count; but the version that an iterator of a dataset reads does, so that it can be restored. What
+        a version has in common with others takes no room; rows that it alone has are given back only when it goes.
 
         Raises:
             UsageError: ``count`` is negative, or no number.
@@ -484,19 +517,19 @@ class Table(TableStore, KeyedRows):
         current = self.version()
         return sorted({*kept_versions(self.folder, self.kept, current), current})
 
-    def snapshot_version(self, snapshot: str | int) -> int:
+    def snapshot_version(self, version: str | int) -> int:
         """The number of a version, given that or the name of a tag.
 
         Raises:
             VersionNotFoundError: there is no such tag, or the version is not kept; the message lists what there is.
         """
         kept = self.kept
-        if isinstance(snapshot, str) and snapshot in kept.tags:
-            return kept.tags[snapshot]
+        if isinstance(version, str) and version in kept.tags:
+            return kept.tags[version]
         versions = self.versions()
-        if not isinstance(snapshot, bool | str) and snapshot in versions:
-            return index(snapshot)
-        what = f"tag {snapshot}" if isinstance(snapshot, str) else f"version {snapshot!r} that is kept"
+        if not isinstance(version, bool | str) and version in versions:
+            return index(version)
+        what = f"tag {version}" if isinstance(version, str) else f"version {version!r} that is kept"
         raise VersionNotFoundError(f"table {self.name} has no {what}; {describe(kept, versions)}", table=self.name)
 
     def open_version(self, version: int) -> Snapshot:
@@ -507,17 +540,69 @@ class Table(TableStore, KeyedRows):
         """
         return Snapshot.open(str(self._grid.home), self.table_id, version)
 
-    def _version(self, snapshot: str | int | None) -> Snapshot:
+    def _version(self, version: str | int | None) -> Snapshot:
         """A version to be read; None for the current one with every write acknowledged before the call."""
-        if snapshot is None:
+        if version is None:
             return self._flushed()
         while True:
-            version = self.snapshot_version(snapshot)
+            number = self.snapshot_version(version)
             try:
-                return self.open_version(version)
+                return self.open_version(number)
             except VersionNotFoundError:
-                if self.snapshot_version(snapshot) == version:  # else the tag was moved just now
+                if self.snapshot_version(version) == number:  # else the tag was moved just now
                     raise
+
+    def past(self, version: str | int) -> PastTable:
+        """The table as it was at a version, given by its tag or its number: what ``get`` and SQL read of it.
+
+        Raises:
+            VersionNotFoundError: there is no such tag, or the version is not kept.
+        """
+        return PastTable(self.name, version, self._version(version))
+
+    def restore(self, version: str | int) -> int:
+        """Give the table the rows and the columns again that it had at a version, as its newest version: one commit.
+
+        What was written since is not in the new version; tag the table first to be able to go back. Rows that still lie
+        where they did are not written again. Options, DEFAULTs, indexes and tags stay as they are now. Who writes the
+        table waits meanwhile.
+
+        Args:
+            version: a tag, or the number of a version that is kept.
+
+        Returns:
+            The number of the new version.
+
+        Raises:
+            VersionNotFoundError: there is no such tag, or the version is not kept.
+            SchemaError: an index is over a column that the version does not have.
+            GridFullError: there is no room; nothing has changed.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     table = grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID")
+        ...     table.put(1, {"X": 1})
+        ...     before = table.tag("v1")
+        ...     table.put_all({1: {"X": 2}, 3: {"X": 3}})
+        ...     after = table.restore("v1")
+        ...     table.get(1), len(table), after > before
+        ({'X': 1}, 1, True)
+        """
+        with self.edit() as edit:
+            past = self._version(version)
+            for index in self.indexes.all():
+                for column in index.columns:
+                    if column.id not in {other.id for other in past.schema.columns}:
+                        raise SchemaError(
+                            f"table {self.name}: column {column.name} is not in version {past.version}, and index "
+                            f"{index.name} is over it: drop the index first"
+                        )
+            if past.version != self.version():
+                edit.restore(past)
+                edit.commit()
+        if self.indexes.all():
+            self.wake_maintenance()  # until its index is made, a new segment is scanned
+        return self.version()
 
     def stats(self) -> dict[str, int]:
         """Figures about the table as it lies there; nothing is flushed for them.

@@ -82,8 +82,8 @@ def contents(grid: Grid) -> dict[str, tuple[str, list[str]]]:
     return result
 
 
-def _rows(table: Table, snapshot: str | None = None) -> list[str]:
-    return sorted(repr(row) for batch in table.scan(snapshot=snapshot) for row in _plain(batch).to_pylist())
+def _rows(table: Table, version: str | None = None) -> list[str]:
+    return sorted(repr(row) for batch in table.scan(version=version) for row in _plain(batch).to_pylist())
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:

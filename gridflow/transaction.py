@@ -18,6 +18,7 @@ from .errors import (
     GridConnectionError,
     GridFullError,
     SchemaError,
+    SqlError,
     TableBusyError,
     TableNotFoundError,
     TransactionConflictError,
@@ -33,6 +34,7 @@ from .storage.cast import cast_column
 from .storage.index_rows import IndexRows
 from .storage.load import MOST_LOGGED, MOST_LOGGED_BYTES, in_groups, looked_at, record_batches
 from .storage.mapped_rows import MappedRows, mapped_rows
+from .storage.past_table import PastTable
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .storage.table_indexes import Choice, TableIndexes
 from .table import partition_ranges
@@ -333,6 +335,16 @@ class TransactionTable(KeyedRows):
     def wake_maintenance(self) -> None:
         """Have the owner's background thread look now at what the table lacks, such as files of an index."""
         self._table.wake_maintenance()
+
+    def past(self, version: str | int) -> PastTable:
+        """The table as it was at a version; for a single statement: a tag may move while a transaction runs."""
+        self._check()
+        if not self._transaction.of_statement:
+            raise SqlError(
+                f"table {self.name}: a transaction sees what there was when it began, and no past version; read that "
+                "before BEGIN or after COMMIT"
+            )
+        return self._table.past(version)
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:

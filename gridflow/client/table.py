@@ -143,9 +143,9 @@ class ServedTable(Table):
         """Have the owner move the writes in memory to a segment. Returns the version that holds them."""
         return self._have_flushed(messages.Flush(self.name))
 
-    def flush_to_read(self) -> int:
+    def flush_to_read(self, *, waits: bool = False) -> int:
         """Have the owner flush for a reader; see :meth:`gridflow.Table.flush_to_read`."""
-        return self._have_flushed(messages.Flush(self.name, to_read=True))
+        return self._have_flushed(messages.Flush(self.name, to_read=True, waits=waits))
 
     def _have_flushed(self, message: messages.Flush) -> int:
         version = self.snapshot().version  # sees every acknowledged write
@@ -171,6 +171,12 @@ class ServedTable(Table):
         self.kept.check_untag(self.name, name)  # raises where there is none
         self._check_usable()
         self._connection.call(messages.Untag(self.name, self.table_id, name), messages.Done)
+
+    def restore(self, version: str | int) -> int:
+        """Have the owner give the table the rows and columns of a version again; see :meth:`gridflow.Table.restore`."""
+        number = self.snapshot_version(version)  # raises where there is none
+        self._check_usable()
+        return self._connection.call(messages.Restore(self.name, self.table_id, number), messages.Done).count
 
     def keep_versions(self, count: int) -> None:
         """Have the owner keep so many past versions; see :meth:`gridflow.Table.keep_versions`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..deprecation import renamed
 from ..errors import (
     ColumnNotFoundError,
     GridClosedError,
@@ -120,7 +121,7 @@ class _Place:
 
     directory: str
     name: str
-    snapshot: str | int | None
+    version: str | int | None
 
 
 class DeviceTable:
@@ -143,7 +144,8 @@ class DeviceTable:
             are read again and again (reads of rows that are named on the device do not count). In host memory rows are
             anyway.
         budget: with "auto", at most so many bytes of the GPU's memory; without it 7/8 of what is free.
-        snapshot: a version that is kept, by its tag or its number; None for the newest.
+        version: a version that is kept, by its tag or its number; None for the newest.
+        snapshot: its old name.
         progress: called with the bytes that are pinned or loaded so far, and those of all.
 
     Raises:
@@ -174,6 +176,7 @@ class DeviceTable:
         columns: str | Iterable[str] | None = None,
         resident: bool | str = False,
         budget: int | None = None,
+        version: str | int | None = None,
         snapshot: str | int | None = None,
         progress: Progress | None = None,
     ):
@@ -183,6 +186,7 @@ class DeviceTable:
             raise UsageError("budget goes with resident='auto'")
         if budget is not None and (isinstance(budget, bool) or not hasattr(budget, "__index__") or budget < 1):
             raise UsageError(f"budget is a number of bytes, at least 1, not {budget!r}")
+        version = renamed("snapshot", snapshot, "version", version)
         self._rows: Rows | None = None
         self._shares: list[Shared] = []
         self._adopted = False
@@ -190,10 +194,10 @@ class DeviceTable:
         self._budget = budget
         self._device = number_of(device)
         with open_table(table, grid, home) as (_, grid_table):
-            stored = StoredTable.of(grid_table, snapshot)
-        self._place = _Place(stored.directory, stored.name, snapshot)
+            stored = StoredTable.of(grid_table, version)
+        self._place = _Place(stored.directory, stored.name, version)
         self._names = _chosen(stored.schema, columns, stored.name)
-        if snapshot is None:
+        if version is None:
             flush(stored.directory, stored.name)
         self._rows = self._open(stored.table_id, stored.version)
         self._bring(self._rows, progress)
@@ -316,8 +320,8 @@ class DeviceTable:
             raise UsageError(f"table {self.name} is shared by another process: open what that shares now")
         place = self._place
         with open_table(place.name, None, place.directory) as (_, grid_table):
-            stored = StoredTable.of(grid_table, place.snapshot)
-        if place.snapshot is None:
+            stored = StoredTable.of(grid_table, place.version)
+        if place.version is None:
             flush(place.directory, place.name)
         newer = self._open(stored.table_id, stored.version)
         if newer.version == rows.version:

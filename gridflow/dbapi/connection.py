@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
+from ..deprecation import renamed
 from ..grid import Grid
 from ..open import connect as open_grid
 from ..sql import Result, Session, begins_transaction
@@ -16,14 +17,19 @@ from .cursor import Cursor
 
 
 def connect(
-    grid: str | os.PathLike[str] | Grid | None = None, *, autocommit: bool = True, **options: Any
+    home: str | os.PathLike[str] | Grid | None = None,
+    *,
+    autocommit: bool = True,
+    grid: str | os.PathLike[str] | Grid | None = None,
+    **options: Any,
 ) -> Connection:
     """Connect to a grid.
 
     Args:
-        grid: the directory of a grid, None for the default one; or an open grid, which stays open after the connection.
+        home: the directory of a grid, None for the default one; or an open grid, which stays open after the connection.
         autocommit: whether every statement commits by itself. PEP 249's default is False: the first statement begins a
             transaction, and ``commit`` or ``rollback`` ends it.
+        grid: the old name of ``home``.
         options: those of ``gridflow.connect``: ``read_only``, ``durability``, ``embedded``, ``timeout``.
 
     Raises:
@@ -38,12 +44,13 @@ def connect(
     ('two',)
     """
     with errors.translation():
-        if isinstance(grid, Grid):
+        home = renamed("grid", grid, "home", home)
+        if isinstance(home, Grid):
             if options:
                 raise errors.ProgrammingError(f"an open grid takes no {', '.join(options)}")
-            return Connection(grid, owned=False, autocommit=autocommit)
+            return Connection(home, owned=False, autocommit=autocommit)
         try:
-            return Connection(open_grid(grid, **options), owned=True, autocommit=autocommit)
+            return Connection(open_grid(home, **options), owned=True, autocommit=autocommit)
         except TypeError as error:
             raise errors.ProgrammingError(str(error)) from None
 

@@ -143,12 +143,14 @@ class Truncate(Message):
 class Flush(Message):
     """Make every acknowledged write part of the segments; ``table`` None: of all tables.
 
-    ``to_read``: not where that would take long, as another writer holds the table.
+    ``to_read``: for a reader, so that the version is none of those that are kept; and, unless it ``waits``, not where
+    that would take long, as another writer holds the table.
     """
 
     kind: ClassVar[str] = "flush"
     table: str | None
     to_read: bool = False
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,16 @@ class Untag(Message):
     table: str
     table_id: _UInt32
     name: str
+
+
+@dataclass(frozen=True)
+class Restore(Message):
+    """Make the content of a version the newest; ``table_id`` as of Commit. Done has the number of the new version."""
+
+    kind: ClassVar[str] = "restore"
+    table: str
+    table_id: _UInt32
+    number: _UInt64
 
 
 @dataclass(frozen=True)
@@ -309,7 +321,7 @@ def encode(message: Message) -> bytes:
     """The bytes of a message.
 
     >>> decode(encode(Flush("IMAGES")), Flush)
-    Flush(table='IMAGES', to_read=False)
+    Flush(table='IMAGES', to_read=False, waits=False)
     """
     header: dict[str, Any] = {"version": PROTOCOL_VERSION, "kind": message.kind}
     body = b""

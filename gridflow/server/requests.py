@@ -73,6 +73,7 @@ class Requests:
             messages.AlterTable: self._alter_table,
             messages.Tag: self._tag,
             messages.Untag: self._untag,
+            messages.Restore: self._restore,
             messages.KeepVersions: self._keep_versions,
             messages.Compress: self._compress,
             messages.Commit: self._commit,
@@ -205,7 +206,7 @@ class Requests:
         if m.table is None:
             self.grid.flush()
         elif m.to_read:
-            self.grid.table(m.table).flush_to_read()
+            self.grid.table(m.table).flush_to_read(waits=m.waits)
         else:
             self.grid.table(m.table).flush()
         return Done(0)
@@ -220,6 +221,9 @@ class Requests:
     def _untag(self, m: messages.Untag) -> Message:
         self._table(m.table, m.table_id).untag(m.name)
         return Done(0)
+
+    def _restore(self, m: messages.Restore) -> Message:
+        return Done(self._table(m.table, m.table_id).restore(m.number))
 
     def _keep_versions(self, m: messages.KeepVersions) -> Message:
         self._table(m.table, m.table_id).keep_versions(m.count)

@@ -29,7 +29,7 @@ class Kept:
 
     Attributes:
         tags: name -> version.
-        last: how many versions before the current one stay without a tag.
+        last: how many versions without a tag stay before the current one.
     """
 
     tags: dict[str, int] = field(default_factory=dict)
@@ -107,7 +107,8 @@ def kept_versions(folder: Path, kept: Kept, current: int) -> list[int]:
         return []
     versions = [int(match[1], 16) for name in os.listdir(folder) if (match := _KEPT_MANIFEST.fullmatch(name))]
     tagged = set(kept.tags.values())
-    return sorted(version for version in versions if version in tagged or 0 < current - version <= kept.last)
+    others = sorted(version for version in versions if version < current and version not in tagged)
+    return sorted({*tagged.intersection(versions), *others[max(0, len(others) - kept.last) :]})
 
 
 def bytes_of(folder: Path, versions: Iterable[int], current: set[str]) -> int:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from ..cuda import table as cuda
 from ..cuda.convert import Convert, host_places
 from ..cuda.table import DeviceColumn, Rows, batch_rows, by_column
+from ..deprecation import renamed
 from ..errors import SchemaError
 from . import ops
 from .placing import place
@@ -39,7 +40,7 @@ class DeviceTable:
         table: a name, or a table of an open grid.
         device: a name of TensorFlow's, such as ``/GPU:0``, or a number of a GPU; None for the first one, or the CPU
             where there is none.
-        columns, resident, budget, snapshot, progress, grid, home: as ``gridflow.cuda.DeviceTable`` has them.
+        columns, resident, budget, version, progress, grid, home: as ``gridflow.cuda.DeviceTable`` has them.
 
     Raises:
         DeviceError: there is no such GPU, no driver, or not enough memory.
@@ -67,6 +68,7 @@ class DeviceTable:
         *,
         resident: bool | str = False,
         budget: int | None = None,
+        version: str | int | None = None,
         snapshot: str | int | None = None,
         progress: Callable[[int, int], Any] | None = None,
         grid: Grid | None = None,
@@ -79,7 +81,7 @@ class DeviceTable:
             columns=columns,
             resident=resident,
             budget=budget,
-            snapshot=snapshot,
+            version=renamed("snapshot", snapshot, "version", version),
             progress=progress,
             grid=grid,
             home=home,

@@ -50,21 +50,18 @@ Status KeptVersions::Keep(const Manifest& version) {
 
 std::vector<std::string> KeptVersions::Release(const Manifest& current, std::set<std::string> files) {
   std::vector<std::string> paths;
-  for (auto it = untagged_.begin(); it != untagged_.end();) {
-    GF_DCHECK(*it <= current.version);  // what is kept was current
-    if (Wants(*it, current.version)) {
-      ++it;
-      continue;
-    }
-    const auto released = kept_.find(*it);
-    paths.push_back(Path(FileName(*it, ".manifest")));
+  GF_DCHECK(untagged_.empty() || *untagged_.rbegin() <= current.version);  // what is kept was current
+  while (!untagged_.empty() && (untagged_.size() > last_ || *untagged_.rbegin() == current.version)) {
+    const uint64_t version = *untagged_.rbegin() == current.version ? current.version : *untagged_.begin();
+    const auto released = kept_.find(version);
+    paths.push_back(Path(FileName(version, ".manifest")));
     for (const std::string& name : released->second.Files()) {
       files.insert(name);
       const auto count = names_.find(name);
       if (--count->second == 0) names_.erase(count);
     }
     kept_.erase(released);
-    it = untagged_.erase(it);
+    untagged_.erase(version);
   }
   const std::set<std::string> needed = current.Files();
   for (const std::string& name : files)

@@ -18,7 +18,11 @@ namespace gridflow {
 // does; whoever lets go of a version removes the copy first and its files then. So a reader that finds the copy but not
 // a file looks again and finds neither, and a crash in between leaves files that nothing names, never the reverse.
 //
-// Which versions are to be kept is the catalog's to say: Want(), Tag() and Untag() are told. For the owner; whoever orders
+// Kept are those that have a tag, and of the others the last few before the current one that were kept when they were
+// replaced; a version that only a reader had made is not (TableEdit::LetGoOfBase). So which are kept can be told from the
+// files that are there and the tags alone.
+//
+// Which versions have tags, and how many others stay, is the catalog's to say: Want(), Tag() and Untag() are told. For the owner; whoever orders
 // the edits of the table (TableEdit) orders these calls among them. What a call costs does not grow with the versions
 // that are kept, but for Want().
 class KeptVersions {
@@ -28,19 +32,16 @@ class KeptVersions {
 
   // Takes over a version that is kept already, when the table is opened.
   Status Take(uint64_t version);
-  // What to keep from now on: the versions of these tags, one for each, and the last few before the current one.
+  // What to keep from now on: the versions of these tags, one for each, and the last few others before the current one.
   void Want(const std::vector<uint64_t>& tagged, uint64_t last);
   // A version has got one more tag, or one less.
   void Tag(uint64_t version);
   void Untag(uint64_t version);
   uint64_t last() const { return last_; }
-  // Whether a version is to be kept when `current` is the table's.
-  bool Wants(uint64_t version, uint64_t current) const {
-    return tags_.count(version) > 0 || (version < current && current - version <= last_);
-  }
+  bool IsTagged(uint64_t version) const { return tags_.count(version) > 0; }
   // Keeps a version, the current one, whose files are all there; nothing happens if it is kept already.
   Status Keep(const Manifest& version);
-  // Forgets the versions that are not wanted (any more) beside `current`. Returns what to unlink, in this order: their
+  // Forgets the versions that are not to be kept (any more) beside `current`. Returns what to unlink, in this order: their
   // manifests; then what they and `files` name that neither `current` nor a version that stays does.
   std::vector<std::string> Release(const Manifest& current, std::set<std::string> files);
 

@@ -367,6 +367,43 @@ Status TableEdit::FoldLast() {
   return Status::Ok();
 }
 
+Status TableEdit::Restore(const TableSnapshot& past) {
+  manifest_.schema = past.schema();
+  const std::vector<SegmentRef>& segments = past.segments();
+  std::vector<size_t> places(segments.size(), parts_.size());  // among the parts, of which more come
+  for (Part& part : parts_) part.dropped = true;
+  for (size_t i = 0; i < segments.size(); ++i)
+    for (size_t j = 0; j < parts_.size(); ++j)
+      if (parts_[j].named.segment_id == segments[i].segment->id()) {
+        places[i] = j;
+        parts_[j].dropped = false;
+      }
+  const size_t there = parts_.size();
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const Segment& segment = *segments[i].segment;
+    const auto rows = static_cast<uint64_t>(segment.rows());
+    if (places[i] < there && parts_[places[i]].deleted + static_cast<uint64_t>(segments[i].live_rows()) == rows) continue;
+    GF_RETURN_IF_ERROR(segment.CheckAll());
+    const uint64_t row_bytes = segment.bytes() / rows + 1;
+    const size_t step = static_cast<size_t>(kSegmentBytes / row_bytes) + 1;
+    KeyOrder keys;
+    for (uint32_t row = 0; row <= rows; ++row) {
+      if (keys.order.size() == step || (row == rows && !keys.order.empty())) {
+        std::vector<Source> sources(1);
+        GF_RETURN_IF_ERROR(ColumnsAs(segment, manifest_.schema, &sources[0]));
+        const uint64_t bytes = row_bytes * keys.order.size();
+        GF_RETURN_IF_ERROR(AddSegment(std::move(sources), std::move(keys), bytes));
+        keys = KeyOrder();
+      }
+      // What was taken over by a segment just now is live where it lay, too.
+      if (row == rows || !segments[i].Live(row) || (places[i] < there && parts_[places[i]].Live(row))) continue;
+      keys.hashes.push_back(segment.hashes()[row]);
+      keys.order.push_back({0, row});
+    }
+  }
+  return Status::Ok();
+}
+
 void TableEdit::Clear() {
   for (Part& part : parts_) part.dropped = true;
 }
@@ -417,7 +454,8 @@ Status TableEdit::Commit(uint64_t flushed_lsn, std::shared_ptr<const TableSnapsh
   GF_DCHECK_HOLDS(BrokenSuccession(base_->manifest(), manifest_, true));
   GF_FAILPOINT("manifest.write");
   // Before it is replaced: at no moment is a version that is to stay without a manifest.
-  if (kept.Wants(base_->manifest().version, manifest_.version)) GF_RETURN_IF_ERROR(kept.Keep(base_->manifest()));
+  if (kept.IsTagged(base_->manifest().version) || (keeps_base_ && kept.last() > 0))
+    GF_RETURN_IF_ERROR(kept.Keep(base_->manifest()));
   const Status status = manifest_.Write(folder_ + "/manifest", durable_);
   if (!status.ok()) {
     // The rename may have happened and only the sync after it failed: then the new version stands, and so must its

@@ -59,6 +59,11 @@ class TableEdit {
   Status ChangeRows(const RowChanges& changes, std::string* conflict);
   // Gives the table other columns: those that stay keep their ids, and the key its columns. Segments stay as they are.
   void SetSchema(const Schema& schema) { manifest_.schema = schema; }
+  // From now on Commit() keeps the version that this is an edit of only if it has a tag: nobody but a reader had it made.
+  void LetGoOfBase() { keeps_base_ = false; }
+  // Gives the table the rows and the columns of an earlier version, before anything else is done. What lies where it did
+  // stays; rows that were removed since, or moved, are written anew: none comes back where it was deleted.
+  Status Restore(const TableSnapshot& past);
   // Drops all rows: what Commit() publishes has only the segments that are added after this.
   void Clear();
   // Publishes; `flushed_lsn` as in the manifest. If *out is set the new version stands, also when an error says that it
@@ -127,6 +132,7 @@ class TableEdit {
   const bool durable_;
   const int threads_;
   KeptVersions* const kept_;
+  bool keeps_base_ = true;
   uint64_t small_ = 0, least_listed_ = UINT64_MAX;
   uint64_t added_bytes_ = 0, moved_bytes_ = 0, bitmap_bytes_ = 0;
   Manifest manifest_;

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
 import gridflow
 from gridflow import UsageError, VersionNotFoundError
 from gridflow.registry import open_reader
+from gridflow.stored_table import flush
 
 
 @pytest.fixture
@@ -19,8 +22,8 @@ def table(grid):
 
 def rows(table, snapshot=None):
     """Key -> X of a version, read in both ways."""
-    whole = table.to_arrow(snapshot=snapshot)
-    pieces = [row for batch in table.scan(batch_size=7, snapshot=snapshot) for row in batch.to_pylist()]
+    whole = table.to_arrow(version=snapshot)
+    pieces = [row for batch in table.scan(batch_size=7, version=snapshot) for row in batch.to_pylist()]
     assert sorted(whole.to_pylist(), key=lambda row: row["ID"]) == sorted(pieces, key=lambda row: row["ID"])
     return dict(zip(whole["ID"].to_pylist(), whole["X"].to_pylist(), strict=True))
 
@@ -47,7 +50,7 @@ def test_a_tag_outlives_every_change_of_the_table(grid, table):
     table.compact()
     assert rows(table, "v1") == before
     assert table.to_arrow().to_pylist() == [{"ID": 1, "Y": 0.5}]
-    assert list(table.scan(["ID", "X"], partitions=range(512), snapshot="v1"))
+    assert list(table.scan(["ID", "X"], partitions=range(512), version="v1"))
     assert grid.check() == []
 
 
@@ -75,7 +78,7 @@ def test_a_version_goes_with_its_last_tag(table):
     assert table.tags() == {} and table.stats()["kept_versions"] == table.stats()["kept_bytes"] == 0
     for gone in ("a", "b", version):
         with pytest.raises(VersionNotFoundError):
-            table.to_arrow(snapshot=gone)
+            table.to_arrow(version=gone)
 
 
 @pytest.mark.parametrize("name", ["", "12", "x" * 256, 7, None])
@@ -93,7 +96,7 @@ def test_what_is_not_there_is_said_with_what_is(table):
     table.flush()
     there = rf"its tags are v1 \(version {version}\), the past versions that are kept {version}, the current one is \d+"
     with pytest.raises(VersionNotFoundError, match=f"table T has no tag V1; {there}"):
-        table.scan(snapshot="V1")
+        table.scan(version="V1")
     for number in (version - 1, 10**6, -1, 0, True, 1.5):
         with pytest.raises(VersionNotFoundError, match=f"table T has no version {number!r} that is kept; {there}"):
             table.snapshot_version(number)
@@ -141,7 +144,7 @@ def test_a_table_made_anew_has_no_tags(grid, table):
         with pytest.raises(gridflow.TableNotFoundError):
             what()
     with pytest.raises(gridflow.TableNotFoundError):
-        table.to_arrow(snapshot="v1")
+        table.to_arrow(version="v1")
     fresh = grid.create_table("T", {"ID": "LONG"}, key="ID")
     assert fresh.tags() == {}
 
@@ -160,7 +163,7 @@ def test_a_reader_sees_tags_and_cannot_set_them(grid, table):
         table.untag("v1")
         table.untag("v2")
         with pytest.raises(VersionNotFoundError):
-            seen.to_arrow(snapshot="v1")
+            seen.to_arrow(version="v1")
 
 
 def test_versions_are_shown_in_sql(grid, table):
@@ -186,3 +189,166 @@ def test_options_are_apart_from_versions(grid):
         grid.create_table("U", {"ID": "LONG"}, key="ID", options={"SYS.VERSIONS": {}})
     grid.sql("ALTER TABLE T ADD COLUMN X INT DEFAULT 7")
     assert table.tags() == {"v1": version} and "SYS.VERSIONS" not in grid.table("T").options
+
+
+# ---- what only a reader had made ----
+
+
+def reads(grid, table):
+    """What a reader may do, each of which has writes flushed where there is a writer."""
+    len(table)
+    table.to_arrow()
+    next(table.scan(), None)
+    table.partitions()
+    grid.sql("SELECT SUM(X) FROM T WHERE X > 0").fetchall()
+    grid.sql("SELECT COUNT(*) FROM T").fetchall()
+    grid.sql("SELECT * FROM SYS.TABLES").fetchall()
+    flush(str(grid.home), "T")  # as a dataset does that is made and counted
+
+
+def test_len_used_up_the_versions_that_are_kept(grid):
+    """Each read after a write flushed, and so pushed an older version out of those that keep_versions keeps."""
+    table = grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID", keep_versions=2)
+    made = []
+    for i in range(3):
+        table.load([{"ID": i, "X": i}])
+        made.append(table.version())
+    if not grid.owner:  # where nobody can keep the background flush away, which may come once a second
+        table.keep_versions(1000)
+        start, before = time.monotonic(), len(table.versions())
+        for i in range(20):
+            table.put(i, {"X": -i})
+            reads(grid, table)
+        assert len(table.versions()) - before <= time.monotonic() - start + 2
+        return
+    with table.lock:  # the background flush has to wait
+        for i in range(5):
+            table.put(i, {"X": -i})
+            reads(grid, table)
+        seen = table.version()
+        assert seen > made[2] + 1 and table.versions() == [made[1], made[2], seen]
+        assert len(rows(table, made[1])) == 2 and len(rows(table, made[2])) == 3
+        table.load([{"ID": 100, "X": 100}])
+        assert table.versions() == [made[2], seen, table.version()], "what was there before a load is kept"
+        assert rows(table, seen) == {**{i: -i for i in range(5)}}
+    assert grid.check() == []
+
+
+def test_what_readers_have_flushed_counts_once_it_is_flushed_for_its_own_sake(grid):
+    table = grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID", keep_versions=5)
+    if not grid.owner:
+        pytest.skip("the background flush may come between")
+    with table.lock:
+        table.put(1, {"X": 1})
+        reads(grid, table)
+        first = table.flush()  # nothing to do but to say so
+        table.put(1, {"X": 2})
+        reads(grid, table)
+        tagged = table.tag("v1")
+        table.put(1, {"X": 3})
+        reads(grid, table)
+        table.put(1, {"X": 4})
+        reads(grid, table)
+        flush(str(grid.home), "T", lasting=True)  # as an iterator of a dataset does
+        iterated = table.version()
+        table.put(1, {"X": 5})
+        last = table.flush()
+        assert table.versions() == [first - 1, first, tagged, iterated, last]
+        assert [rows(table, version) for version in (first, "v1", iterated, last)] == [{1: 1}, {1: 2}, {1: 4}, {1: 5}]
+
+
+# ---- one version by version= ----
+
+
+def test_a_version_by_key(grid, table):
+    table.put_all({1: {"X": 1}, 200: {"X": 200}})
+    version = table.tag("v1")
+    table.put(1, {"X": 2})
+    table.remove_all([200, 3])
+    for name in ("v1", version, np.int64(version)):
+        assert table.get(1, version=name) == {"X": 1} and table.get(200, version=name) == {"X": 200}
+        assert table.get(3, version=name) == {"X": 0} and table.get(777, "none", version=name) == "none"
+        assert table.get_all([200, 777, 1], version=name) == {200: {"X": 200}, 1: {"X": 1}}
+    assert table.get(200) is None and table.get(1) == {"X": 2}
+    grid.alter_table("T", rename={"X": "Y"}, add={"Z": "INT"})
+    assert table.get(1, version="v1") == {"X": 1} and table.get(1) == {"Y": 2, "Z": None}
+    with pytest.raises(VersionNotFoundError, match="no tag v2"):
+        table.get(1, version="v2")
+    with pytest.raises(gridflow.SchemaError):
+        table.get("one", version="v1")
+
+
+def test_snapshot_is_the_old_name_of_version(table):
+    table.tag("v1")
+    table.truncate()
+    with pytest.warns(DeprecationWarning, match="snapshot= is deprecated: use version="):
+        assert table.to_arrow(snapshot="v1").num_rows == 100
+    with pytest.warns(DeprecationWarning, match="snapshot="):
+        assert sum(batch.num_rows for batch in table.scan(snapshot="v1")) == 100
+    with pytest.raises(UsageError, match="snapshot= is the old name of version="):
+        table.to_arrow(version="v1", snapshot="v1")
+
+
+# ---- restore ----
+
+
+def test_a_version_becomes_the_newest_again(grid, table):
+    table.put(1, {"X": 1})
+    before = rows(table)
+    version = table.tag("v1")
+    changes = [
+        lambda: table.put_all((i, {"X": -i}) for i in range(0, 150, 3)),
+        lambda: table.remove_all(range(50)),
+        lambda: grid.sql("UPDATE T SET X = 7 WHERE ID > 20"),
+        table.compact,
+        table.truncate,
+        lambda: table.load({"ID": np.arange(90, 300), "X": np.ones(210, "i4")}),
+    ]
+    for i in range(len(changes)):
+        for change in changes[: i + 1]:
+            change()
+        changed = rows(table)
+        now = table.tag("now", replace=True)
+        restored = table.restore("v1")
+        assert restored == table.version() > now > version and rows(table) == before == rows(table, "v1")
+        assert rows(table, "now") == changed
+        assert table.get(1) == {"X": 1} and table.get(299) is None
+        assert grid.check() == []
+    table.put(1, {"X": 2})  # goes on from there
+    assert rows(table) == {**before, 1: 2}
+    assert table.restore(version) == table.version() and rows(table) == before
+    with pytest.raises(VersionNotFoundError):
+        table.restore("v2")
+
+
+def test_to_restore_what_is_there_changes_nothing(table):
+    version = table.tag("v1")
+    assert table.restore("v1") == table.restore(version) == version == table.version()
+
+
+def test_a_version_comes_back_with_its_columns(grid, table):
+    table.put(1, {"X": 1})
+    table.tag("v1")
+    before = rows(table)
+    grid.alter_table("T", drop=["X"], add={"Y": "DOUBLE"}, fill={"Y": 0.5})
+    table.put(1, {"Y": 1.5})
+    table.tag("v2")
+    table.restore("v1")
+    assert table.schema.names == ["ID", "X"] and rows(table) == before and table.get(2) == {"X": 0}
+    grid.sql("INSERT INTO T (ID, X) VALUES (500, 5)")
+    table.restore("v2")
+    assert table.schema.names == ["ID", "Y"] and table.get(1) == {"Y": 1.5} and table.get(2) == {"Y": 0.5}
+    assert len(table) == 100 and table.get(500) is None
+    grid.sql("CREATE INDEX I ON T (Y)")
+    with pytest.raises(gridflow.SchemaError, match="column Y is not in version .* index I is over it: drop the index"):
+        table.restore("v1")
+    assert table.restore("v2") == table.version() and grid.check() == []
+
+
+def test_a_transaction_that_began_before_a_restore_is_refused(grid, table):
+    table.tag("v1")
+    table.put(1, {"X": 1})
+    with pytest.raises(gridflow.TransactionConflictError), grid.transaction() as transaction:
+        transaction.table("T").put(1, {"X": 2})
+        table.restore("v1")
+    assert table.get(1) == {"X": 0}

@@ -296,7 +296,7 @@ def found(grid: gridflow.Grid) -> State:
 
 def _rows(name: str, table: gridflow.Table, tag: str | None) -> Rows:
     rows: Rows = {}
-    for batch in table.scan(["ID", "N", "B"], snapshot=tag):
+    for batch in table.scan(["ID", "N", "B"], version=tag):
         columns: list[list[Any]] = [column.to_pylist() for column in batch.columns]
         for key, n, b in zip(*columns, strict=True):
             assert key not in rows, f"table {name}: key {key} is there twice"

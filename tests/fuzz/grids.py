@@ -107,7 +107,7 @@ def _read(home: Path) -> pa.Table:
             if key in table:
                 table.get(key)
         rows = table.to_arrow()
-        sum(batch.num_rows for batch in table.scan(snapshot="before"))
+        sum(batch.num_rows for batch in table.scan(version="before"))
         reader.sql("SELECT COUNT(*), MAX(AT), MIN(N), SUM(D) FROM T").fetchall()
         reader.sql("SELECT * FROM T WHERE N = 'row 7' OR AT > TIMESTAMP '1970-01-01 00:00:00.002'").fetchall()
         reader.sql("SELECT MAX(A) FROM Z WHERE A > 65000").fetchall()

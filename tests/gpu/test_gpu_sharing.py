@@ -146,7 +146,7 @@ def test_a_version_that_is_kept_no_longer(model, tmp_path):
 
 def test_a_version_with_a_tag_can_be_shared_for_good(model, tmp_path):
     model.table.tag("epoch")
-    with DeviceTable(model.table, resident=True, snapshot="epoch") as device, device.share(tmp_path / "socket"):
+    with DeviceTable(model.table, resident=True, version="epoch") as device, device.share(tmp_path / "socket"):
         model.table.truncate()
         with open_shared(tmp_path / "socket") as reader:
             check_table(model, reader)

@@ -213,7 +213,7 @@ def test_versions(images, grid):
     assert 10_000 in order_of(table)
     assert_same(first().numpy(), old, "what was traced reads the older version")
     with pytest.raises(VersionNotFoundError):
-        DeviceTable("IMAGES", DEVICE, grid=grid, snapshot="none")
+        DeviceTable("IMAGES", DEVICE, grid=grid, version="none")
 
 
 # --- wrong things ---

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import gridflow
+import gridflow.dbapi
 from gridflow import (
     GridAccessError,
     GridClosedError,
@@ -75,7 +76,7 @@ def test_a_name_is_taken_once(grid):
     for name, options in (("A", {}), ("CATS", {}), ("SQL_PUBLIC_A", {}), ("C", {"cache_name": "A"})):
         with pytest.raises(TableExistsError, match="exists already"):
             grid.create_table(name, COLUMNS, key="ID", options=options)
-    assert grid.create_table("A", "OTHER INT", key="OTHER", if_not_exists=True).schema.names == ["ID", "N"]
+    assert grid.create_table("A", COLUMNS, key="ID", if_not_exists=True).schema.names == ["ID", "N"]
     with pytest.raises(UsageError, match="table C: its options cannot be written as JSON"):
         grid.create_table("C", COLUMNS, key="ID", options={"a": object()})
     for partitions in (0, -1, (1 << 20) + 1, 1.0, True, "4"):
@@ -313,3 +314,15 @@ def test_a_path_that_is_no_utf8(home):
     with verified(Path(os.fsdecode(os.fsencode(home) + b"/gr\xefd"))) as grid:
         make(grid, "T")[0].put(1, {})
         grid.flush()
+
+
+def test_path_is_the_old_name_of_home(tmp_path):
+    with (
+        pytest.warns(DeprecationWarning, match="path= is deprecated: use home="),
+        gridflow.connect(path=tmp_path) as grid,
+    ):
+        assert str(grid.home) == str(tmp_path)
+    with pytest.raises(UsageError, match="path= is the old name of home="):
+        gridflow.connect(tmp_path, path=tmp_path)
+    with pytest.warns(DeprecationWarning, match="grid= is deprecated: use home="):
+        gridflow.dbapi.connect(grid=tmp_path).close()

@@ -232,7 +232,7 @@ class TableMachine(RuleBasedStateMachine):
             assert {version for version, _ in self.tags.values()} <= set(table.versions())
             for tag, (version, rows) in self.tags.items():
                 for snapshot in (tag, version):
-                    assert self.shown(table.to_arrow(snapshot=snapshot).to_pylist()) == self.shown_model(rows)
+                    assert self.shown(table.to_arrow(version=snapshot).to_pylist()) == self.shown_model(rows)
 
     def compare_keys(self, table: gridflow.Table) -> None:
         assert table.get_all(self.keys) == self.model

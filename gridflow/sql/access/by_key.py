@@ -31,6 +31,8 @@ def lookup_of(tree: exp.Expression, source: BoundTable, bound: Bound) -> KeyLook
 
     Joins do not miss a row that the WHERE refuses, but for those that look for the nearest row, or count rows.
     """
+    if source.version is not None:  # which is scanned
+        return None
     nodes = [node for node in tree.find_all(exp.Table) if node.name == source.registered]
     if len(nodes) != 1 or not is_plain(nodes[0]):
         return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 from sqlglot import exp
 
@@ -11,6 +13,7 @@ from ...schema import Schema
 from ..grammar.functions import call_bare
 from ..grammar.nesting import stack_need
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
+from ..text.params import MarkList
 from ..text.places import place_of, syntax_error
 from ..views.views import SystemView
 from .allowed import check_table_functions
@@ -19,12 +22,19 @@ from .find import find_relation
 from .lists import bind_lists
 from .pseudo import spell_out
 from .scopes import is_cte
+from .versions import past_relation, refuse_version, take_version
 
 #: Of registered tables: no two have a name in common, so that a view may outlive its statement.
 _numbers = itertools.count()
 
 
-def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable | None = None) -> Bound:
+def bind(
+    tree: exp.Expression,
+    grid: GridFace,
+    text: str,
+    target: ReadableTable | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> Bound:
     """Find a statement's tables and the columns that it needs of each.
 
     A column counts as needed if its name occurs anywhere in the statement, in any role, or if a ``*`` or something as
@@ -35,9 +45,11 @@ def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable 
         grid: the grid that has the tables.
         text: the statement, for messages.
         target: the table of a node that is marked as the target; None to find it by its name.
+        params: mark -> value, for versions of tables that are parameters; None: they cannot be.
 
     Raises:
         TableNotFoundError, SqlError: see ``find_table``.
+        VersionNotFoundError: there is no such version.
     """
     check_table_functions(tree)
     tree = tree.copy()
@@ -45,19 +57,32 @@ def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable 
     of_node: dict[int, BoundTable] = {}
     labels: dict[str, list[BoundTable]] = {}
     exact = True
+    version_marks: frozenset[str] = frozenset()
     for node in list(tree.find_all(exp.Table)):
         if not isinstance(node.this, exp.Identifier) or is_cte(node):
+            refuse_version(node, text)
             continue
         if node.name.upper() == "DUAL" and not node.db and "DUAL" not in grid.tables():
             _replace_dual(node)
             exact = False
             continue
         is_target = bool(node.meta.get("target"))
+        if node.args.get("when") is not None:
+            version_marks |= marks_of(node.args["when"])
+        version = None if is_target else take_version(node, params, text)
         table = target if is_target and target is not None else find_relation(grid, node, text)
         exact = exact and (table.name == node.name or isinstance(table, SystemView))
+        own_name = table.name
+        if version is not None:
+            table = past_relation(table, version, node, text)
         source = sources.setdefault(
             (table.name, is_target),
-            BoundTable(table.name, table.schema, f"gridflow_{next(_numbers)}", target=is_target),
+            BoundTable(
+                *(table.name, table.schema, f"gridflow_{next(_numbers)}"),
+                target=is_target,
+                version=version,
+                table=own_name,
+            ),
         )
         label = node.alias or node.name
         of_node[id(node)] = source
@@ -71,6 +96,9 @@ def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable 
     spell_out(tree, of_node, text)
     call_bare(tree, {name.upper() for source in sources.values() for name in source.schema.names})
     bound = Bound(tree, list(sources.values()), {}, text, exact)
+    if version_marks:
+        bound.exact = False  # a plan is for one version
+        bound.version_marks = version_marks - marks_of(tree)
     _mark_wide(tree, bound, of_node, labels)
     _rename_twins(bound)
     _check_quoted(bound)
@@ -84,6 +112,12 @@ def bind(tree: exp.Expression, grid: GridFace, text: str, target: ReadableTable 
     bind_lists(bound)
     bound.stack = stack_need(tree)
     return bound
+
+
+def marks_of(tree: exp.Expression) -> frozenset[str]:
+    """The marks that a statement has."""
+    marks = {mark.name for mark in tree.find_all(exp.Placeholder)}
+    return frozenset(marks.union(*(node.names for node in tree.find_all(MarkList))))
 
 
 def _replace_dual(node: exp.Table) -> None:

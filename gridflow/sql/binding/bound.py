@@ -24,6 +24,7 @@ class BoundTable:
 
     Attributes:
         name, schema: of the table. Not the Table itself: a plan outlives its grid.
+        version: the version of it that is read, and ``table`` its own name; None for the table as it is.
         registered: the name under which DuckDB finds the table's rows.
         columns: the columns that the statement needs, in the table's order, at least one.
         every: whether the statement needs all columns, whatever names it has.
@@ -36,6 +37,8 @@ class BoundTable:
     columns: list[str] = field(default_factory=list)
     every: bool = False
     target: bool = False
+    version: str | int | None = None
+    table: str = ""
 
 
 @dataclass
@@ -51,6 +54,7 @@ class Bound:
         lists: name -> a table of one column, of the literals of a long list after IN; the engine finds it by that name.
         mark_lists: name -> the marks of a long list after IN, which become such a table, and the type of the column.
         stack: bytes of stack that the engine may need for the statement.
+        version_marks: the parameters that are versions of tables and nothing else.
     """
 
     tree: exp.Expression
@@ -61,6 +65,7 @@ class Bound:
     lists: dict[str, pa.Table] = field(default_factory=dict)
     mark_lists: dict[str, tuple[MarkList, Type]] = field(default_factory=dict)
     stack: int = 0
+    version_marks: frozenset[str] = frozenset()
 
     def column_names(self) -> list[str]:
         """The names of all columns of all tables, sorted."""

@@ -13,6 +13,8 @@ from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
 from ..grammar.spelling import KEYWORDS, nearest
 from ..text.places import error_at, place_of, syntax_error
 from ..views.views import SystemView, find_view
+from .bound import BoundTable
+from .versions import refuse_version
 
 
 @overload
@@ -27,8 +29,9 @@ def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
 
     Raises:
         TableNotFoundError: no table has the name; the message lists the tables.
-        SqlError: the name is a system view's or of another schema, or two tables could be meant.
+        SqlError: the name is a system view's or of another schema, a version is named, or two tables could be meant.
     """
+    refuse_version(node, text)
     if node.db.upper() == SYSTEM_SCHEMA:
         view = find_relation(grid, node, text)
         start, length = place_of(node.this)
@@ -71,14 +74,17 @@ def find_relation(grid: GridFace, node: exp.Table, text: str) -> ReadableTable:
         raise error_at(TableNotFoundError, text, start, str(error), length, table=error.table) from None
 
 
-def relation_of(grid: GridFace, name: str) -> ReadableTable:
-    """The table or system view that a plan knows by ``BoundTable.name``.
+def relation_of(grid: GridFace, source: BoundTable) -> ReadableTable:
+    """The table, a version of it, or the system view that a statement was bound to.
 
     Raises:
         TableNotFoundError: the table was dropped.
+        VersionNotFoundError: its version is gone.
     """
-    schema, _, view = name.partition(".")
-    return SystemView(grid, find_view(view)) if schema == SYSTEM_SCHEMA and view else grid.table(name)
+    if source.version is not None:
+        return grid.table(source.table).past(source.version)
+    schema, _, view = source.name.partition(".")
+    return SystemView(grid, find_view(view)) if schema == SYSTEM_SCHEMA and view else grid.table(source.name)
 
 
 def find_column(schema: Schema, node: exp.Identifier, text: str, table: str) -> Column:

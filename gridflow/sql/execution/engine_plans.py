@@ -83,7 +83,7 @@ class EnginePlan(QueryPlan):
         }
 
     def _engine(self, sql: str, rows: dict[str, Relation], params: Mapping[str, Any]) -> pa.Table:
-        values = {mark: plain(value) for mark, value in params.items()}
+        values = {mark: plain(value) for mark, value in params.items() if mark not in self.bound.version_marks}
         sql, lists = with_lists(sql, self.bound, values)
         # A list's table has the name of another one the next time, or none.
         again = self.kept and not (self.bound.lists or self.bound.mark_lists)

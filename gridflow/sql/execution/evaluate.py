@@ -12,6 +12,7 @@ from sqlglot import exp
 from ...errors import GridflowError, SchemaError, SqlError
 from ...faces import GridFace, RowsInPlace
 from ...schema import Column, Type
+from ..binding.bind import marks_of
 from ..binding.bound import Bound
 from ..binding.find import relation_of
 from ..binding.scopes import gives_all
@@ -21,7 +22,7 @@ from ..engine.from_duckdb import fit, from_duckdb
 from ..engine.relation import Relation
 from ..engine.to_duckdb import duckdb_type
 from ..grammar.dialect import to_duckdb
-from ..text.params import MarkList, plain
+from ..text.params import plain
 from .cut import at_one_moment
 from .errors import clean, translate, translated
 from .rows import register, with_lists
@@ -60,7 +61,7 @@ def evaluate(
     tables: dict[str, Relation] = {}
     earlier = {} if versions is None else versions
     others = [s for s in bound.sources if not (s.target and rows is not None) and s.name not in earlier]
-    cut = at_one_moment(grid, [relation_of(grid, source.name) for source in others])
+    cut = at_one_moment(grid, [relation_of(grid, source) for source in others])
     read: dict[str, RowsInPlace] = {}
     for source, table in zip(others, cut, strict=True):
         if versions is None:
@@ -73,8 +74,7 @@ def evaluate(
             continue
         whole = rows if source.target and rows is not None else earlier[source.name]
         tables[source.registered] = register(whole, source, bound, numbers=numbers if source.target else None)
-    marks = {mark.name for mark in bound.tree.find_all(exp.Placeholder)}
-    marks.update(*(node.names for node in bound.tree.find_all(MarkList)))
+    marks = marks_of(bound.tree)
     values = {mark: plain(value) for mark, value in params.items() if mark in marks}
     with translated(bound):
         inner, lists = with_lists(to_duckdb(bound.tree), bound, values)

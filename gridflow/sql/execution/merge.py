@@ -16,7 +16,7 @@ from ...schema import Column
 from ..binding.assignments import assignments
 from ..binding.bind import bind
 from ..binding.filling import complete, default_values, defaults_of, filled_columns
-from ..binding.find import find_table
+from ..binding.find import find_table, relation_of
 from ..grammar.prepared import Prepared
 from ..text.places import place_of, syntax_error
 from .changes import change_rows, changing, keys_of_rows
@@ -106,9 +106,11 @@ def _versions(grid: GridFace, prepared: Prepared) -> dict[str, pa.Table]:
     tree = prepared.node
     query = exp.Select(expressions=[exp.Star()], from_=exp.From(this=tree.this.copy()))
     query.append("joins", exp.Join(this=tree.args["using"].copy(), kind="CROSS"))
-    names = {source.name for source in bind(query, grid, prepared.text).sources}
-    tables = [grid.table(name) for name in names]
-    return {table.name: table.to_arrow() for table in (grid.together(tables) if len(tables) > 1 else tables)}
+    sources = bind(query, grid, prepared.text).sources
+    tables = [grid.table(source.name) for source in sources if source.version is None]
+    past = [relation_of(grid, source) for source in sources if source.version is not None]
+    now = grid.together(tables) if len(tables) > 1 else tables
+    return {table.name: table.to_arrow() for table in [*now, *past]}
 
 
 def _run_clause(merge: _Merge, clause: exp.When, kind: tuple[bool, bool], earlier: list[exp.Expression | None]) -> None:

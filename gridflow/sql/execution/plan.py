@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from sqlglot import exp
 
@@ -38,10 +39,13 @@ class _ResultColumn(NamedTuple):
     node: exp.Expression
 
 
-def plan_for(grid: GridFace, prepared: Prepared) -> tuple[QueryPlan, list[ReadableTable]]:
+def plan_for(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> tuple[QueryPlan, list[ReadableTable]]:
     """The plan of a query and its tables; the statement's last plan on this grid where it still holds.
 
+    Of the parameters it knows those that are versions of tables.
+
     Raises:
+        VersionNotFoundError: a table has no such version.
         TableNotFoundError, ColumnNotFoundError, SqlError: a name means nothing.
     """
     plan = grid.plans.get(prepared)
@@ -49,12 +53,12 @@ def plan_for(grid: GridFace, prepared: Prepared) -> tuple[QueryPlan, list[Readab
         tables = _same_tables(plan, grid)
         if tables is not None:
             return plan, tables
-    bound = bind(prepared.node, grid, prepared.text)
+    bound = bind(prepared.node, grid, prepared.text, params=params)
     _name_projections(bound, prepared.labels)
     plan = _plan(bound, prepared)
     if bound.exact:
         keep_plan(grid, prepared, plan)
-    return plan, [relation_of(grid, source.name) for source in bound.sources]
+    return plan, [relation_of(grid, source) for source in bound.sources]
 
 
 def _same_tables(plan: QueryPlan, grid: GridFace) -> list[ReadableTable] | None:
@@ -62,7 +66,7 @@ def _same_tables(plan: QueryPlan, grid: GridFace) -> list[ReadableTable] | None:
     tables = []
     for source in plan.bound.sources:
         try:
-            table = relation_of(grid, source.name)
+            table = relation_of(grid, source)
         except KeyError:
             return None
         if table.name != source.name:

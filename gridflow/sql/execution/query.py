@@ -25,7 +25,7 @@ def execute_query(grid: GridFace, prepared: Prepared, params: Mapping[str, Any])
         SqlError: whatever else the engine finds wrong, in its words.
     """
     for _ in range(_TRIES):
-        plan, tables = plan_for(grid, prepared)
+        plan, tables = plan_for(grid, prepared, params)
         result = plan.run(grid, tables, params)
         if result is not None:
             return result
@@ -34,6 +34,6 @@ def execute_query(grid: GridFace, prepared: Prepared, params: Mapping[str, Any])
 
 def explain(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> Result:
     """The lines of a query's plan: how each table would be read, and the engine's own plan."""
-    plan, tables = plan_for(grid, prepared)
+    plan, tables = plan_for(grid, prepared, params)
     lines = plan.explain(tables, params)
     return Result(pa.table({"PLAN": pa.array(lines, pa.string())}), statement="EXPLAIN")

@@ -17,6 +17,7 @@ from ...errors import TableNotFoundError, did_you_mean
 from ...faces import GridFace, IndexFace, Narrowing, OpenGridFace, ReadableTable, TableFace
 from ...schema import Column, Schema, parse_columns
 from ...storage.mapped_rows import MappedRows
+from ...storage.past_table import PastTable
 from ...storage.python_columns import arrow_column
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
 from . import process_rows, table_rows
@@ -82,8 +83,8 @@ class SystemView:
 
 
 def is_table(relation: ReadableTable) -> TypeGuard[TableFace]:
-    """Whether a relation is a table; else it is a view."""
-    return not isinstance(relation, SystemView)
+    """Whether a relation is a table as it is; else it is a view, or a past version of one."""
+    return not isinstance(relation, SystemView | PastTable)
 
 
 def find_view(name: str) -> View:

@@ -466,15 +466,17 @@ def test_snapshots_are_read_by_tag_and_by_number(images):
     version = images.table.tag("old")
     images.table.truncate()
     assert len(on_cpu(images.table)) == 0
+    with pytest.warns(DeprecationWarning, match="snapshot= is deprecated: use version="):
+        assert len(on_cpu(images.table, snapshot="old")) > 0
     for snapshot in ("old", version):
-        device = on_cpu(images.table, snapshot=snapshot)
+        device = on_cpu(images.table, version=snapshot)
         assert device.version == version and not device.refresh()
         check_table(images, device)
-    device = on_cpu(images.table, snapshot="old")
+    device = on_cpu(images.table, version="old")
     images.table.tag("old", replace=True)
     assert device.refresh() and len(device) == 0
     with pytest.raises(VersionNotFoundError, match="no tag new"):
-        on_cpu(images.table, snapshot="new")
+        on_cpu(images.table, version="new")
 
 
 def test_tables_that_are_not_there(grid, home):

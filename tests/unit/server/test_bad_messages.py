@@ -33,6 +33,7 @@ REQUESTS = [
     messages.Compact("T"),
     messages.Tag("T", 1, "v1", True),
     messages.Untag("T", 1, "v1"),
+    messages.Restore("T", 1, 2),
     messages.KeepVersions("T", 1, 2),
     messages.Compress("T", 1, ["X"]),
     messages.Commit("T", 1, 1, "put", b"1234"),

@@ -28,6 +28,7 @@ EXAMPLES = [
     messages.Truncate("IMAGES", 3),
     messages.Tag("IMAGES", 3, "v1", True),
     messages.Untag("IMAGES", 3, "v1"),
+    messages.Restore("IMAGES", 3, 2),
     messages.KeepVersions("IMAGES", 3, 2),
     messages.Compress("T", 7, ["X", "Y"]),
     messages.SystemView("TABLES", ["TABLE_NAME"]),

@@ -455,6 +455,7 @@ def test_what_a_node_offers_is_listed(raw):
         "compact",
         "tag",
         "untag",
+        "restore",
         "keep_versions",
         "compress",
         "commit",

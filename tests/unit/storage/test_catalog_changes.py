@@ -66,7 +66,7 @@ def test_two_tags_of_a_version_go_one_after_the_other(home: Path):
             table.tag("a")
         assert table.versions() == [version, version + 1]
         table.untag("a")
-        assert table.to_arrow(snapshot="b").num_rows == 1
+        assert table.to_arrow(version="b").num_rows == 1
         table.tag("b", replace=True)
         assert table.versions() == [version + 1] and table.tags() == {"b": version + 1}
 
@@ -85,7 +85,7 @@ def test_a_catalog_of_before_changes_is_opened_and_goes_on(home: Path):
     with gridflow.testing.verified(home) as grid:
         assert grid.tables() == ["T", "U"] and list(grid.table("T").tags()) == ["v1"]
         grid.table("U").tag("v2")
-        assert grid.table("T").to_arrow(snapshot="v1").num_rows == 1
+        assert grid.table("T").to_arrow(version="v1").num_rows == 1
 
 
 def test_a_change_that_is_cut_off_is_missed(home: Path):

@@ -40,7 +40,7 @@ def change(table: gridflow.Table, model: dict[int, int], chance: random.Random, 
 
 
 def rows_of(table: gridflow.Table, snapshot: str | None = None) -> dict[int, int]:
-    found = table.to_arrow(["ID", "X"], snapshot=snapshot)
+    found = table.to_arrow(["ID", "X"], version=snapshot)
     return dict(zip(found["ID"].to_pylist(), found["X"].to_pylist(), strict=True))
 
 

@@ -156,7 +156,7 @@ def test_the_grid_is_whole_after_the_sweep(lived_in):
     strew(lived_in, SWEPT)
     with gridflow.testing.verified(lived_in) as grid:
         table = grid.table("T")
-        assert len(table) == 186 and table.to_arrow(["ID"], snapshot="old").num_rows == 100
+        assert len(table) == 186 and table.to_arrow(["ID"], version="old").num_rows == 100
         assert len(list(table.folder.glob("*.lz4"))) >= 3
         assert grid.sql("SELECT COUNT(*) FROM T WHERE N = 7").fetchall() == [(2,)]
 

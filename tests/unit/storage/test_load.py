@@ -286,7 +286,7 @@ def test_data_that_changes_the_table_it_is_loaded_to(grid, monkeypatch, action, 
         expected = {2, 4}
     assert set(table.get_all(range(9))) == expected
     if action == "tag":
-        assert table.to_arrow(snapshot="v1")["ID"].to_pylist() == [1]
+        assert table.to_arrow(version="v1")["ID"].to_pylist() == [1]
 
 
 def test_data_that_drops_the_table_it_is_loaded_to(grid, monkeypatch):

@@ -58,7 +58,7 @@ def test_tags_outlive_the_owner(home: Path, grid):
             table = again.table("T")
             assert table.tags() == {"v1": version} and table.versions() == [version, current - 1, current]
             for snapshot, value in (("v1", 1), (current - 1, 2), (current, 3)):
-                assert set(table.to_arrow(snapshot=snapshot)["X"].to_pylist()) == {value}
+                assert set(table.to_arrow(version=snapshot)["X"].to_pylist()) == {value}
             assert table.stats()["kept_versions"] == 2
 
 
@@ -66,7 +66,7 @@ def test_a_table_that_goes_takes_its_versions_along(grid):
     table = grid.table("T")
     table.tag("v1")
     load(table, 2)
-    held = table.to_arrow(snapshot="v1")
+    held = table.to_arrow(version="v1")
     grid.drop_table("T")
     assert not table.folder.exists()
     assert held["X"].to_pylist() == [1] * 1000, "mapped columns stay"
@@ -80,7 +80,7 @@ def test_a_load_that_tags_its_table_names_what_was_before(grid):
         table.tag("v1")
 
     table.load(rows())
-    assert set(table.to_arrow(snapshot="v1")["X"].to_pylist()) == {1} and table.get(1) == {"X": 2}
+    assert set(table.to_arrow(version="v1")["X"].to_pylist()) == {1} and table.get(1) == {"X": 2}
 
 
 def test_readers_do_not_mind_versions_that_come_and_go(grid):
@@ -93,11 +93,11 @@ def test_readers_do_not_mind_versions_that_come_and_go(grid):
             with open_reader(grid.home) as reader:
                 seen = reader.table("T")
                 while not stop.is_set():
-                    values = set(seen.to_arrow(["X"], snapshot="best")["X"].to_pylist())
+                    values = set(seen.to_arrow(["X"], version="best")["X"].to_pylist())
                     assert len(values) == 1, values
                     for version in seen.versions():
                         try:
-                            assert len(set(seen.to_arrow(["X"], snapshot=version)["X"].to_pylist())) == 1
+                            assert len(set(seen.to_arrow(["X"], version=version)["X"].to_pylist())) == 1
                         except VersionNotFoundError:  # it has gone
                             pass
         except BaseException as error:
@@ -152,7 +152,7 @@ def test_a_kept_manifest_that_is_damaged_is_named(kept):
     with open_reader(home) as reader:
         assert len(reader.table("T")) == 1000
         with pytest.raises(GridCorruptError, match=str(manifest)):
-            reader.table("T").to_arrow(snapshot="v1")
+            reader.table("T").to_arrow(version="v1")
     manifest.write_bytes(whole)
     gridflow.testing.verify(home)
 
@@ -165,7 +165,7 @@ def test_a_kept_manifest_that_is_missing_is_missed_by_its_tag_alone(kept):
     with gridflow.connect(home) as grid:
         table = grid.table("T")
         with pytest.raises(VersionNotFoundError, match="version 2 of table 1 .* is not kept, the current one is 3"):
-            table.to_arrow(snapshot="v1")
+            table.to_arrow(version="v1")
         assert len(table) == 1000 and table.versions() == [3]
         table.untag("v1")
         assert grid.check() == []
@@ -199,6 +199,6 @@ def test_a_full_grid_gets_room_where_a_tag_goes(full):
     with pytest.raises(GridFullError):
         table.tag("v2")
     assert table.tags() == {"v1": table.version() - 1}
-    assert table.to_arrow(snapshot="v1").num_rows == 200
+    assert table.to_arrow(version="v1").num_rows == 200
     table.untag("v1")
     writer.load(100)

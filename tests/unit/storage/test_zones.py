@@ -350,7 +350,7 @@ def test_a_past_version_is_read_without(grid):
     table.compact()
     table.zones.settle()
     assert len(files(table)) == 1
-    assert table.to_arrow(["X"], snapshot="old").num_rows == ROWS and grid.sql(MAX).fetchall() == [(1e6,)]
+    assert table.to_arrow(["X"], version="old").num_rows == ROWS and grid.sql(MAX).fetchall() == [(1e6,)]
 
 
 def test_a_reader_of_another_process_uses_them(home):
