@@ -53,7 +53,7 @@ from .transaction import Transaction
 
 if TYPE_CHECKING:
     from .sql import Result
-    from .tf import Dataset, sample_from
+    from .tf import Dataset, Draw, Follow, Share, sample_from
 
 __version__ = VERSION
 
@@ -62,7 +62,9 @@ __all__ = [
     "ColumnNotFoundError",
     "Dataset",
     "DeviceError",
+    "Draw",
     "DuplicateKeyError",
+    "Follow",
     "Grid",
     "GridAccessError",
     "GridClosedError",
@@ -80,6 +82,7 @@ __all__ = [
     "Result",
     "Schema",
     "SchemaError",
+    "Share",
     "VersionNotFoundError",
     "SqlError",
     "StructureError",
@@ -96,7 +99,10 @@ __all__ = [
 
 
 #: What is imported when it is first used: TensorFlow, and the parser of SQL, take time to load.
-_LATER = {"Dataset": "gridflow.tf", "Result": "gridflow.sql", "sample_from": "gridflow.tf"}
+_LATER = {
+    "Result": "gridflow.sql",
+    **dict.fromkeys(("Dataset", "Draw", "Follow", "Share", "sample_from"), "gridflow.tf"),
+}
 
 if not TYPE_CHECKING:  # type checkers shall know what is not there
 
@@ -108,3 +114,10 @@ if not TYPE_CHECKING:  # type checkers shall know what is not there
 
 def __dir__() -> list[str]:
     return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+
+def _dataset_of(table: Table, arguments: dict[str, Any]) -> Any:
+    return importlib.import_module("gridflow.tf").Dataset(table, **arguments)
+
+
+Table.dataset_maker = _dataset_of

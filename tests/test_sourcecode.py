@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What `gridflow.__all__` holds. To add a name is a decision: it is kept for users from then on.
 PUBLIC_NAMES = """
-    connect sample_from Grid Table Transaction Cache Schema Dataset Result
+    connect sample_from Grid Table Transaction Cache Schema Dataset Draw Follow Share Result
     GridflowError
         UsageError TableNotFoundError TableExistsError ColumnNotFoundError KeyNotFoundError VersionNotFoundError
             DuplicateKeyError SchemaError StructureError SqlError QueryTimeoutError GridClosedError

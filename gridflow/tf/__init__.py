@@ -1,6 +1,7 @@
 """TensorFlow's side of Gridflow: datasets over the mapped files of a grid. The only importer of TensorFlow.
 
 dataset.py      Dataset, a tf.data source
+arguments.py    what it is asked for: its arguments, and Share, Draw and Follow, which hold several
 reading.py      what it reads and how: all that its op is told
 device_table.py DeviceTable: rows by number, as tensors on a GPU
 placing.py      TensorFlow's names of devices and CUDA's numbers of GPUs
@@ -18,11 +19,12 @@ ops.py          loads the op library, kernels/ops
 """
 
 from ..cuda.convert import Convert
+from .arguments import Draw, Follow, Share
 from .dataset import Dataset
 from .device_table import DeviceTable
 from .mixing import sample_from
 from .resolving import install
 
-__all__ = ["Convert", "Dataset", "DeviceTable", "sample_from"]
+__all__ = ["Convert", "Dataset", "DeviceTable", "Draw", "Follow", "Share", "sample_from"]
 
 install()  # so that a process can execute datasets that others have made

@@ -78,6 +78,8 @@ class IgniteDataset(Dataset, tf.compat.v1.data.Dataset):
         everything = not tf.is_tensor(part) and part == -1
         super().__init__(cache_name, partitions=None if everything else part)
 
+    _environment_wins = True  # whoever wrote the program could not leave its arguments to the environment
+
     def _as_variant_tensor(self) -> tf.Tensor:
         return self._variant_tensor  # TensorFlow 1's own datasets make it here
 

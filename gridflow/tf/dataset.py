@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from ..deprecation import renamed
 from ..errors import UsageError
 from ..stored_table import flush
 from ..table import Table
 from . import description, iterator, ops, selection, sharding, specs, stages
+from .arguments import Arguments, Draw, Follow, Share
 from .placing import place
 from .reading import Reading, new_number, partition_bounds, seeds_of
 from .resolving import resolve
@@ -81,10 +84,12 @@ class Dataset(tf.data.Dataset):
         table: the name of a table, also as ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
         grid: the open grid that has the table.
         home: the directory of the grid if no ``grid`` is given; None for the default one, which in another process that
-            executes the dataset is the one that is ``$GRIDFLOW_HOME`` there. It is read whoever owns it.
+            executes the dataset is the one that is ``$GRIDFLOW_DATASET_HOME`` or ``$GRIDFLOW_HOME`` there. It is read
+            whoever owns it.
         columns: names of the value columns to read; None for all. Keys are always read.
-        partitions: only these: a number, a range, a slice, several numbers, or an integer tensor of them.
-        snapshot: a version that is kept, by its tag (``Table.tag``) or its number; None for the newest.
+        partitions: only these: a number, a range, a slice, several numbers, or an integer tensor of them. None, and no
+            ``workers``: those that ``$GRIDFLOW_DATASET_PART`` names in the process that executes the dataset, else all.
+        version: one that is kept, by its tag (``Table.tag``) or its number; None for the newest.
         workers: of these partitions only the share of one of several workers: (index, number of workers); a
             ``tf.distribute.InputContext``; or "auto" for what ``TF_CONFIG`` says, else ``GRIDFLOW_WORKER_INDEX`` and
             ``GRIDFLOW_WORKER_COUNT``, else Horovod, MPI or Slurm, else 1 worker. Shares are disjoint and cover all
@@ -96,9 +101,11 @@ class Dataset(tf.data.Dataset):
             leaves rows out where there are more than the smallest share has, "repeat" reads rows again where there
             are fewer than the largest has. The number is fixed when the dataset is made, of a table that must not
             change until all workers have made theirs; it holds however the table changes later.
-        where: which rows, as SQL has it after WHERE, such as ``"LABEL < 5 AND SPLIT = 'train'"``. It is evaluated once
-            for each version of the table, and must depend on nothing else (``RAND()``, another table) if an iterator is
-            to be restored.
+        share: the same three as a ``gridflow.Share``.
+        where: which rows, as SQL has it after WHERE, such as ``"LABEL < 5 AND SPLIT = ?"``. It is evaluated once for
+            each version of the table, and must depend on nothing else (``RAND()``, another table) if an iterator is to
+            be restored.
+        params: the values of its parameters: a sequence for ``?``, a mapping for ``:name``.
         order_by: in which order, as SQL has it after ORDER BY, such as ``"TS"``.
         weights: a column or an SQL expression: rows are drawn with replacement, each in proportion to its weight, and
             an epoch is as many draws as there are rows.
@@ -106,10 +113,15 @@ class Dataset(tf.data.Dataset):
         shuffle: whether rows come in a uniformly random order, another one in each epoch.
         seed: of ``shuffle`` and of draws; with the same seed, datasets give the same orders. None: TensorFlow's own
             rules (``tf.random.set_seed``), or at random; where ``TF_CONFIG`` has several workers, the same for all.
-        as_supervised: (features, label): elements are pairs of these columns instead of dicts of key and value. A list
-            of names in place of a name becomes a dict of them. Key columns may be among them.
+        draw: ``shuffle``, ``seed``, ``weights`` and ``balance`` as a ``gridflow.Draw``.
+        as_supervised: (features, label), or (features, label, sample weights): elements are pairs, or triples, of these
+            columns instead of dicts of key and value. A list of names in place of a name becomes a dict of them. Key
+            columns may be among them.
+        elements: "nested": as above. "flat": one dict, by column and without ``key`` and ``val``, of all columns, or of
+            those that ``columns`` names, keys too; with ``as_supervised`` each part is a tensor or such a dict. Fields
+            of a STRUCT are called ``INFO.W``. That is what a Keras model with named inputs takes.
         follow: whether to go on, at the end of the version that was the newest, with rows that are written or changed
-            later, as they are committed. Rows that are removed are not told of.
+            later, as they are committed. Rows that are removed are not told of. Or a ``gridflow.Follow``.
         timeout: the seconds without such a row after which a dataset that follows ends; None for never. ``stop`` ends
             it, too.
         batch_size: rows in an element; None for single rows without a batch dimension.
@@ -119,6 +131,7 @@ class Dataset(tf.data.Dataset):
             there while the one before is in use. For a GPU, the grid's files are pinned, so that it copies tensors from
             where they are mapped. A dataset that TensorFlow makes of this one (``map``, say) has only that: end it with
             ``tf.data.experimental.prefetch_to_device``. Iterators cannot be saved.
+        snapshot: the old name of ``version``.
 
     Raises:
         TableNotFoundError: the grid has no such table.
@@ -127,7 +140,8 @@ class Dataset(tf.data.Dataset):
             partition.
         VersionNotFoundError: there is no such version.
         SqlError: ``where``, ``order_by``, ``weights`` or ``balance`` is not what SQL has in that place.
-        UsageError: arguments make no sense together or are something else, or ``batch_size`` is not at least 1.
+        UsageError: arguments make no sense together, have no effect, or are something else, or ``batch_size`` is not at
+            least 1.
         DeviceError: TensorFlow has no such device.
 
     >>> import gridflow, tempfile
@@ -147,52 +161,96 @@ class Dataset(tf.data.Dataset):
         home: str | os.PathLike[str] | None = None,
         columns: Iterable[str] | None = None,
         partitions: Any = None,
-        snapshot: str | int | None = None,
+        version: str | int | None = None,
         workers: Any = None,
         share_by: str = "partitions",
         equal_batches: str | None = None,
+        share: Share | None = None,
         where: str | None = None,
+        params: Any = None,
         order_by: str | None = None,
         weights: str | None = None,
         balance: str | None = None,
         shuffle: bool = False,
         seed: int | None = None,
-        as_supervised: tuple[Any, Any] | None = None,
+        draw: Draw | None = None,
+        as_supervised: Any = None,
+        elements: str = "nested",
         batch_size: int | None = None,
         drop_remainder: bool = False,
-        follow: bool = False,
+        follow: bool | Follow = False,
         timeout: float | None = None,
         nulls: str | Mapping[str, Any] = "error",
         device: Any = None,
+        snapshot: str | int | None = None,
     ):
-        batch = stages.batch(batch_size, drop_remainder)
-        condition = selection.condition_of(where, order_by, weights, balance)
+        arguments = Arguments(
+            table=table,
+            grid=grid,
+            home=home,
+            columns=columns,
+            partitions=partitions,
+            version=renamed("snapshot", snapshot, "version", version),
+            workers=workers,
+            share_by=share_by,
+            equal_batches=equal_batches,
+            where=where,
+            params=params,
+            order_by=order_by,
+            weights=weights,
+            balance=balance,
+            shuffle=shuffle,
+            seed=seed,
+            as_supervised=as_supervised,
+            elements=elements,
+            batch_size=batch_size,
+            drop_remainder=drop_remainder,
+            follow=follow,
+            timeout=timeout,
+            nulls=nulls,
+            device=device,
+        )
+        self._make(arguments.settled(share, draw))
+
+    def _make(self, asked: Arguments) -> None:
+        """Become the dataset of these arguments."""
+        batch = stages.batch(asked.batch_size, asked.drop_remainder)
+        condition = selection.condition_of(asked.where, asked.params, asked.order_by, asked.weights, asked.balance)
         is_ordered = condition is not None and bool(condition.order_by or condition.weights)
-        follow_ms = _follow_ms(follow, timeout, is_ordered or shuffle or equal_batches or snapshot is not None)
-        target = None if device is None else place(device)
-        stored = resolve(table, grid, home, condition, snapshot)
-        leaves = specs.leaves(stored.schema, columns, as_supervised, stored.name, nulls)
-        if follow and drop_remainder and not specs.is_dense(leaves):
+        has_end = is_ordered or asked.shuffle or asked.equal_batches or asked.version is not None
+        follow_ms = _follow_ms(asked.follow, asked.timeout, has_end)
+        target = None if asked.device is None else place(asked.device)
+        stored = resolve(asked.table, asked.grid, asked.home, condition, asked.version)
+        leaves = specs.leaves(
+            stored.schema, asked.columns, asked.as_supervised, stored.name, asked.nulls, asked.elements
+        )
+        if asked.follow and asked.drop_remainder and not specs.is_dense(leaves):
             raise UsageError("a batch of lists ends with its version, so drop_remainder would lose rows that follow")
-        worker = sharding.find_worker(workers)
-        share = sharding.share(stored, condition, partitions, worker, share_by, equal_batches)
+        worker = sharding.find_worker(asked.workers)
+        share = sharding.share(stored, condition, asked.partitions, worker, asked.share_by, asked.equal_batches)
         draws = condition is not None and condition.weights is not None
+        is_named = isinstance(asked.table, str) and asked.grid is None and asked.home is None
         self._start(
             Reading(
                 table=stored,
-                is_default_grid=isinstance(table, str) and grid is None and home is None,
+                is_default_grid=is_named,
+                is_default_table=self._environment_wins,
+                are_default_partitions=self._environment_wins or (asked.partitions is None and asked.workers is None),
                 leaves=leaves,
                 partition_bounds=partition_bounds(share.partitions, stored.partitions, stored.name),
                 is_share=worker is not None,
                 condition=condition,
                 follow_ms=follow_ms,
                 place=target,
-                stages=stages.first(draws, shuffle, share.rows, batch),
-                seeds=seeds_of(seed),
+                stages=stages.first(draws, asked.shuffle, share.rows, batch),
+                seeds=seeds_of(asked.seed),
                 instance=new_number(),
                 epochs=new_number(),
             )
         )
+        self._arguments: Arguments | None = asked
+
+    _environment_wins = False  # it fills in what the arguments leave out
 
     def _start(self, reading: Reading, name: str | None = None) -> None:
         """Become the dataset of that reading."""
@@ -213,7 +271,69 @@ class Dataset(tf.data.Dataset):
             return None
         dataset = copy.copy(self)
         dataset._start(reading, name)
+        dataset._arguments = None
         return dataset
+
+    def _asked(self, method: str, instead: str, **changes: Any) -> Dataset:
+        """The dataset of other arguments; only before the first call that is done on its rows."""
+        if self._arguments is None:
+            raise UsageError(
+                f"{method} comes before skip, take, shard, shuffle, repeat and batch; after them call {instead}"
+            )
+        dataset = copy.copy(self)
+        dataset._make(replace(self._arguments, **changes))
+        return dataset
+
+    def where(self, condition: str, params: Any = None) -> Dataset:
+        """Only the rows for which a condition is true, as SQL has it after WHERE; of several calls, all must be.
+
+        To be called first, before ``shuffle``, ``take`` and the like: it means the argument ``where`` of ``Dataset``,
+        so that shuffles, draws and equal batches are of these rows. After them ``filter`` is the call.
+
+        Args:
+            condition: the condition. Values belong into ``params``: they are bound and never read as SQL.
+            params: a sequence for ``?``, a mapping for ``:name``.
+
+        Raises:
+            SqlError, ColumnNotFoundError: it is no condition, or has not so many parameters.
+            UsageError: something else was called before.
+
+        >>> import gridflow, tempfile
+        >>> with gridflow.connect(tempfile.mkdtemp()) as grid:
+        ...     names = grid.create_table("NAMES", {"ID": "LONG", "NAME": "VARCHAR"}, key="ID")
+        ...     names.put_all({1: {"NAME": "one"}, 2: {"NAME": "it's two"}})
+        ...     [int(row["key"]) for row in names.dataset().where("NAME = ?", ["it's two"])]
+        [2]
+        """
+        asked = self._arguments
+        if not isinstance(condition, str):
+            raise UsageError(f"a condition is SQL text, not {type(condition).__name__}")
+        changes = {}
+        if asked is not None:
+            changes["where"], changes["params"] = selection.both(asked.where, asked.params, condition, params)
+        return self._asked("where", "filter", **changes)
+
+    def supervised(self, features: Any, label: Any, weights: Any = None) -> Dataset:
+        """Elements as Keras's ``fit`` takes them: (features, label), or (features, label, weights).
+
+        To be called first, as ``where``; it means the argument ``as_supervised`` of ``Dataset``.
+
+        Args:
+            features, label, weights: names of columns; a list of names becomes a dict of them.
+
+        Raises:
+            ColumnNotFoundError: there is no such column.
+            UsageError: something else was called before.
+
+        >>> import gridflow, tempfile
+        >>> with gridflow.connect(tempfile.mkdtemp()) as grid:
+        ...     points = grid.create_table("POINTS", {"ID": "LONG", "X": "INT", "Y": "INT"}, key="ID")
+        ...     points.put_all((i, {"X": i, "Y": -i}) for i in range(3))
+        ...     [(int(x), int(y)) for x, y in points.dataset(order_by="ID").supervised("X", "Y")]
+        [(0, 0), (1, -1), (2, -2)]
+        """
+        parts = (features, label) if weights is None else (features, label, weights)
+        return self._asked("supervised", "map", as_supervised=parts)
 
     def batch(
         self,
@@ -337,7 +457,7 @@ def _follow_ms(follow: bool, timeout: float | None, has_end: Any) -> int:
     """The op's ``follow_ms``. ``has_end``: whether something else needs a last row."""
     if follow and has_end:
         raise UsageError(
-            "follow goes on with rows as they come: leave snapshot, shuffle, order_by, weights, balance and "
+            "follow goes on with rows as they come: leave version, shuffle, order_by, weights, balance and "
             "equal_batches out"
         )
     if timeout is not None and (not follow or timeout <= 0):

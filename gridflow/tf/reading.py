@@ -29,8 +29,8 @@ class Reading:
 
     Attributes:
         table: the table, or the version of it.
-        is_default_grid: whether its grid is only the default one, which may be another in a process that executes the
-            dataset.
+        is_default_grid, is_default_table, are_default_partitions: whether the environment of a process that executes
+            the dataset may name another grid, another table, other partitions.
         leaves: the components of an element (``specs.Leaf``), nested as the element is.
         partition_bounds: int64[2 * n], begin and end of n ranges of partitions, maybe a tensor; none for all of them.
         is_share: whether these are one worker's share.
@@ -46,6 +46,8 @@ class Reading:
 
     table: StoredTable
     is_default_grid: bool
+    is_default_table: bool
+    are_default_partitions: bool
     leaves: Any
     partition_bounds: Any
     is_share: bool
@@ -64,6 +66,8 @@ class Reading:
             "epochs": self.epochs,
             "directory": self.table.directory,
             "default_grid": self.is_default_grid,
+            "default_table": self.is_default_table,
+            "default_partitions": self.are_default_partitions,
             "table_id": self.table.table_id,
             "table": self.table.name,
             "version": self.table.version,

@@ -28,7 +28,7 @@ def resolve(
     grid: Grid | None = None,
     home: str | os.PathLike[str] | None = None,
     condition: Condition | None = None,
-    snapshot: str | int | None = None,
+    version: str | int | None = None,
 ) -> StoredTable:
     """Find a table, see whether a condition on its rows makes sense, and have it flushed.
 
@@ -37,29 +37,30 @@ def resolve(
         grid: the open grid, embedded or served, that has the table. It need not stay open.
         home: the grid's directory if there is no ``grid``; None for the default grid.
         condition: which rows are going to be read; None for all.
-        snapshot: the number or tag of a version; None for the current one.
+        version: the number or tag of a version; None for the current one.
 
     Raises:
         TableNotFoundError: the grid has no such table.
         SqlError, ColumnNotFoundError: the condition is none.
         VersionNotFoundError: there is no such version.
+        UsageError: two of table, grid and home say where the table is, and not the same.
         GridNotFoundError: there is no grid in the directory.
         GridFullError: the newest rows could not be flushed.
         GridConnectionError: the node that serves the grid does not answer.
     """
     with open_table(table, grid, home) as (open_grid, grid_table):
-        stored = StoredTable.of(grid_table, snapshot)
+        stored = StoredTable.of(grid_table, version)
         if condition is not None:
             selection.check(open_grid, SimpleNamespace(name=stored.name, schema=stored.schema), condition)
-    if snapshot is None:
+    if version is None:
         flush(stored.directory, stored.name)
     return stored
 
 
 def _refresh(directory: str, table: str) -> tuple[int, str]:
-    """`flush` for kernels/ops: what it raises as a code and a message."""
+    """`flush` for kernels/ops, which makes an iterator: what it raises as a code and a message."""
     try:
-        flush(directory, table)
+        flush(directory, table, lasting=True)
     except GridflowError as error:
         codes = [(GridFullError, tf.errors.RESOURCE_EXHAUSTED), (GridConnectionError, tf.errors.UNAVAILABLE)]
         codes += [(GridEnvironmentError, tf.errors.FAILED_PRECONDITION), (GridflowError, tf.errors.INTERNAL)]

@@ -6,17 +6,19 @@ rows that `where` leaves; or, where they are ordered or drawn by weight, the num
 
 from __future__ import annotations
 
+import base64
 import collections
 import contextlib
 import dataclasses
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
@@ -33,6 +35,7 @@ from ..errors import (
     UsageError,
 )
 from ..faces import GridFace, TableFace
+from ..protocols.json_values import decode_values, encode_values
 from ..registry import open_reader, owned_grid
 from ..sql.execution.select_rows import Condition, look_for_rows, select_rows
 from ..storage.arrow import export_batch, user_schema
@@ -46,14 +49,15 @@ _sound: set[Any] = set()  # conditions that nothing is wrong with
 _answers: collections.OrderedDict[Any, RowPlan | Selected] = collections.OrderedDict()  # newest last
 
 
-def condition_of(where: Any, order_by: Any, weights: Any, balance: Any) -> Condition | None:
+def condition_of(where: Any, params: Any, order_by: Any, weights: Any, balance: Any) -> Condition | None:
     """The condition that ``Dataset``'s arguments of these names are; for ``balance`` by the weights that it stands for.
 
     Returns:
         The condition; None for all rows, as they come.
 
     Raises:
-        UsageError: an argument is no text, or goes together with no other.
+        UsageError: an argument is no text, goes together with no other, or ``params`` are no parameters.
+        SchemaError: a parameter is of a type that no column has.
     """
     parts = {"where": where, "order_by": order_by, "weights": weights, "balance": balance}
     texts = {name: text for name, text in parts.items() if text is not None}
@@ -66,7 +70,48 @@ def condition_of(where: Any, order_by: Any, weights: Any, balance: Any) -> Condi
         weights = f"1.0 / COUNT(*) OVER (PARTITION BY {balance})"
     if weights is not None and order_by is not None:
         raise UsageError("rows that are drawn by weight have no order: leave order_by out")
-    return Condition(where, order_by, weights) if texts else None
+    return Condition(where, order_by, weights, _params_text(where, params)) if texts or params is not None else None
+
+
+def both(where: Any, params: Any, other: Any, other_params: Any) -> tuple[Any, Any]:
+    """Two conditions and their parameters as one: a row must meet both.
+
+    Raises:
+        UsageError: one has parameters by their place, the other by their name, or both have one of the same name.
+    """
+    if where is None:
+        return other, other_params
+    text = f"({where}) AND ({other})"
+    if params is None or other_params is None:
+        return text, other_params if params is None else params
+    if isinstance(params, Mapping) != isinstance(other_params, Mapping):
+        raise UsageError("one condition has ? and the other :name parameters: write both in one way")
+    if not isinstance(params, Mapping):
+        return text, [*params, *other_params]
+    for name in params:
+        if name in other_params:
+            raise UsageError(f"two conditions have a parameter :{name}: give one of them another name")
+    return text, {**params, **other_params}
+
+
+def _params_text(where: Any, params: Any) -> str | None:
+    """Parameters as JSON of ``json_values``, and in base64 the bytes that belong to it."""
+    if params is None:
+        return None
+    if where is None:
+        raise UsageError("params are values for the parameters of where=, which is missing")
+    if isinstance(params, str | bytes) or not isinstance(params, Mapping | Sequence | np.ndarray):
+        raise UsageError(f"params is a {type(params).__name__}; give a list or tuple for ?, a dict for :name")
+    head, body = encode_values(params)
+    return json.dumps(head) + base64.b64encode(body).decode()
+
+
+def _params_of(condition: Condition) -> Any:
+    """What ``_params_text`` was given."""
+    if condition.params is None:
+        return None
+    head, end = json.JSONDecoder().raw_decode(condition.params)
+    return decode_values(head, base64.b64decode(condition.params[end:]))
 
 
 def to_text(condition: Condition) -> str:
@@ -85,8 +130,9 @@ def check(grid: GridFace, table: TableFace, condition: Condition) -> None:
     def read(columns: Iterable[str]) -> pa.Table:
         return empty.select([name for name in names if name in set(columns)])
 
-    if look_for_rows(grid, table, condition, lambda columns: read(columns).to_batches()) is None:
-        select_rows(grid, table, condition, read)
+    params = _params_of(condition)
+    if look_for_rows(grid, table, condition, params, lambda columns: read(columns).to_batches()) is None:
+        select_rows(grid, table, condition, params, read)
     with _lock:
         if len(_sound) >= _MOST_SOUND:
             _sound.clear()
@@ -165,8 +211,9 @@ def _rows_of(grid: GridFace, table: Any, condition: Condition, plan: RowPlan) ->
         positions = sorted(positions_of(snapshot.schema, columns))
         return read_runs(snapshot, positions, plan.lying_runs() if is_plain else plan.runs())
 
-    bits = look_for_rows(grid, table, condition, read_extents)
+    params = _params_of(condition)
+    bits = look_for_rows(grid, table, condition, params, read_extents)
     if bits is not None:
         return plan.chosen_by_bits(bits)
-    numbers, weights = select_rows(grid, table, condition, read)
+    numbers, weights = select_rows(grid, table, condition, params, read)
     return plan.chosen(numbers) if is_plain else Selected(numbers, weights)

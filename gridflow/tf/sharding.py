@@ -39,7 +39,7 @@ _LAUNCHERS = (
 )
 
 
-class Share(NamedTuple):
+class Portion(NamedTuple):
     """What a worker reads."""
 
     partitions: Any  # as Dataset takes them
@@ -53,7 +53,7 @@ def share(
     worker: tuple[int, int] | None,
     share_by: str,
     equal_batches: str | None,
-) -> Share:
+) -> Portion:
     """The share of a worker, as ``find_worker`` has it; everything if that is None.
 
     Raises:
@@ -65,23 +65,23 @@ def share(
         if equal_batches is not None or share_by != "partitions":
             name = "share_by" if equal_batches is None else "equal_batches"
             raise UsageError(f"{name} is about the shares of several workers: say which with workers=")
-        return Share(partitions, None)
+        return Portion(partitions, None)
     index, count = worker
     if count == 1:
-        return Share(partitions, None)
+        return Portion(partitions, None)
     chosen = _numbers(partitions, table)
     rows = _rows(table, condition, chosen) if share_by == "rows" or equal_batches is not None else None
     bounds = bounds_by_rows(rows, count) if share_by == "rows" else bounds_by_partitions(len(chosen), count)
     mine = chosen[bounds[index] : bounds[index + 1]]
     if equal_batches is None:
-        return Share(mine, None)
+        return Portion(mine, None)
     totals = [int(rows[begin:end].sum()) for begin, end in zip(bounds, bounds[1:], strict=False)]
     if min(totals) == 0:
         raise UsageError(
             f"worker {totals.index(0)} of {count} has no rows of table {table.name}, so there are no equal numbers of "
             f"batches; the workers have {totals} rows. Use fewer workers, or share_by='rows'"
         )
-    return Share(mine, min(totals) if equal_batches == "drop" else max(totals))
+    return Portion(mine, min(totals) if equal_batches == "drop" else max(totals))
 
 
 def bounds_by_partitions(partitions: int, count: int) -> list[int]:

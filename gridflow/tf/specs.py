@@ -121,18 +121,48 @@ def leaves(
     as_supervised: Any = None,
     table: str = "",
     nulls: Any = "error",
+    elements: str = "nested",
 ) -> Any:
-    """The leaves of an element: ``supervised`` if it is to be a pair, else as in ``structure``.
+    """The leaves of an element: ``supervised`` if it is to be a pair, else as in ``structure``, or ``flat``.
 
     Raises:
-        UsageError: both say which columns are read.
-        ColumnNotFoundError, SchemaError: as for ``structure``.
+        UsageError: both say which columns are read, or ``elements`` is neither "nested" nor "flat".
+        ColumnNotFoundError, SchemaError: as for ``structure``; or two leaves would have one name.
     """
-    if as_supervised is None:
+    if elements not in ("nested", "flat"):
+        raise UsageError(f"elements is 'nested' or 'flat', not {elements!r}")
+    if as_supervised is not None:
+        if columns is not None:
+            raise UsageError("as_supervised says which columns are read: leave columns out")
+        parts = supervised(schema, as_supervised, table, nulls)
+        return tuple(flat(part, table) for part in parts) if elements == "flat" else parts
+    if elements == "nested":
         return structure(schema, columns, table, nulls)
-    if columns is not None:
-        raise UsageError("as_supervised says which columns are read: leave columns out")
-    return supervised(schema, as_supervised, table, nulls)
+    names = schema.names if columns is None else [columns] if isinstance(columns, str) else list(columns)
+    _choose(schema, names, table)
+    return flat(_by_name(schema, names, table, nulls), table)
+
+
+def flat(part: Any, table: str) -> Any:
+    """A dict of leaves without dicts in it: what lies within one has the names on the way, with dots between them.
+
+    Raises:
+        SchemaError: two leaves would have one name.
+
+    >>> flat({"ID": 1, "INFO": {"W": 2, "BOX": {"X": 3}}}, "T")
+    {'ID': 1, 'INFO.W': 2, 'INFO.BOX.X': 3}
+    """
+    if not isinstance(part, dict):
+        return part
+    result: dict[str, Any] = {}
+    for name, child in part.items():
+        inner = flat(child, table)
+        pairs = {f"{name}.{key}": leaf for key, leaf in inner.items()} if isinstance(inner, dict) else {name: inner}
+        for path, leaf in pairs.items():
+            if path in result:
+                raise SchemaError(f'elements="flat" gives two parts of table {table} the name {path}: rename a column')
+            result[path] = leaf
+    return result
 
 
 def is_dense(leaves: Any) -> bool:
@@ -189,22 +219,26 @@ def supervised(schema: Schema, pair: Any, table: str = "", nulls: Any = "error")
     >>> [leaf.type.text() for leaf in supervised(schema, ("PIXELS", "LABEL"))]
     ['UINT8[28,28]', 'INT32']
     """
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise UsageError(f"as_supervised is a pair, (features, label), not {pair!r}")
+    if not isinstance(pair, (tuple, list)) or len(pair) not in (2, 3):
+        raise UsageError(f"as_supervised is (features, label) or (features, label, weights), not {pair!r}")
 
     def find(part: Any) -> Any:
         names = [part] if isinstance(part, str) else list(part) if isinstance(part, (tuple, list)) else [part]
         if not all(isinstance(name, str) for name in names):
             raise UsageError(f"as_supervised has names of columns and lists of names, not {part!r}")
-        element = structure(schema, [name for name in names if name not in schema.key], table, nulls)
-        keys = {schema.key[0]: element["key"]} if len(schema.key) == 1 else element["key"]
-        values = {"_VAL": element["val"]} if schema.plain_value and "_VAL" in names else element["val"]
-        columns = {**{name: keys[name] for name in names if name in keys}, **values}
-        if isinstance(part, str):
-            return columns[part]
-        return {**{name: columns[name] for name in names}, **columns}  # masks, if there are any, come last
+        columns = _by_name(schema, names, table, nulls)
+        return columns[part] if isinstance(part, str) else columns
 
     return tuple(map(find, pair))
+
+
+def _by_name(schema: Schema, names: list[str], table: str, nulls: Any) -> dict[str, Any]:
+    """The leaves of columns, of the key or not, by their names; masks, if there are any, come last."""
+    element = structure(schema, [name for name in names if name not in schema.key], table, nulls)
+    keys = {schema.key[0]: element["key"]} if len(schema.key) == 1 else element["key"]
+    values = {"_VAL": element["val"]} if schema.plain_value and "_VAL" in names else element["val"]
+    columns = {**{name: keys[name] for name in names if name in keys}, **values}
+    return {**{name: columns[name] for name in names}, **columns}
 
 
 def _choose(schema: Schema, columns: Iterable[str], table: str) -> list[Column]:

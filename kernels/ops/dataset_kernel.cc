@@ -161,13 +161,19 @@ class GridflowDataset : public data::DatasetBase {
     TF_RETURN_IF_ERROR(b->AddScalar(instance_->number, &instance));
     TF_RETURN_IF_ERROR(b->AddScalar(instance_->epochs->number, &epochs));
     TF_RETURN_IF_ERROR(b->AddScalar(options_.follow_ms, &follow_ms));
-    tensorflow::AttrValue default_grid, gpu;
+    tensorflow::AttrValue default_grid, default_table, default_partitions, gpu;
     b->BuildAttrValue(options_.default_grid, &default_grid);
+    b->BuildAttrValue(options_.default_table, &default_table);
+    b->BuildAttrValue(options_.default_partitions, &default_partitions);
     b->BuildAttrValue(options_.gpu, &gpu);
     return b->AddDataset(
         this,
         {directory, table_id, table, version, columns, partitions, selection, stages, seeds, instance, epochs, follow_ms},
-        {{"default_grid", default_grid}, {"gpu", gpu}}, node);
+        {{"default_grid", default_grid},
+         {"default_table", default_table},
+         {"default_partitions", default_partitions},
+         {"gpu", gpu}},
+        node);
   }
 
  private:
@@ -328,6 +334,8 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
     OP_REQUIRES_OK(ctx, ctx->GetAttr("output_types", &dtypes_));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("output_shapes", &shapes_));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("default_grid", &default_grid_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("default_table", &default_table_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("default_partitions", &default_partitions_));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("gpu", &gpu_));
   }
 
@@ -369,6 +377,8 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
     }
     options.directory = directory;
     options.default_grid = default_grid_;
+    options.default_table = default_table_;
+    options.default_partitions = default_partitions_;
     options.gpu = gpu_;
     options.table = table;
     options.version = static_cast<uint64_t>(version);
@@ -378,15 +388,14 @@ class GridflowDatasetOp : public data::DatasetOpKernel {
     options.shapes = shapes_;
     const uint64_t seed = Mix64(static_cast<uint64_t>(numbers.seeds[0])) ^ static_cast<uint64_t>(numbers.seeds[1]);
     std::shared_ptr<Instance> shared = Instance::Of(instance, Epochs::Of(epochs, seed));
-    OP_REQUIRES_OK(ctx, shared->environment.status());
-    OP_REQUIRES_OK(ctx, shared->environment->Apply(&options));
+    OP_REQUIRES_OK(ctx, shared->environment.Apply(&options));
     *output = new GridflowDataset(ctx, std::move(options), std::move(numbers), std::move(shared));
   }
 
  private:
   tensorflow::DataTypeVector dtypes_;
   std::vector<PartialTensorShape> shapes_;
-  bool default_grid_;
+  bool default_grid_, default_table_, default_partitions_;
   int32_t gpu_;
 };
 

@@ -38,6 +38,8 @@ REGISTER_OP("GridflowDataset")
     .Attr("output_types: list(type) >= 1")
     .Attr("output_shapes: list(shape) >= 1")
     .Attr("default_grid: bool = false")
+    .Attr("default_table: bool = false")
+    .Attr("default_partitions: bool = false")
     .Attr("gpu: int = -1")
     .Attr("metadata: string = ''")
     .SetDoNotOptimize()
@@ -53,7 +55,7 @@ that lie together and begin at a multiple of 64 bytes are a view of the mapping,
 An iterator's checkpoint is its position, the seed and the table's version; it can be restored while that version is
 current or kept.
 
-The environment of the process that executes the op has a say in what is read: see environment.h.
+The environment of the process that executes the op fills in what the dataset does not say: see environment.h.
 
 directory: the grid's directory.
 table_id: the table's number in the grid's catalog.
@@ -77,7 +79,8 @@ output_types: of the components. Numbers, booleans and tensors have their own ty
   microseconds, TIMESTAMP int64 units since 1970; STRING and BINARY, UUID (16 bytes) and DECIMAL (its text) are strings.
   A LIST or MAP adds a dimension; with more than one dimension of varying size it is a variant that holds a ragged
   tensor.
-default_grid: whether `directory` is the default grid's, so that GRIDFLOW_HOME of another process may name another one.
+default_grid: whether `directory` is only the default grid's, so that the environment may name another one.
+default_table, default_partitions: whether the environment may name another table, or other partitions.
 gpu: number of the GPU that tensors are for, of those that CUDA shows the process: files are registered with its driver
   when a tensor is first a view of them, and what is copied is copied into pinned memory. -1: none.
 )doc");

@@ -155,21 +155,22 @@ absl::Status FindColumns(const std::string& why, const Schema& schema, ReaderOpt
 
 }  // namespace
 
-absl::StatusOr<Environment> Environment::Read(const Get& get) {
+Environment Environment::Read(const Get& get) {
   Environment found;
-  TF_RETURN_IF_ERROR(CheckConnection(get));
+  found.server_status = CheckConnection(get);
   found.home = FindDataset(get, "HOME");
   found.default_home = Find(get, "GRIDFLOW_HOME");
   found.table = FindDataset(get, "TABLE", "CACHE_NAME");
   found.part = FindDataset(get, "PART");
-  if (found.part.has_value()) TF_RETURN_IF_ERROR(ParsePart(*found.part, &found.partitions));
+  if (found.part.has_value()) found.part_status = ParsePart(*found.part, &found.partitions);
   return found;
 }
 
 absl::Status Environment::Apply(ReaderOptions* options) const {
   std::vector<std::string> why;  // it is another table
-  const std::optional<Setting>& place = home.has_value() || !options->default_grid ? home : default_home;
-  if (place.has_value()) {
+  const std::optional<Setting>& place = home.has_value() ? home : default_home;
+  if (options->default_grid) TF_RETURN_IF_ERROR(server_status);
+  if (options->default_grid && place.has_value()) {
     const fs::path folder = Folder(place->value);
     std::error_code missing;
     // Mostly it is the same one: then the dataset goes on with the very table that it was made for.
@@ -178,24 +179,27 @@ absl::Status Environment::Apply(ReaderOptions* options) const {
       why.push_back(Is(*place));
     }
   }
-  if (table.has_value()) why.push_back(Is(*table));
+  const bool other_table = options->default_table && table.has_value();
+  const bool other_part = options->default_partitions && part.has_value();
+  if (other_table) why.push_back(Is(*table));
   const std::string reason = absl::StrJoin(why, " and ");
   if (!why.empty() && options->version != TableSnapshot::kCurrent)
     return absl::InvalidArgumentError(absl::StrCat(reason, ", but the dataset reads version ", options->version,
-                                                   " of table ", options->table, ": make it without snapshot="));
-  if (!why.empty()) TF_RETURN_IF_ERROR(FindTable(reason, table.has_value() ? table->value : options->table, options));
-  if (why.empty() && !part.has_value()) return absl::OkStatus();
+                                                   " of table ", options->table, ": make it without version="));
+  if (!why.empty()) TF_RETURN_IF_ERROR(FindTable(reason, other_table ? table->value : options->table, options));
+  if (why.empty() && !other_part) return absl::OkStatus();
+  if (other_part) TF_RETURN_IF_ERROR(part_status);
   Manifest manifest;
   const std::string folder = TableFolder(options->directory, static_cast<uint32_t>(options->table_id));
   const Status status = Manifest::Read(folder + "/manifest", &manifest);
   if (status.code == Code::kNotFound) return absl::OkStatus();  // TableReader::Open says that it is gone
   TF_RETURN_IF_ERROR(ToTf(status));
   if (!why.empty()) TF_RETURN_IF_ERROR(FindColumns(reason, manifest.schema, options));
-  for (size_t i = 0; i < partitions.size(); i += 2)
+  for (size_t i = 0; other_part && i < partitions.size(); i += 2)
     if (partitions[i] < 0 || partitions[i + 1] > manifest.partitions)
       return absl::InvalidArgumentError(absl::StrCat(Is(*part), ", and table ", options->table, " has partitions 0 to ",
                                                      manifest.partitions - 1));
-  if (part.has_value()) options->partitions = partitions;
+  if (other_part) options->partitions = partitions;
   return absl::OkStatus();
 }
 

@@ -1,4 +1,4 @@
-// Environment: what the process that executes a dataset wants otherwise than the graph says.
+// Environment: what the process that executes a dataset says where the dataset does not.
 #ifndef GRIDFLOW_OPS_ENVIRONMENT_H_
 #define GRIDFLOW_OPS_ENVIRONMENT_H_
 
@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 
 namespace gridflow {
 namespace ops {
@@ -18,7 +17,8 @@ struct ReaderOptions;
 
 // One graph is executed by many workers, each of which reads something else: the process that starts them says what, in
 // environment variables GRIDFLOW_DATASET_<NAME>, or IGNITE_DATASET_<NAME> as for Ignite's dataset. One that is set to
-// nothing counts as not set. docs/ignite.md lists them all. Immutable; any thread may read it.
+// nothing counts as not set, and one that the dataset leaves no room for (ReaderOptions::default_...) is not looked at.
+// docs/ignite.md lists them all. Immutable; any thread may read it.
 struct Environment {
   using Get = std::function<const char*(const char*)>;  // as getenv: null if there is no such variable
 
@@ -32,13 +32,15 @@ struct Environment {
   std::optional<Setting> table;         // GRIDFLOW_DATASET_TABLE
   std::optional<Setting> part;          // GRIDFLOW_DATASET_PART
   std::vector<int64_t> partitions;      // what `part` means: pairs of begin and end; none for all
+  absl::Status part_status;             // what is wrong with `part`
+  absl::Status server_status;           // what is wrong with the variables that say how to reach a server
 
-  // InvalidArgument: a variable is set to what it cannot be. Unimplemented: to a host that is not this machine.
-  static absl::StatusOr<Environment> Read(const Get& get);
+  static Environment Read(const Get& get);
 
-  // Changes what a dataset reads: its grid, its table, the ids of its columns, which are found by their names, and its
-  // partitions. NotFound: there is no such grid, table or column. InvalidArgument: there is no such partition, or it is
-  // another table and the dataset reads a past version.
+  // Fills in what the dataset does not say itself: its grid, its table, the ids of its columns, which are found by their
+  // names, and its partitions. NotFound: there is no such grid, table or column. InvalidArgument: a variable is set to
+  // what it cannot be, there is no such partition, or it is another table and the dataset reads a past version.
+  // Unimplemented: a host that is not this machine.
   absl::Status Apply(ReaderOptions* options) const;
 };
 

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <memory>
 
-#include "absl/status/statusor.h"
 #include "ops/counters.h"
 #include "ops/environment.h"
 
@@ -43,7 +42,7 @@ struct Instance {
   Counters counters;
 
   // Read once, so that a dataset stays what it is where a program changes its environment later.
-  const absl::StatusOr<Environment> environment;
+  const Environment environment;
 
   Instance(int64_t number, std::shared_ptr<Epochs> epochs);
   ~Instance();

@@ -23,12 +23,14 @@ namespace ops {
 // What the op was asked for.
 struct ReaderOptions {
   std::string directory;  // of the grid
-  bool default_grid = false;  // whether that is only the default one of who made the dataset
+  bool default_grid = false;  // whether that is only the default one of who made the dataset: see Environment
   int64_t table_id = 0;
   std::string table;                 // its name, for messages
+  bool default_table = false;        // whether the environment may name another one
   uint64_t version = 0;              // a kept one; TableSnapshot::kCurrent
   std::vector<std::string> columns;  // as Leaf::Parse reads them, one for each component of an element
   std::vector<int64_t> partitions;   // pairs of begin and end; none for all
+  bool default_partitions = false;   // whether the environment may name others
   std::string selection;             // which rows, in SQL: see SelectRows(); empty: all
   Stages stages;
   int64_t follow_ms = 0;  // not 0: go on with what is written later, until nothing comes for so long; negative: for ever

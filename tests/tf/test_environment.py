@@ -1,4 +1,4 @@
-"""The environment of the process that executes a dataset decides what it reads."""
+"""The environment of the process that executes a dataset says what the call leaves out, of IgniteDataset everything."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import gridflow
+from gridflow.compat import IgniteDataset
 
 
 def ids(dataset):
@@ -31,6 +32,11 @@ def clean(monkeypatch):
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def default(grid, clean, monkeypatch):
+    monkeypatch.setenv("GRIDFLOW_HOME", str(grid.home))
+
+
 @pytest.fixture
 def two(grid):
     """T and OTHER, in which column V has another id."""
@@ -39,63 +45,114 @@ def two(grid):
     return grid
 
 
-def read_with(monkeypatch, grid, *, table="T", **environment):
+def read_with(monkeypatch, *, table="T", **environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return ids(gridflow.Dataset(table, grid=grid, batch_size=7))
+    return ids(IgniteDataset(table).batch(7))
+
+
+@pytest.fixture
+def elsewhere(two, tmp_path):
+    """The home of another grid, with other rows in T."""
+    with gridflow.connect(tmp_path / "second") as second:
+        fill(second, "T", range(500, 520))
+    return tmp_path / "second"
+
+
+def test_an_argument_beat_by_a_variable(two, elsewhere, monkeypatch):
+    """GRIDFLOW_DATASET_PART=0-9 won over partitions=range(10, 1024): an argument wins over every variable."""
+    table = two.table("T")
+    some = ids(gridflow.Dataset("T", grid=two, partitions=range(8)))
+    mine = ids(gridflow.Dataset("T", grid=two, workers=(0, 2)))
+    for name in ("GRIDFLOW_DATASET_PART", "IGNITE_DATASET_PART"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "9-15")
+            assert ids(gridflow.Dataset("T", partitions=range(8))) == some
+            assert ids(gridflow.Dataset("T", workers=(0, 2))) == mine
+            assert ids(gridflow.Dataset("T")) == ids(gridflow.Dataset("T", partitions=range(9, 16))) != some
+            patch.setenv(name, "nonsense")  # and one that is not used is not looked at
+            assert ids(gridflow.Dataset("T", partitions=range(8))) == some
+    for name in ("GRIDFLOW_DATASET_HOME", "IGNITE_DATASET_HOME", "GRIDFLOW_HOME"):
+        with monkeypatch.context() as patch:
+            default = gridflow.Dataset("T").map(lambda e: e)
+            patch.setenv(name, str(elsewhere))
+            for dataset in (gridflow.Dataset("T", grid=two), gridflow.Dataset("T", home=two.home), table.dataset()):
+                assert ids(dataset) == list(range(100))
+            assert ids(gridflow.Dataset("T")) == list(range(500, 520))
+            assert ids(default) == list(range(100)), "it has asked its environment by now"
+    for name in ("GRIDFLOW_DATASET_TABLE", "IGNITE_DATASET_CACHE_NAME"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "OTHER")
+            assert ids(gridflow.Dataset("T")) == ids(gridflow.Dataset("T", grid=two)) == list(range(100))
+    for name, value in {"HOST": "ignite-7", "PORT": "x", "PAGE_SIZE": "0", "LOCAL": "yes"}.items():
+        with monkeypatch.context() as patch:
+            patch.setenv(f"GRIDFLOW_DATASET_{name}", value)
+            assert ids(gridflow.Dataset("T", grid=two)) == ids(table.dataset()) == list(range(100))
+            with pytest.raises((tf.errors.InvalidArgumentError, tf.errors.UnimplementedError), match=f"_{name} is"):
+                gridflow.Dataset("T")
+
+
+def test_ignite_s_dataset_is_told_by_the_environment(two, elsewhere, monkeypatch):
+    some = ids(gridflow.Dataset("T", grid=two, partitions=[3]))
+    monkeypatch.setenv("IGNITE_DATASET_PART", "3")
+    assert ids(IgniteDataset("T", part=5)) == some
+    monkeypatch.setenv("IGNITE_DATASET_PART", "-1")
+    monkeypatch.setenv("IGNITE_DATASET_HOME", str(elsewhere))
+    assert ids(IgniteDataset("T", part=5)) == list(range(500, 520))
 
 
 @pytest.mark.parametrize("variable", ["GRIDFLOW_DATASET_TABLE", "IGNITE_DATASET_CACHE_NAME"])
 @pytest.mark.parametrize("name", ["OTHER", "SQL_PUBLIC_OTHER"])
 def test_table(two, monkeypatch, variable, name):
     monkeypatch.setenv(variable, name)
-    dataset = gridflow.Dataset("T", grid=two)
+    dataset = IgniteDataset("T")
     assert ids(dataset) == ids(dataset.map(lambda e: e)) == list(range(1000, 1010))
     two.table("OTHER").put(1010, {"V": 1.0, "W": "new"})  # each iterator has this table flushed
     assert ids(dataset) == ids(dataset.map(lambda e: e)) == list(range(1000, 1011))
     assert {float(e["val"]["V"]) for e in dataset} == {0.5, 1.0}
-    assert ids(gridflow.Dataset("T", grid=two, where="ID >= 1009", batch_size=2)) == [1009, 1010]
+    assert ids(IgniteDataset("T").where("ID >= ?", [1009]).batch(2)) == [1009, 1010]
 
 
 def test_table_by_its_cache_name(grid, monkeypatch):
     fill(grid, "T", range(3))
     grid.sql('CREATE TABLE U (ID LONG PRIMARY KEY, V REAL) WITH "CACHE_NAME=Kittens"')
     grid.sql("INSERT INTO U VALUES (50, 1.5)")
-    assert read_with(monkeypatch, grid, IGNITE_DATASET_CACHE_NAME="Kittens") == [50]
+    assert read_with(monkeypatch, IGNITE_DATASET_CACHE_NAME="Kittens") == [50]
 
 
 def test_fields_of_structures_are_found_by_name(grid, monkeypatch):
     grid.cache("A").put(1, {"size": {"w": 1, "h": 2}, "name": "a"})
     grid.cache("B").put(2, {"name": "b", "size": {"h": 4, "w": 3}})
     monkeypatch.setenv("GRIDFLOW_DATASET_TABLE", "B")
-    (element,) = gridflow.Dataset("A", grid=grid).as_numpy_iterator()
+    (element,) = IgniteDataset("A").as_numpy_iterator()
     assert element == {"key": 2, "val": {"size": {"w": 3, "h": 4}, "name": b"b"}}
 
 
 def test_what_becomes_of_nulls_stays(grid, monkeypatch):
-    for name, columns in (("A", {"V": "INT32"}), ("B", {"W": "INT32", "V": "INT32"})):
-        grid.create_table(name, {"ID": "LONG", **columns}, key="ID").put(1, {"V": None})
-    monkeypatch.setenv("GRIDFLOW_DATASET_TABLE", "B")
-    (element,) = gridflow.Dataset("A", grid=grid, nulls={"V": -1}).as_numpy_iterator()
-    assert element == {"key": 1, "val": {"V": -1}}
+    grid.create_table("A", {"ID": "LONG", "V": "INT32"}, key="ID").put(1, {"V": 0})
+    with gridflow.connect(grid.home.parent / "second") as second:
+        second.create_table("A", {"ID": "LONG", "W": "INT32", "V": "INT32"}, key="ID").put(1, {"V": None})
+        monkeypatch.setenv("GRIDFLOW_DATASET_HOME", str(second.home))
+        (element,) = gridflow.Dataset("A", nulls={"V": -1}).as_numpy_iterator()
+        assert element == {"key": 1, "val": {"V": -1}}
 
 
-def test_a_past_version_is_of_one_table(two, monkeypatch):
+def test_a_past_version_is_of_one_table(two, elsewhere, monkeypatch):
     two.table("T").tag("before")
     monkeypatch.setenv("GRIDFLOW_DATASET_PART", "-1")
     two.table("T").remove(0)
-    assert ids(gridflow.Dataset("T", grid=two, snapshot="before")) == list(range(100))
-    monkeypatch.setenv("GRIDFLOW_DATASET_TABLE", "OTHER")
-    message = r"TABLE is 'OTHER', but the dataset reads version \d+ of table T: make it without snapshot="
+    assert ids(gridflow.Dataset("T", version="before")) == list(range(100))
+    monkeypatch.setenv("GRIDFLOW_DATASET_HOME", str(elsewhere))
+    message = r"HOME is '.*', but the dataset reads version \d+ of table T: make it without version="
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        gridflow.Dataset("T", grid=two, snapshot="before")
+        gridflow.Dataset("T", version="before")
 
 
 def test_gridflow_wins_and_nothing_is_not_set(two, monkeypatch):
     environment = {"GRIDFLOW_DATASET_TABLE": "OTHER", "IGNITE_DATASET_CACHE_NAME": "T"}
-    assert read_with(monkeypatch, two, **environment) == list(range(1000, 1010))
-    assert read_with(monkeypatch, two, GRIDFLOW_DATASET_TABLE="") == list(range(100))
-    assert read_with(monkeypatch, two, IGNITE_DATASET_CACHE_NAME="", IGNITE_DATASET_PART="") == list(range(100))
+    assert read_with(monkeypatch, **environment) == list(range(1000, 1010))
+    assert read_with(monkeypatch, GRIDFLOW_DATASET_TABLE="") == list(range(100))
+    assert read_with(monkeypatch, IGNITE_DATASET_CACHE_NAME="", IGNITE_DATASET_PART="") == list(range(100))
 
 
 def test_table_that_does_not_fit(two, monkeypatch):
@@ -110,7 +167,7 @@ def test_table_that_does_not_fit(two, monkeypatch):
     two.sql("CREATE USER kate WITH PASSWORD 'warm kitty'")  # makes SYS.USERS
     for name, (error, message) in wrong.items():
         with pytest.raises(error, match=message) as raised:
-            read_with(monkeypatch, two, GRIDFLOW_DATASET_TABLE=name)
+            read_with(monkeypatch, GRIDFLOW_DATASET_TABLE=name)
         assert name == "STRINGS" or f"GRIDFLOW_DATASET_TABLE is '{name}'" in str(raised.value)
 
 
@@ -121,14 +178,14 @@ def test_table_that_does_not_fit(two, monkeypatch):
 def test_part(two, monkeypatch, text, wanted):
     expected = ids(gridflow.Dataset("T", grid=two, partitions=wanted))
     monkeypatch.setenv("IGNITE_DATASET_PART", text)
-    assert ids(gridflow.Dataset("T", grid=two)) == expected
-    assert ids(gridflow.Dataset("T", grid=two, partitions=[2], batch_size=3)) == expected
+    assert ids(gridflow.Dataset("T")) == ids(gridflow.Dataset("T", grid=two)) == expected
+    assert ids(IgniteDataset("T", part=2).batch(3)) == expected
     assert len(gridflow.Dataset("T", grid=two)) == len(expected)
 
 
 def test_part_of_another_table(two, monkeypatch):
     expected = ids(gridflow.Dataset("OTHER", grid=two, partitions=range(8)))
-    found = read_with(monkeypatch, two, GRIDFLOW_DATASET_TABLE="OTHER", GRIDFLOW_DATASET_PART="0-7")
+    found = read_with(monkeypatch, GRIDFLOW_DATASET_TABLE="OTHER", GRIDFLOW_DATASET_PART="0-7")
     assert found == expected
 
 
@@ -155,7 +212,7 @@ def test_part_of_another_table(two, monkeypatch):
 )
 def test_values_that_cannot_be(two, monkeypatch, prefix, name, value, message):
     with pytest.raises(tf.errors.InvalidArgumentError) as raised:
-        read_with(monkeypatch, two, **{prefix + name: value})
+        read_with(monkeypatch, **{prefix + name: value})
     assert f"{prefix}{name} is '{value}', and " in str(raised.value) and message in str(raised.value)
 
 
@@ -171,14 +228,14 @@ def test_what_a_server_needed_has_no_effect(two, monkeypatch, host):
         **dict.fromkeys(("USERNAME", "PASSWORD", "CERTFILE", "KEYFILE", "CERT_PASSWORD"), "anything"),
     }
     named = {f"IGNITE_DATASET_{name}": value for name, value in environment.items()}
-    assert read_with(monkeypatch, two, **named) == list(range(100))
+    assert read_with(monkeypatch, **named) == list(range(100))
 
 
 @pytest.mark.parametrize("host", ["ignite-7", "10.0.0.1", "128.0.0.1", "fe80::1", "127.0.0.1.example.org"])
 def test_other_hosts(two, monkeypatch, host):
     message = f"IGNITE_DATASET_HOST is '{host}', and grids of other machines cannot be read: .* GRIDFLOW_DATASET_HOME"
     with pytest.raises(tf.errors.UnimplementedError, match=message):
-        read_with(monkeypatch, two, IGNITE_DATASET_HOST=host)
+        read_with(monkeypatch, IGNITE_DATASET_HOST=host)
 
 
 def test_home(two, monkeypatch, tmp_path):
@@ -186,25 +243,25 @@ def test_home(two, monkeypatch, tmp_path):
         fill(second, "UNRELATED", [1])
         fill(second, "T", range(500, 520), W="INT32", V="FLOAT32")
         expected = list(range(500, 520))
-        assert read_with(monkeypatch, two, GRIDFLOW_DATASET_HOME=str(tmp_path / "second")) == expected
+        assert read_with(monkeypatch, GRIDFLOW_DATASET_HOME=str(tmp_path / "second")) == expected
         monkeypatch.chdir(tmp_path)
-        assert read_with(monkeypatch, two, GRIDFLOW_DATASET_HOME="./second/") == expected
+        assert read_with(monkeypatch, GRIDFLOW_DATASET_HOME="./second/") == expected
         monkeypatch.setenv("HOME", str(tmp_path))
-        assert read_with(monkeypatch, two, GRIDFLOW_DATASET_HOME="~/second") == expected
+        assert read_with(monkeypatch, GRIDFLOW_DATASET_HOME="~/second") == expected
         with pytest.raises(
             tf.errors.NotFoundError, match="DATASET_HOME is '~/second', and no table OTHER is in the grid"
         ):
-            read_with(monkeypatch, two, table="OTHER")
+            read_with(monkeypatch, table="OTHER")
         message = r"HOME is '/no/where' and GRIDFLOW_DATASET_TABLE is 'T', and there is no grid at /no/where"
         with pytest.raises(tf.errors.NotFoundError, match=message):
-            read_with(monkeypatch, two, GRIDFLOW_DATASET_HOME="/no/where", GRIDFLOW_DATASET_TABLE="T")
+            read_with(monkeypatch, GRIDFLOW_DATASET_HOME="/no/where", GRIDFLOW_DATASET_TABLE="T")
 
 
 def test_the_same_home_is_the_same_table(two, monkeypatch, tmp_path):
     """A dataset whose table is dropped does not go on with another one of that name because its home is set."""
     os.symlink(tmp_path / "grid", tmp_path / "link")
     monkeypatch.setenv("GRIDFLOW_DATASET_HOME", str(tmp_path / "link"))
-    dataset = gridflow.Dataset("T", grid=two)
+    dataset = gridflow.Dataset("T")
     assert ids(dataset) == list(range(100))
     two.drop_table("T")
     fill(two, "T", range(3))
@@ -214,7 +271,7 @@ def test_the_same_home_is_the_same_table(two, monkeypatch, tmp_path):
 
 def test_a_dataset_keeps_what_it_found(two, monkeypatch):
     """A program that sets the environment of its workers does not change what it reads itself."""
-    dataset = gridflow.Dataset("T", grid=two)
+    dataset = IgniteDataset("T")
     derived = dataset.map(lambda e: e)
     monkeypatch.setenv("GRIDFLOW_DATASET_TABLE", "OTHER")
     monkeypatch.setenv("GRIDFLOW_DATASET_PART", "nonsense")
@@ -239,9 +296,9 @@ for line in sys.stdin:
 """
 
 
-def write_graph(path, **arguments):
+def write_graph(path, kind=gridflow.Dataset, **arguments):
     with tf.Graph().as_default() as graph:
-        iterator = tf.compat.v1.data.make_one_shot_iterator(gridflow.Dataset("T", **arguments))
+        iterator = tf.compat.v1.data.make_one_shot_iterator(kind("T", **arguments))
         tf.identity(iterator.get_next()["key"], name="key")
     path.write_bytes(graph.as_graph_def().SerializeToString())
     return str(path)
@@ -257,6 +314,7 @@ def test_another_process_reads_what_its_own_environment_says(tmp_path, monkeypat
     explicit = write_graph(tmp_path / "explicit", home=first)
     monkeypatch.setenv("GRIDFLOW_HOME", str(first))
     default = write_graph(tmp_path / "default")
+    ignite = write_graph(tmp_path / "ignite", IgniteDataset)
     monkeypatch.delenv("GRIDFLOW_HOME")
     some = ids(gridflow.Dataset("T", home=first, partitions=range(8)))
     other = {"GRIDFLOW_HOME": str(second)}
@@ -264,10 +322,12 @@ def test_another_process_reads_what_its_own_environment_says(tmp_path, monkeypat
         (default, {}, some),  # as it says when it starts
         (default, {"GRIDFLOW_DATASET_PART": "8-15"}, sorted({*range(50)} - {*some})),
         (default, {"GRIDFLOW_DATASET_PART": "-1"}, list(range(50))),
-        (default, {"GRIDFLOW_DATASET_PART": "-1", "GRIDFLOW_DATASET_TABLE": "SQL_PUBLIC_ONLY0"}, [0]),
+        (default, {"GRIDFLOW_DATASET_PART": "-1", "GRIDFLOW_DATASET_TABLE": "SQL_PUBLIC_ONLY0"}, list(range(50))),
+        (ignite, {"GRIDFLOW_DATASET_PART": "-1", "GRIDFLOW_DATASET_TABLE": "SQL_PUBLIC_ONLY0"}, [0]),
         (default, {"GRIDFLOW_DATASET_PART": "-1", **other}, list(range(500, 550))),
+        (default, {"GRIDFLOW_DATASET_PART": "-1", "GRIDFLOW_DATASET_HOME": str(second)}, list(range(500, 550))),
         (explicit, {"GRIDFLOW_DATASET_PART": "-1", **other}, list(range(50))),
-        (explicit, {"GRIDFLOW_DATASET_PART": "-1", "GRIDFLOW_DATASET_HOME": str(second)}, list(range(500, 550))),
+        (explicit, {"GRIDFLOW_DATASET_PART": "-1", "GRIDFLOW_DATASET_HOME": str(second)}, list(range(50))),
     ]
     lines = "".join(json.dumps([graph, environment]) + "\n" for graph, environment, _ in asked)
     environment = {**os.environ, "IGNITE_DATASET_PART": "0-7"}

@@ -160,7 +160,7 @@ def test_it_goes_on_where_it_was(grid, events, tmp_path):
 
 
 def test_what_does_not_go_together(events):
-    for options in ({"shuffle": True}, {"order_by": "V"}, {"weights": "V"}, {"snapshot": 1}):
+    for options in ({"shuffle": True}, {"order_by": "V"}, {"weights": "V"}, {"version": 1}):
         with pytest.raises(UsageError, match="follow goes on"):
             gridflow.Dataset(events, follow=True, **options)
     for options in ({"timeout": 1.0}, {"follow": True, "timeout": 0}):

@@ -410,7 +410,7 @@ def test_as_supervised(table):
     assert list(features) == ["V", "ID"] and float(features["V"]) == int(features["ID"]) / 2
     with pytest.raises(ColumnNotFoundError, match="LABEL"):
         gridflow.Dataset(table, as_supervised=("V", "LABEL"))
-    with pytest.raises(UsageError, match="pair"):
+    with pytest.raises(UsageError, match="features, label"):
         gridflow.Dataset(table, as_supervised="V")
     with pytest.raises(UsageError, match="leave columns out"):
         gridflow.Dataset(table, as_supervised=("V", "KIND"), columns=["V"])
@@ -466,19 +466,19 @@ def test_a_tagged_version(grid):
     grid.sql("ALTER TABLE T ADD COLUMN W INT DEFAULT 7")
     table.compact()
     for snapshot in ("v1", version):
-        old = gridflow.Dataset(table, snapshot=snapshot, batch_size=100)
+        old = gridflow.Dataset(table, version=snapshot, batch_size=100)
         (element,) = old
         assert sorted(element["val"]["V"].numpy()) == list(range(10)) and list(element["val"]) == ["V"]
         assert int(old.cardinality()) == 1
-        assert flat(gridflow.Dataset(table, snapshot=snapshot, where="V > 7", order_by="V DESC")) == [9, 8]
+        assert flat(gridflow.Dataset(table, version=snapshot, where="V > 7", order_by="V DESC")) == [9, 8]
     new = gridflow.Dataset(table, batch_size=100)
     assert sum(len(batch) for batch in keys(new)) == 15
-    old = gridflow.Dataset(table, snapshot="v1")
+    old = gridflow.Dataset(table, version="v1")
     table.untag("v1")
     with pytest.raises(tf.errors.FailedPreconditionError, match=f"version {version} of table T is gone: a tag"):
         list(old)
     with pytest.raises(gridflow.VersionNotFoundError, match="no tag v1"):
-        gridflow.Dataset(table, snapshot="v1")
+        gridflow.Dataset(table, version="v1")
 
 
 @pytest.mark.parametrize("options", [{}, {"shuffle": True, "seed": 1}, {"where": "V < 50"}], ids=str)
@@ -577,9 +577,9 @@ def test_a_condition_on_a_version_of_other_columns(grid):
     table.put_all({i: {"OLD": i} for i in range(10)})
     table.tag("v1")
     grid.sql("ALTER TABLE T ADD COLUMN NEW INT DEFAULT 1; ALTER TABLE T DROP COLUMN OLD")
-    assert sorted(flat(gridflow.Dataset(table, snapshot="v1", where="OLD < 3"))) == [0, 1, 2]
+    assert sorted(flat(gridflow.Dataset(table, version="v1", where="OLD < 3"))) == [0, 1, 2]
     with pytest.raises(ColumnNotFoundError, match="no column NEW"):
-        gridflow.Dataset(table, snapshot="v1", where="NEW = 1")
+        gridflow.Dataset(table, version="v1", where="NEW = 1")
 
 
 def test_shards_of_shards_of_shards(table):

@@ -66,7 +66,7 @@ def environment(tmp_path_factory):
         ("README.md", "(128, 28, 28) <dtype: 'int32'>"),
         ("docs/ignite.md", "1 b'WARM KITTY'"),
         ("docs/gpu.md", "(256, 3, 32, 32) (256,)\n" * 3 + "(232, 3, 32, 32) (232,)\n"),
-        ("docs/dataset.md", "(64, 8, 8) (64,)\n100\n24\n100 90\nDIGITS, version "),
+        ("docs/dataset.md", "(64, 8, 8) (64,)\n100\n24\n100 90\n[(100,)]\nDIGITS, version "),
     ],
 )
 def test_code_runs(document, printed, environment):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from ..access.index_rows import find_conditions, reach_of
 from ..binding.bind import bind
 from ..binding.bound import Bound
 from ..grammar.statements import prepare
+from ..text.params import assign
 from .evaluate import chosen_numbers, evaluate, row_numbers
 from .rows import ROW
 
@@ -33,15 +35,17 @@ class Condition:
         where: a condition that must be true of a row.
         order_by: the expressions that order the rows.
         weights: a number for each row: how likely the row is to be drawn, as against others.
+        params: the parameters of ``where``, as text of whoever made the condition, who reads it, too.
     """
 
     where: str | None = None
     order_by: str | None = None
     weights: str | None = None
+    params: str | None = None
 
 
 def select_rows(
-    grid: GridFace, table: TableFace, condition: Condition, read: Callable[[Iterable[str]], pa.Table]
+    grid: GridFace, table: TableFace, condition: Condition, params: Any, read: Callable[[Iterable[str]], pa.Table]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Find the rows that a condition means.
 
@@ -49,6 +53,7 @@ def select_rows(
         grid: where the table is, and others that the condition may name in queries inside it.
         table: the table; its name and schema.
         condition: the condition.
+        params: the parameters of its ``where``, as ``sql.execute`` takes them.
         read: returns the rows to choose from, with these columns.
 
     Returns:
@@ -59,12 +64,12 @@ def select_rows(
         SqlError: a part does not parse, or is no such part; a weight is negative, infinite or null.
         ColumnNotFoundError: there is no such column.
     """
-    query, text = _query(table.name, condition)
-    bound = bind(query, grid, text, table)
+    query, text, values = _query(table.name, condition, params)
+    bound = bind(query, grid, text, table, values)
     columns = next(source.columns for source in bound.sources if source.target)
     weighted = [_WEIGHT] if condition.weights is not None else []
     rows = read(columns)
-    answer = _ask(grid, table, bound, rows, weighted)
+    answer = _ask(grid, table, bound, values, rows, weighted)
     numbers = chosen_numbers(answer)
     weights = _checked(answer.column(1), condition) if weighted else None
     if condition.order_by is None and (np.diff(numbers) < 0).any():  # a query with a join may answer in any order
@@ -74,7 +79,11 @@ def select_rows(
 
 
 def look_for_rows(
-    grid: GridFace, table: TableFace, condition: Condition, read: Callable[[Iterable[str]], list[pa.RecordBatch]]
+    grid: GridFace,
+    table: TableFace,
+    condition: Condition,
+    params: Any,
+    read: Callable[[Iterable[str]], list[pa.RecordBatch]],
 ) -> list[np.ndarray] | None:
     """Find the rows that a condition means by a look at the columns, which is quicker; see ``select_rows``.
 
@@ -85,11 +94,11 @@ def look_for_rows(
         For each batch a bit for each row that is meant, the lowest first; None if it takes more than a look: a
         condition that does more than to compare columns of numbers with constants, or an order or weights.
     """
-    query, text = _query(table.name, condition)
-    conditions = _comparisons(query, table, condition)
+    query, text, values = _query(table.name, condition, params)
+    conditions = _comparisons(query, table, condition, values)
     if conditions is None:
         return None
-    bound = bind(query, grid, text, table)
+    bound = bind(query, grid, text, table, values)
     batches = read(next(source.columns for source in bound.sources if source.target))
     bits, others = rows_within(batches, conditions)
     if sum(map(len, others)) > _FEW_OTHERS:
@@ -97,18 +106,22 @@ def look_for_rows(
     for batch, chosen, numbers in zip(batches, bits, others, strict=True):
         if len(numbers):
             rows = pa.Table.from_batches([batch.take(pa.array(numbers))])
-            met = numbers[chosen_numbers(_ask(grid, table, bound, rows, []))]
+            met = numbers[chosen_numbers(_ask(grid, table, bound, values, rows, []))]
             np.bitwise_or.at(chosen, met // 8, np.left_shift(1, met % 8).astype(np.uint8))
     return bits
 
 
-def _ask(grid: GridFace, table: TableFace, bound: Bound, rows: pa.Table, weighted: list[Column]) -> pa.Table:
+def _ask(
+    grid: GridFace, table: TableFace, bound: Bound, values: dict[str, Any], rows: pa.Table, weighted: list[Column]
+) -> pa.Table:
     """The numbers of the rows that are meant, and their weights, as the engine says."""
     numbers = row_numbers(rows.num_rows)
-    return evaluate(grid, bound, {}, weighted, target=table.name, rows=rows, numbers=numbers)
+    return evaluate(grid, bound, values, weighted, target=table.name, rows=rows, numbers=numbers)
 
 
-def _comparisons(query: exp.Select, table: TableFace, condition: Condition) -> list[Within] | None:
+def _comparisons(
+    query: exp.Select, table: TableFace, condition: Condition, values: dict[str, Any]
+) -> list[Within] | None:
     """The comparisons with constants that a condition is; None if it says more, or has an order or weights."""
     if condition.where is None or condition.order_by is not None or condition.weights is not None:
         return None
@@ -117,14 +130,14 @@ def _comparisons(query: exp.Select, table: TableFace, condition: Condition) -> l
         return None
     result = []
     for comparison in conditions.comparisons:
-        if comparison.operator == "LIKE" or (reach := reach_of(comparison, {})) is None:
+        if comparison.operator == "LIKE" or (reach := reach_of(comparison, values)) is None:
             return None
-        result.append(Within(comparison.column, reach[0], comparison.sure_intervals({})))
+        result.append(Within(comparison.column, reach[0], comparison.sure_intervals(values)))
     return result if can_look(result) else None
 
 
-def _query(table: str, condition: Condition) -> tuple[exp.Select, str]:
-    """``SELECT the row's number, its weight FROM table WHERE ... ORDER BY ...``, and its text."""
+def _query(table: str, condition: Condition, params: Any) -> tuple[exp.Select, str, dict[str, Any]]:
+    """``SELECT the row's number, its weight FROM table WHERE ... ORDER BY ...``, its text, and mark -> value."""
     quoted = '"' + table.replace('"', '""') + '"'
     parts = [f"SELECT {condition.weights or 1} FROM {quoted}"]
     parts += [f"WHERE {condition.where}"] if condition.where is not None else []
@@ -136,6 +149,10 @@ def _query(table: str, condition: Condition) -> tuple[exp.Select, str]:
     clauses |= {name for name, part in (("where", condition.where), ("order", condition.order_by)) if part is not None}
     if not isinstance(query, exp.Select) or {name for name, part in query.args.items() if part} - {"kind"} != clauses:
         raise SqlError(f"where, order_by and weights are parts of one query, without a word of its others: {text}")
+    outside = [*query.expressions, *filter(None, [query.args.get("order")])]
+    if any(node.find(exp.Placeholder) for node in outside):
+        raise SqlError(f"parameters can stand in where, not in order_by, weights or balance: {text}")
+    (values,) = assign([statements[0].marks], params)
     if len(query.expressions) != 1:
         raise SqlError(f"weights is one number for each row: {condition.weights}")
     source = query.args["from_"].this
@@ -144,7 +161,7 @@ def _query(table: str, condition: Condition) -> tuple[exp.Select, str]:
     query.set("expressions", [number, *query.expressions] if condition.weights is not None else [number])
     if condition.order_by is not None:  # rows of equal rank come as they lie
         query.args["order"].append("expressions", exp.Ordered(this=number.copy()))
-    return query, text
+    return query, text, values
 
 
 def _checked(weights: pa.ChunkedArray, condition: Condition) -> np.ndarray:
