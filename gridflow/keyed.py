@@ -86,7 +86,7 @@ class KeyedRows:
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
-        ...     table = grid.create_table("T", {"ID": "LONG", "X": "FLOAT[2]"}, key="ID")
+        ...     table = grid.create_table("T", {"ID": "LONG", "X": "FLOAT32[2]"}, key="ID")
         ...     table.put(1, {"X": [0.5, 1]})
         ...     table.to_numpy(["X"])
         {'X': array([[0.5, 1. ]], dtype=float32)}

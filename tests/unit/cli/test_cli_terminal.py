@@ -209,7 +209,7 @@ def test_passwords_are_not_kept_in_the_history(shell, tmp_path):
 
 
 def test_rows_that_are_piped_away_leave_the_prompt_on_the_terminal(home, tmp_path):
-    command = f"{shlex.quote(sys.executable)} -m gridflow sql --home {home} --format csv > {tmp_path}/rows"
+    command = f"{shlex.quote(sys.executable)} -m gridflow sql --home {home} --create --format csv > {tmp_path}/rows"
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
     child = pexpect.spawn("/bin/sh", ["-c", command], env=environment, encoding="utf-8", timeout=90)
     child.expect("gridflow>")
