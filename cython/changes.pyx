@@ -123,41 +123,52 @@ cdef class Changes:
         self.saved.reset()
         self.stale = True
 
-    def put_all(self, rows, bint insert=False):
-        """Writes (key, value) pairs; with ``insert`` none of them if a key is there already or twice among them.
+    def put_all(self, rows, str on_duplicate="replace"):
+        """Writes (key, value) pairs; ``on_duplicate`` as of ``Table.load``.
 
-        Returns how many there were. Raises as ``TableStore.put_all`` and ``insert_all``; then nothing has changed.
+        Returns how many it wrote. Raises as ``TableStore.put_all`` and ``insert_all``; then nothing has changed.
         """
         cdef shared_ptr[string] out = make_shared[string]()
         cdef OperationBuilder builder
         cdef string encoded
         cdef RowCodec codec = self.codec
+        cdef size_t start
         cdef int count = 0
         seen = set()
         for key, value in rows:
+            start = out.get().size()
             builder = OperationBuilder(out.get())
             codec.encode_key(key, out.get()[0])
             builder.EndKey()
-            if insert:
-                encoded = builder.key()
-                self.absent(encoded, seen)
+            encoded = builder.key()
+            if not self.takes(encoded, seen, on_duplicate):
+                out.get().resize(start)
+                continue
             codec.encode_value(value, out.get()[0])
             self.table.end_put(builder)
             count += 1
         self.take(out)
         return count
 
-    cdef int absent(self, const string& encoded, set seen) except -1:
+    cdef bint takes(self, const string& encoded, set seen, str on_duplicate) except -1:
+        """Whether a row is to be written under a key, after those of the keys that were ``seen``."""
         cdef const uint8_t* value = NULL
         cdef int segment = 0
         cdef int64_t row = 0
-        cdef bytes key = encoded
-        cdef bint twice = key in seen
-        cdef RowCodec codec = self.codec
+        cdef bytes key
+        cdef bint twice
+        cdef RowCodec codec
+        if on_duplicate == "replace":
+            return True
+        key = encoded
+        twice = key in seen
         if twice or self.find(encoded, &value, &segment, &row):
+            if on_duplicate == "ignore":
+                return False
+            codec = self.codec
             raise self.table.duplicate(codec.decode_key(<const uint8_t*>encoded.data()), twice)
         seen.add(key)
-        return 0
+        return True
 
     def remove_all(self, keys):
         """Removes the rows under these keys. Returns how many there were."""
@@ -179,17 +190,26 @@ cdef class Changes:
         self.take(out)
         return count
 
-    def put_batches(self, list batches, bint insert=False):
+    def put_batches(self, list batches, str on_duplicate="replace"):
         """As ``put_all``, with rows as ``Edit.add_batches`` takes them."""
-        cdef shared_ptr[string] out = make_shared[string]()
+        cdef shared_ptr[string] all = make_shared[string](), out
         cdef OperationWalk walk
+        cdef Operation operation
         cdef string encoded
-        cdef int count = self.table.encode_batches(self.codec, batches, out.get())
+        cdef int count = self.table.encode_batches(self.codec, batches, all.get())
+        if on_duplicate == "replace":
+            self.take(all)
+            return count
+        out = make_shared[string]()
+        count = 0
         seen = set()
-        walk = OperationWalk(out.get().data(), out.get().size())
-        while insert and not walk.AtEnd():
-            encoded.assign(<const char*>walk.operation().key(), walk.operation().key_bytes())
-            self.absent(encoded, seen)
+        walk = OperationWalk(all.get().data(), all.get().size())
+        while not walk.AtEnd():
+            operation = walk.operation()
+            encoded.assign(<const char*>operation.key(), operation.key_bytes())
+            if self.takes(encoded, seen, on_duplicate):
+                out.get().append(<const char*>operation.bytes(), operation.all_bytes())
+                count += 1
             walk.Next()
         self.take(out)
         return count

@@ -83,6 +83,7 @@ cdef extern from "core/schema.h" namespace "gridflow" nogil:
         uint32_t id
         Type type
         string fill
+        string default_value
 
     cdef cppclass Schema:
         vector[Column] columns
@@ -424,12 +425,14 @@ cdef extern from "core/segment_load.h" namespace "gridflow" nogil:
     cdef enum class LoadMode:
         kReplace
         kInsert
+        kIgnore
 
     cdef cppclass SegmentLoad:
         SegmentLoad(string, string, uint32_t, Schema, LoadMode, cbool) except +
         Status Add(const vector[vector[ColumnView]]&, int, int64_t*, string*) except +
         Status CatchUp(const TableSnapshot&) except +
         Status FindSame(const TableSnapshot&, string*) except +
+        int64_t ignored() const
         void Cancel()
         cbool cancelled() const
 

@@ -15,6 +15,7 @@ from gridflow._native.rows cimport RowCodec
 from gridflow._native.status cimport check
 from gridflow._native.table_versions cimport TableVersions
 
+from gridflow._native.rows import LEFT_OUT
 from gridflow.errors import GridEnvironmentError, SchemaError, TransactionConflictError, reworded
 
 core.process_state = shared_state()
@@ -28,12 +29,12 @@ _numbers = itertools.count(1)
 cdef class Load:
     """New rows of a table in the making. Others read and write the table meanwhile, and wait only for ``publish``.
 
-    ``with Load(table, mode, least) as load: load.add_batches(...); load.publish()``. Left without ``publish``, nothing
+    ``with Load(table, on_duplicate, least) as load: load.add_batches(...); load.publish()``. Left without ``publish``, nothing
     has happened. For one thread, but for ``stop``.
 
     Args:
         table: the table.
-        mode: ``replace`` or ``insert``.
+        on_duplicate: ``error``, ``replace`` or ``ignore``, as of ``Table.load``.
         least: bytes of rows from which they are written to a file at once; fewer stay in memory until ``publish``.
     """
 
@@ -49,13 +50,15 @@ cdef class Load:
     cdef bint stopped
     cdef readonly int64_t rows
 
-    def __cinit__(self, TableVersions table not None, str mode not None, uint64_t least):
+    def __cinit__(self, TableVersions table not None, str on_duplicate not None, uint64_t least):
         cdef str name
         self.it = NULL
         self.builder = NULL
         self.table = table
         self.codec = table.codec
-        self.mode = LoadMode.kInsert if mode == "insert" else LoadMode.kReplace
+        self.mode = LoadMode.kInsert if on_duplicate == "error" else LoadMode.kReplace
+        if on_duplicate == "ignore":
+            self.mode = LoadMode.kIgnore
         self.waiting = []
         self.least = least
         self.busy = threading.Lock()
@@ -109,7 +112,7 @@ cdef class Load:
             batches: lists of ``pyarrow.Array``, one for each column of the schema, of exactly its type.
 
         Raises:
-            DuplicateKeyError: of a load that inserts, a key is there already or twice.
+            DuplicateKeyError: with ``error``, a key is there already or twice.
         """
         self.check_going()
         if self.builder != NULL:
@@ -135,11 +138,11 @@ cdef class Load:
         for row in rows:
             key.clear()
             value.clear()
-            keys = tuple(row.get(name) for name in names)
+            keys = tuple([row[name] if name in row else codec.defaults.get(name) for name in names])
             codec.encode_key(keys[0] if len(names) == 1 else keys, key)
             rest = {name: item for name, item in row.items() if name not in names}
             if codec.plain_value and set(rest) <= {"_VAL"}:
-                rest = rest.get("_VAL")
+                rest = rest.get("_VAL", LEFT_OUT)
             codec.encode_value(rest, value)
             self.builder.Append(<const uint8_t*>key.data(), <const uint8_t*>value.data())
             self.rows += 1
@@ -211,7 +214,7 @@ cdef class Load:
             version: if given, only if that is still the table's.
 
         Raises:
-            DuplicateKeyError: of a load that inserts, a key is there already or twice.
+            DuplicateKeyError: with ``error``, a key is there already or twice.
             TransactionConflictError: it is not the table's version any more.
             SchemaError: the table has other columns now.
         """
@@ -246,6 +249,7 @@ cdef class Load:
                         status = edit.Take(self.it)
                     if status.ok() and duplicate.empty() and waiting.sources.size():
                         status = edit.AddRows(waiting.sources, self.mode, &rows, &duplicate)
+                self.rows -= self.it.ignored()
             self.finish(waiting, rows, status, duplicate)
             if self.rows:
                 # All that the log has of this table is in segments since the edit began, and its writers are kept out.

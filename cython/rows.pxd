@@ -16,7 +16,9 @@ cdef class RowCodec:
     cdef readonly str table
     cdef readonly bint plain_value
     cdef readonly tuple value_names
+    cdef readonly dict defaults  # column -> the value of its DEFAULT
     cdef readonly uint64_t digest
+    cdef dict default_values(self)
     cdef object fail(self, uint32_t position, object mismatch)
     cdef dict place(self, uint32_t position)
     cdef int encode_key(self, object key, string& out) except -1

@@ -15,6 +15,9 @@ from gridflow._native.codecs import KIND_NAMES, KINDS, UNIT_NAMES, Mismatch
 from gridflow.config import MAX_KEY_BYTES
 from gridflow.errors import ColumnNotFoundError, SchemaError
 
+cdef object left_out = object()
+#: Stands for a column that a row does not name.
+LEFT_OUT = left_out
 UNITS = {"": GF_SECOND, "s": GF_SECOND, "ms": GF_MILLISECOND, "us": GF_MICROSECOND, "ns": GF_NANOSECOND}
 
 
@@ -66,7 +69,10 @@ cdef object schema_from_native(const Schema& schema):
     for i in range(schema.columns.size()):
         column = &schema.columns[i]
         columns.append(
-            _schema.Column(column.type.name.decode(), type_from_native(column.type), column.id, column.fill)
+            _schema.Column(
+                column.type.name.decode(), type_from_native(column.type), column.id, column.fill,
+                column.default_value,
+            )
         )
     return _schema.Schema(tuple(columns), tuple([columns[schema.key[i]].name for i in range(schema.key.size())]))
 
@@ -90,6 +96,7 @@ cdef class RowCodec:
         for i, column in enumerate(schema.columns):
             self.schema.columns[i].id = column.id
             self.schema.columns[i].fill = column.fill
+            self.schema.columns[i].default_value = column.default
             type_to_native(column.name, column.type, &self.schema.columns[i].type)
         for name in schema.key:
             self.schema.key.push_back(names.index(name))
@@ -100,11 +107,22 @@ cdef class RowCodec:
             nullable += self.schema.columns[self.schema.value[i]].type.nullable
         self.bitmap_bytes = (nullable + 7) // 8
         self.value_names = tuple(c.name for c in schema.value_columns)
+        self.defaults = self.default_values()
         bytes = self.schema.Serialize()
         self.digest = KeyHash(bytes.data(), bytes.size())  # of all that the bytes of a row depend on
 
+    cdef dict default_values(self):
+        cdef size_t i
+        cdef const uint8_t* p
+        result = {}
+        for i in range(self.schema.columns.size()):
+            if not self.schema.columns[i].default_value.empty():
+                p = <const uint8_t*>self.schema.columns[i].default_value.data()
+                result[self.python_schema.columns[i].name] = self.decode_part(i, &p)
+        return result
+
     def encode_cell(self, str name, value):
-        """The log's encoding of one value of a column, as ``Column.fill`` takes it."""
+        """The log's encoding of one value of a column, as ``Column.fill`` and ``default`` take it."""
         cdef string encoded
         cdef uint32_t position = self.python_schema.names.index(name)
         try:
@@ -171,8 +189,8 @@ cdef class RowCodec:
                 table=self.table,
             )
         for name in self.value_names:
-            item = value.get(name)
-            used += item is not None or name in value
+            item = value.get(name, left_out)
+            used += item is not left_out
             values.append(item)
         self.encode_values(tuple(values), out)
         if used != <size_t>len(value):
@@ -188,24 +206,29 @@ cdef class RowCodec:
         return 0
 
     cdef int encode_values(self, tuple values, string& out) except -1:
-        """Appends the values of the columns that are not in the key, in their order."""
+        """Appends the values of the columns that are not in the key, in their order; LEFT_OUT for what has its default."""
         cdef size_t i, bit = 0, bitmap = out.size()
         cdef uint32_t position
         cdef const Type* t
+        cdef const string* default_value
         out.append(self.bitmap_bytes, <char>0)
         for i in range(self.schema.value.size()):
             position = self.schema.value[i]
             t = &self.schema.columns[position].type
             item = values[i]
             try:
-                if item is None:
+                default_value = &self.schema.columns[position].default_value
+                if item is None or (item is left_out and default_value.empty()):
                     if not t.nullable:
-                        raise Mismatch("a null is not allowed")
+                        raise Mismatch("a null is not allowed" + ("" if item is None else ", and the column has no DEFAULT"))
                     bit += 1
                     continue
                 if t.nullable:
                     out[bitmap + bit // 8] = <char>(<uint8_t>out[bitmap + bit // 8] | (1 << (bit % 8)))
                     bit += 1
+                if item is left_out:
+                    out.append(default_value[0])
+                    continue
                 self.codecs[position].encode(t, item, out)
             except Mismatch as error:
                 raise self.fail(position, error) from None
@@ -240,6 +263,12 @@ cdef class RowCodec:
                     continue
             result.append(self.decode_part(position, &p))
         return tuple(result)
+
+    def value_bytes(self, object value):
+        """A value as a row has it, in bytes: those of equal values are equal."""
+        cdef string encoded
+        self.encode_value(value, encoded)
+        return <bytes>encoded
 
     def check(self, object key, object value):
         """Raises SchemaError or ColumnNotFoundError if a row with this key and value does not fit."""

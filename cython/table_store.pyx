@@ -162,11 +162,14 @@ cdef class TableStore(TableVersions):
     # ---- writes ----
 
     def put(self, key, value):
-        """Writes the row under ``key``, whether there was one or not. One commit.
+        """Writes the row under ``key``, whether there was one or not, and nothing of that stays. One commit.
+
+        ``update`` changes some columns of a row and leaves the others as they are.
 
         Args:
             key: the key's value; a tuple for a key of several columns.
-            value: a dict of the other columns (one that is missing is null), or the plain value of a ``_VAL`` column.
+            value: a dict of the other columns, or the plain value of a ``_VAL`` column. A column that the dict does not
+                name has its DEFAULT, which is null where nothing else was said; one that is None is null.
 
         Raises:
             SchemaError: the key or a value does not fit its column; nothing is written.
@@ -189,7 +192,7 @@ cdef class TableStore(TableVersions):
         self.commit(out)
 
     def put_all(self, rows):
-        """Writes many rows, a mapping or an iterable of (key, value), in one commit: all or none.
+        """Writes many rows, a mapping or an iterable of (key, value), in one commit: all or none. They replace others.
 
         Raises:
             SchemaError, ColumnNotFoundError, GridFullError: as ``put``; nothing is written.

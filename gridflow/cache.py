@@ -5,17 +5,28 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ._native.rows import RowCodec
-from .errors import ColumnNotFoundError, SchemaError, StructureError, TableExistsError, TableNotFoundError
+from .errors import (
+    ColumnNotFoundError,
+    KeyNotFoundError,
+    SchemaError,
+    StructureError,
+    TableExistsError,
+    TableNotFoundError,
+)
+from .keyed import ABSENT, KeyedRows
 from .schema import MAX_PRECISION, Schema, Type, from_dtype
+from .storage.arrow_input import has_arrow
 
 if TYPE_CHECKING:
-    from .faces import GridFace, TableFace
+    import pyarrow as pa
+
+    from .faces import GridFace, Progress
 
 T = TypeVar("T")
 
@@ -97,7 +108,7 @@ def missing_field(value: Any, t: Type, path: str = "value") -> str | None:
     return None
 
 
-def _was_dropped(table: TableFace) -> bool:
+def _was_dropped(table: Any) -> bool:
     try:
         table.snapshot()
     except TableNotFoundError:
@@ -105,8 +116,8 @@ def _was_dropped(table: TableFace) -> bool:
     return False
 
 
-class Cache:
-    """A cache of nested values; made by ``Grid.cache``. It is a table with key column ``_KEY``.
+class Cache(KeyedRows):
+    """A cache of nested values; made by ``Grid.cache``. It is a table with key column ``_KEY``, and has its methods.
 
     The first ``put`` decides: a dict's items become the columns, nested dicts STRUCTs; any other value becomes the
     column ``_VAL``. Later values must have the same structure, with every field in it; a field may be None.
@@ -115,13 +126,13 @@ class Cache:
     def __init__(self, grid: GridFace, name: str):
         self._grid = grid
         self.name = name
-        self._table: TableFace | None = None  # as it was looked up last
+        self._table: Any = None  # as it was looked up last: a Table, a ServedTable or a TransactionTable
 
     def __repr__(self) -> str:
         return f"<gridflow.Cache {self.name}>"
 
     @property
-    def table(self) -> TableFace:
+    def table(self) -> Any:
         """The table behind the cache.
 
         Raises:
@@ -131,7 +142,7 @@ class Cache:
             self._table = self._grid.table(self.name)
         return self._table
 
-    def _make(self, rows: list[tuple[Any, Any]]) -> TableFace:
+    def _make(self, rows: list[tuple[Any, Any]]) -> Any:
         """Make the table with the structure of the first of these rows, unless one of them would not fit."""
         key, value = rows[0]
         key_type = structure_of(key, "key")
@@ -159,7 +170,7 @@ class Cache:
             except (SchemaError, ColumnNotFoundError) as error:
                 raise self._structure_error(schema, key, value, error) from None
 
-    def _write(self, rows: list[tuple[Any, Any]], action: Callable[[TableFace], T]) -> T:
+    def _write(self, rows: list[tuple[Any, Any]], action: Callable[[Any], T]) -> T:
         """Do what writes these rows; makes the table first, if there is none."""
         for is_last in (False, True):
             try:
@@ -180,7 +191,7 @@ class Cache:
             self._table = None  # the table was dropped since it was looked up: begin anew
         raise AssertionError("the last try returns or raises")
 
-    def _read(self, action: Callable[[TableFace], T], default: T) -> T:
+    def _read(self, action: Callable[[Any], T], default: T) -> T:
         """Do what reads or removes; ``default`` if there is no table."""
         for is_last in (False, True):
             try:
@@ -198,6 +209,9 @@ class Cache:
 
     def _check_fields(self, schema: Schema, rows: list[tuple[Any, Any]]) -> None:
         structure = self._structure(schema)
+        if structure.kind == "STRUCT" and not schema.plain_value:  # a column with a DEFAULT may be left out
+            needed = tuple((c.name, c.type) for c in schema.value_columns if not c.default)
+            structure = Type("STRUCT", children=needed)
         for key, value in rows:
             missing = missing_field(value, structure)
             if missing:
@@ -233,12 +247,15 @@ class Cache:
         """
         self._write([(key, value)], lambda table: table.put(key, value))
 
-    def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
-        """Write several values in one commit.
+    def put_all(self, rows: Any) -> None:
+        """Write several values in one commit, given as ``Table.put_all`` takes them.
 
         Raises:
             StructureError, SchemaError: as ``put``; nothing is written.
         """
+        if has_arrow(rows):
+            self.table.put_all(rows)
+            return
         pairs = list(rows.items() if isinstance(rows, Mapping) else rows)
         if pairs:
             self._write(pairs, lambda table: table.put_all(pairs))
@@ -247,9 +264,55 @@ class Cache:
         """Write the value unless there is one under ``key``; returns whether it wrote."""
         return self._write([(key, value)], lambda table: table.put_if_absent(key, value))
 
-    def replace(self, key: Any, value: Any) -> bool:
-        """Write the value only if there is one under ``key``; returns whether it wrote."""
+    def insert_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
+        """Write several values in one commit, or none if one of the keys is there already or twice among them."""
+        pairs = list(rows.items() if isinstance(rows, Mapping) else rows)
+        if pairs:
+            self._write(pairs, lambda table: table.insert_all(pairs))
+
+    def replace(self, key: Any, value: Any, *, expected: Any = ABSENT) -> bool:
+        """Write the value only if there is one under ``key``; see ``Table.replace``."""
+        if expected is not ABSENT:
+            return self.compare_and_set(key, expected, value)
         return self.contains(key) and self._write([(key, value)], lambda table: table.replace(key, value))
+
+    def _row_codec(self) -> RowCodec:
+        return self.table._row_codec()
+
+    def _change_row(self, key: Any, change: Callable[[Any], Any]) -> tuple[Any, Any]:
+        table = self._read(lambda table: table, None)
+        if table is None:
+            new = change(ABSENT)
+            if new is ABSENT:
+                return ABSENT, ABSENT
+            table = self._make([(key, new)])
+        schema = table.schema
+
+        def checked(old: Any) -> Any:
+            new = change(old)
+            if new is not old and new is not ABSENT:
+                self._check_fields(schema, [(key, new)])
+                self._check(RowCodec(schema, self.name), schema, [(key, new)])
+            return new
+
+        return table._change_row(key, checked)
+
+    def compare_and_set(self, key: Any, expected: Any, value: Any) -> bool:
+        """Write the value under ``key`` only if there is one and it is ``expected``; returns whether it wrote."""
+        return self.contains(key) and super().compare_and_set(key, expected, value)
+
+    def increment(self, key: Any, column: str | None = None, by: Any = 1, **columns: Any) -> Any:
+        """Add to numbers of the value under ``key``; see ``Table.increment``. In a new cache they begin at 0."""
+        if self._read(lambda table: table, None) is None:
+            amounts = {**columns, **({} if column is None else {column: by})}
+            self.put_if_absent(key, {name: amount * 0 for name, amount in amounts.items()} or by * 0)
+        return super().increment(key, column, by, **columns)
+
+    def update(self, key: Any, values: Mapping[str, Any] | None = None, /, **columns: Any) -> None:
+        """Change some fields of the value under ``key``; see ``Table.update``."""
+        if not self.contains(key):
+            raise KeyNotFoundError(f"cache {self.name} has no value under key {key!r}")
+        super().update(key, values, **columns)
 
     def get(self, key: Any, default: Any = None) -> Any:
         """The value under ``key``, or ``default``."""
@@ -264,14 +327,111 @@ class Cache:
         """Remove the value under ``key``; returns whether there was one."""
         return self._read(lambda table: table.remove(key), False)
 
+    def remove_all(self, keys: Iterable[Any]) -> int:
+        """Remove the values under these keys in one commit; returns how many there were."""
+        keys = list(keys)
+        return self._read(lambda table: table.remove_all(keys), 0)
+
     def contains(self, key: Any) -> bool:
         """Whether there is a value under ``key``."""
         return self._read(lambda table: table.contains(key), False)
 
-    __contains__ = contains
+    def truncate(self) -> int:
+        """Remove all values; returns how many there were."""
+        return self._read(lambda table: table.truncate(), 0)
 
     def __bool__(self) -> bool:
         return True
 
     def __len__(self) -> int:
         return self._read(len, 0)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._read(iter, iter(()))
+
+    def _pairs(self) -> Iterator[tuple[Any, Any]]:
+        return self._read(lambda table: table._pairs(), iter(()))
+
+    # ---- as the table behind it; TableNotFoundError as long as nothing was put in the cache ----
+
+    @property
+    def schema(self) -> Schema:
+        """The columns of the table."""
+        return self.table.schema
+
+    def scan(
+        self,
+        columns: Iterable[str] | None = None,
+        partitions: int | Iterable[int] | None = None,
+        batch_size: int = 65536,
+    ) -> Iterator[pa.RecordBatch]:
+        """All values of some partitions; see ``Table.scan``."""
+        return self.table.scan(columns, partitions, batch_size)
+
+    def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
+        """All values as columns; see ``Table.to_arrow``."""
+        return self.table.to_arrow(columns)
+
+    def load(self, data: Any, *, on_duplicate: str = "error", progress: Progress | None = None) -> int:
+        """Write many values, given as rows of the table; see ``Table.load``."""
+        return self.table.load(data, on_duplicate=on_duplicate, progress=progress)
+
+    def put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
+        """Write a few values, given as rows of the table; see ``Table.put_rows``."""
+        return self.table.put_rows(rows, on_duplicate=on_duplicate)
+
+    def flush(self) -> int:
+        """Move the writes in memory to a segment; see ``Table.flush``."""
+        return self.table.flush()
+
+    def compact(self) -> None:
+        """Merge all segments into one; see ``Table.compact``."""
+        self.table.compact()
+
+    def compress(self, *columns: str) -> None:
+        """Keep compressed copies of columns; see ``Table.compress``."""
+        self.table.compress(*columns)
+
+    def tag(self, name: str, *, replace: bool = False) -> int:
+        """Give the values as they are now a name; see ``Table.tag``."""
+        return self.table.tag(name, replace=replace)
+
+    def untag(self, name: str) -> None:
+        """Take a tag away; see ``Table.untag``."""
+        self.table.untag(name)
+
+    def tags(self) -> dict[str, int]:
+        """The tags, and the version that each names."""
+        return self.table.tags()
+
+    def restore(self, version: str | int) -> int:
+        """Make the values of a version the newest ones again; see ``Table.restore``."""
+        return self.table.restore(version)
+
+    def dataset(self, **arguments: Any) -> Any:
+        """The values as a dataset; see ``Table.dataset``."""
+        return self.table.dataset(**arguments)
+
+    def keep_versions(self, count: int) -> None:
+        """Keep so many past versions; see ``Table.keep_versions``."""
+        self.table.keep_versions(count)
+
+    def versions(self) -> list[int]:
+        """The versions that can be read, rising."""
+        return self.table.versions()
+
+    def version(self) -> int:
+        """The number of the current version."""
+        return self.table.version()
+
+    def stats(self) -> dict[str, int]:
+        """Figures about the table; see ``Table.stats``."""
+        return self.table.stats()
+
+    def partitions(self) -> Any:
+        """Rows and bytes of every partition."""
+        return self.table.partitions()
+
+    def partition_of(self, key: Any) -> int:
+        """The partition that a key belongs to."""
+        return self.table.partition_of(key)

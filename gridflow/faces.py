@@ -17,7 +17,7 @@ hold each implementation to its face.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -204,6 +204,40 @@ class TableFace(ReadableTable, Protocol):
     def __setitem__(self, key: Any, value: Any) -> None: ...
     def __delitem__(self, key: Any) -> None: ...
     def __iter__(self) -> Iterator[Any]: ...
+    def keys(self) -> KeysView[Any]: ...
+    def values(self) -> ValuesView[Any]: ...
+    def items(self) -> ItemsView[Any, Any]: ...
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
+
+    def update(self, key: Any, values: Mapping[str, Any] | None = None, /, **columns: Any) -> None:
+        """Change some columns of the row under ``key``."""
+
+    def increment(self, key: Any, column: str | None = None, by: Any = 1, **columns: Any) -> Any:
+        """Add to numbers of the row under ``key``; returns the new ones."""
+
+    def compare_and_set(self, key: Any, expected: Any, value: Any) -> bool:
+        """Write the row under ``key`` only if its value is ``expected``."""
+
+    def get_and_put(self, key: Any, value: Any) -> Any:
+        """Write the row under ``key``; returns what was there."""
+
+    def get_and_replace(self, key: Any, value: Any) -> Any:
+        """The same only if there is one."""
+
+    def get_and_remove(self, key: Any) -> Any:
+        """Remove the row under ``key``; returns what was there, or None."""
+
+    def pop(self, key: Any, default: Any = ...) -> Any:
+        """Remove the row under ``key``; returns what was there, or ``default``."""
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Remove any row."""
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """The value under ``key``, which is ``default`` if there was none."""
+
+    def clear(self) -> None:
+        """Remove all rows, as ``truncate``."""
 
     def get(self, key: Any, default: Any = None) -> Any:
         """The value under ``key``, or ``default``."""
@@ -231,19 +265,19 @@ class TableFace(ReadableTable, Protocol):
     def put(self, key: Any, value: Any) -> None:
         """Write the row under ``key``."""
 
-    def put_all(self, rows: Rows) -> None:
-        """Write several rows in one commit."""
+    def put_all(self, rows: Any) -> None:
+        """Write several rows in one commit: ``Rows``, or Arrow data."""
 
     def insert_all(self, rows: Rows) -> None:
         """Write several rows in one commit, or none if a key is there."""
 
-    def put_rows(self, rows: pa.Table, *, insert: bool = False) -> None:
-        """Write rows of all columns in one commit, through the log; with ``insert`` none if a key is there."""
+    def put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
+        """Write rows given as Arrow data in one commit, through the log; returns how many."""
 
     def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
         """Write the row unless there is one under ``key``; ``codec``: only if that is still the table's."""
 
-    def replace(self, key: Any, value: Any) -> bool:
+    def replace(self, key: Any, value: Any, *, expected: Any = ...) -> bool:
         """Write the row only if there is one under ``key``."""
 
     def remove(self, key: Any) -> bool:
@@ -252,7 +286,14 @@ class TableFace(ReadableTable, Protocol):
     def remove_all(self, keys: Iterable[Any]) -> int:
         """Remove the rows under these keys in one commit; returns how many there were."""
 
-    def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
+    def load(
+        self,
+        data: Any,
+        *,
+        on_duplicate: str = "error",
+        progress: Progress | None = None,
+        mode: str | None = None,
+    ) -> int:
         """Write many rows in one commit; returns how many."""
 
     def truncate(self) -> int:
@@ -546,6 +587,7 @@ class GridFace(Protocol):
         if_not_exists: bool = False,
         options: Mapping[str, Any] | None = None,
         keep_versions: int = 0,
+        defaults: Mapping[str, Any] | None = None,
     ) -> TableFace:
         """Make a table; refused in a transaction."""
 
@@ -557,6 +599,7 @@ class GridFace(Protocol):
         drop: Iterable[str] = (),
         rename: Mapping[str, str] | None = None,
         fill: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         """Change a table's columns; refused in a transaction."""
 

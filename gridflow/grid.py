@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ._native.rows import RowCodec
 from ._native.store import Store, sync_file_system
 from .cache import Cache
 from .catalog import Catalog, TableEntry
@@ -35,6 +36,7 @@ from .schema import Schema
 from .storage import verify
 from .storage.alter import altered, check_same, filled
 from .storage.compaction import no_merge
+from .storage.defaults import with_defaults
 from .storage.expected_files import CATALOG, LOG, TABLES, make_own_folder
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
@@ -106,6 +108,7 @@ class Grid:
         # In an owner: name -> table_id as of a version of the catalog, so that a statement looks up only once.
         self._ids: tuple[int, dict[str, int]] = (-1, {})
         self._maintenance: Maintenance | None = None
+        self._recovered = False
         if lock is not None:
             self._prepare()
         self._catalog = Catalog(home, durable)
@@ -123,6 +126,9 @@ class Grid:
             if self._store.recover():
                 self._empty_log()
             self._admit(last_flushed)
+            self._recovered = True
+            for table in self.open_tables():
+                self._adopt_defaults(table)
             self._maintenance = Maintenance(self.open_tables, self._store.wake, self._sweep_tables)
 
     def _sweep_tables(self, stopping: Callable[[], bool]) -> None:
@@ -229,8 +235,23 @@ class Grid:
             if self.owner and entry.kept:
                 table.take_kept(kept_versions(table.folder, entry.kept, table.version()))
                 table.keep_only(entry.kept.tags.values(), entry.kept.last)
+            if self._recovered:
+                self._adopt_defaults(table)
             self._tables[entry.table_id] = table
         return table
+
+    def _adopt_defaults(self, table: Table) -> None:
+        """Make DEFAULTs part of the schema of a table that is older than those are: then only its options have them."""
+        schema, texts = table.schema, (table.options.get("sql") or {}).get("defaults") or {}
+        texts = {name: text for name, text in texts.items() if name in schema and not schema[name].default}
+        if texts:
+            from .sql.binding.filling import default_value
+
+            values = {name: default_value(schema[name], text) for name, text in texts.items()}
+            if any(value is not None for value in values.values()):
+                with table.edit() as edit:
+                    edit.alter(RowCodec(with_defaults(schema, table.name, values), table.name))
+                    edit.commit()
 
     def open_tables(self) -> list[Table]:
         """The tables that are open here, system tables too; nothing is opened for it.
@@ -316,6 +337,7 @@ class Grid:
         if_not_exists: bool = False,
         options: Mapping[str, Any] | None = None,
         keep_versions: int = 0,
+        defaults: Mapping[str, Any] | None = None,
     ) -> Table:
         """Make a table.
 
@@ -329,18 +351,19 @@ class Grid:
                 if they are given. Its options and how many versions it keeps stay as they are.
             options: kept with the table.
             keep_versions: how many versions before the current one stay readable; see ``Table.keep_versions``.
+            defaults: of columns, what a row has that does not name them; a null without it.
 
         Raises:
             TableExistsError: there is one of that name.
             SchemaError: there is one, and it has other columns, another key, or another number of partitions.
-            SchemaError, ColumnNotFoundError: the schema or the key is impossible.
+            SchemaError, ColumnNotFoundError: the schema or the key is impossible, or a default does not fit.
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
         ...     grid.create_table("IMAGES", {"ID": "LONG", "PIXELS": "UINT8[28,28]"}, key="ID")
         <gridflow.Table IMAGES (ID INT64 NOT NULL, PIXELS UINT8[28,28], PRIMARY KEY (ID))>
         """
-        schema = Schema.of(schema, key)
+        schema = with_defaults(Schema.of(schema, key), name, defaults or {})
         kept = Kept().with_last(keep_versions)
         with self._names:
             self.check_changeable()
@@ -380,6 +403,7 @@ class Grid:
         drop: Iterable[str] = (),
         rename: Mapping[str, str] | None = None,
         fill: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         """Change a table's columns. Segments stay as they are: rows that are there already have nulls in new columns.
 
@@ -389,6 +413,7 @@ class Grid:
             drop: columns that go, with what is in them.
             rename: old name -> new name.
             fill: of new columns, what the rows have that are there already, instead of a null.
+            defaults: of any columns, what rows have from now on that do not name them; None: a null again.
 
         Raises:
             TableNotFoundError, ColumnNotFoundError: there is none of that name.
@@ -411,7 +436,8 @@ class Grid:
                     if column.name in drop:
                         raise SchemaError(f"column {column.name} of {name} is in index {index.name}: drop that first")
             schema = altered(table.schema, table.name, add or {}, drop, rename or {})
-            edit.alter(filled(schema, table.schema, table.name, fill or {}, bool(table.snapshot().segments())))
+            has_rows = bool(table.snapshot().segments())
+            edit.alter(filled(schema, table.schema, table.name, fill or {}, defaults or {}, has_rows))
             edit.commit()
 
     def drop_table(self, name: str, *, if_exists: bool = False) -> None:

@@ -218,13 +218,15 @@ class Column:
     """A named column.
 
     ``id`` stays the same for the table's whole life, also when it is renamed. ``fill`` is what rows have that were
-    written before the column was added, in the log's encoding; empty: they have a null.
+    written before the column was added, in the log's encoding; empty: they have a null. ``default`` is the same of what
+    rows have that do not name the column.
     """
 
     name: str
     type: Type
     id: int = 0
     fill: bytes = field(default=b"", repr=False)
+    default: bytes = field(default=b"", repr=False)
 
     def __str__(self) -> str:
         return f"{quote_name(self.name)} {self.type}"
@@ -259,7 +261,9 @@ class Schema:
             SchemaError: a type is unknown or cannot be a key.
             ColumnNotFoundError: the key names a column that is not there.
         """
+        defaults: dict[str, bytes] = {}
         if isinstance(columns, Schema):
+            defaults = {c.name: c.default for c in columns.columns}
             pairs = [(c.name, c.type) for c in columns.columns]
         elif isinstance(columns, pa.Schema):
             pairs = [(f.name, replace(_typed(f.name, f.type), nullable=f.nullable)) for f in columns]
@@ -295,7 +299,7 @@ class Schema:
             if types[name].kind not in SCALARS:
                 raise SchemaError(f"column {name} {types[name]} cannot be a key: a key is a scalar")
             types[name] = types[name].not_null()
-        return cls(tuple(Column(n, types[n], i + 1) for i, n in enumerate(names)), keys)
+        return cls(tuple(Column(n, types[n], i + 1, default=defaults.get(n, b"")) for i, n in enumerate(names)), keys)
 
     @cached_property
     def _by_name(self) -> dict[str, Column]:

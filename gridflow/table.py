@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 
+from ._native.changes import Changes
 from ._native.edit import Edit
 from ._native.load import Load
 from ._native.row_changes import RowChanges
@@ -20,24 +21,25 @@ from ._native.table_store import TableStore
 from .catalog import TableEntry
 from .deprecation import renamed
 from .errors import (
+    DuplicateKeyError,
     GridFullError,
     SchemaError,
     TableBusyError,
     TransactionConflictError,
-    UsageError,
     VersionNotFoundError,
     about,
 )
-from .keyed import KeyedRows
+from .keyed import ABSENT, KeyedRows
 from .schema import Schema
 from .storage import compaction, load
-from .storage.arrow import deleted_column, live_batches, to_columns
-from .storage.arrow_input import checked_batches
+from .storage.arrow import deleted_column, live_batches
+from .storage.arrow_input import arrow_batches, checked_batches, has_arrow
 from .storage.compressed_copies import CompressedCopies
 from .storage.compressed_file import OPTION, check_compressible
 from .storage.expected_files import table_folder
 from .storage.index_rows import IndexRows
-from .storage.load import in_groups, in_segments, looked_at
+from .storage.input_columns import to_columns
+from .storage.load import duplicates, in_groups, in_segments, looked_at, with_remedy
 from .storage.mapped_rows import MappedRows, mapped_rows
 from .storage.past_table import PastTable
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 
 #: Bytes that must be free before the catalog is written: else tables could be made until none can be dropped.
 CATALOG_ROOM = 16 << 10
+#: How ``put_rows`` commits; see ``TableStore.commit_encoded``.
+COMMIT_MODE_OF = {"error": "insert", "replace": "put", "ignore": "put_if_absent"}
 #: Seconds that who reads waits for a writer; then it reads what is in memory from a segment of its own.
 READ_SECONDS = 1.0
 
@@ -213,50 +217,121 @@ class Table(TableStore, KeyedRows):
         """All rows as they are mapped, and deleted ones with them; see ``storage.mapped_rows``."""
         return mapped_rows(self._flushed(), columns)
 
-    def put_rows(self, rows: pa.Table, *, insert: bool = False) -> None:
-        """Write a few rows of all columns in one commit, through the log; ``load`` is for many.
+    def put_all(self, rows: Any) -> None:
+        """Write many rows in one commit: all or none. They replace what is there under their keys; ``load`` need not.
 
         Args:
-            rows: the rows.
-            insert: write none of them if one of the keys is there already or twice among them.
+            rows: a mapping or an iterable of (key, value), each as ``put`` takes it; or Arrow data of all columns.
 
         Raises:
-            DuplicateKeyError: with ``insert``; nothing is written.
-            SchemaError, ColumnNotFoundError, GridFullError: as ``load``; nothing is written.
+            SchemaError, ColumnNotFoundError, GridFullError: as ``put``; nothing is written.
         """
-        codec = self.codec
-        operations = self.encode_rows(codec, self.columns_of(rows))
-        if operations:
-            self.commit_encoded(operations, "insert" if insert else "put", codec.digest)
+        if has_arrow(rows):
+            self.put_rows(rows, on_duplicate="replace")
+        else:
+            super().put_all(rows)
 
-    def columns_of(self, rows: pa.Table) -> list[list[pa.Array]]:
-        """Rows of all columns, as the native side takes them.
-
-        Raises:
-            SchemaError, ColumnNotFoundError: they do not fit the table.
-        """
-        batches = checked_batches(rows.to_batches(), f"table {self.name}")
-        return [to_columns(batch, self.schema, self.name) for batch in batches]
-
-    def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
-        """Write many rows at once, straight to segments: one commit and one copy of the data.
-
-        The commit comes when the data has ended, so it overwrites what others wrote meanwhile. They wait for it only
-        then, however long the data takes to come.
+    def replace(self, key: Any, value: Any, *, expected: Any = ABSENT) -> bool:
+        """Write the row only if there is one under ``key``; returns whether it wrote.
 
         Args:
-            data: a ``pyarrow`` Table, RecordBatch or RecordBatchReader, or an iterable of batches; a pandas DataFrame;
-                a dict of numpy arrays (rows first: ``[rows, 28, 28]`` for ``UINT8[28,28]``) or lists; or an iterable of
-                dicts of all columns. A nullable column may be left out.
-            mode: ``replace`` overwrites rows of the same keys, and of several in the data the last one stays;
-                ``insert`` refuses both.
-            progress: called with the number of rows written so far.
+            key, value: as of ``put``.
+            expected: the value that it must have; any without it. See ``compare_and_set``.
+
+        Raises:
+            SchemaError, ColumnNotFoundError, GridFullError: as ``put``.
+        """
+        if expected is ABSENT:
+            return super().replace(key, value)
+        return self.compare_and_set(key, expected, value)
+
+    def _row_codec(self) -> RowCodec:
+        return self.codec
+
+    def _change_row(self, key: Any, change: Callable[[Any], Any]) -> tuple[Any, Any]:
+        while True:
+            changes = Changes(self)
+            try:
+                old = changes.get(key, ABSENT)
+                new = change(old)
+                if new is old:
+                    return old, old
+                if new is ABSENT:
+                    changes.remove_all([key])
+                else:
+                    changes.put_all([(key, new)])
+                written = changes.get(key, ABSENT)
+                self._grid.commit_checked(*changes.operations(), {self.table_id: changes.columns})
+                return old, written
+            except TransactionConflictError:  # somebody else has written the row since
+                pass
+
+    def put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
+        """Write a few rows, given as Arrow data, in one commit, through the log; ``load`` is for many.
+
+        Args:
+            rows: a ``pyarrow`` Table, or anything else with Arrow's interface.
+            on_duplicate: as of ``load``.
 
         Returns:
             The number of rows written.
 
         Raises:
-            DuplicateKeyError: with ``insert``; nothing is written.
+            DuplicateKeyError: with ``error``, a key is there already or twice; nothing is written.
+            SchemaError, ColumnNotFoundError, GridFullError: as ``load``; nothing is written.
+        """
+        duplicates(on_duplicate)
+        self.store.catch_up()  # before values of other columns are taken for wrong ones
+        codec = self.codec
+        operations = self.encode_rows(codec, self.columns_of(rows))
+        try:
+            return self._commit_rows(operations, COMMIT_MODE_OF[on_duplicate], codec) if operations else 0
+        except DuplicateKeyError as error:
+            raise with_remedy(error) from None
+
+    def _commit_rows(self, operations: bytes, mode: str, codec: RowCodec) -> int:
+        return self.commit_encoded(operations, mode, codec.digest)
+
+    def columns_of(self, rows: Any) -> list[list[pa.Array]]:
+        """Rows given as Arrow data, as the native side takes them.
+
+        Raises:
+            SchemaError, ColumnNotFoundError: they do not fit the table.
+        """
+        where = f"table {self.name}"
+        batches = checked_batches(arrow_batches(rows, where), where)
+        return [to_columns(batch, self.schema, self.name) for batch in batches]
+
+    def load(
+        self,
+        data: Any,
+        *,
+        on_duplicate: str = "error",
+        progress: Progress | None = None,
+        mode: str | None = None,
+    ) -> int:
+        """Write many rows at once, straight to segments: one commit and one copy of the data.
+
+        The commit comes when the data has ended, and what others wrote meanwhile is there by then. They wait for it
+        only then, however long the data takes to come.
+
+        Args:
+            data: anything with Arrow's interface (a ``pyarrow`` Table, RecordBatch or RecordBatchReader, a polars
+                DataFrame, a duckdb relation, a table of ours), or an iterable of record batches; a pandas DataFrame; a
+                dict of numpy arrays (rows first: ``[rows, 28, 28]`` for ``UINT8[28,28]``) or lists; or an iterable of
+                dicts of columns. A column that the data, or a dict, does not name has its DEFAULT, which is null where
+                nothing else was said.
+            on_duplicate: what becomes of a row whose key is there already, in the table or before it in the data:
+                ``error`` refuses the load; ``replace`` writes over it, and of several rows in the data the last one
+                stays; ``ignore`` leaves the row that is there, and of several in the data the first.
+            progress: called with the number of rows written so far.
+            mode: deprecated: ``insert`` is ``on_duplicate="error"``, ``replace`` is ``on_duplicate="replace"``.
+
+        Returns:
+            The number of rows written.
+
+        Raises:
+            DuplicateKeyError: with ``error``; nothing is written.
             SchemaError, ColumnNotFoundError: the data does not fit; nothing is written.
             GridFullError: there is no room; nothing is written.
 
@@ -266,23 +341,26 @@ class Table(TableStore, KeyedRows):
         ...     table.load({"ID": np.arange(100), "PIXELS": np.zeros((100, 28, 28), "uint8")})
         100
         """
-        return self.load_unchanged(data, mode, progress, None)
+        return self.load_unchanged(data, duplicates(on_duplicate, mode), progress, None)
 
     def edit(self) -> Edit:
         """A new version in the making, as a context manager; other writers of the table wait meanwhile."""
         return Edit(self)
 
-    def load_unchanged(self, data: Any, mode: str, progress: Progress | None, version: int | None) -> int:
+    def load_unchanged(self, data: Any, on_duplicate: str, progress: Progress | None, version: int | None) -> int:
         """Load, with ``version`` only if that is still the table's.
 
         Raises:
             TransactionConflictError: somebody has written since. Else as ``load``.
         """
-        if mode not in ("replace", "insert"):
-            raise UsageError(f"mode is replace or insert, not {mode!r}")
-        data = looked_at(data)
+        try:
+            return self._load(looked_at(data), on_duplicate, progress, version)
+        except DuplicateKeyError as error:
+            raise with_remedy(error) from None
+
+    def _load(self, data: Any, on_duplicate: str, progress: Progress | None, version: int | None) -> int:
         least = min(self.store.small_bytes, load.SEGMENT_BYTES)
-        with Load(self, mode, least) as rows:
+        with Load(self, on_duplicate, least) as rows:
             schema = rows.codec.python_schema
             batches = load.record_batches(data, schema, self.name)
             if batches is None:

@@ -13,8 +13,11 @@ import pyarrow as pa
 
 from ._native.changes import Changes, cut
 from ._native.row_changes import RowChanges
+from ._native.rows import LEFT_OUT
+from .cache import Cache
 from .errors import (
     ColumnNotFoundError,
+    DuplicateKeyError,
     GridConnectionError,
     GridFullError,
     SchemaError,
@@ -26,18 +29,27 @@ from .errors import (
     about,
     did_you_mean,
 )
-from .keyed import KeyedRows
+from .keyed import ABSENT, KeyedRows
 from .storage.addressed_rows import all_rows
-from .storage.arrow import refuse_nulls, to_columns
-from .storage.arrow_input import checked_batches
+from .storage.arrow_input import arrow_batches, checked_batches, has_arrow
 from .storage.cast import cast_column
+from .storage.defaults import default_values
 from .storage.index_rows import IndexRows
-from .storage.load import MOST_LOGGED, MOST_LOGGED_BYTES, in_groups, looked_at, record_batches
+from .storage.input_columns import refuse_nulls, to_columns
+from .storage.load import (
+    MOST_LOGGED,
+    MOST_LOGGED_BYTES,
+    duplicates,
+    in_groups,
+    looked_at,
+    record_batches,
+    with_remedy,
+)
 from .storage.mapped_rows import MappedRows, mapped_rows
 from .storage.past_table import PastTable
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .storage.table_indexes import Choice, TableIndexes
-from .table import partition_ranges
+from .table import PartitionInfo, partition_ranges
 
 if TYPE_CHECKING:
     from ._native.rows import RowCodec
@@ -196,6 +208,11 @@ class Transaction:
             raise TransactionConflictError("a table has got other columns since the statement began")
         return views
 
+    def cache(self, name: str) -> Cache:
+        """A cache as the transaction sees it. Its table is made outside of one, by the first put."""
+        self.check_active()
+        return Cache(self, name)
+
     def transaction(self, *, of_statement: bool = False, alone: bool = False) -> NoReturn:
         """Not inside a transaction."""
         raise UsageError("this is a transaction already, and one cannot begin inside another")
@@ -210,6 +227,7 @@ class Transaction:
         if_not_exists: bool = False,
         options: Mapping[str, Any] | None = None,
         keep_versions: int = 0,
+        defaults: Mapping[str, Any] | None = None,
     ) -> NoReturn:
         """Not inside a transaction."""
         raise _no_ddl()
@@ -222,6 +240,7 @@ class Transaction:
         drop: Iterable[str] = (),
         rename: Mapping[str, str] | None = None,
         fill: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> NoReturn:
         """Not inside a transaction."""
         raise _no_ddl()
@@ -332,6 +351,57 @@ class TransactionTable(KeyedRows):
         """Not inside a transaction."""
         raise UsageError(f"table {self.name} cannot be emptied in a transaction: remove_all takes keys")
 
+    def tag(self, name: str, *, replace: bool = False) -> NoReturn:
+        """Not inside a transaction."""
+        raise self._refusal("tagged")
+
+    def untag(self, name: str) -> NoReturn:
+        """Not inside a transaction."""
+        raise self._refusal("untagged")
+
+    def keep_versions(self, count: int) -> NoReturn:
+        """Not inside a transaction."""
+        raise self._refusal("told which versions to keep")
+
+    def compact(self) -> NoReturn:
+        """Not inside a transaction."""
+        raise self._refusal("compacted")
+
+    def compress(self, *columns: str) -> NoReturn:
+        """Not inside a transaction."""
+        raise self._refusal("compressed")
+
+    def restore(self, version: str | int) -> NoReturn:
+        """Not inside a transaction."""
+        raise self._refusal("restored")
+
+    def _refusal(self, what: str) -> UsageError:
+        return UsageError(f"table {self.name} cannot be {what} in a transaction: commit or roll back first")
+
+    def tags(self) -> dict[str, int]:
+        """The tags of the table, and the version that each names."""
+        return self._table.tags()
+
+    def versions(self) -> list[int]:
+        """The versions of the table that can be read, rising."""
+        return self._table.versions()
+
+    def version(self) -> int:
+        """The number of the table's current version, in which nothing of the transaction is."""
+        return self._table.version()
+
+    def stats(self) -> dict[str, int]:
+        """Figures about the table as it lies there; see ``Table.stats``."""
+        return self._table.stats()
+
+    def partitions(self) -> list[PartitionInfo]:
+        """Rows and bytes of every partition of the table, without those of the transaction."""
+        return self._table.partitions()
+
+    def partition_of(self, key: Any) -> int:
+        """The partition that a key belongs to, whether there is a row or not."""
+        return self._table.partition_of(key)
+
     def wake_maintenance(self) -> None:
         """Have the owner's background thread look now at what the table lacks, such as files of an index."""
         self._table.wake_maintenance()
@@ -427,22 +497,33 @@ class TransactionTable(KeyedRows):
         """Write the row under ``key``."""
         self.put_all([(key, value)])
 
-    def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
-        """Write many rows."""
+    def put_all(self, rows: Any) -> None:
+        """Write many rows; see ``Table.put_all``."""
+        if has_arrow(rows):
+            self.put_rows(rows, on_duplicate="replace")
+            return
         self._check()
         self.changes.put_all(rows.items() if isinstance(rows, Mapping) else rows)
 
     def insert_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
         """Write many rows, or none if one of the keys is there already or twice among them."""
         self._check()
-        self.changes.put_all(rows.items() if isinstance(rows, Mapping) else rows, True)
+        self.changes.put_all(rows.items() if isinstance(rows, Mapping) else rows, "error")
 
-    def put_rows(self, rows: pa.Table, *, insert: bool = False) -> None:
-        """Write rows of all columns; with ``insert`` none if one of the keys is there already or twice among them."""
+    def put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
+        """Write rows given as Arrow data; see ``Table.put_rows``."""
+        duplicates(on_duplicate)
         self._check()
-        batches = checked_batches(rows.to_batches(), f"table {self.name}")
+        where = f"table {self.name}"
+        batches = checked_batches(arrow_batches(rows, where), where)
+        return self._put_batches(batches, on_duplicate)
+
+    def _put_batches(self, batches: Iterable[pa.RecordBatch], on_duplicate: str) -> int:
         columns = [to_columns(batch, self.schema, self.name) for batch in batches]
-        self.changes.put_batches(columns, insert)
+        try:
+            return self.changes.put_batches(columns, on_duplicate)
+        except DuplicateKeyError as error:
+            raise with_remedy(error) from None
 
     def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
         """Write the row unless there is one under ``key``; returns whether it wrote."""
@@ -453,8 +534,10 @@ class TransactionTable(KeyedRows):
             self.put(key, value)
         return absent
 
-    def replace(self, key: Any, value: Any) -> bool:
-        """Write the row only if there is one under ``key``; returns whether it wrote."""
+    def replace(self, key: Any, value: Any, *, expected: Any = ABSENT) -> bool:
+        """Write the row only if there is one under ``key``; see ``Table.replace``."""
+        if expected is not ABSENT:
+            return self.compare_and_set(key, expected, value)
         exists = self.contains(key)
         if exists:
             self.put(key, value)
@@ -529,33 +612,54 @@ class TransactionTable(KeyedRows):
         row_bytes = sum(size for _, _, _, size in segments) // max(1, sum(rows for _, rows, _, _ in segments))
         return not changes.removes and changes.rows * row_bytes + new_bytes > MOST_LOGGED_BYTES
 
-    def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
+    def _row_codec(self) -> RowCodec:
+        return self.changes.codec
+
+    def _change_row(self, key: Any, change: Callable[[Any], Any]) -> tuple[Any, Any]:
+        old = self.get(key, ABSENT)
+        new = change(old)
+        if new is ABSENT and old is not ABSENT:
+            self.remove(key)
+        elif new is not old:
+            self.put(key, new)
+        return old, self.get(key, ABSENT)
+
+    def load(
+        self,
+        data: Any,
+        *,
+        on_duplicate: str = "error",
+        progress: Progress | None = None,
+        mode: str | None = None,
+    ) -> int:
         """Write many rows, given as ``Table.load`` takes them. Until the commit they are kept in memory."""
-        if mode not in ("replace", "insert"):
-            raise UsageError(f"mode is replace or insert, not {mode!r}")
+        on_duplicate = duplicates(on_duplicate, mode)
         self._check()
         version = self.changes.version
         if version and self._transaction.of_statement and self._transaction.owner:  # it need not be kept in memory
-            return self._table.load_unchanged(data, mode, progress, version)
+            return self._table.load_unchanged(data, on_duplicate, progress, version)
         data = looked_at(data)
         batches = record_batches(data, self.schema, self.name)
         if batches is not None:
-            columns = [to_columns(batch, self.schema, self.name) for batch in batches]
-            count = self.changes.put_batches(columns, mode == "insert")
+            count = self._put_batches(batches, on_duplicate)
         else:
-            rows = [self._pair(row) for group in in_groups(data) for row in group]
-            count = self.changes.put_all(rows, mode == "insert")
+            defaults = default_values(self.schema, self.name)
+            rows = [self._pair(row, defaults) for group in in_groups(data) for row in group]
+            try:
+                count = self.changes.put_all(rows, on_duplicate)
+            except DuplicateKeyError as error:
+                raise with_remedy(error) from None
         if progress:
             progress(count)
         return count
 
-    def _pair(self, row: Any) -> tuple[Any, Any]:
+    def _pair(self, row: Any, defaults: Mapping[str, Any]) -> tuple[Any, Any]:
         if not isinstance(row, Mapping):
             raise UsageError(f"table {self.name}: a row is a dict of columns, got {type(row).__name__}")
         for name in row.keys() - set(self.schema.names):
             raise ColumnNotFoundError(
                 f"table {self.name} has no column {name}; {did_you_mean(str(name), self.schema.names)}"
             )
-        key = tuple(row.get(name) for name in self.schema.key)
+        key = tuple(row.get(name, defaults.get(name)) for name in self.schema.key)
         value = {name: item for name, item in row.items() if name not in self.schema.key}
-        return key if len(key) > 1 else key[0], value.get("_VAL") if self.schema.plain_value else value
+        return key if len(key) > 1 else key[0], value.get("_VAL", LEFT_OUT) if self.schema.plain_value else value

@@ -67,7 +67,7 @@ def make_sound(home: Path) -> None:
         b = grid.create_table("B", {"ID": "LONG"}, key="ID")
         with a.lock, b.lock:  # keeps the background flush away
             a.load({"ID": np.arange(500), "N": [f"row {i}" for i in range(500)], "P": np.zeros((500, 4), "u1")})
-            a.load({"ID": np.arange(400, 600)})
+            a.load({"ID": np.arange(400, 600)}, on_duplicate="replace")
             for i in range(10):
                 a.put(1000 + i, {"N": "in the log"})
                 b.put(i, {})

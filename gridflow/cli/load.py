@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..config import MAX_PARTITIONS, MOST_RECORD_BYTES, RECORD_BYTES
-from ..errors import ColumnNotFoundError, SchemaError, UsageError, did_you_mean
+from ..errors import ColumnNotFoundError, DuplicateKeyError, SchemaError, UsageError, did_you_mean
 from .common import (
     FILE_FORMATS,
     common_options,
@@ -48,7 +48,14 @@ def column_names(ctx: click.Context, parameter: click.Parameter, text: str | Non
 @click.option("--columns", callback=column_names, metavar="[NAME=]COL,...", help="Load these, under these names.")
 @click.option("--type", "type_texts", metavar="COL=TYPE", multiple=True, help="Type of a column to be made.")
 @click.option("--row-number", metavar="COL", help="Number the rows: a LONG key column that goes on counting.")
-@click.option("--insert", is_flag=True, help="Fail on a key that is there already; otherwise its row is replaced.")
+@click.option(
+    "--on-duplicate",
+    type=click.Choice(["error", "replace", "ignore"]),
+    default="error",
+    show_default=True,
+    help="What a row does whose key is there already: fail the load, replace that row, or leave it.",
+)
+@click.option("--insert", is_flag=True, hidden=True)
 @click.option("--keep-case", is_flag=True, help="Take names as they are; otherwise they fold to upper case.")
 @click.option("--delimiter", help="Between the fields of a CSV file.")
 @click.option(
@@ -70,6 +77,7 @@ def command(
     columns: tuple[str, ...],
     type_texts: tuple[str, ...],
     row_number: str | None,
+    on_duplicate: str,
     insert: bool,
     keep_case: bool,
     delimiter: str | None,
@@ -82,15 +90,21 @@ def command(
     FILE is Parquet, CSV (.csv .tsv, also .gz; the first line names the columns), JSON (an
     object a line, or an array), Arrow or Feather, TFRecord of tf.train.Example, or NPZ
     (one array a column). Big files are streamed. All rows come in one commit: if anything fails, nothing is kept.
+    A column that the file does not have, or a record leaves out, has its DEFAULT.
 
     \b
     gridflow load trips.parquet TRIPS --key ID
     gridflow load mnist.npz MNIST --columns PIXELS=x_train,LABEL=y_train --row-number ID
     gridflow load faces.tfrecord FACES --row-number ID --type PIXELS=UINT8[64,64,3]
     """
+    from ..storage.defaults import default_arrays
     from ..storage.formats.reading import detect_format, open_source
     from ..storage.formats.source import CsvStyle, ReadOptions
+    from ..storage.load import with_remedy
 
+    if insert:
+        console(stderr=True).print("--insert is deprecated: use --on-duplicate error, which is the default")
+        on_duplicate = "error"
     form = "json" if form == "jsonlines" else form or detect_format(file)  # its reader takes both
     new_names = dict(map(_parse_column, columns))
     with open_for_writing(home, embedded=embedded, create=create) as grid:
@@ -108,9 +122,11 @@ def command(
             target = new_names.get(column, column)
             return target if target in known_types else fold(target)
 
+        defaults = {} if table is None else default_arrays(table.schema, name)
         options = ReadOptions(
             columns=tuple(new_names),
             type_of=lambda column: known_types.get(to_table(column)),
+            default=lambda column: defaults.get(to_table(column)),
             advice="; --type {}=TYPE gives it another type",
             csv=CsvStyle(delimiter=delimiter),
             record_bytes=record_bytes,
@@ -125,10 +141,12 @@ def command(
         if table is None:
             table = _make_table(grid, name, types, key, row_number, partitions)
         try:
-            rows = _load(table, source, list(types), row_number, "insert" if insert else "replace", file)
-        except BaseException:
+            rows = _load(table, source, list(types), row_number, on_duplicate, file)
+        except BaseException as error:
             if is_new:
                 grid.drop_table(name)  # a load that failed leaves nothing, not even an empty table
+            if isinstance(error, DuplicateKeyError):
+                raise with_remedy(error, "; --on-duplicate replace writes over it") from None
             raise
         total = quantity(len(table), "row")
         console().print(f"{name}: {quantity(rows, 'row')} loaded, {total} in all", markup=False)
@@ -210,7 +228,7 @@ def _make_table(
     return grid.create_table(name, types, key, partitions)
 
 
-def _load(table: Table, source: Source, names: list[str], row_number: str | None, mode: str, file: Path) -> int:
+def _load(table: Table, source: Source, names: list[str], row_number: str | None, on_duplicate: str, file: Path) -> int:
     import numpy as np
     import pyarrow as pa
 
@@ -234,7 +252,7 @@ def _load(table: Table, source: Source, names: list[str], row_number: str | None
                 yield pa.record_batch(columns, schema=schema)
                 advance(batch.num_rows, batch.nbytes)
 
-        return table.load(Batches(batches(), sound=True), mode=mode)
+        return table.load(Batches(batches(), sound=True), on_duplicate=on_duplicate)
 
 
 def _next_number(table: Table, column: str) -> int:

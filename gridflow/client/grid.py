@@ -20,6 +20,7 @@ from ..protocols import grpc_forks, messages
 from ..protocols.address import Endpoint
 from ..protocols.json_values import encode_values
 from ..schema import Schema, as_type
+from ..storage.defaults import default_values, with_defaults
 from ..storage.lock import holder
 from ..storage.versions import Kept
 from ..table import Table
@@ -112,13 +113,15 @@ class ServedGrid(Grid):
         if_not_exists: bool = False,
         options: Mapping[str, Any] | None = None,
         keep_versions: int = 0,
+        defaults: Mapping[str, Any] | None = None,
     ) -> ServedTable:
         """Make a table; see :meth:`gridflow.Grid.create_table`. ``partitions`` None: the node's default."""
-        schema = Schema.of(schema, key)
+        schema = with_defaults(Schema.of(schema, key), name, defaults or {})
         columns = [(column.name, str(column.type)) for column in schema.columns]
         Kept().with_last(keep_versions)  # raises where it is no number
         key, options = list(schema.key), dict(options or {})
-        self._call(messages.CreateTable(name, columns, key, partitions, if_not_exists, options, keep_versions))
+        values = encode_values(default_values(schema, name))
+        self._call(messages.CreateTable(name, columns, key, partitions, if_not_exists, options, keep_versions, *values))
         return self.table(name)  # type: ignore[return-value]
 
     def alter_table(
@@ -129,11 +132,13 @@ class ServedGrid(Grid):
         drop: Iterable[str] = (),
         rename: Mapping[str, str] | None = None,
         fill: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         """Change a table's columns; see :meth:`gridflow.Grid.alter_table`."""
         added = [(column, str(as_type(dtype))) for column, dtype in (add or {}).items()]
         renamed = list((rename or {}).items())
-        self._call(messages.AlterTable(name, added, list(drop), renamed, *encode_values(dict(fill or {}))))
+        values = encode_values([dict(fill or {}), dict(defaults or {})])
+        self._call(messages.AlterTable(name, added, list(drop), renamed, *values))
 
     def drop_table(self, name: str, *, if_exists: bool = False) -> None:
         """Drop a table and its rows; see :meth:`gridflow.Grid.drop_table`."""

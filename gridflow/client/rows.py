@@ -12,6 +12,7 @@ import pyarrow as pa
 from ..errors import ColumnNotFoundError, SchemaError, did_you_mean
 from ..kinds import ByKind
 from ..schema import SCALARS, Schema, Type
+from ..storage.defaults import default_values
 from ..storage.load import in_groups
 
 
@@ -34,8 +35,10 @@ def batches_of_rows(rows: Iterable[Any], schema: Schema, table: str) -> Iterator
                     column=str(name),
                 )
         arrays = []
+        defaults = default_values(schema, table)
         for column in schema.columns:
-            values = [row.get(column.name) for row in group]
+            default = defaults.get(column.name)
+            values = [row.get(column.name, default) for row in group]
             where = f"table {table}, column {column}"
             if not column.type.nullable and any(value is None for value in values):
                 raise SchemaError(f"{where}: a null is not allowed", table=table, column=column.name)

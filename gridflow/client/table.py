@@ -11,10 +11,12 @@ import pyarrow as pa
 from .._native.table_store import COMMIT_MODES
 from ..catalog import TableEntry
 from ..errors import GridConnectionError, SchemaError, TableBusyError, UsageError
+from ..keyed import ABSENT
 from ..protocols import messages
 from ..schema import Schema
+from ..storage.arrow_input import has_arrow
 from ..storage.compressed_file import check_compressible
-from ..storage.load import looked_at, record_batches
+from ..storage.load import duplicates, looked_at, record_batches
 from ..storage.versions import Kept
 from ..table import Table
 from .connection import COMMIT_TIMEOUT, Connection
@@ -56,12 +58,15 @@ class ServedTable(Table):
         if self._ring.put(self, self.codec, _PUT, key, value, COMMIT_TIMEOUT) is None:
             self._commit("put", lambda: self.encode_put(key, value), by_ring=False)
 
-    def put_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
+    def put_all(self, rows: Any) -> None:
         """Write several rows in one commit; see :meth:`gridflow.Table.put_all`.
 
         Raises:
             UsageError: together they have more than 1 GiB; ``load`` takes any amount.
         """
+        if has_arrow(rows):
+            self.put_rows(rows, on_duplicate="replace")
+            return
         pairs = rows.items() if isinstance(rows, Mapping) else rows
         self._commit("put", lambda: b"".join(self.encode_put(key, value) for key, value in pairs))
 
@@ -70,9 +75,8 @@ class ServedTable(Table):
         pairs = rows.items() if isinstance(rows, Mapping) else rows
         self._commit("insert", lambda: b"".join(self.encode_put(key, value) for key, value in pairs))
 
-    def put_rows(self, rows: pa.Table, *, insert: bool = False) -> None:
-        """Write a few rows of all columns in one commit; see :meth:`gridflow.Table.put_rows`."""
-        self._commit("insert" if insert else "put", lambda: self.encode_rows(self.codec, self.columns_of(rows)))
+    def _commit_rows(self, operations: bytes, mode: str, codec: RowCodec) -> int:
+        return self._commit(mode, lambda: operations, codec=codec)
 
     def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
         """Write the row unless there is one under ``key``; returns whether it wrote."""
@@ -97,8 +101,10 @@ class ServedTable(Table):
             count = self._put_by_socket(row[0], dict(zip(names, row[1:], strict=True)), codec)
         return count == 1
 
-    def replace(self, key: Any, value: Any) -> bool:
-        """Write the row only if there is one under ``key``; returns whether it wrote."""
+    def replace(self, key: Any, value: Any, *, expected: Any = ABSENT) -> bool:
+        """Write the row only if there is one under ``key``; see :meth:`gridflow.Table.replace`."""
+        if expected is not ABSENT:
+            return self.compare_and_set(key, expected, value)
         count = self._ring.put(self, self.codec, _REPLACE, key, value, COMMIT_TIMEOUT)
         if count is None:
             count = self._commit("replace", lambda: self.encode_put(key, value), by_ring=False)
@@ -115,13 +121,19 @@ class ServedTable(Table):
         """Remove the rows under these keys in one commit; returns how many there were."""
         return self._commit("remove", lambda: b"".join(map(self.encode_remove, keys)))
 
-    def load(self, data: Any, *, mode: str = "replace", progress: Progress | None = None) -> int:
+    def load(
+        self,
+        data: Any,
+        *,
+        on_duplicate: str = "error",
+        progress: Progress | None = None,
+        mode: str | None = None,
+    ) -> int:
         """Write many rows at once, in one commit; see :meth:`gridflow.Table.load`.
 
         The rows are streamed to the owner; ``progress`` is called with how many have been sent.
         """
-        if mode not in ("replace", "insert"):
-            raise UsageError(f"mode is replace or insert, not {mode!r}")
+        on_duplicate = duplicates(on_duplicate, mode)
         self._check_usable()
         data = looked_at(data)
         batches = record_batches(data, self.schema, self.name)
@@ -131,7 +143,7 @@ class ServedTable(Table):
         if first is None:
             return 0
         pieces = _of_one_schema(chain([first], batches), first.schema, self.name)
-        message = messages.Load(self.name, cast(messages.LoadMode, mode))
+        message = messages.Load(self.name, cast(messages.OnDuplicate, on_duplicate))
         return self._connection.load(message, first.schema, pieces, progress)
 
     def truncate(self) -> int:

@@ -3,7 +3,7 @@
 Every message, in either direction, is
 
     0   uint32, little endian: length of the header
-    4   header: JSON, {"version": 1, "kind": "commit", ...the fields of its class}
+    4   header: JSON, {"version": 2, "kind": "commit", ...the fields of its class}
     +   body: bytes of the one field that is not JSON, if its class has one
 
 How a door carries them is the door's matter; ``server/flight.py`` says it for Arrow Flight. Most are answered with one
@@ -27,7 +27,7 @@ from ..errors import GridConnectionError, GridflowError, InternalError, SchemaEr
 from .fields import Most, Within, check_of
 from .json_values import decode_values, encode_values
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 #: A header is small: what is big travels in the body or as Arrow batches. A table has columns, though.
 MAX_HEADER_BYTES = 64 << 20
 #: One Commit is one message, which over gRPC cannot pass 2 GiB.
@@ -35,7 +35,7 @@ MAX_OPERATIONS_BYTES = 1 << 30
 #: The key of the schema's metadata under which SqlDone stands.
 SQL_DONE = b"gridflow.sql"
 
-LoadMode = Literal["replace", "insert"]
+OnDuplicate = Literal["error", "replace", "ignore"]
 _UInt32 = Annotated[int, Within(0, (1 << 32) - 1)]
 _UInt64 = Annotated[int, Within(0, (1 << 64) - 1)]
 _Pid = Annotated[int, Within(1, (1 << 31) - 1)]
@@ -96,7 +96,11 @@ class OpenRing(Message):
 
 @dataclass(frozen=True)
 class CreateTable(Message):
-    """``columns``: name and type text of each column, in order; ``partitions`` None: the node's default."""
+    """Make a table.
+
+    ``columns``: name and type text of each column, in order; ``partitions`` None: the node's default; ``defaults`` and
+    ``body`` are of ``encode_values``.
+    """
 
     kind: ClassVar[str] = "create_table"
     name: str
@@ -106,18 +110,23 @@ class CreateTable(Message):
     if_not_exists: bool
     options: dict[str, Any]
     keep_versions: int
+    defaults: Any
+    body: bytes
 
 
 @dataclass(frozen=True)
 class AlterTable(Message):
-    """Change a table's columns: ``add`` and ``rename`` are pairs; ``fill`` and ``body`` are of ``encode_values``."""
+    """Change a table's columns: ``add`` and ``rename`` are pairs; ``values`` and ``body`` are of ``encode_values``.
+
+    Those are two: the values that older rows have in new columns, and the DEFAULTs.
+    """
 
     kind: ClassVar[str] = "alter_table"
     name: str
     add: _Pairs
     drop: list[str]
     rename: _Pairs
-    fill: Any
+    values: Any
     body: bytes
 
 
@@ -252,11 +261,11 @@ class Done(Message):
 
 @dataclass(frozen=True)
 class Load(Message):
-    """Batches for ``table`` follow; ``mode`` is "replace" or "insert"."""
+    """Batches for ``table`` follow; ``on_duplicate`` says what becomes of those whose key is there."""
 
     kind: ClassVar[str] = "load"
     table: str
-    mode: LoadMode
+    on_duplicate: OnDuplicate
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,14 @@ class StreamLoad:
 
     Args:
         table: a table of the owner's grid.
-        mode: "replace" or "insert".
+        on_duplicate: as of ``Table.load``.
         stopping: whether the node is about to stop, so that a load ends: one that waits for its client (True), or
             any (False).
     """
 
-    def __init__(self, table: Table, mode: str, stopping: Callable[[bool], bool]):
+    def __init__(self, table: Table, on_duplicate: str, stopping: Callable[[bool], bool]):
         self._table = table
-        self._mode = mode
+        self._on_duplicate = on_duplicate
         self._stopping = stopping
         self._queue: Queue[pa.RecordBatch | BaseException | None] = Queue(_WAITING_BATCHES)
         self._count = 0  # these two are the writer's, until it has ended
@@ -91,7 +91,7 @@ class StreamLoad:
     def _write(self, schema: pa.Schema) -> None:
         try:
             batches = pa.RecordBatchReader.from_batches(schema, self._batches())
-            self._count = self._table.load(batches, mode=self._mode)
+            self._count = self._table.load(batches, on_duplicate=self._on_duplicate)
         except BaseException as error:
             self._failure = error
 

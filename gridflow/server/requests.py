@@ -154,7 +154,9 @@ class Requests:
         """
         with self._request(message, peer):
             table = self.grid.table(message.table)
-            load = StreamLoad(table, message.mode, lambda waits: self._interrupting or (waits and self._stopping))
+            load = StreamLoad(
+                table, message.on_duplicate, lambda waits: self._interrupting or (waits and self._stopping)
+            )
             return Done(load.run(schema, stream))
 
     # ---- one method for each message of `actions` ----
@@ -185,14 +187,16 @@ class Requests:
             if_not_exists=m.if_not_exists,
             options=m.options,
             keep_versions=m.keep_versions,
+            defaults=_by_column(decode_values(m.defaults, m.body), "create_table: defaults"),
         )
         return Done(0)
 
     def _alter_table(self, m: messages.AlterTable) -> Message:
-        fill = decode_values(m.fill, m.body)
-        if not isinstance(fill, dict) or not all(isinstance(name, str) for name in fill):
-            raise UsageError("message alter_table: fill holds no values by the names of columns")
-        self.grid.alter_table(m.name, add=dict(m.add), drop=m.drop, rename=dict(m.rename), fill=fill)
+        values = decode_values(m.values, m.body)
+        if not isinstance(values, list) or len(values) != 2:
+            raise UsageError("message alter_table: values are not two")
+        fill, defaults = (_by_column(some, "alter_table: values") for some in values)
+        self.grid.alter_table(m.name, add=dict(m.add), drop=m.drop, rename=dict(m.rename), fill=fill, defaults=defaults)
         return Done(0)
 
     def _drop_table(self, m: messages.DropTable) -> Message:
@@ -302,3 +306,10 @@ class Requests:
         finally:
             with self._lock:
                 self._running -= 1
+
+
+def _by_column(values: Any, where: str) -> dict[str, Any]:
+    """Values by the names of columns, from a message."""
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise UsageError(f"message {where} holds no values by the names of columns")
+    return values

@@ -10,6 +10,7 @@ from typing import Any
 from .._native.rows import RowCodec
 from ..errors import ColumnNotFoundError, SchemaError, did_you_mean
 from ..schema import Column, Schema, as_type
+from .defaults import with_defaults
 
 
 def altered(schema: Schema, table: str, add: Mapping[str, Any], drop: list[str], rename: Mapping[str, str]) -> Schema:
@@ -56,6 +57,8 @@ def check_same(table: str, schema: Schema, wanted: Schema) -> None:
             parts.append(f"it has no column {column.name}")
         elif schema[column.name].type != column.type:
             parts.append(f"column {column.name} is {schema[column.name].type} and not {column.type}")
+        elif column.default and schema[column.name].default != column.default:
+            parts.append(f"column {column.name} has another DEFAULT")
     parts += [f"it has a column {name}, too" for name in schema.names if name not in wanted]
     if schema.key != wanted.key:
         parts.append(f"its key is ({', '.join(schema.key)}) and not ({', '.join(wanted.key)})")
@@ -66,8 +69,17 @@ def check_same(table: str, schema: Schema, wanted: Schema) -> None:
         )
 
 
-def filled(schema: Schema, before: Schema, table: str, fill: Mapping[str, Any], has_rows: bool) -> RowCodec:
+def filled(
+    schema: Schema,
+    before: Schema,
+    table: str,
+    fill: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    has_rows: bool,
+) -> RowCodec:
     """The codec of a new schema in which rows that are there already have these values in its new columns.
+
+    Its columns have these DEFAULTs.
 
     Raises:
         ColumnNotFoundError, SchemaError: see ``Grid.alter_table``.
@@ -89,4 +101,4 @@ def filled(schema: Schema, before: Schema, table: str, fill: Mapping[str, Any], 
                 "let it be null"
             )
         columns.append(replace(column, fill=codec.encode_cell(column.name, value)) if value is not None else column)
-    return RowCodec(Schema(tuple(columns), schema.key), table)
+    return RowCodec(with_defaults(Schema(tuple(columns), schema.key), table, defaults), table)

@@ -7,13 +7,50 @@ have its memory as rows.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pyarrow as pa
 
 from ..errors import GridflowError, SchemaError
 
 _MOST_ROWS = (1 << 31) - 1
+
+
+def is_frame(data: Any) -> bool:
+    """Whether it is a pandas DataFrame, whose nulls and objects are read as pandas means them."""
+    frame = getattr(sys.modules.get("pandas"), "DataFrame", None)  # another thread may be importing it just now
+    return frame is not None and isinstance(data, frame)
+
+
+def has_arrow(data: Any) -> bool:
+    """Whether it gives its rows by Arrow's interface for other libraries, as polars, duckdb and our tables do."""
+    return hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")
+
+
+def arrow_batches(data: Any, where: str) -> Iterable[pa.RecordBatch]:
+    """The batches of what ``has_arrow``; not checked.
+
+    Raises:
+        SchemaError: it does not give rows of columns.
+    """
+    if isinstance(data, pa.RecordBatchReader):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return [data]
+    if isinstance(data, pa.Table):
+        return _batches_of(data)
+    try:
+        return (
+            pa.RecordBatchReader.from_stream(data) if hasattr(data, "__arrow_c_stream__") else [pa.record_batch(data)]
+        )
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise SchemaError(f"{where}: a {type(data).__name__} gives no rows of columns: {error}") from None
+
+
+def _batches_of(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    yield from table.to_batches()  # where it is damaged, that is found here
 
 
 def checked_batches(

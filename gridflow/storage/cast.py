@@ -14,6 +14,8 @@ from ..errors import SchemaError, did_you_mean
 from ..kinds import ByKind
 from ..schema import SCALARS, Type
 
+_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+
 
 def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
     """An array in the layout of a column type, without loss; ``where`` begins the message if it does not fit."""
@@ -24,6 +26,9 @@ def cast_column(array: pa.Array, t: Type, where: str) -> pa.Array:
     try:
         if _has_views(source_type):  # Arrow's casts of these lose items
             array = pa.array(array.to_pylist(), _without_views(source_type))
+        if pa.types.is_dictionary(source_type) and source_type.value_type in _VIEWS:  # nor takes from these
+            words = array.dictionary.cast(_VIEWS[source_type.value_type])
+            array = pa.DictionaryArray.from_arrays(array.indices, words)
         if pa.types.is_run_end_encoded(source_type):
             array = pc.run_end_decode(array)
         array = _FORMS[t.kind].cast(array, t)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
@@ -11,9 +10,18 @@ import numpy as np
 import pyarrow as pa
 
 from .._native.rows import RowCodec
-from ..errors import ColumnNotFoundError, SchemaError, about, did_you_mean
+from ..deprecation import deprecated
+from ..errors import (
+    ColumnNotFoundError,
+    DuplicateKeyError,
+    SchemaError,
+    UsageError,
+    about,
+    did_you_mean,
+    reworded,
+)
 from ..schema import Schema
-from .arrow_input import check_array, checked_batches
+from .arrow_input import arrow_batches, check_array, checked_batches, has_arrow, is_frame
 from .numpy_columns import from_numpy
 
 #: A load is cut into segments of about this many bytes, so that its own needs stay bounded.
@@ -23,6 +31,39 @@ MOST_LOGGED = 2000
 MOST_LOGGED_BYTES = 8 << 20
 #: Rows of dicts that are gathered before they become a segment.
 ROWS_AT_ONCE = 1 << 18
+
+
+#: What becomes of a row whose key is there already.
+ON_DUPLICATE = ("error", "replace", "ignore")
+_REMEDY = '; on_duplicate="replace" writes over it'
+_OLD_MODES = {"insert": "error", "replace": "replace"}
+
+
+def duplicates(on_duplicate: str, mode: str | None = None) -> str:
+    """One of ON_DUPLICATE, as the caller of a caller has said it; ``mode`` is how that was said before.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if mode is not None:
+        if mode not in _OLD_MODES:
+            raise UsageError(
+                f"on_duplicate is {_listed()}; mode is its old name, and was replace or insert, not {mode!r}"
+            )
+        on_duplicate = _OLD_MODES[mode]
+        deprecated(f'mode="{mode}"', f'on_duplicate="{on_duplicate}"', stacklevel=4)
+    if on_duplicate not in ON_DUPLICATE:
+        raise UsageError(f"on_duplicate is {_listed()}, not {on_duplicate!r}")
+    return on_duplicate
+
+
+def _listed() -> str:
+    return f"{', '.join(ON_DUPLICATE[:-1])} or {ON_DUPLICATE[-1]}"
+
+
+def with_remedy(error: DuplicateKeyError, remedy: str = _REMEDY) -> DuplicateKeyError:
+    """The same error with what the user may do about it, instead of what ``load`` says; "" for nothing."""
+    return reworded(error, str(error).removesuffix(_REMEDY) + remedy)
 
 
 class Batches:
@@ -40,18 +81,13 @@ class Batches:
 
 def looked_at(data: Any) -> Any:
     """What was given to load; an iterable that begins with a record batch as ``Batches``, any other iterable whole."""
-    known = (Batches, pa.Table, pa.RecordBatch, pa.RecordBatchReader, Mapping, str, bytes)
-    if isinstance(data, known) or _is_frame(data) or not isinstance(data, Iterable):
+    known = (Batches, Mapping, str, bytes)
+    if isinstance(data, known) or has_arrow(data) or is_frame(data) or not isinstance(data, Iterable):
         return data
     items = iter(data)
     first = list(islice(items, 1))
     everything = chain(first, items)
     return Batches(everything) if first and isinstance(first[0], pa.RecordBatch) else everything
-
-
-def _is_frame(data: Any) -> bool:
-    frame = getattr(sys.modules.get("pandas"), "DataFrame", None)  # another thread may be importing it just now
-    return frame is not None and isinstance(data, frame)
 
 
 def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordBatch] | None:
@@ -61,30 +97,22 @@ def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordB
         SchemaError: it is none of the kinds that can be loaded. While the batches are read: one is damaged.
     """
     where = f"table {table}"
-    if isinstance(data, pa.RecordBatch):
-        return checked_batches([data], where)
-    if isinstance(data, pa.RecordBatchReader):
-        return checked_batches(data, where)
-    if isinstance(data, pa.Table):
-        return checked_batches(_batches_of(data), where)
     if isinstance(data, Batches):
         if data.sound:
             return data.batches
         return checked_batches(_only_batches(data.batches, table), where, of_caller=True)
-    if _is_frame(data):
-        return checked_batches(_batches_of(_from_pandas(data, schema, table)), where)
+    if is_frame(data):
+        return checked_batches(arrow_batches(_from_pandas(data, schema, table), where), where)
+    if has_arrow(data):
+        return checked_batches(arrow_batches(data, where), where)
     if isinstance(data, Mapping):
         return iter([_from_mapping(data, schema, table)])
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         return None
     raise SchemaError(
-        f"table {table}: a {type(data).__name__} cannot be loaded; give an Arrow table or batches, a pandas DataFrame, "
+        f"table {table}: a {type(data).__name__} cannot be loaded; give an Arrow table or batches, a DataFrame, "
         "a dict of numpy arrays, or an iterable of dicts"
     )
-
-
-def _batches_of(table: pa.Table) -> Iterator[pa.RecordBatch]:
-    yield from table.to_batches()
 
 
 def _only_batches(items: Iterator[Any], table: str) -> Iterator[pa.RecordBatch]:

@@ -43,7 +43,8 @@ Status Manifest::Write(const std::string& path, bool durable) const {
   writer.PutText(schema.Serialize());
   writer.Put(static_cast<uint32_t>(segments.size()));
   for (const gf_manifest_segment& segment : segments) writer.Put(segment);
-  const std::string bytes = writer.Frame(GF_MANIFEST_MAGIC, GF_MANIFEST_VERSION);
+  const uint32_t frame_version = schema.HasDefaults() ? GF_MANIFEST_VERSION : GF_MANIFEST_VERSION_PLAIN;
+  const std::string bytes = writer.Frame(GF_MANIFEST_MAGIC, frame_version);
   return ReplaceFile(path, bytes.data(), bytes.size(), durable);
 }
 

@@ -22,10 +22,11 @@ void Append(std::string* out, T value) {
   out->append(reinterpret_cast<const char*>(&value), sizeof(T));
 }
 
-void AppendType(std::string* out, const Type& type, size_t fill_bytes = 0) {
+void AppendType(std::string* out, const Type& type, size_t fill_bytes = 0, bool has_default = false) {
   gf_type_node node = {};
   node.kind = static_cast<uint8_t>(type.kind);
-  node.flags = static_cast<uint8_t>((type.nullable ? GF_NULLABLE : 0) | (type.utc ? GF_UTC : 0));
+  node.flags = static_cast<uint8_t>((type.nullable ? GF_NULLABLE : 0) | (type.utc ? GF_UTC : 0) |
+                                    (has_default ? GF_DEFAULT : 0));
   node.element = type.kind == GF_TENSOR ? static_cast<uint8_t>(type.element) : 0;
   node.unit = static_cast<uint8_t>(type.unit);
   node.precision = type.precision;
@@ -68,6 +69,13 @@ class Parser {
     if (node.fill_bytes > 0 && !CheckCell(column->type, at_, node.fill_bytes).ok())
       return Fail("the value of older rows does not fit the column");
     at_ += node.fill_bytes;
+    if ((node.flags & GF_DEFAULT) == 0) return Status::Ok();
+    uint32_t default_bytes = 0;
+    GF_RETURN_IF_ERROR(Read(&default_bytes));
+    if (default_bytes > static_cast<size_t>(end_ - at_)) return Fail("a default ends early");
+    if (!CheckCell(column->type, at_, default_bytes).ok()) return Fail("a default does not fit its column");
+    column->default_value.assign(reinterpret_cast<const char*>(at_), default_bytes);
+    at_ += default_bytes;
     return Status::Ok();
   }
 
@@ -78,6 +86,7 @@ class Parser {
     if (node.kind < GF_BOOL || node.kind > GF_MAP) return Fail("unknown column type " + std::to_string(node.kind));
     if (node.name_bytes > static_cast<size_t>(end_ - at_)) return Fail("name ends early");
     if (depth > 0 && node.fill_bytes != 0) return Fail("a part of a type has a value for older rows");
+    if (depth > 0 && (node.flags & GF_DEFAULT) != 0) return Fail("a part of a type has a default");
     type->kind = static_cast<gf_kind>(node.kind);
     type->nullable = node.flags & GF_NULLABLE;
     type->utc = node.flags & GF_UTC;
@@ -218,13 +227,23 @@ int Schema::Find(const std::string& name) const {
   return -1;
 }
 
-std::string Schema::Serialize() const {
+bool Schema::HasDefaults() const {
+  for (const Column& column : columns)
+    if (!column.default_value.empty()) return true;
+  return false;
+}
+
+std::string Schema::Serialize(bool defaults) const {
   std::string out;
   Append(&out, static_cast<uint32_t>(columns.size()));
   for (const Column& column : columns) {
     Append(&out, column.id);
-    AppendType(&out, column.type, column.fill.size());
+    const bool has_default = defaults && !column.default_value.empty();
+    AppendType(&out, column.type, column.fill.size(), has_default);
     out.append(column.fill);
+    if (!has_default) continue;
+    Append(&out, static_cast<uint32_t>(column.default_value.size()));
+    out.append(column.default_value);
   }
   Append(&out, static_cast<uint32_t>(key.size()));
   for (uint32_t k : key) Append(&out, k);

@@ -86,6 +86,7 @@ struct Column {
   uint32_t id = 0;
   Type type;         // type.name is the column's name
   std::string fill;  // encoded: what rows have that are older than the column; empty: null
+  std::string default_value;  // encoded: what rows get that do not name the column; empty: null
 };
 
 struct Schema {
@@ -97,7 +98,9 @@ struct Schema {
   void Finish();
   // Position of the column called `name`, or -1.
   int Find(const std::string& name) const;
-  std::string Serialize() const;
+  bool HasDefaults() const;
+  // `defaults`: whether those are among the bytes; a segment has none.
+  std::string Serialize(bool defaults = true) const;
   // Parses and checks; every message names `file`, with offsets counted from `base`.
   static Status Parse(const uint8_t* data, size_t bytes, const std::string& file, int64_t base, Schema* out);
 };

@@ -34,7 +34,7 @@ Status SegmentLoad::Add(const std::vector<Source>& sources, int threads, int64_t
   duplicate->clear();
   KeyOrder keys;
   int64_t source, row;
-  GF_RETURN_IF_ERROR(OrderByKey(schema_, sources, threads, &keys, &source, &row));
+  GF_RETURN_IF_ERROR(OrderByKey(schema_, sources, threads, &keys, &source, &row, TwiceOf(mode_)));
   *rows = static_cast<int64_t>(keys.order.size());
   if (mode_ == LoadMode::kInsert && source >= 0) {
     GF_RETURN_IF_ERROR(EncodeKey(schema_, sources[source], row, duplicate));
@@ -57,10 +57,44 @@ Status SegmentLoad::Add(const std::vector<Source>& sources, int threads, int64_t
   files_.back().segment = file.segment;
   for (size_t i = 0; i + 1 < files_.size(); ++i) {
     File& older = files_[i];
+    if (mode_ == LoadMode::kIgnore) {
+      File& fresh = files_.back();
+      GF_RETURN_IF_ERROR(Compare(older, *file.segment, nullptr, &fresh.bits, &fresh.deleted));
+      continue;
+    }
     GF_RETURN_IF_ERROR(Compare(file, *older.segment, nullptr, &older.bits, &older.deleted));
     if (mode_ != LoadMode::kInsert || older.deleted == 0) continue;
     GF_RETURN_IF_ERROR(FirstKey(*older.segment, older.bits, nullptr, duplicate));
     return Status::Invalid("a key is there twice");
+  }
+  *rows -= static_cast<int64_t>(mode_ == LoadMode::kIgnore ? files_.back().deleted : 0);
+  return Status::Ok();
+}
+
+Status SegmentLoad::Ignore(const Segment& older, uint64_t older_id, const uint8_t* deletions) {
+  const std::vector<uint8_t>& same = Replaced(older_id);
+  if (same.empty()) return Status::Ok();
+  std::vector<ColumnView> columns;
+  GF_RETURN_IF_ERROR(ColumnsAs(older, schema_, &columns));
+  std::vector<int64_t> at(files_.size(), 0);  // rows are in the order of their hashes, here and there
+  std::string key;
+  for (int64_t row = 0; row < older.rows(); ++row) {
+    if (!HasBit(same.data(), row) || HasBit(deletions, row)) continue;
+    const uint64_t hash = older.hashes()[row];
+    key.clear();
+    GF_RETURN_IF_ERROR(EncodeKey(schema_, columns, row, &key));
+    const auto* bytes = reinterpret_cast<const uint8_t*>(key.data());
+    for (size_t i = 0; i < files_.size(); ++i) {
+      File& file = files_[i];
+      at[i] = file.segment->LowerBoundNear(at[i], hash);
+      const int64_t mine = file.segment->FindNear(at[i], hash, bytes, key.size());
+      if (mine < 0 || HasBit(file.bits.empty() ? nullptr : file.bits.data(), mine)) continue;
+      if (file.bits.empty()) file.bits.resize((static_cast<size_t>(file.segment->rows()) + 7) / 8);
+      file.bits[static_cast<size_t>(mine >> 3)] |= static_cast<uint8_t>(1 << (mine & 7));
+      ++file.deleted;
+      ++ignored_;
+      break;  // of several rows of a key all but the first are left out already
+    }
   }
   return Status::Ok();
 }

@@ -19,7 +19,10 @@
 
 namespace gridflow {
 
-enum class LoadMode { kReplace, kInsert };
+// What becomes of a row whose key is there already: it replaces that row, it is an error, or it is left out.
+enum class LoadMode { kReplace, kInsert, kIgnore };
+
+inline Twice TwiceOf(LoadMode mode) { return mode == LoadMode::kIgnore ? Twice::kFirst : Twice::kLast; }
 
 // Writes rows as files of their own, which TableEdit::Take() makes segments of the table:
 //
@@ -39,13 +42,20 @@ class SegmentLoad {
   SegmentLoad& operator=(const SegmentLoad&) = delete;
 
   // Writes rows as one file, on up to `threads` threads. They replace rows of the same keys that were added before. With
-  // kInsert such a key is kInvalid, and *duplicate its encoding (empty otherwise). kCancelled: Cancel() was called.
+  // kInsert such a key is kInvalid, and *duplicate its encoding (empty otherwise). With kIgnore the rows that were added
+  // before stay, and the new ones of the same keys do not count in *rows. kCancelled: Cancel() was called.
   Status Add(const std::vector<Source>& sources, int threads, int64_t* rows, std::string* duplicate);
   // Looks for rows of the same keys in those segments of `version` that it has not seen yet. kCancelled as Add().
   Status CatchUp(const TableSnapshot& version);
   // The encoded key of a row of `version`, with which it has caught up, that there is among the rows added, too; empty:
   // there is none.
   Status FindSame(const TableSnapshot& version, std::string* key) const;
+  // With kIgnore: leaves out rows that have keys of a segment of the table with which it has caught up. `deletions` are
+  // that segment's rows that are gone; null: none is.
+  Status Ignore(const Segment& older, uint64_t older_id, const uint8_t* deletions);
+  // How many Ignore() has left out.
+  int64_t ignored() const { return ignored_; }
+  LoadMode mode() const { return mode_; }
   void Cancel() { cancelled_ = true; }
   bool cancelled() const { return cancelled_; }
 
@@ -53,7 +63,7 @@ class SegmentLoad {
   struct File {
     std::string path;
     std::shared_ptr<const Segment> segment;  // of number 0
-    std::vector<uint8_t> bits;               // rows that later ones replace; empty: none
+    std::vector<uint8_t> bits;               // rows that are left out, as later or older ones count; empty: none
     uint64_t deleted = 0;
     std::set<uint64_t> seen;  // segments of the table whose keys it was compared with
     bool sealed = false;      // it is not this object's to remove any more
@@ -79,6 +89,7 @@ class SegmentLoad {
   const pid_t pid_;  // a forked child must not take the files away from its parent
   std::vector<File> files_;
   std::map<uint64_t, std::vector<uint8_t>> replaced_;  // by number of the table's segments
+  int64_t ignored_ = 0;
   std::atomic<bool> cancelled_{false};
 };
 

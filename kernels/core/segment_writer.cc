@@ -354,7 +354,7 @@ uint64_t Align(uint64_t offset) {
 
 Status WriteFile(int fd, const std::string& path, const SegmentSpec& spec, const std::vector<Output>& outputs,
                  uint64_t rows) {
-  const std::string schema = spec.schema->Serialize();
+  const std::string schema = spec.schema->Serialize(false);
   gf_segment_header header = {};
   header.magic = GF_SEGMENT_MAGIC;
   header.version = GF_SEGMENT_VERSION;
@@ -647,7 +647,7 @@ uint64_t BytesInSegment(const Source& source) {
 }
 
 Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, int threads, KeyOrder* out,
-                  int64_t* duplicate_source, int64_t* duplicate_row) {
+                  int64_t* duplicate_source, int64_t* duplicate_row, Twice twice) {
   *duplicate_source = -1;
   bool ties = false;
   GF_RETURN_IF_ERROR(SortByHash(schema, sources, threads, out, &ties));
@@ -655,7 +655,7 @@ Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, int 
   HugeVector<uint64_t>& hashes = out->hashes;
   HugeVector<RowRef>& order = out->order;
   const size_t rows = hashes.size();
-  // Rows with the same hash lie side by side, in their original order: keep the last of each key.
+  // Rows with the same hash lie side by side, in their original order: keep the last of each key, or the first.
   size_t kept = 0;
   std::string key, next;
   for (size_t begin = 0, end = 0; begin < rows; begin = end) {
@@ -670,6 +670,7 @@ Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, int 
           if (key == next) {
             *duplicate_source = order[i].source;
             *duplicate_row = order[i].row;
+            if (twice == Twice::kFirst) order[i + 1] = order[i];  // its key is the same
             continue;
           }
         }

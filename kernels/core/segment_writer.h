@@ -83,10 +83,14 @@ struct KeyOrder {
   HugeVector<uint64_t> hashes;
 };
 
+// Which of several rows with the same key stays.
+enum class Twice { kFirst, kLast };
+
 // Sorts all rows by key hash, and those of one hash by their encoded keys, on up to `threads` threads. Of rows with the
-// same key the last one stays. *duplicate is one of the rows left out (source < 0: there was none).
+// same key the last one stays, or the first. *duplicate is one that has its key in common with another (source < 0: there
+// was none).
 Status OrderByKey(const Schema& schema, const std::vector<Source>& sources, int threads, KeyOrder* out,
-                  int64_t* duplicate_source, int64_t* duplicate_row);
+                  int64_t* duplicate_source, int64_t* duplicate_row, Twice twice = Twice::kLast);
 
 }  // namespace gridflow
 

@@ -180,7 +180,7 @@ Status TableEdit::AddRows(const std::vector<Source>& sources, LoadMode mode, int
   KeyOrder keys;
   int64_t source, row;
   duplicate->clear();
-  GF_RETURN_IF_ERROR(OrderByKey(manifest_.schema, sources, threads_, &keys, &source, &row));
+  GF_RETURN_IF_ERROR(OrderByKey(manifest_.schema, sources, threads_, &keys, &source, &row, TwiceOf(mode)));
   *rows = static_cast<int64_t>(keys.order.size());
   if (mode == LoadMode::kInsert && source >= 0) {
     GF_RETURN_IF_ERROR(EncodeKey(manifest_.schema, sources[source], row, duplicate));
@@ -189,6 +189,7 @@ Status TableEdit::AddRows(const std::vector<Source>& sources, LoadMode mode, int
   if (keys.order.empty()) return Status::Ok();
   const size_t before = parts_.size();
   std::string key;
+  size_t fresh = 0;  // with kIgnore: rows so far whose keys are not there
   for (size_t i = 0; before > 0 && i < keys.order.size(); ++i) {
     key.clear();
     const RowRef ref = keys.order[i];
@@ -196,10 +197,19 @@ Status TableEdit::AddRows(const std::vector<Source>& sources, LoadMode mode, int
     const auto* bytes = reinterpret_cast<const uint8_t*>(key.data());
     if (mode == LoadMode::kReplace) {
       MarkDeleted(before, keys.hashes[i], bytes, key.size());
-    } else if (Contains(before, keys.hashes[i], bytes, key.size())) {
+    } else if (!Contains(before, keys.hashes[i], bytes, key.size())) {
+      keys.hashes[fresh] = keys.hashes[i];
+      keys.order[fresh++] = ref;
+    } else if (mode == LoadMode::kInsert) {
       *duplicate = key;
       return Status::Invalid("a key exists");
     }
+  }
+  if (mode == LoadMode::kIgnore && before > 0) {
+    keys.hashes.resize(fresh);
+    keys.order.resize(fresh);
+    *rows = static_cast<int64_t>(fresh);
+    if (fresh == 0) return Status::Ok();
   }
   uint64_t bytes = 0;
   for (const Source& one : sources) bytes += BytesInSegment(one);
@@ -226,6 +236,10 @@ Status TableEdit::Replace(SegmentMerge* merge, bool* usable) {
 
 Status TableEdit::Take(SegmentLoad* load) {
   for (Part& part : parts_) {
+    if (load->mode() == LoadMode::kIgnore) {
+      GF_RETURN_IF_ERROR(load->Ignore(*part.ref.segment, part.named.segment_id, part.Deleted()));
+      continue;
+    }
     const std::vector<uint8_t>& replaced = load->Replaced(part.named.segment_id);
     for (size_t byte = 0; byte < replaced.size(); ++byte)
       for (unsigned rest = replaced[byte]; rest != 0; rest &= rest - 1) {

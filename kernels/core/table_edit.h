@@ -44,13 +44,14 @@ class TableEdit {
   // Everything in a frozen memory table: new rows into a segment, what they replace or remove marked as deleted.
   Status AddMemory(const MemoryTable& memory);
   // Rows of `sources` as one segment; rows of the same keys are marked as deleted. With kInsert an existing key is
-  // kInvalid, and *duplicate is its encoding (empty otherwise).
+  // kInvalid, and *duplicate is its encoding (empty otherwise). With kIgnore rows of existing keys are left out; *rows
+  // are the others.
   Status AddRows(const std::vector<Source>& sources, LoadMode mode, int64_t* rows, std::string* duplicate);
   // Puts what a merge has written in the place of what it has merged, before anything is deleted. *usable is false, and nothing has happened, if
   // some of that is not there any more.
   Status Replace(SegmentMerge* merge, bool* usable);
-  // Makes segments of what a load has written, and marks the rows that it replaces as deleted. It must have caught up with
-  // the version that this is an edit of.
+  // Makes segments of what a load has written, and marks the rows that it replaces as deleted, or with kIgnore leaves out
+  // what is there. It must have caught up with the version that this is an edit of.
   Status Take(SegmentLoad* load);
   // Writes the rows of changes anew as segments, or none of them, and marks them as deleted where they lie. They may have
   // been read in an older version: rows of it that still lie where they did are known by that. Others are looked up by

@@ -207,7 +207,7 @@ def test_readers_in_other_threads_while_columns_change(grid, table):
 
         def alter() -> None:
             grid.alter_table("T", add={"N": "INT"}, fill={"N": 1})
-            table.load({"ID": np.arange(300, 310), "A": np.arange(10), "S": ["s"] * 10})
+            table.load({"ID": np.arange(300, 310), "A": np.arange(10), "S": ["s"] * 10}, on_duplicate="replace")
             grid.alter_table("T", drop=["N"])
 
         with meanwhile(look, look, alter) as errors:
@@ -258,7 +258,7 @@ def test_a_load_that_stalls_keeps_nobody_waiting(grid, table):
 
     def work() -> None:
         with gridflow.connect(grid.home) as other:
-            outcome.append(other.table("T").load(batches()))
+            outcome.append(other.table("T").load(batches(), on_duplicate="replace"))
 
     thread = threading.Thread(target=work)
     thread.start()

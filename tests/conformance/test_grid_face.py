@@ -205,7 +205,7 @@ def test_every_type_comes_back_by_key_and_in_bulk(grid):
     nulls = dict.fromkeys(value)
     table.put_all({1: value, 2: nulls})
     assert table.load([{"ID": 3, **value}, {"ID": 4, **nulls}, {"ID": 5}]) == 3
-    assert table.load(table.to_arrow()) == 5
+    assert table.load(table.to_arrow(), on_duplicate="replace") == 5
     for key in (1, 3):
         assert table.get(key) == value
     for key in (2, 4, 5):
@@ -258,7 +258,7 @@ def load_kinds():
 def test_bulk_load_of_every_kind_of_data(table, kind):
     table.put(5, {"NAME": "replaced"})
     seen = []
-    assert table.load(dict(load_kinds())[kind], progress=seen.append) == 10
+    assert table.load(dict(load_kinds())[kind], on_duplicate="replace", progress=seen.append) == 10
     assert seen[-1] == 10
     assert len(table) == 10
     for i in range(10):
@@ -266,14 +266,14 @@ def test_bulk_load_of_every_kind_of_data(table, kind):
         np.testing.assert_array_equal(table.get(i)["PIXELS"], pixels(10)[i])
 
 
-def test_a_load_in_mode_insert_is_all_or_nothing(table):
+def test_a_load_that_meets_a_key_twice_writes_nothing(table):
     table.put(3, {"NAME": "first"})
     with pytest.raises(gridflow.DuplicateKeyError, match="key 3"):
-        table.load({"ID": [1, 2, 3], "NAME": ["a", "b", "c"]}, mode="insert")
+        table.load({"ID": [1, 2, 3], "NAME": ["a", "b", "c"]}, on_duplicate="error")
     with pytest.raises(gridflow.DuplicateKeyError, match="key 7"):
-        table.load({"ID": [7, 8, 7], "NAME": ["a", "b", "c"]}, mode="insert")
+        table.load({"ID": [7, 8, 7], "NAME": ["a", "b", "c"]}, on_duplicate="error")
     assert len(table) == 1 and table.get(3)["NAME"] == "first"
-    assert table.load({"ID": [1, 2], "NAME": ["a", "b"]}, mode="insert") == 2
+    assert table.load({"ID": [1, 2], "NAME": ["a", "b"]}, on_duplicate="error") == 2
 
 
 @pytest.mark.parametrize(
@@ -310,8 +310,8 @@ def test_an_error_of_the_data_itself_passes_through_and_nothing_is_kept(table):
 def test_loads_of_nothing(table):
     assert table.load([]) == 0
     assert table.load(pa.table({"ID": pa.array([], pa.int64())})) == 0
-    with pytest.raises(gridflow.UsageError, match="mode is replace or insert"):
-        table.load([], mode="upsert")
+    with pytest.raises(gridflow.UsageError, match="on_duplicate is error, replace or ignore"):
+        table.load([], on_duplicate="upsert")
 
 
 # ---- reading all ----
@@ -361,7 +361,7 @@ def test_flush_compact_and_versions(grid, table):
 def test_what_was_mapped_stays_while_the_table_changes(table):
     table.load({"ID": np.arange(100), "NAME": ["old"] * 100})
     mapped = table.to_arrow()
-    table.load({"ID": np.arange(100), "NAME": ["new"] * 100})
+    table.load({"ID": np.arange(100), "NAME": ["new"] * 100}, on_duplicate="replace")
     table.compact()
     assert set(mapped["NAME"].to_pylist()) == {"old"}
     assert set(table.to_arrow(["NAME"])["NAME"].to_pylist()) == {"new"}

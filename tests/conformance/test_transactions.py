@@ -76,7 +76,7 @@ def test_it_reads_all_tables_at_the_moment_it_began(grid, accounts):
         accounts.put(0, {"N": 99})
         other.put(1, {})
         accounts.flush()
-        other.load({"ID": np.arange(100)})
+        other.load({"ID": np.arange(100)}, on_duplicate="replace")
         accounts.compact()
         assert transaction.table("ACCOUNTS").get(0) == {"N": 10}
         assert transaction.sql("SELECT SUM(N) FROM ACCOUNTS").fetchall() == [(40,)]
@@ -91,7 +91,7 @@ def test_the_first_committer_wins(grid, accounts, flushed):
         "put": lambda: accounts.put(0, {"N": 1}),
         "remove": lambda: accounts.remove(1),
         "insert": lambda: accounts.put(8, {"N": 8}),
-        "load": lambda: accounts.load({"ID": [2], "N": [5]}),
+        "load": lambda: accounts.load({"ID": [2], "N": [5]}, on_duplicate="replace"),
     }
     for kind, change in changes.items():
         transaction = grid.transaction()
@@ -133,7 +133,10 @@ def test_rows_of_every_kind_are_the_same_wherever_they_lie(grid):
     arrow = table.to_arrow()
     with grid.transaction() as transaction:
         mine = transaction.table("KINDS")
-        assert mine.load(arrow) == 3 and mine.to_arrow().sort_by("ID").equals(arrow.sort_by("ID")) is False  # NaN
+        assert (
+            mine.load(arrow, on_duplicate="replace") == 3
+            and mine.to_arrow().sort_by("ID").equals(arrow.sort_by("ID")) is False
+        )  # NaN
         assert (
             mine.to_arrow(["ID", "S", "M", "T"]).sort_by("ID").equals(arrow.select(["ID", "S", "M", "T"]).sort_by("ID"))
         )
@@ -145,13 +148,13 @@ def test_loads_of_every_form(grid, accounts):
         seen = []
         assert mine.load({"ID": np.arange(100, 3100), "N": np.arange(3000)}, progress=seen.append) == 3000
         assert mine.load(pa.table({"ID": pa.array([4], pa.int64()), "N": pa.array([None], pa.int64())})) == 1
-        assert mine.load([{"ID": 5, "N": 50}, {"ID": 6}], mode="insert") == 2
+        assert mine.load([{"ID": 5, "N": 50}, {"ID": 6}], on_duplicate="error") == 2
         for data in ({"ID": [9, 5], "N": [1, 1]}, [{"ID": 9}, {"ID": 9}]):
             with pytest.raises(DuplicateKeyError):
-                mine.load(data, mode="insert")
+                mine.load(data, on_duplicate="error")
         assert 9 not in mine and len(mine) == 3007 and seen[-1] == 3000
-        with pytest.raises(UsageError, match="mode is replace or insert"):
-            mine.load([], mode="merge")
+        with pytest.raises(UsageError, match="on_duplicate is error, replace or ignore"):
+            mine.load([], on_duplicate="merge")
         with pytest.raises(gridflow.ColumnNotFoundError, match="has no column X"):
             mine.load([{"ID": 1, "X": 1}])
     assert len(accounts) == 3007 and accounts.get(6) == {"N": None}

@@ -302,7 +302,7 @@ def test_a_version_becomes_the_newest_again(grid, table):
         lambda: grid.sql("UPDATE T SET X = 7 WHERE ID > 20"),
         table.compact,
         table.truncate,
-        lambda: table.load({"ID": np.arange(90, 300), "X": np.ones(210, "i4")}),
+        lambda: table.load({"ID": np.arange(90, 300), "X": np.ones(210, "i4")}, on_duplicate="replace"),
     ]
     for i in range(len(changes)):
         for change in changes[: i + 1]:

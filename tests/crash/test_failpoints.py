@@ -52,7 +52,7 @@ def work(home: Path, acknowledge) -> None:
             table.remove(turn * 1000)
             acknowledge(f"remove {turn * 1000}")
             start = turn * 1000 + 500
-            table.load({"ID": list(range(start, start + BATCH)), "V": [BIG] * BATCH})
+            table.load({"ID": list(range(start, start + BATCH)), "V": [BIG] * BATCH}, on_duplicate="replace")
             acknowledge(f"batch {start}")
             if turn == 4:
                 table.compact()

@@ -62,7 +62,7 @@ def write(grid: gridflow.Grid, generation: int) -> None:
     rows = {key: {"G": generation, "B": body(generation, key)} for key in range(ROWS)}
     grid.table("PUT").put_all(rows)
     columns = {"ID": np.arange(ROWS), "G": np.full(ROWS, generation), "B": [row["B"] for row in rows.values()]}
-    grid.table("LOADED").load(columns)
+    grid.table("LOADED").load(columns, on_duplicate="replace")
     grid.table("GROWING").put(generation, {"G": generation, "B": body(generation, generation)})
 
 

@@ -25,7 +25,7 @@ def work(home: Path, acknowledge: Callable[[str], object]) -> None:
         table = grid.table("T")
         with table.lock:  # keeps the background flush away: the version numbers are those of this text
             for turn in range(3):
-                table.load({"ID": range(ROWS), "X": [turn] * ROWS})
+                table.load({"ID": range(ROWS), "X": [turn] * ROWS}, on_duplicate="replace")
                 table.put(turn, {"X": 100})
                 table.tag(f"v{turn}")
                 acknowledge(json.dumps({f"v{turn}": turn}))

@@ -109,10 +109,10 @@ class Operation:
         elif self.kind == "put_all":
             table.put_all(values)
         elif self.kind == "load rows":
-            table.load({"ID": key, **value} for key, value in values.items())
+            table.load(({"ID": key, **value} for key, value in values.items()), on_duplicate="replace")
         elif self.kind == "load columns":
             columns = {name: [value[name] for value in values.values()] for name in ("N", "B")}
-            table.load({"ID": list(values), **columns})
+            table.load({"ID": list(values), **columns}, on_duplicate="replace")
         elif self.kind == "remove":
             table.remove(self.keys[0])
         elif self.kind == "remove_all":

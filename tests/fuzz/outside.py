@@ -297,7 +297,7 @@ def _load_arrow(grid: gridflow.Grid, data: bytes) -> None:
         raise gridflow.SchemaError(f"pyarrow: {error}") from None  # it was pyarrow that refused it, and not we
     _create(grid, types)
     grid.table("T").load(table)
-    grid.table("T").load(dict(zip(table.column_names, table.columns, strict=True)))
+    grid.table("T").load(dict(zip(table.column_names, table.columns, strict=True)), on_duplicate="replace")
 
 
 def read_all(table: gridflow.Table) -> None:

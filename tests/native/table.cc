@@ -604,6 +604,8 @@ TEST(a_manifest_there_and_back) {
     manifest.version = random.Next();
     manifest.flushed_lsn = random.Next();
     manifest.schema = test::RandomSchema(&random);
+    for (gridflow::Column& column : manifest.schema.columns)
+      if (random.Chance(20)) column.default_value = test::RandomItem(&random, column.type);
     for (uint64_t n = random.Below(5); n > 0; --n) {
       gf_manifest_segment segment = {manifest.next_file_id++, 0, 1 + random.Below(1000), 0, 0};
       if (random.Chance(50)) {
@@ -621,6 +623,7 @@ TEST(a_manifest_there_and_back) {
     CHECK_EQ(again.flushed_lsn, manifest.flushed_lsn);
     CHECK_EQ(again.next_file_id, manifest.next_file_id);
     CHECK_EQ(again.schema.Serialize(), manifest.schema.Serialize());
+    CHECK_EQ(again.schema.HasDefaults(), manifest.schema.HasDefaults());
     CHECK_EQ(again.segments.size(), manifest.segments.size());
     if (!again.segments.empty())
       CHECK(std::memcmp(again.segments.data(), manifest.segments.data(), again.segments.size() * sizeof(gf_manifest_segment)) == 0);
@@ -679,7 +682,7 @@ TEST(a_manifest_of_the_first_version_is_read) {
   CHECK(second.segment_id == 5 && second.deletions_id == 0 && second.rows == 20 && second.bitmap_id == 0);
   test::WriteFile(folder / "manifest", writer.Frame(GF_MANIFEST_MAGIC, 2));
   CHECK_CODE(Manifest::Read(folder / "manifest", &manifest), kCorrupt);
-  test::WriteFile(folder / "manifest", writer.Frame(GF_MANIFEST_MAGIC, 3));
+  test::WriteFile(folder / "manifest", writer.Frame(GF_MANIFEST_MAGIC, 4));
   CHECK_CODE(Manifest::Read(folder / "manifest", &manifest), kVersion);
 }
 

@@ -763,3 +763,19 @@ def test_a_number_is_no_bytes(grid):
     for value in (1e300, -1e300):
         with pytest.raises(SchemaError, match="too many digits"):
             grid.sql("INSERT INTO B (ID, D) VALUES (?, ?)", [9, value])
+
+
+def test_a_table_of_before_schemas_had_defaults_has_them_when_its_grid_is_opened(tmp_path):
+    with gridflow.connect(tmp_path / "grid") as grid:
+        grid.create_table("T", {"ID": "LONG", "N": "INT", "D": "DATE", "E": "INT"}, key="ID")
+        written = {"sql": {"defaults": {"N": "3", "D": "DATE '2024-02-29'", "E": "NULL", "GONE": "1"}}}
+        grid.alter_options("T", lambda options: written)
+        grid.table("T").put(1, {})
+        assert grid.table("T").get(1)["N"] is None
+    for _ in range(2):
+        with gridflow.connect(tmp_path / "grid") as grid:
+            table = grid.table("T")
+            version = table.version()
+            table.put(2, {})
+            assert table.get(1)["N"] is None and table.get(2) == {"N": 3, "D": dt.date(2024, 2, 29), "E": None}
+            assert grid.table("T").version() == version

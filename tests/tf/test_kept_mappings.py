@@ -24,7 +24,7 @@ def home(tmp_path):
 def create(home, value):
     with gridflow.connect(home) as grid:
         table = grid.create_table("T", {"ID": "LONG", "V": "INT64[8]"}, key="ID")
-        table.load({"ID": np.arange(256), "V": np.full((256, 8), value)})
+        table.load({"ID": np.arange(256), "V": np.full((256, 8), value)}, on_duplicate="replace")
 
 
 def mapped(home):
@@ -38,7 +38,7 @@ def write(home, value):
     """A new version, in which one segment has replaced all others."""
     with gridflow.connect(home) as grid:
         table = grid.table("T")
-        table.load({"ID": np.arange(256), "V": np.full((256, 8), value)})
+        table.load({"ID": np.arange(256), "V": np.full((256, 8), value)}, on_duplicate="replace")
         table.compact()
 
 

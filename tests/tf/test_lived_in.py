@@ -38,7 +38,10 @@ def write(table, grid, steps) -> dict[int, int]:
     for number, (step, a, b) in enumerate(steps):
         if step == "load":
             ids = [(a + i) % KEYS for i in range(b)]
-            table.load({"ID": np.array(ids), "X": np.full(len(ids), number), "S": [f"{i}:{number}" for i in ids]})
+            table.load(
+                {"ID": np.array(ids), "X": np.full(len(ids), number), "S": [f"{i}:{number}" for i in ids]},
+                on_duplicate="replace",
+            )
             model |= dict.fromkeys(ids, number)
         elif step == "put":
             for i in range(a, min(a + b, KEYS)):

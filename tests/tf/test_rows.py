@@ -175,7 +175,7 @@ def test_big_copies_are_shared_among_threads(grid):
     table = grid.create_table("T", {"ID": "LONG", "V": "INT32[3000]"}, key="ID")
     for part in range(3):
         rows = np.arange(part * 500, part * 500 + 500)
-        table.load({"ID": rows, "V": np.repeat(rows[:, None], 3000, axis=1).astype(np.int32)}, mode="insert")
+        table.load({"ID": rows, "V": np.repeat(rows[:, None], 3000, axis=1).astype(np.int32)}, on_duplicate="error")
     table.remove_all(range(0, 1500, 13))
     for batch_size in (300, 600, 2000):
         found = []

@@ -198,8 +198,8 @@ def test_a_float_key_is_never_nan_and_has_one_zero(grid, kind):
     for number, zero in enumerate((0, -0.0, D("-0.0"), np.array(-0.0, dtype), -5e-324 if kind != "FLOAT64" else -0.0)):
         table.put(zero, {"V": number})
         assert len(table) == 1 and table.get(0.0) == table.get(-0.0) == {"V": number}
-    table.load({"K": np.array([-0.0, 1], dtype), "V": [7, 8]})
-    table.load(pa.table({"K": pa.array([-0.0, 1]), "V": [7, 8]}))
+    table.load({"K": np.array([-0.0, 1], dtype), "V": [7, 8]}, on_duplicate="replace")
+    table.load(pa.table({"K": pa.array([-0.0, 1]), "V": [7, 8]}), on_duplicate="replace")
     assert len(table) == 2 and table.get(0) == {"V": 7}
     assert not np.signbit(np.asarray(table.to_arrow()["K"])).any()
 
@@ -245,5 +245,5 @@ def test_data_that_does_not_fit(grid, data, error, message):
         table.load(data)
     assert "table T" in str(caught.value)
     assert len(table) == 1 and table.get(5)["V"] == 5
-    with pytest.raises(gridflow.UsageError, match="mode is replace or insert, not 'upsert'"):
-        table.load([], mode="upsert")
+    with pytest.raises(gridflow.UsageError, match="on_duplicate is error, replace or ignore, not 'upsert'"):
+        table.load([], on_duplicate="upsert")

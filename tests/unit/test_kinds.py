@@ -29,13 +29,14 @@ from gridflow.kinds import ON_DEVICES, Refused
 from gridflow.protocols.json_values import decode_values, encode_values
 from gridflow.schema import FLOATS, INTEGERS, KINDS, SCALARS, from_arrow, parse_type
 from gridflow.sql.engine.from_duckdb import fit
-from gridflow.storage.arrow import to_columns, user_type
+from gridflow.storage.arrow import user_type
 from gridflow.storage.arrow_to_numpy import numpy_columns
 from gridflow.storage.formats.npz import _ARRAYS as NPZ
 from gridflow.storage.formats.reading import detect_format, open_source
 from gridflow.storage.formats.source import CsvStyle, ReadOptions
 from gridflow.storage.formats.writing import WriteOptions, write_file
 from gridflow.storage.index_keys import INDEXABLE
+from gridflow.storage.input_columns import to_columns
 from gridflow.storage.python_columns import arrow_column, python_values
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -28,7 +28,7 @@ def write_everything(home: Path) -> None:
     with gridflow.connect(home) as grid:
         table = grid.create_table("T", {"ID": "LONG"}, key="ID", if_not_exists=True)
         table.put(1, {})
-        table.load({"ID": list(range(100_000))})
+        table.load({"ID": list(range(100_000))}, on_duplicate="replace")
         table.remove(5)
         table.flush()
         grid.create_table("U", {"ID": "LONG"}, key="ID", if_not_exists=True)

@@ -288,7 +288,7 @@ def test_the_deepest_types_work(grid):
         found = table.get(1)
         assert found["L"] == lists and found["M"] == nested and (found["C"] == array).all()
         assert len(table.to_arrow()) == 1
-        table.load(table.to_arrow())
+        table.load(table.to_arrow(), on_duplicate="replace")
 
 
 @pytest.mark.parametrize("arrow", [pa.json_(), pa.opaque(pa.int32(), "point", "acme"), pa.list_(pa.json_())])

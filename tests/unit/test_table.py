@@ -220,7 +220,7 @@ def test_threads_that_write_the_same_rows(table):
                         made[0] += 1
                 table.put(1000 + worker, {"X": float(turn)})
                 assert table.get(1000 + worker)["X"] == turn
-                table.load({"ID": [2000 + worker], "X": [float(turn)]})
+                table.load({"ID": [2000 + worker], "X": [float(turn)]}, on_duplicate="replace")
                 assert table.get(2000 + worker)["X"] == turn
                 if turn % 10 == worker:
                     table.compact()

@@ -125,9 +125,9 @@ class TableMachine(RuleBasedStateMachine):
         keys = [key for key, _ in pairs]
         if insert and (self.model.keys() & set(keys) or len(set(keys)) < len(keys)):
             with pytest.raises(DuplicateKeyError):
-                self.table.load(rows, mode="insert")
+                self.table.load(rows, on_duplicate="error")
         else:
-            self.table.load(rows, mode="insert" if insert else "replace")
+            self.table.load(rows, on_duplicate="error" if insert else "replace")
             self.model.update(pairs)
 
     @rule(data=st.data(), value=VALUES)

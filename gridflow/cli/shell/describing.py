@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...schema import from_arrow, quote_name
+from ...storage.defaults import default_texts
 from ..common import human_bytes, quantity
 from .registry import Words, check_at_most, only_word, shell_command, unquoted
 from .rendering import table_list, table_overview
@@ -62,14 +63,14 @@ def _describe(session: Session, words: Words) -> None:
         return
     table = find_table(session, words[0] if words[0].startswith('"') else word)
     key = list(table.schema.key)
-    defaults = ((table.options or {}).get("sql") or {}).get("defaults") or {}
+    defaults = default_texts(table)
     columns = table.schema.columns
     rows = {
         "COLUMN": [c.name for c in columns],
         "TYPE": [c.type.text() for c in columns],
         "NULLABLE": ["yes" if c.type.nullable else "no" for c in columns],
         "KEY": [str(key.index(c.name) + 1) if c.name in key else "" for c in columns],
-        "DEFAULT": [str(defaults.get(c.name, "")) for c in columns],
+        "DEFAULT": [defaults.get(c.name, "") for c in columns],
     }
     session.show_listing(pa.table({name: pa.array(values, pa.string()) for name, values in rows.items()}))
     size = human_bytes(table.stats()["bytes"])

@@ -11,6 +11,7 @@ from sqlglot import exp
 from ...errors import SqlError
 from ...faces import ReadableTable, TableFace
 from ...schema import Column, Schema
+from ...storage.defaults import default_values
 from ...storage.python_columns import arrow_column
 from ..grammar.dialect import parse, tokenize
 from ..grammar.literals import constant, convert
@@ -20,10 +21,24 @@ from .pseudo import columns_behind, expand_array, pseudo_column
 
 
 def defaults_of(table: ReadableTable) -> dict[str, exp.Expression]:
-    """Column -> the literal of its DEFAULT."""
+    """Column -> the literal of its DEFAULT, as it was written; of one that no SQL has written, made of its value."""
     texts = (table.options.get("sql") or {}).get("defaults") or {}
-    # A crash in ALTER TABLE may leave a DEFAULT without its column.
-    return {name: parse(tokenize(text), text) for name, text in texts.items() if name in table.schema}
+    literals: dict[str, exp.Expression] = {}
+    for name, value in default_values(table.schema, table.name).items():
+        written = texts.get(name)
+        literals[name] = parse(tokenize(written), written) if written else exp.convert(value)  # type: ignore[assignment]
+    return literals
+
+
+def default_value(column: Column, text: str) -> Any:
+    """The value of a DEFAULT's literal.
+
+    Raises:
+        SchemaError: it does not fit the column.
+    """
+    literal = constant(parse(tokenize(text), text))
+    assert literal is not None  # the parsers of CREATE and ALTER TABLE have checked it
+    return convert(literal.get({}), column)
 
 
 def filled_columns(what: str, names: list[exp.Expression], table: TableFace, text: str) -> list[Column]:
@@ -48,22 +63,19 @@ def filled_columns(what: str, names: list[exp.Expression], table: TableFace, tex
     return columns
 
 
-def default_values(what: str, columns: list[Column], table: TableFace) -> dict[str, Any]:
+def unfilled_defaults(what: str, columns: list[Column], table: TableFace) -> dict[str, Any]:
     """Column -> value, of the columns that have a DEFAULT and are not among the filled ones.
 
     Raises:
         SqlError: a column of the key is left without a value.
     """
-    schema, defaults = table.schema, defaults_of(table)
+    schema = table.schema
+    defaults = default_values(schema, table.name)
     filled = {real.name for column in columns for real in columns_behind(schema, column)}
     for name in schema.key:
         if name not in filled and name not in defaults:
             raise SqlError(f"{what} gives no value for its key column {name}")
-    return {
-        name: convert(constant(node).get({}), schema[name])  # type: ignore[union-attr]
-        for name, node in defaults.items()
-        if name not in filled
-    }
+    return {name: value for name, value in defaults.items() if name not in filled}
 
 
 def complete(schema: Schema, columns: list[Column], defaults: Mapping[str, Any], rows: pa.Table) -> pa.Table:

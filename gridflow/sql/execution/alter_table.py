@@ -9,10 +9,9 @@ from ...errors import TableNotFoundError
 from ...faces import GridFace, TableFace
 from ...schema import Column, Type
 from ...storage.index_definition import indexes_of
+from ..binding.filling import default_value
 from ..binding.find import find_column, find_table
 from ..grammar.alter_table import AlterTable
-from ..grammar.dialect import parse, tokenize
-from ..grammar.literals import constant, convert
 from ..text.places import place_of, syntax_error
 from .changes import changing
 
@@ -44,19 +43,11 @@ def _alter(grid: GridFace, table: TableFace, node: AlterTable, text: str) -> Non
     if len(add) + len(drop) + len(rename) == 0:
         return
     defaults = {name: default for name, default in node.defaults if name in add}
-    fill = {name: _value(Column(name, add[name]), default) for name, default in defaults.items()}
-    # A DEFAULT without a column does no harm, a column without its DEFAULT would: so DEFAULTs of new columns come
-    # first, and those of dropped ones go last.
+    values = {name: default_value(Column(name, add[name]), default) for name, default in defaults.items()}
+    # What is written as a DEFAULT says nothing without a column that has it, and its value is the column's.
     grid.alter_options(table.name, lambda options: _with(options, defaults, rename, add))
-    grid.alter_table(table.name, add=add, drop=drop, rename=rename, fill=fill)
+    grid.alter_table(table.name, add=add, drop=drop, rename=rename, fill=values, defaults=values)
     grid.alter_options(table.name, lambda options: _without(options, drop, rename, table.schema.names))
-
-
-def _value(column: Column, text: str) -> Any:
-    """The value of a DEFAULT's text."""
-    default = constant(parse(tokenize(text), text))
-    assert default is not None  # the parser of ALTER TABLE has checked it
-    return convert(default.get({}), column)
 
 
 def _check_indexes(table: TableFace, drop: list[str], node: AlterTable, text: str) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from ..._native.rows import RowCodec
-from ...errors import DuplicateKeyError, reworded
+from ...errors import DuplicateKeyError
 from ...faces import GridFace, TableFace
 from ...schema import Schema
-from ...storage.arrow import refuse_nulls
-from ...storage.load import MOST_LOGGED, MOST_LOGGED_BYTES
+from ...storage.input_columns import refuse_nulls
+from ...storage.load import MOST_LOGGED, MOST_LOGGED_BYTES, with_remedy
 from ...storage.python_columns import python_values
 
 _locks: dict[tuple[str, str], threading.RLock] = {}
@@ -65,8 +65,25 @@ def insert_rows(table: TableFace, rows: Sequence[tuple[Any, Any]], codec: RowCod
                 f"table {table.name} has a row under key {rows[0][0]!r} already", table=table.name, key=rows[0][0]
             )
     except DuplicateKeyError as error:
-        raise reworded(error, f"{error}; MERGE INTO {table.name} writes over it") from None
+        raise with_remedy(error, _merge_instead(table)) from None
     return len(rows)
+
+
+def load_rows(table: TableFace, rows: Iterator[dict[str, Any]], merge: bool) -> int:
+    """Write many rows, given as dicts: those of an INSERT, or of a MERGE, over those under the same keys.
+
+    Raises:
+        DuplicateKeyError: of an INSERT; names the key.
+        SchemaError: a value does not fit.
+    """
+    try:
+        return table.load(rows, on_duplicate="replace" if merge else "error")
+    except DuplicateKeyError as error:
+        raise with_remedy(error, _merge_instead(table)) from None
+
+
+def _merge_instead(table: TableFace) -> str:
+    return f"; MERGE INTO {table.name} writes over it"
 
 
 def insert_arrow(table: TableFace, rows: pa.Table) -> int:
@@ -79,15 +96,15 @@ def insert_arrow(table: TableFace, rows: pa.Table) -> int:
     try:
         return _insert_arrow(table, rows)
     except DuplicateKeyError as error:
-        raise reworded(error, f"{error}; MERGE INTO {table.name} writes over it") from None
+        raise with_remedy(error, _merge_instead(table)) from None
 
 
 def _insert_arrow(table: TableFace, rows: pa.Table) -> int:
     refuse_nulls(rows, table.schema, table.name)
     if not _is_small(rows):
-        table.load(rows, mode="insert")
+        table.load(rows, on_duplicate="error")
     elif rows.num_rows:
-        table.put_rows(rows, insert=True)
+        table.put_rows(rows, on_duplicate="error")
     return rows.num_rows
 
 
@@ -95,9 +112,9 @@ def replace_arrow(table: TableFace, rows: pa.Table) -> int:
     """Write rows of all columns, over those under the same keys. Returns how many rows it wrote."""
     refuse_nulls(rows, table.schema, table.name)
     if not _is_small(rows):
-        table.load(rows, mode="replace")
+        table.load(rows, on_duplicate="replace")
     elif rows.num_rows:
-        table.put_rows(rows)
+        table.put_rows(rows, on_duplicate="replace")
     return rows.num_rows
 
 
@@ -111,7 +128,10 @@ def change_rows(table: TableFace, updated: pa.Table | None, inserted: pa.Table |
         SchemaError: a value does not fit; nothing is changed.
     """
     if inserted is not None and inserted.num_rows and updated is None and not removed:
-        _insert_arrow(table, inserted)
+        try:
+            _insert_arrow(table, inserted)
+        except DuplicateKeyError as error:
+            raise with_remedy(error, "") from None
         return
     removed_keys = set(removed)
     replacements = [] if updated is None else [updated]

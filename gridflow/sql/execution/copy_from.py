@@ -12,11 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from ...config import RECORD_BYTES
-from ...errors import DuplicateKeyError, SqlError, UsageError, reworded
+from ...errors import DuplicateKeyError, SqlError, UsageError
 from ...faces import GridFace
 from ...storage.formats.reading import detect_format, open_source
 from ...storage.formats.source import CsvStyle
-from ...storage.load import Batches
+from ...storage.load import Batches, with_remedy
 from ..binding.find import find_column, find_table
 from ..grammar.copy import CopyFrom, CopyOptions
 from ..result import Result
@@ -37,7 +37,7 @@ def copy_from(grid: GridFace, node: CopyFrom, text: str, path: str) -> Result:
         raise options.fail("REJECTS", "REJECTS takes the lines that ON_ERROR SKIP leaves out: write that, too")
     paths = _matching(path)
     columns = FileColumns(table, listed, keep_nulls=options.get("MISSING") == "NULL")
-    mode = "replace" if options.get("ON_DUPLICATE") == "REPLACE" else "insert"
+    on_duplicate = options.get("ON_DUPLICATE", "ERROR").lower()
     with ExitStack() as stack:
         rejects = None
         if options.get("ON_ERROR") == "SKIP":
@@ -45,9 +45,9 @@ def copy_from(grid: GridFace, node: CopyFrom, text: str, path: str) -> Result:
         batches = _batches(paths, columns, options, rejects)
         with changing(grid, table):
             try:
-                rows = table.load(Batches(batches, sound=True), mode=mode)
+                rows = table.load(Batches(batches, sound=True), on_duplicate=on_duplicate)
             except DuplicateKeyError as error:
-                raise reworded(error, f"{error}; ON_DUPLICATE REPLACE writes over it") from None
+                raise with_remedy(error, "; ON_DUPLICATE REPLACE writes over it") from None
     return Result(rowcount=rows, statement="COPY", skipped=rejects.count if rejects is not None else 0)
 
 

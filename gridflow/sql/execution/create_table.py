@@ -7,6 +7,7 @@ import json
 from ...errors import TableExistsError, TableNotFoundError
 from ...faces import GridFace
 from ...schema import Schema
+from ..binding.filling import default_value
 from ..binding.find import find_table
 from ..grammar.create_table import CreateTable, DropTable
 from ..grammar.options import parse_options
@@ -24,12 +25,13 @@ def create_table(grid: GridFace, node: CreateTable) -> list[str]:
     """
     schema = Schema.of(node.columns, node.key)
     partitions, options, notes = parse_options(node.with_texts, node.key)
-    if node.defaults:
+    defaults = {name: default_value(schema[name], text) for name, text in node.defaults}
+    if defaults:  # as they are written; what rows have is the schema's to say
         options.setdefault("sql", {})["defaults"] = dict(node.defaults)
     json.dumps(options)  # options are written as JSON
     key = node.key if len(node.key) > 1 else node.key[0]
     try:
-        grid.create_table(node.name, schema, key, partitions, options=options or None)
+        grid.create_table(node.name, schema, key, partitions, options=options or None, defaults=defaults)
     except TableExistsError:  # in SQL one that is there will do, whatever its columns, as in Ignite
         if not node.if_not_exists:
             raise

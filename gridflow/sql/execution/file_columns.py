@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from ...errors import ColumnNotFoundError, SchemaError, did_you_mean
 from ...faces import TableFace
 from ...schema import Column, Schema, Type
-from ...storage.arrow import to_columns
-from ...storage.cast import cast_column
+from ...storage.defaults import default_arrays
 from ...storage.formats.source import CsvStyle, ReadOptions
-from ...storage.python_columns import arrow_column
-from ..binding.filling import defaults_of
-from ..grammar.literals import constant, convert
+from ...storage.input_columns import to_columns
 from .rejects import Rejects
 
 
@@ -38,17 +34,10 @@ class FileColumns:
         self.columns = list(columns or self.schema.columns)
         self.are_listed = bool(columns)
         self.keep_nulls = keep_nulls
-        self.defaults = {name: self._default(name, node) for name, node in defaults_of(table).items()}
+        self.defaults = default_arrays(self.schema, table.name)
         self._folded: dict[str, list[Column]] = {}
         for column in self.columns:
             self._folded.setdefault(column.name.upper(), []).append(column)
-
-    def _default(self, name: str, node: Any) -> pa.Array:
-        column = self.schema[name]
-        literal = constant(node)
-        assert literal is not None  # CREATE TABLE takes nothing else
-        array = arrow_column([convert(literal.get({}), column)], column.type)
-        return cast_column(array, column.type, f"column {column}")
 
     def find(self, name: str) -> Column | None:
         """The table's column that the file's column of a name goes into."""
@@ -119,9 +108,6 @@ class FileColumns:
             column = self.find(name)
             assert column is not None  # _pick took it
             arrays[column.name] = array
-        for name, default in self.defaults.items():
-            if name not in arrays:
-                arrays[name] = default.take(pa.array([0] * batch.num_rows, pa.int32()))
         rows = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
         columns = to_columns(rows, self.schema, self.table.name)
         for array, column in zip(columns, self.schema.columns, strict=True):

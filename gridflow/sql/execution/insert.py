@@ -15,13 +15,13 @@ from ...faces import GridFace, TableFace
 from ...schema import Column, Schema
 from ...storage.load import MOST_LOGGED
 from ..binding.bind import bind
-from ..binding.filling import complete, default_values, defaults_of, filled_columns
+from ..binding.filling import complete, defaults_of, filled_columns, unfilled_defaults
 from ..binding.find import find_table
 from ..binding.pseudo import expand_value, is_made_up
 from ..grammar.literals import Constant, constant, convert
 from ..grammar.prepared import Prepared
 from ..grammar.runs import LiteralRows
-from .changes import changing, insert_arrow, insert_rows, key_and_value, replace_arrow
+from .changes import changing, insert_arrow, insert_rows, key_and_value, load_rows, replace_arrow
 from .evaluate import evaluate
 from .fast_path import FastPath, insert_fast_path
 from .kept_plans import keep_plan
@@ -76,20 +76,8 @@ def execute_insert(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]
 
 
 def plan_insert(grid: GridFace, prepared: Prepared) -> None:
-    """Have a plan kept of an INSERT that another process has executed, with its fast path, if it may have one here.
-
-    Where a DEFAULT fills a column there is none: only the owner of the grid knows that no ALTER TABLE is half done.
-    """
-    target = _target(prepared)
-    table = find_table(grid, target, prepared.text)
-    options = table.options
-    plan = _planned(prepared, table)
-    # DEFAULTs are written before the columns that have them: who has seen those sees these now.
-    if find_table(grid, target, prepared.text).options != options:
-        return
-    if plan.defaults:
-        plan.fast_path = None
-    keep_plan(grid, prepared, plan)
+    """Have a plan kept of an INSERT that another process has executed, with its fast path, if it may have one here."""
+    keep_plan(grid, prepared, _planned(prepared, find_table(grid, _target(prepared), prepared.text)))
 
 
 def execute_insert_many(grid: GridFace, prepared: Prepared, sets: Sequence[Mapping[str, Any]]) -> int | None:
@@ -111,7 +99,7 @@ def _write(
 ) -> int:
     """Write rows of literals and parameters."""
     if len(rows) > MOST_LOGGED:
-        count = table.load((_row(plan, *row) for row in rows), mode="replace" if merge else "insert")
+        count = load_rows(table, (_row(plan, *row) for row in rows), merge)
         return len(rows) if merge else count
     pairs = [_pair(plan, cells, params) for cells, params in rows]
     if not merge:
@@ -186,7 +174,7 @@ def _plan(prepared: Prepared, table: TableFace) -> InsertPlan:
         columns = list(schema.columns)
     _check_merge_key(prepared, table)
     literals = defaults_of(table)
-    defaults = default_values(what, columns, table)
+    defaults = unfilled_defaults(what, columns, table)
     rows = None
     if isinstance(source, exp.Values):
         source = source.copy()  # the statement outlives this table and its defaults

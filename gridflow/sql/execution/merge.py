@@ -15,7 +15,7 @@ from ...faces import GridFace, TableFace
 from ...schema import Column
 from ..binding.assignments import assignments
 from ..binding.bind import bind
-from ..binding.filling import complete, default_values, defaults_of, filled_columns
+from ..binding.filling import complete, defaults_of, filled_columns, unfilled_defaults
 from ..binding.find import find_table, relation_of
 from ..grammar.prepared import Prepared
 from ..text.places import place_of, syntax_error
@@ -197,7 +197,7 @@ def _insert(merge: _Merge, query: exp.Select, then: exp.Insert) -> None:
         for cell, column in zip(values.expressions, columns, strict=True)
     ]
     query.set("expressions", [cell.copy() for cell in cells])
-    defaults = default_values(what, columns, table)
+    defaults = unfilled_defaults(what, columns, table)
     rows = merge.evaluate(query, columns, numbered=False)
     merge.inserted.append(complete(table.schema, columns, defaults, rows))
 

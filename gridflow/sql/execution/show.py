@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from ...faces import GridFace
+from ...storage.defaults import default_texts
 from ..binding.find import find_relation
 from ..grammar.schemas import PUBLIC_SCHEMA
 from ..grammar.show import Show
@@ -20,7 +21,7 @@ def show(grid: GridFace, kind: str, node: Show, text: str) -> Result:
         rows = pa.table({"TABLE_NAME": pa.array(names, pa.string()), "TABLE_SCHEMA": schema})
         return Result(rows, statement=kind)
     table = find_relation(grid, node.table, text)
-    defaults = (table.options.get("sql") or {}).get("defaults") or {}
+    defaults = default_texts(table)
     facts = [
         (
             column.name,

@@ -10,6 +10,7 @@ from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
 from ...config import MOST_RECORD_BYTES
+from ...deprecation import deprecated
 from ...errors import SqlError, did_you_mean
 from ...storage.formats.source import CsvStyle
 from ..text.places import syntax_error
@@ -37,7 +38,7 @@ _OPTIONS: dict[str, tuple[Any, bool, bool, frozenset[str]]] = {
     "ON_ERROR": (("STOP", "SKIP"), True, False, _LINES),
     "REJECTS": (_TEXT, True, False, _LINES),
     "RECORD_BYTES": (_COUNT, True, False, frozenset(["CSV", "JSON", "TFRECORD"])),
-    "ON_DUPLICATE": (("STOP", "REPLACE"), True, False, _ALL),
+    "ON_DUPLICATE": (("ERROR", "REPLACE", "IGNORE", "STOP"), True, False, _ALL),
     "ARRAY": (_SWITCH, False, True, frozenset(["JSON"])),
     "COMPRESSION": (_TEXT, False, True, _COLUMNAR),
     "PACKET_SIZE": (_COUNT, True, False, _ALL),  # Ignite's: rows travel in packets of ours
@@ -208,7 +209,11 @@ def _option_value(reader: Tokens, name: str, domain: Any) -> Any:
         if token is None or token.text.upper() not in domain:
             raise reader.fail(f"{name} is {' or '.join(domain)}")
         reader.at += 1
-        return token.text.upper()
+        word = token.text.upper()
+        if (name, word) == ("ON_DUPLICATE", "STOP"):
+            deprecated("ON_DUPLICATE STOP", "ON_DUPLICATE ERROR")
+            return "ERROR"
+        return word
     value = token.text if token is not None else ""
     if token is None or token.token_type is not (TokenType.NUMBER if domain is _COUNT else TokenType.STRING):
         raise reader.fail(f"{name} takes {domain}")

@@ -15,6 +15,7 @@ from ...catalog.catalog import IGNITE_PREFIX
 from ...errors import GridflowError, TableNotFoundError, VersionNotFoundError
 from ...faces import OpenGridFace, StoredTableFace
 from ...schema import Column, quote_name
+from ...storage.defaults import default_texts
 from ..grammar.options import given_options
 from ..grammar.schemas import PUBLIC_SCHEMA
 
@@ -148,7 +149,7 @@ def table_versions(grid: OpenGridFace, table: StoredTableFace, columns: set[str]
 @_of_each_table
 def table_columns(grid: OpenGridFace, table: StoredTableFace, columns: set[str]) -> Iterator[Row]:
     """SYS.TABLE_COLUMNS."""
-    defaults = (table.options.get("sql") or {}).get("defaults") or {}
+    defaults = default_texts(table)
     affinity = given_options(table).get("AFFINITY_KEY", "").upper()
     for position, column in enumerate(table.schema.columns, 1):
         in_key = column.name in table.schema.key

@@ -28,7 +28,8 @@
  *   manifest body := uint32 table_id, uint32 partitions, uint64 version, uint64 flushed_lsn, uint64 next_file_id,
  *                    uint32 schema_bytes, schema, uint32 segment_count, gf_manifest_segment*
  *
- *   In a manifest of version 1 a gf_manifest_segment ends before bitmap_id, which is 0.
+ *   In a manifest of version 1 a gf_manifest_segment ends before bitmap_id, which is 0. Only one of version 3 has columns
+ *   with a default, and it has one.
  *
  * flushed_lsn: every write of the log up to this one is in the segments; later ones are not.
  */
@@ -38,7 +39,8 @@
 #include <stdint.h>
 
 #define GF_MANIFEST_MAGIC 0x0A1A0D4E414D4647ull /* "GFMAN\r\x1a\n" */
-#define GF_MANIFEST_VERSION 2u
+#define GF_MANIFEST_VERSION 3u
+#define GF_MANIFEST_VERSION_PLAIN 2u /* of one without defaults, which older releases read, too */
 
 typedef struct gf_frame_header {
   uint64_t magic;

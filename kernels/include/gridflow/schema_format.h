@@ -3,11 +3,14 @@
  * DO NOT CHANGE: this is part of the persistent format.
  *
  *   schema := uint32 column_count, column*, uint32 key_count, uint32 key_index*
- *   column := uint32 column_id, type, fill (fill_bytes of the type's node)
+ *   column := uint32 column_id, type, fill (fill_bytes of the type's node), default if the node has GF_DEFAULT
+ *   default := uint32 default_bytes, default_bytes of a value
  *   type   := gf_type_node (20 bytes), name (name_bytes of UTF-8), uint64 dims[dim_count], type[child_count]
  *
  * key_index is a column's position; column_id never changes in a table's life. fill is a value in the log's encoding
  * (log_format.h): what a row has that was written before the column was added; without it such a row has a null.
+ * default is the same of what a row gets that does not name the column. A manifest has it, from version 3 on; a segment,
+ * whose rows have all columns, has none.
  * Numbers are little endian and not aligned.
  */
 #ifndef GRIDFLOW_SCHEMA_FORMAT_H_
@@ -43,7 +46,7 @@ enum gf_kind {
 
 enum gf_unit { GF_SECOND = 0, GF_MILLISECOND = 1, GF_MICROSECOND = 2, GF_NANOSECOND = 3 };
 
-enum gf_type_flags { GF_NULLABLE = 1, GF_UTC = 2 };
+enum gf_type_flags { GF_NULLABLE = 1, GF_UTC = 2, GF_DEFAULT = 4 /* of a column */ };
 
 typedef struct gf_type_node {
   uint8_t kind;      /* gf_kind */

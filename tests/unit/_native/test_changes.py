@@ -20,9 +20,9 @@ def changes(grid):
 
 def test_a_duplicate_comes_before_a_value_that_does_not_fit(changes):
     with pytest.raises(DuplicateKeyError):
-        changes.put_all([(1, {"X": "no number"})], insert=True)
+        changes.put_all([(1, {"X": "no number"})], "error")
     with pytest.raises(SchemaError):
-        changes.put_all([(2, {"X": "no number"})], insert=True)
+        changes.put_all([(2, {"X": "no number"})], "error")
     assert changes.changed == 0
 
 

@@ -74,14 +74,17 @@ def test_any_row_of_any_schema_comes_back(data):
         for key, value in pairs:
             assert same(table.get(key), value)
         check_rows(table, pairs)
-        table.load([as_row(schema, key, value) for key, value in zip([k for k, _ in pairs], later, strict=True)])
+        table.load(
+            [as_row(schema, key, value) for key, value in zip([k for k, _ in pairs], later, strict=True)],
+            on_duplicate="replace",
+        )
         check_rows(table, [(key, value) for (key, _), value in zip(pairs, later, strict=True)])
         table.put_all(pairs)
         grid.close()
         with gridflow.connect(home) as again:
             check_rows(again.table("T"), pairs)
             assert table.schema == again.table("T").schema
-            again.table("T").load(again.table("T").to_arrow())
+            again.table("T").load(again.table("T").to_arrow(), on_duplicate="replace")
             again.table("T").compact()
             check_rows(again.table("T"), pairs)
 
@@ -173,7 +176,7 @@ def test_values_of_each_type(grid, text, value, expected):
         table.flush()
     whole = table.to_arrow()
     whole.validate(full=True)
-    table.load(whole)
+    table.load(whole, on_duplicate="replace")
     table.compact()
     assert same(table.get(3), {"V": expected, "W": expected})
 
@@ -197,7 +200,7 @@ def test_keys_of_each_type(grid, text, value):
         grid.flush()
     keys = Schema.of(one.schema, "K").arrow().field("K").type
     for table in (one, two):
-        table.load(table.to_arrow())
+        table.load(table.to_arrow(), on_duplicate="replace")
         assert table.to_arrow()["K"].type in (keys, pa.uuid())
     assert len(one) == 1 and len(two) == 2
     assert one.remove(value) and two.remove_all([(value, "a"), (value, "b")]) == 2

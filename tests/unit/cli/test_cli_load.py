@@ -79,13 +79,16 @@ def test_names_stay_as_they_are_where_that_is_asked_for(load, home, trips):
         assert table.schema.names == ["id", "from", "km"] and table.partitions_count == 16
 
 
-def test_csv_and_a_second_load_replaces_rows_of_the_same_key(load, rows, people):
+def test_csv_and_a_second_load_does_with_rows_of_the_same_key_what_it_is_told(load, rows, people):
     load(people, "PEOPLE", "--key", "ID")
     people.write_text("id,name,born\n3,Grace,1906-12-09\n4,Edsger,1930-05-11\n")
-    assert "2 rows loaded, 4 rows in all" in load(people, "people", "--key", "id").output
+    refused = load(people, "people", code=1)
+    assert "error: " in refused.output and "under key" in refused.output and "--on-duplicate replace" in refused.output
+    assert "1 row loaded, 4 rows in all" in load(people, "people", "--on-duplicate", "ignore").output
+    assert rows("SELECT NAME FROM PEOPLE WHERE ID = 3") == [("",)]
+    assert "2 rows loaded, 4 rows in all" in load(people, "people", "--key", "id", "--on-duplicate", "replace").output
     assert rows("SELECT NAME FROM PEOPLE WHERE ID = 3") == [("Grace",)]
-    refused = load(people, "people", "--insert", code=1)
-    assert "error: " in refused.output and "under key" in refused.output
+    assert "--on-duplicate error" in load(people, "people", "--insert", code=1).output
 
 
 def test_a_table_that_is_there_decides_the_types(load, rows, home, people):

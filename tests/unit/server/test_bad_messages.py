@@ -25,8 +25,10 @@ REQUESTS = [
     messages.Hello("a1", 7, "0.1.0"),
     messages.Goodbye("a1"),
     messages.OpenRing("0123.ring"),
-    messages.CreateTable("N", [("ID", "INT64 NOT NULL")], ["ID"], None, True, {"TEMPLATE": "x"}, 3),
-    messages.AlterTable("T", [("N", "INT")], [], [("X", "Y")], {"m": [["N", 1]]}, b"x"),
+    messages.CreateTable(
+        "N", [("ID", "INT64 NOT NULL")], ["ID"], None, True, {"TEMPLATE": "x"}, 3, {"m": [["ID", 1]]}, b"x"
+    ),
+    messages.AlterTable("T", [("N", "INT")], [], [("X", "Y")], [{"m": [["N", 1]]}, {"m": []}], b"x"),
     messages.DropTable("NONE", True),
     messages.Truncate("T", 1),
     messages.Flush("T"),
@@ -112,13 +114,13 @@ def test_a_field_that_holds_something_else(requests, data):
 @pytest.mark.parametrize(
     "header",
     [
-        b'{"version": 1, "kind": "flush", "table": NaN}',
-        b'{"version": 1, "kind": "flush", "table": 1' + b"0" * 10_000 + b"}",
+        b'{"version": 2, "kind": "flush", "table": NaN}',
+        b'{"version": 2, "kind": "flush", "table": 1' + b"0" * 10_000 + b"}",
         b"[" * 100_000,
         b"\xff",
         b"null",
-        b'{"version": 1, "kind": "hello"}',
-        b'{"version": 1, "kind": null}',
+        b'{"version": 2, "kind": "hello"}',
+        b'{"version": 2, "kind": null}',
     ],
 )
 def test_what_is_no_message(requests, header):
@@ -127,7 +129,7 @@ def test_what_is_no_message(requests, header):
 
 
 def test_a_greeting_with_a_huge_pid_spoils_nothing(requests):
-    hello = {"version": 1, "kind": "hello", "client": "x", "pid": 1 << 70, "release": "0"}
+    hello = {"version": 2, "kind": "hello", "client": "x", "pid": 1 << 70, "release": "0"}
     before = requests.grid.system_view("CLIENT_CONNECTIONS").num_rows
     with pytest.raises(UsageError, match="message hello: pid is 1180591620717411303424, not a number from 1 to"):
         ask(requests, packed(hello), messages.Hello)
@@ -146,7 +148,7 @@ def test_clients_that_greet_and_never_leave(requests):
 def test_a_bad_message_by_a_ring_is_no_bug_of_ours(requests, caplog):
     service = RingService(requests.grid.home)
     with pytest.raises(UsageError) as raised:
-        messages.decode(packed({"version": 1, "kind": "sql", "text": 5}), messages.Sql)
+        messages.decode(packed({"version": 2, "kind": "sql", "text": 5}), messages.Sql)
     with caplog.at_level(logging.DEBUG):
         answer = service.describe(raised.value)
     assert isinstance(messages.decode_error(answer), UsageError) and not caplog.records

@@ -101,7 +101,7 @@ def test_a_node_that_stops_ends_statements_and_loads(client, server):
     endless = pa.RecordBatchReader.from_batches(batch.schema, iter(lambda: batch, None))
     threads = [
         threading.Thread(target=fail, args=(lambda: client.sql(DELETE),)),
-        threading.Thread(target=fail, args=(lambda: client.table("T").load(endless, mode="insert"),)),
+        threading.Thread(target=fail, args=(lambda: client.table("T").load(endless, on_duplicate="error"),)),
     ]
     for thread in threads:
         thread.start()

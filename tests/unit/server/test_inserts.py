@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from gridflow.client.grid import ServedGrid, connect_unix
 from gridflow.errors import ColumnNotFoundError, DuplicateKeyError, GridClosedError, SchemaError, TableNotFoundError
 from gridflow.server import Node
-from gridflow.sql.execution import insert
 
 INSERT = "INSERT INTO T (ID, V) VALUES (?, ?)"
 
@@ -104,31 +102,15 @@ def test_other_columns(client, node, statements):
     assert rows(client) == [(key, str(key), 5) for key in range(6)]
 
 
-def test_a_default_is_the_owner_s(client, node, statements):
+def test_a_default_is_that_of_the_columns_that_the_table_has(client, node, statements):
     node.grid.sql("CREATE TABLE D (ID LONG PRIMARY KEY, V VARCHAR, N INT DEFAULT 7)")
     text = "INSERT INTO D (ID, V) VALUES (?, ?)"
     for key in range(4):
         client.sql(text, (key, "v"))
-    assert statements.count(text) >= 4
-    assert client.sql("SELECT N FROM D").fetchall() == [(7,)] * 4
-
-
-def test_a_default_that_came_while_the_client_planned(client, node, statements, monkeypatch):
-    """The plan has the columns of after an ALTER TABLE, and the DEFAULTs of before: it is not kept."""
-    find, times = insert.find_table, []
-
-    def changed(grid, *arguments):
-        table = find(grid, *arguments)
-        if grid is not client:
-            return table
-        times.append(1)
-        return table if len(times) % 2 else SimpleNamespace(options={"other": 1})
-
-    monkeypatch.setattr(insert, "find_table", changed)
-    known(client)
-    known(client, first=2)
-    assert len(times) >= 2 and statements.count(INSERT) >= 4
-    assert len(rows(client)) == 4
+    assert statements.count(text) < 4, "the client knows it, too"
+    node.grid.alter_table("D", defaults={"N": 8})
+    client.sql(text, (4, "v"))
+    assert client.sql("SELECT N FROM D ORDER BY ID").fetchall() == [(7,)] * 4 + [(8,)]
 
 
 def test_a_table_that_was_made_again(client, node, statements):

@@ -33,15 +33,17 @@ EXAMPLES = [
     messages.Compress("T", 7, ["X", "Y"]),
     messages.SystemView("TABLES", ["TABLE_NAME"]),
     messages.Welcome(7, "/dev/shm/grid", "0.1.0", 1024, "process"),
-    messages.CreateTable("T", [("ID", "INT64 NOT NULL")], ["ID"], None, True, {"sql": {"template": "x"}}, 3),
+    messages.CreateTable(
+        "T", [("ID", "INT64 NOT NULL")], ["ID"], None, True, {"sql": {"template": "x"}}, 3, {"m": []}, b""
+    ),
     messages.DropTable("Tä", False),
     messages.Flush(None),
     messages.Compact("T"),
-    messages.AlterTable("T", [("N", "INT")], ["X"], [("A", "B")], {"N": 1}, b"x"),
+    messages.AlterTable("T", [("N", "INT")], ["X"], [("A", "B")], [{"N": 1}, {}], b"x"),
     messages.Commit("T", 3, 1 << 63, "put", bytes(range(256))),
     messages.CommitTransaction([(3, 1 << 63)], 8, bytes(range(256))),
     messages.Done(5),
-    messages.Load("T", "insert"),
+    messages.Load("T", "error"),
     messages.LoadEnd(1 << 40),
     messages.Sql("SELECT ?", [1], b""),
     messages.Sql("SELECT 1", [], b"", "run 1"),
@@ -60,8 +62,8 @@ def test_every_kind_of_message_is_tried_above():
 
 
 def test_another_version_is_refused_and_named():
-    head = json.dumps({"version": 2, "kind": "hello"}).encode()
-    with pytest.raises(errors.GridConnectionError, match="speaks version 2 of the protocol, this .* 1"):
+    head = json.dumps({"version": 3, "kind": "hello"}).encode()
+    with pytest.raises(errors.GridConnectionError, match="speaks version 3 of the protocol, this .* 2"):
         messages.decode(struct.pack("<I", len(head)) + head, messages.Hello)
 
 
@@ -81,7 +83,7 @@ def test_another_version_is_refused_and_named():
 )
 def test_a_message_of_another_form_is_refused(header, words):
     if isinstance(header, dict):
-        header["version"] = 1
+        header["version"] = 2
     expected = messages.Commit if "commit" in str(header) else messages.Hello
     head = json.dumps(header).encode()
     with pytest.raises((errors.GridConnectionError, errors.UsageError), match=words):

@@ -35,13 +35,15 @@ def peer(grid):
     return Peer(Endpoint.of_grid(grid.home))
 
 
-CREATE = messages.CreateTable("T", [("ID", "INT64 NOT NULL"), ("X", "INT32")], ["ID"], None, False, {}, 0)
+CREATE = messages.CreateTable(
+    "T", [("ID", "INT64 NOT NULL"), ("X", "INT32")], ["ID"], None, False, {}, 0, {"m": []}, b""
+)
 
 
 def test_messages_need_no_transport(grid, requests, peer):
     assert requests.handle(CREATE, peer) == messages.Done(0)
     batches = [pa.record_batch({"ID": np.arange(i, i + 3), "X": np.arange(3, dtype="i4")}) for i in (0, 3)]
-    done = requests.load(messages.Load("T", "insert"), batches[0].schema, iter([*batches, messages.LoadEnd(6)]), peer)
+    done = requests.load(messages.Load("T", "error"), batches[0].schema, iter([*batches, messages.LoadEnd(6)]), peer)
     assert done == messages.Done(6) and len(grid.table("T")) == 6
     said, rows = requests.query(messages.Sql("SELECT COUNT(*) AS N FROM T", None, b""), peer)
     assert said == messages.SqlDone("SELECT", 1, []) and rows.to_pylist() == [{"N": 6}]
@@ -64,7 +66,7 @@ def test_only_the_socket_of_the_grid_is_open(grid, requests, peer):
         lambda: requests.handle(CREATE, stranger),
         lambda: requests.query(messages.Sql("SELECT 1", None, b""), stranger),
         lambda: requests.view(messages.SystemView("TABLES", ["TABLE_NAME"]), stranger),
-        lambda: requests.load(messages.Load("T", "insert"), pa.schema([]), iter(()), stranger),
+        lambda: requests.load(messages.Load("T", "error"), pa.schema([]), iter(()), stranger),
     ):
         with pytest.raises(GridAccessError, match="grid://localhost:10850"):
             ask()

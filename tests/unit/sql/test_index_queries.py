@@ -48,7 +48,9 @@ def change(grid: gridflow.Grid, draw: Any, pools: dict[str, list], rows: dict[in
     elif what in ("put", "load"):
         rows.update(fresh)
         for table in both:
-            table.put_all(fresh) if what == "put" else table.load([{"ID": i, **row} for i, row in fresh.items()])
+            table.put_all(fresh) if what == "put" else table.load(
+                [{"ID": i, **row} for i, row in fresh.items()], on_duplicate="replace"
+            )
     else:
         for table in both:
             table.indexes.settle() if what == "settle" else getattr(table, what)()

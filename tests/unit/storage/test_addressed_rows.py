@@ -48,7 +48,7 @@ class History:
         if kind == "put":
             self.table.put_all(rows)
         else:
-            self.table.load([strategies.as_row(self.schema, key, value) for key, value in rows])
+            self.table.load([strategies.as_row(self.schema, key, value) for key, value in rows], on_duplicate="replace")
         self.model.update({repr(key): value for key, value in rows})
         return touched
 

@@ -167,7 +167,7 @@ def test_what_is_written_while_a_merge_runs_is_not_lost(parts):
         parts.flush()
         assert merge.run()
         parts.put(6, {"X": 2})
-        parts.load({"ID": [7, 5000], "X": [3, 3]})
+        parts.load({"ID": [7, 5000], "X": [3, 3]}, on_duplicate="replace")
         parts.remove(705)
         parts.flush()
         parts.put(8, {"X": 4})  # in memory still

@@ -122,7 +122,7 @@ def header_size(kind: str) -> int:
 
 
 def version_of(kind: str) -> int:
-    return 2 if kind in ("catalog", "manifest") else 1
+    return {"catalog": 2, "manifest": 3}.get(kind, 1)
 
 
 def newer(file: Path, kind: str) -> None:

@@ -17,7 +17,7 @@ import gridflow
 home, step, rows = sys.argv[1], sys.argv[2], int(sys.argv[3])
 if step == "load":
     with gridflow.connect(home) as grid:
-        grid.table("T").load({"ID": range(rows), "V": [1] * rows})
+        grid.table("T").load({"ID": range(rows), "V": [1] * rows}, on_duplicate="replace")
         print(len(grid.table("T").snapshot().segments()))
 else:
     with gridflow.connect(home, read_only=True) as grid:

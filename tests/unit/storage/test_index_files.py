@@ -403,7 +403,7 @@ def test_from_within_a_load(grid):
         yield {"ID": 1}
         grid.sql("CREATE INDEX I ON T (NAME)")
 
-    table.load(rows())
+    table.load(rows(), on_duplicate="replace")
     table.indexes.settle()
     assert len(table.indexes.all()) == 2 and grid.check() == []
 

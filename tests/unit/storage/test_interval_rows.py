@@ -156,7 +156,7 @@ def test_bits_choose_rows_as_numbers_do(grid):
     grid._maintenance.stop()
     table = grid.create_table("T", {"ID": "LONG"}, key="ID", partitions=64)
     for first in (0, 1000, 1500):
-        table.load({"ID": range(first, first + 1000)})
+        table.load({"ID": range(first, first + 1000)}, on_duplicate="replace")
     table.remove_all(range(0, 2500, 9))
     choose = np.random.default_rng(3)
     for ranges in ([(0, 64)], [(0, 1), (2, 3), (5, 40)], [(63, 64)]):

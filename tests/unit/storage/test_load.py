@@ -141,7 +141,7 @@ def test_every_kind_of_input(grid, kind):
     told: list[int] = []
     assert table.load(INPUTS[kind](), progress=told.append) == COUNT and told[-1] == COUNT
     assert contents(grid)["T"] == contents(grid)["EXPECTED"]
-    assert table.load(expected.scan(batch_size=2), mode="replace") == COUNT
+    assert table.load(expected.scan(batch_size=2), on_duplicate="replace") == COUNT
     assert contents(grid)["T"] == contents(grid)["EXPECTED"]
 
 
@@ -186,18 +186,18 @@ def test_replace_takes_the_last_of_a_key_and_insert_refuses_two(grid, monkeypatc
     for size in (1 << 30, 64):
         monkeypatch.setattr(gridflow.storage.load, "SEGMENT_BYTES", size)
         monkeypatch.setattr(gridflow.storage.load, "ROWS_AT_ONCE", size)
-        table.load(data)
+        table.load(data, on_duplicate="replace")
         assert table.get_all([1, 2, 3]) == {1: {"V": 29}, 2: {"V": 28}, 3: {"V": 27}} and len(table) == 3
         before, version = contents(grid), table.version()
         fresh = [{"ID": 10, "V": 0}, {"ID": 11, "V": 0}]
         for bad in ([*fresh, {"ID": 2, "V": 0}], [*fresh, {"ID": 12}, *fresh], [*fresh * 100]):
             given = bad if as_rows else pa.Table.from_pylist(bad)
             with pytest.raises(DuplicateKeyError, match=r"table T has a row under key (2|10|11) already"):
-                table.load(given, mode="insert")
+                table.load(given, on_duplicate="error")
             assert contents(grid) == before and table.version() == version
-        assert table.load(fresh, mode="insert") == 2
+        assert table.load(fresh, on_duplicate="error") == 2
         table.remove_all([10, 11])
-        assert table.load(fresh, mode="insert") == 2, "a key that was removed is free again"
+        assert table.load(fresh, on_duplicate="error") == 2, "a key that was removed is free again"
         table.remove_all([10, 11])
 
 
@@ -240,16 +240,16 @@ def test_an_error_in_a_later_chunk_keeps_nothing(grid, monkeypatch, kind):
     make, error = failing_inputs()[kind]
     told: list[int] = []
     with pytest.raises(error):
-        table.load(make(), progress=told.append)
+        table.load(make(), progress=told.append, on_duplicate="replace")
     assert told and told[-1] > 10, "it failed before there was something to keep"
     assert contents(grid) == before and sorted(table.folder.iterdir()) == files
-    assert table.load({"ID": [1], "V": [2]}) == 1, "the table is free again"
+    assert table.load({"ID": [1], "V": [2]}, on_duplicate="replace") == 1, "the table is free again"
 
 
 def test_rows_that_are_all_superseded_leave_no_file(grid, monkeypatch):
     monkeypatch.setattr(gridflow.storage.load, "ROWS_AT_ONCE", 10)
     table = grid.create_table("T", {"ID": "LONG"}, key="ID")
-    table.load([{"ID": i % 10} for i in range(50)])
+    table.load([{"ID": i % 10} for i in range(50)], on_duplicate="replace")
     assert len(table) == 10 and len(list(table.folder.glob("*.seg"))) == table.stats()["segments"]
 
 
@@ -317,7 +317,7 @@ def test_a_column_that_comes_during_a_load_ends_it(grid):
 
 
 @contextmanager
-def stalled_load(table, mode="replace", keys=range(100), wait_for=None):
+def stalled_load(table, on_duplicate="replace", keys=range(100), wait_for=None):
     """A load in another thread whose data does not go on until the block ends; gives how it has ended, then."""
     arrived, go_on = threading.Event(), threading.Event()
 
@@ -328,7 +328,7 @@ def stalled_load(table, mode="replace", keys=range(100), wait_for=None):
 
     def work():
         try:
-            outcome.append(table.load(batches(), mode=mode))
+            outcome.append(table.load(batches(), on_duplicate=on_duplicate))
         except Exception as error:
             outcome.append(error)
 
@@ -361,7 +361,7 @@ def test_a_load_that_stalls_keeps_nobody_waiting(grid, loadable):
         grid.sql("UPDATE T SET V = 2 WHERE ID = 95")
         grid.sql("CREATE INDEX I ON T (V)")
         loadable.remove(96)
-        loadable.load({"ID": [6, 200], "V": [1, 1]})
+        loadable.load({"ID": [6, 200], "V": [1, 1]}, on_duplicate="replace")
         loadable.compact()
         with grid.transaction() as transaction:
             transaction.table("T").put(300, {"V": 1})
@@ -388,7 +388,7 @@ def test_a_key_that_comes_during_a_load_that_inserts(grid, loadable, where):
     assert isinstance(error, DuplicateKeyError) and "has a row under key" in str(error)
     assert len(loadable) == 20 + (where != "there before")
     loadable.remove(55)
-    assert loadable.load({"ID": list(keys), "V": [0] * 10}, mode="insert") == 10
+    assert loadable.load({"ID": list(keys), "V": [0] * 10}, on_duplicate="error") == 10
 
 
 def test_two_loads_of_a_table_at_once(grid, loadable):
@@ -475,8 +475,8 @@ def test_a_table_is_loaded_from_itself(grid):
     table.flush()
     table.remove_all(range(0, 100, 2))
     before = contents(grid)
-    assert table.load(table.scan(batch_size=7)) == 50
-    assert table.load(table.to_arrow()) == 50
+    assert table.load(table.scan(batch_size=7), on_duplicate="replace") == 50
+    assert table.load(table.to_arrow(), on_duplicate="replace") == 50
     assert contents(grid) == before
 
 
@@ -490,10 +490,12 @@ def test_loads_of_any_size_in_any_chunks(pairs, size, as_rows):
         table.put_all((i, {"V": -1}) for i in range(10))
         data = [{"ID": k, "V": v} for k, v in pairs]
         expected = {**dict.fromkeys(range(10), -1), **dict(pairs)}
-        table.load(data if as_rows else {"ID": [k for k, _ in pairs], "V": [v for _, v in pairs]})
+        table.load(
+            data if as_rows else {"ID": [k for k, _ in pairs], "V": [v for _, v in pairs]}, on_duplicate="replace"
+        )
         assert {k: v["V"] for k, v in table.get_all(range(40)).items()} == expected
         try:
-            table.load(data, mode="insert")
+            table.load(data, on_duplicate="error")
             assert not data
         except GridflowError as error:
             assert isinstance(error, DuplicateKeyError)

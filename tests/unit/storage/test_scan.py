@@ -34,7 +34,7 @@ def table(grid):
     table = grid.create_table("T", COLUMNS, key="ID", partitions=97)
     for start in range(0, 8000, 2000):
         table.load(rows(range(start, start + 2000)))
-    table.load(rows(range(500, 1500)))
+    table.load(rows(range(500, 1500)), on_duplicate="replace")
     table.remove_all(range(100, 200))
     table.remove_all(range(3000, 5000, 2))
     table.flush()
@@ -157,7 +157,7 @@ def test_views_stay_what_they_were(grid):
     table.load(rows(range(5000)))
     view, scan = table.to_arrow(), table.scan(batch_size=100)
     first = next(scan)
-    table.load(rows(range(2500)))
+    table.load(rows(range(2500)), on_duplicate="replace")
     table.remove_all(range(4000))
     table.compact()
     assert len(table) == 1000

@@ -17,7 +17,7 @@ from gridflow.storage.verify import check_home
 
 
 def load(table: gridflow.Table, value: int, rows: int = 1000) -> None:
-    table.load({"ID": np.arange(rows), "X": np.full(rows, value)})
+    table.load({"ID": np.arange(rows), "X": np.full(rows, value)}, on_duplicate="replace")
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_load_that_tags_its_table_names_what_was_before(grid):
         yield {"ID": 1, "X": 2}
         table.tag("v1")
 
-    table.load(rows())
+    table.load(rows(), on_duplicate="replace")
     assert set(table.to_arrow(version="v1")["X"].to_pylist()) == {1} and table.get(1) == {"X": 2}
 
 

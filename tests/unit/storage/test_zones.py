@@ -196,7 +196,7 @@ def test_the_first_rows_are_left_and_little_else(greatest, count, gone, ties):
         with gridflow.connect(home / "grid") as grid:
             table = grid.create_table("T", {"ID": "LONG", "V": "INT"}, key="ID")
             values = {i: (i * 7919) % 101 - 50 for i in range(200)}
-            table.load({"ID": list(values), "V": np.array(list(values.values()), "i4")})
+            table.load({"ID": list(values), "V": np.array(list(values.values()), "i4")}, on_duplicate="replace")
             table.zones.settle()
             table.remove_all(gone)
             left = ranges_of(table, ByExtremes((Extreme(table.schema["V"], greatest, count, ties),)))
@@ -238,7 +238,7 @@ def test_keys_in_a_row_are_found_wherever_they_are(low, size, gone):
     with gridflow.testing.temporary_home() as home, gridflow.connect(home / "grid") as grid:
         table = grid.create_table("T", {"ID": "INT16", "V": "INT"}, key="ID")
         table.load({"ID": np.arange(150, dtype="i2")})
-        table.load({"ID": np.arange(100, 200, dtype="i2")})
+        table.load({"ID": np.arange(100, 200, dtype="i2")}, on_duplicate="replace")
         table.remove_all(gone)
         found = table.narrow(ByKeyRange(table.schema["ID"], low, low + size, True))
     assert found.exact

@@ -14,12 +14,13 @@ from strategies import as_row, key_parts, same, schemas, values
 
 from gridflow.errors import UsageError
 from gridflow.schema import Schema, Type, parse_type
-from gridflow.storage.arrow import to_columns, user_schema
+from gridflow.storage.arrow import user_schema
 from gridflow.storage.arrow_to_python import to_python
 from gridflow.storage.formats.plain_values import column_of_plain
 from gridflow.storage.formats.reading import detect_format, open_source
 from gridflow.storage.formats.source import CsvStyle, ReadOptions
 from gridflow.storage.formats.writing import WriteOptions, write_file
+from gridflow.storage.input_columns import to_columns
 from gridflow.storage.python_columns import arrow_column
 
 STYLES = [
