@@ -89,7 +89,7 @@ def change_grid(home: Path, state: State, rows: int) -> Figures:
     try:
         with gridflow.connect(home) as grid:
             if not state.merges:
-                grid._maintenance.stop()  # as for the other paths
+                grid.open_grid._maintenance.stop()  # as for the other paths
             store = GridStore(grid, NARROW)
             state.write(store, rows)
             return time_changes(grid.sql)

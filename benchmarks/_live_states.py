@@ -191,7 +191,7 @@ def make_grid(home: Path, state: State, rows: int, width: int) -> int:
     """Bring a new grid into a state. Returns the rows that are left."""
     with gridflow.connect(home) as grid:
         if not state.merges:
-            grid._maintenance.stop()  # no face has a switch for it
+            grid.open_grid._maintenance.stop()  # no face has a switch for it
         store = GridStore(grid, width)
         state.write(store, rows)
         return len(store.table)

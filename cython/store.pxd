@@ -22,6 +22,7 @@ cdef class Store:
     cdef public uint64_t flush_bytes
     cdef public double lock_seconds
     cdef public object doing
+    cdef public object guard
     cdef readonly uint64_t small_bytes
     cdef readonly uint64_t listed_bytes
     cdef int threads

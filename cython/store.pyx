@@ -140,6 +140,7 @@ cdef class Store:
     Attributes:
         lock_seconds: how long a writer waits for another one of the same table.
         doing: says of a thread, given by its number, what it does; None where nobody knows.
+        guard: called before a write by key with what is written, and raises where it may not be; None almost always.
     """
 
     def __cinit__(self):
@@ -159,6 +160,7 @@ cdef class Store:
         self.listed_bytes = DEFAULT_LISTED_BYTES
         self.lock_seconds = DEFAULT_LOCK_SECONDS
         self.doing = None
+        self.guard = None
         self.since_wake = 0
         self.next_lsn = 1
         self.generation = ALL_RECORDS

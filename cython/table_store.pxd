@@ -9,6 +9,7 @@ from gridflow._native.table_versions cimport TableVersions
 
 cdef class TableStore(TableVersions):
     cdef int same_columns(self, RowCodec codec) except -1
+    cdef int begin_write(self, uint64_t payload, bint frees) except -1
     cdef int commit(self, string& payload, bint frees=*) except -1
     cdef int lookup(self, uint64_t hash, const string& key, const uint8_t** value, int* segment, int64_t* row) except -1
     cdef bint has(self, const string& key) except -1

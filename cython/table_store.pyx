@@ -46,6 +46,14 @@ cdef class TableStore(TableVersions):
             )
         return 0
 
+    cdef int begin_write(self, uint64_t payload, bint frees) except -1:
+        """As ``writable``, for a write by key; raises too if it would be past a transaction that is open where it is made.
+        """
+        guard = self.store.guard
+        if guard is not None:
+            guard(f"table {self.codec.table}")
+        return self.writable(payload, frees)
+
     cdef int commit(self, string& payload, bint frees=False) except -1:
         """Makes operations of this table durable and visible: one commit."""
         self.store.commit(payload, frees, self)
@@ -187,7 +195,7 @@ cdef class TableStore(TableVersions):
         cdef RowCodec codec = self.codec
         out.reserve(USUAL_BYTES)
         self.append_put(codec, key, value, out, NULL)
-        self.writable(out.size(), False)
+        self.begin_write(out.size(), False)
         self.same_columns(codec)
         self.commit(out)
 
@@ -202,7 +210,7 @@ cdef class TableStore(TableVersions):
         pairs = rows.items() if hasattr(rows, "items") else rows
         for key, value in pairs:
             self.append_put(codec, key, value, out, NULL)
-        self.writable(out.size(), False)
+        self.begin_write(out.size(), False)
         self.same_columns(codec)
         if out.size():
             self.commit(out)
@@ -224,7 +232,7 @@ cdef class TableStore(TableVersions):
             self.append_put(codec, key, value, out, &encoded)
             keys.push_back(encoded)
             names.append(key)
-        self.writable(out.size(), False)
+        self.begin_write(out.size(), False)
         self.same_columns(codec)
         seen = set()
         for i in range(keys.size()):
@@ -262,7 +270,7 @@ cdef class TableStore(TableVersions):
         self.same_columns(codec)
         out.reserve(USUAL_BYTES)
         self.append_values(codec, places, fixed, values, out, &encoded)
-        self.writable(out.size(), False)
+        self.begin_write(out.size(), False)
         self.same_columns(codec)
         if self.has(encoded):
             return False
@@ -282,7 +290,7 @@ cdef class TableStore(TableVersions):
         cdef RowCodec codec = self.codec
         out.reserve(USUAL_BYTES)
         self.append_put(codec, key, value, out, &encoded)
-        self.writable(out.size(), False)
+        self.begin_write(out.size(), False)
         self.same_columns(codec)
         if self.has(encoded) != wanted:
             return False
@@ -313,7 +321,7 @@ cdef class TableStore(TableVersions):
                 seen.add(<bytes>encoded)
                 encoded_keys.push_back(encoded)
                 bytes_of_all += OPERATION_HEADER_BYTES + encoded.size()
-        self.writable(bytes_of_all, True)
+        self.begin_write(bytes_of_all, True)
         count = 0
         for i in range(encoded_keys.size()):
             if self.has(encoded_keys[i]):

@@ -48,6 +48,7 @@ from .errors import (
 from .grid import Grid
 from .open import connect
 from .schema import Schema
+from .session import Session
 from .table import Table
 from .transaction import Transaction
 
@@ -82,6 +83,7 @@ __all__ = [
     "Result",
     "Schema",
     "SchemaError",
+    "Session",
     "Share",
     "VersionNotFoundError",
     "SqlError",

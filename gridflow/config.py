@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
+
+from .errors import UsageError
 
 VERSION = "0.1.0"
 
@@ -14,6 +17,9 @@ DEFAULT_PARTITIONS = 1024
 MAX_PARTITIONS = 1 << 20
 #: The Unix socket of the node that serves a grid, in the grid's directory.
 SOCKET_NAME = "serve.sock"
+#: What ``connect`` makes a temporary grid for.
+MEMORY = ":memory:"
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[^/]*:[0-9]{1,5}", re.DOTALL)
 #: A key may have this many bytes once encoded.
 MAX_KEY_BYTES = 1 << 20
 #: A record of a file of CSV, JSON or TFRecord may have this many bytes if its reader is told nothing else, and so many
@@ -29,7 +35,7 @@ def default_home() -> Path:
     """
     home = os.environ.get("GRIDFLOW_HOME")
     if home:
-        return Path(home).expanduser().absolute()
+        return resolve_home(home)
     uid = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     return temporary_root() / f"gridflow-{uid}" / "default"
 
@@ -40,5 +46,25 @@ def temporary_root() -> Path:
 
 
 def resolve_home(path: str | os.PathLike[str] | None) -> Path:
-    """The grid's directory for what a caller gave: a path, or None for the default grid."""
-    return default_home() if path is None else Path(path).expanduser().absolute()
+    """The grid's directory for what a caller gave: a path, or None for the default grid.
+
+    Raises:
+        UsageError: a text that is an address, or ``:memory:``, and so no name of a directory. A ``Path`` always is one.
+
+    >>> str(resolve_home("/grids/./one"))
+    '/grids/one'
+    """
+    if path is None:
+        return default_home()
+    if path == MEMORY:
+        raise UsageError(
+            f"{MEMORY!r} is a new grid for each gridflow.connect: name the directory of one that is open, its home, or "
+            f"write './{MEMORY}' for a directory of that name"
+        )
+    if isinstance(path, str) and _ADDRESS.fullmatch(path):
+        way = "" if "://" in path else f" (a directory of that very name is './{path}')"
+        raise UsageError(
+            f"{path!r} is an address, as host:port and scheme://... are, and a grid is a directory of this machine: "
+            f"name its directory{way}"
+        )
+    return Path(path).expanduser().absolute()

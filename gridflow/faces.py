@@ -5,9 +5,11 @@
         StoredTableFace        and what lies of it in files: Table, ServedTable
         ChangedTableFace       and rows that are changed where they lie: TransactionTable
 
-    GridFace                   tables by name, and what a statement does to them: Grid, ServedGrid, Transaction
-      OpenGridFace             the grid itself, until it is closed: Grid, ServedGrid
+    GridFace                   tables by name, and what a statement does to them: OpenGrid, Transaction
+      OpenGridFace             a grid that is open in this process: OpenGrid
+        HandleFace             what connect gives, until it is closed: Grid, ServedGrid
       TransactionFace          until it is committed or rolled back: Transaction
+    SessionFace                statements, and the transaction that may be open between them: Session
 
 An implementation says what it cannot do: by an attribute (``alone``, ``is_transaction``), by an empty answer
 (``indexes`` of a view), or by UsageError. Nobody need probe for a method. ``tests/conformance/test_faces.py`` and mypy
@@ -527,7 +529,7 @@ class ActivityFace(Protocol):
 
 
 class GridFace(Protocol):
-    """What a statement runs on: Grid, ServedGrid, Transaction."""
+    """What a statement runs on: OpenGrid, Transaction; and handles, which are more than that."""
 
     @property
     def home(self) -> Path:
@@ -609,12 +611,9 @@ class GridFace(Protocol):
     def drop_table(self, name: str, *, if_exists: bool = False) -> None:
         """Drop a table; refused in a transaction."""
 
-    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
-        """Run SQL; returns the last statement's ``sql.Result``."""
-
 
 class OpenGridFace(GridFace, Protocol):
-    """A grid until it is closed: Grid, ServedGrid."""
+    """A grid that is open: OpenGrid, and the handles on it."""
 
     @property
     def closed(self) -> bool:
@@ -625,17 +624,9 @@ class OpenGridFace(GridFace, Protocol):
         """Of a new table that does not say how many it wants."""
 
     @property
-    def in_transaction(self) -> bool:
-        """Whether this thread has a transaction open that ``sql("BEGIN")`` has begun."""
-
-    @property
     def last_commit(self) -> int:
         """The number of the last commit."""
 
-    def __enter__(self) -> OpenGridFace: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
     def __contains__(self, name: str) -> bool: ...
 
     def all_tables(self) -> Sequence[StoredTableFace]:
@@ -643,9 +634,6 @@ class OpenGridFace(GridFace, Protocol):
 
     def table(self, name: str) -> StoredTableFace:
         """The table of a name."""
-
-    def cache(self, name: str) -> Any:
-        """A ``Cache`` of nested values."""
 
     def commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
         """Commit what a transaction has written, unless a row has changed since."""
@@ -660,11 +648,77 @@ class OpenGridFace(GridFace, Protocol):
         """Let go of it."""
 
 
+class HandleFace(OpenGridFace, Protocol):
+    """What ``connect`` gives, until it is closed: Grid, ServedGrid."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this context has a transaction open that ``sql("BEGIN")`` has begun."""
+
+    def __enter__(self) -> HandleFace: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def cache(self, name: str) -> Any:
+        """A ``Cache`` of nested values."""
+
+    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
+        """Run SQL; returns the last statement's ``sql.Result``."""
+
+    def session(self) -> SessionFace:
+        """Statements with a transaction of their own, in whatever thread or task."""
+
+    def run(self, function: Callable[[Any], Any], *, retries: int = 10) -> Any:
+        """Run a function in a transaction and commit, again where somebody else was faster."""
+
+
+class SessionFace(Protocol):
+    """Statements one after the other, and the transaction that may be open between them: Session."""
+
+    @property
+    def transaction(self) -> TransactionFace | None:
+        """The transaction that is open, if one is."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether one is."""
+
+    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
+        """Run SQL; returns the last statement's ``sql.Result``."""
+
+    def table(self, name: str) -> TableFace:
+        """The table of a name: the transaction's, where one is open."""
+
+    def begin(self) -> None:
+        """Open a transaction."""
+
+    def commit(self) -> None:
+        """Commit it."""
+
+    def rollback(self) -> None:
+        """Roll it back."""
+
+    def close(self) -> None:
+        """Roll back what is open, and end."""
+
+
 class TransactionFace(GridFace, Protocol):
     """A grid as a transaction sees it, until that ends: Transaction."""
 
     def table(self, name: str) -> ChangedTableFace:
         """The table of a name."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not ended."""
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there is anything to commit."""
+
+    def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
+        """Run SQL inside it; returns the last statement's ``sql.Result``."""
 
     def read_tables(self) -> list[str]:
         """The names of the tables that it has looked at so far, in an order that all transactions have in common."""

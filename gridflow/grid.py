@@ -1,170 +1,114 @@
-"""Grid: an open grid directory, owned by this process or only read."""
+"""Grid: a handle on an open grid, as ``connect`` gives one to each who asks."""
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import logging
+import inspect
+import random
 import threading
+import time
+import warnings
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._native.rows import RowCodec
-from ._native.store import Store, sync_file_system
 from .cache import Cache
-from .catalog import Catalog, TableEntry
-from .catalog.activity import Activity
-from .catalog.catalog import sync_folder
-from .config import DEFAULT_PARTITIONS
-from .errors import (
-    GridAccessError,
-    GridClosedError,
-    GridCorruptError,
-    GridflowError,
-    GridNotFoundError,
-    SchemaError,
-    TableExistsError,
-    TableNotFoundError,
-    TransactionConflictError,
-    UsageError,
-    os_failure,
-)
-from .schema import Schema
-from .storage import verify
-from .storage.alter import altered, check_same, filled
-from .storage.compaction import no_merge
-from .storage.defaults import with_defaults
-from .storage.expected_files import CATALOG, LOG, TABLES, make_own_folder
-from .storage.lock import OwnerLock
-from .storage.maintenance import Maintenance
-from .storage.ring_files import discard_rings
-from .storage.versions import Kept, kept_versions
-from .table import CATALOG_ROOM, Table
+from .contexts import Mark, Marks, ends_with_its_call, follow_cells
+from .errors import GridClosedError, SqlError, TransactionConflictError, UsageError
+from .session import ROLLED_BACK, Session
 from .transaction import Transaction, TransactionTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ._native.store import Store
+    from .catalog.activity import Activity
     from .faces import Report, TableFace
-    from .sql import Result, Session
+    from .open_grid import OpenGrid
+    from .sql import Result
+    from .sql import Session as SqlSession
+    from .storage.verify import Problem
+    from .table import Table
 
-_log = logging.getLogger("gridflow")
+_T = TypeVar("_T")
+
+#: Seconds that ``Grid.run`` waits on average before it runs a function for the second time, and at most.
+_FIRST_WAIT, _LONGEST_WAIT = 0.001, 0.1
+#: Statements that write nothing, and so may run beside a transaction that they are not part of.
+_READING = frozenset({"SELECT", "EXPLAIN", "SHOW", "DESCRIBE", "DESC", "KILL", "SET"})
+_BY_SQL = (
+    'grid.sql("BEGIN") has opened it; write with SQL, or use grid.session() in place of it, whose session.table(...) '
+    'is part of the transaction, or end it before, with grid.sql("COMMIT")'
+)
+_LOST = (
+    'the transaction that grid.sql("BEGIN") had opened is rolled back, as the task, thread or call of '
+    "asyncio.to_thread that called it has ended; use grid.session() in its place, and the session in all of them"
+)
 
 
 class _Sessions(threading.local):
-    """The SQL session of each thread that has run SQL."""
+    """The SQL session of each thread that has run SQL, with no transaction in it."""
 
-    session: Session | None = None
+    session: SqlSession | None = None
 
 
-def _always_last(grid: Grid) -> AbstractContextManager[bool]:
-    return nullcontext(True)
+@dataclass
+class _Begun:
+    """What is known of a transaction of ``sql("BEGIN")``, besides its session.
+
+    Attributes:
+        mark: of the context, which alone keeps it.
+        is_in_task: whether an asyncio task has begun it.
+        is_used: whether its context has run another text in it.
+    """
+
+    mark: weakref.ref[Mark]
+    is_in_task: bool
+    thread: threading.Thread
+    is_used: bool = False
 
 
 class Grid:
-    """An open grid: its tables, and SQL over them. Made by ``connect``; a context manager. Any thread may use it.
+    """A handle on an open grid: its tables, and SQL over them. Made by ``connect``; a context manager.
+
+    Each ``connect`` gives a handle of its own, to be closed once, and the grid closes with the last of them. Any thread
+    may use a handle. Tables are those of the open grid: one that a closed handle has given goes on to work while
+    another handle has the grid open.
 
     Args:
-        home: the grid's directory.
-        lock: what makes this process its owner; None to read only.
-        durable: whether a commit waits for the disk.
-        leaving: what ``close`` is done in. It gives whether this is the last user, so that the grid closes.
+        open_grid: the open grid.
 
     Attributes:
         home: the grid's directory.
         owner: whether this process owns the grid and may write.
-        activity: the statements that run and ran on it here, and the clients that it is served to.
-        plans: the plans that ``gridflow.sql`` keeps for the grid's tables, by statement.
-        default_partitions: of a new table that does not say how many it wants; may be set.
+        open_grid: what all handles on the grid have in common.
         alone: False: of itself a grid keeps no writer out; see ``Transaction``.
         is_transaction: False.
     """
 
     alone = False
     is_transaction = False
-    default_partitions: int = DEFAULT_PARTITIONS
 
-    def __init__(
-        self,
-        home: Path,
-        lock: OwnerLock | None,
-        durable: bool,
-        *,
-        leaving: Callable[[Grid], AbstractContextManager[bool]] = _always_last,
-    ):
-        self.home = home
-        self.owner = lock is not None
-        self.activity = Activity()
-        self.plans: dict[Any, Any] = {}
-        self._lock = lock
-        self._durable = durable
-        self._leaving = leaving
-        self._names = threading.RLock()  # guards the catalog and _tables
-        self._tables: dict[int, Table] = {}
+    def __init__(self, open_grid: OpenGrid):
+        self.open_grid = open_grid
+        self.home: Path = open_grid.home
+        self.owner: bool = open_grid.owner
+        self._plain = False  # whether a statement need not ask what is open or lost here, or closed
+        self._closed = False
+        self._lost = False  # whether a transaction has gone with its context, which nobody has been told yet
         self._sessions = _Sessions()
-        # In an owner: name -> table_id as of a version of the catalog, so that a statement looks up only once.
-        self._ids: tuple[int, dict[str, int]] = (-1, {})
-        self._maintenance: Maintenance | None = None
-        self._recovered = False
-        if lock is not None:
-            self._prepare()
-        self._catalog = Catalog(home, durable)
-        if lock is not None:
-            self._catalog.sweep()
-        self._store = Store(str(home), lock is not None, durable)
-        self._store.doing = self.activity.doing
-        if lock is not None:
-            self._store.catalog_changed(self._catalog.version)
-            for table_id in sorted(self._store.logged_tables()):  # all others are opened when they are asked for
-                entry = self._catalog.of_id(table_id)
-                if entry is not None:
-                    self._open(entry)
-            last_flushed = 0 if self._store.knows_last_commit else self._last_flushed()
-            if self._store.recover():
-                self._empty_log()
-            self._admit(last_flushed)
-            self._recovered = True
-            for table in self.open_tables():
-                self._adopt_defaults(table)
-            self._maintenance = Maintenance(self.open_tables, self._store.wake, self._sweep_tables)
+        self._begun: dict[SqlSession, _Begun] = {}  # by sql("BEGIN"), each in a context of its own
+        self._parts: weakref.WeakSet[Session | Transaction] = weakref.WeakSet()  # what is rolled back with the handle
+        vars(self)["table"] = open_grid.table  # the method below costs a call more: it is that of a closed handle
+        open_grid.handles.append(self)
+        self._look()
+        follow_cells()
 
-    def _sweep_tables(self, stopping: Callable[[], bool]) -> None:
-        """In the background: remove what a crash left of tables that nobody has opened since."""
-        with self._names:
-            entries = self._catalog.all_entries
-        for entry in entries:
-            with self._names:
-                if stopping():
-                    return
-                if entry.table_id not in self._tables and self._catalog.of_id(entry.table_id) is not None:
-                    try:
-                        self._catalog.sweep_table(entry)
-                    except GridflowError as error:  # whoever asks for the table gets the error itself
-                        _log.warning("table %s: %s", entry.name, error)
-
-    def _prepare(self) -> None:
-        # What is there may not be on the disk: an owner was killed, or had another durability, or the folder is new.
-        # From now on acknowledged writes rely on it.
-        if self._durable:
-            sync_file_system(str(self.home))
-        discard_rings(self.home)
-        try:
-            for folder in (LOG, TABLES):
-                make_own_folder(self.home / folder)
-        except GridAccessError:
-            raise
-        except OSError as error:
-            raise os_failure(error, f"cannot make {self.home / folder}") from None
-        if self._durable:
-            sync_folder(self.home)
-        catalog = self.home / CATALOG
-        if not catalog.exists():
-            if any((self.home / TABLES).iterdir()):  # an empty catalog would make them garbage
-                raise GridCorruptError(f"{catalog} is missing, and there are tables", str(catalog), 0)
-            Catalog.create(self.home, self._durable)
+    def _look(self) -> None:
+        """Find out whether statements need not ask for anything."""
+        self._plain = not (self._lost or self.closed or self.open_grid.store.guard is not None)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "owner" if self.owner else "read only"
@@ -176,111 +120,79 @@ class Grid:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            self._roll_back()
         self.close()
+
+    def _roll_back(self) -> None:
+        for session in list(self._begun):
+            session.rollback()
+        for part in list(self._parts):
+            if isinstance(part, Session):
+                part._drop()
+            else:
+                part.rollback()
 
     @property
     def closed(self) -> bool:
-        """Whether the grid cannot be used any more."""
-        return self._store.closed
+        """Whether the handle cannot be used any more."""
+        return self._closed or self.open_grid.closed
+
+    def check_open(self) -> None:
+        """Raise GridClosedError if the handle is closed."""
+        self.open_grid.check_open()
+        if self._closed:
+            raise GridClosedError(f"grid {self.home}: the grid is closed here; gridflow.connect() opens it again")
+
+    @property
+    def default_partitions(self) -> int:
+        """Partitions of a new table that does not say how many it wants; may be set where the grid is owned."""
+        return self.open_grid.default_partitions
+
+    @default_partitions.setter
+    def default_partitions(self, count: int) -> None:
+        self.open_grid.default_partitions = count
 
     @property
     def last_commit(self) -> int:
         """The number of the last commit."""
-        return self._store.last_lsn
+        return self.open_grid.last_commit
 
     @property
     def store(self) -> Store:
         """The log and the commits in it."""
-        return self._store
+        return self.open_grid.store
 
-    def check_open(self) -> None:
-        """Raise GridClosedError if the grid is closed."""
-        if self._store.closed:
-            raise GridClosedError(f"grid {self.home}: {self._store.closed_because}")
+    @property
+    def activity(self) -> Activity:
+        """The statements that run and ran on the grid here, and the clients that it is served to."""
+        return self.open_grid.activity
 
-    def _last_flushed(self) -> int:
-        """The number of the last commit that is in segments of any table."""
-        numbers = [0]
-        for entry in self._catalog.all_entries:
-            with contextlib.suppress(GridflowError):  # whoever asks for the table gets the error itself
-                numbers.append(self._catalog.snapshot(entry).flushed_lsn)
-        return max(numbers)
+    @property
+    def plans(self) -> dict[Any, Any]:
+        """The plans that ``gridflow.sql`` keeps for the grid's tables, by statement."""
+        return self.open_grid.plans
 
-    def _admit(self, flushed_lsn: int) -> None:
-        """Have commits that come now get higher numbers. Before anybody else has the grid."""
-        while not self._store.admit(flushed_lsn):
-            self._empty_log()
+    @property
+    def _marks(self) -> Marks:
+        """Of the transactions that are open on the grid in some context."""
+        return self.open_grid._marks
 
-    def _empty_log(self) -> None:
-        self.flush()
-        self._store.forget_log()
-
-    def _open(self, entry: TableEntry) -> Table:
-        """The table of an entry; the first time it is opened, in the owner also swept. Under ``_names``."""
-        table = self._tables.get(entry.table_id)
-        if table is None:
-            if self.owner:
-                self._catalog.sweep_table(entry)
-            snapshot = self._catalog.snapshot(entry)
-            # To flush others now could be to wait for somebody who waits for the names.
-            if self.owner and not self._store.admit(snapshot.flushed_lsn):
-                page = str(self.home / "control")
-                raise GridCorruptError(
-                    f"table {entry.name} has later commits than {page} knows of, as where a grid was copied while it "
-                    "was written: close the grid, remove that file, and open it again",
-                    page,
-                    0,
-                )
-            table = Table(self, self._store, entry, snapshot.schema)
-            if self.owner and entry.kept:
-                table.take_kept(kept_versions(table.folder, entry.kept, table.version()))
-                table.keep_only(entry.kept.tags.values(), entry.kept.last)
-            if self._recovered:
-                self._adopt_defaults(table)
-            self._tables[entry.table_id] = table
-        return table
-
-    def _adopt_defaults(self, table: Table) -> None:
-        """Make DEFAULTs part of the schema of a table that is older than those are: then only its options have them."""
-        schema, texts = table.schema, (table.options.get("sql") or {}).get("defaults") or {}
-        texts = {name: text for name, text in texts.items() if name in schema and not schema[name].default}
-        if texts:
-            from .sql.binding.filling import default_value
-
-            values = {name: default_value(schema[name], text) for name, text in texts.items()}
-            if any(value is not None for value in values.values()):
-                with table.edit() as edit:
-                    edit.alter(RowCodec(with_defaults(schema, table.name, values), table.name))
-                    edit.commit()
-
-    def open_tables(self) -> list[Table]:
-        """The tables that are open here, system tables too; nothing is opened for it.
-
-        Of an owner they are all that have anything in memory.
-        """
-        return list(self._tables.values())
-
-    def _find_entry(self, name: str) -> TableEntry:
-        self.check_open()
-        if not self.owner:
-            self._catalog.refresh()
-        return self._catalog.find(name)
+    # ---- tables ----
 
     def tables(self) -> list[str]:
         """The names of all tables, sorted."""
         self.check_open()
-        with self._names:
-            if not self.owner:
-                self._catalog.refresh()
-            return self._catalog.names
+        return self.open_grid.tables()
 
     def all_tables(self) -> list[Table]:
         """All tables, sorted by name; one that is dropped meanwhile is left out."""
-        tables = []
-        for name in self.tables():
-            with contextlib.suppress(TableNotFoundError):
-                tables.append(self.table(name))
-        return tables
+        self.check_open()
+        return self.open_grid.all_tables()
+
+    def open_tables(self) -> list[Table]:
+        """The tables that are open here, system tables too; nothing is opened for it."""
+        return self.open_grid.open_tables()
 
     def __contains__(self, name: str) -> bool:
         return name in self.tables()
@@ -291,41 +203,13 @@ class Grid:
         Raises:
             TableNotFoundError: there is none; the message lists what there is.
         """
-        version, ids = self._ids
-        if version == self._catalog.version and not self._store.closed:
-            table = self._tables.get(ids.get(name, -1))
-            if table is not None:
-                return table
-        with self._names:
-            while True:
-                entry = self._find_entry(name)
-                try:
-                    table = self._open(entry)
-                    if table.options != entry.options:
-                        table.options = dict(entry.options)
-                    if self.owner:
-                        if self._ids[0] != self._catalog.version:
-                            self._ids = (self._catalog.version, {})
-                        self._ids[1][name] = entry.table_id
-                    return table
-                except (GridCorruptError, GridNotFoundError):
-                    if self._find_entry(name) == entry:
-                        raise  # else the owner has dropped it just now, and made another
+        self.check_open()
+        return self.open_grid.table(name)
 
     def system_table(self, name: str, columns: Any = None, key: str = "") -> Table | None:
         """A system table; with ``columns`` it is made if it is not there, without them it may be None."""
-        with self._names:
-            self.check_open()
-            if not self.owner:
-                self._catalog.refresh()
-            entry = self._catalog.find_system(name)
-            if entry is None and columns is not None:
-                self.check_changeable()
-                self._store.check_room(CATALOG_ROOM)
-                schema = Schema.of(columns, key)
-                entry = self._catalog.add(name, schema, 1, {}, self._store.last_lsn, system=True)
-                self._store.catalog_changed(self._catalog.version)
-            return None if entry is None else self._open(entry)
+        self.check_open()
+        return self.open_grid.system_table(name, columns, key)
 
     def create_table(
         self,
@@ -355,45 +239,35 @@ class Grid:
 
         Raises:
             TableExistsError: there is one of that name.
-            SchemaError: there is one, and it has other columns, another key, or another number of partitions.
             SchemaError, ColumnNotFoundError: the schema or the key is impossible, or a default does not fit.
+            SchemaError: there is one, and it has other columns, another key, or another number of partitions.
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
         ...     grid.create_table("IMAGES", {"ID": "LONG", "PIXELS": "UINT8[28,28]"}, key="ID")
         <gridflow.Table IMAGES (ID INT64 NOT NULL, PIXELS UINT8[28,28], PRIMARY KEY (ID))>
         """
-        schema = with_defaults(Schema.of(schema, key), name, defaults or {})
-        kept = Kept().with_last(keep_versions)
-        with self._names:
-            self.check_changeable()
-            try:
-                count = self.default_partitions if partitions is None else partitions
-                self._store.check_room(CATALOG_ROOM)
-                entry = self._catalog.add(name, schema, count, options or {}, self._store.last_lsn, kept=kept)
-            except TableExistsError:
-                if not if_not_exists:
-                    raise
-                table = self._open(self._catalog.find(name))
-                check_same(name, table.schema, schema)
-                if partitions not in (None, table.partitions_count):
-                    raise SchemaError(
-                        f"table {name} is there and has {table.partitions_count} partitions, not {partitions}"
-                    ) from None
-                return table
-            self._store.catalog_changed(self._catalog.version)
-            return self._open(entry)
+        self._check_past(f"table {name}")
+        return self.open_grid.create_table(
+            name,
+            schema,
+            key,
+            partitions,
+            if_not_exists=if_not_exists,
+            options=options,
+            keep_versions=keep_versions,
+            defaults=defaults,
+        )
 
     def check_changeable(self) -> None:
         """Raise if nothing can be written here.
 
         Raises:
             GridAccessError: the grid is open to read only.
-            GridClosedError: it is closed.
+            GridClosedError: the handle is closed.
         """
         self.check_open()
-        if not self.owner:
-            raise GridAccessError(f"grid {self.home} is open to read only")
+        self.open_grid.check_changeable()
 
     def alter_table(
         self,
@@ -428,17 +302,8 @@ class Grid:
         ...     table.get(1)
         {'SCORE': 0.5, 'LABEL': -1}
         """
-        self.check_changeable()
-        table, drop = self.table(name), list(drop)
-        with table.edit() as edit:
-            for index in table.indexes.all():
-                for column in index.columns:
-                    if column.name in drop:
-                        raise SchemaError(f"column {column.name} of {name} is in index {index.name}: drop that first")
-            schema = altered(table.schema, table.name, add or {}, drop, rename or {})
-            has_rows = bool(table.snapshot().segments())
-            edit.alter(filled(schema, table.schema, table.name, fill or {}, defaults or {}, has_rows))
-            edit.commit()
+        self._check_past(f"table {name}")
+        self.open_grid.alter_table(name, add=add, drop=drop, rename=rename, fill=fill, defaults=defaults)
 
     def drop_table(self, name: str, *, if_exists: bool = False) -> None:
         """Drop a table and its rows. Readers keep what they have mapped.
@@ -446,31 +311,8 @@ class Grid:
         Raises:
             TableNotFoundError: there is none, unless ``if_exists``.
         """
-        with self._names:
-            self.check_changeable()
-            try:
-                entry = self._catalog.find(name)
-            except TableNotFoundError:
-                if if_exists:
-                    return
-                raise
-            table = self._open(entry)
-        if table.held_here:
-            raise UsageError(f"table {entry.name} is being changed by this very thread: it cannot be dropped meanwhile")
-        # A flush under way ends first, a load under way has no table any more. The lock of names comes last.
-        with table.indexes.lock, table.zones.lock, table.copies.lock, no_merge(table), table.lock, self._names:
-            self.check_open()
-            if entry.table_id not in self._tables:  # another thread was faster
-                if if_exists:
-                    return
-                raise TableNotFoundError(f"table {entry.name} was dropped", table=entry.name)
-            self._catalog.remove(entry)
-            table.drop_store()
-            self._tables.pop(entry.table_id, None)
-            self._store.catalog_changed(self._catalog.version)
-            self._store.trim()
-        table.stop_loads()
-        self._catalog.remove_folder(entry)  # in which a load may have written since
+        self._check_past(f"table {name}")
+        self.open_grid.drop_table(name, if_exists=if_exists)
 
     def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
         """Change what is kept with a table: all at once, and for every process. In the owner only.
@@ -490,117 +332,109 @@ class Grid:
         ...     table.options
         {'owner': 'me'}
         """
-        with self._names:
-            self.check_changeable()
-            entry = self._catalog.find(name)
-            self._store.check_room(CATALOG_ROOM)
-            entry = self._catalog.replace_options(entry, change(copy.deepcopy(dict(entry.options))))
-            self._open(entry).options = dict(entry.options)
-            self._store.catalog_changed(self._catalog.version)
+        self._check_past(f"table {name}")
+        self.open_grid.alter_options(name, change)
 
-    def kept(self, table: Table) -> Kept:
-        """Which versions of a table are kept, as the catalog says it now."""
-        with self._names:
-            kept = self._entry_of(table).kept
-            return Kept(dict(kept.tags), kept.last)
-
-    def _entry_of(self, table: Table) -> TableEntry:
+    def _check_past(self, what: str) -> None:
         self.check_open()
-        if not self.owner:
-            self._catalog.refresh()
-        return self._catalog.find_id(table.table_id, table.name)
-
-    def keep_versions(self, table: Table, count: int) -> None:
-        """Keep so many versions before the current one of a table, and let go of others. In the owner only."""
-        with table.lock, self._names:
-            self.check_changeable()
-            try:
-                entry = self._entry_of(table)
-                self._catalog.replace_kept(entry, entry.kept.with_last(count))
-            finally:  # the catalog decides, whether it has changed or not
-                kept = self._entry_of(table).kept
-                table.keep_only(kept.tags.values(), kept.last)
-            self._store.catalog_changed(self._catalog.version)
-
-    def tag(self, table: Table, tag: str, move: bool) -> int:
-        """Give a table as it is now a tag; see ``Table.tag``. In the owner only."""
-        with table.lock:
-            self.check_changeable()
-            self._store.check_room(CATALOG_ROOM)
-            version = table.keep_current()
-            with self._names:
-                tags = self._entry_of(table).kept.tags
-                before = tags.get(tag)
-                try:
-                    self._entry_of(table).kept.check_tag(table.name, tag, version, move)
-                    if before != version:
-                        self._catalog.tag(self._entry_of(table), tag, version)
-                finally:  # the catalog decides, whether it has changed or not
-                    self._follow_tag(table, tag, before)
-        return version
-
-    def untag(self, table: Table, tag: str) -> None:
-        """Take a tag away; see ``Table.untag``. In the owner only."""
-        with table.lock, self._names:
-            self.check_changeable()
-            entry = self._entry_of(table)
-            entry.kept.check_untag(table.name, tag)
-            before = entry.kept.tags[tag]
-            try:
-                self._catalog.tag(entry, tag, None)
-            finally:
-                self._follow_tag(table, tag, before)
-
-    def _follow_tag(self, table: Table, tag: str, before: int | None) -> None:
-        """Keep the version that has a tag now, and let go of the one that had it."""
-        entry = self._catalog.of_id(table.table_id)
-        now = before if entry is None else entry.kept.tags.get(tag)
-        if now != before:
-            table.keep_tagged(now, before)
-            self._store.catalog_changed(self._catalog.version)
-        else:
-            table.keep_tagged(None, None)
+        self.open_grid.refuse_past(what)
 
     def cache(self, name: str) -> Cache:
         """A cache of nested Python values; its table is made by the first put. See ``Cache``."""
         self.check_open()
         return Cache(self, name)
 
+    # ---- transactions ----
+
     def transaction(self, *, of_statement: bool = False, alone: bool = False) -> Transaction:
-        """Begin a transaction; see ``Transaction``."""
+        """Begin a transaction; see ``Transaction``.
+
+        Within its ``with`` block nothing can be written past it by mistake: that is a UsageError.
+        """
         self.check_open()
-        return Transaction(self, of_statement=of_statement, alone=alone and self.owner)
+        transaction = Transaction(self, of_statement=of_statement, alone=alone and self.owner)
+        self._keep(transaction)
+        return transaction
+
+    def _keep(self, part: Session | Transaction) -> None:
+        """Roll something back when the handle is closed, if it is not ended and no garbage by then."""
+        self._parts.add(part)
+
+    def session(self) -> Session:
+        """A session: statements one after the other, and the transaction that may be open between them.
+
+        It belongs to who has it, not to a thread or task: what several of them share. See ``Session``.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     _ = grid.create_table("T", {"ID": "LONG", "N": "INT"}, key="ID")
+        ...     with grid.session() as session:
+        ...         _ = session.sql("BEGIN")
+        ...         session.table("T").put(1, {"N": 5})
+        ...         _ = session.sql("UPDATE T SET N = N + 1; COMMIT")
+        ...     grid.table("T").get(1)
+        {'N': 6}
+        """
+        self.check_open()
+        return Session(self)
+
+    def run(self, function: Callable[[Transaction], _T], *, retries: int = 10) -> _T:
+        """Run a function in a transaction and commit; run it again where somebody else was faster.
+
+        Args:
+            function: called with the transaction. It may run several times, so what it does elsewhere it does again.
+            retries: how often it runs again at most, after pauses of random length that get longer.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            TransactionConflictError: others were faster each time. Nothing has happened.
+            UsageError: the function is a coroutine's. Any other error of the function: nothing has happened.
+
+        >>> import gridflow, tempfile
+        >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
+        ...     grid.create_table("HITS", {"PAGE": "STRING", "N": "LONG"}, key="PAGE").put("/", {"N": 1})
+        ...     def count(transaction):
+        ...         hits = transaction.table("HITS")
+        ...         hits.put("/", {"N": hits.get("/")["N"] + 1})
+        ...     grid.run(count)
+        ...     grid.table("HITS").get("/")
+        {'N': 2}
+        """
+        wait = _FIRST_WAIT
+        for tries_left in reversed(range(retries + 1)):
+            try:
+                with self.transaction() as transaction:
+                    result = function(transaction)
+                    if inspect.iscoroutine(result):
+                        result.close()
+                        raise UsageError("run takes a plain function, not a coroutine's; asyncio.to_thread can call it")
+                return result
+            except TransactionConflictError:
+                if not tries_left:
+                    raise
+            time.sleep(random.uniform(0, 2 * wait))
+            wait = min(2 * wait, _LONGEST_WAIT / 2)
+        raise UsageError(f"retries is 0 or more, not {retries}")
 
     @property
     def in_transaction(self) -> bool:
-        """Whether this thread has opened a transaction with ``sql("BEGIN")`` and not ended it."""
-        session = self._sessions.session
-        return session is not None and session.in_transaction
+        """Whether ``sql("BEGIN")`` has opened a transaction in this context, which has not ended."""
+        mark = self._marks.here()
+        return mark is not None and mark.session in self._begun and mark.is_here
 
     def together(self, tables: Sequence[TableFace]) -> list[TransactionTable]:
-        """The same tables as they all are at one moment, to be read.
-
-        Reading one after the other could show the half of a transaction that was committed in between.
-        """
-        while True:
-            moment = Transaction(self, of_statement=True)
-            try:
-                return moment.together([moment.table(table.name) for table in tables])
-            except TransactionConflictError:  # one has got other columns just now
-                pass
+        """The same tables as they all are at one moment, to be read."""
+        self.check_open()
+        return self.open_grid.together(tables)
 
     def commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
-        """Commit what a transaction has written; see ``Changes.operations``.
+        """Commit what a transaction has written; see ``OpenGrid.commit_checked``."""
+        self.check_open()
+        self.open_grid.commit_checked(operations, digests, columns)
 
-        Args:
-            operations, digests: of all its tables.
-            columns: table id -> digest of the columns that its rows were encoded for.
-
-        Raises:
-            TransactionConflictError: somebody has written one of the rows since. Nothing has happened.
-        """
-        self.check_changeable()
-        self._store.commit_checked(operations, digests, columns)
+    # ---- SQL ----
 
     def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
         """The rows of a view of schema SYS, as the grid's owner sees them: what ``SELECT * FROM SYS.<name>`` reads.
@@ -618,15 +452,14 @@ class Grid:
         ...     grid.system_view("TABLE_COLUMNS", ["COLUMN_NAME", "PK"]).to_pylist()
         [{'COLUMN_NAME': 'ID', 'PK': True}, {'COLUMN_NAME': 'X', 'PK': False}]
         """
-        from .sql.views.views import rows_of
-
         self.check_open()
-        return rows_of(self, name, columns)
+        return self.open_grid.system_view(name, columns)
 
     def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Result:
         """Run one or more SQL statements, in the dialect of Apache Ignite 2.x.
 
-        Each is atomic and commits by itself, but between BEGIN and COMMIT, which belong to the thread that calls.
+        Each is atomic and commits by itself, but between BEGIN and COMMIT. These belong to the context that calls, a
+        thread or an asyncio task, and to this handle: others see nothing of it. ``session`` is for what several share.
 
         Args:
             text: the statements, separated by ``;``.
@@ -640,6 +473,7 @@ class Grid:
             SqlError: a statement does not parse, or does what cannot be done.
             TableNotFoundError, ColumnNotFoundError, SchemaError, DuplicateKeyError: what it names or writes is not
                 possible.
+            UsageError: it would write past a transaction that is open in this context.
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
@@ -648,76 +482,122 @@ class Grid:
         ...     grid.sql("SELECT NAME FROM T WHERE ID = 1").fetchall()
         [('one',)]
         """
-        session = self._sessions.session or self._new_session()
-        if self._store.closed:
-            self.check_open()
-        result = session.execute(text, params, progress)
+        session = self._sessions.session if self._plain else self._session_here()
+        result = (session or self._new_session()).execute(text, params, progress)
         if result.notes:
             result.warn()
         return result
 
-    def _new_session(self) -> Session:
-        """The session of this thread, which has none yet."""
-        from .sql import Session
+    def _run_sql(self, session: SqlSession, text: str, params: Any, progress: Report | None = None) -> Result:
+        """Run SQL in a session of this handle. The caller warns of what the result notes."""
+        self.check_open()
+        return session.execute(text, params, progress)
 
-        self._sessions.session = session = Session(self)
+    def _new_session(self) -> SqlSession:
+        """The session of this thread, which has none yet."""
+        from .sql import Session as SqlSession
+
+        self._sessions.session = session = SqlSession(self.open_grid, changed=self._begins_or_ends)
         return session
+
+    def _session_here(self) -> SqlSession | None:
+        """The session for a statement where a transaction is open somewhere, or was lost; None: a new one."""
+        self.check_open()
+        mark = self._marks.here()
+        if mark is None and not self._lost:
+            return self._sessions.session
+        if mark is not None and mark.session is not None:
+            if not mark.is_here:
+                raise UsageError(
+                    'a transaction that grid.sql("BEGIN") has opened belongs to the task or thread that called it, and '
+                    "this one was started within it: use grid.session() in its place, and the session in both"
+                )
+            if mark.session in self._begun:
+                self._begun[mark.session].is_used = True
+                return mark.session
+        from .sql import Session as SqlSession
+
+        return SqlSession(self.open_grid, changed=self._begins_or_ends, guard=self._guard)
+
+    def _guard(self, kind: str) -> None:
+        """Raise before a statement that would be no part of the transaction that is open here, or was lost."""
+        if kind in _READING:
+            return
+        mark = self._marks.here()
+        if mark is not None:
+            raise UsageError(f"{kind} would be run past the transaction that is open here: {mark.remedy}")
+        lost, self._lost = self._lost, False
+        self._look()
+        if lost and kind not in ("BEGIN", "START TRANSACTION"):
+            raise UsageError(f"{kind}: {_LOST}")
+
+    def _begins_or_ends(self, session: SqlSession) -> None:
+        """A session of ``sql`` has another transaction open than before, or none."""
+        begun = self._begun.pop(session, None)
+        ended = None if begun is None else begun.mark()
+        if ended is not None:
+            self._marks.leave(ended)
+        if session.transaction is not None:
+            if ends_with_its_call():
+                session.rollback()
+                raise SqlError(
+                    "BEGIN: its transaction would end with this very call, which alone has its context: use "
+                    "grid.session(), and session.sql in its place"
+                )
+            if self._sessions.session is session:
+                self._sessions.session = None  # it belongs to the context now
+            mark = self._marks.enter(session.transaction, _BY_SQL, session, lambda: self._drop(session))
+            self._begun[session] = _Begun(weakref.ref(mark), mark.is_in_task, threading.current_thread())
+
+    def _drop(self, session: SqlSession) -> None:
+        """The context of a transaction is gone.
+
+        Who has only begun it, or has begun it in a context that was a single call's, may take what comes next for a
+        part of it: the next statement that changes something, and has no transaction, says that it is none.
+        """
+        begun = self._begun.get(session)
+        if begun is not None and session.transaction is not None:
+            loses = session.transaction.has_changes
+            was_call = not begun.is_in_task and begun.thread.is_alive()
+            session.rollback()
+            self._lost = self._lost or was_call or not (loses or begun.is_used)
+            self._look()
+            if loses:
+                warnings.warn(f"{ROLLED_BACK}: {_LOST}", UserWarning, stacklevel=2)
+
+    # ---- the whole grid ----
 
     def flush(self) -> None:
         """Move all writes in memory to segments."""
         self.check_open()
-        for table in self.open_tables():
-            table.flush()
+        self.open_grid.flush()
 
-    def check(self) -> list[verify.Problem]:
+    def check(self) -> list[Problem]:
         """Read every byte of the grid; returns what is wrong with it, nothing if it is sound."""
-        return verify.check_home(self.home)
+        return self.open_grid.check()
 
     def close(self) -> None:
-        """Flush and give the grid back, if this is its last user. A second call does nothing.
+        """Roll back what this handle has open, and close it; the last handle flushes and gives the grid back.
+
+        Warns if it takes back changes of ``sql`` or a session. A second call does nothing.
 
         Raises:
             GridFullError: there was no room to flush. The grid is closed all the same, and what was acknowledged is in
                 the log: it is there when the grid is opened next.
         """
-        with self._leaving(self) as last:
-            if last and not self.closed:
-                self._close()
-
-    def _close(self) -> None:
-        if self._maintenance is not None:
-            self._maintenance.stop()
-        try:
-            if self.owner:
-                self._store.begin_close()
-                for table in self.open_tables():
-                    table.stop_loads()
-                    # None can begin any more. What is under way comes to its end: nobody must write a file, and no
-                    # version may be published, when the lock is gone and another process may own the grid.
-                    with no_merge(table):
-                        pass
-                    table.await_writers()
-                self.flush()
-                self._store.forget_log()
-                self._settle()
-        finally:
-            self._store.close()
-            # Where the wait for a writer was interrupted, the lock goes with the process.
-            if self._lock is not None and not any(table.has_writer for table in self.open_tables()):
-                self._lock.release()
-
-    def _settle(self) -> None:
-        """Make what lies beside the last segments, for readers of a grid that nobody owns."""
-        for table in self.open_tables():
-            try:
-                table.indexes.settle(verify=False)
-                table.zones.settle(verify=False)
-                table.copies.settle(verify=False)
-            except GridflowError as error:
-                _log.warning("indexes, zone maps and compressed copies of table %s: %s", table.name, error)
-
-    def abandon(self) -> None:
-        """In a forked child: the grid belongs to the parent."""
-        self._store.close("it was opened before this process was forked; connect again in the child")
-        self._maintenance = None
-        self._lock = None
+        with self.open_grid.closing():
+            if self._closed:
+                return
+            for part in list(self._parts):
+                if isinstance(part, Session):
+                    part.close()
+            loses = any(session.transaction is not None and session.transaction.has_changes for session in self._begun)
+            self._closed = True
+            vars(self).pop("table", None)
+            self._roll_back()
+            self._look()
+            self.open_grid.handles.remove(self)
+            if not self.open_grid.handles and not self.open_grid.closed:
+                self.open_grid.close()
+        if loses:
+            warnings.warn(f'{ROLLED_BACK}: grid.sql("COMMIT") keeps them', UserWarning, stacklevel=2)

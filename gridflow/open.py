@@ -6,11 +6,19 @@ import os
 import time
 
 from .client import connect_unix
-from .config import resolve_home
+from .config import MEMORY, resolve_home
 from .deprecation import renamed
 from .errors import GridConnectionError, GridOwnedError, UsageError
 from .grid import Grid
-from .registry import has_socket, open_owner, open_reader, other_owner, owned_grid
+from .registry import (
+    check_durability,
+    has_socket,
+    open_owner,
+    open_reader,
+    open_temporary,
+    other_owner,
+    owned_grid,
+)
 
 #: Seconds that ``connect`` waits for a server that has died to be started again.
 CONNECT_SECONDS = 10.0
@@ -22,7 +30,7 @@ def connect(
     *,
     path: str | os.PathLike[str] | None = None,
     read_only: bool = False,
-    durability: str = "process",
+    durability: str | None = None,
     embedded: bool = False,
     timeout: float = CONNECT_SECONDS,
 ) -> Grid:
@@ -30,7 +38,7 @@ def connect(
 
     The first process to come owns the grid. If a ``gridflow serve`` owns it, a client of that server is returned, with
     the same methods: it reads the mapped grid itself and sends its writes. A process that owns a grid and connects
-    again gets the same Grid; it closes with its last user, or when the process ends.
+    again gets another handle on it; each is closed once, and the grid closes with the last, or when the process ends.
 
     A grid whose server was killed stays a served one: nobody comes to own it by chance, so that the server finds it
     free when it is started again. Who connects meanwhile waits for that. A server that is stopped, by Ctrl-C or
@@ -38,10 +46,12 @@ def connect(
 
     Args:
         home: the grid's directory; without it the default grid, ``$GRIDFLOW_HOME``, else
-            ``/dev/shm/gridflow-<uid>/default``.
+            ``/dev/shm/gridflow-<uid>/default``. ``":memory:"`` is a new grid each time, in a directory in shared memory
+            that goes with its last handle or its process; its ``home`` is for others to read it by.
         read_only: only read, whoever owns the grid; every acknowledged write is seen.
         durability: ``process``: an acknowledged write survives the death of this process; ``fsync``: and a power cut,
-            on a disk. It counts for the owner.
+            on a disk. It counts for the owner, and for all handles on the grid. None: what the grid is open with, else
+            ``process``.
         embedded: own the grid in this process, also one whose server was killed.
         timeout: seconds to wait for such a server, or for one that is just starting.
         path: the old name of ``home``.
@@ -56,16 +66,22 @@ def connect(
         GridAccessError: the directory cannot be read or written.
         GridNotFoundError: with ``read_only``, there is no grid.
         GridCorruptError, GridVersionError: a file is damaged, or of a newer format.
-        UsageError: the directory holds something else.
+        UsageError: the directory holds something else; ``home`` is an address; the grid is open with another
+            durability.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as home, connect(home) as grid:
     ...     grid.tables()
     []
     """
-    if durability not in ("process", "fsync"):
+    if durability not in (None, "process", "fsync"):
         raise UsageError(f"durability is process or fsync, not {durability!r}")
     asked = renamed("path", path, "home", home)
+    durable = None if durability is None else durability == "fsync"
+    if asked == MEMORY:
+        if read_only:
+            raise UsageError(f"{MEMORY!r} is a new grid, which has nothing to read: leave out read_only=True")
+        return open_temporary(durable)
     home = resolve_home(asked)
     if read_only:
         return open_reader(home)
@@ -75,7 +91,7 @@ def connect(
         left = has_socket(home) and owned_grid(home) is None
         if embedded or not left:
             try:
-                return open_owner(home, durability == "fsync", default=asked is None)
+                return open_owner(home, durable, default=asked is None)
             except BlockingIOError:
                 pass
         pid = other_owner(home)
@@ -89,12 +105,19 @@ def connect(
         error: GridOwnedError | GridConnectionError | None = None
         if pid is not None:
             try:
-                return connect_unix(home)
+                grid = connect_unix(home)
             except GridOwnedError as silent:  # it is just starting
                 error = silent
             except GridConnectionError:
                 if other_owner(home) is not None:
                     raise
+            else:
+                try:
+                    check_durability(home, durable, grid.durability == "fsync")
+                except UsageError:
+                    grid.close()
+                    raise
+                return grid
         if time.monotonic() >= deadline:
             raise error or GridConnectionError(
                 f"grid {home} is served, but its server was killed and has not come back within {timeout:g} s: start "

@@ -1,40 +1,40 @@
-"""The grids that this process owns: each is open once, whoever asks for it, and closes with its last user."""
+"""The grids that this process owns: each is open once, whoever asks for it, and closes with its last handle."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import os
+import secrets
+import shutil
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from .config import SOCKET_NAME, resolve_home
+from .config import SOCKET_NAME, resolve_home, temporary_root
 from .errors import GridAccessError, GridNotFoundError, UsageError, os_failure
 from .grid import Grid
+from .open_grid import OpenGrid
 from .storage.expected_files import CATALOG, foreign_names
 from .storage.lock import OwnerLock, holder
 
+#: Seconds after which a temporary grid that nobody owns is one whose process was killed, and not one that is just made.
+_LEFT_SECONDS = 60.0
 
-@dataclass
-class _OwnedGrid:
-    grid: Grid
-    uses: int
-
-
-_grids: dict[str, _OwnedGrid] = {}  # by real path, until they are closed
-_lock = threading.RLock()  # guards _grids, and the opening and closing of those
+_grids: dict[str, OpenGrid] = {}  # by real path, until they are closed
+_temporary: set[str] = set()  # real paths of those whose directory goes with them
+_lock = threading.RLock()  # guards both, and the opening and closing of those
 
 
-def open_owner(home: Path, durable: bool, *, default: bool = False, serves: bool = False) -> Grid:
-    """Open a grid as its owner, or share the one that this process owns already.
+def open_owner(home: Path, durable: bool | None, *, default: bool = False, serves: bool = False) -> Grid:
+    """A new handle on a grid, which is opened as its owner, unless this process owns it already.
 
     Args:
         home: the grid's directory; made if it is not there.
-        durable: whether a commit waits for the disk.
+        durable: whether a commit waits for the disk; None: as it does already, else no.
         default: whether nobody named the directory, so that it must be this user's own.
         serves: whether it is to be served: then a socket that a node has left stays until there is another.
 
@@ -44,22 +44,55 @@ def open_owner(home: Path, durable: bool, *, default: bool = False, serves: bool
     """
     with _lock:
         path = os.path.realpath(home)
-        owned = _grids.get(path)
-        if owned is not None and not owned.grid.closed:
-            owned.uses += 1
-            return owned.grid
+        owned = owned_grid(home)
+        if owned is not None:
+            check_durability(home, durable, owned.durable)
+            return Grid(owned)
         _make_home(home, default)
         lock = OwnerLock(home)
         try:
-            grid = Grid(home, lock, durable, leaving=lambda grid: _leaving(path, grid))
+            grid = OpenGrid(home, lock, bool(durable), closing=lambda: _closing(path))
         except BaseException:
             lock.release()
             raise
         if not serves:
             with contextlib.suppress(OSError):  # of a node that was killed: the lock says that none lives
                 os.unlink(home / SOCKET_NAME)
-        _grids[path] = _OwnedGrid(grid, 1)
-        return grid
+        _grids[path] = grid
+        return Grid(grid)
+
+
+def open_temporary(durable: bool | None) -> Grid:
+    """Open a new grid in memory, whose directory goes when it is closed, or the process ends."""
+    parent = temporary_root() / f"gridflow-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    with _lock:
+        _make_private(parent)
+        for left in parent.glob("memory-*"):
+            with contextlib.suppress(OSError):
+                if (
+                    time.time() - left.stat().st_mtime > _LEFT_SECONDS
+                    and other_owner(left) is None
+                    and not owned_grid(left)
+                ):
+                    shutil.rmtree(left, ignore_errors=True)
+        home = parent / f"memory-{secrets.token_hex(8)}"
+        home.mkdir(mode=0o700)
+        _temporary.add(os.path.realpath(home))
+        return open_owner(home, durable)
+
+
+def check_durability(home: Path, asked: bool | None, actual: bool) -> None:
+    """Raise if a grid that is open has another durability than somebody asks for.
+
+    Raises:
+        UsageError: says what it has.
+    """
+    if asked is not None and asked != actual:
+        names = {False: "process", True: "fsync"}
+        raise UsageError(
+            f"grid {home} is open with durability={names[actual]!r}, which holds for all of its users: leave out "
+            f"durability={names[asked]!r}, or have it closed first"
+        )
 
 
 def has_socket(home: Path) -> bool:
@@ -76,24 +109,23 @@ def other_owner(home: Path) -> int | None:
         return None if owned_grid(home) is not None else holder(home)
 
 
-def owned_grid(home: Path) -> Grid | None:
+def owned_grid(home: Path) -> OpenGrid | None:
     """The grid at ``home`` if this process owns it."""
-    owned = _grids.get(os.path.realpath(home))
-    return None if owned is None or owned.grid.closed else owned.grid
+    grid = _grids.get(os.path.realpath(home))
+    return None if grid is None or grid.closed else grid
 
 
 @contextmanager
 def using_owned(home: Path) -> Iterator[Grid | None]:
-    """The grid at ``home`` if this process owns it, which it goes on to do within the block."""
+    """A handle on the grid at ``home``, for the block, if this process owns it."""
     with _lock:
         grid = owned_grid(home)
-        if grid is not None:
-            _grids[os.path.realpath(home)].uses += 1
+        handle = None if grid is None else Grid(grid)
     try:
-        yield grid
+        yield handle
     finally:
-        if grid is not None:
-            grid.close()
+        if handle is not None:
+            handle.close()
 
 
 def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
@@ -107,21 +139,22 @@ def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
         raise GridNotFoundError(
             f"there is no grid at {home}; gridflow.connect({str(home)!r}) or `gridflow serve` makes one"
         )
-    return Grid(home, None, False)
+    return Grid(OpenGrid(home, None, False))
 
 
 @contextmanager
-def _leaving(path: str, grid: Grid) -> Iterator[bool]:
-    """One user of a grid leaves; gives whether it was the last, who closes the grid within the block."""
+def _closing(path: str) -> Iterator[None]:
+    """A handle of a grid is closed in the block, and with the last one the grid."""
     with _lock:
-        owned = _grids.get(path)
-        if owned is not None and owned.grid is grid:
-            owned.uses -= 1
-            if owned.uses > 0:
-                yield False
-                return
-            del _grids[path]
-        yield True
+        try:
+            yield
+        finally:
+            grid = _grids.get(path)
+            if grid is not None and not grid.handles:
+                del _grids[path]
+                if path in _temporary:
+                    _temporary.discard(path)
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _make_home(home: Path, default: bool) -> None:
@@ -176,17 +209,18 @@ def _check_owner(home: Path) -> None:
 
 
 def _close_all() -> None:
-    for owned in list(_grids.values()):
-        owned.uses = 1
-        owned.grid.close()
+    for grid in list(_grids.values()):
+        for handle in list(grid.handles):
+            handle.close()
 
 
 def _abandon_all() -> None:
     global _lock
     _lock = threading.RLock()
-    for owned in list(_grids.values()):
-        owned.grid.abandon()
+    for grid in list(_grids.values()):
+        grid.abandon()
     _grids.clear()
+    _temporary.clear()
 
 
 atexit.register(_close_all)

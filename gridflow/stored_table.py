@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import SOCKET_NAME, resolve_home
-from .errors import GridClosedError, GridConnectionError, TableNotFoundError, UsageError
+from .errors import GridClosedError, GridConnectionError, GridNotFoundError, TableNotFoundError, UsageError
 from .grid import Grid
+from .open_grid import other_grids_with
 from .protocols.address import Endpoint, Route
 from .registry import open_reader, owned_grid, using_owned
 from .schema import Schema
@@ -88,8 +89,24 @@ def open_table(
     with contextlib.ExitStack() as stack:
         if grid is None:
             path = resolve_home(home) if isinstance(table, str) else Path(table.folder).parent.parent
-            grid = stack.enter_context(using_owned(path)) or stack.enter_context(open_reader(path))
-        yield grid, grid.table(table) if isinstance(table, str) else table
+            try:
+                grid = stack.enter_context(using_owned(path)) or stack.enter_context(open_reader(path))
+                found = grid.table(table) if isinstance(table, str) else table
+            except (GridNotFoundError, TableNotFoundError) as error:
+                others = other_grids_with(table, path) if isinstance(table, str) and home is None else []
+                if others:
+                    raise TableNotFoundError(_elsewhere(str(table), path, others)) from error
+                raise
+        else:
+            found = grid.table(table) if isinstance(table, str) else table
+        yield grid, found
+
+
+def _elsewhere(table: str, home: Path, others: list[Path]) -> str:
+    return (
+        f"no table {table} in the default grid, {home}, which is read where neither grid= nor home= is given; this "
+        f"process has it open in {others[0]}: say home={str(others[0])!r}, or grid= with that grid"
+    )
 
 
 def flush(directory: str, table: str, *, lasting: bool = False) -> None:

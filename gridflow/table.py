@@ -49,7 +49,8 @@ from .storage.versions import Kept, bytes_of, describe, kept_versions
 
 if TYPE_CHECKING:
     from .faces import Narrowed, Narrowing, Progress
-    from .grid import Grid  # circle: a table is made by its grid, and asks it what is kept of it
+    from .grid import Grid  # circle: a table names the first handle on its grid
+    from .open_grid import OpenGrid  # circle: a table is made by its grid, and asks it what is kept of it
 
 #: Bytes that must be free before the catalog is written: else tables could be made until none can be dropped.
 CATALOG_ROOM = 16 << 10
@@ -79,7 +80,7 @@ class Table(TableStore, KeyedRows):
         options: what CREATE TABLE ... WITH said, and the like.
     """
 
-    def __init__(self, grid: Grid, store: Store, entry: TableEntry, schema: Schema):
+    def __init__(self, grid: OpenGrid, store: Store, entry: TableEntry, schema: Schema):
         super().__init__(store, RowCodec(schema, entry.name), entry.table_id)
         self.name = entry.name
         self.options = dict(entry.options)
@@ -99,8 +100,18 @@ class Table(TableStore, KeyedRows):
 
     @property
     def grid(self) -> Grid:
-        """The grid that the table belongs to."""
-        return self._grid
+        """A handle on the grid that the table belongs to: the first that is not closed.
+
+        Raises:
+            GridClosedError: there is none.
+        """
+        return self._grid.handle
+
+    def _refuse_past(self) -> None:
+        """Raise where a transaction is open that a write would not be part of; see ``OpenGrid.refuse_past``."""
+        guard = self.store.guard
+        if guard is not None:
+            guard(f"table {self.name}")
 
     @property
     def indexes(self) -> TableIndexes:
@@ -249,6 +260,7 @@ class Table(TableStore, KeyedRows):
         return self.codec
 
     def _change_row(self, key: Any, change: Callable[[Any], Any]) -> tuple[Any, Any]:
+        self._refuse_past()
         while True:
             changes = Changes(self)
             try:
@@ -281,6 +293,7 @@ class Table(TableStore, KeyedRows):
             SchemaError, ColumnNotFoundError, GridFullError: as ``load``; nothing is written.
         """
         duplicates(on_duplicate)
+        self._refuse_past()
         self.store.catch_up()  # before values of other columns are taken for wrong ones
         codec = self.codec
         operations = self.encode_rows(codec, self.columns_of(rows))
@@ -341,6 +354,7 @@ class Table(TableStore, KeyedRows):
         ...     table.load({"ID": np.arange(100), "PIXELS": np.zeros((100, 28, 28), "uint8")})
         100
         """
+        self._refuse_past()
         return self.load_unchanged(data, duplicates(on_duplicate, mode), progress, None)
 
     def edit(self) -> Edit:
@@ -416,6 +430,7 @@ class Table(TableStore, KeyedRows):
         Returns:
             How many rows there were.
         """
+        self._refuse_past()
         with self.edit() as edit:
             rows = self.snapshot().rows
             if rows:
@@ -558,6 +573,7 @@ class Table(TableStore, KeyedRows):
         ...     table.get(1), table.get(1, version="v1"), table.to_arrow(version="v1").to_pylist()
         ({'X': 2}, {'X': 1}, [{'ID': 1, 'X': 1}])
         """
+        self._refuse_past()
         return self._grid.tag(self, name, replace)
 
     def untag(self, name: str) -> None:
@@ -566,6 +582,7 @@ class Table(TableStore, KeyedRows):
         Raises:
             VersionNotFoundError: there is no such tag; the message lists what there is.
         """
+        self._refuse_past()
         self._grid.untag(self, name)
 
     @property
@@ -666,6 +683,7 @@ class Table(TableStore, KeyedRows):
         ...     table.get(1), len(table), after > before
         ({'X': 1}, 1, True)
         """
+        self._refuse_past()
         with self.edit() as edit:
             past = self._version(version)
             for index in self.indexes.all():

@@ -55,14 +55,20 @@ if TYPE_CHECKING:
     from ._native.rows import RowCodec
     from ._native.snapshot import Snapshot
     from .catalog.activity import Activity
+    from .contexts import Mark
     from .faces import AddressedRows, Narrowed, Narrowing, Progress, Report, TableFace
     from .grid import Grid  # circle: a transaction is begun by its grid, and commits to it
+    from .open_grid import OpenGrid  # circle: the same, for one of a statement
     from .schema import Schema
     from .sql import Result
     from .table import Table
 
 #: Seconds that a transaction which keeps other writers out waits for one that has begun.
 HOLD_SECONDS = 30.0
+_REMEDY = (
+    "it is that of a 'with grid.transaction() as transaction:' block; write with transaction.table(...) and "
+    "transaction.sql(...), or after the block"
+)
 #: So many rows and bytes in memory are few: to look them up in the segments and to write them takes about 1 ms.
 _FEW_ROWS, _FEW_BYTES = 2000, 1 << 20
 
@@ -76,7 +82,9 @@ class Transaction:
     ``commit`` raises and nothing of it has happened: the first committer wins, as snapshot isolation has it
     (H. Berenson et al., "A Critique of ANSI SQL Isolation Levels", SIGMOD 1995).
 
-    Not for use from several threads at once.
+    Within its ``with`` block a write past it, such as ``grid.table("T").put`` or an INSERT of ``grid.sql``, is an
+    error, also in tasks and calls of ``asyncio.to_thread`` that the block starts. Not for use from several threads at
+    once.
 
     Args:
         grid: an open grid.
@@ -96,13 +104,14 @@ class Transaction:
     {1: {'CENTS': 50}, 2: {'CENTS': 50}}
     """
 
-    def __init__(self, grid: Grid, *, of_statement: bool = False, alone: bool = False):
+    def __init__(self, grid: Grid | OpenGrid, *, of_statement: bool = False, alone: bool = False):
         self._grid = grid
         self._locked_tables: list[Table] = []  # if ``alone``
         self._tables: dict[int, TransactionTable] = {}
         self.alone = alone
         self.of_statement = of_statement
         self.active = True
+        self._mark: Mark | None = None
         if not of_statement:
             tables = [self._take(table) for table in grid.all_tables()]
             existing = set(cut([table.changes for table in tables]))
@@ -121,14 +130,25 @@ class Transaction:
         return f"<gridflow.Transaction on {self._grid.home} ({'open' if self.active else 'ended'})>"
 
     def __enter__(self) -> Transaction:
+        if not self.of_statement:
+            self._mark = self._grid._marks.enter(self, _REMEDY)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self.active:
-            self.commit()
-        self.rollback()
+        try:
+            if kind is None and self.active:
+                self.commit()
+            self.rollback()
+        finally:
+            if self._mark is not None:
+                self._grid._marks.leave(self._mark)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there is anything to commit."""
+        return any(table.changes.changed for table in self._tables.values())
 
     @property
     def home(self) -> Path:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What `gridflow.__all__` holds. To add a name is a decision: it is kept for users from then on.
 PUBLIC_NAMES = """
-    connect sample_from Grid Table Transaction Cache Schema Dataset Draw Follow Share Result
+    connect sample_from Grid Table Transaction Session Cache Schema Dataset Draw Follow Share Result
     GridflowError
         UsageError TableNotFoundError TableExistsError ColumnNotFoundError KeyNotFoundError VersionNotFoundError
             DuplicateKeyError SchemaError StructureError SqlError QueryTimeoutError GridClosedError
@@ -40,7 +40,7 @@ LAYERS = [
     ["storage"],
     ["catalog"],
     ["sql", "files"],
-    ["keyed", "table", "transaction", "cache", "grid", "registry"],
+    ["contexts", "keyed", "table", "transaction", "cache", "session", "open_grid", "grid", "registry"],
     ["protocols", "client"],
     ["open", "stored_table"],
     ["cuda"],

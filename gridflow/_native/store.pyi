@@ -30,6 +30,7 @@ class Store:
     flush_bytes: int
     lock_seconds: float
     doing: Callable[[int], str | None] | None
+    guard: Callable[[str], None] | None
     @property
     def small_bytes(self) -> int: ...
     @property

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .._native.snapshot import Snapshot
     from .._native.store import Store
     from ..faces import Progress
-    from .grid import ServedGrid  # circle: a table is made by its grid
+    from .open_grid import ServedOpenGrid  # circle: a table is made by its grid
 
 
 #: Rows are sent in pieces of about this size: gRPC copies a message several times, and small ones stay in the cache.
@@ -45,7 +45,7 @@ class ServedTable(Table):
     here, by the table's own codec: what does not fit is found before anything is sent.
     """
 
-    def __init__(self, grid: ServedGrid, store: Store, entry: TableEntry, schema: Schema, connection: Connection):
+    def __init__(self, grid: ServedOpenGrid, store: Store, entry: TableEntry, schema: Schema, connection: Connection):
         super().__init__(grid, store, entry, schema)
         self._connection = connection
         self._ring = connection.ring
@@ -55,6 +55,7 @@ class ServedTable(Table):
 
     def put(self, key: Any, value: Any) -> None:
         """Write the row under ``key``; see :meth:`gridflow.Table.put`."""
+        self._refuse_past()
         if self._ring.put(self, self.codec, _PUT, key, value, COMMIT_TIMEOUT) is None:
             self._commit("put", lambda: self.encode_put(key, value), by_ring=False)
 
@@ -80,6 +81,7 @@ class ServedTable(Table):
 
     def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
         """Write the row unless there is one under ``key``; returns whether it wrote."""
+        self._refuse_past()
         if codec is not None:
             self._check_columns(codec)
         count = self._ring.put(self, codec or self.codec, _PUT_IF_ABSENT, key, value, COMMIT_TIMEOUT)
@@ -94,6 +96,7 @@ class ServedTable(Table):
         self, codec: RowCodec, places: tuple[int, ...], fixed: tuple[Any, ...], values: Sequence[Any]
     ) -> bool:
         """Write the row of values by their place, unless there is one under its key; returns whether it wrote."""
+        self._refuse_past()
         count = self._ring.insert_values(self, codec, places, fixed, values, COMMIT_TIMEOUT)
         if count is None:
             row = [fixed[i] if place < 0 else values[place] for i, place in enumerate(places)]
@@ -105,6 +108,7 @@ class ServedTable(Table):
         """Write the row only if there is one under ``key``; see :meth:`gridflow.Table.replace`."""
         if expected is not ABSENT:
             return self.compare_and_set(key, expected, value)
+        self._refuse_past()
         count = self._ring.put(self, self.codec, _REPLACE, key, value, COMMIT_TIMEOUT)
         if count is None:
             count = self._commit("replace", lambda: self.encode_put(key, value), by_ring=False)
@@ -112,6 +116,7 @@ class ServedTable(Table):
 
     def remove(self, key: Any) -> bool:
         """Remove the row under ``key``; returns whether there was one."""
+        self._refuse_past()
         count = self._ring.remove(self, key, COMMIT_TIMEOUT)
         if count is None:
             count = self._commit("remove", lambda: self.encode_remove(key), by_ring=False)
@@ -134,6 +139,7 @@ class ServedTable(Table):
         The rows are streamed to the owner; ``progress`` is called with how many have been sent.
         """
         on_duplicate = duplicates(on_duplicate, mode)
+        self._refuse_past()
         self._check_usable()
         data = looked_at(data)
         batches = record_batches(data, self.schema, self.name)
@@ -148,6 +154,7 @@ class ServedTable(Table):
 
     def truncate(self) -> int:
         """Remove all rows in one commit; see :meth:`gridflow.Table.truncate`."""
+        self._refuse_past()
         self._check_usable()
         return self._connection.call(messages.Truncate(self.name, self.table_id), messages.Done).count
 
@@ -175,18 +182,21 @@ class ServedTable(Table):
     def tag(self, name: str, *, replace: bool = False) -> int:
         """Have the owner give the table as it is now a name; see :meth:`gridflow.Table.tag`."""
         Kept().check_tag(self.name, name, 1, replace)  # raises where it cannot be a name
+        self._refuse_past()
         self._check_usable()
         return self._connection.call(messages.Tag(self.name, self.table_id, name, replace), messages.Done).count
 
     def untag(self, name: str) -> None:
         """Have the owner take a tag away; see :meth:`gridflow.Table.untag`."""
         self.kept.check_untag(self.name, name)  # raises where there is none
+        self._refuse_past()
         self._check_usable()
         self._connection.call(messages.Untag(self.name, self.table_id, name), messages.Done)
 
     def restore(self, version: str | int) -> int:
         """Have the owner give the table the rows and columns of a version again; see :meth:`gridflow.Table.restore`."""
         number = self.snapshot_version(version)  # raises where there is none
+        self._refuse_past()
         self._check_usable()
         return self._connection.call(messages.Restore(self.name, self.table_id, number), messages.Done).count
 
@@ -212,6 +222,7 @@ class ServedTable(Table):
         self, mode: str, encode: Callable[[], bytes], *, by_ring: bool = True, codec: RowCodec | None = None
     ) -> int:
         """Commit operations of the columns that the table has now, which are those of ``codec``, if that is given."""
+        self._refuse_past()
         self.store.catch_up()
         codec = codec or self.codec
         self._check_columns(codec)  # before values of other columns are taken for wrong ones

@@ -8,9 +8,12 @@
         cursor.fetchall()
 
 Parameters are ``?`` with a sequence, or ``:name`` with a mapping. Threads may share the module and connections, but no
-cursor. Every statement commits by itself, unless ``connect(autocommit=False)`` or BEGIN asks for more. Every error is
-one of the classes here and one of ``gridflow``'s at once: ``except IntegrityError`` and ``except
-gridflow.DuplicateKeyError`` both see it.
+cursor. The first statement begins a transaction, a query too, and ``commit`` or ``rollback`` ends it: until then the
+connection sees the grid as it was at that statement. A connection that is closed without ``commit`` rolls back, and
+warns if that takes changes back. CREATE TABLE and all else that cannot be part of a transaction commits by itself, and
+is an error where changes wait for ``commit``. With ``connect(autocommit=True)`` each statement commits by itself, but
+between BEGIN and COMMIT. Every error is one of the classes here and one of ``gridflow``'s at once: ``except
+IntegrityError`` and ``except gridflow.DuplicateKeyError`` both see it.
 """
 
 from .connection import Connection, connect

@@ -11,15 +11,18 @@ from typing import Any
 from ..deprecation import renamed
 from ..grid import Grid
 from ..open import connect as open_grid
-from ..sql import Result, Session, begins_transaction
+from ..session import Session
+from ..sql import Result, begins_transaction, commits_by_themselves, one_by_one
 from . import errors
 from .cursor import Cursor
+
+_ADVICE = "connection.commit() keeps them, and with connect(autocommit=True) each statement commits by itself"
 
 
 def connect(
     home: str | os.PathLike[str] | Grid | None = None,
     *,
-    autocommit: bool = True,
+    autocommit: bool = False,
     grid: str | os.PathLike[str] | Grid | None = None,
     **options: Any,
 ) -> Connection:
@@ -27,7 +30,7 @@ def connect(
 
     Args:
         home: the directory of a grid, None for the default one; or an open grid, which stays open after the connection.
-        autocommit: whether every statement commits by itself. PEP 249's default is False: the first statement begins a
+        autocommit: whether every statement commits by itself. False, PEP 249's default: the first statement begins a
             transaction, and ``commit`` or ``rollback`` ends it.
         grid: the old name of ``home``.
         options: those of ``gridflow.connect``: ``read_only``, ``durability``, ``embedded``, ``timeout``.
@@ -40,6 +43,7 @@ def connect(
     >>> with tempfile.TemporaryDirectory() as home, connect(home) as connection:
     ...     cursor = connection.execute("CREATE TABLE T (ID LONG PRIMARY KEY, NAME VARCHAR)")
     ...     cursor = connection.cursor().executemany("INSERT INTO T VALUES (?, ?)", [(1, "one"), (2, "two")])
+    ...     connection.commit()
     ...     connection.execute("SELECT NAME FROM T WHERE ID = :id", {"id": 2}).fetchone()
     ('two',)
     """
@@ -60,11 +64,15 @@ class Connection:
 
     Threads may share a connection and its transaction, each with cursors of its own; statements run one at a time.
 
-    The end of a ``with`` block commits, or rolls back after an error, and closes. ``close`` alone rolls back.
+    Without ``autocommit`` the first statement begins a transaction, a query too: until ``commit`` or ``rollback`` the
+    connection sees the grid as it was then, and its own changes. A statement that cannot be part of a transaction, such
+    as CREATE TABLE, commits by itself, and is an error where there are changes to commit or to roll back first.
+
+    The end of a ``with`` block commits, or rolls back after an error, and closes. ``close`` alone rolls back, and warns
+    if that takes changes back.
 
     Attributes:
-        grid: the grid, for calls that SQL does not have.
-        autocommit: whether every statement commits by itself, unless BEGIN has begun a transaction; may be set.
+        grid: the grid, for calls that SQL does not have. They are no part of the transaction.
     """
 
     Warning = errors.Warning
@@ -78,13 +86,13 @@ class Connection:
     ProgrammingError = errors.ProgrammingError
     NotSupportedError = errors.NotSupportedError
 
-    def __init__(self, grid: Grid, *, owned: bool, autocommit: bool = True):
+    def __init__(self, grid: Grid, *, owned: bool, autocommit: bool):
         self.grid = grid
-        self.autocommit = autocommit
+        self._autocommit = autocommit
         self._owned = owned
         self._closed = False
-        self._session = Session(grid)
-        self._lock = threading.RLock()  # guards _session
+        self._session = Session(grid, marks=False, advice=_ADVICE)
+        self._lock = threading.RLock()  # a statement that begins a transaction is one step
 
     def __repr__(self) -> str:
         return f"<gridflow.dbapi.Connection {'(closed)' if self._closed else self.grid!r}>"
@@ -106,8 +114,21 @@ class Connection:
 
     @property
     def in_transaction(self) -> bool:
-        """Whether there is something to commit or to roll back."""
+        """Whether a transaction is open."""
         return self._session.in_transaction
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether each statement commits by itself, unless BEGIN has begun a transaction; to set it to True commits."""
+        return self._autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        self.check_open()
+        with self._lock, errors.translation():
+            if value:
+                self._session.commit()
+            self._autocommit = bool(value)
 
     def check_open(self) -> None:
         """Raise InterfaceError if the connection is closed."""
@@ -124,25 +145,43 @@ class Connection:
         return self.cursor().execute(operation, parameters)
 
     def run(self, text: str, parameters: Any) -> Result:
-        """Execute statements in the open transaction; without autocommit one is begun first."""
+        """Execute statements; without autocommit in the open transaction, which is begun first."""
         with self._lock, errors.translation():
-            if not self._ensure_transaction() and not begins_transaction(text):
-                return self.grid.sql(text, parameters)  # a client sends the text to the owner
-            result = self._session.execute(text, parameters)
-            result.warn()
+            result: Result = Result()
+            if self._autocommit:
+                result = self._session.sql(text, parameters)
+            elif len(alone := commits_by_themselves(text)) < 2:
+                result = self._run_one(text, parameters, any(alone))
+            else:
+                for is_alone, (_, statement, values) in zip(alone, one_by_one(text, parameters, ""), strict=True):
+                    result = self._run_one(statement.placed(), statement.marks.parameters(values), is_alone)
             return result
+
+    def _run_one(self, text: str, parameters: Any, is_alone: bool) -> Result:
+        """Execute one statement without autocommit; ``is_alone``: it can be part of no transaction."""
+        if is_alone and self._session.has_changes:
+            raise errors.ProgrammingError(
+                "there are changes that are not committed, and a statement that commits by itself, such as CREATE, "
+                "ALTER or DROP TABLE, cannot be in one transaction with them: call commit() or rollback() before it"
+            )
+        if is_alone or (begins_transaction(text) and not self._session.has_changes):
+            self._session.rollback()  # what was read
+        else:
+            self._begin()
+        result: Result = self._session.sql(text, parameters)
+        return result
 
     def run_many(self, text: str, sets: Iterable[Any]) -> Result:
         """Execute a statement with each of many sets of parameters."""
         with self._lock, errors.translation():
-            self._ensure_transaction()
-            return self._session.execute_many(text, sets)
+            if not self._autocommit:
+                self._begin()
+            result: Result = self._session.sql_many(text, sets)
+            return result
 
-    def _ensure_transaction(self) -> bool:
-        """Begin a transaction if autocommit is off and none is open. Returns whether one is open now."""
-        if not self.autocommit and not self._session.in_transaction:
+    def _begin(self) -> None:
+        if not self._session.in_transaction:
             self._session.begin()
-        return self._session.in_transaction
 
     def commit(self) -> None:
         """Commit the transaction; without one nothing happens.
@@ -161,11 +200,14 @@ class Connection:
             self._session.rollback()
 
     def close(self) -> None:
-        """Roll back and close the connection, and the grid if ``connect`` opened it. A second call does nothing."""
+        """Roll back and close the connection, and the grid if ``connect`` opened it. A second call does nothing.
+
+        Warns if there were changes: ``commit`` keeps them.
+        """
         if self._closed:
             return
         self._closed = True
         with self._lock, errors.translation():
-            self._session.rollback()
+            self._session.close()
             if self._owned:
                 self.grid.close()

@@ -104,7 +104,7 @@ class Node:
         self.home: Path = grid.home
         self._stopped = False
         self._pid = os.getpid()
-        self._requests = Requests(grid, durability)
+        self._requests = Requests(grid.open_grid, durability)
         self._services: list[Service] = []
         try:
             if services is None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from .._native.table_store import COMMIT_MODES
 from ..config import VERSION
 from ..errors import GridConnectionError, GridflowError, SqlError, TableNotFoundError, UsageError
-from ..grid import Grid
+from ..open_grid import OpenGrid
 from ..protocols import messages
 from ..protocols.json_values import decode_values
 from ..protocols.messages import Done, Message
@@ -53,7 +53,7 @@ class Requests:
         rings: the door of shared memory, once there is one.
     """
 
-    def __init__(self, grid: Grid, durability: str):
+    def __init__(self, grid: OpenGrid, durability: str):
         self.grid = grid
         self.durability = durability
         self._lock = threading.Lock()  # guards _running and _statements

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..faces import GridFace
 from .result import Result
-from .routing import Route, begins_transaction, one_by_one, route
+from .routing import Route, begins_transaction, commits_by_themselves, one_by_one, route
 from .session import FastPaths, Session
 from .text.cutter import Statement, is_query, split_statements
 from .text.progress import Progress, Report
@@ -32,6 +32,7 @@ __all__ = [
     "Session",
     "Statement",
     "begins_transaction",
+    "commits_by_themselves",
     "execute",
     "is_query",
     "one_by_one",

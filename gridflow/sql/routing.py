@@ -23,6 +23,19 @@ _LONGEST_KEPT = 4096
 _BEGIN = frozenset({"BEGIN", "START"})
 #: Statements that run in the process that has the text, whatever stands beside them.
 _OWN = frozenset({"COPY", "SET"})
+#: First words of what can be part of a transaction, besides queries, or begins or ends one.
+_PARTS = (
+    _OWN
+    | _BEGIN
+    | {"COMMIT", "ROLLBACK", "INSERT", "MERGE", "UPDATE", "DELETE", "EXPLAIN", "SHOW", "DESCRIBE", "DESC", "KILL"}
+)
+#: Kinds of statements that change rows or only read; every other commits by itself, and can be in no transaction.
+IN_TRANSACTION = (
+    *("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY", "SHOW", "DESCRIBE", "DESC"),
+    *("ANALYZE", "REFRESH STATISTICS", "DROP STATISTICS", "KILL", "SET"),
+)
+#: Kinds that begin or end one.
+CONTROLS = ("BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK")
 
 
 class Route(Enum):
@@ -63,13 +76,25 @@ def _way(text: str) -> tuple[Route, str]:
     return Route.OWNER, words[0]
 
 
+def commits_by_themselves(text: str) -> list[bool]:
+    """Of each statement of a text, whether it commits by itself, and so cannot be part of a transaction.
+
+    >>> commits_by_themselves("DELETE FROM T; DROP TABLE T; SELECT 1; COMMIT")
+    [False, True, False, False]
+    """
+    if not isinstance(text, str):
+        return []  # an error, for who executes it to raise
+    alone = [not (is_query(part.text) or part.word in _PARTS) for part in split_statements(text)]
+    return [part.kind not in (*IN_TRANSACTION, *CONTROLS) for part in prepare(text)] if any(alone) else alone
+
+
 def begins_transaction(text: str) -> bool:
     """Whether one of a text's statements begins a transaction.
 
     >>> begins_transaction("DELETE FROM T; BEGIN"), begins_transaction("SELECT 'BEGIN'")
     (True, False)
     """
-    return any(statement.word in _BEGIN for statement in split_statements(text))
+    return isinstance(text, str) and any(statement.word in _BEGIN for statement in split_statements(text))
 
 
 def one_by_one(text: str, params: Any, node: str) -> Iterator[tuple[Route, Prepared, dict[str, Any]]]:

@@ -26,16 +26,12 @@ from .execution.insert import execute_insert_many, plan_insert
 from .grammar.prepared import Prepared, own_text
 from .grammar.statements import as_written, prepare
 from .result import Result
+from .routing import CONTROLS, IN_TRANSACTION
+from .text.cutter import is_query, split_statements
 from .text.params import assign
 from .text.places import syntax_error
 from .text.progress import Report, reporting
 from .text.secrets import hide_passwords
-
-#: Statements that change rows or only read; every other commits by itself, and so cannot be part of a transaction.
-IN_TRANSACTION = (
-    *("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY", "SHOW", "DESCRIBE", "DESC"),
-    *("ANALYZE", "REFRESH STATISTICS", "DROP STATISTICS", "KILL", "SET"),
-)
 
 #: How often a statement that changes what it reads runs at most, where others write the same rows. In the owner they
 #: wait the last time: with more times before that, writers without a pause keep a large UPDATE from its end for longer.
@@ -57,10 +53,22 @@ class Session:
         grid: the grid; the caller closes it.
         has_files: whether COPY may be executed: the files that it names are those of this process.
         fast_paths: what is known of statements; sessions that execute no more than one text each may share it.
+        changed: called with the session when a call ends with another transaction open than before, or with none.
+        guard: called with the kind of each statement that is part of no transaction, before it is executed.
     """
 
-    def __init__(self, grid: GridFace, *, has_files: bool = True, fast_paths: FastPaths | None = None):
+    def __init__(
+        self,
+        grid: GridFace,
+        *,
+        has_files: bool = True,
+        fast_paths: FastPaths | None = None,
+        changed: Callable[[Session], None] | None = None,
+        guard: Callable[[str], None] | None = None,
+    ):
         self.grid = grid
+        self.guard = guard
+        self._changed = changed
         self._has_files = has_files
         self._transaction: TransactionFace | None = None
         self._fast_paths: FastPaths = {} if fast_paths is None else fast_paths  # empty while a transaction is open
@@ -69,6 +77,11 @@ class Session:
     def in_transaction(self) -> bool:
         """Whether a transaction is open: after BEGIN, before COMMIT or ROLLBACK."""
         return self._transaction is not None
+
+    @property
+    def transaction(self) -> TransactionFace | None:
+        """The transaction that is open, if one is."""
+        return self._transaction
 
     def execute(self, text: str, params: Any = None, progress: Report | None = None) -> Result:
         """Execute one statement, or several with semicolons between them; see ``gridflow.sql.execute``."""
@@ -104,14 +117,25 @@ class Session:
             raise
         result = Result()
         notes: tuple[str, ...] = ()
-        with reporting(progress):
-            for statement, values in zip(statements, value_sets, strict=True):
-                result = self._run_listed(statement, partial(self._one, statement, values))
-                notes += result.notes
+        before = self._transaction
+        try:
+            with reporting(progress):
+                for statement, values in zip(statements, value_sets, strict=True):
+                    result = self._run_listed(statement, partial(self._one, statement, values))
+                    notes += result.notes
+        finally:
+            self._tell(before)
         result.notes = notes
         if len(statements) == 1 and statements[0].kind in ("SELECT", "INSERT") and self._transaction is None:
             self._remember(text, statements[0])
         return result
+
+    def check_allowed(self, text: str) -> None:
+        """Ask ``guard`` of a text that another process is to execute."""
+        if self.guard is not None:
+            for statement in split_statements(text):
+                if not is_query(statement.text):
+                    self.guard(statement.word)
 
     def insert_at_once(self, text: str, params: Any) -> Result | None:
         """Execute an INSERT by its fast path, where that is known by now; None, or an error: nothing has happened."""
@@ -201,6 +225,8 @@ class Session:
 
     def _many(self, statement: Prepared, value_sets: list[dict[str, Any]]) -> Result:
         kind = statement.kind
+        if self.guard is not None and self._transaction is None:
+            self.guard(kind)
         if kind in ("INSERT", "MERGE"):
             count = execute_insert_many(self._transaction or self.grid, statement, value_sets)
             if count is not None:
@@ -214,6 +240,8 @@ class Session:
 
     def _one(self, statement: Prepared, values: dict[str, Any]) -> Result:
         kind = statement.kind
+        if self.guard is not None and self._transaction is None:
+            self.guard(kind)
         if kind in _CONTROLS:
             _CONTROLS[kind](self, statement)
             return Result(statement=kind)
@@ -259,6 +287,12 @@ class Session:
         Raises:
             SqlError: one is open already.
         """
+        before = self._transaction
+        self.open()
+        self._tell(before)
+
+    def open(self) -> None:
+        """Begin a transaction in the midst of a text."""
         if self._transaction is not None:
             raise SqlError("a transaction is open already: COMMIT or ROLLBACK ends it")
         if self.grid.is_transaction:
@@ -272,15 +306,30 @@ class Session:
         Raises:
             TransactionConflictError: another writer was faster. The transaction is over and nothing of it has happened.
         """
-        transaction, self._transaction = self._transaction, None
-        if transaction is not None:
-            transaction.commit()
+        before = self._transaction
+        try:
+            self.end(commit=True)
+        finally:
+            self._tell(before)
 
     def rollback(self) -> None:
         """Roll back, as ROLLBACK does; without a transaction nothing happens."""
+        before = self._transaction
+        self.end(commit=False)
+        self._tell(before)
+
+    def end(self, *, commit: bool) -> None:
+        """Commit or roll back in the midst of a text."""
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
-            transaction.rollback()
+            if commit:
+                transaction.commit()
+            else:
+                transaction.rollback()
+
+    def _tell(self, before: TransactionFace | None) -> None:
+        if self._transaction is not before and self._changed is not None:
+            self._changed(self)
 
 
 def _changes_rows_it_reads(statement: Prepared) -> bool:
@@ -289,17 +338,17 @@ def _changes_rows_it_reads(statement: Prepared) -> bool:
 
 
 def _begin(session: Session, statement: Prepared) -> None:
-    session.begin()
+    session.open()
 
 
 def _commit(session: Session, statement: Prepared) -> None:
     _check_open(session, statement)
-    session.commit()
+    session.end(commit=True)
 
 
 def _rollback(session: Session, statement: Prepared) -> None:
     _check_open(session, statement)
-    session.rollback()
+    session.end(commit=False)
 
 
 def _check_open(session: Session, statement: Prepared) -> None:
@@ -308,4 +357,4 @@ def _check_open(session: Session, statement: Prepared) -> None:
         raise syntax_error(statement.text, statement.node.start, message, len(statement.kind))
 
 
-_CONTROLS = {"BEGIN": _begin, "START TRANSACTION": _begin, "COMMIT": _commit, "ROLLBACK": _rollback}
+_CONTROLS = dict(zip(CONTROLS, (_begin, _begin, _commit, _rollback), strict=True))

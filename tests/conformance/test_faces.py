@@ -12,11 +12,14 @@ import pytest
 from gridflow import faces
 from gridflow.catalog.activity import Activity
 from gridflow.client.grid import ServedGrid
+from gridflow.client.open_grid import ServedOpenGrid
 from gridflow.client.table import ServedTable
 from gridflow.grid import Grid
+from gridflow.open_grid import OpenGrid
 from gridflow.server.flight import FlightService
 from gridflow.server.node import Service
 from gridflow.server.rings import Carrier, RingService
+from gridflow.session import Session
 from gridflow.sql.views.views import NoIndexes, SystemView
 from gridflow.storage.index_definition import Index
 from gridflow.storage.index_rows import IndexRows
@@ -25,8 +28,11 @@ from gridflow.table import Table
 from gridflow.transaction import Transaction, TransactionTable
 
 IMPLEMENTATIONS = [
-    (faces.OpenGridFace, Grid),
-    (faces.OpenGridFace, ServedGrid),
+    (faces.OpenGridFace, OpenGrid),
+    (faces.OpenGridFace, ServedOpenGrid),
+    (faces.HandleFace, Grid),
+    (faces.HandleFace, ServedGrid),
+    (faces.SessionFace, Session),
     (faces.TransactionFace, Transaction),
     (faces.StoredTableFace, Table),
     (faces.StoredTableFace, ServedTable),
@@ -44,8 +50,11 @@ IMPLEMENTATIONS = [
 
 
 def _types(
+    open_grid: OpenGrid,
+    served_open_grid: ServedOpenGrid,
     grid: Grid,
     served_grid: ServedGrid,
+    session: Session,
     transaction: Transaction,
     table: Table,
     served_table: ServedTable,
@@ -57,7 +66,9 @@ def _types(
     flight: FlightService,
     rings: RingService,
 ) -> None:
-    open_grids: list[faces.OpenGridFace] = [grid, served_grid]
+    open_grids: list[faces.OpenGridFace] = [open_grid, served_open_grid]
+    handles: list[faces.HandleFace] = [grid, served_grid]
+    sessions: list[faces.SessionFace] = [session]
     grids: list[faces.GridFace] = [*open_grids, transaction]
     transactions: list[faces.TransactionFace] = [transaction]
     stored_tables: list[faces.StoredTableFace] = [table, served_table]
@@ -65,7 +76,7 @@ def _types(
     readable: list[faces.ReadableTable] = [*tables, view]
     others: tuple[faces.IndexesFace, faces.IndexedRows, faces.ActivityFace, Service] = (indexes, rows, activity, flight)
     doors: tuple[Service, Carrier] = (rings, rings)
-    del grids, transactions, readable, others, doors
+    del handles, sessions, grids, transactions, readable, others, doors
 
 
 def members(face: type) -> dict[str, object]:

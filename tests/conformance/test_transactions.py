@@ -72,16 +72,17 @@ def test_an_exception_rolls_back(grid, accounts):
 
 def test_it_reads_all_tables_at_the_moment_it_began(grid, accounts):
     other = grid.create_table("OTHER", {"ID": "LONG"}, key="ID")
-    with grid.transaction() as transaction:
-        accounts.put(0, {"N": 99})
-        other.put(1, {})
-        accounts.flush()
-        other.load({"ID": np.arange(100)}, on_duplicate="replace")
-        accounts.compact()
-        assert transaction.table("ACCOUNTS").get(0) == {"N": 10}
-        assert transaction.sql("SELECT SUM(N) FROM ACCOUNTS").fetchall() == [(40,)]
-        assert len(transaction.table("OTHER")) == 0
-        assert transaction.sql("SELECT COUNT(*) FROM ACCOUNTS A LEFT JOIN OTHER O ON A.ID = O.ID").fetchall() == [(4,)]
+    transaction = grid.transaction()
+    accounts.put(0, {"N": 99})
+    other.put(1, {})
+    accounts.flush()
+    other.load({"ID": np.arange(100)}, on_duplicate="replace")
+    accounts.compact()
+    assert transaction.table("ACCOUNTS").get(0) == {"N": 10}
+    assert transaction.sql("SELECT SUM(N) FROM ACCOUNTS").fetchall() == [(40,)]
+    assert len(transaction.table("OTHER")) == 0
+    assert transaction.sql("SELECT COUNT(*) FROM ACCOUNTS A LEFT JOIN OTHER O ON A.ID = O.ID").fetchall() == [(4,)]
+    transaction.rollback()
     assert accounts.get(0) == {"N": 99} and len(other) == 100
 
 

@@ -500,15 +500,18 @@ def test_truncate_beside_a_transaction(either):
     """The transaction goes on reading what was there; a row that it writes over is not what it was."""
     table = either.create_table("T", {"ID": "LONG", "N": "INT"}, key="ID")
     table.put_all((i, {"N": i}) for i in range(100))
-    with either.transaction() as transaction:
-        seen = transaction.table("T")
-        table.truncate()
-        assert len(seen) == 100 and seen.get(5) == {"N": 5} and len(table) == 0
-        seen.put(200, {"N": 200})
+    transaction = either.transaction()
+    seen = transaction.table("T")
+    table.truncate()
+    assert len(seen) == 100 and seen.get(5) == {"N": 5} and len(table) == 0
+    seen.put(200, {"N": 200})
+    transaction.commit()
     assert table.to_arrow().to_pylist() == [{"ID": 200, "N": 200}]
-    with pytest.raises(gridflow.errors.TransactionConflictError), either.transaction() as transaction:
-        transaction.table("T").put(200, {"N": 201})
-        table.truncate()
+    transaction = either.transaction()
+    transaction.table("T").put(200, {"N": 201})
+    table.truncate()
+    with pytest.raises(gridflow.errors.TransactionConflictError):
+        transaction.commit()
     assert len(table) == 0
 
 

@@ -151,7 +151,7 @@ def test_chunks_and_pages_of_many_segments(tmp_path, many_segments, loads):
     with gridflow.connect(tmp_path / "grid") as grid:
         lived, fresh = (grid.create_table(name, {"ID": "LONG", "X": "INT"}, key="ID") for name in ("LIVED", "FRESH"))
         fresh.load({"ID": ids[ids % 7 != 3], "X": (ids % 1000)[ids % 7 != 3].astype(np.int32)})
-        grid._maintenance.stop()  # or segments are merged
+        grid.open_grid._maintenance.stop()  # or segments are merged
         for part in range(loads):
             some = ids[part::loads]
             lived.load({"ID": some, "X": (some % 1000).astype(np.int32)})

@@ -149,7 +149,7 @@ def test_threads_until_it_is_full(full):
 def test_a_write_that_was_kept_is_acknowledged(full, monkeypatch, small):
     """A writer far ahead of the flushes flushes itself; that there is no room for this is not its own failure."""
     grid, writer = full
-    grid._store.flush_bytes = 1000
+    grid.open_grid._store.flush_bytes = 1000
     fill(small, leave=1 << 20)
     writer.until_full(lambda: writer.put(8000))
     assert 100 > len(writer.rows) > 20

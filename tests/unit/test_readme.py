@@ -23,6 +23,7 @@ DOCUMENTS = [
     "docs/conventions.md",
     "docs/stability.md",
     "docs/reference.md",
+    "docs/transactions.md",
     "examples/README.md",
     "gridflow/README.md",
 ]
@@ -66,6 +67,7 @@ def environment(tmp_path_factory):
         ("README.md", "(128, 28, 28) <dtype: 'int32'>"),
         ("docs/ignite.md", "1 b'WARM KITTY'"),
         ("docs/gpu.md", "(256, 3, 32, 32) (256,)\n" * 3 + "(232, 3, 32, 32) (232,)\n"),
+        ("docs/transactions.md", "cents: 110\n"),
         ("docs/dataset.md", "(64, 8, 8) (64,)\n100\n24\n100 90\n[(100,)]\nDIGITS, version "),
     ],
 )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import gc
+import subprocess
+import sys
 import threading
 import warnings
 
@@ -29,6 +32,7 @@ def connection(request, tmp_path):
         connection.execute("CREATE TABLE T (ID LONG PRIMARY KEY, NAME VARCHAR, PRICE DECIMAL(10,2), P UINT8[2,2])")
         rows = [(i, f"name {i}", decimal.Decimal(i) / 4, np.full((2, 2), i, "u1")) for i in range(10)]
         connection.cursor().executemany("INSERT INTO T VALUES (?, ?, ?, ?)", rows)
+        connection.commit()
         yield connection
 
 
@@ -104,6 +108,7 @@ def test_rowcount_of_changes_and_of_what_changes_none(connection):
     assert cursor.rowcount == -1
     assert cursor.execute("UPDATE T SET NAME = 'x' WHERE ID < 4").rowcount == 4
     assert cursor.execute("DELETE FROM T WHERE ID > 100").rowcount == 0
+    connection.commit()
     assert cursor.execute("CREATE TABLE IF NOT EXISTS T (ID LONG PRIMARY KEY)").rowcount == -1
 
 
@@ -175,18 +180,131 @@ def test_an_open_grid_stays_open(grid):
     assert not grid.closed
 
 
-def test_every_statement_commits_by_itself_unless_told_otherwise(connection):
-    assert connection.autocommit is True
+def test_with_autocommit_every_statement_commits_by_itself(connection):
+    connection.autocommit = True
     connection.execute("DELETE FROM T WHERE ID = 1")
     connection.rollback()
     connection.commit()
     assert connection.execute("SELECT COUNT(*) FROM T").fetchone() == (9,)
+    with dbapi.connect(connection.grid, autocommit=True) as other:
+        other.cursor().executemany("DELETE FROM T WHERE ID = ?", [(2,), (3,)])
+        other.execute("CREATE TABLE IF NOT EXISTS U (ID LONG PRIMARY KEY); INSERT INTO U VALUES (1); DROP TABLE U")
+        assert not other.in_transaction
+    assert connection.execute("SELECT COUNT(*) FROM T").fetchone() == (7,)
+
+
+def test_rollback_takes_an_insert_back(connection):
+    """Each statement committed by itself, and ``rollback`` did nothing."""
+    assert connection.autocommit is False and not connection.in_transaction
+    connection.execute("INSERT INTO T (ID) VALUES (?)", (50,))
+    assert connection.in_transaction
+    connection.rollback()
+    connection.rollback()
+    assert not connection.in_transaction
+    assert connection.execute("SELECT COUNT(*) FROM T WHERE ID = 50").fetchone() == (0,)
+    connection.execute("INSERT INTO T (ID) VALUES (51)")
+    connection.commit()
+    connection.commit()
+    connection.rollback()
+    assert connection.execute("SELECT COUNT(*) FROM T WHERE ID = 51").fetchone() == (1,)
+
+
+def test_a_query_begins_a_transaction_too(connection):
+    """So what is written after what was read cannot overwrite what came between."""
+    (name,) = connection.execute("SELECT NAME FROM T WHERE ID = 1").fetchone()
+    with dbapi.connect(connection.grid, autocommit=True) as other:
+        other.execute("UPDATE T SET NAME = 'other' WHERE ID = 1")
+    assert connection.execute("SELECT NAME FROM T WHERE ID = 1").fetchone() == (name,)
+    connection.execute("UPDATE T SET NAME = ? WHERE ID = 1", (name + "!",))
+    with pytest.raises(dbapi.OperationalError):
+        connection.commit()
+    assert connection.execute("SELECT NAME FROM T WHERE ID = 1").fetchone() == ("other",)
+
+
+def test_who_never_commits_hears_of_it(connection):
+    other = dbapi.connect(connection.grid)
+    other.execute("INSERT INTO T (ID) VALUES (50)")
+    with pytest.warns(UserWarning, match=r"are rolled back: connection.commit\(\) keeps them, .*autocommit=True"):
+        other.close()
+    other = dbapi.connect(connection.grid)
+    other.execute("INSERT INTO T (ID) VALUES (50)")
+    with pytest.warns(UserWarning, match="are rolled back: connection.commit"):
+        del other
+        gc.collect()
+    other = dbapi.connect(connection.grid)
+    other.execute("SELECT * FROM T")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other.close()
+    assert connection.execute("SELECT COUNT(*) FROM T").fetchone() == (10,)
+
+
+def test_a_program_that_never_commits_hears_of_it_at_its_end(tmp_path):
+    script = (
+        "import sys\nfrom gridflow import dbapi\nc = dbapi.connect(sys.argv[1])\n"
+        "c.execute('CREATE TABLE T (ID INT PRIMARY KEY)')\nc.execute('INSERT INTO T VALUES (1)')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+    assert result.returncode == 0 and "changes were not committed, and are rolled back" in result.stderr
+    with dbapi.connect(tmp_path) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM T").fetchone() == (0,)
+
+
+def test_what_can_be_part_of_no_transaction_commits_by_itself_or_is_an_error(connection):
+    connection.execute("DROP TABLE IF EXISTS U")
+    connection.execute("SELECT * FROM T")  # nothing to lose
+    connection.execute("CREATE TABLE U (ID INT PRIMARY KEY)")
+    connection.rollback()
+    assert "U" in connection.grid.tables()
+    connection.execute("INSERT INTO U VALUES (1)")
+    for text in ("DROP TABLE U", "CREATE INDEX I ON T (NAME)", "TRUNCATE TABLE T", "SELECT 1; ALTER TABLE T ADD X INT"):
+        with pytest.raises(dbapi.ProgrammingError, match=r"call commit\(\) or rollback\(\) before it"):
+            connection.execute(text)
+    assert connection.execute("SELECT COUNT(*) FROM U").fetchone() == (1,), "and the transaction goes on"
+    connection.commit()
+    result = connection.execute("DROP TABLE U; INSERT INTO T (ID) VALUES (?); SELECT MAX(ID) FROM T", (60,))
+    assert result.fetchone() == (60,) and connection.in_transaction
+    connection.rollback()
+    assert connection.execute("SELECT MAX(ID) FROM T").fetchone() == (9,)
+
+
+def test_begin_and_commit_as_statements(connection):
+    connection.execute("SELECT * FROM T")
+    connection.execute("BEGIN")
+    connection.execute("INSERT INTO T (ID) VALUES (50)")
+    with pytest.raises(dbapi.ProgrammingError, match="a transaction is open already"):
+        connection.execute("BEGIN")
+    connection.execute("COMMIT")
+    connection.execute("COMMIT")
+    connection.execute("INSERT INTO T (ID) VALUES (51)")
+    connection.execute("ROLLBACK")
+    assert connection.execute("SELECT ID FROM T WHERE ID >= 50").fetchall() == [(50,)]
+
+
+def test_to_set_autocommit_commits(connection):
+    connection.execute("INSERT INTO T (ID) VALUES (50)")
+    connection.autocommit = True
+    assert not connection.in_transaction and connection.autocommit is True
+    connection.autocommit = False
+    connection.execute("INSERT INTO T (ID) VALUES (51)")
+    connection.rollback()
+    assert connection.execute("SELECT ID FROM T WHERE ID >= 50").fetchall() == [(50,)]
+
+
+def test_two_connections_on_one_grid_each_have_their_own(connection):
+    connection.execute("INSERT INTO T (ID) VALUES (50)")
+    with dbapi.connect(connection.grid) as other:
+        other.execute("INSERT INTO T (ID) VALUES (51)")
+        assert other.execute("SELECT COUNT(*) FROM T").fetchone() == (11,)
+        connection.grid.table("T").put(52, {})  # no part of either
+        other.rollback()
+    connection.commit()
+    assert connection.execute("SELECT ID FROM T WHERE ID >= 50 ORDER BY ID").fetchall() == [(50,), (52,)]
 
 
 def test_what_is_not_committed_is_taken_back(connection):
     count = "SELECT COUNT(*) FROM T"
-    other = dbapi.connect(connection.grid)
-    connection.autocommit = False
+    other = dbapi.connect(connection.grid, autocommit=True)
     connection.execute("DELETE FROM T WHERE ID = 1")
     connection.cursor().executemany("INSERT INTO T (ID) VALUES (?)", [(100,), (101,)])
     connection.cursor().executemany("UPDATE T SET NAME = ? WHERE ID = ?", [("x", 2), ("y", 3)])
@@ -203,23 +321,25 @@ def test_what_is_not_committed_is_taken_back(connection):
     connection.execute("COMMIT")
     assert other.execute(count).fetchone() == (8,)
     other.execute("BEGIN; DELETE FROM T")
-    other.close()
+    with pytest.warns(UserWarning, match="are rolled back"):
+        other.close()
     assert connection.execute(count).fetchone() == (8,)
 
 
 def test_a_context_commits_or_rolls_back(connection):
-    with dbapi.connect(connection.grid, autocommit=False) as other:
+    with dbapi.connect(connection.grid) as other:
         other.execute("INSERT INTO T (ID) VALUES (50)")
-    with pytest.raises(ZeroDivisionError), dbapi.connect(connection.grid, autocommit=False) as other:
+    with pytest.raises(ZeroDivisionError), dbapi.connect(connection.grid) as other:
         other.execute("INSERT INTO T (ID) VALUES (51)")
         raise ZeroDivisionError
     assert connection.execute("SELECT ID FROM T WHERE ID >= 50").fetchall() == [(50,)]
 
 
 def test_a_conflict_is_an_operational_error(connection):
-    with dbapi.connect(connection.grid, autocommit=False) as other:
+    with dbapi.connect(connection.grid) as other:
         other.execute("UPDATE T SET NAME = 'a' WHERE ID = 1")
         connection.execute("UPDATE T SET NAME = 'b' WHERE ID = 1")
+        connection.commit()
         with pytest.raises(dbapi.OperationalError) as caught:
             other.commit()
         assert isinstance(caught.value, gridflow.TransactionConflictError)

@@ -49,7 +49,7 @@ def server(kittens):
         yield server
 
 
-@pytest.mark.parametrize("leave", ["grid.close()", "grid._connection.drop_channel()", "pass"])
+@pytest.mark.parametrize("leave", ["grid.close()", "grid.open_grid.connection.drop_channel()", "pass"])
 def test_a_child_that_is_forked_soon_after_a_channel_was_closed_has_one_of_its_own(server, kittens, leave):
     code = f"""
 def child():

@@ -165,7 +165,7 @@ def test_a_row_for_other_columns_is_not_sent(node, client, monkeypatch):
     node.grid.sql("ALTER TABLE T ADD COLUMN N INT DEFAULT 5")
 
     def late(*arguments):
-        client._store.catch_up()
+        client.open_grid._store.catch_up()
         assert table.codec is not codec
         return put(*arguments)
 

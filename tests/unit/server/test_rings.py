@@ -247,27 +247,27 @@ def test_system_tables_are_not_for_rings(client, node):
     client.sql("CREATE USER ANNA WITH PASSWORD 'secret'")
     table = client.table("T")
     table.put(1, {"V": b""})
-    others = {entry.table_id for entry in node.grid._catalog.all_entries} - {table.table_id}
+    others = {entry.table_id for entry in node.grid.open_grid._catalog.all_entries} - {table.table_id}
     assert others
     operation = table.encode_put(2, {"V": b""})
     for table_id in others:
-        assert client._connection.ring.commit(table_id, table.codec.digest, 0, operation, 60.0) is None
+        assert client.open_grid.connection.ring.commit(table_id, table.codec.digest, 0, operation, 60.0) is None
 
 
 @pytest.mark.parametrize("name", ["../control", "x.ring", "", "0" * 32 + ".ring", "bell"])
 def test_a_ring_that_is_not_there_is_not_opened(client, name):
     with pytest.raises(gridflow.GridflowError):
-        client._connection.call(messages.OpenRing(name), messages.Done)
+        client.open_grid.connection.call(messages.OpenRing(name), messages.Done)
 
 
 def test_a_ring_is_opened_once(client, home):
     client.table("T").put(1, {"V": b""})
     with pytest.raises(UsageError, match="no name of a new ring"):
-        client._connection.call(messages.OpenRing(rings(home)[0].name), messages.Done)
+        client.open_grid.connection.call(messages.OpenRing(rings(home)[0].name), messages.Done)
     stray = ring_folder(home) / new_ring_name()
     stray.write_bytes(bytes(4096 + (256 << 10)))
     with pytest.raises(GridCorruptError, match="not a ring"):
-        client._connection.call(messages.OpenRing(stray.name), messages.Done)
+        client.open_grid.connection.call(messages.OpenRing(stray.name), messages.Done)
 
 
 # ---- clients that do what no client does, or nothing any more ----
@@ -320,7 +320,7 @@ def test_malformed_operations_are_refused_as_ever(client):
     table = client.table("T")
     table.put(1, {"V": b"v"})
     operations = table.encode_put(2, {"V": b"v"})
-    ring = client._connection.ring
+    ring = client.open_grid.connection.ring
     for wrong in (operations[:-1], operations + b"x", b"", bytes(len(operations)), operations[:4] + b"\xff" * 20):
         assert ring.commit(table.table_id, table.codec.digest, 0, wrong, 60.0) in (None, 0)
     assert ring.commit(table.table_id, table.codec.digest, 7, operations, 60.0) is None

@@ -135,7 +135,7 @@ def test_changes_where_rows_lie_agree_with_a_model(schema, data):
 
 @pytest.mark.parametrize("order", ["as they lie", "by segment, backwards", "any"])
 def test_many_rows_of_several_segments_come_in_any_order(grid, order):
-    grid._maintenance.stop()  # or it merges them
+    grid.open_grid._maintenance.stop()  # or it merges them
     table = grid.create_table("T", {"ID": "LONG", "X": "LONG"}, key="ID")
     for first in range(3):
         ids = np.arange(first, 200_000, 3)

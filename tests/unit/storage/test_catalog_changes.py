@@ -75,7 +75,7 @@ def test_a_catalog_of_before_changes_is_opened_and_goes_on(home: Path):
     with gridflow.connect(home) as grid:
         grid.create_table("T", COLUMNS, key="ID").put(1, {"X": 1})
         grid.table("T").tag("v1")
-        grid._catalog._end = 0  # as of a file that nothing can be appended to: it is written whole
+        grid.open_grid._catalog._end = 0  # as of a file that nothing can be appended to: it is written whole
         grid.create_table("U", COLUMNS, key="ID")
     data = bytearray((home / "catalog").read_bytes())
     data[VERSION_AT : VERSION_AT + 8] = (1).to_bytes(8, "little")

@@ -68,7 +68,7 @@ CONSTANTS = {
 @pytest.fixture
 def table(grid):
     """Rows of all kinds in several segments, some of them deleted."""
-    grid._maintenance.stop()
+    grid.open_grid._maintenance.stop()
     table = grid.create_table("T", {"ID": "LONG", **COLUMNS}, key="ID", partitions=16)
     choose = random.Random(11)
     for first in range(0, 900, 300):
@@ -153,7 +153,7 @@ def test_marks_are_those_of_the_keys(data):
 
 def test_bits_choose_rows_as_numbers_do(grid):
     """Of ranges of partitions that begin and end within a byte, with deleted rows; bits of others mean nothing."""
-    grid._maintenance.stop()
+    grid.open_grid._maintenance.stop()
     table = grid.create_table("T", {"ID": "LONG"}, key="ID", partitions=64)
     for first in (0, 1000, 1500):
         table.load({"ID": range(first, first + 1000)}, on_duplicate="replace")

@@ -1,0 +1,253 @@
+"""The transaction that is open in a context, so that nothing is written past it by mistake.
+
+A context is what ``contextvars`` has: each thread has one, each asyncio task has a copy of its maker's, and so has each
+call of ``asyncio.to_thread``. A context variable holds a ``Mark`` of the transaction that is open; a copy inherits it.
+
+    grid.sql("BEGIN")                  one mark; the context alone keeps it, and the transaction goes with the context
+    with grid.session() as session:    one mark from session.sql("BEGIN") to its COMMIT or ROLLBACK
+    with grid.transaction():           one mark until the end of the block
+
+The cells of a notebook are one context to who types them, while the kernel may give each of them a copy. So IPython is
+asked to say when a cell begins, and what is open in the last one is open in the next.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .faces import TransactionFace
+    from .sql import Session
+
+#: Where a statement of ``grid.sql`` passes through before it begins a transaction.
+_OWN = ("gridflow.contexts", "gridflow.grid", "gridflow.client.grid", "gridflow.sql")
+#: Modules that call functions in contexts which end with the call.
+_CALLERS = ("concurrent.futures", "threading", "asyncio", "anyio", "trio")
+
+
+class Mark:
+    """That a transaction is open in a context.
+
+    Args:
+        marks: those of its open grid.
+        transaction: which; the mark does not keep it.
+        remedy: what to say to who writes past it.
+        session: that of ``grid.sql("BEGIN")``, if it was that.
+        dropped: called when the context is gone, or its task has ended, before the transaction has.
+
+    Attributes:
+        stays: whether it outlasts its task, as it is of a notebook's cell.
+    """
+
+    __slots__ = (
+        *("__weakref__", "_task", "_thread", "_transaction"),
+        *("dropped", "marks", "outer", "remedy", "session", "stays"),
+    )
+
+    def __init__(
+        self,
+        marks: Marks,
+        transaction: TransactionFace,
+        remedy: str,
+        session: Session | None,
+        dropped: Callable[[], None] | None,
+    ):
+        self.marks = marks
+        self.remedy = remedy
+        self.session = session
+        self.dropped = dropped
+        self.stays = False
+        self.outer = _innermost(_mark.get())
+        self._transaction = weakref.ref(transaction)
+        self.adopt()
+
+    def adopt(self) -> None:
+        """It belongs to the thread and task that call, from now on."""
+        task = _current_task()
+        self._thread = threading.get_ident()
+        self._task = None if task is None else weakref.ref(task)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its transaction is."""
+        transaction = self._transaction()
+        return transaction is not None and transaction.active
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the thread and task that call have begun the transaction, and not only inherited the mark."""
+        task = None if self._task is None else self._task()
+        return self._thread == threading.get_ident() and task is _current_task()
+
+    @property
+    def is_in_task(self) -> bool:
+        """Whether an asyncio task has begun the transaction."""
+        return self._task is not None
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the task that has begun the transaction has ended."""
+        task = None if self._task is None else self._task()
+        return self._task is not None and (task is None or task.done()) and not self.stays
+
+
+_mark: ContextVar[Mark | None] = ContextVar("gridflow_mark", default=None)
+
+
+class Marks:
+    """The marks of one open grid. Any thread may call it.
+
+    Args:
+        changed: called with whether there are any, when that may be another answer than before.
+    """
+
+    def __init__(self, changed: Callable[[bool], None]):
+        self._changed = changed
+        # Guards _refs. A mark goes where the garbage collector comes upon it, perhaps in a thread that is just here.
+        self._lock = threading.RLock()
+        self._refs: dict[int, weakref.ref[Mark]] = {}
+
+    def enter(
+        self,
+        transaction: TransactionFace,
+        remedy: str,
+        session: Session | None = None,
+        dropped: Callable[[], None] | None = None,
+    ) -> Mark:
+        """Mark this context, until ``leave``."""
+        mark = Mark(self, transaction, remedy, session, dropped)
+        number = id(mark)
+        ref = weakref.ref(mark, lambda _: self._gone(number, dropped))
+        with self._lock:
+            self._refs[number] = ref
+            self._changed(True)
+        _mark.set(mark)
+        _cells.add(mark)
+        return mark
+
+    def leave(self, mark: Mark) -> None:
+        """The transaction has ended, in whatever context."""
+        _cells.remove(mark)
+        if _mark.get() is mark:
+            _mark.set(_innermost(mark.outer))
+        self._forget(id(mark))
+
+    def _forget(self, number: int) -> bool:
+        with self._lock:
+            was_there = self._refs.pop(number, None) is not None
+            self._changed(bool(self._refs))
+        return was_there
+
+    def _gone(self, number: int, dropped: Callable[[], None] | None) -> None:
+        if self._forget(number) and dropped is not None:
+            dropped()
+
+    def here(self) -> Mark | None:
+        """The mark of the transaction of this grid that was opened last, of those open in this context."""
+        for mark in [ref() for ref in list(self._refs.values())]:
+            if mark is not None and not mark.is_open:  # its transaction is garbage, or ends just now
+                self.leave(mark)
+            elif mark is not None and mark.is_left:
+                self.leave(mark)
+                if mark.dropped is not None:
+                    mark.dropped()
+        here = _innermost(_mark.get())
+        while here is not None and here.marks is not self:
+            here = _innermost(here.outer)
+        return here
+
+
+def _innermost(mark: Mark | None) -> Mark | None:
+    """A mark or the next one outside of it that is still open."""
+    while mark is not None and not mark.is_open:
+        mark = mark.outer
+    return mark
+
+
+@contextmanager
+def unmarked() -> Iterator[None]:
+    """The block writes for a session of its own: it is not past whatever is open in this context."""
+    outer = _mark.get()
+    if outer is None:
+        yield
+        return
+    _mark.set(None)
+    try:
+        yield
+    finally:
+        begun = _mark.get()
+        if begun is not None:
+            begun.outer = _innermost(outer)
+        _mark.set(begun or _innermost(outer))
+
+
+def ends_with_its_call() -> bool:
+    """Whether ``grid.sql`` was called by what calls a function in a context of its own, which then ends."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_of(frame, _OWN):
+        frame = frame.f_back
+    return frame is not None and _is_of(frame, _CALLERS)
+
+
+def _is_of(frame: FrameType, modules: tuple[str, ...]) -> bool:
+    name = frame.f_globals.get("__name__", "")
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def _current_task() -> Any:
+    asyncio = sys.modules.get("asyncio")  # nobody is in a task who has not imported it
+    try:
+        return None if asyncio is None else asyncio.current_task()
+    except RuntimeError:  # no loop runs in this thread
+        return None
+
+
+class _Cells:
+    """The cells of a notebook, or of IPython in a terminal: what is open in one is open in the next."""
+
+    def __init__(self) -> None:
+        self._shell: Any = None
+        self._thread = 0
+        self._task: weakref.ref[Any] | None = None
+        self._marks: list[Mark] = []
+
+    def follow(self) -> None:
+        """Have IPython, if it is there, say when a cell begins. One has begun already: who calls is in it."""
+        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+        if shell is not None and shell is not self._shell:
+            self._shell = shell
+            self._begin()
+            shell.events.register("pre_run_cell", self._begin)
+
+    def _begin(self, *_: Any) -> None:
+        task = _current_task()
+        self._thread = threading.get_ident()
+        self._task = None if task is None else weakref.ref(task)
+        self._marks = [mark for mark in self._marks if mark.is_open]
+        for mark in self._marks:
+            mark.adopt()
+        if self._marks:
+            _mark.set(self._marks[-1])
+
+    def add(self, mark: Mark) -> None:
+        """Keep a mark for the cells to come, if it is a cell's, and not that of what one has started."""
+        task = None if self._task is None else self._task()
+        if self._thread == threading.get_ident() and task is _current_task():
+            mark.stays = True
+            self._marks.append(mark)
+
+    def remove(self, mark: Mark) -> None:
+        """The transaction has ended."""
+        if mark in self._marks:
+            self._marks.remove(mark)
+
+
+_cells = _Cells()
+follow_cells = _cells.follow
