@@ -48,7 +48,7 @@ WRITES = {
     "replace": lambda grid: grid.table("T").replace(1, {"N": 9}),
     "remove": lambda grid: grid.table("T").remove(1),
     "remove_all": lambda grid: grid.table("T").remove_all([1, 2]),
-    "put_rows": lambda grid: grid.table("T").put_rows(grid.table("T").to_arrow()),
+    "put_rows": lambda grid: grid.table("T").put_rows(grid.table("T").to_arrow(), on_duplicate="replace"),
     "load": lambda grid: grid.table("T").load({"ID": [9], "N": [9]}),
     "truncate": lambda grid: grid.table("T").truncate(),
     "tag": lambda grid: grid.table("T").tag("now"),

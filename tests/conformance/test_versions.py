@@ -348,7 +348,9 @@ def test_a_version_comes_back_with_its_columns(grid, table):
 def test_a_transaction_that_began_before_a_restore_is_refused(grid, table):
     table.tag("v1")
     table.put(1, {"X": 1})
-    with pytest.raises(gridflow.TransactionConflictError), grid.transaction() as transaction:
-        transaction.table("T").put(1, {"X": 2})
-        table.restore("v1")
+    transaction = grid.transaction()
+    transaction.table("T").put(1, {"X": 2})
+    table.restore("v1")
+    with pytest.raises(gridflow.TransactionConflictError):
+        transaction.commit()
     assert table.get(1) == {"X": 0}
