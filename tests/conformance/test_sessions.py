@@ -7,6 +7,7 @@ import gc
 import threading
 import warnings
 
+import pyarrow as pa
 import pytest
 
 import gridflow
@@ -49,6 +50,17 @@ WRITES = {
     "remove": lambda grid: grid.table("T").remove(1),
     "remove_all": lambda grid: grid.table("T").remove_all([1, 2]),
     "put_rows": lambda grid: grid.table("T").put_rows(grid.table("T").to_arrow(), on_duplicate="replace"),
+    "put_all of Arrow": lambda grid: grid.table("T").put_all(pa.table({"ID": [9], "N": [9]})),
+    "update": lambda grid: grid.table("T").update(1, N=9),
+    "increment": lambda grid: grid.table("T").increment(1, "N", by=9),
+    "compare_and_set": lambda grid: grid.table("T").compare_and_set(1, grid.table("T").get(1), {"N": 9}),
+    "get_and_put": lambda grid: grid.table("T").get_and_put(9, {"N": 9}),
+    "get_and_replace": lambda grid: grid.table("T").get_and_replace(1, {"N": 9}),
+    "get_and_remove": lambda grid: grid.table("T").get_and_remove(1),
+    "pop": lambda grid: grid.table("T").pop(1),
+    "popitem": lambda grid: grid.table("T").popitem(),
+    "setdefault": lambda grid: grid.table("T").setdefault(9, {"N": 9}),
+    "clear": lambda grid: grid.table("T").clear(),
     "load": lambda grid: grid.table("T").load({"ID": [9], "N": [9]}),
     "truncate": lambda grid: grid.table("T").truncate(),
     "tag": lambda grid: grid.table("T").tag("now"),
