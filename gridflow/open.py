@@ -10,15 +10,7 @@ from .config import MEMORY, resolve_home
 from .deprecation import renamed
 from .errors import GridConnectionError, GridOwnedError, UsageError
 from .grid import Grid
-from .registry import (
-    check_durability,
-    has_socket,
-    open_owner,
-    open_reader,
-    open_temporary,
-    other_owner,
-    owned_grid,
-)
+from .registry import check_durability, is_served, open_owner, open_reader, open_temporary, other_owner
 
 #: Seconds that ``connect`` waits for a server that has died to be started again.
 CONNECT_SECONDS = 10.0
@@ -87,19 +79,19 @@ def connect(
         return open_reader(home)
     deadline = time.monotonic() + timeout
     while True:
-        # The socket goes with a server that is stopped, and stays of one that was killed.
-        left = has_socket(home) and owned_grid(home) is None
-        if embedded or not left:
+        # A server's socket goes with one that is stopped, and stays of one that was killed.
+        served = is_served(home)
+        if embedded or not served:
             try:
                 return open_owner(home, durable, default=asked is None)
             except BlockingIOError:
                 pass
         pid = other_owner(home)
-        if pid is not None and (embedded or not left):
+        if pid is not None and (embedded or not served):
             raise GridOwnedError(
                 f"grid {home} is owned by process {pid}, which does not serve it: close it there, run "
                 "`gridflow serve` instead of it so that others can join, or connect with read_only=True"
-                if not has_socket(home)
+                if not served
                 else f"grid {home} is served by process {pid}: connect without embedded=True, or stop it"
             )
         error: GridOwnedError | GridConnectionError | None = None

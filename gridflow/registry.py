@@ -19,7 +19,7 @@ from .errors import GridAccessError, GridNotFoundError, UsageError, os_failure
 from .grid import Grid
 from .open_grid import OpenGrid
 from .storage.expected_files import CATALOG, foreign_names
-from .storage.lock import OwnerLock, holder
+from .storage.lock import OwnerLock, holder, holder_serves
 
 #: Seconds after which a temporary grid that nobody owns is one whose process was killed, and not one that is just made.
 _LEFT_SECONDS = 60.0
@@ -49,7 +49,7 @@ def open_owner(home: Path, durable: bool | None, *, default: bool = False, serve
             check_durability(home, durable, owned.durable)
             return Grid(owned)
         _make_home(home, default)
-        lock = OwnerLock(home)
+        lock = OwnerLock(home, serves=serves)
         try:
             grid = OpenGrid(home, lock, bool(durable), closing=lambda: _closing(path))
         except BaseException:
@@ -101,6 +101,12 @@ def has_socket(home: Path) -> bool:
         return stat.S_ISSOCK((home / SOCKET_NAME).lstat().st_mode)
     except OSError:
         return False
+
+
+def is_served(home: Path) -> bool:
+    """Whether another process serves the grid at ``home``, or is about to, or did until it was killed."""
+    with _lock:  # as below
+        return owned_grid(home) is None and (has_socket(home) or holder_serves(home))
 
 
 def other_owner(home: Path) -> int | None:

@@ -17,13 +17,20 @@ from ..errors import GridAccessError, os_failure
 from .expected_files import LOCK
 
 _FLOCK = "hhqqi"  # struct flock: l_type, l_whence, l_start, l_len, l_pid
+#: What stands in the file: the pid of who took the lock last, and this word if that serves the grid.
+_SERVES = "serves"
+_TEXT_BYTES = 32
 
 
 class OwnerLock:
     """Held from construction to ``release``. Not to be shared between threads without care."""
 
-    def __init__(self, home: Path):
+    def __init__(self, home: Path, *, serves: bool = False):
         """Take the lock.
+
+        Args:
+            home: the grid's directory.
+            serves: whether the grid is to be served: ``holder_serves`` says so, from now on.
 
         Raises:
             BlockingIOError: another process holds it; ``holder(home)`` says which.
@@ -42,8 +49,8 @@ class OwnerLock:
         if os.fstat(self._fd).st_nlink > 1:  # a link that somebody has made, to have us write to another file
             os.close(self._fd)
             raise GridAccessError(f"{path} is a link to another file: remove it")
-        with contextlib.suppress(OSError):  # for people; the kernel's word is what counts
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode().ljust(16), 0)
+        with contextlib.suppress(OSError):  # who holds it, the kernel says better
+            os.pwrite(self._fd, f"{os.getpid()} {_SERVES if serves else ''}\n".encode().ljust(_TEXT_BYTES), 0)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -65,8 +72,18 @@ def holder(home: Path) -> int | None:
             return None
         if pid > 0:
             return pid
-        return int(os.pread(fd, 16, 0).split()[0])  # held from another pid namespace
+        return int(os.pread(fd, _TEXT_BYTES, 0).split()[0])  # held from another pid namespace
     except (OSError, ValueError, IndexError):
         return None
     finally:
         os.close(fd)
+
+
+def holder_serves(home: Path) -> bool:
+    """Whether the other process that owns a grid serves it, or is about to. Never call it in the owner itself."""
+    if holder(home) is None:
+        return False
+    try:
+        return (home / LOCK).read_text(errors="replace").split()[1:2] == [_SERVES]
+    except OSError:
+        return False

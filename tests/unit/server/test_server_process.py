@@ -21,6 +21,7 @@ from gridflow.client import table as client_table
 from gridflow.protocols import messages
 from gridflow.protocols.address import Endpoint, Route
 from gridflow.server import ServerProcess
+from gridflow.storage.lock import holder
 from gridflow.testing import verify
 
 
@@ -220,6 +221,32 @@ def test_a_grid_whose_server_was_killed_stays_served(home):
             assert client.owner_pid == second.pid and client.table("T").contains(1)
     with gridflow.connect(home) as grid:  # it was stopped, and not killed
         assert grid.owner
+
+
+def test_a_server_that_is_just_starting_for_the_first_time_is_waited_for(home):
+    code = f"""
+import sys, threading, time
+from gridflow.server import flight, node
+start = flight.FlightService.start
+def slowly(service, requests):
+    time.sleep(1)
+    start(service, requests)
+flight.FlightService.start = slowly
+with node.Node({str(home)!r}):
+    sys.stdin.read()
+"""
+    server = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    try:
+        while holder(home) is None and server.poll() is None:
+            time.sleep(0.01)
+        with pytest.raises(gridflow.GridOwnedError, match="does not answer on its socket"):
+            gridflow.connect(home, timeout=0)
+        with pytest.raises(gridflow.GridOwnedError, match="connect without embedded=True"):
+            gridflow.connect(home, embedded=True)
+        with gridflow.connect(home, timeout=60) as client:
+            assert client.owner_pid == server.pid
+    finally:
+        server.communicate(timeout=60)
 
 
 def test_a_grid_whose_server_was_killed_can_be_owned_all_the_same(home):
