@@ -122,4 +122,4 @@ def _dataset_of(table: Table, arguments: dict[str, Any]) -> Any:
     return importlib.import_module("gridflow.tf").Dataset(table, **arguments)
 
 
-Table.dataset_maker = _dataset_of
+Table._dataset_maker = _dataset_of

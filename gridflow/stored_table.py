@@ -95,7 +95,7 @@ def open_table(
             except (GridNotFoundError, TableNotFoundError) as error:
                 others = other_grids_with(table, path) if isinstance(table, str) and home is None else []
                 if others:
-                    raise TableNotFoundError(_elsewhere(str(table), path, others)) from error
+                    raise type(error)(_elsewhere(str(table), path, others)) from error
                 raise
         else:
             found = grid.table(table) if isinstance(table, str) else table

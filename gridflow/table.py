@@ -211,7 +211,7 @@ class Table(TableStore, KeyedRows):
             return whole_table(read, columns)
 
     #: What makes a dataset of a table and the arguments of ``dataset``. It lies above, so ``gridflow`` puts it here.
-    dataset_maker: ClassVar[Callable[[Table, dict[str, Any]], Any]]
+    _dataset_maker: ClassVar[Callable[[Table, dict[str, Any]], Any]]
 
     def dataset(self, **arguments: Any) -> Any:
         """The rows as a ``tf.data.Dataset``; this call imports TensorFlow, and nothing before it does.
@@ -222,7 +222,7 @@ class Table(TableStore, KeyedRows):
         Returns:
             A ``gridflow.Dataset``. The grid need not stay open.
         """
-        return Table.dataset_maker(self, arguments)
+        return Table._dataset_maker(self, arguments)
 
     def mapped(self, columns: Iterable[str]) -> MappedRows:
         """All rows as they are mapped, and deleted ones with them; see ``storage.mapped_rows``."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import gridflow
-from gridflow import GridClosedError, TableNotFoundError, UsageError, dbapi
+from gridflow import GridClosedError, GridNotFoundError, TableNotFoundError, UsageError, dbapi
 from gridflow.registry import owned_grid, using_owned
 from gridflow.server import ServerProcess
 from gridflow.stored_table import open_table
@@ -268,8 +268,8 @@ def test_a_table_that_only_another_grid_has_is_named_in_the_error(home, monkeypa
     monkeypatch.setenv("GRIDFLOW_HOME", str(home / "default"))
     with gridflow.connect(home / "other") as other:
         other.create_table("T", COLUMNS, key="ID").put(1, {"N": 1})
-        for _ in range(2):  # without a default grid, and with one
-            with pytest.raises(TableNotFoundError, match="default grid.*it open in .*other: say home=.*or grid="):
+        for kind in (GridNotFoundError, TableNotFoundError):  # without a default grid, and with one
+            with pytest.raises(kind, match="default grid.*it open in .*other: say home=.*or grid="):
                 look("T")
             gridflow.connect(embedded=True).close()
         with pytest.raises(TableNotFoundError) as caught:
