@@ -457,8 +457,10 @@ cdef class TableStore(TableVersions):
             result.append(key if place < 0 else values[place])
         return tuple(result)
 
-    def contains(self, key):
-        """Whether there is a row under ``key``."""
+    def contains(self, key, *, version=None):
+        """Whether there is a row under ``key``; with ``version``, as of ``get``, whether there was one then."""
+        if version is not None:
+            return bool(self.past(version).get_all((key,)))
         cdef string encoded
         cdef RowCodec codec = self.codec
         codec.encode_key(key, encoded)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .faces import GridFace, Progress
+    from .storage.past_table import PastTable
 
 T = TypeVar("T")
 
@@ -314,13 +315,17 @@ class Cache(KeyedRows):
             raise KeyNotFoundError(f"cache {self.name} has no value under key {key!r}")
         super().update(key, values, **columns)
 
-    def get(self, key: Any, default: Any = None) -> Any:
-        """The value under ``key``, or ``default``."""
+    def get(self, key: Any, default: Any = None, *, version: str | int | None = None) -> Any:
+        """The value under ``key``, or ``default``; see ``Table.get``."""
+        if version is not None:
+            return self.table.get(key, default, version=version)
         return self._read(lambda table: table.get(key, default), default)
 
-    def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
+    def get_all(self, keys: Iterable[Any], *, version: str | int | None = None) -> dict[Any, Any]:
         """The values under these keys; keys without one are left out."""
         keys = list(keys)
+        if version is not None:
+            return self.table.get_all(keys, version=version)
         return self._read(lambda table: table.get_all(keys), {})
 
     def remove(self, key: Any) -> bool:
@@ -332,8 +337,10 @@ class Cache(KeyedRows):
         keys = list(keys)
         return self._read(lambda table: table.remove_all(keys), 0)
 
-    def contains(self, key: Any) -> bool:
-        """Whether there is a value under ``key``."""
+    def contains(self, key: Any, *, version: str | int | None = None) -> bool:
+        """Whether there is a value under ``key``, or was one at a version."""
+        if version is not None:
+            return self.table.contains(key, version=version)
         return self._read(lambda table: table.contains(key), False)
 
     def truncate(self) -> int:
@@ -364,13 +371,19 @@ class Cache(KeyedRows):
         columns: Iterable[str] | None = None,
         partitions: int | Iterable[int] | None = None,
         batch_size: int = 65536,
+        *,
+        version: str | int | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """All values of some partitions; see ``Table.scan``."""
-        return self.table.scan(columns, partitions, batch_size)
+        return self.table.scan(columns, partitions, batch_size, version=version)
 
-    def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
+    def to_arrow(self, columns: Iterable[str] | None = None, *, version: str | int | None = None) -> pa.Table:
         """All values as columns; see ``Table.to_arrow``."""
-        return self.table.to_arrow(columns)
+        return self.table.to_arrow(columns, version=version)
+
+    def past(self, version: str | int) -> PastTable:
+        """The values as they were at a version; see ``Table.past``."""
+        return self.table.past(version)
 
     def load(self, data: Any, *, on_duplicate: str = "error", progress: Progress | None = None) -> int:
         """Write many values, given as rows of the table; see ``Table.load``."""

@@ -346,6 +346,9 @@ class StoredTableFace(TableFace, Protocol):
     def get_all(self, keys: Iterable[Any], *, version: str | int | None = None) -> dict[Any, Any]:
         """The values under these keys in one version; keys without a row are left out."""
 
+    def contains(self, key: Any, *, version: str | int | None = None) -> bool:
+        """Whether there is a row under ``key`` in one version."""
+
     def restore(self, version: str | int) -> int:
         """Give the table the rows and columns of a version again; returns the number of the new one."""
 
@@ -704,7 +707,13 @@ class SessionFace(Protocol):
 
 
 class TransactionFace(GridFace, Protocol):
-    """A grid as a transaction sees it, until that ends: Transaction."""
+    """A grid as a transaction sees it, until that ends: Transaction.
+
+    Attributes:
+        past_tables: the past versions that its statement reads, opened once: by table id and version.
+    """
+
+    past_tables: dict[tuple[int, str | int], Any]
 
     def table(self, name: str) -> ChangedTableFace:
         """The table of a name."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ._native.rows import RowCodec
     from .schema import Schema, Type
+    from .storage.past_table import PastTable
 
 #: Stands for the value under a key that has none.
 ABSENT: Any = object()
@@ -61,11 +62,12 @@ class KeyedRows:
 
         @property
         def schema(self) -> Schema: ...
-        def get(self, key: Any, default: Any = None) -> Any: ...
+        def get(self, key: Any, default: Any = None, *, version: str | int | None = None) -> Any: ...
         def put(self, key: Any, value: Any) -> None: ...
         def remove(self, key: Any) -> bool: ...
         def scan(self, columns: Iterable[str] | None = None) -> Iterator[pa.RecordBatch]: ...
-        def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table: ...
+        def to_arrow(self, columns: Iterable[str] | None = None, *, version: str | int | None = None) -> pa.Table: ...
+        def past(self, version: str | int) -> PastTable: ...
         def truncate(self) -> int: ...
         def _row_codec(self) -> RowCodec: ...
         def _change_row(self, key: Any, change: Callable[[Any], Any]) -> tuple[Any, Any]:
@@ -75,17 +77,17 @@ class KeyedRows:
             again. Returns both as the table has them.
             """
 
-    def contains(self, key: Any) -> bool:
-        """Whether there is a row under ``key``."""
-        return self.get(key, ABSENT) is not ABSENT
+    def contains(self, key: Any, *, version: str | int | None = None) -> bool:
+        """Whether there is a row under ``key``, or was one at a version."""
+        return self.get(key, ABSENT, version=version) is not ABSENT
 
-    def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
+    def get_all(self, keys: Iterable[Any], *, version: str | int | None = None) -> dict[Any, Any]:
         """The values under these keys; keys without a row are left out.
 
         Raises:
             SchemaError: a key does not fit the key columns.
         """
-        pairs = ((key, self.get(key, ABSENT)) for key in keys)
+        pairs = ((key, self.get(key, ABSENT, version=version)) for key in keys)
         return {key: value for key, value in pairs if value is not ABSENT}
 
     # ---- one row, read and written in one step ----
@@ -264,14 +266,18 @@ class KeyedRows:
             columns = [to_python(column) for column in batch.columns]
             yield from columns[0] if len(columns) == 1 else zip(*columns, strict=True)
 
-    def to_numpy(self, columns: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    def to_numpy(
+        self, columns: Iterable[str] | None = None, *, version: str | int | None = None
+    ) -> dict[str, np.ndarray]:
         """All rows as one array for each column, by name; see ``Result.to_numpy`` for their dtypes.
 
         Args:
             columns: which, in what order; all without it.
+            version: as of ``Table.to_arrow``.
 
         Raises:
             ColumnNotFoundError: there is no such column.
+            VersionNotFoundError: there is no such tag, or the version is not kept.
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
@@ -280,25 +286,28 @@ class KeyedRows:
         ...     table.to_numpy(["X"])
         {'X': array([[0.5, 1. ]], dtype=float32)}
         """
-        rows = self.to_arrow(columns)
-        return dict(zip(rows.column_names, numpy_columns(rows.columns, self._types_of(rows)), strict=True))
+        rows, types = self._typed(columns, version)
+        return dict(zip(rows.column_names, numpy_columns(rows.columns, types), strict=True))
 
-    def to_pandas(self, columns: Iterable[str] | None = None) -> Any:
+    def to_pandas(self, columns: Iterable[str] | None = None, *, version: str | int | None = None) -> Any:
         """All rows as a pandas DataFrame; a tensor is a numpy array in its cell.
 
         Args:
             columns: which, in what order; all without it.
+            version: as of ``Table.to_arrow``.
 
         Raises:
             ColumnNotFoundError: there is no such column.
+            VersionNotFoundError: there is no such tag, or the version is not kept.
             ImportError: pandas is not installed.
         """
-        rows = self.to_arrow(columns)
-        return data_frame(rows, self._types_of(rows))
+        return data_frame(*self._typed(columns, version))
 
-    def _types_of(self, rows: pa.Table) -> list[Type | None]:
-        schema = self.schema
-        return [schema[name].type if name in schema else None for name in rows.column_names]
+    def _typed(self, columns: Iterable[str] | None, version: str | int | None) -> tuple[pa.Table, list[Type | None]]:
+        """All rows, and the types that their columns have in that version."""
+        source = self if version is None else self.past(version)
+        rows, schema = source.to_arrow(columns), source.schema
+        return rows, [schema[name].type if name in schema else None for name in rows.column_names]
 
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
         """Keys and values."""

@@ -26,6 +26,7 @@ from .errors import (
     SchemaError,
     TableBusyError,
     TransactionConflictError,
+    UsageError,
     VersionNotFoundError,
     about,
 )
@@ -622,7 +623,7 @@ class Table(TableStore, KeyedRows):
         if isinstance(version, str) and version in kept.tags:
             return kept.tags[version]
         versions = self.versions()
-        if not isinstance(version, bool | str) and version in versions:
+        if not isinstance(version, bool | str) and hasattr(version, "__index__") and index(version) in versions:
             return index(version)
         what = f"tag {version}" if isinstance(version, str) else f"version {version!r} that is kept"
         raise VersionNotFoundError(f"table {self.name} has no {what}; {describe(kept, versions)}", table=self.name)
@@ -652,15 +653,23 @@ class Table(TableStore, KeyedRows):
 
         Raises:
             VersionNotFoundError: there is no such tag, or the version is not kept.
+            UsageError: ``version`` is None.
         """
+        self._check_named(version)
         return PastTable(self.name, version, self._version(version))
+
+    def _check_named(self, version: str | int | None) -> None:
+        if version is None:
+            raise UsageError(
+                f"table {self.name}: None is no version; give a tag or a number: {describe(self.kept, self.versions())}"
+            )
 
     def restore(self, version: str | int) -> int:
         """Give the table the rows and the columns again that it had at a version, as its newest version: one commit.
 
         What was written since is not in the new version; tag the table first to be able to go back. Rows that still lie
-        where they did are not written again. Options, DEFAULTs, indexes and tags stay as they are now. Who writes the
-        table waits meanwhile.
+        where they did are not written again. DEFAULTs come back with the columns that they belong to; options, indexes
+        and tags stay as they are now. Who writes the table waits meanwhile.
 
         Args:
             version: a tag, or the number of a version that is kept.
@@ -670,6 +679,7 @@ class Table(TableStore, KeyedRows):
 
         Raises:
             VersionNotFoundError: there is no such tag, or the version is not kept.
+            UsageError: ``version`` is None.
             SchemaError: an index is over a column that the version does not have.
             GridFullError: there is no room; nothing has changed.
 
@@ -683,9 +693,10 @@ class Table(TableStore, KeyedRows):
         ...     table.get(1), len(table), after > before
         ({'X': 1}, 1, True)
         """
+        self._check_named(version)
         self._refuse_past()
+        past = self._version(version)  # before the flush with which an edit begins: that may let go of it
         with self.edit() as edit:
-            past = self._version(version)
             for index in self.indexes.all():
                 for column in index.columns:
                     if column.id not in {other.id for other in past.schema.columns}:

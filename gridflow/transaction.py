@@ -110,6 +110,8 @@ class Transaction:
         self._tables: dict[int, TransactionTable] = {}
         self.alone = alone
         self.of_statement = of_statement
+        #: Past versions that a statement reads, by table id and name. They outlive the flushes that it asks for.
+        self.past_tables: dict[tuple[int, str | int], PastTable] = {}
         self.active = True
         self._mark: Mark | None = None
         if not of_statement:
@@ -429,12 +431,18 @@ class TransactionTable(KeyedRows):
     def past(self, version: str | int) -> PastTable:
         """The table as it was at a version; for a single statement: a tag may move while a transaction runs."""
         self._check()
-        if not self._transaction.of_statement:
+        self._refuse_version(version)
+        known = self._transaction.past_tables
+        if (self.table_id, version) not in known:
+            known[self.table_id, version] = self._table.past(version)
+        return known[self.table_id, version]
+
+    def _refuse_version(self, version: str | int | None) -> None:
+        if version is not None and not self._transaction.of_statement:
             raise SqlError(
                 f"table {self.name}: a transaction sees what there was when it began, and no past version; read that "
                 "before BEGIN or after COMMIT"
             )
-        return self._table.past(version)
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -463,9 +471,10 @@ class TransactionTable(KeyedRows):
         rows, size = self._table.memory
         return rows <= _FEW_ROWS and size <= _FEW_BYTES
 
-    def get(self, key: Any, default: Any = None) -> Any:
-        """The value under ``key``, or ``default``."""
+    def get(self, key: Any, default: Any = None, *, version: str | int | None = None) -> Any:
+        """The value under ``key``, or ``default``. A transaction has no past: any ``version`` is refused."""
         self._check()
+        self._refuse_version(version)
         return self.changes.get(key, default)
 
     def __len__(self) -> int:
@@ -484,15 +493,19 @@ class TransactionTable(KeyedRows):
         columns: Iterable[str] | None = None,
         partitions: int | Iterable[int] | None = None,
         batch_size: int = 65536,
+        *,
+        version: str | int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """All rows of some partitions, as ``Table.scan`` gives them."""
+        """All rows of some partitions, as ``Table.scan`` gives them; any ``version`` is refused."""
+        self._refuse_version(version)
         snapshot = self.snapshot()
         ranges = partition_ranges(partitions, snapshot.partitions, self.name)
         with about(table=self.name):
             return scan_batches(snapshot, positions_of(snapshot.schema, columns), ranges, batch_size)
 
-    def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
-        """The whole table, as ``Table.to_arrow`` gives it."""
+    def to_arrow(self, columns: Iterable[str] | None = None, *, version: str | int | None = None) -> pa.Table:
+        """The whole table, as ``Table.to_arrow`` gives it; any ``version`` is refused."""
+        self._refuse_version(version)
         with about(table=self.name):
             return whole_table(self.snapshot(), columns)
 

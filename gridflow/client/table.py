@@ -160,18 +160,17 @@ class ServedTable(Table):
 
     def flush(self) -> int:
         """Have the owner move the writes in memory to a segment. Returns the version that holds them."""
-        return self._have_flushed(messages.Flush(self.name))
+        self._check_usable()
+        self._connection.call(messages.Flush(self.name), messages.Done)  # also to say that the version is no reader's
+        return self.snapshot().version
 
     def flush_to_read(self, *, waits: bool = False) -> int:
         """Have the owner flush for a reader; see :meth:`gridflow.Table.flush_to_read`."""
-        return self._have_flushed(messages.Flush(self.name, to_read=True, waits=waits))
-
-    def _have_flushed(self, message: messages.Flush) -> int:
         version = self.snapshot().version  # sees every acknowledged write
         rows, _ = self.memory
         if rows == 0:
             return version  # all of them are in segments: nobody need be asked, or even be there
-        self._connection.call(message, messages.Done)
+        self._connection.call(messages.Flush(self.name, to_read=True, waits=waits), messages.Done)
         return self.snapshot().version
 
     def compact(self) -> None:
@@ -195,6 +194,7 @@ class ServedTable(Table):
 
     def restore(self, version: str | int) -> int:
         """Have the owner give the table the rows and columns of a version again; see :meth:`gridflow.Table.restore`."""
+        self._check_named(version)
         number = self.snapshot_version(version)  # raises where there is none
         self._refuse_past()
         self._check_usable()

@@ -265,10 +265,12 @@ class Session:
     def _change(self, run: Callable[[Any], Result]) -> Result:
         """Run a change that follows from rows it reads; again if somebody else writes one of those rows meanwhile."""
         tables: list[str] = []
+        past_tables: dict[tuple[int, str | int], Any] = {}  # one that a try has let go of is still there for the next
         for tries_left in reversed(range(CHANGE_TRIES if self.grid.owner else CLIENT_TRIES)):
             # The last try keeps other writers out of its tables, so that it cannot fail for them: it takes all of them
             # before it begins, in an order that is the same for every statement, or two would wait for each other.
             transaction = self.grid.transaction(of_statement=True, alone=not tries_left)
+            transaction.past_tables = past_tables
             try:
                 with transaction:
                     for name in tables if transaction.alone else []:

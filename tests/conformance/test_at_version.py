@@ -83,6 +83,30 @@ def test_changes_may_read_a_version(grid, table):
     assert ask(grid, "SELECT ID, X FROM T WHERE X < 100 ORDER BY ID") == [(0, 0), (5, 5), (6, 6)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "UPDATE T SET X = (SELECT o.X FROM T AT (VERSION => {}) o WHERE o.ID = T.ID)",
+        "DELETE FROM T WHERE X NOT IN (SELECT X FROM T AT (VERSION => {}))",
+        "MERGE INTO T USING T AT (VERSION => {}) o ON T.ID = o.ID WHEN MATCHED THEN UPDATE SET X = o.X",
+        "MERGE INTO T SELECT * FROM T AT (VERSION => {})",
+    ],
+)
+def test_a_change_flushed_away_the_oldest_version_that_it_reads(grid, text):
+    table = grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID", keep_versions=1)
+    table.put(1, {"X": 1})
+    good = table.flush()
+    table.put(1, {"X": 2})
+    table.flush()
+    if not grid.owner:  # where nobody can keep the background flush away
+        grid.sql(text.format(good))
+        return
+    with table.lock:
+        table.put(1, {"X": 3})
+        assert grid.sql(text.format(good)).rowcount == 1
+    assert ask(grid, "SELECT X FROM T WHERE X <> 1") == []
+
+
 def test_a_version_is_read_and_not_changed(grid, table):
     for text in (
         "UPDATE T AT (VERSION => 'v1') SET X = 1",

@@ -97,7 +97,7 @@ def test_what_is_not_there_is_said_with_what_is(table):
     there = rf"its tags are v1 \(version {version}\), the past versions that are kept {version}, the current one is \d+"
     with pytest.raises(VersionNotFoundError, match=f"table T has no tag V1; {there}"):
         table.scan(version="V1")
-    for number in (version - 1, 10**6, -1, 0, True, 1.5):
+    for number in (version - 1, 10**6, -1, 0, True, 1.5, float(version)):
         with pytest.raises(VersionNotFoundError, match=f"table T has no version {number!r} that is kept; {there}"):
             table.snapshot_version(number)
     with pytest.raises(VersionNotFoundError, match="did you mean v1"):
@@ -257,6 +257,18 @@ def test_what_readers_have_flushed_counts_once_it_is_flushed_for_its_own_sake(gr
         assert [rows(table, version) for version in (first, "v1", iterated, last)] == [{1: 1}, {1: 2}, {1: 4}, {1: 5}]
 
 
+def test_a_flush_after_a_read_gave_a_version_that_was_not_kept(grid):
+    """Of a served table nobody asked the owner, as there was nothing to flush: it remained a reader's version."""
+    table = grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID", keep_versions=1000)
+    for i in range(5):
+        table.put(1, {"X": i})
+        assert len(table) == 1
+        version = table.flush()
+        table.put(1, {"X": -1})
+        table.flush()
+        assert rows(table, version) == {1: i}
+
+
 # ---- one version by version= ----
 
 
@@ -289,7 +301,60 @@ def test_snapshot_is_the_old_name_of_version(table):
         table.to_arrow(version="v1", snapshot="v1")
 
 
+def test_a_version_was_missing_in_some_of_the_ways_to_read(grid, table):
+    """``to_numpy``, ``to_pandas`` and ``contains`` had none; a cache had none at all."""
+    version = table.tag("v1")
+    table.remove(3)
+    grid.alter_table("T", drop=["X"], add={"X": "VARCHAR"})
+    assert table.contains(3, version="v1") and not table.contains(3) and not table.contains(777, version=version)
+    assert table.to_numpy(version="v1")["X"].dtype == "i4" and table.to_numpy()["X"].dtype == object
+    assert len(table.to_pandas(["X"], version=version)) == 100 and len(table.to_pandas()) == 99
+    cache = grid.cache("C")
+    cache.put(1, "one")
+    cache.tag("v1")
+    cache.put(1, "two")
+    assert cache.get(1, version="v1") == "one" and cache.get_all([1, 2], version="v1") == {1: "one"}
+    assert cache.contains(1, version="v1") and not cache.contains(2, version="v1")
+    assert cache.to_arrow(version="v1").num_rows == sum(batch.num_rows for batch in cache.scan(version="v1")) == 1
+    assert cache.to_numpy(version="v1")["_VAL"].tolist() == ["one"]
+
+
+def test_a_version_in_a_transaction_was_a_type_error(grid, table):
+    table.tag("v1")
+    with grid.transaction() as transaction:
+        seen = transaction.table("T")
+        for read in (seen.to_arrow, seen.scan, seen.to_numpy, seen.to_pandas):
+            with pytest.raises(gridflow.SqlError, match="a transaction sees what there was when it began"):
+                read(version="v1")
+        for read in (seen.get, seen.contains, lambda key, version: seen.get_all([key], version=version)):
+            with pytest.raises(gridflow.SqlError, match="a transaction sees what there was when it began"):
+                read(1, version="v1")
+
+
 # ---- restore ----
+
+
+def test_to_restore_the_oldest_version_destroyed_it(grid):
+    """The flush with which a restore began pushed out the version that it was asked for."""
+    table = grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID", keep_versions=1)
+    table.put(1, {"X": 1})
+    good = table.flush()
+    table.put(1, {"X": 2})
+    table.flush()
+    if grid.owner:
+        with table.lock:  # the background flush has to wait
+            table.put(1, {"X": 3})
+            table.restore(good)
+    else:
+        table.restore(good)
+    assert table.get(1) == {"X": 1} and grid.check() == []
+
+
+def test_to_restore_none_did_nothing(table):
+    table.put(1, {"X": 1})
+    for method in (table.restore, table.past):
+        with pytest.raises(UsageError, match="table T: None is no version; give a tag or a number: its tags are none"):
+            method(None)
 
 
 def test_a_version_becomes_the_newest_again(grid, table):
