@@ -36,7 +36,7 @@ from .schema import Schema
 from .storage import verify
 from .storage.alter import altered, check_same, filled
 from .storage.compaction import no_merge
-from .storage.defaults import with_defaults
+from .storage.defaults import older_defaults, with_defaults, with_written
 from .storage.expected_files import CATALOG, LOG, TABLES, make_own_folder
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
@@ -262,23 +262,26 @@ class OpenGrid:
             if self.owner and entry.kept:
                 table.take_kept(kept_versions(table.folder, entry.kept, table.version()))
                 table.keep_only(entry.kept.tags.values(), entry.kept.last)
+            self._tables[entry.table_id] = table
             if self._recovered:
                 self._adopt_defaults(table)
-            self._tables[entry.table_id] = table
         return table
 
     def _adopt_defaults(self, table: Table) -> None:
         """Make DEFAULTs part of the schema of a table that is older than those are: then only its options have them."""
-        schema, texts = table.schema, (table.options.get("sql") or {}).get("defaults") or {}
-        texts = {name: text for name, text in texts.items() if name in schema and not schema[name].default}
-        if texts:
-            from .sql.binding.filling import default_value
+        schema, texts = table.schema, older_defaults(table.options)
+        if texts is None:
+            return
+        from .sql.binding.filling import default_value
 
-            values = {name: default_value(schema[name], text) for name, text in texts.items()}
-            if any(value is not None for value in values.values()):
-                with table.edit() as edit:
-                    edit.alter(RowCodec(with_defaults(schema, table.name, values), table.name))
-                    edit.commit()
+        lacking = [name for name in texts if name in schema and not schema[name].default]
+        values = {name: default_value(schema[name], texts[name]) for name in lacking}
+        if any(value is not None for value in values.values()):
+            with table.edit() as edit:
+                edit.alter(RowCodec(with_defaults(schema, table.name, values), table.name))
+                edit.commit()
+        # Once only: a version that is restored, say, has DEFAULTs of its own.
+        self.alter_options(table.name, lambda options: with_written(options, table.schema, texts))
 
     def open_tables(self) -> list[Table]:
         """The tables that are open here, system tables too; nothing is opened for it.
@@ -328,7 +331,7 @@ class OpenGrid:
                 entry = self._find_entry(name)
                 try:
                     table = self._open(entry)
-                    if table.options != entry.options:
+                    if not self.owner and table.options != entry.options:  # an owner's alter_options sets them
                         table.options = dict(entry.options)
                     if self.owner:
                         if self._ids[0] != self._catalog.version:

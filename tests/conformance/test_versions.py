@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import time
 
 import numpy as np
@@ -408,6 +409,37 @@ def test_a_version_comes_back_with_its_columns(grid, table):
     with pytest.raises(gridflow.SchemaError, match="column Y is not in version .* index I is over it: drop the index"):
         table.restore("v1")
     assert table.restore("v2") == table.version() and grid.check() == []
+
+
+def test_a_restored_column_was_given_the_default_of_a_later_one_of_its_name(grid):
+    """DEFAULTs come back with the columns that they belong to, however they are asked for or shown."""
+
+    def shown():
+        by_show = {row[0]: row[4] for row in grid.sql("SHOW COLUMNS FROM T").fetchall()}
+        text = "SELECT COLUMN_NAME, DEFAULT_VALUE FROM SYS.TABLE_COLUMNS WHERE TABLE_NAME = 'T'"
+        by_view = dict(grid.sql(text).fetchall())
+        assert {name: value or "NULL" for name, value in by_view.items()} == by_show
+        return by_show["Y"], by_show["N"]
+
+    grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, Y VARCHAR, N DECIMAL(5, 2) DEFAULT 1.50)")
+    table = grid.table("T")
+    table.tag("v1")
+    assert shown() == ("NULL", "1.50")
+    grid.sql("ALTER TABLE T DROP COLUMN Y")
+    grid.sql("ALTER TABLE T ADD COLUMN Y INT DEFAULT 9")
+    grid.alter_table("T", defaults={"N": None})
+    table.tag("v2")
+    assert shown() == ("9", "NULL")
+    for tag, defaults, key in (("v1", ("NULL", "1.50"), 1), ("v2", ("9", "NULL"), 2), ("v1", ("NULL", "1.50"), 3)):
+        table.restore(tag)
+        assert shown() == defaults
+        grid.sql("INSERT INTO T (ID) VALUES (?)", [key])
+        grid.sql("INSERT INTO T (ID, Y, N) VALUES (?, DEFAULT, DEFAULT)", [key + 10])
+        table.put(key + 20, {})
+        expected = {"Y": None if tag == "v1" else 9, "N": decimal.Decimal("1.50") if tag == "v1" else None}
+        assert [table.get(key + i) for i in (0, 10, 20)] == [expected] * 3
+    grid.sql("ALTER TABLE T RENAME COLUMN N TO M")
+    assert dict(grid.sql("SELECT COLUMN_NAME, DEFAULT_VALUE FROM SYS.TABLE_COLUMNS").fetchall())["M"] == "1.50"
 
 
 def test_a_transaction_that_began_before_a_restore_is_refused(grid, table):

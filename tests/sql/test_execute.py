@@ -772,6 +772,7 @@ def test_a_table_of_before_schemas_had_defaults_has_them_when_its_grid_is_opened
         grid.alter_options("T", lambda options: written)
         grid.table("T").put(1, {})
         assert grid.table("T").get(1)["N"] is None
+        grid.table("T").tag("bare")
     for _ in range(2):
         with gridflow.connect(tmp_path / "grid") as grid:
             table = grid.table("T")
@@ -779,3 +780,10 @@ def test_a_table_of_before_schemas_had_defaults_has_them_when_its_grid_is_opened
             table.put(2, {})
             assert table.get(1)["N"] is None and table.get(2) == {"N": 3, "D": dt.date(2024, 2, 29), "E": None}
             assert grid.table("T").version() == version
+            assert grid.sql("SHOW COLUMNS FROM T").fetchall()[2][4] == "DATE '2024-02-29'"
+    with gridflow.connect(tmp_path / "grid") as grid:
+        after = grid.table("T").restore("bare")
+    with gridflow.connect(tmp_path / "grid") as grid:
+        assert grid.table("T").version() == after, "only once"
+        grid.table("T").put(3, {})
+        assert grid.table("T").get(3)["N"] is None

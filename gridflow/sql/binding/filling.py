@@ -11,7 +11,7 @@ from sqlglot import exp
 from ...errors import SqlError
 from ...faces import ReadableTable, TableFace
 from ...schema import Column, Schema
-from ...storage.defaults import default_values
+from ...storage.defaults import default_values, written_defaults
 from ...storage.python_columns import arrow_column
 from ..grammar.dialect import parse, tokenize
 from ..grammar.literals import constant, convert
@@ -22,7 +22,7 @@ from .pseudo import columns_behind, expand_array, pseudo_column
 
 def defaults_of(table: ReadableTable) -> dict[str, exp.Expression]:
     """Column -> the literal of its DEFAULT, as it was written; of one that no SQL has written, made of its value."""
-    texts = (table.options.get("sql") or {}).get("defaults") or {}
+    texts = written_defaults(table.options, table.schema)
     literals: dict[str, exp.Expression] = {}
     for name, value in default_values(table.schema, table.name).items():
         written = texts.get(name)

@@ -7,7 +7,8 @@ from typing import Any
 
 from ...errors import TableNotFoundError
 from ...faces import GridFace, TableFace
-from ...schema import Column, Type
+from ...schema import Column, Schema
+from ...storage.defaults import with_written, written_defaults
 from ...storage.index_definition import indexes_of
 from ..binding.filling import default_value
 from ..binding.find import find_column, find_table
@@ -44,10 +45,10 @@ def _alter(grid: GridFace, table: TableFace, node: AlterTable, text: str) -> Non
         return
     defaults = {name: default for name, default in node.defaults if name in add}
     values = {name: default_value(Column(name, add[name]), default) for name, default in defaults.items()}
-    # What is written as a DEFAULT says nothing without a column that has it, and its value is the column's.
-    grid.alter_options(table.name, lambda options: _with(options, defaults, rename, add))
+    written = written_defaults(table.options, schema)
+    texts = {rename.get(name, name): text for name, text in written.items() if name not in drop} | defaults
     grid.alter_table(table.name, add=add, drop=drop, rename=rename, fill=values, defaults=values)
-    grid.alter_options(table.name, lambda options: _without(options, drop, rename, table.schema.names))
+    grid.alter_options(table.name, lambda options: _options(options, rename, table.schema, texts))
 
 
 def _check_indexes(table: TableFace, drop: list[str], node: AlterTable, text: str) -> None:
@@ -61,30 +62,12 @@ def _check_indexes(table: TableFace, drop: list[str], node: AlterTable, text: st
                 raise syntax_error(text, start, message, length)
 
 
-def _sql(options: Mapping[str, Any]) -> dict[str, Any]:
-    return dict((options or {}).get("sql") or {})
-
-
-def _with(
-    options: dict[str, Any], defaults: Mapping[str, str], rename: Mapping[str, str], add: Mapping[str, Type]
+def _options(
+    options: dict[str, Any], rename: Mapping[str, str], schema: Schema, texts: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The options with the DEFAULTs of new columns and under new names, and still with all old ones."""
-    sql = _sql(options)
-    before = dict(sql.get("defaults") or {})
-    after = {name: default for name, default in before.items() if name not in add}
-    after |= {new: before[old] for old, new in rename.items() if old in before}
-    sql["defaults"] = after | dict(defaults)
-    return {**options, "sql": sql}
-
-
-def _without(options: dict[str, Any], drop: list[str], rename: Mapping[str, str], names: list[str]) -> dict[str, Any]:
-    """The options without the DEFAULTs of dropped columns and old names, and with the affinity key's new name."""
-    sql = _sql(options)
-    old_names = {*drop, *rename}
+    """The options with the DEFAULTs as they are written, and with the affinity key's new name."""
+    sql = dict(options.get("sql") or {})
     for old, new in rename.items():
         if str(sql.get("affinity_key", "")).upper() == old.upper():
             sql["affinity_key"] = new
-    sql["defaults"] = {n: w for n, w in (sql.get("defaults") or {}).items() if n not in old_names or n in names}
-    if not sql["defaults"]:
-        del sql["defaults"]
-    return {**options, "sql": sql}
+    return with_written({**options, "sql": sql}, schema, texts)
