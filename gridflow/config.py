@@ -25,6 +25,8 @@ MAX_KEY_BYTES = 1 << 20
 #: A record of a file of CSV, JSON or TFRecord may have this many bytes if its reader is told nothing else, and so many
 #: whatever it is told.
 RECORD_BYTES, MOST_RECORD_BYTES = 64 << 20, 1 << 30
+#: What a statement may take can be limited to so much at most: Python's waits can be no longer than nearly 300 years.
+MOST_MILLISECONDS, MOST_BYTES = (1 << 43) - 1, (1 << 63) - 1
 
 
 def default_home() -> Path:

@@ -555,14 +555,14 @@ class Table(TableStore, KeyedRows):
         Nothing is copied: later changes go to new files, and the version keeps its own.
 
         Args:
-            name: a text that is no number.
+            name: a text that is no number, of characters that can be shown and without commas.
             replace: move a tag of that name that an older version has; the older one may go then.
 
         Returns:
             The number of the version, which holds every write that was acknowledged before the call.
 
         Raises:
-            UsageError: an older version has a tag of that name.
+            UsageError: an older version has a tag of that name, or none can have it.
             GridFullError: there is no room.
 
         >>> import gridflow, tempfile

@@ -23,6 +23,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from .. import errors
+from ..config import MOST_BYTES, MOST_MILLISECONDS
 from ..errors import GridConnectionError, GridflowError, InternalError, SchemaError, UsageError
 from .fields import Most, Within, check_of
 from .json_values import decode_values, encode_values
@@ -38,6 +39,10 @@ SQL_DONE = b"gridflow.sql"
 OnDuplicate = Literal["error", "replace", "ignore"]
 _UInt32 = Annotated[int, Within(0, (1 << 32) - 1)]
 _UInt64 = Annotated[int, Within(0, (1 << 64) - 1)]
+_Int32 = Annotated[int, Within(-(1 << 31), (1 << 31) - 1)]
+_Int64 = Annotated[int, Within(-(1 << 63), (1 << 63) - 1)]
+_Milliseconds = Annotated[int, Within(0, MOST_MILLISECONDS)]
+_Bytes = Annotated[int, Within(0, MOST_BYTES)]
 _Pid = Annotated[int, Within(1, (1 << 31) - 1)]
 _ShortText = Annotated[str, Most(200)]
 _Pairs = list[tuple[str, str]]
@@ -82,7 +87,7 @@ class Welcome(Message):
     pid: _Pid
     home: str
     release: str
-    partitions: int
+    partitions: _Int32
     durability: str
 
 
@@ -106,10 +111,10 @@ class CreateTable(Message):
     name: str
     columns: _Pairs
     key: list[str]
-    partitions: int | None
+    partitions: _Int32 | None
     if_not_exists: bool
     options: dict[str, Any]
-    keep_versions: int
+    keep_versions: _Int32
     defaults: Any
     body: bytes
 
@@ -208,7 +213,7 @@ class KeepVersions(Message):
     kind: ClassVar[str] = "keep_versions"
     table: str
     table_id: _UInt32
-    count: int
+    count: _Int32
 
 
 @dataclass(frozen=True)
@@ -289,8 +294,8 @@ class Sql(Message):
     params: Any
     body: bytes
     run: str = ""
-    milliseconds: int = 0
-    memory: int = 0
+    milliseconds: _Milliseconds = 0
+    memory: _Bytes = 0
 
 
 @dataclass(frozen=True)
@@ -307,7 +312,7 @@ class SqlDone(Message):
 
     kind: ClassVar[str] = "sql_done"
     statement: str
-    count: int
+    count: _Int64
     notes: list[str]
 
 

@@ -63,6 +63,11 @@ class Kept:
         """
         if not isinstance(name, str) or not name or name.isdecimal() or len(name) > 255:
             raise UsageError(f"{name!r} cannot be a tag: it must be a text of 1 to 255 characters, and no number")
+        if not name.isprintable() or name != name.strip() or "," in name:  # lists of tags have commas
+            raise UsageError(
+                f"{name!r} cannot be a tag: it may have no commas, no blanks at its ends, and only characters that can "
+                "be shown"
+            )
         there = self.tags.get(name, version)
         if there != version and not move:
             raise UsageError(

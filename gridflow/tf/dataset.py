@@ -15,7 +15,7 @@ from ..errors import UsageError
 from ..stored_table import flush
 from ..table import Table
 from . import description, iterator, ops, selection, sharding, specs, stages
-from .arguments import Arguments, Draw, Follow, Share
+from .arguments import Arguments, Draw, Follow, Share, own
 from .placing import place
 from .reading import Reading, new_number, partition_bounds, seeds_of
 from .resolving import resolve
@@ -215,7 +215,9 @@ class Dataset(tf.data.Dataset):
     def _make(self, asked: Arguments) -> None:
         """Become the dataset of these arguments."""
         batch = stages.batch(asked.batch_size, asked.drop_remainder)
-        condition = selection.condition_of(asked.where, asked.params, asked.order_by, asked.weights, asked.balance)
+        condition = selection.condition_of(
+            asked.where, asked.params, asked.more, asked.order_by, asked.weights, asked.balance
+        )
         is_ordered = condition is not None and bool(condition.order_by or condition.weights)
         has_end = is_ordered or asked.shuffle or asked.equal_batches or asked.version is not None
         follow_ms = _follow_ms(asked.follow, asked.timeout, has_end)
@@ -248,7 +250,9 @@ class Dataset(tf.data.Dataset):
                 epochs=new_number(),
             )
         )
-        self._arguments: Arguments | None = asked
+        # A call of where means the very version that this one has found, wherever its tag is then, and this worker.
+        version = None if asked.version is None else stored.version
+        self._arguments: Arguments | None = replace(asked, version=version, workers=worker)
 
     _environment_wins = False  # it fills in what the arguments leave out
 
@@ -285,17 +289,17 @@ class Dataset(tf.data.Dataset):
         return dataset
 
     def where(self, condition: str, params: Any = None) -> Dataset:
-        """Only the rows for which a condition is true, as SQL has it after WHERE; of several calls, all must be.
+        """Only the rows for which a condition is true, as SQL has it after WHERE; of several calls, each must be.
 
         To be called first, before ``shuffle``, ``take`` and the like: it means the argument ``where`` of ``Dataset``,
         so that shuffles, draws and equal batches are of these rows. After them ``filter`` is the call.
 
         Args:
             condition: the condition. Values belong into ``params``: they are bound and never read as SQL.
-            params: a sequence for ``?``, a mapping for ``:name``.
+            params: a sequence for ``?``, a mapping for ``:name``; of this condition alone.
 
         Raises:
-            SqlError, ColumnNotFoundError: it is no condition, or has not so many parameters.
+            SqlError, ColumnNotFoundError: it is no condition by itself, or has not so many parameters, or others.
             UsageError: something else was called before.
 
         >>> import gridflow, tempfile
@@ -308,9 +312,11 @@ class Dataset(tf.data.Dataset):
         asked = self._arguments
         if not isinstance(condition, str):
             raise UsageError(f"a condition is SQL text, not {type(condition).__name__}")
-        changes = {}
-        if asked is not None:
-            changes["where"], changes["params"] = selection.both(asked.where, asked.params, condition, params)
+        changes: dict[str, Any] = {}
+        if asked is not None and asked.where is None:
+            changes = {"where": condition, "params": own(params)}
+        elif asked is not None:
+            changes = {"more": (*asked.more, (condition, own(params)))}
         return self._asked("where", "filter", **changes)
 
     def supervised(self, features: Any, label: Any, weights: Any = None) -> Dataset:
@@ -333,7 +339,7 @@ class Dataset(tf.data.Dataset):
         [(0, 0), (1, -1), (2, -2)]
         """
         parts = (features, label) if weights is None else (features, label, weights)
-        return self._asked("supervised", "map", as_supervised=parts)
+        return self._asked("supervised", "map", as_supervised=own(parts))
 
     def batch(
         self,

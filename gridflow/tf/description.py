@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +34,12 @@ def describe(reading: Reading, elements: int, counters: dict[str, int]) -> str:
     ]
     uncounted = {tf.data.INFINITE_CARDINALITY: "elements without an end", tf.data.UNKNOWN_CARDINALITY: "elements"}
     count = uncounted.get(elements, f"{elements:,} {'element' if elements == 1 else 'elements'}")
-    condition = {} if reading.condition is None else dataclasses.asdict(reading.condition)
-    parts = [f"{name.replace('_', ' ')} {text}" for name, text in condition.items() if text is not None]
+    parts = []
+    if reading.condition is not None:
+        for where, params in reading.condition.where:
+            parts.append(f"where {where}" if params is None else f"where {where}, params {params}")
+        others = {"order by": reading.condition.order_by, "weights": reading.condition.weights}
+        parts += [f"{name} {text}" for name, text in others.items() if text is not None]
     parts += [_call(stage) for stage in reading.stages]
     lines.append(f"{count}: {', '.join(parts)}" if parts else count)
     leaves = list(_leaves(reading.leaves, ()))

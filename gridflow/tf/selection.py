@@ -13,7 +13,7 @@ import dataclasses
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,20 +24,18 @@ import tensorflow as tf
 
 from .._native.snapshot import RowPlan
 from ..errors import (
-    ColumnNotFoundError,
     GridClosedError,
     GridCorruptError,
     GridflowError,
     GridNotFoundError,
-    SchemaError,
-    SqlError,
     TableNotFoundError,
     UsageError,
+    VersionNotFoundError,
 )
 from ..faces import GridFace, TableFace
 from ..protocols.json_values import decode_values, encode_values
 from ..registry import open_reader, owned_grid
-from ..sql.execution.select_rows import Condition, look_for_rows, select_rows
+from ..sql.execution.select_rows import Condition, look_for_rows, reads_more, select_rows
 from ..storage.arrow import export_batch, user_schema
 from ..storage.scan import positions_of, read_runs
 from .ops import Selected
@@ -49,8 +47,13 @@ _sound: set[Any] = set()  # conditions that nothing is wrong with
 _answers: collections.OrderedDict[Any, RowPlan | Selected] = collections.OrderedDict()  # newest last
 
 
-def condition_of(where: Any, params: Any, order_by: Any, weights: Any, balance: Any) -> Condition | None:
+def condition_of(
+    where: Any, params: Any, more: Sequence[tuple[str, Any]], order_by: Any, weights: Any, balance: Any
+) -> Condition | None:
     """The condition that ``Dataset``'s arguments of these names are; for ``balance`` by the weights that it stands for.
+
+    Args:
+        more: further conditions, and their parameters.
 
     Returns:
         The condition; None for all rows, as they come.
@@ -70,53 +73,41 @@ def condition_of(where: Any, params: Any, order_by: Any, weights: Any, balance: 
         weights = f"1.0 / COUNT(*) OVER (PARTITION BY {balance})"
     if weights is not None and order_by is not None:
         raise UsageError("rows that are drawn by weight have no order: leave order_by out")
-    return Condition(where, order_by, weights, _params_text(where, params)) if texts or params is not None else None
+    if where is None and params is not None:
+        raise UsageError("params are values for the parameters of where=, which is missing")
+    conditions = [*([] if where is None else [(where, params)]), *more]
+    found = Condition(tuple((text, _params_text(values)) for text, values in conditions), order_by, weights)
+    return None if found == Condition() else found
 
 
-def both(where: Any, params: Any, other: Any, other_params: Any) -> tuple[Any, Any]:
-    """Two conditions and their parameters as one: a row must meet both.
-
-    Raises:
-        UsageError: one has parameters by their place, the other by their name, or both have one of the same name.
-    """
-    if where is None:
-        return other, other_params
-    text = f"({where}) AND ({other})"
-    if params is None or other_params is None:
-        return text, other_params if params is None else params
-    if isinstance(params, Mapping) != isinstance(other_params, Mapping):
-        raise UsageError("one condition has ? and the other :name parameters: write both in one way")
-    if not isinstance(params, Mapping):
-        return text, [*params, *other_params]
-    for name in params:
-        if name in other_params:
-            raise UsageError(f"two conditions have a parameter :{name}: give one of them another name")
-    return text, {**params, **other_params}
-
-
-def _params_text(where: Any, params: Any) -> str | None:
+def _params_text(params: Any) -> str | None:
     """Parameters as JSON of ``json_values``, and in base64 the bytes that belong to it."""
     if params is None:
         return None
-    if where is None:
-        raise UsageError("params are values for the parameters of where=, which is missing")
     if isinstance(params, str | bytes) or not isinstance(params, Mapping | Sequence | np.ndarray):
         raise UsageError(f"params is a {type(params).__name__}; give a list or tuple for ?, a dict for :name")
     head, body = encode_values(params)
     return json.dumps(head) + base64.b64encode(body).decode()
 
 
-def _params_of(condition: Condition) -> Any:
-    """What ``_params_text`` was given."""
-    if condition.params is None:
-        return None
-    head, end = json.JSONDecoder().raw_decode(condition.params)
-    return decode_values(head, base64.b64decode(condition.params[end:]))
+def _params_of(condition: Condition) -> list[Any]:
+    """What ``_params_text`` was given, of each part of its ``where``."""
+    return [None if text is None else _values(text) for _, text in condition.where]
+
+
+def _values(text: str) -> Any:
+    head, end = json.JSONDecoder().raw_decode(text)
+    return decode_values(head, base64.b64decode(text[end:]))
 
 
 def to_text(condition: Condition) -> str:
     """The op's ``selection`` input."""
     return json.dumps(dataclasses.asdict(condition))
+
+
+def _of_text(text: str) -> Condition:
+    parts = json.loads(text)
+    return Condition(tuple(map(tuple, parts.pop("where"))), **parts)
 
 
 def check(grid: GridFace, table: TableFace, condition: Condition) -> None:
@@ -125,18 +116,35 @@ def check(grid: GridFace, table: TableFace, condition: Condition) -> None:
     if question in _sound:  # of a table that it names within, reading will find what has changed since
         return
     names = table.schema.names
-    empty = user_schema(table.schema.columns).empty_table()
+    fields = user_schema(table.schema.columns)
+    # The engine finds out that a parameter is of a wrong type when it has a row; of some types, a row with values.
+    empty = fields.empty_table()
+    nulls = pa.table([pa.nulls(1, field.type) for field in fields], names=names)
+    zeros = pa.table([_zero(field.type) for field in fields], names=names)
 
-    def read(columns: Iterable[str]) -> pa.Table:
-        return empty.select([name for name in names if name in set(columns)])
+    def read(rows: pa.Table) -> Callable[[Iterable[str]], pa.Table]:
+        return lambda columns: rows.select([name for name in names if name in set(columns)])
 
     params = _params_of(condition)
-    if look_for_rows(grid, table, condition, params, lambda columns: read(columns).to_batches()) is None:
-        select_rows(grid, table, condition, params, read)
+    select_rows(grid, table, condition, params, read(empty))
+    if condition.where:
+        select_rows(grid, table, Condition(condition.where), params, read(nulls))
+        try:
+            select_rows(grid, table, Condition(condition.where), params, read(zeros))
+        except GridflowError as error:  # what else is wrong is wrong with these values, which no row need have
+            if "Unimplemented type for cast" in str(error):
+                raise
     with _lock:
         if len(_sound) >= _MOST_SOUND:
             _sound.clear()
         _sound.add(question)
+
+
+def _zero(dtype: pa.DataType) -> pa.Array:
+    """An array of one value, 0 or an empty one; a null where that is not so simple."""
+    if isinstance(dtype, pa.BaseExtensionType) or pa.types.is_nested(dtype):
+        return pa.nulls(1, dtype)
+    return pa.Array.from_buffers(dtype, 1, [None, *[pa.py_buffer(bytes(64))] * (dtype.num_buffers - 1)])
 
 
 def select(directory: str, table: str, plan: RowPlan, text: str) -> tuple[int, str, RowPlan | Selected | None]:
@@ -148,12 +156,13 @@ def select(directory: str, table: str, plan: RowPlan, text: str) -> tuple[int, s
     try:
         selected = _select(Path(directory), table, plan, text)
     except GridflowError as error:
-        codes = [(GridClosedError, tf.errors.ABORTED)]  # asked again, it finds another way into the grid
-        codes += [
+        codes = [
+            (GridClosedError, tf.errors.ABORTED),  # asked again, it finds another way into the grid
             ((GridNotFoundError, TableNotFoundError), tf.errors.NOT_FOUND),
+            (VersionNotFoundError, tf.errors.FAILED_PRECONDITION),
             (GridCorruptError, tf.errors.DATA_LOSS),
+            (UsageError, tf.errors.INVALID_ARGUMENT),
         ]
-        codes += [((SqlError, ColumnNotFoundError, SchemaError), tf.errors.INVALID_ARGUMENT)]
         code = next((code for kind, code in codes if isinstance(error, kind)), tf.errors.INTERNAL)
         return code, f"rows of table {table} cannot be chosen: {error}", None
     except Exception as error:  # nothing may pass through C++
@@ -162,12 +171,12 @@ def select(directory: str, table: str, plan: RowPlan, text: str) -> tuple[int, s
 
 
 def _select(home: Path, name: str, plan: RowPlan, text: str) -> RowPlan | Selected:
-    key = _identity(plan, text)
+    condition = _of_text(text)
+    key = None if reads_more(name, condition) else _identity(plan, text)
     with _lock:
         answer = None if key is None else _answers.get(key)
     if answer is None:
         table = SimpleNamespace(name=name, schema=plan.snapshot.schema)
-        condition = Condition(**json.loads(text))
         with contextlib.ExitStack() as opened:
             grid = owned_grid(home) or opened.enter_context(open_reader(home))  # for queries in the condition
             answer = _rows_of(grid, table, condition, plan)
@@ -183,6 +192,8 @@ def _select(home: Path, name: str, plan: RowPlan, text: str) -> RowPlan | Select
 
 def _identity(plan: RowPlan, text: str) -> Any:
     """What no other version has, nor one of a grid that is made anew in the same place, and what is asked of it.
+
+    It says all that an answer depends on where no other table, and no other version of this one, is asked about.
 
     None: it is the current one no more, and its files, which it keeps mapped, have lost their names.
     """

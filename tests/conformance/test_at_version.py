@@ -111,6 +111,7 @@ def test_a_version_is_read_and_not_changed(grid, table):
     for text in (
         "UPDATE T AT (VERSION => 'v1') SET X = 1",
         "DELETE FROM T AT (VERSION => 'v1')",
+        "DELETE FROM T VERSION AS OF 'v1'",
         "INSERT INTO T AT (VERSION => 'v1') VALUES (1, 2, 'x')",
         "MERGE INTO T AT (VERSION => 'v1') VALUES (1, 2, 'x')",
     ):
@@ -130,8 +131,19 @@ def test_a_version_is_read_and_not_changed(grid, table):
         (
             "WITH C AS (SELECT 1) SELECT * FROM C AT (VERSION => 1)",
             None,
-            "a past version of C can be read, not changed",
+            "C, a query of WITH, has no versions: AT stands after the name of a table",
         ),
+        ("SELECT * FROM RANGE(3) AT (VERSION => 1)", None, "a function has no versions: AT stands after"),
+        ("SELECT * FROM DUAL AT (VERSION => 1)", None, "DUAL has no versions"),
+        (
+            "SELECT * FROM T VERSION AS OF 'v1'",
+            None,
+            r"read by AT \(VERSION => 'tag or number'\) after",
+        ),
+        ("SELECT * FROM T FOR VERSION AS OF 1 AS o", None, r"a past version is read by AT \(VERSION =>"),
+        ("SELECT * FROM T FOR SYSTEM_TIME AS OF '2024-01-01'", None, r"a past version is read by AT \(VERSION =>"),
+        ("SELECT * FROM T TIMESTAMP AS OF '2024-01-01'", None, r"a past version is read by AT \(VERSION =>"),
+        ("SELECT * FROM SYS.TABLES VERSION AS OF 1", None, r"a past version is read by AT \(VERSION =>"),
         ("INSERT INTO T SELECT * FROM T AT (VERSION => ?)", ["v1"], "cannot be a parameter in this statement"),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_version_goes_with_its_last_tag(table):
             table.to_arrow(version=gone)
 
 
-@pytest.mark.parametrize("name", ["", "12", "x" * 256, 7, None])
+@pytest.mark.parametrize("name", ["", "12", "x" * 256, 7, None, "a\0", "a\nb", "a, b", " a", "\x1b[2J", "\ud800"])
 def test_impossible_tags_are_refused(table, name):
     with pytest.raises(UsageError, match="cannot be a tag"):
         table.tag(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 
@@ -178,12 +179,94 @@ def test_what_is_wrong_with_parameters_is_said_at_once(table):
             table.dataset(**arguments)
     with pytest.raises(SchemaError, match="a parameter of type object cannot be sent"):
         table.dataset(where="ID = ?", params=[object()])
-    with pytest.raises(UsageError, match="one condition has \\? and the other :name parameters"):
-        table.dataset(where="ID > ?", params=[1]).where("ID < :n", {"n": 2})
-    with pytest.raises(UsageError, match="two conditions have a parameter :n"):
-        table.dataset(where="ID > :n", params={"n": 1}).where("ID < :n", {"n": 2})
     with pytest.raises(UsageError, match="a condition is SQL text, not function"):
         table.dataset().where(lambda row: True)
+
+
+@pytest.mark.parametrize(
+    "condition, value",
+    [
+        ("ID = ?", dt.timedelta(1)),
+        ("ID IN (?)", [1, 2]),
+        ("ID > ?", "abc"),
+        ("LABEL = ?", b"x"),
+        ("LABEL = ?", {"a": 1}),
+    ],
+)
+def test_a_parameter_of_a_wrong_type_was_found_only_in_the_loop(table, condition, value):
+    with pytest.raises(SqlError):
+        table.dataset().where(condition, [value])
+    assert table.dataset().where("LN(ID) > ? AND CAST(SPLIT AS INT) = 1", [1.0]), "no row need have an ID of 0"
+
+
+def test_conditions_were_joined_as_text(table):
+    """What is no condition by itself was taken, and what is one was not."""
+    for condition in ("ID = 2) OR (ID = 3", "ID = 1 ORDER BY ID", "TRUE; SELECT 1"):
+        with pytest.raises(SqlError):
+            table.dataset().where("ID = 1").where(condition)
+    for first in ("ID >= ? -- low", "ID >= ?;", "ID >= ?1", "ID >= ? AND ?1 = ?1".replace("?1", "1")):
+        for second in ("ID < ? -- high", "ID < ?1 AND ?1 = ?1", "ID < ?;"):
+            assert ids(table.dataset().where(first, [7]).where(second, [9])) == [7, 8]
+            assert [int(e["key"]) for e in table.dataset(order_by="ID DESC").where(first, [7]).where(second, [9])] == [
+                8,
+                7,
+            ]
+    mixed = table.dataset(where="ID > ?", params=[1]).where("ID < :n", {"n": 9}).where("ID <> :n OR :n = 1", {"n": 4})
+    assert ids(mixed) == [2, 3, 5, 6, 7, 8]
+    many = ", ".join(["?"] * 40)
+    found = table.dataset().where(f"ID IN ({many})", list(range(40))).where(f"ID IN ({many})", list(range(30, 70)))
+    assert ids(found) == list(range(30, 40))
+    with pytest.raises(ColumnNotFoundError, match="line 2, column 25: no column IDD") as raised:
+        table.dataset(where="ID > 1").where("IDD < 3")
+    assert "WHERE IDD < 3\n  " + " " * 24 + "^^^" in str(raised.value)
+
+
+def test_arguments_were_used_up_by_a_call_of_where(table):
+    first, params, names = table.dataset(columns=["LABEL"]), [2], ["X"]
+    once = table.dataset(partitions=iter(range(1024)), columns=(name for name in ["LABEL"]))
+    chosen = once.where("ID < 9")
+    assert chosen.element_spec == first.element_spec and ids(chosen) == ids(once.where("ID < 9")) == list(range(9))
+    asked = table.dataset(where="ID > ?", params=params, nulls={"LABEL": 0})
+    pair = asked.supervised(names, "LABEL")
+    params[0] = 57
+    names[0] = "LABEL"
+    assert ids(asked.where("ID < 5")) == [3, 4] and list(pair.where("ID < 5").element_spec[0]) == ["X"]
+
+
+def test_a_tag_that_moved_moved_a_dataset_of_it(table):
+    table.tag("v")
+    dataset = table.dataset(version="v")
+    table.keep_versions(5)
+    table.put(100, {"LABEL": 1, "SPLIT": "x", "X": np.zeros(2, "f4"), "INFO": {"W": 1, "BOX": {"A": 1}}})
+    table.tag("v", replace=True)
+    assert ids(dataset.where("ID > 58")) == ids(dataset.where("ID >= 0").where("ID > 58")) == [59]
+
+
+def test_an_answer_about_another_table_was_remembered(grid, table):
+    others = grid.create_table("OTHERS", {"ID": "LONG"}, key="ID")
+    chosen = "ID IN (SELECT ID FROM OTHERS)"
+    past = "ID < 9 AND ID IN (SELECT ID FROM OTHERS AT (VERSION => 'v'))"
+    for key in (3, 4):
+        others.put(key, {})
+        others.tag("v", replace=True)
+        assert ids(table.dataset().where(chosen)) == ids(table.dataset().where(past)) == list(range(3, key + 1))
+    dataset = table.dataset().where(past)
+    others.untag("v")
+    with pytest.raises(tf.errors.FailedPreconditionError, match="table OTHERS has no tag v"):
+        list(dataset)
+
+
+def test_what_share_and_draw_say_was_compared_by_identity(table):
+    by = "".join(["part", "itions"])
+    assert ids(table.dataset(share=Share((0, 1)), share_by=by)) == list(range(60))
+    with pytest.raises(UsageError, match="share= says what workers is"):
+        table.dataset(share=Share((0, 2)), workers=np.array([0, 2]))
+    for wrong in ({"follow": Follow("x")}, {"follow": True, "timeout": "x"}, {"follow": Follow(True)}):
+        with pytest.raises(UsageError, match="timeout is .*, and should be a number of seconds"):
+            table.dataset(**wrong)
+    for wrong in ({"draw": Draw(True, 1.5)}, {"shuffle": True, "seed": "1"}):
+        with pytest.raises(UsageError, match="seed is .*, and should be a whole number"):
+            table.dataset(**wrong)
 
 
 @pytest.mark.parametrize("call", ["shuffle", "batch", "take", "skip", "repeat"])

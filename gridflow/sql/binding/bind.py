@@ -22,7 +22,7 @@ from .find import find_relation
 from .lists import bind_lists
 from .pseudo import spell_out
 from .scopes import is_cte
-from .versions import past_relation, refuse_version, take_version
+from .versions import past_relation, refuse_version_of, take_version
 
 #: Of registered tables: no two have a name in common, so that a view may outlive its statement.
 _numbers = itertools.count()
@@ -60,9 +60,10 @@ def bind(
     version_marks: frozenset[str] = frozenset()
     for node in list(tree.find_all(exp.Table)):
         if not isinstance(node.this, exp.Identifier) or is_cte(node):
-            refuse_version(node, text)
+            refuse_version_of(f"{node.name}, a query of WITH," if is_cte(node) else "a function", node, text)
             continue
         if node.name.upper() == "DUAL" and not node.db and "DUAL" not in grid.tables():
+            refuse_version_of("DUAL", node, text)
             _replace_dual(node)
             exact = False
             continue

@@ -28,6 +28,8 @@ def take_version(node: exp.Table, params: Mapping[str, Any] | None, text: str) -
         SqlError: it is no version, or a parameter where none can be.
     """
     when = node.args.get("when")
+    if node.args.get("version") is not None:
+        raise _wrong(node, text, "a past version is read by AT (VERSION => 'tag or number') after the table's name")
     if when is None:
         return None
     node.set("when", None)
@@ -61,8 +63,18 @@ def past_relation(relation: ReadableTable, version: str | int, node: exp.Table, 
 
 def refuse_version(node: exp.Table, text: str) -> None:
     """Raise if a statement that changes a table names a version of it."""
-    if node.args.get("when") is not None:
+    if _names_version(node):
         raise _wrong(node, text, f"a past version of {node.name} can be read, not changed")
+
+
+def refuse_version_of(what: str, node: exp.Table, text: str) -> None:
+    """Raise if a version is named of something that has none."""
+    if _names_version(node):
+        raise _wrong(node, text, f"{what} has no versions: AT stands after the name of a table")
+
+
+def _names_version(node: exp.Table) -> bool:
+    return node.args.get("when") is not None or node.args.get("version") is not None
 
 
 def _wrong(node: exp.Table, text: str, message: str) -> SqlError:

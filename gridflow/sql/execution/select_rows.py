@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,15 @@ from ..access.index_rows import find_conditions, reach_of
 from ..binding.bind import bind
 from ..binding.bound import Bound
 from ..grammar.statements import prepare
-from ..text.params import assign
+from ..text.params import MarkList, Marks, assign
 from .evaluate import chosen_numbers, evaluate, row_numbers
 from .rows import ROW
 
 _WEIGHT = Column("weights", as_type("DOUBLE"))
 #: Where a look at the columns leaves so few rows in doubt, the engine is asked about those alone.
 _FEW_OTHERS = 10_000
+#: More parameters than a condition has.
+_MOST_MARKS = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -32,20 +34,23 @@ class Condition:
     """Parts of a query over one table, as SQL text; None for a part that is missing.
 
     Attributes:
-        where: a condition that must be true of a row.
+        where: conditions that must be true of a row, each with its parameters as text of whoever made the condition,
+            who reads that, too; None where it has none.
         order_by: the expressions that order the rows.
         weights: a number for each row: how likely the row is to be drawn, as against others.
-        params: the parameters of ``where``, as text of whoever made the condition, who reads it, too.
     """
 
-    where: str | None = None
+    where: tuple[tuple[str, str | None], ...] = ()
     order_by: str | None = None
     weights: str | None = None
-    params: str | None = None
 
 
 def select_rows(
-    grid: GridFace, table: TableFace, condition: Condition, params: Any, read: Callable[[Iterable[str]], pa.Table]
+    grid: GridFace,
+    table: TableFace,
+    condition: Condition,
+    params: Sequence[Any],
+    read: Callable[[Iterable[str]], pa.Table],
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Find the rows that a condition means.
 
@@ -53,7 +58,7 @@ def select_rows(
         grid: where the table is, and others that the condition may name in queries inside it.
         table: the table; its name and schema.
         condition: the condition.
-        params: the parameters of its ``where``, as ``sql.execute`` takes them.
+        params: the parameters of each of its ``where``, as ``sql.execute`` takes them.
         read: returns the rows to choose from, with these columns.
 
     Returns:
@@ -82,7 +87,7 @@ def look_for_rows(
     grid: GridFace,
     table: TableFace,
     condition: Condition,
-    params: Any,
+    params: Sequence[Any],
     read: Callable[[Iterable[str]], list[pa.RecordBatch]],
 ) -> list[np.ndarray] | None:
     """Find the rows that a condition means by a look at the columns, which is quicker; see ``select_rows``.
@@ -123,7 +128,7 @@ def _comparisons(
     query: exp.Select, table: TableFace, condition: Condition, values: dict[str, Any]
 ) -> list[Within] | None:
     """The comparisons with constants that a condition is; None if it says more, or has an order or weights."""
-    if condition.where is None or condition.order_by is not None or condition.weights is not None:
+    if not condition.where or condition.order_by is not None or condition.weights is not None:
         return None
     conditions = find_conditions(query.args["where"], table.schema, {query.args["from_"].this.alias_or_name.upper()})
     if conditions is None or not conditions.whole:
@@ -136,25 +141,27 @@ def _comparisons(
     return result if can_look(result) else None
 
 
-def _query(table: str, condition: Condition, params: Any) -> tuple[exp.Select, str, dict[str, Any]]:
+def reads_more(table: str, condition: Condition) -> bool:
+    """Whether a condition names a table besides the one whose rows it chooses, or that once more."""
+    _, trees, _ = _parse(table, condition)
+    return sum(len(list(tree.find_all(exp.Table))) for tree in trees) > len(trees)
+
+
+def _query(table: str, condition: Condition, params: Sequence[Any]) -> tuple[exp.Select, str, dict[str, Any]]:
     """``SELECT the row's number, its weight FROM table WHERE ... ORDER BY ...``, its text, and mark -> value."""
-    quoted = '"' + table.replace('"', '""') + '"'
-    parts = [f"SELECT {condition.weights or 1} FROM {quoted}"]
-    parts += [f"WHERE {condition.where}"] if condition.where is not None else []
-    parts += [f"ORDER BY {condition.order_by}"] if condition.order_by is not None else []
-    text = " ".join(parts)
-    statements = prepare(text)
-    query = statements[0].node.copy() if len(statements) == 1 else None
-    clauses = {"expressions", "from_"}
-    clauses |= {name for name, part in (("where", condition.where), ("order", condition.order_by)) if part is not None}
-    if not isinstance(query, exp.Select) or {name for name, part in query.args.items() if part} - {"kind"} != clauses:
-        raise SqlError(f"where, order_by and weights are parts of one query, without a word of its others: {text}")
-    outside = [*query.expressions, *filter(None, [query.args.get("order")])]
-    if any(node.find(exp.Placeholder) for node in outside):
-        raise SqlError(f"parameters can stand in where, not in order_by, weights or balance: {text}")
-    (values,) = assign([statements[0].marks], params)
+    text, trees, marks = _parse(table, condition)
+    query, values = trees[-1], {}
+    conditions: list[exp.Expression] = []
+    for i, (tree, own_marks, own_params) in enumerate(zip(trees, marks, params, strict=False)):
+        (own,) = assign([own_marks], own_params)
+        values |= own if len(params) == 1 else _number_anew(tree, own, i)
+        conditions.append(tree.args["where"].this)
     if len(query.expressions) != 1:
         raise SqlError(f"weights is one number for each row: {condition.weights}")
+    if len(conditions) == 1:
+        query.set("where", exp.Where(this=conditions[0]))
+    elif conditions:
+        query.set("where", exp.Where(this=exp.and_(*map(exp.paren, conditions), copy=False)))
     source = query.args["from_"].this
     source.meta["target"] = True
     number = exp.column(ROW, table=source.alias or source.name, quoted=True)
@@ -162,6 +169,52 @@ def _query(table: str, condition: Condition, params: Any) -> tuple[exp.Select, s
     if condition.order_by is not None:  # rows of equal rank come as they lie
         query.args["order"].append("expressions", exp.Ordered(this=number.copy()))
     return query, text, values
+
+
+def _parse(table: str, condition: Condition) -> tuple[str, list[exp.Select], list[Marks]]:
+    """A query for each condition, and one of the other parts, if there are any: each is whole by itself.
+
+    Returns:
+        Their text, in which the places of names are, the queries, and their parameters.
+    """
+    source = 'FROM "' + table.replace('"', '""') + '"'
+    texts = [(f"SELECT 1 {source} WHERE {where}", {"expressions", "from_", "where"}) for where, _ in condition.where]
+    if condition.order_by is not None or condition.weights is not None or not texts:
+        text = f"SELECT {condition.weights or 1} {source}"
+        if condition.order_by is not None:
+            texts.append((f"{text} ORDER BY {condition.order_by}", {"expressions", "from_", "order"}))
+        else:
+            texts.append((text, {"expressions", "from_"}))
+    whole, trees, marks = "", [], []
+    for i, (text, clauses) in enumerate(texts):
+        statements = prepare(text)
+        query = statements[0].node.copy() if len(statements) == 1 else None
+        if not isinstance(query, exp.Select) or {n for n, part in query.args.items() if part} - {"kind"} != clauses:
+            raise SqlError(f"where, order_by and weights are parts of one query, without a word of its others: {text}")
+        if i >= len(condition.where) and query.find(exp.Placeholder):
+            raise SqlError(f"parameters can stand in where, not in order_by, weights or balance: {text}")
+        for node in query.walk() if whole else ():
+            if "start" in node.meta:
+                node.meta["start"] += len(whole)
+                node.meta["end"] += len(whole)
+        whole += text + "\n" if i + 1 < len(texts) else text
+        trees.append(query)
+        marks.append(statements[0].marks)
+    return whole, trees, marks
+
+
+def _number_anew(tree: exp.Select, values: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Give the parameters of one of several conditions names that no other has; returns mark -> value."""
+    named: dict[str, Any] = {}
+    for mark in tree.find_all(exp.Placeholder):
+        name = f"w{number}_{mark.name}"
+        named[name] = values[mark.name]
+        mark.set("this", name)
+    for node in tree.find_all(MarkList):
+        before = node.names
+        node.set("first", node.args["first"] + (number + 1) * _MOST_MARKS)
+        named |= dict(zip(node.names, (values[name] for name in before), strict=True))
+    return named
 
 
 def _checked(weights: pa.ChunkedArray, condition: Condition) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
+from ...config import MOST_BYTES, MOST_MILLISECONDS
 from ...errors import did_you_mean
 from ..text.places import syntax_error
 from .spelling import is_count
@@ -122,6 +123,9 @@ def parse_set(tokens: list[Token], text: str) -> SetLimit | None:
             unit = "milliseconds" if name == QUERY_TIMEOUT else "bytes"
             if token is None or token.token_type is not TokenType.NUMBER or not token.text.isdigit():
                 raise reader.fail(f"expected a whole number of {unit}, or 0 for no limit")
+            most = MOST_MILLISECONDS if name == QUERY_TIMEOUT else MOST_BYTES
+            if len(token.text) > len(str(most)) or int(token.text) > most:
+                raise reader.fail(f"{name} is {most} {unit} at most; 0 is no limit")
             reader.at += 1
             reader.end()
             return SetLimit(name, int(token.text))

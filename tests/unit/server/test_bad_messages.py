@@ -6,6 +6,7 @@ import json
 import logging
 import struct
 from dataclasses import fields
+from typing import Annotated, get_args, get_origin, get_type_hints
 from unittest import mock
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gridflow
+from gridflow.config import MOST_BYTES, MOST_MILLISECONDS
 from gridflow.errors import GridConnectionError, GridEnvironmentError, GridflowError, InternalError, UsageError
 from gridflow.protocols import messages
 from gridflow.protocols.address import Endpoint
@@ -135,6 +137,34 @@ def test_a_greeting_with_a_huge_pid_spoils_nothing(requests):
         ask(requests, packed(hello), messages.Hello)
     assert requests.grid.system_view("CLIENT_CONNECTIONS").num_rows == before
     assert requests.grid.system_view("METRICS").num_rows > 10
+
+
+def test_a_limit_of_more_than_a_clock_has_was_a_bug_of_ours(requests):
+    for name, most in (("milliseconds", MOST_MILLISECONDS), ("memory", MOST_BYTES)):
+        for value in (most + 1, 10**400, -1):
+            with pytest.raises(UsageError, match=f"message sql: {name} is .*, not a number from 0 to {most}"):
+                ask(requests, messages.encode(messages.Sql("SELECT 1", [], b"", "run", **{name: value})), messages.Sql)
+        ask(requests, messages.encode(messages.Sql("SELECT 1", [], b"", "run", **{name: most})), messages.Sql)
+    for name, most in (("QUERY_TIMEOUT", MOST_MILLISECONDS), ("QUERY_MEMORY", MOST_BYTES)):
+        for value in (most + 1, "9" * 5000):
+            with pytest.raises(gridflow.SqlError, match=f"{name} is {most} .* at most; 0 is no limit"):
+                requests.grid.sql(f"SET {name} = {value}")
+        try:
+            requests.grid.sql(f"SET {name} = {most}")
+            assert requests.grid.sql("SELECT SUM(X) FROM T").fetchall()
+        finally:
+            requests.grid.sql(f"SET {name} = 0")
+
+
+def test_every_number_of_a_message_has_bounds():
+    """As Python's have none, and what they become has."""
+
+    def bare(declared: object) -> bool:
+        return declared is int or (get_origin(declared) is not Annotated and any(map(bare, get_args(declared))))
+
+    for kind in messages.Message.__subclasses__():
+        declared = get_type_hints(kind, include_extras=True)
+        assert [name for name in declared if bare(declared[name])] == [], kind
 
 
 def test_clients_that_greet_and_never_leave(requests):

@@ -83,7 +83,7 @@ def table(grid):
 def rows_of(grid, table, where: str) -> list:
     snapshot = table.snapshot()
     plan = RowPlan.make(snapshot, [(0, 9), (11, 16)])
-    return _rows_of(grid, table, Condition(where), plan).runs().tolist()
+    return _rows_of(grid, table, Condition(((where, None),)), plan).runs().tolist()
 
 
 def test_it_finds_what_the_engine_finds(grid, table, monkeypatch):
