@@ -150,7 +150,8 @@ def reads_more(table: str, condition: Condition) -> bool:
 def _query(table: str, condition: Condition, params: Sequence[Any]) -> tuple[exp.Select, str, dict[str, Any]]:
     """``SELECT the row's number, its weight FROM table WHERE ... ORDER BY ...``, its text, and mark -> value."""
     text, trees, marks = _parse(table, condition)
-    query, values = trees[-1], {}
+    query = trees[-1]
+    values: dict[str, Any] = {}
     conditions: list[exp.Expression] = []
     for i, (tree, own_marks, own_params) in enumerate(zip(trees, marks, params, strict=False)):
         (own,) = assign([own_marks], own_params)
