@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import IO, Any, Protocol
 
 import pyarrow as pa
 
-from ...errors import UsageError
+from ...errors import GridflowError, UsageError
 from ...schema import Type
 from .source import CsvStyle
 from .text import compression_of
@@ -52,7 +54,7 @@ def write_file(
     options: WriteOptions,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> int:
-    """Write rows to a file of one of ``reading.FORMATS``; before the last is in it, an older file of the name stays.
+    """Write rows to a file of one of ``reading.FORMATS``; see ``replacement`` for what is there.
 
     Args:
         path: of the file.
@@ -108,23 +110,65 @@ def _writer(
 
 @contextmanager
 def replacement(path: Path) -> Iterator[IO[bytes]]:
-    """A new file to write to, which takes the place of ``path`` at the end of the ``with`` block unless that raises.
+    """What to write to ``path``, which stays as it is until the ``with`` block has ended well.
+
+    A file that a link leads to is replaced where it lies, and keeps its mode. What is no file of its own, such as a
+    FIFO or a device, is written to as it is.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        target, mode = _target(path)
+        if target is None:
+            with path.open("wb", buffering=0) as stream, io.BufferedWriter(_Counted(stream)) as file:
+                yield file
+            return
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("xb") as file:
+                if mode is not None:
+                    os.fchmod(file.fileno(), mode)
                 yield file
-            os.replace(temporary, path)
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    except GridflowError:  # some are errors of the system, too
         raise
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _target(path: Path) -> tuple[Path | None, int | None]:
+    """The file to replace and the mode that it has; None for the file: what stands there is to be written to."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return Path(os.path.realpath(path)), None
+    real = Path(os.path.realpath(path))
+    if not stat.S_ISREG(found.st_mode) or not real.exists() or not os.path.samestat(real.stat(), found):
+        return None, None  # the last two: a file that is open and has no name any more, by way of /proc
+    return real, stat.S_IMODE(found.st_mode)
+
+
+class _Counted(io.RawIOBase):
+    """A stream that knows how much was written to it, as the writers of some formats ask: a FIFO does not."""
+
+    def __init__(self, stream: io.RawIOBase):
+        self.stream, self.size = stream, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, data: Any) -> int | None:
+        count = self.stream.write(data)
+        self.size += count or 0
+        return count
 
 
 class _CompressedFile:
