@@ -51,7 +51,8 @@ def resolve_home(path: str | os.PathLike[str] | None) -> Path:
     """The grid's directory for what a caller gave: a path, or None for the default grid.
 
     Raises:
-        UsageError: a text that is an address, or ``:memory:``, and so no name of a directory. A ``Path`` always is one.
+        UsageError: no path, or a text that is an address, or ``:memory:``, and so no name of a directory. A ``Path``
+            always is one.
 
     >>> str(resolve_home("/grids/./one"))
     '/grids/one'
@@ -69,4 +70,7 @@ def resolve_home(path: str | os.PathLike[str] | None) -> Path:
             f"{path!r} is an address, as host:port and scheme://... are, and a grid is a directory of this machine: "
             f"name its directory{way}"
         )
-    return Path(path).expanduser().absolute()
+    try:
+        return Path(path).expanduser().absolute()
+    except (TypeError, RuntimeError) as error:  # RuntimeError: ~nobody
+        raise UsageError(f"a grid is named by the path of its directory, not by {path!r}: {error}") from None

@@ -52,5 +52,7 @@ def old_attribute(module: str, name: str, renamed: Mapping[str, str]) -> Any:
     """
     if name not in renamed:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    deprecated(f"{module}.{name}", f"{module}.{renamed[name]}", stacklevel=4)
-    return getattr(sys.modules[module], renamed[name])
+    value = getattr(sys.modules[module], renamed[name])
+    if sys._getframe(2).f_globals.get("__name__") != "importlib._bootstrap":  # `from x import y` asks twice
+        deprecated(f"{module}.{name}", f"{module}.{renamed[name]}", stacklevel=4)
+    return value

@@ -58,8 +58,8 @@ def connect(
         GridAccessError: the directory cannot be read or written.
         GridNotFoundError: with ``read_only``, there is no grid.
         GridCorruptError, GridVersionError: a file is damaged, or of a newer format.
-        UsageError: the directory holds something else; ``home`` is an address; the grid is open with another
-            durability.
+        UsageError: the directory holds something else; ``home`` is no path, or an address; the grid is open with
+            another durability; ``read_only`` stands beside ``embedded`` or ``durability="fsync"``.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as home, connect(home) as grid:
@@ -68,6 +68,11 @@ def connect(
     """
     if durability not in (None, "process", "fsync"):
         raise UsageError(f"durability is process or fsync, not {durability!r}")
+    if read_only and (embedded or durability == "fsync"):
+        said = "embedded=True" if embedded else "durability='fsync'"
+        raise UsageError(
+            f"read_only=True does not go with {said}, which is about the grid's owner: leave one of them out"
+        )
     asked = renamed("path", path, "home", home)
     durable = None if durability is None else durability == "fsync"
     if asked == MEMORY:

@@ -227,6 +227,10 @@ class Activity:
         """Whether a statement that fails was cancelled."""
         return run[0] in self._cancelled
 
+    def is_cancelled_here(self) -> bool:
+        """Whether a statement that this thread runs was cancelled."""
+        return any(run[0] in self._cancelled and run[3] == get_ident() for run in self._running.copy().values())
+
     # ---- clients ----
 
     def connected(self, client: str, pid: int, release: str) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..config import resolve_home
-from ..errors import GridAccessError, GridConnectionError, GridNotFoundError, GridOwnedError
+from ..errors import GridAccessError, GridConnectionError, GridflowError, GridNotFoundError, GridOwnedError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,6 +112,40 @@ def say_if_new(path: Path, is_new: bool) -> None:
     """Say on standard error that a grid was made."""
     if is_new:
         click.echo(f"made a new grid in {path}", err=True)
+
+
+@contextmanager
+def kept_if_used(home: Path | None) -> Iterator[None]:
+    """A grid that is made within the block goes again if that ends with an error while the grid is empty."""
+    path = resolve_home(home)
+    was_there, had_folder = has_grid(path), path.exists()
+    try:
+        yield
+    except BaseException:
+        if not was_there and has_grid(path) and _is_unused(path):
+            for name in os.listdir(path):
+                _remove(path / name)
+            if not had_folder:
+                path.rmdir()
+            click.echo(f"nothing was written: the new grid in {path} is removed", err=True)
+        raise
+
+
+def _is_unused(path: Path) -> bool:
+    from ..open import connect
+
+    try:
+        with connect(path, embedded=True, timeout=0) as grid:
+            return not grid.all_tables() and not grid.sql("SELECT COUNT(*) FROM SYS.USERS").scalar()
+    except GridflowError:  # it is somebody else's by now
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def open_for_writing(home: Path | None, *, embedded: bool = False, create: bool = False) -> Grid:

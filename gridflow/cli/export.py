@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -11,9 +11,6 @@ from ..errors import UsageError
 from .common import FILE_FORMATS, common_options, console, open_for_reading, quantity, read_only_option
 from .load import column_names
 from .progress import statement_progress
-
-if TYPE_CHECKING:
-    from ..grid import Grid
 
 #: Suffixes that tell one of ``FILE_FORMATS`` from another that has the same writer.
 _LINES = (".jsonl", ".ndjson")
@@ -38,7 +35,8 @@ def command(
     compression: str | None,
     form: str | None,
 ) -> None:
-    """Write a TABLE, or the rows of a QUERY, to FILE. A file that is there stays until the new one is whole.
+    """Write a TABLE, or the rows of a QUERY, to FILE. A file that is there stays until the new one is whole; a FIFO
+    or a device is written to.
 
     \b
     FILE is CSV (.csv .tsv, also .gz; the first line names the columns), JSON (json: an
@@ -52,35 +50,39 @@ def command(
     if str(file) == "-":
         raise click.UsageError("export writes a file: 'gridflow sql --format csv --execute QUERY' prints rows")
     form = form or _format_of(file)
-    text = f" TO ? FORMAT {'JSON' if form == 'jsonlines' else form.upper()}"
-    if form in ("json", "jsonlines"):
-        text += f" ARRAY {'ON' if form == 'json' else 'OFF'}"
-    for name, value in (("DELIMITER", delimiter), ("COMPRESSION", compression)):
-        if value is not None:
-            text += " {} '{}'".format(name, value.replace("'", "''"))
+    options = _options(file, form, delimiter, compression)
     with open_for_reading(home, read_only=read_only) as grid:
-        text = f"COPY {_copied(grid, source, columns)}{text}"
+        from ..sql import Session
+        from ..sql.export import export_statement
+
+        statement = export_statement(grid, source, str(file), columns, options)
         with statement_progress(console(stderr=True)) as report:
-            rows = grid.sql(text, [str(file)], progress=report).rowcount
+            rows = Session(grid).execute_prepared(statement, {}, report).rowcount
     console().print(f"{file}: {quantity(rows, 'row')} written", markup=False, soft_wrap=True)
 
 
-def _copied(grid: Grid, source: str, columns: tuple[str, ...]) -> str:
-    """What follows COPY: a table with its columns, or a query."""
-    from ..sql.text.cutter import is_query
+def _options(file: Path, form: str, delimiter: str | None, compression: str | None) -> dict[str, Any]:
+    """The options of COPY TO.
 
-    names = grid.tables()
-    if source not in names and source.upper() not in names and is_query(source):
-        if columns:
-            raise UsageError("--columns is for a table: a query names its columns itself")
-        return f"({source.strip().rstrip(';')}\n)"  # the query may end with a comment
-    table = grid.table(source if source in names else source.upper())  # raises, and says what tables there are
-    chosen = [_quoted(name if name in table.schema else name.upper()) for name in columns]
-    return f"{_quoted(table.name)} ({', '.join(chosen)})" if chosen else _quoted(table.name)
+    Raises:
+        UsageError: one is not for this format.
+    """
+    from ..sql.grammar.copy import character
 
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    options: dict[str, Any] = {"FORMAT": "JSON" if form == "jsonlines" else form.upper()}
+    if form in ("json", "jsonlines"):
+        options["ARRAY"] = form == "json"
+    if delimiter is not None:
+        if form != "csv":
+            raise UsageError(f"--delimiter is for CSV, and {file} is to be {form.upper()}")
+        options["DELIMITER"] = character(delimiter)
+        if not options["DELIMITER"]:
+            raise UsageError(f"--delimiter takes one ASCII character, '\\t' for a tab, not {delimiter!r}")
+    if compression is not None:
+        if form not in ("parquet", "arrow"):
+            raise UsageError(f"--compression is for Parquet and Arrow, and {file} is to be {form.upper()}")
+        options["COMPRESSION"] = compression
+    return options
 
 
 def _format_of(file: Path) -> str:

@@ -18,6 +18,7 @@ from .common import (
     create_option,
     embedded_option,
     human_bytes,
+    kept_if_used,
     open_for_writing,
     quantity,
 )
@@ -107,7 +108,7 @@ def command(
         on_duplicate = "error"
     form = "json" if form == "jsonlines" else form or detect_format(file)  # its reader takes both
     new_names = dict(map(_parse_column, columns))
-    with open_for_writing(home, embedded=embedded, create=create) as grid:
+    with kept_if_used(home), open_for_writing(home, embedded=embedded, create=create) as grid:
         fold: Callable[[str], str] = (lambda text: text) if keep_case else str.upper
         name = table_name if table_name in grid.tables() else fold(table_name)
         table = grid.table(name) if name in grid.tables() else None

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
-from typing import Any
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 import click
 
@@ -26,8 +31,61 @@ COMMANDS = {
 }
 
 
+class _PrintError(Exception):
+    """Standard output does not take what is printed. No OSError, of which click makes something itself."""
+
+    def __init__(self, error: OSError):
+        super().__init__(error)
+        self.error = error
+
+
+class _Printed:
+    """Standard output, whose errors are told from those of other files."""
+
+    def __init__(self, file: TextIO):
+        self._file = file
+
+    def write(self, text: Any) -> int:
+        with _print_errors():
+            return self._file.write(text)
+
+    def flush(self) -> None:
+        with _print_errors():
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@contextmanager
+def _print_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _PrintError(error) from None
+
+
 class Commands(click.Group):
-    """Imports a subcommand on first use, and turns a GridflowError, or Ctrl-C, into one line and an exit code."""
+    """Imports a subcommand on first use, and turns errors, and Ctrl-C, into one line and an exit code."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        before = sys.stdout
+        if before is None or not before.isatty():  # None: it is closed, and its number is not to be that of a file
+            sys.stdout = _Printed(before or open(os.devnull))  # type: ignore[assignment]
+        try:
+            try:
+                return super().main(*args, **options)
+            finally:
+                sys.stdout.flush()
+        except _PrintError as error:
+            if error.error.errno != errno.EPIPE:  # a reader that has left is no mistake
+                click.echo(
+                    f"error: standard output cannot be written: {error.error.strerror or 'it is closed'}", err=True
+                )
+            before = open(os.devnull, "w")  # Python would try again at its end, and say so
+            sys.exit(1)
+        finally:
+            sys.stdout = before
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

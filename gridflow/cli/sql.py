@@ -15,6 +15,7 @@ from .common import (
     console,
     create_option,
     embedded_option,
+    kept_if_used,
     open_or_read,
     read_only_option,
 )
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
 #: The names of ``shell.rendering.FORMATS``; ``--help`` must not import that.
 FORMATS = (*PRINTED_FORMATS, "arrow")
+#: Suffix of a file -> the format that it tells; those that are not among ``FORMATS`` are for ``gridflow export``.
+_STYLES = {
+    **{f".{style}": style for style in ("csv", "tsv", "json", "arrow", "parquet", "npz", "tfrecord")},
+    **dict.fromkeys((".jsonl", ".ndjson"), "jsonlines"),
+    **dict.fromkeys((".feather", ".ipc"), "arrow"),
+    **dict.fromkeys((".md", ".markdown"), "markdown"),
+    ".pq": "parquet",
+    ".arrows": "a stream of Arrow",
+    **dict.fromkeys((".tfrecords", ".tfrec"), "tfrecord"),
+    **dict.fromkeys((".gz", ".zst", ".bz2"), "compressed files"),
+}
 
 
 @click.command("sql")
@@ -44,9 +56,7 @@ FORMATS = (*PRINTED_FORMATS, "arrow")
     "--format",
     "style",
     type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="How to print rows.",
+    help="How to print rows.  [default: what the name of --output tells, else table]",
 )
 @click.option(
     "-o",
@@ -71,7 +81,7 @@ def command(
     read_only: bool,
     texts: tuple[str, ...],
     files: tuple[Path, ...],
-    style: str,
+    style: str | None,
     output: Path | None,
     on_error: str,
     timing: bool,
@@ -96,6 +106,7 @@ def command(
     The exit code is 0 if all went well, 1 if a statement failed (--on-error: the first of them ends it), 2 if the
     command line is wrong, 130 after Ctrl-C.
     """
+    style = style or _style_of(output)
     piped = not sys.stdin.isatty()
     interactive = not (texts or files or piped)
     if style == "arrow" and output is None:
@@ -106,31 +117,46 @@ def command(
 
     from .shell.session import Session
 
-    grid, why = open_or_read(home, embedded=embedded, create=create, read_only=read_only)
-    out, err = console(), console(stderr=True)
-    debug = bool(ctx.find_root().meta.get("gridflow.debug"))
-    session = Session(grid, out, err, style=style, interactive=interactive, debug=debug, read_only=read_only)
-    try:
-        session.settings.onerror = on_error
-        session.settings.timing = timing or interactive
-        if style == "arrow":
-            session.to_arrow_file(output)
-        elif output is not None:
-            session.output.redirect(output)
-        if interactive:
-            from .shell import repl
+    with kept_if_used(home):
+        grid, why = open_or_read(home, embedded=embedded, create=create, read_only=read_only)
+        out, err = console(), console(stderr=True)
+        debug = bool(ctx.find_root().meta.get("gridflow.debug"))
+        session = Session(grid, out, err, style=style, interactive=interactive, debug=debug, read_only=read_only)
+        try:
+            session.settings.onerror = on_error
+            session.settings.timing = timing or interactive
+            if style == "arrow":
+                session.to_arrow_file(output)
+            elif output is not None:
+                session.output.redirect(output)
+            if interactive:
+                from .shell import repl
 
-            if why:
+                if why:
+                    session.output.warn(f"read only: {why}")
+                repl.run_shell(session)
+                return
+            code = _run_all(session, texts, files)
+            if code and why:
                 session.output.warn(f"read only: {why}")
-            repl.run_shell(session)
-            return
-        code = _run_all(session, texts, files)
-        if code and why:
-            session.output.warn(f"read only: {why}")
-    finally:
-        session.close()
-    if code:
-        ctx.exit(code)
+        finally:
+            session.close()
+        if code:
+            ctx.exit(code)
+
+
+def _style_of(output: Path | None) -> str:
+    """The format that a file's name tells; ``table`` where it tells none.
+
+    Raises:
+        UsageError: the name is that of a format which is not for this command.
+    """
+    if output is None:
+        return "table"
+    style = _STYLES.get(output.suffix.lower(), "table")
+    if style in PRINTED_FORMATS or style == "arrow":
+        return style
+    raise click.UsageError(f"--output {output}: sql does not write {style}, but 'gridflow export QUERY {output}' does")
 
 
 def _run_all(session: Session, texts: tuple[str, ...], files: tuple[Path, ...]) -> int:

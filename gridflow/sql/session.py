@@ -11,15 +11,17 @@ from typing import Any
 from sqlglot import exp
 
 from ..errors import (
-    DuplicateKeyError,
+    ColumnNotFoundError,
     GridflowError,
+    QueryTimeoutError,
+    SchemaError,
     SqlError,
     TableNotFoundError,
     TransactionConflictError,
     UsageError,
 )
 from ..faces import GridFace, TransactionFace
-from .engine.watch import watching
+from .engine.watch import current, watching
 from .execution.executors import EXECUTORS
 from .execution.fast_path import FastPath
 from .execution.insert import execute_insert_many, plan_insert
@@ -41,6 +43,9 @@ CLIENT_TRIES = 4
 
 #: How many fast paths of statements a session keeps.
 MOST_FAST_PATHS = 512
+
+#: What a statement with a wrong value or name raises, before any row is written.
+_BEFORE_ROWS = (SchemaError, ColumnNotFoundError, TableNotFoundError, SqlError)
 
 #: text -> the fast path of its only statement, and the statement.
 FastPaths = dict[str, tuple[FastPath, Prepared]]
@@ -256,11 +261,16 @@ class Session:
         if statement.shape is not None:
             try:
                 return EXECUTORS[kind](grid, statement.shape, dict(statement.literals))
-            except DuplicateKeyError:
-                raise
-            except UsageError:  # nothing has happened; now the place of what is wrong is found
+            except _BEFORE_ROWS as error:  # nothing has happened; now the place of what is wrong is found
+                if isinstance(error, QueryTimeoutError) or self._is_stopped():
+                    raise
                 statement = as_written(statement)
         return EXECUTORS[kind](grid, statement, values)
+
+    def _is_stopped(self) -> bool:
+        """Whether the statement that this thread runs is to end, whatever comes of it."""
+        watch = current()
+        return self.grid.activity.is_cancelled_here() or (watch is not None and watch.error is not None)
 
     def _change(self, run: Callable[[Any], Result]) -> Result:
         """Run a change that follows from rows it reads; again if somebody else writes one of those rows meanwhile."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import gridflow
 from gridflow._native.literal_rows import read_rows
-from gridflow.sql import Session, split_statements
+from gridflow.sql import Session, session, split_statements
 from gridflow.sql.grammar.statements import as_written, prepare
 
 COLUMNS = "ID INT PRIMARY KEY, B BOOLEAN, L LONG, F DOUBLE, D DECIMAL(10,2), S VARCHAR, DT DATE, TS TIMESTAMP"
@@ -182,3 +182,32 @@ def test_a_row_of_literals_after_another_row_is_not_the_only_one(grid):
     grid.sql("CREATE TABLE T (ID INT PRIMARY KEY, A INT)")
     assert grid.sql("INSERT INTO T VALUES (1, ?), (2, 3)", [4]).rowcount == 2
     assert grid.sql("SELECT A FROM T ORDER BY ID").fetchall() == [(4,), (3,)]
+
+
+@pytest.mark.parametrize("problem", [gridflow.QueryTimeoutError("its time limit"), gridflow.KeyNotFoundError("no row")])
+def test_a_statement_that_has_begun_is_not_tried_again(kept_grid, monkeypatch, problem):
+    tries = []
+
+    def fails(grid, statement, params):
+        tries.append(statement)
+        raise problem
+
+    monkeypatch.setitem(session.EXECUTORS, "INSERT", fails)
+    with pytest.raises(type(problem), match=str(problem)):
+        kept_grid.sql("INSERT INTO T (ID) VALUES (77)")
+    assert len(tries) == 1
+
+
+def test_a_statement_that_was_killed_is_not_tried_again(kept_grid, monkeypatch):
+    tries = []
+
+    def killed(grid, statement, params):
+        tries.append(statement)
+        (run,) = kept_grid.activity.running()
+        kept_grid.activity._cancelled.add(run.number)
+        raise gridflow.SqlError("interrupted")
+
+    monkeypatch.setitem(session.EXECUTORS, "INSERT", killed)
+    with pytest.raises(gridflow.SqlError, match="was cancelled by KILL QUERY"):
+        kept_grid.sql("INSERT INTO T (ID) VALUES (78)")
+    assert len(tries) == 1

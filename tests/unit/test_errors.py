@@ -225,3 +225,25 @@ def test_an_error_of_the_dbapi_can_be_pickled_and_keeps_what_it_knows():
     other = pickle.loads(pickle.dumps(caught.value))
     assert type(other) is type(caught.value)
     assert (str(other), *place(other)) == ("there", "T", (1, 2), None, None)
+
+
+@pytest.mark.parametrize("home", [5, b"x", 1.5, ["x"], object()], ids=repr)
+@pytest.mark.parametrize("more", [{}, {"read_only": True}])
+def test_what_is_no_path_is_a_usage_error(home, more):
+    with pytest.raises(gridflow.UsageError, match="named by the path of its directory, not by"):
+        gridflow.connect(home, **more)
+
+
+@pytest.mark.parametrize("more", [{"embedded": True}, {"durability": "fsync"}], ids=repr)
+def test_read_only_is_refused_beside_what_is_for_the_owner(tmp_path, more):
+    with pytest.raises(gridflow.UsageError, match="read_only=True does not go with"):
+        gridflow.connect(tmp_path, read_only=True, **more)
+
+
+def test_an_old_name_that_is_imported_warns_once():
+    for name in ("gridflow", "gridflow.errors"):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            exec(f"from {name} import KeyNotFound", {})
+        assert [str(w.message) for w in caught] == [f"{name}.KeyNotFound is deprecated: use {name}.KeyNotFoundError"]
+        assert caught[0].filename == "<string>"

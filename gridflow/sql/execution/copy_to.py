@@ -50,7 +50,7 @@ def copy_to(grid: GridFace, node: CopyTo, text: str, path: str, params: Mapping[
         else:
             rows = table.to_arrow(labels)
             total, batches = rows.num_rows, iter(rows.to_batches(max_chunksize=_BATCH_ROWS))
-    _check_names(schema, form)
+    _check_names(schema, form, path)
     name = Path(path).name
     options = WriteOptions(
         csv=node.options.csv_style(),
@@ -72,7 +72,7 @@ def _types(result: Result) -> list[Type | None]:
     return types
 
 
-def _check_names(schema: pa.Schema, form: str) -> None:
+def _check_names(schema: pa.Schema, form: str, path: str) -> None:
     duplicates = [name for name in schema.names if schema.names.count(name) > 1]
     if duplicates and form != "csv":
-        raise SqlError(f"COPY: two columns are called {duplicates[0]}; give one another name with AS")
+        raise SqlError(f"{path}: two columns are called {duplicates[0]}; give one another name with AS")

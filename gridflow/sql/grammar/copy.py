@@ -222,8 +222,8 @@ def _option_value(reader: Tokens, name: str, domain: Any) -> Any:
     if name == "RECORD_BYTES" and not 0 < int(value) <= MOST_RECORD_BYTES:
         raise reader.fail(f"{name} is from 1 to {MOST_RECORD_BYTES}")
     if domain is _CHARACTER:
-        value = "\t" if value == "\\t" else value
-        if (len(value) != 1 or not value.isascii() or value in "\r\n\0") and not (name != "DELIMITER" and not value):
+        written, value = value, character(value)
+        if not value and (written or name == "DELIMITER"):
             raise reader.fail(f"{name} takes one ASCII character, '\\t' for a tab")
     if domain is _CHARSET:
         try:
@@ -232,3 +232,9 @@ def _option_value(reader: Tokens, name: str, domain: Any) -> Any:
             raise reader.fail("CHARSET: there is no such character set; UTF-8, LATIN1, UTF-16 are some") from None
     reader.at += 1
     return int(value) if domain is _COUNT else value
+
+
+def character(text: str) -> str:
+    """The delimiter, quote or escape that a text means, ``\\t`` being a tab; empty where it means none."""
+    text = "\t" if text == "\\t" else text
+    return text if len(text) == 1 and text.isascii() and text not in "\r\n\0" else ""
