@@ -33,7 +33,8 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -67,6 +68,8 @@ class GridflowError(Exception):
         table, column: their names.
         key: of a row, as ``Table.get`` takes it.
         line: of the text of the statement, or of the file that is read; from 1.
+        filename: what the system refused, or was not found. An error that is an ``OSError``, too, has ``errno`` and
+            ``strerror`` as well.
     """
 
     retryable: ClassVar[bool] = False
@@ -74,6 +77,7 @@ class GridflowError(Exception):
     key: Any = None
     column: str | None = None
     line: int | None = None
+    filename: Any = None
 
     def __init__(
         self,
@@ -82,12 +86,28 @@ class GridflowError(Exception):
         key: Any = None,
         column: str | None = None,
         line: int | None = None,
+        filename: str | None = None,
     ):
         super().__init__(*args)
-        add_place(self, table=table, key=key, column=column, line=line)
+        add_place(self, table=table, key=key, column=column, line=line, filename=filename)
 
     def __str__(self) -> str:  # KeyError would show repr(message)
         return str(self.args[0]) if self.args else ""
+
+
+_Class = TypeVar("_Class", bound=type[GridflowError])
+
+
+def _system_error(code: int) -> Callable[[_Class], _Class]:
+    """Give a class what an ``OSError`` has, of this error of the system."""
+
+    def decorate(cls: _Class) -> _Class:
+        vars_of_class = {"errno": code, "strerror": os.strerror(code), "filename": None}
+        for name, value in vars_of_class.items():  # OSError's own of these names would take no value of a class
+            setattr(cls, name, value)
+        return cls
+
+    return decorate
 
 
 class UsageError(GridflowError, ValueError):
@@ -130,6 +150,7 @@ class SqlError(UsageError):
     """An SQL statement does not parse, or names or compares what it cannot."""
 
 
+@_system_error(errno.ETIMEDOUT)
 class QueryTimeoutError(SqlError, TimeoutError):
     """A statement has run for as long as it may (SET QUERY_TIMEOUT): nothing of it was done."""
 
@@ -148,28 +169,29 @@ class GridEnvironmentError(GridflowError, RuntimeError):
     """The data or the machine is not as it should be."""
 
 
+@_system_error(errno.EAGAIN)
 class GridOwnedError(GridEnvironmentError, BlockingIOError):
     """Another process owns the grid and does not serve it."""
 
 
+@_system_error(errno.ETIMEDOUT)
 class TableBusyError(GridEnvironmentError, TimeoutError):
     """Another writer has held the table for too long; nothing was done. The message says who it is."""
 
     retryable = True
 
 
+@_system_error(errno.ENOSPC)
 class GridFullError(GridEnvironmentError, OSError):
     """There is no room left; nothing of the write was kept and the grid stays readable."""
 
-    def __init__(self, message: str = "", **place: Any):
-        super().__init__(message, **place)
-        self.errno = errno.ENOSPC
 
-
+@_system_error(errno.ENOENT)
 class GridNotFoundError(GridEnvironmentError, FileNotFoundError):
-    """There is no grid, or a file of it that must be there is not."""
+    """There is no grid, or a file or directory that must be there is not."""
 
 
+@_system_error(errno.EACCES)
 class GridAccessError(GridEnvironmentError, PermissionError):
     """The grid's directory may not be read or written by this user."""
 
@@ -191,6 +213,7 @@ class GridVersionError(GridEnvironmentError, ValueError):
         self.file = file
 
 
+@_system_error(errno.ENOTCONN)
 class GridConnectionError(GridEnvironmentError, ConnectionError):
     """The owner of the grid cannot be reached, or went away."""
 
@@ -218,7 +241,7 @@ def add_place(error: _Error, **place: Any) -> _Error:
 
     Args:
         error: which.
-        place: ``table``, ``key``, ``column``, ``line``; None where it is not known.
+        place: ``table``, ``key``, ``column``, ``line``, ``filename``; None where it is not known.
 
     Returns:
         The error.
@@ -252,11 +275,19 @@ def reworded(error: _Error, message: str, **place: Any) -> _Error:
 
 def os_failure(error: OSError, what: str) -> GridEnvironmentError:
     """The error to raise for a call of the operating system that failed; ``what`` begins the message."""
+    cls: type[GridEnvironmentError] = GridAccessError
+    why = error.strerror
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return GridFullError(f"{what}: no room left")
-    if error.errno == errno.ELOOP:
-        return GridAccessError(f"{what}: it is a symbolic link, and a grid's files are its own")
-    return GridAccessError(f"{what}: {error.strerror}")
+        cls, why = GridFullError, "no room left"
+    elif error.errno == errno.ENOENT:
+        cls = GridNotFoundError
+    elif error.errno == errno.ELOOP:
+        why = "it is a symbolic link, and a grid's files are its own"
+    known = isinstance(error.filename, (str, bytes, os.PathLike))
+    failure = cls(f"{what}: {why}", filename=os.fsdecode(error.filename) if known else None)
+    if error.errno is not None:
+        vars(failure).update(errno=error.errno, strerror=error.strerror)
+    return failure
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 20) -> str:

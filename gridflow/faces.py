@@ -503,6 +503,9 @@ class ActivityFace(Protocol):
     def was_cancelled(self, run: tuple[int, str, str, int, float]) -> bool:
         """Whether a statement that fails was cancelled."""
 
+    def is_cancelled_here(self) -> bool:
+        """Whether a statement that this thread runs was cancelled."""
+
     def query_id(self, number: int) -> str:
         """The id of a statement."""
 

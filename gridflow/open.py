@@ -97,7 +97,8 @@ def connect(
                 f"grid {home} is owned by process {pid}, which does not serve it: close it there, run "
                 "`gridflow serve` instead of it so that others can join, or connect with read_only=True"
                 if not served
-                else f"grid {home} is served by process {pid}: connect without embedded=True, or stop it"
+                else f"grid {home} is served by process {pid}: connect without embedded=True, or stop it",
+                filename=str(home),
             )
         error: GridOwnedError | GridConnectionError | None = None
         if pid is not None:

@@ -143,7 +143,8 @@ def open_reader(path: str | os.PathLike[str] | None = None) -> Grid:
     home = resolve_home(path)
     if not (home / CATALOG).exists():
         raise GridNotFoundError(
-            f"there is no grid at {home}; gridflow.connect({str(home)!r}) or `gridflow serve` makes one"
+            f"there is no grid at {home}; gridflow.connect({str(home)!r}) or `gridflow serve` makes one",
+            filename=str(home),
         )
     return Grid(OpenGrid(home, None, False))
 
@@ -170,9 +171,13 @@ def _make_home(home: Path, default: bool) -> None:
                 _make_private(folder)
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if home.stat().st_mode & stat.S_IWOTH:
-            raise GridAccessError(f"every user can write to {home}, and so to the grid: chmod o-w {home}")
+            raise GridAccessError(
+                f"every user can write to {home}, and so to the grid: chmod o-w {home}", filename=str(home)
+            )
         if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
-            raise GridAccessError(f"cannot write to {home}: pick another directory, or connect with read_only=True")
+            raise GridAccessError(
+                f"cannot write to {home}: pick another directory, or connect with read_only=True", filename=str(home)
+            )
         names = os.listdir(home)
         foreign = foreign_names(names)
         if CATALOG in names:
@@ -182,9 +187,11 @@ def _make_home(home: Path, default: bool) -> None:
                 f"{home} is not a grid and not empty (it holds {foreign[0]}): name an empty or a new directory"
             )
     except FileExistsError:
-        raise GridAccessError(f"{home} is a file, not a directory") from None
+        raise GridAccessError(f"{home} is a file, not a directory", filename=str(home)) from None
     except NotADirectoryError:
-        raise GridAccessError(f"cannot use {home} as a grid: a part of the path is a file") from None
+        raise GridAccessError(
+            f"cannot use {home} as a grid: a part of the path is a file", filename=str(home)
+        ) from None
     except GridAccessError:
         raise
     except OSError as error:
@@ -197,9 +204,13 @@ def _make_private(folder: Path) -> None:
         folder.mkdir(mode=0o700)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode):
-        raise GridAccessError(f"{folder} is a link or a file of somebody's: set GRIDFLOW_HOME to a folder of yours")
+        raise GridAccessError(
+            f"{folder} is a link or a file of somebody's: set GRIDFLOW_HOME to a folder of yours", filename=str(folder)
+        )
     if status.st_uid != os.getuid():
-        raise GridAccessError(f"{folder} belongs to another user: set GRIDFLOW_HOME to a folder of yours")
+        raise GridAccessError(
+            f"{folder} belongs to another user: set GRIDFLOW_HOME to a folder of yours", filename=str(folder)
+        )
     if status.st_mode & 0o077:  # of an older release
         folder.chmod(0o700)
 
@@ -210,7 +221,8 @@ def _check_owner(home: Path) -> None:
     if hasattr(os, "geteuid") and user != os.geteuid():
         raise GridAccessError(
             f"the grid {home} belongs to the user {user}, and this is {os.geteuid()}, whose files that user could not "
-            f"read: run it as that user ('sudo -u \\#{user} ...'), or connect with read_only=True"
+            f"read: run it as that user ('sudo -u \\#{user} ...'), or connect with read_only=True",
+            filename=str(home),
         )
 
 

@@ -57,6 +57,7 @@ SQL_ROOMS = [
     "binding",
     "access",
     "execution",
+    "export",
     "routing",
     "session",
     "__init__",

@@ -104,7 +104,7 @@ def has_grid(path: Path) -> bool:
         GridAccessError: it is a file.
     """
     if path.exists() and not path.is_dir():
-        raise GridAccessError(f"{path} is a file, not a directory")
+        raise GridAccessError(f"{path} is a file, not a directory", filename=str(path))
     return (path / "catalog").is_file()
 
 
@@ -121,8 +121,9 @@ def kept_if_used(home: Path | None) -> Iterator[None]:
     was_there, had_folder = has_grid(path), path.exists()
     try:
         yield
-    except BaseException:
-        if not was_there and has_grid(path) and _is_unused(path):
+    except (GridflowError, click.exceptions.Exit) as error:
+        failed = isinstance(error, GridflowError) or error.exit_code == 1
+        if failed and not was_there and has_grid(path) and _is_unused(path):
             for name in os.listdir(path):
                 _remove(path / name)
             if not had_folder:
@@ -164,7 +165,9 @@ def open_for_writing(home: Path | None, *, embedded: bool = False, create: bool 
     path = resolve_home(home)
     is_new = not has_grid(path)
     if is_new and not create and (home is not None or os.environ.get("GRIDFLOW_HOME")):
-        raise GridNotFoundError(f"no grid in {path}: --create makes one there, --home DIR names another")
+        raise GridNotFoundError(
+            f"no grid in {path}: --create makes one there, --home DIR names another", filename=str(path)
+        )
     grid = connect(home, embedded=embedded)
     say_if_new(path, is_new)
     return grid
@@ -218,7 +221,8 @@ def existing_home(home: Path | None) -> Path:
     if not has_grid(path):
         raise GridNotFoundError(
             f"no grid in {path}; make one with 'gridflow serve', 'gridflow sql --create' or 'gridflow load --create', "
-            "or name another with --home DIR"
+            "or name another with --home DIR",
+            filename=str(path),
         )
     return path
 

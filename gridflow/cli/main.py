@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import click
 
@@ -35,8 +35,12 @@ class _PrintError(Exception):
     """Standard output does not take what is printed. No OSError, of which click makes something itself."""
 
     def __init__(self, error: OSError):
-        super().__init__(error)
-        self.error = error
+        super().__init__(error.strerror or "it is closed")
+        self.number = error.errno
+
+
+def _nowhere(mode: str) -> IO[Any]:
+    return os.fdopen(os.open(os.devnull, os.O_RDWR), mode)
 
 
 class _Printed:
@@ -71,18 +75,16 @@ class Commands(click.Group):
     def main(self, *args: Any, **options: Any) -> Any:
         before = sys.stdout
         if before is None or not before.isatty():  # None: it is closed, and its number is not to be that of a file
-            sys.stdout = _Printed(before or open(os.devnull))  # type: ignore[assignment]
+            sys.stdout = _Printed(before or _nowhere("r"))
         try:
             try:
                 return super().main(*args, **options)
             finally:
                 sys.stdout.flush()
         except _PrintError as error:
-            if error.error.errno != errno.EPIPE:  # a reader that has left is no mistake
-                click.echo(
-                    f"error: standard output cannot be written: {error.error.strerror or 'it is closed'}", err=True
-                )
-            before = open(os.devnull, "w")  # Python would try again at its end, and say so
+            if error.number != errno.EPIPE:  # a reader that has left is no mistake
+                click.echo(f"error: standard output cannot be written: {error}", err=True)
+            before = _nowhere("w")  # Python would try again at its end, and say so
             sys.exit(1)
         finally:
             sys.stdout = before

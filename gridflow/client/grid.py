@@ -40,7 +40,8 @@ def connect_unix(home: str | os.PathLike[str] | None = None) -> ServedGrid:
                 raise
             raise GridOwnedError(
                 f"grid {path} is owned by process {pid}, which does not answer on its socket ({error}); "
-                "if it has just started, try again, else connect with read_only=True"
+                "if it has just started, try again, else connect with read_only=True",
+                filename=str(path),
             ) from None
         return ServedGrid(ServedOpenGrid(path, connection))
     except BaseException:

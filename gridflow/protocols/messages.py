@@ -415,6 +415,9 @@ _FACTS: dict[str, _Check] = {
     "line": check_of(_UInt64),
     "file": check_of(str),
     "offset": check_of(_UInt64),
+    "errno": check_of(_UInt64),
+    "strerror": check_of(str),
+    "filename": check_of(str),
 }
 
 

@@ -96,7 +96,8 @@ class Node:
             raise GridOwnedError(
                 f"grid {path} is served by process {pid} already; use that one, or stop it with 'kill {pid}'"
                 if has_socket(path)
-                else f"grid {path} is owned by process {pid}, which does not serve it: close it there first"
+                else f"grid {path} is owned by process {pid}, which does not serve it: close it there first",
+                filename=str(path),
             ) from None
         grid.default_partitions = partitions
         grid.activity.limits = Limits(query_seconds, query_memory)

@@ -99,7 +99,8 @@ def make_own_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink():
         raise GridAccessError(
-            f"{folder} is a symbolic link: a grid's folders are its own; link to the whole grid instead"
+            f"{folder} is a symbolic link: a grid's folders are its own; link to the whole grid instead",
+            filename=str(folder),
         )
 
 

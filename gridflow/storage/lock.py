@@ -48,7 +48,7 @@ class OwnerLock:
             raise BlockingIOError(f"{path} is locked") from None
         if os.fstat(self._fd).st_nlink > 1:  # a link that somebody has made, to have us write to another file
             os.close(self._fd)
-            raise GridAccessError(f"{path} is a link to another file: remove it")
+            raise GridAccessError(f"{path} is a link to another file: remove it", filename=str(path))
         with contextlib.suppress(OSError):  # who holds it, the kernel says better
             os.pwrite(self._fd, f"{os.getpid()} {_SERVES if serves else ''}\n".encode().ljust(_TEXT_BYTES), 0)
 

@@ -1,8 +1,10 @@
 """The tree of errors: names, bases, what an error knows of its place, and how it travels."""
 
 import copy
+import errno
 import importlib
 import json
+import os
 import pickle
 import warnings
 
@@ -225,6 +227,63 @@ def test_an_error_of_the_dbapi_can_be_pickled_and_keeps_what_it_knows():
     other = pickle.loads(pickle.dumps(caught.value))
     assert type(other) is type(caught.value)
     assert (str(other), *place(other)) == ("there", "T", (1, 2), None, None)
+
+
+CODES = {
+    "GridOwnedError": errno.EAGAIN,
+    "TableBusyError": errno.ETIMEDOUT,
+    "QueryTimeoutError": errno.ETIMEDOUT,
+    "GridFullError": errno.ENOSPC,
+    "GridNotFoundError": errno.ENOENT,
+    "GridAccessError": errno.EACCES,
+    "GridConnectionError": errno.ENOTCONN,
+}
+SYSTEM = [cls for cls in CLASSES if issubclass(cls, OSError)]
+SENDS = [
+    lambda error: error,
+    copy.copy,
+    lambda error: pickle.loads(pickle.dumps(error)),
+    lambda error: decode_error(encode_error(error)),
+]
+
+
+@pytest.mark.parametrize("send", SENDS, ids=["here", "copy", "pickle", "server"])
+@pytest.mark.parametrize("cls", SYSTEM)
+def test_an_error_of_the_system_has_what_an_oserror_has(cls, send):
+    code = CODES[cls.__name__]
+    error = send(cls("no"))
+    assert (error.errno, error.strerror, error.filename) == (code, os.strerror(code), None)
+    assert send(cls("no", filename="/grid")).filename == "/grid"
+
+
+@pytest.mark.parametrize("send", SENDS, ids=["here", "copy", "pickle", "server"])
+@pytest.mark.parametrize(
+    ("code", "cls"),
+    [(errno.EROFS, "GridAccessError"), (errno.EDQUOT, "GridFullError"), (errno.ENOENT, "GridNotFoundError")],
+)
+def test_a_failure_of_the_system_keeps_its_code(send, code, cls):
+    error = send(errors.os_failure(OSError(code, os.strerror(code), b"/grid"), "cannot"))
+    assert (type(error).__name__, error.errno, error.strerror, error.filename) == (
+        cls,
+        code,
+        os.strerror(code),
+        "/grid",
+    )
+    assert type(errors.os_failure(OSError("no code"), "cannot")) is errors.GridAccessError
+
+
+def test_a_grid_that_cannot_be_made_where_nothing_can_be_is_not_found(tmp_path):
+    with pytest.raises(gridflow.GridNotFoundError) as caught:
+        gridflow.connect("/proc/nope")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, "/proc/nope")
+    (tmp_path / "file").touch()
+    for call, code in (
+        (lambda: gridflow.connect(tmp_path / "no", read_only=True), errno.ENOENT),
+        (lambda: gridflow.connect(tmp_path / "file"), errno.EACCES),
+    ):
+        with pytest.raises(OSError) as caught:
+            call()
+        assert caught.value.errno == code and caught.value.filename.startswith(str(tmp_path))
 
 
 @pytest.mark.parametrize("home", [5, b"x", 1.5, ["x"], object()], ids=repr)

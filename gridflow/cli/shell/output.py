@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from ...errors import GridAccessError, GridFullError, UsageError, os_failure
+from ...errors import GridflowError, UsageError, os_failure
 from .cells import width_of
 from .layout import Look, look_of
 
@@ -264,7 +264,7 @@ def open_text(path: Path, *, private: bool = False) -> TextIO:
 def _file_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (GridAccessError, GridFullError):
+    except GridflowError:  # some are errors of the system, too
         raise
     except OSError as error:
         raise os_failure(error, f"cannot write {path}") from None
