@@ -273,13 +273,19 @@ def reworded(error: _Error, message: str, **place: Any) -> _Error:
     return add_place(other, **place)
 
 
-def os_failure(error: OSError, what: str) -> GridEnvironmentError:
-    """The error to raise for a call of the operating system that failed; ``what`` begins the message."""
+def os_failure(error: OSError, what: str, *, of_grid: bool = False) -> GridEnvironmentError:
+    """The error to raise for a call of the operating system that failed.
+
+    Args:
+        error: of the system.
+        what: begins the message.
+        of_grid: whether a file or directory of a grid was asked for: that is not found where it is not there.
+    """
     cls: type[GridEnvironmentError] = GridAccessError
     why = error.strerror
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         cls, why = GridFullError, "no room left"
-    elif error.errno == errno.ENOENT:
+    elif error.errno == errno.ENOENT and of_grid:
         cls = GridNotFoundError
     elif error.errno == errno.ELOOP:
         why = "it is a symbolic link, and a grid's files are its own"

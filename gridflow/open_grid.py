@@ -196,7 +196,7 @@ class OpenGrid:
         except GridAccessError:
             raise
         except OSError as error:
-            raise os_failure(error, f"cannot make {self.home / folder}") from None
+            raise os_failure(error, f"cannot make {self.home / folder}", of_grid=True) from None
         if self.durable:
             sync_folder(self.home)
         catalog = self.home / CATALOG

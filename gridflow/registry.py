@@ -195,7 +195,7 @@ def _make_home(home: Path, default: bool) -> None:
     except GridAccessError:
         raise
     except OSError as error:
-        raise os_failure(error, f"cannot use {home} as a grid") from None
+        raise os_failure(error, f"cannot use {home} as a grid", of_grid=True) from None
 
 
 def _make_private(folder: Path) -> None:

@@ -295,7 +295,7 @@ class Catalog:
         try:
             folder.mkdir(mode=0o700)
         except OSError as error:
-            raise os_failure(error, f"cannot make {folder}") from None
+            raise os_failure(error, f"cannot make {folder}", of_grid=True) from None
         try:
             codec = RowCodec(schema, name)
             write_first_manifest(str(folder), entry.table_id, codec, partitions, last_lsn, self._durable)

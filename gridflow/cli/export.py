@@ -9,7 +9,7 @@ import click
 
 from ..errors import UsageError
 from .common import FILE_FORMATS, common_options, console, open_for_reading, quantity, read_only_option
-from .load import column_names
+from .load import column_names, delimiter_of
 from .progress import statement_progress
 
 #: Suffixes that tell one of ``FILE_FORMATS`` from another that has the same writer.
@@ -23,6 +23,7 @@ _LINES = (".jsonl", ".ndjson")
 @read_only_option
 @click.option("--columns", callback=column_names, metavar="COL,...", help="Of a table: write these, in this order.")
 @click.option("--delimiter", help="Between the fields of a CSV file.")
+@click.option("--null", metavar="TEXT", help="A null in a CSV file.  [default: an empty field]")
 @click.option("--compression", metavar="NAME", help="Of Parquet and Arrow: zstd, lz4, snappy, ..., or none.")
 @click.option("--format", "form", type=click.Choice(FILE_FORMATS), help="Of the file, where its name does not tell.")
 def command(
@@ -32,6 +33,7 @@ def command(
     read_only: bool,
     columns: tuple[str, ...],
     delimiter: str | None,
+    null: str | None,
     compression: str | None,
     form: str | None,
 ) -> None:
@@ -50,7 +52,7 @@ def command(
     if str(file) == "-":
         raise click.UsageError("export writes a file: 'gridflow sql --format csv --execute QUERY' prints rows")
     form = form or _format_of(file)
-    options = _options(file, form, delimiter, compression)
+    options = _options(file, form, delimiter, null, compression)
     with open_for_reading(home, read_only=read_only) as grid:
         from ..sql import Session
         from ..sql.export import export_statement
@@ -61,23 +63,23 @@ def command(
     console().print(f"{file}: {quantity(rows, 'row')} written", markup=False, soft_wrap=True)
 
 
-def _options(file: Path, form: str, delimiter: str | None, compression: str | None) -> dict[str, Any]:
+def _options(file: Path, form: str, delimiter: str | None, null: str | None, compression: str | None) -> dict[str, Any]:
     """The options of COPY TO.
 
     Raises:
         UsageError: one is not for this format.
     """
-    from ..sql.grammar.copy import character
-
     options: dict[str, Any] = {"FORMAT": "JSON" if form == "jsonlines" else form.upper()}
     if form in ("json", "jsonlines"):
         options["ARRAY"] = form == "json"
     if delimiter is not None:
         if form != "csv":
             raise UsageError(f"--delimiter is for CSV, and {file} is to be {form.upper()}")
-        options["DELIMITER"] = character(delimiter)
-        if not options["DELIMITER"]:
-            raise UsageError(f"--delimiter takes one ASCII character, '\\t' for a tab, not {delimiter!r}")
+        options["DELIMITER"] = delimiter_of(delimiter)
+    if null is not None:
+        if form != "csv":
+            raise UsageError(f"--null is for CSV, and {file} is to be {form.upper()}")
+        options["NULL"] = null
     if compression is not None:
         if form not in ("parquet", "arrow"):
             raise UsageError(f"--compression is for Parquet and Arrow, and {file} is to be {form.upper()}")

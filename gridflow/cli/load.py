@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..grid import Grid
     from ..schema import Type
-    from ..storage.formats.source import Source
+    from ..storage.formats.source import CsvStyle, Source
     from ..table import Table
 
 
@@ -59,6 +59,7 @@ def column_names(ctx: click.Context, parameter: click.Parameter, text: str | Non
 @click.option("--insert", is_flag=True, hidden=True)
 @click.option("--keep-case", is_flag=True, help="Take names as they are; otherwise they fold to upper case.")
 @click.option("--delimiter", help="Between the fields of a CSV file.")
+@click.option("--null", metavar="TEXT", help="Without quotes, a null in a CSV file.  [default: an empty field]")
 @click.option(
     "--record-bytes",
     type=click.IntRange(1, MOST_RECORD_BYTES),
@@ -82,6 +83,7 @@ def command(
     insert: bool,
     keep_case: bool,
     delimiter: str | None,
+    null: str | None,
     record_bytes: int,
     form: str | None,
 ) -> None:
@@ -100,7 +102,7 @@ def command(
     """
     from ..storage.defaults import default_arrays
     from ..storage.formats.reading import detect_format, open_source
-    from ..storage.formats.source import CsvStyle, ReadOptions
+    from ..storage.formats.source import ReadOptions
     from ..storage.load import with_remedy
 
     if insert:
@@ -129,7 +131,7 @@ def command(
             type_of=lambda column: known_types.get(to_table(column)),
             default=lambda column: defaults.get(to_table(column)),
             advice="; --type {}=TYPE gives it another type",
-            csv=CsvStyle(delimiter=delimiter),
+            csv=_csv_style(delimiter, null),
             record_bytes=record_bytes,
             record_option="--record-bytes",
         )
@@ -151,6 +153,27 @@ def command(
             raise
         total = quantity(len(table), "row")
         console().print(f"{name}: {quantity(rows, 'row')} loaded, {total} in all", markup=False)
+
+
+def _csv_style(delimiter: str | None, null: str | None) -> CsvStyle:
+    """The style of COPY, with what the options say."""
+    from ..sql.grammar.copy import CopyOptions
+
+    given = {"DELIMITER": delimiter_of(delimiter), "NULL": null}
+    return CopyOptions("", {name: value for name, value in given.items() if value is not None}).csv_style()
+
+
+def delimiter_of(text: str | None) -> str | None:
+    """What --delimiter says.
+
+    Raises:
+        UsageError: it is no single character.
+    """
+    from ..sql.grammar.copy import character
+
+    if text is not None and not character(text):
+        raise UsageError(f"--delimiter takes one ASCII character, '\\t' for a tab, not {text!r}")
+    return None if text is None else character(text)
 
 
 def _parse_column(text: str) -> tuple[str, str]:

@@ -82,6 +82,9 @@ def _objects(values: list[Any]) -> np.ndarray:
 def data_frame(table: pa.Table, types: Sequence[Type | None]) -> Any:
     """Rows as a pandas DataFrame, as Arrow makes it; a tensor is a numpy array in its cell, a UUID a ``uuid.UUID``.
 
+    Integers and booleans with a null among them have pandas' nullable dtypes, ``Int64``, ``boolean`` and so on: Arrow
+    would make floats and objects of them.
+
     Raises:
         ImportError: pandas is not installed.
     """
@@ -92,7 +95,15 @@ def data_frame(table: pa.Table, types: Sequence[Type | None]) -> Any:
         if isinstance(column.type, (pa.FixedShapeTensorType, pa.UuidType)):
             series[i] = pd.Series(python_values(column, dtype), dtype=object)
         else:
-            series[i] = column.to_pandas()
+            nullable = column.null_count and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type))
+            series[i] = column.to_pandas(types_mapper=_nullable_dtype if nullable else None)
     frame = pd.DataFrame(series)
     frame.columns = table.column_names
     return frame
+
+
+def _nullable_dtype(kind: pa.DataType) -> Any:
+    import pandas as pd
+
+    name = "boolean" if pa.types.is_boolean(kind) else str(kind).replace("uint", "UInt").replace("int", "Int")
+    return pd.api.types.pandas_dtype(name)

@@ -40,7 +40,7 @@ class OwnerLock:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         except OSError as error:
-            raise os_failure(error, f"cannot write {path}") from None
+            raise os_failure(error, f"cannot write {path}", of_grid=True) from None
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

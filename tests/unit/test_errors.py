@@ -262,14 +262,15 @@ def test_an_error_of_the_system_has_what_an_oserror_has(cls, send):
     [(errno.EROFS, "GridAccessError"), (errno.EDQUOT, "GridFullError"), (errno.ENOENT, "GridNotFoundError")],
 )
 def test_a_failure_of_the_system_keeps_its_code(send, code, cls):
-    error = send(errors.os_failure(OSError(code, os.strerror(code), b"/grid"), "cannot"))
+    error = send(errors.os_failure(OSError(code, os.strerror(code), b"/grid"), "cannot", of_grid=True))
     assert (type(error).__name__, error.errno, error.strerror, error.filename) == (
         cls,
         code,
         os.strerror(code),
         "/grid",
     )
-    assert type(errors.os_failure(OSError("no code"), "cannot")) is errors.GridAccessError
+    for other in (OSError("no code"), OSError(errno.ENOENT, "not there")):
+        assert type(errors.os_failure(other, "cannot")) is errors.GridAccessError
 
 
 def test_a_grid_that_cannot_be_made_where_nothing_can_be_is_not_found(tmp_path):

@@ -14,6 +14,8 @@ import pyarrow as pa
 from ...errors import UsageError, did_you_mean, os_failure
 from ...sql.result import distinct_names
 from ...storage.formats.plain_values import plain
+from ...storage.formats.source import TSV_NULL
+from ...storage.formats.text import TSV_ESCAPES
 from ..common import human_bytes
 from .cells import CELLS, column_type, short, visible
 from .layout import Look, look_of, rows_of, table_lines, vertical_lines
@@ -56,7 +58,7 @@ _GROUP_ROWS = 1024
 #: Characters of a value where nothing is cut: more than any value shall have.
 _UNCUT = 1 << 20
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-_TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_TSV = str.maketrans(TSV_ESCAPES)
 
 
 def check_format(style: str) -> str:
@@ -124,7 +126,7 @@ def _tsv(table: pa.Table, look: Look) -> Iterator[str]:
     yield "\t".join(name.translate(_TSV) for name in table.column_names) + "\n"
     for row in rows_of(table):
         cells = (None if v is None else str(_flat(plain(v))).translate(_TSV) for v in row)
-        yield "\t".join("\\N" if cell is None else cell for cell in cells) + "\n"
+        yield "\t".join(TSV_NULL if cell is None else cell for cell in cells) + "\n"
 
 
 def _json(table: pa.Table, look: Look) -> Iterator[str]:

@@ -19,6 +19,8 @@ from .spelling import is_count
 from .tokens import QUERY_STARTS, Tokens
 
 _FORMATS = ("CSV", "JSON", "PARQUET", "ARROW", "TFRECORD", "NPZ")
+#: Options with which a .tsv is CSV with tabs, and not what TSV files are otherwise.
+_STYLE = ("DELIMITER", "QUOTE", "ESCAPE", "NULL")
 _SWITCH = {"ON": True, "OFF": False, "TRUE": True, "FALSE": False}
 _CHARACTER, _TEXT, _COUNT, _CHARSET = "one character", "a text in quotes", "a whole number", "a character set"
 _ALL = frozenset(_FORMATS)
@@ -74,6 +76,7 @@ class CopyOptions:
             skip=self.get("SKIP", 0),
             null=self.get("NULL", ""),
             base64=True,
+            backslashes=None if self.values.keys().isdisjoint(_STYLE) else False,
         )
 
     def check(self, form: str) -> None:

@@ -19,6 +19,7 @@ from ...schema import NESTED, SCALARS, Type, from_arrow
 from ..cast import cast_column
 from .plain_values import Misfit, column_of_plain, value_text
 from .source import CsvStyle, ReadOptions, with_defaults
+from .text import unescaped
 
 _INVALID = re.compile(r"In CSV column #(\d+): .*?invalid value '(.*)'", re.DOTALL)
 _IN_COLUMN = re.compile(r"In CSV column #(\d+): (?:Row #\d+: )?(?:CSV conversion error to \S+: )?(.*)", re.DOTALL)
@@ -151,6 +152,8 @@ class Converter:
         if table.num_rows and self.style.null:
             table = self._without_empty_nulls(table, text)
         missing = self._missing(table, text) if self.defaults else {}
+        if self.style.backslashes and b"\\" in text:
+            table = pa.table([_unescaped(column) for column in table.columns], names=table.column_names)
         columns = [self._column(name, table, missing.get(name)) for name in self.selection]
         return pa.RecordBatch.from_arrays(columns, names=self.selection)
 
@@ -224,7 +227,8 @@ class Converter:
 
     def _without_empty_nulls(self, table: pa.Table, text: bytes) -> pa.Table:
         """The table with empty fields of texts as empty texts: in this style another word is the null."""
-        names = [n for n in self.texts if table.column(n).null_count]
+        guessed = [n for n in self.selection if n not in self.types and pa.types.is_string(self.arrow[n])]
+        names = [n for n in (*self.texts, *guessed) if table.column(n).null_count]
         if names:
             texts = self._table(text, names, self.arrow, nulls=[self.style.null or ""])
             for name in names:
@@ -281,6 +285,18 @@ class Converter:
 
     def _advice(self, name: str) -> str:
         return self.options.advice.format(name)
+
+
+def _unescaped(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+        return column
+    return pa.chunked_array([_unescaped_chunk(chunk) for chunk in column.chunks], column.type)
+
+
+def _unescaped_chunk(chunk: pa.Array) -> pa.Array:
+    found = pc.fill_null(pc.match_substring(chunk, "\\"), False)
+    texts = [unescaped(text) for text in chunk.filter(found).to_pylist()]
+    return pc.replace_with_mask(chunk, found, pa.array(texts, chunk.type)) if texts else chunk
 
 
 def _json(text: str, row: int) -> Any:

@@ -23,7 +23,7 @@ from ..._native.formats import csv_end, csv_records
 from ...errors import GridflowError, SchemaError, UsageError, reworded
 from .csv_columns import Converter
 from .source import CsvStyle, ReadOptions, Reject, Source, chosen_columns, first_bad, types_of
-from .text import line_of, open_text, text_blocks
+from .text import line_of, open_text, text_blocks, unescaped
 
 #: Bytes of text for one batch: as many as make columns that huge pages can back, but each thread is to have several.
 _LEAST_BLOCK_BYTES, _BLOCK_BYTES = 1 << 20, 4 << 20
@@ -89,8 +89,8 @@ def open_csv(path: Path, options: ReadOptions) -> Source:
     Raises:
         UsageError: the file is empty, or in another style than that of the options.
     """
-    style = options.csv
-    delimiter = style.delimiter or ("\t" if ".tsv" in (s.lower() for s in path.suffixes) else ",")
+    style = options.csv.of_file(path)
+    delimiter = style.delimiter or ","
     file, position, size = open_text(path)
     block_bytes = min(_BLOCK_BYTES, max(_LEAST_BLOCK_BYTES, size // (_BLOCKS_OF_A_THREAD * _THREADS)))
     parts = text_blocks(file, style.charset, block_bytes, path)
@@ -149,6 +149,8 @@ def _names(
         lines, delimiter=delimiter, quotechar=style.quote, escapechar=style.escape, quoting=quoting
     )
     fields = next(header_reader, [])
+    if style.backslashes:
+        fields = [unescaped(name) for name in fields]
     header = style.header(fields) if callable(style.header) else style.header
     if not header:
         return list(style.names), first

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from ...errors import UsageError
 from ...schema import Type
 from .plain_values import plain_column
-from .text import is_utf8
+from .text import TSV_ESCAPES, is_utf8
 from .writing import WriteOptions  # circle: `writing` chooses among the formats
 
 _BATCH_ROWS = 16384
@@ -30,9 +30,9 @@ class CsvWriter:
     """
 
     def __init__(self, file: Any, path: Path, schema: pa.Schema, types: Sequence[Type | None], options: WriteOptions):
-        style = options.csv
+        style = options.csv.of_file(path)
         self.file, self.types, self.null = file, types, style.null or ""
-        self.delimiter = style.delimiter or ("\t" if ".tsv" in (s.lower() for s in path.suffixes) else ",")
+        self.delimiter, self.backslashes = style.delimiter or ",", bool(style.backslashes)
         self.quote, self.escape = style.quote, style.escape
         self.charset = style.charset
         self.encode = None if is_utf8(style.charset) else codecs.getincrementalencoder(style.charset)().encode
@@ -76,10 +76,16 @@ class CsvWriter:
             return cells
         # An empty line is no row, so a null of a single column needs a word.
         if alone and not self.null:
-            raise UsageError(f"{self.path}: a null alone in its line would be lost: name a text for it, NULL 'null'")
+            raise UsageError(f"{self.path}: a null alone in its line would be lost: name a text for it (NULL, --null)")
         return pc.fill_null(cells, self.null)
 
     def _quoted(self, cells: pa.Array, alone: bool) -> pa.Array:
+        if self.backslashes:
+            if alone and pc.any(pc.equal(cells, "")).as_py():
+                raise UsageError(f"{self.path}: an empty text alone in its line would be lost: write a .csv")
+            for character, escape in TSV_ESCAPES.items():
+                cells = pc.replace_substring(cells, character, escape)
+            return self._nulls(cells, alone)
         needs = pc.match_substring_regex(cells, self.special)
         needs = pc.or_(needs, pc.equal(cells, self.null))  # without quotes this text is read as a null
         needs = pc.or_(needs, pc.equal(cells, ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from ...config import RECORD_BYTES
 from ...errors import ColumnNotFoundError, GridflowError, SchemaError, did_you_mean
 from ...schema import Type, from_arrow
 
+#: A null in a TSV file.
+TSV_NULL = "\\N"
 #: Bytes of a batch, about, and rows at most.
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 65536
@@ -45,7 +47,7 @@ class CsvStyle:
     """How the text of a CSV file is written.
 
     Attributes:
-        delimiter: between fields; None for a comma, or a tab in a ``.tsv``.
+        delimiter: between fields; None for what the file's name says.
         quote, escape: one character each, or None for none; a quote in quotes is doubled.
         charset: of the text, as Python calls it.
         header: whether the first record names the columns; a function decides when it sees that record's fields.
@@ -54,6 +56,8 @@ class CsvStyle:
         null: the text, without quotes, that is a null in every column. None: an empty number is null and a text is
             as it stands.
         base64: whether fields of BINARY are base64; else a field's bytes are the value.
+        backslashes: whether there are no quotes, but ``\\t``, ``\\n``, ``\\r`` and ``\\\\`` for those characters, and
+            ``\\N`` for a null, as in PostgreSQL's text format; None for what the file's name says.
     """
 
     delimiter: str | None = None
@@ -65,6 +69,17 @@ class CsvStyle:
     skip: int = 0
     null: str | None = None
     base64: bool = False
+    backslashes: bool | None = None
+
+    def of_file(self, path: Path) -> CsvStyle:
+        """The style with what the name of a file decides: one with ``.tsv`` has tabs and backslashes."""
+        if self.delimiter is not None:
+            return self
+        if ".tsv" not in (suffix.lower() for suffix in path.suffixes):
+            return replace(self, delimiter=",")
+        if self.backslashes is False:
+            return replace(self, delimiter="\t")
+        return replace(self, delimiter="\t", quote=None, escape=None, null=TSV_NULL, backslashes=True)
 
 
 @dataclass(frozen=True)

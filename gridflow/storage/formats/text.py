@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,21 @@ from ...errors import UsageError
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _BOM = b"\xef\xbb\xbf"
 _NEWLINE, _CARRIAGE_RETURN = b"\n\r"
+
+
+#: Character -> how a TSV file has it; the backslash itself comes first.
+TSV_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_ESCAPED = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+def unescaped(text: str) -> str:
+    r"""A field of a TSV file as it is meant; a backslash before any other character leaves that as it is.
+
+    >>> unescaped(r"one\\two\x") == r"one\twox"
+    True
+    """
+    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), text)
 
 
 def compression_of(path: Path) -> str | None:

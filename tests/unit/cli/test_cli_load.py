@@ -85,7 +85,7 @@ def test_csv_and_a_second_load_does_with_rows_of_the_same_key_what_it_is_told(lo
     refused = load(people, "people", code=1)
     assert "error: " in refused.output and "under key" in refused.output and "--on-duplicate replace" in refused.output
     assert "1 row loaded, 4 rows in all" in load(people, "people", "--on-duplicate", "ignore").output
-    assert rows("SELECT NAME FROM PEOPLE WHERE ID = 3") == [("",)]
+    assert rows("SELECT NAME FROM PEOPLE WHERE ID = 3") == [(None,)]
     assert "2 rows loaded, 4 rows in all" in load(people, "people", "--key", "id", "--on-duplicate", "replace").output
     assert rows("SELECT NAME FROM PEOPLE WHERE ID = 3") == [("Grace",)]
     assert "--on-duplicate error" in load(people, "people", "--insert", code=1).output
@@ -177,3 +177,80 @@ def test_columns_that_fold_to_one_name_are_refused(load, tmp_path):
     (tmp_path / "a.csv").write_text("id,x,X\n1,2,3\n")
     assert "two columns would be called X" in load(tmp_path / "a.csv", "A", "--key", "id", code=1).output
     load(tmp_path / "a.csv", "A", "--key", "id", "--keep-case")
+
+
+# ---- nulls, empty texts and TSV: what goes out is what comes in ----
+
+TEXTS = [None, "", "\\N", "N", "a\tb", "a\nb", "a\r\nb", "back\\slash", "\\t", '"q"', ' "', "é", "\\", "NULL", ","]
+
+
+@pytest.fixture
+def texts(home):
+    with gridflow.connect(home) as grid:
+        grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, S VARCHAR, N INT, B BINARY, L INT[], D DOUBLE, F BOOLEAN)")
+        for i, text in enumerate(TEXTS):
+            more = {"N": i, "B": b"\\\x00\t", "L": [1, i], "D": float("inf") if i else 0.1, "F": i % 2 == 0}
+            grid.table("T").put(i, {"S": text} | ({} if text is None else more))
+        return dict(grid.table("T").items())
+
+
+def run_on(home, *arguments):
+    done = CliRunner().invoke(main, [arguments[0], "--home", str(home), *map(str, arguments[1:])])
+    assert done.exit_code == 0, done.output
+
+
+WAYS = {
+    "export": lambda home, file: run_on(home, "export", "T", file),
+    "query": lambda home, file: run_on(home, "export", "SELECT * FROM T", file),
+    "sql": lambda home, file: run_on(home, "sql", "-e", "SELECT * FROM T", "-o", file),
+    "copy": lambda home, file: run_on(home, "sql", "-e", f"COPY T TO '{file}'"),
+}
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.tsv.gz"])
+@pytest.mark.parametrize("out", WAYS)
+@pytest.mark.parametrize("back", ["load", "copy"])
+def test_texts_and_nulls_come_back_as_they_went(texts, home, tmp_path, name, out, back):
+    if out == "sql" and name != "a.tsv":
+        pytest.skip("sql writes no compressed file, and its CSV has one form for a null and an empty text")
+    file = tmp_path / name
+    WAYS[out](home, file)
+    with gridflow.connect(home) as grid:
+        grid.sql("DELETE FROM T")
+    if back == "load":
+        run_on(home, "load", file, "T")
+    else:
+        run_on(home, "sql", "-e", f"COPY FROM '{file}' INTO T")
+    with gridflow.connect(home) as grid:
+        assert dict(grid.table("T").items()) == texts
+
+
+def test_a_tsv_is_the_same_whoever_writes_it(texts, home, tmp_path):
+    query = "SELECT ID, S, N, B, F FROM T ORDER BY ID"
+    run_on(home, "export", query, tmp_path / "a.tsv")
+    run_on(home, "sql", "-e", query, "-o", tmp_path / "b.tsv")
+    assert (tmp_path / "a.tsv").read_text() == (tmp_path / "b.tsv").read_text()
+
+
+def test_a_tsv_with_a_delimiter_or_a_null_of_its_own_has_quotes(home, tmp_path):
+    (tmp_path / "a.tsv").write_text('ID\tS\n1\t"a\\tb"\n2\t-\n')
+    run_on(home, "load", "--create", tmp_path / "a.tsv", "T", "--key", "ID", "--null", "-")
+    with gridflow.connect(home) as grid:
+        assert dict(grid.table("T").items()) == {1: {"S": "a\\tb"}, 2: {"S": None}}
+
+
+@pytest.mark.parametrize(("more", "expected"), [((), [None, "", "-"]), (("--null", "-"), ["", "", None])])
+def test_what_a_null_is_can_be_said(home, tmp_path, more, expected):
+    (tmp_path / "a.csv").write_text('ID,S\n1,\n2,""\n3,-\n')
+    run_on(home, "load", "--create", tmp_path / "a.csv", "T", "--key", "ID", *more)
+    with gridflow.connect(home) as grid:
+        assert [grid.table("T").get(i)["S"] for i in (1, 2, 3)] == expected
+    run_on(home, "export", "SELECT S FROM T", tmp_path / "b.csv", "--null", "none")
+    assert sorted((tmp_path / "b.csv").read_text().split()) == sorted(
+        ["S", *("none" if text is None else text or '""' for text in expected)]
+    )
+
+
+def test_an_empty_text_alone_in_a_line_of_a_tsv_is_refused(texts, home, tmp_path):
+    done = CliRunner().invoke(main, ["export", "--home", str(home), "SELECT S FROM T", str(tmp_path / "a.tsv")])
+    assert done.exit_code == 1 and "an empty text alone in its line would be lost" in done.stderr

@@ -211,3 +211,20 @@ def test_the_old_names_of_a_result_s_forms_warn(grid, old, new):
         ) as caught:
             assert getattr(of, old)().equals(getattr(of, new)())
         assert caught[0].filename == __file__
+
+
+def test_pandas_keeps_integers_and_booleans_where_one_is_null(grid):
+    """They came as floats, rounded beyond 2^53, and as objects."""
+    kinds = ["TINYINT", "SMALLINT", "INT", "LONG", "UINT8", "UINT16", "UINT32", "UINT64"]
+    columns = ", ".join(f"C{i} {kind}" for i, kind in enumerate(kinds))
+    grid.sql(f"CREATE TABLE N (ID LONG PRIMARY KEY, {columns}, B BOOLEAN)")
+    table, big = grid.table("N"), 2**63 - 1
+    table.put(1, dict.fromkeys([f"C{i}" for i in range(8)], 100) | {"C3": big, "C7": 2**64 - 1, "B": True})
+    names = ["Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"]
+    query = "SELECT * EXCLUDE (ID) FROM N ORDER BY ID"
+    assert [str(t) for t in grid.sql(query).to_pandas().dtypes] == [*map(str.lower, names), "bool"]
+    table.put(2, {})
+    for frame in (grid.sql(query).to_pandas(), table.to_pandas().sort_values("ID").drop(columns="ID")):
+        assert [str(t) for t in frame.dtypes] == [*names, "boolean"]
+        assert frame.iloc[0].tolist() == [100, 100, 100, big, 100, 100, 100, 2**64 - 1, True]
+        assert frame.iloc[1].isna().all()
