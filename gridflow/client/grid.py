@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ..config import resolve_home
-from ..errors import GridConnectionError, GridOwnedError
+from ..errors import GridConnectionError, GridOwnedError, about
 from ..grid import Grid
 from ..protocols import grpc_forks, messages
 from ..protocols.address import Endpoint
@@ -111,10 +111,11 @@ class ServedGrid(Grid):
             return self._sql_at_owner(session, text, params)
         result, notes = Result(), tuple[str, ...]()
         for way, statement, values in one_by_one(text, params, node):
-            if way is Route.HERE:
-                result = session.execute_prepared(statement, values, progress)
-            else:
-                result = self._sql_at_owner(session, statement.placed(), statement.marks.parameters(values))
+            with about(line=statement.line):
+                if way is Route.HERE:
+                    result = session.execute_prepared(statement, values, progress)
+                else:
+                    result = self._sql_at_owner(session, statement.placed(), statement.marks.parameters(values))
             notes += result.notes
         result.notes = notes
         return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -19,6 +19,7 @@ from ..errors import (
     TableNotFoundError,
     TransactionConflictError,
     UsageError,
+    about,
 )
 from ..faces import GridFace, TransactionFace
 from .engine.watch import current, watching
@@ -126,7 +127,8 @@ class Session:
         try:
             with reporting(progress):
                 for statement, values in zip(statements, value_sets, strict=True):
-                    result = self._run_listed(statement, partial(self._one, statement, values))
+                    with about(line=statement.line) if len(statements) > 1 else nullcontext():
+                        result = self._run_listed(statement, partial(self._one, statement, values))
                     notes += result.notes
         finally:
             self._tell(before)

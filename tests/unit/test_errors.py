@@ -124,6 +124,14 @@ def place(error):
         (lambda grid: grid.sql("SELECT 1;\nSELEKT 2"), (None, None, None, 2)),
         (lambda grid: grid.sql("SELECT 1 +\nSUBSTRIN('a', 1) FROM T"), (None, None, None, 2)),
         (lambda grid: grid.sql("UPDATE T SET X = NULL"), ("T", None, "X", None)),
+        (lambda grid: grid.sql("INSERT INTO T VALUES (5, 'two')"), ("T", None, "X", None)),
+        (lambda grid: grid.sql("INSERT INTO T VALUES (?, ?)", [5, "two"]), ("T", None, "X", None)),
+        (lambda grid: grid.sql("INSERT INTO T (_KEY, _VAL) VALUES (5, {'X': 'two'})"), ("T", None, "X", None)),
+        (lambda grid: grid.sql("MERGE INTO T VALUES (5, 'two')"), ("T", None, "X", None)),
+        (lambda grid: grid.sql("UPDATE T SET X = 'two' WHERE ID = 1"), ("T", None, "X", None)),
+        (lambda grid: grid.sql("SELECT 1;\n\nINSERT INTO T VALUES (1, 2);\nSELECT 1"), ("T", 1, None, 3)),
+        (lambda grid: grid.sql("SELECT 1;\nINSERT INTO T VALUES (5, 'two')"), ("T", None, "X", 2)),
+        (lambda grid: grid.sql("SELECT 1;\nSELECT\nY FROM T"), ("T", None, "Y", 3)),
     ],
 )
 def test_an_error_names_what_it_is_about(grid, call, expected):
@@ -147,6 +155,7 @@ def test_an_error_in_a_file_has_its_line_and_column(grid, tmp_path, name, text, 
         grid.sql(f"COPY FROM '{tmp_path / name}' INTO T")
     assert caught.value.line == 3
     assert caught.value.column == column
+    assert caught.value.table == "T"
 
 
 def test_an_error_of_nothing_known_knows_nothing():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ...config import RECORD_BYTES
-from ...errors import DuplicateKeyError, SqlError, UsageError
+from ...errors import DuplicateKeyError, SqlError, UsageError, about
 from ...faces import GridFace
 from ...storage.formats.reading import detect_format, open_source
 from ...storage.formats.source import CsvStyle
@@ -43,7 +43,7 @@ def copy_from(grid: GridFace, node: CopyFrom, text: str, path: str) -> Result:
         if options.get("ON_ERROR") == "SKIP":
             rejects = stack.enter_context(Rejects(options.get("REJECTS")))
         batches = _batches(paths, columns, options, rejects)
-        with changing(grid, table):
+        with about(table=table.name), changing(grid, table):
             try:
                 rows = table.load(Batches(batches, sound=True), on_duplicate=on_duplicate)
             except DuplicateKeyError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from ...errors import SchemaError, SqlError
+from ...errors import SchemaError, SqlError, about
 from ...faces import GridFace, TableFace
 from ...schema import Column, Schema
 from ...storage.load import MOST_LOGGED
@@ -57,6 +57,11 @@ def execute_insert(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]
         SchemaError, SqlError, TableNotFoundError, ColumnNotFoundError: a value or name is wrong; nothing is kept.
     """
     table = find_table(grid, _target(prepared), prepared.text)
+    with about(table=table.name):
+        return _execute(grid, table, prepared, params)
+
+
+def _execute(grid: GridFace, table: TableFace, prepared: Prepared, params: Mapping[str, Any]) -> int:
     codec = table.codec
     plan = _plan_for(grid, prepared, table)
     merge = prepared.kind == "MERGE"
@@ -86,7 +91,7 @@ def execute_insert_many(grid: GridFace, prepared: Prepared, sets: Sequence[Mappi
     None where the engine has to work rows out: then nothing has happened.
     """
     table = find_table(grid, _target(prepared), prepared.text)
-    with changing(grid, table):
+    with about(table=table.name), changing(grid, table):
         plan = _plan_for(grid, prepared, table)
         if plan.rows is None:
             return None

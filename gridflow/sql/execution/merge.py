@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
-from ...errors import SqlError
+from ...errors import SqlError, about
 from ...faces import GridFace, TableFace
 from ...schema import Column
 from ..binding.assignments import assignments
@@ -89,7 +89,7 @@ def execute_merge(grid: GridFace, prepared: Prepared, params: Mapping[str, Any])
     if tree.args.get("returning"):
         raise SqlError("MERGE with RETURNING is not there; SELECT the rows afterwards")
     table = find_table(grid, target, text)
-    with changing(grid, table):
+    with about(table=table.name), changing(grid, table):
         versions = _versions(grid, prepared)
         merge = _Merge(grid, table, prepared, params, versions[table.name], versions)
         before: dict[tuple[bool, bool], list[exp.Expression | None]] = {}

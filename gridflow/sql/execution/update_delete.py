@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from sqlglot import exp
 
-from ...errors import SqlError
+from ...errors import SqlError, about
 from ...faces import AddressedRows, ChangedTableFace, RowsInPlace, TableFace, TransactionFace
 from ...schema import Column, Schema
 from ..access.index_rows import Conditions, find_conditions
@@ -48,7 +48,7 @@ def execute_change(grid: TransactionFace, prepared: Prepared, params: Mapping[st
         return execute_merge(grid, prepared, params)
     node = _target(prepared)
     table = find_table(grid, node, prepared.text)
-    with changing(grid, table):
+    with about(table=table.name), changing(grid, table):
         plan = grid.plans.get(prepared)
         if plan is None or plan.name != table.name or plan.schema is not table.schema:
             plan = _plan(prepared, table)

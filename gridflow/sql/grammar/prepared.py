@@ -47,6 +47,11 @@ class Prepared:
         return self.statement.placed()
 
     @property
+    def line(self) -> int | None:
+        """The line of the whole text in which the statement begins; None for a query within another statement."""
+        return None if self.statement is None else self.statement.line
+
+    @property
     def is_cached(self) -> bool:
         """Whether the same text, when it comes again, is this very statement."""
         return len(self.text) <= CACHED_LENGTH
