@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, TextIO
+from typing import IO, Any
 
 import click
 
@@ -46,7 +46,7 @@ def _nowhere(mode: str) -> IO[Any]:
 class _Printed:
     """Standard output, whose errors are told from those of other files."""
 
-    def __init__(self, file: TextIO):
+    def __init__(self, file: IO[Any]):
         self._file = file
 
     def write(self, text: Any) -> int:
