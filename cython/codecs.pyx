@@ -38,7 +38,10 @@ cdef str short(object value):
         return f"an array {value.dtype}[{','.join(map(str, value.shape))}]"
     if type(value).__module__.startswith("pyarrow"):  # to show it would be to read what nobody has checked
         return f"a {type(value).__name__} of pyarrow"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python shows
+        return f"such a large {type(value).__name__}"
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import numbers
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,10 +19,11 @@ from .errors import (
     StructureError,
     TableExistsError,
     TableNotFoundError,
+    UsageError,
 )
 from .keyed import ABSENT, KeyedRows
 from .schema import MAX_PRECISION, Schema, Type, from_dtype
-from .storage.arrow_input import has_arrow
+from .storage.arrow_input import has_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,6 +117,13 @@ def _was_dropped(table: Any) -> bool:
     except TableNotFoundError:
         return True
     return False
+
+
+def _zero(amount: Any) -> Any:
+    """A number of the kind of an amount, to begin with."""
+    if isinstance(amount, bool) or not isinstance(amount, numbers.Number):
+        raise SchemaError(f"{amount!r} is no number to add")
+    return 0 if isinstance(amount, numbers.Integral) else amount * 0  # type: ignore[operator]
 
 
 class Cache(KeyedRows):
@@ -254,7 +263,7 @@ class Cache(KeyedRows):
         Raises:
             StructureError, SchemaError: as ``put``; nothing is written.
         """
-        if has_arrow(rows):
+        if has_columns(rows):
             self.table.put_all(rows)
             return
         pairs = list(rows.items() if isinstance(rows, Mapping) else rows)
@@ -281,6 +290,21 @@ class Cache(KeyedRows):
         return self.table._row_codec()
 
     def _change_row(self, key: Any, change: Callable[[Any], Any]) -> tuple[Any, Any]:
+        return self._anew(lambda: self._change_row_once(key, change))
+
+    def _anew(self, action: Callable[[], T]) -> T:
+        """Do what looks up the table itself; once more if that was dropped meanwhile."""
+        try:
+            return action()
+        except TableNotFoundError:
+            pass
+        except (SchemaError, ColumnNotFoundError, UsageError):  # of the columns that there were
+            if self._table is None or not _was_dropped(self._table):
+                raise
+        self._table = None
+        return action()
+
+    def _change_row_once(self, key: Any, change: Callable[[Any], Any]) -> tuple[Any, Any]:
         table = self._read(lambda table: table, None)
         if table is None:
             new = change(ABSENT)
@@ -302,12 +326,17 @@ class Cache(KeyedRows):
         """Write the value under ``key`` only if there is one and it is ``expected``; returns whether it wrote."""
         return self.contains(key) and super().compare_and_set(key, expected, value)
 
-    def increment(self, key: Any, column: str | None = None, by: Any = 1, **columns: Any) -> Any:
+    def increment(self, key: Any, column: str | None = None, by: Any = ABSENT, **columns: Any) -> Any:
         """Add to numbers of the value under ``key``; see ``Table.increment``. In a new cache they begin at 0."""
-        if self._read(lambda table: table, None) is None:
-            amounts = {**columns, **({} if column is None else {column: by})}
-            self.put_if_absent(key, {name: amount * 0 for name, amount in amounts.items()} or by * 0)
-        return super().increment(key, column, by, **columns)
+
+        def action() -> Any:
+            if self._read(lambda table: table, None) is None:
+                plain = column is None and not columns
+                amounts = {name: _zero(n) for name, n in self._amounts(plain, column, by, columns).items()}
+                self.put_if_absent(key, amounts["_VAL"] if plain else amounts)
+            return super(Cache, self).increment(key, column, by, **columns)
+
+        return self._anew(action)
 
     def update(self, key: Any, values: Mapping[str, Any] | None = None, /, **columns: Any) -> None:
         """Change some fields of the value under ``key``; see ``Table.update``."""

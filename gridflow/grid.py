@@ -286,7 +286,7 @@ class Grid:
             add: new columns and their types, as ``Schema.of`` takes them; they come after those that are there.
             drop: columns that go, with what is in them.
             rename: old name -> new name.
-            fill: of new columns, what the rows have that are there already, instead of a null.
+            fill: of new columns, what the rows have that are there already, instead of the DEFAULT or a null.
             defaults: of any columns, what rows have from now on that do not name them; None: a null again.
 
         Raises:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import decimal
 import numbers
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from .errors import KeyNotFoundError, SchemaError, UsageError
+from .errors import ColumnNotFoundError, KeyNotFoundError, SchemaError, UsageError
 from .schema import FLOATS, INTEGERS
 from .storage.arrow_to_numpy import data_frame, numpy_columns
 from .storage.arrow_to_python import to_python
@@ -111,31 +112,43 @@ class KeyedRows:
         ...     table.get(1)
         {'NAME': 'one', 'X': 2}
         """
+        if values is not None and not isinstance(values, Mapping):
+            raise UsageError(
+                f"table {self.name}: update takes a dict of columns, not a {type(values).__name__}; put takes rows"
+            )
         new = {**(values or {}), **columns}
+        plain = self.schema.plain_value
+        for name in new:
+            if plain and name != "_VAL":
+                raise ColumnNotFoundError(
+                    f"no column {name} in table {self.name} beside its key; there is _VAL", table=self.name, column=name
+                )
         if not new:
             raise UsageError(f"table {self.name}: update(key, NAME=value) names the columns; put_all writes many rows")
 
         def change(old: Any) -> Any:
             if old is ABSENT:
                 raise self._no_row(key)
-            return new["_VAL"] if self.schema.plain_value and set(new) == {"_VAL"} else {**self._columns(old), **new}
+            return new["_VAL"] if plain else {**old, **new}
 
         self._change_row(key, change)
 
-    def increment(self, key: Any, column: str | None = None, by: Any = 1, **columns: Any) -> Any:
+    def increment(self, key: Any, column: str | None = None, by: Any = ABSENT, **columns: Any) -> Any:
         """Add to numbers of the row under ``key``. However many do so at once, each amount is added once.
 
         Args:
             key: of the row. Where there is none it is made, of DEFAULTs; a null counts as 0.
             column: the column to add to; without it, of a table of plain values, that value.
-            by: what to add to it; may be negative.
+            by: what to add to it, 1 without it; may be negative. It becomes a number of the column's type first: an
+                integer for integers, and what is not exact is an error for a DECIMAL.
             columns: columns to add to, and how much.
 
         Returns:
             The new value; with ``columns`` a dict of the new values.
 
         Raises:
-            SchemaError, ColumnNotFoundError: it is no column of numbers, or the sum does not fit it.
+            SchemaError, ColumnNotFoundError: it is no column of numbers, or the amount or the sum does not fit it.
+            UsageError: ``by`` does not say for which column, or a column is named twice.
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
@@ -143,16 +156,13 @@ class KeyedRows:
         ...     table.increment("/", "HITS"), table.increment("/", HITS=1, BYTES=500)
         (1, {'HITS': 2, 'BYTES': 500})
         """
-        amounts = dict(columns)
-        if column is not None or not columns:
-            amounts[self._counted(column)] = by
-        for name, amount in amounts.items():
-            self._check_counted(name, amount)
+        amounts = self._amounts(self.schema.plain_value, column, by, columns)
+        amounts = {name: self._counted(name, amount) for name, amount in amounts.items()}
         plain = self.schema.plain_value
 
         def change(old: Any) -> Any:
             row = self._columns(old) if old is not ABSENT else self._defaults()
-            sums = {name: _sum(row[name], amount) for name, amount in amounts.items()}
+            sums = {name: self._sum(name, row[name], amount) for name, amount in amounts.items()}
             return sums["_VAL"] if plain else {**row, **sums}
 
         _, row = self._change_row(key, change)
@@ -208,11 +218,14 @@ class KeyedRows:
         Raises:
             KeyNotFoundError: there are no rows.
         """
-        for key in self:
-            value = self.pop(key, ABSENT)
-            if value is not ABSENT:  # nobody was faster
-                return key, value
-        raise KeyNotFoundError(f"table {self.name} has no rows", table=self.name)
+        while True:
+            key = ABSENT
+            for key in self:
+                value, _ = self._change_row(key, lambda old: ABSENT)
+                if value is not ABSENT:  # nobody was faster
+                    return key, value
+            if key is ABSENT:
+                raise KeyNotFoundError(f"table {self.name} has no rows", table=self.name)
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """The value under ``key``; ``default`` is written there first if there is none."""
@@ -262,9 +275,7 @@ class KeyedRows:
 
     def __iter__(self) -> Iterator[Any]:
         """The keys, in the order in which they are stored: as good as random."""
-        for batch in self.scan(self.schema.key):
-            columns = [to_python(column) for column in batch.columns]
-            yield from columns[0] if len(columns) == 1 else zip(*columns, strict=True)
+        return _keys_in(self.scan(self.schema.key))
 
     def to_numpy(
         self, columns: Iterable[str] | None = None, *, version: str | int | None = None
@@ -311,18 +322,7 @@ class KeyedRows:
 
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
         """Keys and values."""
-        schema = self.schema
-        for batch in self.scan(schema.names):
-            columns = {c.name: python_values(batch.column(c.name), c.type) for c in schema.columns}
-            keys = [columns.pop(name) for name in schema.key]
-            if schema.plain_value:
-                rows: Iterable[Any] = columns["_VAL"]
-            else:
-                names = list(columns)
-                rows = (dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True))
-                if not names:
-                    rows = ({} for _ in range(batch.num_rows))
-            yield from zip(keys[0] if len(keys) == 1 else zip(*keys, strict=True), rows, strict=True)
+        return _pairs_in(self.scan(self.schema.names), self.schema)
 
     def _defaults(self) -> dict[str, Any]:
         """The columns of a row of which nothing is said."""
@@ -337,27 +337,116 @@ class KeyedRows:
     def _no_row(self, key: Any) -> KeyNotFoundError:
         return KeyNotFoundError(f"table {self.name} has no row under key {key!r}", table=self.name, key=key)
 
-    def _counted(self, column: str | None) -> str:
-        if column is not None:
-            return column
-        if not self.schema.plain_value:
+    def _amounts(self, plain: bool, column: str | None, by: Any, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """Column -> what is added to it, as ``increment`` was told."""
+        if column is None and columns:
+            if by is not ABSENT:
+                raise UsageError(
+                    f"table {self.name}: increment(key, COLUMN, by) names the column of by; or NAME=amount"
+                )
+            return dict(columns)
+        if column is None and not plain:
             raise UsageError(f"table {self.name}: increment(key, COLUMN) names the column to add to")
-        return "_VAL"
+        name = "_VAL" if column is None else column
+        if name in columns:
+            raise UsageError(f"table {self.name}: increment names column {name} twice")
+        return {name: 1 if by is ABSENT else by, **columns}
 
-    def _check_counted(self, name: str, amount: Any) -> None:
+    def _counted(self, name: str, amount: Any) -> Any:
+        """What is added to a column, as a number of its kind: an int, a float or a Decimal."""
         column = self.schema[name]
-        if column.type.kind not in _COUNTABLE or name in self.schema.key:
+        kind = column.type.kind
+        if kind not in _COUNTABLE or name in self.schema.key:
             where = "is in the key" if name in self.schema.key else "holds no numbers"
             raise SchemaError(
                 f"table {self.name}: column {column} {where}: nothing can be added to it", table=self.name, column=name
             )
-        if not isinstance(amount, numbers.Number) or isinstance(amount, bool):
+        try:
+            if isinstance(amount, numbers.Number) and not isinstance(amount, bool):
+                if kind in INTEGERS and isinstance(amount, numbers.Integral):
+                    return int(amount)
+                if kind in FLOATS and isinstance(amount, (numbers.Real, decimal.Decimal)):
+                    return float(amount)
+                if kind == "DECIMAL":
+                    return _exact_decimal(amount)
+        except (decimal.DecimalException, TypeError, ValueError, OverflowError):
+            pass
+        raise SchemaError(
+            f"table {self.name}, column {column}: {_shown(amount)} is no number to add to it",
+            table=self.name,
+            column=name,
+        )
+
+    def _sum(self, name: str, before: Any, amount: Any) -> Any:
+        if before is None:
+            return amount
+        if not isinstance(amount, decimal.Decimal):
+            return type(amount)(before) + amount
+        try:
+            with _exactly():
+                return before + amount
+        except decimal.DecimalException:
             raise SchemaError(
-                f"table {self.name}, column {column}: {amount!r} is no number to add", table=self.name, column=name
-            )
+                f"table {self.name}, column {self.schema[name]}: {before} and {_shown(amount)} have too many digits "
+                "together",
+                table=self.name,
+                column=name,
+            ) from None
 
 
-def _sum(before: Any, amount: Any) -> Any:
-    if isinstance(before, decimal.Decimal) and isinstance(amount, float):
-        amount = decimal.Decimal(repr(amount))
-    return amount if before is None else before + amount
+#: More digits than the widest DECIMAL has before and after the point.
+_MOST_DIGITS = 80
+#: Characters of an amount in a message.
+_TEXT_LENGTH = 60
+
+
+def _exactly() -> AbstractContextManager[decimal.Context]:
+    """A context in which a result that would be rounded is a DecimalException."""
+    exact = decimal.Context(
+        prec=_MOST_DIGITS, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.DivisionByZero]
+    )
+    return decimal.localcontext(exact)
+
+
+def _exact_decimal(amount: Any) -> decimal.Decimal:
+    """The Decimal of a number, of a float the shortest that is it; a DecimalException or TypeError if there is none."""
+    with _exactly():
+        if isinstance(amount, decimal.Decimal):
+            value = amount
+        elif isinstance(amount, numbers.Integral):
+            value = decimal.Decimal(int(amount))
+        elif isinstance(amount, numbers.Rational):
+            value = decimal.Decimal(int(amount.numerator)) / decimal.Decimal(int(amount.denominator))
+        else:
+            value = decimal.Decimal(str(amount))
+        if not value.is_finite():
+            raise decimal.InvalidOperation
+        return value
+
+
+def _shown(amount: Any) -> str:
+    try:
+        text = repr(amount)
+    except ValueError:  # an integer of more digits than Python shows
+        text = f"such a large {type(amount).__name__}"
+    return text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 3] + "..."
+
+
+def _keys_in(batches: Iterable[pa.RecordBatch]) -> Iterator[Any]:
+    for batch in batches:
+        columns = [to_python(column) for column in batch.columns]
+        yield from columns[0] if len(columns) == 1 else zip(*columns, strict=True)
+
+
+def _pairs_in(batches: Iterable[pa.RecordBatch], schema: Schema) -> Iterator[tuple[Any, Any]]:
+    for batch in batches:
+        columns = {c.name: python_values(batch.column(c.name), c.type) for c in schema.columns}
+        keys = [columns.pop(name) for name in schema.key]
+        if schema.plain_value:
+            rows: Iterable[Any] = columns["_VAL"]
+        else:
+            names = list(columns)
+            rows = (dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True))
+            if not names:
+                rows = ({} for _ in range(batch.num_rows))
+        yield from zip(keys[0] if len(keys) == 1 else zip(*keys, strict=True), rows, strict=True)

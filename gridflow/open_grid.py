@@ -26,6 +26,7 @@ from .errors import (
     GridflowError,
     GridNotFoundError,
     SchemaError,
+    SqlError,
     TableExistsError,
     TableNotFoundError,
     TransactionConflictError,
@@ -36,7 +37,7 @@ from .schema import Schema
 from .storage import verify
 from .storage.alter import altered, check_same, filled
 from .storage.compaction import no_merge
-from .storage.defaults import older_defaults, with_defaults, with_written
+from .storage.defaults import old_default_texts, with_defaults, without_default_texts
 from .storage.expected_files import CATALOG, LOG, TABLES, make_own_folder
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
@@ -139,7 +140,7 @@ class OpenGrid:
             self._admit(last_flushed)
             self._recovered = True
             for table in self.open_tables():
-                self._adopt_defaults(table)
+                self._try_adopting_defaults(table)
             self._maintenance = Maintenance(self.open_tables, self._store.wake, self._sweep_tables)
         _open_grids.add(self)
 
@@ -263,25 +264,47 @@ class OpenGrid:
                 table.take_kept(kept_versions(table.folder, entry.kept, table.version()))
                 table.keep_only(entry.kept.tags.values(), entry.kept.last)
             self._tables[entry.table_id] = table
-            if self._recovered:
-                self._adopt_defaults(table)
+            if self.owner and self._recovered:
+                self._try_adopting_defaults(table)
         return table
 
+    def _try_adopting_defaults(self, table: Table) -> None:
+        """Adopt a table's DEFAULTs now, or leave it as it is until it is opened next."""
+        try:
+            self._adopt_defaults(table)
+        except GridflowError as error:  # such as that there is no room: the rows are there to be read all the same
+            _log.warning("table %s: its DEFAULTs are not in its schema yet: %s", table.name, error)
+
     def _adopt_defaults(self, table: Table) -> None:
-        """Make DEFAULTs part of the schema of a table that is older than those are: then only its options have them."""
-        schema, texts = table.schema, older_defaults(table.options)
+        """Make DEFAULTs part of the schema of a table that is older than those are: only its options have them.
+
+        A crash between the two steps is harmless: what has a DEFAULT in the schema keeps it when this is repeated.
+        """
+        texts = old_default_texts(table)
         if texts is None:
             return
         from .sql.binding.filling import default_value
 
-        lacking = [name for name in texts if name in schema and not schema[name].default]
-        values = {name: default_value(schema[name], texts[name]) for name in lacking}
+        schema = table.schema
+        values: dict[str, Any] = {}
+        for name, text in texts.items():
+            if not schema[name].default:
+                try:
+                    value = default_value(schema[name], text)
+                    with_defaults(schema, table.name, {name: value})
+                    values[name] = value
+                except (SchemaError, SqlError) as error:
+                    _log.warning("table %s: DEFAULT %s of column %s is dropped: %s", table.name, text, name, error)
         if any(value is not None for value in values.values()):
             with table.edit() as edit:
                 edit.alter(RowCodec(with_defaults(schema, table.name, values), table.name))
                 edit.commit()
-        # Once only: a version that is restored, say, has DEFAULTs of its own.
-        self.alter_options(table.name, lambda options: with_written(options, table.schema, texts))
+        with self._names:
+            self._store.check_room(CATALOG_ROOM)
+            entry = self._entry_of(table)
+            entry = self._catalog.replace_options(entry, without_default_texts(entry.options))
+            table.options = dict(entry.options)
+            self._store.catalog_changed(self._catalog.version)
 
     def open_tables(self) -> list[Table]:
         """The tables that are open here, system tables too; nothing is opened for it.
@@ -331,7 +354,7 @@ class OpenGrid:
                 entry = self._find_entry(name)
                 try:
                     table = self._open(entry)
-                    if not self.owner and table.options != entry.options:  # an owner's alter_options sets them
+                    if not self.owner and table.options != entry.options:  # an owner sets them where it changes them
                         table.options = dict(entry.options)
                     if self.owner:
                         if self._ids[0] != self._catalog.version:
@@ -415,6 +438,7 @@ class OpenGrid:
         """See ``Grid.alter_table``."""
         self.check_changeable()
         table, drop = self.table(name), list(drop)
+        self._adopt_defaults(table)  # while its columns have the names that the DEFAULTs were written for
         with table.edit() as edit:
             for index in table.indexes.all():
                 for column in index.columns:
@@ -457,10 +481,11 @@ class OpenGrid:
         """See ``Grid.alter_options``."""
         with self._names:
             self.check_changeable()
-            entry = self._catalog.find(name)
+            table = self._open(self._catalog.find(name))
+            entry = self._entry_of(table)
             self._store.check_room(CATALOG_ROOM)
             entry = self._catalog.replace_options(entry, change(copy.deepcopy(dict(entry.options))))
-            self._open(entry).options = dict(entry.options)
+            table.options = dict(entry.options)
             self._store.catalog_changed(self._catalog.version)
 
     def kept(self, table: Table) -> Kept:

@@ -34,13 +34,13 @@ from .keyed import ABSENT, KeyedRows
 from .schema import Schema
 from .storage import compaction, load
 from .storage.arrow import deleted_column, live_batches
-from .storage.arrow_input import arrow_batches, checked_batches, has_arrow
+from .storage.arrow_input import has_columns
 from .storage.compressed_copies import CompressedCopies
 from .storage.compressed_file import OPTION, check_compressible
 from .storage.expected_files import table_folder
 from .storage.index_rows import IndexRows
 from .storage.input_columns import to_columns
-from .storage.load import duplicates, in_groups, in_segments, looked_at, with_remedy
+from .storage.load import duplicates, in_groups, in_segments, looked_at, row_batches, with_remedy
 from .storage.mapped_rows import MappedRows, mapped_rows
 from .storage.past_table import PastTable
 from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
@@ -233,12 +233,13 @@ class Table(TableStore, KeyedRows):
         """Write many rows in one commit: all or none. They replace what is there under their keys; ``load`` need not.
 
         Args:
-            rows: a mapping or an iterable of (key, value), each as ``put`` takes it; or Arrow data of all columns.
+            rows: a mapping or an iterable of (key, value), each as ``put`` takes it; or Arrow data or a DataFrame of
+                all columns.
 
         Raises:
             SchemaError, ColumnNotFoundError, GridFullError: as ``put``; nothing is written.
         """
-        if has_arrow(rows):
+        if has_columns(rows):
             self.put_rows(rows, on_duplicate="replace")
         else:
             super().put_all(rows)
@@ -280,14 +281,14 @@ class Table(TableStore, KeyedRows):
                 pass
 
     def put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
-        """Write a few rows, given as Arrow data, in one commit, through the log; ``load`` is for many.
+        """Write a few rows, given as columns, in one commit, through the log; ``load`` is for many.
 
         Args:
-            rows: a ``pyarrow`` Table, or anything else with Arrow's interface.
+            rows: anything that ``load`` takes, but dicts of rows: Arrow data, a DataFrame, a dict of numpy arrays.
             on_duplicate: as of ``load``.
 
         Returns:
-            The number of rows written.
+            The number of rows written; with ``replace`` that of the rows given, though a key may be twice among them.
 
         Raises:
             DuplicateKeyError: with ``error``, a key is there already or twice; nothing is written.
@@ -307,14 +308,13 @@ class Table(TableStore, KeyedRows):
         return self.commit_encoded(operations, mode, codec.digest)
 
     def columns_of(self, rows: Any) -> list[list[pa.Array]]:
-        """Rows given as Arrow data, as the native side takes them.
+        """Rows given as columns, as the native side takes them.
 
         Raises:
             SchemaError, ColumnNotFoundError: they do not fit the table.
         """
-        where = f"table {self.name}"
-        batches = checked_batches(arrow_batches(rows, where), where)
-        return [to_columns(batch, self.schema, self.name) for batch in batches]
+        schema = self.schema
+        return [to_columns(batch, schema, self.name) for batch in row_batches(rows, schema, self.name)]
 
     def load(
         self,
@@ -342,7 +342,7 @@ class Table(TableStore, KeyedRows):
             mode: deprecated: ``insert`` is ``on_duplicate="error"``, ``replace`` is ``on_duplicate="replace"``.
 
         Returns:
-            The number of rows written.
+            The number of rows written; with ``replace`` that of the rows given, though a key may be twice among them.
 
         Raises:
             DuplicateKeyError: with ``error``; nothing is written.
@@ -375,6 +375,7 @@ class Table(TableStore, KeyedRows):
 
     def _load(self, data: Any, on_duplicate: str, progress: Progress | None, version: int | None) -> int:
         least = min(self.store.small_bytes, load.SEGMENT_BYTES)
+        given = 0
         with Load(self, on_duplicate, least) as rows:
             schema = rows.codec.python_schema
             batches = load.record_batches(data, schema, self.name)
@@ -382,18 +383,20 @@ class Table(TableStore, KeyedRows):
                 for group in in_groups(data):
                     self._check_rows(group)
                     rows.add_rows(group)
+                    given += len(group)
                     if progress:
                         progress(rows.rows)
             else:
                 for group in in_segments(batches):
                     rows.add_batches([to_columns(batch, schema, self.name) for batch in group])
+                    given += sum(batch.num_rows for batch in group)
                     if progress:
                         progress(rows.rows)
             if rows.rows:
                 rows.publish(version)
                 if self.indexes.all():
                     self.wake_maintenance()  # until its index is made, the new segment is scanned
-            return rows.rows
+            return given if on_duplicate == "replace" else rows.rows
 
     def change_rows(self, changes: RowChanges, columns: int) -> int:
         """Write rows that a statement has read anew, or remove them, in one commit and past the log.

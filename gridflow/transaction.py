@@ -31,7 +31,7 @@ from .errors import (
 )
 from .keyed import ABSENT, KeyedRows
 from .storage.addressed_rows import all_rows
-from .storage.arrow_input import arrow_batches, checked_batches, has_arrow
+from .storage.arrow_input import checked_batches, has_columns
 from .storage.cast import cast_column
 from .storage.defaults import default_values
 from .storage.index_rows import IndexRows
@@ -43,6 +43,7 @@ from .storage.load import (
     in_groups,
     looked_at,
     record_batches,
+    row_batches,
     with_remedy,
 )
 from .storage.mapped_rows import MappedRows, mapped_rows
@@ -532,7 +533,7 @@ class TransactionTable(KeyedRows):
 
     def put_all(self, rows: Any) -> None:
         """Write many rows; see ``Table.put_all``."""
-        if has_arrow(rows):
+        if has_columns(rows):
             self.put_rows(rows, on_duplicate="replace")
             return
         self._check()
@@ -544,12 +545,10 @@ class TransactionTable(KeyedRows):
         self.changes.put_all(rows.items() if isinstance(rows, Mapping) else rows, "error")
 
     def put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
-        """Write rows given as Arrow data; see ``Table.put_rows``."""
+        """Write rows given as columns; see ``Table.put_rows``."""
         duplicates(on_duplicate)
         self._check()
-        where = f"table {self.name}"
-        batches = checked_batches(arrow_batches(rows, where), where)
-        return self._put_batches(batches, on_duplicate)
+        return self._put_batches(row_batches(rows, self.schema, self.name), on_duplicate)
 
     def _put_batches(self, batches: Iterable[pa.RecordBatch], on_duplicate: str) -> int:
         columns = [to_columns(batch, self.schema, self.name) for batch in batches]
@@ -688,7 +687,9 @@ class TransactionTable(KeyedRows):
 
     def _pair(self, row: Any, defaults: Mapping[str, Any]) -> tuple[Any, Any]:
         if not isinstance(row, Mapping):
-            raise UsageError(f"table {self.name}: a row is a dict of columns, got {type(row).__name__}")
+            raise SchemaError(
+                f"table {self.name}: a row is a dict of columns, got {type(row).__name__}", table=self.name
+            )
         for name in row.keys() - set(self.schema.names):
             raise ColumnNotFoundError(
                 f"table {self.name} has no column {name}; {did_you_mean(str(name), self.schema.names)}"

@@ -106,6 +106,10 @@ def command(
     from ..storage.load import with_remedy
 
     if insert:
+        if on_duplicate != "error":
+            raise UsageError(
+                f"--insert is the old name of --on-duplicate error, and there is --on-duplicate {on_duplicate}"
+            )
         console(stderr=True).print("--insert is deprecated: use --on-duplicate error, which is the default")
         on_duplicate = "error"
     form = "json" if form == "jsonlines" else form or detect_format(file)  # its reader takes both

@@ -14,7 +14,7 @@ from ..errors import GridConnectionError, SchemaError, TableBusyError, UsageErro
 from ..keyed import ABSENT
 from ..protocols import messages
 from ..schema import Schema
-from ..storage.arrow_input import has_arrow
+from ..storage.arrow_input import has_columns
 from ..storage.compressed_file import check_compressible
 from ..storage.load import duplicates, looked_at, record_batches
 from ..storage.versions import Kept
@@ -65,7 +65,7 @@ class ServedTable(Table):
         Raises:
             UsageError: together they have more than 1 GiB; ``load`` takes any amount.
         """
-        if has_arrow(rows):
+        if has_columns(rows):
             self.put_rows(rows, on_duplicate="replace")
             return
         pairs = rows.items() if isinstance(rows, Mapping) else rows

@@ -79,7 +79,7 @@ def filled(
 ) -> RowCodec:
     """The codec of a new schema in which rows that are there already have these values in its new columns.
 
-    Its columns have these DEFAULTs.
+    Its columns have these DEFAULTs, which rows have, too, in new columns that ``fill`` does not name.
 
     Raises:
         ColumnNotFoundError, SchemaError: see ``Grid.alter_table``.
@@ -91,6 +91,7 @@ def filled(
             raise ColumnNotFoundError(
                 f"no new column {name} in {table}; {did_you_mean(name, new)}", table=table, column=name
             )
+    fill = {**{name: value for name, value in defaults.items() if name in new}, **fill}
     codec = RowCodec(schema, table)
     columns = []
     for column in schema.columns:

@@ -29,6 +29,11 @@ def has_arrow(data: Any) -> bool:
     return hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")
 
 
+def has_columns(data: Any) -> bool:
+    """Whether it gives its rows as columns: by Arrow's interface, or as a DataFrame of pandas, old ones too."""
+    return has_arrow(data) or is_frame(data)
+
+
 def arrow_batches(data: Any, where: str) -> Iterable[pa.RecordBatch]:
     """The batches of what ``has_arrow``; not checked.
 
@@ -46,7 +51,7 @@ def arrow_batches(data: Any, where: str) -> Iterable[pa.RecordBatch]:
             pa.RecordBatchReader.from_stream(data) if hasattr(data, "__arrow_c_stream__") else [pa.record_batch(data)]
         )
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise SchemaError(f"{where}: a {type(data).__name__} gives no rows of columns: {error}") from None
+        raise SchemaError(f"{where}: a {type(data).__name__} gives no rows of columns: {_first_words(error)}") from None
 
 
 def _batches_of(table: pa.Table) -> Iterator[pa.RecordBatch]:
@@ -76,12 +81,18 @@ def checked_batches(
         except (pa.ArrowException, OSError) as error:
             if of_caller and not isinstance(error, pa.ArrowException):
                 raise
-            raise SchemaError(f"{where}: the data cannot be read after {before} rows: {error}") from None
+            raise SchemaError(f"{where}: the data cannot be read after {before} rows: {_first_words(error)}") from None
         if batch is None:
             return
         check_batch(batch, where, before)
         yield batch
         before += batch.num_rows
+
+
+def _first_words(error: Exception) -> str:
+    """What an error of Arrow's says. One of Python's that came through its interface has the whole traceback in it."""
+    text, _, traceback = str(error).partition(" Detail: Python exception:")
+    return traceback.strip().splitlines()[-1] if traceback.strip() else text
 
 
 def check_batch(batch: pa.RecordBatch, where: str, before: int = 0) -> None:

@@ -10,19 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from .._native.rows import RowCodec
-from ..errors import ColumnNotFoundError, did_you_mean
-from ..schema import Column, Schema
+from ..errors import ColumnNotFoundError, SchemaError, did_you_mean
+from ..schema import FLOATS, Column, Schema, Type
 from .cast import cast_column
 from .python_columns import arrow_column
 
 if TYPE_CHECKING:
     from ..faces import ReadableTable
-
-#: The name, among the options that SQL gives a table, of its DEFAULTs as they were written: column -> text and, in
-#: hexadecimal digits, value. What a column has is its schema's to say.
-_WRITTEN = "written_defaults"
-#: Of a table that is older than DEFAULTs in schemas, until its owner has made them part of its schema: column -> text.
-_OLDER = "defaults"
 
 
 def with_defaults(schema: Schema, table: str, defaults: Mapping[str, Any]) -> Schema:
@@ -44,6 +38,12 @@ def with_defaults(schema: Schema, table: str, defaults: Mapping[str, Any]) -> Sc
         if before.name not in defaults:
             return before
         value = defaults[before.name]
+        if before.name in schema.key and before.type.kind in FLOATS and isinstance(value, (float, np.floating)):
+            if value != value:
+                raise SchemaError(
+                    f"table {table}, column {before}: NaN is not allowed in a key", table=table, column=before.name
+                )
+            value = value + 0.0  # as keys are stored: -0.0 and 0.0 are one
         return replace(before, default=b"" if value is None else codec.encode_cell(before.name, value))
 
     return Schema(tuple(map(column, schema.columns)), schema.key)
@@ -68,32 +68,67 @@ def repeated(array: pa.Array, rows: int) -> pa.Array:
 
 
 def default_texts(table: ReadableTable) -> dict[str, str]:
-    """Column -> its DEFAULT as text: as SQL has written it, or else the value's own."""
-    written = written_defaults(table.options, table.schema)
-    values = default_values(table.schema, table.name)
-    return {name: written.get(name, str(value)) for name, value in values.items()}
+    """Column -> the literal of its DEFAULT, as SQL writes it."""
+    schema = table.schema
+    texts = {name: literal(value, schema[name].type) for name, value in default_values(schema, table.name).items()}
+    return {**(old_default_texts(table) or {}), **texts}
 
 
-def written_defaults(options: Mapping[str, Any], schema: Schema) -> dict[str, str]:
-    """Column -> its DEFAULT as SQL has written it, where the column has still, or again, the DEFAULT of that text."""
-    written = (options.get("sql") or {}).get(_WRITTEN) or {}
-    return {
-        column.name: written[column.name][0]
-        for column in schema.columns
-        if column.default and written.get(column.name, ("", ""))[1] == column.default.hex()
-    }
+def old_default_texts(table: ReadableTable) -> dict[str, str] | None:
+    """Column -> the literal of its DEFAULT in the options of a table older than DEFAULTs in schemas; else None.
+
+    Whoever owns the grid moves them to the schema when the table is opened.
+    """
+    sql = table.options.get("sql")
+    if not isinstance(sql, Mapping) or "defaults" not in sql:
+        return None
+    texts = sql["defaults"] if isinstance(sql["defaults"], Mapping) else {}
+    return {name: text for name, text in texts.items() if name in table.schema and isinstance(text, str)}
 
 
-def with_written(options: Mapping[str, Any], schema: Schema, texts: Mapping[str, str]) -> dict[str, Any]:
-    """A table's options with its DEFAULTs as they are written, beside the schema, which says what they are."""
-    sql = {name: value for name, value in (options.get("sql") or {}).items() if name not in (_WRITTEN, _OLDER)}
-    written = {c.name: [texts[c.name], c.default.hex()] for c in schema.columns if c.default and c.name in texts}
-    if written:
-        sql[_WRITTEN] = written
-    rest = {name: value for name, value in options.items() if name != "sql"}
-    return {**rest, "sql": sql} if sql else rest
+def without_default_texts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without what ``old_default_texts`` reads."""
+    sql = {name: option for name, option in options["sql"].items() if name != "defaults"}
+    others = {name: option for name, option in options.items() if name != "sql"}
+    return {**others, "sql": sql} if sql else others
 
 
-def older_defaults(options: Mapping[str, Any]) -> dict[str, str] | None:
-    """Column -> the text of its DEFAULT, of a table that is older than DEFAULTs in schemas; None of any other."""
-    return (options.get("sql") or {}).get(_OLDER)
+def literal(value: Any, t: Type) -> str:
+    """A value of a column as SQL writes it.
+
+    >>> from gridflow.schema import as_type
+    >>> literal(["it's", None], as_type("LIST<VARCHAR>")), literal({"A": 1.5}, as_type("STRUCT<A DOUBLE>"))
+    ("['it''s', NULL]", "{'A': 1.5}")
+    """
+    if value is None:
+        return "NULL"
+    if t.kind == "TENSOR":
+        array = np.asarray(value)
+        return _numbers((array if array.dtype.kind in "biuf" else array.astype(np.float64)).tolist())
+    if t.kind == "LIST":
+        return f"[{', '.join(literal(item, t.children[0][1]) for item in value)}]"
+    if t.kind == "STRUCT":
+        return f"{{{', '.join(f'{_quoted(name)}: {literal(value[name], child)}' for name, child in t.children)}}}"
+    if t.kind == "MAP":
+        (_, key), (_, item) = t.children
+        pairs = value.items() if isinstance(value, Mapping) else value
+        return f"MAP {{{', '.join(f'{literal(k, key)}: {literal(v, item)}' for k, v in pairs)}}}"
+    if t.kind == "BINARY":
+        return f"X'{bytes(value).hex().upper()}'"
+    if t.kind in ("DATE", "TIME", "TIMESTAMP"):
+        return f"{t.kind} {_quoted(str(value).replace('T', ' '))}"
+    return _quoted(str(value)) if t.kind in ("STRING", "UUID") else _numbers(value)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _numbers(value: Any) -> str:
+    """A number, a truth, or lists of them, as SQL writes them."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_numbers, value))}]"
+    if isinstance(value, (bool, np.bool_)):
+        return str(value).upper()
+    text = str(value)
+    return text if text[-1].isdigit() else _quoted(text)  # 'nan', 'inf'

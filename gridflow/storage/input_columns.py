@@ -44,7 +44,10 @@ def to_columns(batch: pa.RecordBatch, schema: Schema, table: str) -> list[pa.Arr
                 array = cast_column(batch.column(positions[0]), column.type, where)
                 arrays.append(_key_column(array, column.type, where) if column.name in schema.key else array)
         elif column.name in defaults:
-            arrays.append(repeated(defaults[column.name], batch.num_rows))
+            default = defaults[column.name]
+            if column.name in schema.key:
+                default = _key_column(default, column.type, f"table {table}, column {column}")
+            arrays.append(repeated(default, batch.num_rows))
         elif column.type.nullable:
             arrays.append(nulls(batch.num_rows, column.type.arrow()))
         else:

@@ -21,7 +21,7 @@ from ..errors import (
     reworded,
 )
 from ..schema import Schema
-from .arrow_input import arrow_batches, check_array, checked_batches, has_arrow, is_frame
+from .arrow_input import arrow_batches, check_array, checked_batches, has_arrow, has_columns, is_frame
 from .numpy_columns import from_numpy
 
 #: A load is cut into segments of about this many bytes, so that its own needs stay bounded.
@@ -82,7 +82,7 @@ class Batches:
 def looked_at(data: Any) -> Any:
     """What was given to load; an iterable that begins with a record batch as ``Batches``, any other iterable whole."""
     known = (Batches, Mapping, str, bytes)
-    if isinstance(data, known) or has_arrow(data) or is_frame(data) or not isinstance(data, Iterable):
+    if isinstance(data, known) or has_columns(data) or not isinstance(data, Iterable):
         return data
     items = iter(data)
     first = list(islice(items, 1))
@@ -113,6 +113,22 @@ def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordB
         f"table {table}: a {type(data).__name__} cannot be loaded; give an Arrow table or batches, a DataFrame, "
         "a dict of numpy arrays, or an iterable of dicts"
     )
+
+
+def row_batches(rows: Any, schema: Schema, table: str) -> Iterator[pa.RecordBatch]:
+    """The rows given to ``put_rows`` as record batches that are sound.
+
+    Raises:
+        SchemaError: as of ``record_batches``; or they are not given as columns.
+    """
+    batches = record_batches(looked_at(rows), schema, table)
+    if batches is None:
+        raise SchemaError(
+            f"table {table}: put_rows takes an Arrow table or batches, a DataFrame, or a dict of numpy arrays; "
+            "put_all takes keys and values, load takes dicts",
+            table=table,
+        )
+    return batches
 
 
 def _only_batches(items: Iterator[Any], table: str) -> Iterator[pa.RecordBatch]:

@@ -11,7 +11,7 @@ from ...faces import TableFace
 from ...schema import Column
 from ..engine.to_duckdb import duckdb_type
 from ..text.places import place_of, syntax_error
-from .filling import defaults_of
+from .filling import is_default
 from .find import find_column
 from .pseudo import is_made_up, pseudo_column
 from .scopes import gives_all
@@ -20,7 +20,7 @@ from .scopes import gives_all
 def assignments(
     nodes: list[exp.Expression], table: TableFace, labels: set[str], text: str, word: str = "UPDATE"
 ) -> list[tuple[Column, exp.Expression]]:
-    """The columns that SET names, each once, and their new values.
+    """The columns that SET names, each once, and their new values, of which some may be the keyword DEFAULT.
 
     Args:
         nodes: ``column = value``; ``(columns) = (values)`` and ``_VAL = value`` give several columns.
@@ -50,9 +50,10 @@ def assignments(
                 length,
             )
         if pseudo is not None and is_made_up(table.schema, pseudo):
-            new = [(table.schema[name], _field(value, pseudo, name)) for name, _ in pseudo.type.children]
+            names = [name for name, _ in pseudo.type.children]
+            new = [(table.schema[n], value if is_default(value) else _field(value, pseudo, n)) for n in names]
         else:
-            new = [(column, defaults_of(table).get(column.name, exp.Null()) if _is_default(value) else value)]
+            new = [(column, value)]
         for column, _ in new:
             if any(column is other for other, _ in result):
                 raise syntax_error(text, start, f"column {column.name} is set twice", length)
@@ -96,9 +97,3 @@ def _field(value: exp.Expression, column: Column, name: str) -> exp.Expression:
     kind = exp.DataType.build(duckdb_type(column.type), dialect="duckdb")
     struct = exp.Cast(this=value.copy(), to=kind)
     return exp.Anonymous(this="STRUCT_EXTRACT", expressions=[struct, exp.Literal.string(name)])
-
-
-def _is_default(node: exp.Expression) -> bool:
-    if isinstance(node, exp.Column):
-        return node.name == "DEFAULT" and not node.table and not node.this.args.get("quoted")
-    return isinstance(node, exp.Var) and node.name == "DEFAULT"

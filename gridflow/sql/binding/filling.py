@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
-from ...errors import SqlError
-from ...faces import ReadableTable, TableFace
+from ...errors import SchemaError, SqlError
+from ...faces import TableFace
 from ...schema import Column, Schema
-from ...storage.defaults import default_values, written_defaults
+from ...storage.defaults import default_values
 from ...storage.python_columns import arrow_column
 from ..grammar.dialect import parse, tokenize
 from ..grammar.literals import constant, convert
@@ -20,14 +21,36 @@ from .find import find_column
 from .pseudo import columns_behind, expand_array, pseudo_column
 
 
-def defaults_of(table: ReadableTable) -> dict[str, exp.Expression]:
-    """Column -> the literal of its DEFAULT, as it was written; of one that no SQL has written, made of its value."""
-    texts = written_defaults(table.options, table.schema)
-    literals: dict[str, exp.Expression] = {}
-    for name, value in default_values(table.schema, table.name).items():
-        written = texts.get(name)
-        literals[name] = parse(tokenize(written), written) if written else exp.convert(value)  # type: ignore[assignment]
-    return literals
+def is_default(node: exp.Expression) -> bool:
+    """Whether a value is the keyword DEFAULT."""
+    if isinstance(node, exp.Column):
+        return node.name == "DEFAULT" and not node.table and not node.this.args.get("quoted")
+    return isinstance(node, exp.Var) and node.name == "DEFAULT"
+
+
+def put_defaults(
+    table: TableFace, columns: Sequence[Column], rows: pa.Table, places: Mapping[int, Sequence[int] | None]
+) -> pa.Table:
+    """Rows that the engine has computed, with DEFAULTs where the keyword stands: the engine had a null there.
+
+    Their values do not go through the engine, which does not have all types.
+
+    Args:
+        table: has the DEFAULTs.
+        columns: of ``rows``, in order; a made-up one has no DEFAULT.
+        rows: what the engine has computed.
+        places: the number of a column -> the numbers of the rows in which it takes its DEFAULT; None: in all.
+    """
+    values = default_values(table.schema, table.name)
+    for i, numbers in places.items():
+        column = columns[i]
+        if column.name in values and column.name in table.schema:
+            array = rows.column(i)
+            both = pa.chunked_array([*array.chunks, arrow_column([values[column.name]], column.type).cast(array.type)])
+            which = np.arange(len(array))
+            which[slice(None) if numbers is None else list(numbers)] = len(array)
+            rows = rows.set_column(i, rows.field(i), both.take(pa.array(which)))
+    return rows
 
 
 def default_value(column: Column, text: str) -> Any:
@@ -37,7 +60,8 @@ def default_value(column: Column, text: str) -> Any:
         SchemaError: it does not fit the column.
     """
     literal = constant(parse(tokenize(text), text))
-    assert literal is not None  # the parsers of CREATE and ALTER TABLE have checked it
+    if literal is None:  # the parsers of CREATE and ALTER TABLE take literals only
+        raise SchemaError(f"column {column}: {text} is no literal", column=column.name)
     return convert(literal.get({}), column)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from ...errors import TableNotFoundError
 from ...faces import GridFace, TableFace
-from ...schema import Column, Schema
-from ...storage.defaults import with_written, written_defaults
+from ...schema import Column
 from ...storage.index_definition import indexes_of
 from ..binding.filling import default_value
 from ..binding.find import find_column, find_table
@@ -45,10 +44,9 @@ def _alter(grid: GridFace, table: TableFace, node: AlterTable, text: str) -> Non
         return
     defaults = {name: default for name, default in node.defaults if name in add}
     values = {name: default_value(Column(name, add[name]), default) for name, default in defaults.items()}
-    written = written_defaults(table.options, schema)
-    texts = {rename.get(name, name): text for name, text in written.items() if name not in drop} | defaults
-    grid.alter_table(table.name, add=add, drop=drop, rename=rename, fill=values, defaults=values)
-    grid.alter_options(table.name, lambda options: _options(options, rename, table.schema, texts))
+    grid.alter_table(table.name, add=add, drop=drop, rename=rename, defaults=values)
+    if rename:
+        grid.alter_options(table.name, lambda options: _renamed_affinity(options, rename))
 
 
 def _check_indexes(table: TableFace, drop: list[str], node: AlterTable, text: str) -> None:
@@ -62,12 +60,11 @@ def _check_indexes(table: TableFace, drop: list[str], node: AlterTable, text: st
                 raise syntax_error(text, start, message, length)
 
 
-def _options(
-    options: dict[str, Any], rename: Mapping[str, str], schema: Schema, texts: Mapping[str, str]
-) -> dict[str, Any]:
-    """The options with the DEFAULTs as they are written, and with the affinity key's new name."""
+def _renamed_affinity(options: dict[str, Any], rename: Mapping[str, str]) -> dict[str, Any]:
+    """The options with the affinity key's new name."""
     sql = dict(options.get("sql") or {})
     for old, new in rename.items():
         if str(sql.get("affinity_key", "")).upper() == old.upper():
             sql["affinity_key"] = new
-    return with_written({**options, "sql": sql}, schema, texts)
+            return {**options, "sql": sql}
+    return options

@@ -7,7 +7,6 @@ import json
 from ...errors import TableExistsError, TableNotFoundError
 from ...faces import GridFace
 from ...schema import Schema
-from ...storage.defaults import with_defaults, with_written
 from ..binding.filling import default_value
 from ..binding.find import find_table
 from ..grammar.create_table import CreateTable, DropTable
@@ -27,12 +26,10 @@ def create_table(grid: GridFace, node: CreateTable) -> list[str]:
     schema = Schema.of(node.columns, node.key)
     partitions, options, notes = parse_options(node.with_texts, node.key)
     defaults = {name: default_value(schema[name], text) for name, text in node.defaults}
-    schema = with_defaults(schema, node.name, defaults)
-    options = with_written(options, schema, dict(node.defaults))
     json.dumps(options)  # options are written as JSON
     key = node.key if len(node.key) > 1 else node.key[0]
     try:
-        grid.create_table(node.name, schema, key, partitions, options=options or None)
+        grid.create_table(node.name, schema, key, partitions, options=options or None, defaults=defaults)
     except TableExistsError:  # in SQL one that is there will do, whatever its columns, as in Ignite
         if not node.if_not_exists:
             raise

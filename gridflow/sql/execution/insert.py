@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,10 @@ from sqlglot import exp
 from ...errors import SchemaError, SqlError, about
 from ...faces import GridFace, TableFace
 from ...schema import Column, Schema
+from ...storage.defaults import default_values
 from ...storage.load import MOST_LOGGED
 from ..binding.bind import bind
-from ..binding.filling import complete, defaults_of, filled_columns, unfilled_defaults
+from ..binding.filling import complete, filled_columns, is_default, put_defaults, unfilled_defaults
 from ..binding.find import find_table
 from ..binding.pseudo import expand_value, is_made_up
 from ..grammar.literals import Constant, constant, convert
@@ -35,8 +36,9 @@ class InsertPlan:
         name, schema: of the table; the plan holds for no other.
         columns: the columns that are filled, in the statement's order; ``_KEY`` and ``_VAL`` may be among them.
         rows: for each row of VALUES the cells; None if the engine has to work them out.
-        source: VALUES, without DEFAULT in it, or the query.
+        source: VALUES, with nulls in place of the keyword DEFAULT, or the query.
         defaults: the value of each column that is not filled but has a DEFAULT.
+        default_places: the number of a column -> the numbers of the rows of VALUES in which the keyword stands.
         fast_path: what runs the statement when it is executed again, if there is such a thing.
     """
 
@@ -46,6 +48,7 @@ class InsertPlan:
     rows: list[list[Constant]] | None
     source: exp.Expression | None
     defaults: dict[str, Any]
+    default_places: dict[int, list[int]] = field(default_factory=dict)
     fast_path: FastPath | None = None
 
 
@@ -178,13 +181,13 @@ def _plan(prepared: Prepared, table: TableFace) -> InsertPlan:
     else:
         columns = list(schema.columns)
     _check_merge_key(prepared, table)
-    literals = defaults_of(table)
     defaults = unfilled_defaults(what, columns, table)
     rows = None
+    places: dict[int, list[int]] = {}
     if isinstance(source, exp.Values):
         source = source.copy()  # the statement outlives this table and its defaults
-        rows = _cells(source, table, columns, literals)
-    return InsertPlan(table.name, schema, columns, rows, source, defaults)
+        rows = _cells(source, table, columns, places)
+    return InsertPlan(table.name, schema, columns, rows, source, defaults, places)
 
 
 def _check_merge_key(prepared: Prepared, table: TableFace) -> None:
@@ -194,12 +197,13 @@ def _check_merge_key(prepared: Prepared, table: TableFace) -> None:
 
 
 def _cells(
-    source: exp.Values, table: TableFace, columns: list[Column], defaults: dict[str, exp.Expression]
+    source: exp.Values, table: TableFace, columns: list[Column], places: dict[int, list[int]]
 ) -> list[list[Constant]] | None:
     """The cells of VALUES, or None where one is more than literals and parameters.
 
-    ``DEFAULT`` is replaced in ``source`` by the default's literal on the way.
+    ``DEFAULT`` is replaced in ``source`` by a null on the way; ``places`` gets where it stood.
     """
+    defaults = default_values(table.schema, table.name)
     rows: list[list[Constant]] = []
     plain = True
     number = 0
@@ -214,11 +218,14 @@ def _cells(
         cells = row.expressions if isinstance(row, exp.Tuple) else [row]
         _check_cells(table, columns, number, len(cells))
         constants: list[Constant] = []
-        for cell, column in zip(cells, columns, strict=True):
-            if isinstance(cell, exp.Var) and cell.name == "DEFAULT":
-                default = defaults.get(column.name, exp.Null()).copy()
-                cell.replace(default)
-                cell = default
+        for i, (cell, column) in enumerate(zip(cells, columns, strict=True)):
+            if is_default(cell):
+                cell.replace(exp.Null())
+                if not is_made_up(table.schema, column):
+                    places.setdefault(i, []).append(number - 1)
+                    constants.append(Constant(partial(_converted, defaults.get(column.name)), True))
+                    continue
+                cell = exp.Null()
             value = constant(cell)
             if value is None:
                 plain = False
@@ -289,4 +296,5 @@ def _evaluated(
         raise SqlError(f"{prepared.kind} INTO {table.name} needs VALUES or SELECT")
     bound = bind(query, grid, prepared.text)
     rows = evaluate(grid, bound, params, plan.columns, target=table.name)
+    rows = put_defaults(table, plan.columns, rows, plan.default_places)
     return complete(plan.schema, plan.columns, plan.defaults, rows)

@@ -15,7 +15,7 @@ from ...faces import GridFace, TableFace
 from ...schema import Column
 from ..binding.assignments import assignments
 from ..binding.bind import bind
-from ..binding.filling import complete, defaults_of, filled_columns, unfilled_defaults
+from ..binding.filling import complete, filled_columns, is_default, put_defaults, unfilled_defaults
 from ..binding.find import find_table, relation_of
 from ..grammar.prepared import Prepared
 from ..text.places import place_of, syntax_error
@@ -134,15 +134,17 @@ def _run_clause(merge: _Merge, clause: exp.When, kind: tuple[bool, bool], earlie
     changes = []
     if isinstance(then, exp.Update):
         changes = assignments(then.expressions, merge.table, {label.upper()}, merge.prepared.text, "MERGE INTO")
-    query.set("expressions", [number, *(node.copy() for _, node in changes)])
+    query.set("expressions", [number, *(exp.Null() if is_default(node) else node.copy() for _, node in changes)])
     columns = [column for column, _ in changes]
     answer = merge.evaluate(query, columns, numbered=True)
     numbers = chosen_numbers(answer)
+    places = {i: None for i, (_, node) in enumerate(changes) if is_default(node)}
+    values = put_defaults(merge.table, columns, answer.remove_column(0), places)
     merge.numbers.append(numbers)
     if not changes:
         merge.removed.append(numbers)
         return
-    new = {column.name: answer.column(i + 1) for i, column in enumerate(columns)}
+    new = {column.name: values.column(i) for i, column in enumerate(columns)}
     names = merge.table.schema.names
     arrays = [new[name] if name in new else take_rows(merge.rows.column(name), numbers) for name in names]
     merge.updated.append(pa.Table.from_arrays(arrays, names=names))
@@ -191,14 +193,10 @@ def _insert(merge: _Merge, query: exp.Select, then: exp.Insert) -> None:
     if len(values.expressions) != len(columns):
         listing = ", ".join(column.name for column in columns)
         raise SqlError(f"{what}: VALUES has {len(values.expressions)} values for {len(columns)} columns, {listing}")
-    literals = defaults_of(table)
-    cells = [
-        literals.get(column.name, exp.Null()).copy() if isinstance(cell, exp.Var) and cell.name == "DEFAULT" else cell
-        for cell, column in zip(values.expressions, columns, strict=True)
-    ]
-    query.set("expressions", [cell.copy() for cell in cells])
+    places = {i: None for i, cell in enumerate(values.expressions) if is_default(cell)}
+    query.set("expressions", [exp.Null() if is_default(cell) else cell.copy() for cell in values.expressions])
     defaults = unfilled_defaults(what, columns, table)
-    rows = merge.evaluate(query, columns, numbered=False)
+    rows = put_defaults(table, columns, merge.evaluate(query, columns, numbered=False), places)
     merge.inserted.append(complete(table.schema, columns, defaults, rows))
 
 

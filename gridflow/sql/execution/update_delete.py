@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -16,12 +17,14 @@ from sqlglot import exp
 from ...errors import SqlError, about
 from ...faces import AddressedRows, ChangedTableFace, RowsInPlace, TableFace, TransactionFace
 from ...schema import Column, Schema
+from ...storage.defaults import default_values
 from ..access.index_rows import Conditions, find_conditions
 from ..access.keys import KeyLookup, find_lookup
 from ..access.path import AccessPath, ByIndex, ByKey, ByKeyRange, access_path
 from ..binding.assignments import assignments
 from ..binding.bind import bind
 from ..binding.bound import Bound
+from ..binding.filling import is_default, put_defaults
 from ..binding.find import find_table
 from ..grammar.literals import Constant, constant, convert
 from ..grammar.prepared import Prepared
@@ -86,7 +89,7 @@ class ChangePlan:
         lookup: the keys that the WHERE fixes, if it does.
         conditions: the conditions of the WHERE that an index may answer.
         changes: the columns that are set, and their new values.
-        constants: the changes, if all values are literals and parameters; else None.
+        constants: the changes, if all values are literals, parameters and DEFAULTs; else None.
         fast_path: none: the statement always runs by its plan.
     """
 
@@ -115,9 +118,19 @@ def _plan(prepared: Prepared, table: TableFace) -> ChangePlan:
     lookup = None if tree.args.get("limit") else find_lookup(where, table.schema, labels)
     conditions = find_conditions(where, table.schema, labels)
     changes = assignments(tree.expressions, table, labels, prepared.text) if prepared.kind == "UPDATE" else []
-    constants = [(column, value) for column, node in changes if (value := constant(node)) is not None]
+    defaults = default_values(table.schema, table.name)
+    constants = []
+    for column, node in changes:
+        value = defaults.get(column.name)
+        cell = Constant(partial(_same, value), True) if is_default(node) else constant(node)
+        if cell is not None:
+            constants.append((column, cell))
     all_constant = len(constants) == len(changes)
     return ChangePlan(table.name, table.schema, lookup, conditions, changes, constants if all_constant else None)
+
+
+def _same(value: Any, params: Mapping[str, Any]) -> Any:
+    return value
 
 
 # ---- DELETE ----
@@ -153,20 +166,23 @@ def _update(
     if keys is not None and plan.constants is not None:
         return _update_keys(table, keys, plan.constants, params)
     schema = table.schema
-    bound = bind(_selection(prepared.node, [node for _, node in plan.changes]), grid, prepared.text)
+    values = [exp.Null() if is_default(node) else node for _, node in plan.changes]
+    places = {i: None for i, (_, node) in enumerate(plan.changes) if is_default(node)}
+    bound = bind(_selection(prepared.node, values), grid, prepared.text)
     set_columns = [column for column, _ in plan.changes]
     names = [column.name for column in set_columns]
     path = plan.path(table, params)
     if isinstance(path, ByKey):
         rows = path.rows(schema.names)
         answer = _evaluate(grid, bound, params, table, set_columns, rows, row_numbers(rows.num_rows))
-        numbers, new = chosen_numbers(answer), dict(zip(names, answer.columns[1:], strict=True))
+        set_rows = put_defaults(table, set_columns, answer.remove_column(0), places)
+        numbers, new = chosen_numbers(answer), dict(zip(names, set_rows.columns, strict=True))
         columns = [new[n] if n in new else take_rows(rows.column(n), numbers) for n in schema.names]
         return replace_arrow(table, pa.Table.from_arrays(columns, names=schema.names))
     lying = _addressed(path, table, _columns_of_target(bound))
     answer = _evaluate(grid, bound, params, table, set_columns, lying.rows, lying.addresses)
-    values = pa.Table.from_arrays(answer.columns[1:], names=names)
-    return table.update_rows(lying, chosen_numbers(answer), values)
+    set_rows = put_defaults(table, set_columns, answer.remove_column(0), places).rename_columns(names)
+    return table.update_rows(lying, chosen_numbers(answer), set_rows)
 
 
 def _update_keys(

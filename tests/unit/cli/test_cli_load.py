@@ -89,6 +89,8 @@ def test_csv_and_a_second_load_does_with_rows_of_the_same_key_what_it_is_told(lo
     assert "2 rows loaded, 4 rows in all" in load(people, "people", "--key", "id", "--on-duplicate", "replace").output
     assert rows("SELECT NAME FROM PEOPLE WHERE ID = 3") == [("Grace",)]
     assert "--on-duplicate error" in load(people, "people", "--insert", code=1).output
+    both = load(people, "people", "--insert", "--on-duplicate", "replace", code=1).output
+    assert "--insert is the old name of --on-duplicate error" in both
 
 
 def test_a_table_that_is_there_decides_the_types(load, rows, home, people):
