@@ -51,8 +51,8 @@ def resolve_home(path: str | os.PathLike[str] | None) -> Path:
     """The grid's directory for what a caller gave: a path, or None for the default grid.
 
     Raises:
-        UsageError: no path, or a text that is an address, or ``:memory:``, and so no name of a directory. A ``Path``
-            always is one.
+        UsageError: no path, an empty one, or a text that is an address, or ``:memory:``, and so no name of a directory.
+            A ``Path`` always is one.
 
     >>> str(resolve_home("/grids/./one"))
     '/grids/one'
@@ -71,6 +71,12 @@ def resolve_home(path: str | os.PathLike[str] | None) -> Path:
             f"name its directory{way}"
         )
     try:
+        name = os.fspath(path)
+        if name == "" or (isinstance(name, str) and "\0" in name):
+            raise UsageError(
+                f"{name!r} names no directory: name the grid's ('.' is the current one), or leave it out for the "
+                "default grid"
+            )
         return Path(path).expanduser().absolute()
     except (TypeError, RuntimeError) as error:  # RuntimeError: ~nobody
         raise UsageError(f"a grid is named by the path of its directory, not by {path!r}: {error}") from None

@@ -13,21 +13,26 @@ asked to say when a cell begins, and what is open in the last one is open in the
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from .faces import TransactionFace
+    from .open_grid import OpenGrid  # circle: an open grid has its marks, which tell it that there are some
     from .sql import Session
 
 #: Where a statement of ``grid.sql`` passes through before it begins a transaction.
-_OWN = ("gridflow.contexts", "gridflow.grid", "gridflow.client.grid", "gridflow.sql")
+_OWN = ("gridflow.contexts", "gridflow.grid", "gridflow.client.grid", "gridflow.session", "gridflow.sql")
+#: Why what a fork has copied cannot be used.
+FORKED = "it was made before this process was forked: make another in the child"
 #: Modules that call functions in contexts which end with the call.
 _CALLERS = ("concurrent.futures", "threading", "asyncio", "anyio", "trio")
 
@@ -64,7 +69,7 @@ class Mark:
         self.session = session
         self.dropped = dropped
         self.stays = False
-        self.outer = _innermost(_mark.get())
+        self.outer = _pruned(_mark.get())
         self._transaction = weakref.ref(transaction)
         self.adopt()
 
@@ -102,17 +107,35 @@ _mark: ContextVar[Mark | None] = ContextVar("gridflow_mark", default=None)
 
 
 class Marks:
-    """The marks of one open grid. Any thread may call it.
+    """The marks of one grid, however often it is open in this process. Any thread may call it.
 
-    Args:
-        changed: called with whether there are any, when that may be another answer than before.
+    Attributes:
+        lock: guards the marks, and what each open grid and its handles know of whether there are any. A mark goes where
+            the garbage collector comes upon it, perhaps in a thread that is just here.
     """
 
-    def __init__(self, changed: Callable[[bool], None]):
-        self._changed = changed
-        # Guards _refs. A mark goes where the garbage collector comes upon it, perhaps in a thread that is just here.
-        self._lock = threading.RLock()
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
         self._refs: dict[int, weakref.ref[Mark]] = {}
+        self._tasks: dict[int, weakref.ref[Mark]] = {}  # those of _refs that a task has made
+        self._sweep_at = 8  # so many marks are looked through for such whose transactions are garbage
+        self._grids: weakref.WeakSet[OpenGrid] = weakref.WeakSet()
+
+    @classmethod
+    def of(cls, grid: OpenGrid) -> Marks:
+        """Those of the grid that is open there."""
+        path = os.path.realpath(grid.home)
+        with _all_lock:
+            marks = _all.get(path)
+            if marks is None:
+                marks = _all[path] = cls()
+        return marks
+
+    def tell(self, grid: OpenGrid) -> None:
+        """Tell an open grid whether there are any, now and when that changes."""
+        with self.lock:
+            self._grids.add(grid)
+            grid._marks_changed(bool(self._refs))
 
     def enter(
         self,
@@ -125,9 +148,17 @@ class Marks:
         mark = Mark(self, transaction, remedy, session, dropped)
         number = id(mark)
         ref = weakref.ref(mark, lambda _: self._gone(number, dropped))
-        with self._lock:
+        with self.lock:
+            if len(self._refs) >= self._sweep_at:
+                for other in [ref() for ref in self._refs.values()]:
+                    if other is not None and not other.is_open:
+                        self.leave(other)
+                self._sweep_at = 8 + 2 * len(self._refs)
             self._refs[number] = ref
-            self._changed(True)
+            if mark.is_in_task:
+                self._tasks[number] = ref
+            if len(self._refs) == 1:
+                self._changed()
         _mark.set(mark)
         _cells.add(mark)
         return mark
@@ -140,10 +171,16 @@ class Marks:
         self._forget(id(mark))
 
     def _forget(self, number: int) -> bool:
-        with self._lock:
+        with self.lock:
             was_there = self._refs.pop(number, None) is not None
-            self._changed(bool(self._refs))
+            self._tasks.pop(number, None)
+            if was_there and not self._refs:
+                self._changed()
         return was_there
+
+    def _changed(self) -> None:
+        for grid in list(self._grids):
+            grid._marks_changed(bool(self._refs))
 
     def _gone(self, number: int, dropped: Callable[[], None] | None) -> None:
         if self._forget(number) and dropped is not None:
@@ -151,17 +188,45 @@ class Marks:
 
     def here(self) -> Mark | None:
         """The mark of the transaction of this grid that was opened last, of those open in this context."""
-        for mark in [ref() for ref in list(self._refs.values())]:
-            if mark is not None and not mark.is_open:  # its transaction is garbage, or ends just now
+        for mark in [ref() for ref in list(self._tasks.values())] if self._tasks else ():
+            if mark is not None and mark.is_left:
+                was_open = mark.is_open
                 self.leave(mark)
-            elif mark is not None and mark.is_left:
-                self.leave(mark)
-                if mark.dropped is not None:
+                if was_open and mark.dropped is not None:
                     mark.dropped()
-        here = _innermost(_mark.get())
-        while here is not None and here.marks is not self:
-            here = _innermost(here.outer)
+        here = _mark.get()
+        while here is not None and not (here.marks is self and here.is_open):
+            outer = here.outer
+            if not here.is_open:  # its transaction is garbage, or ended in another context
+                here.marks.leave(here)
+            here = outer
         return here
+
+    def forked(self) -> None:
+        """In a forked child: the transactions are the parent's."""
+        self.lock = threading.RLock()
+        self._refs.clear()
+        self._tasks.clear()
+        self._changed()
+
+
+#: By the real path of the grid's directory.
+_all: weakref.WeakValueDictionary[str, Marks] = weakref.WeakValueDictionary()
+_all_lock = threading.Lock()  # guards it
+
+
+def is_marked() -> bool:
+    """Whether a transaction, of whatever grid, may be open in this context."""
+    return _mark.get() is not None
+
+
+def forked() -> None:
+    """In a forked child: nothing is open here."""
+    global _all_lock
+    _all_lock = threading.Lock()
+    for marks in list(_all.values()):  # first, so that no mark is taken for one whose context is gone
+        marks.forked()
+    _mark.set(None)
 
 
 def _innermost(mark: Mark | None) -> Mark | None:
@@ -169,6 +234,17 @@ def _innermost(mark: Mark | None) -> Mark | None:
     while mark is not None and not mark.is_open:
         mark = mark.outer
     return mark
+
+
+def _pruned(mark: Mark | None) -> Mark | None:
+    """``_innermost``, with nothing that has ended outside of it."""
+    innermost = _innermost(mark)
+    inner = innermost
+    while inner is not None:
+        outer = _innermost(inner.outer)
+        inner.outer = outer
+        inner = outer
+    return innermost
 
 
 @contextmanager
@@ -188,8 +264,34 @@ def unmarked() -> Iterator[None]:
         _mark.set(begun or _innermost(outer))
 
 
+class Place(NamedTuple):
+    """A line of the program that uses Gridflow.
+
+    Attributes:
+        file, line: where it is.
+        module: the name of its module.
+    """
+
+    file: str
+    line: int
+    module: str
+
+    @classmethod
+    def of_call(cls) -> Place:
+        """The one that calls Gridflow."""
+        frame = inner = sys._getframe(1)
+        while frame is not None and _is_of(frame, ("gridflow",)):
+            inner, frame = frame, frame.f_back  # type: ignore[assignment]  # the outermost has none
+        frame = frame or inner
+        return cls(frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", ""))
+
+    def warn(self, message: str) -> None:
+        """Warn of what was begun here; each time, also where one warning of a line is enough by default."""
+        warnings.warn_explicit(message, UserWarning, self.file, self.line, self.module)
+
+
 def ends_with_its_call() -> bool:
-    """Whether ``grid.sql`` was called by what calls a function in a context of its own, which then ends."""
+    """Whether a method was called by what calls a function in a context of its own, or a pool's, and is all of it."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_of(frame, _OWN):
         frame = frame.f_back

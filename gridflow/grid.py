@@ -6,7 +6,6 @@ import inspect
 import random
 import threading
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .cache import Cache
-from .contexts import Mark, Marks, ends_with_its_call, follow_cells
+from .contexts import FORKED, Mark, Marks, Place, ends_with_its_call, follow_cells
 from .errors import GridClosedError, SqlError, TransactionConflictError, UsageError
-from .session import ROLLED_BACK, Session
+from .session import Lost, Session
 from .transaction import Transaction, TransactionTable
 
 if TYPE_CHECKING:
@@ -61,12 +60,14 @@ class _Begun:
     Attributes:
         mark: of the context, which alone keeps it.
         is_in_task: whether an asyncio task has begun it.
+        place: where it was begun.
         is_used: whether its context has run another text in it.
     """
 
     mark: weakref.ref[Mark]
     is_in_task: bool
     thread: threading.Thread
+    place: Place
     is_used: bool = False
 
 
@@ -101,6 +102,7 @@ class Grid:
         self._sessions = _Sessions()
         self._begun: dict[SqlSession, _Begun] = {}  # by sql("BEGIN"), each in a context of its own
         self._parts: weakref.WeakSet[Session | Transaction] = weakref.WeakSet()  # what is rolled back with the handle
+        self._parts_lock = threading.RLock()  # guards _parts, _begun, and that nothing comes when it is closed
         vars(self)["table"] = open_grid.table  # the method below costs a call more: it is that of a closed handle
         open_grid.handles.append(self)
         self._look()
@@ -108,7 +110,8 @@ class Grid:
 
     def _look(self) -> None:
         """Find out whether statements need not ask for anything."""
-        self._plain = not (self._lost or self.closed or self.open_grid.store.guard is not None)
+        with self._marks.lock:
+            self._plain = not (self._lost or self.closed or self.open_grid.store.guard is not None)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "owner" if self.owner else "read only"
@@ -124,14 +127,39 @@ class Grid:
             self._roll_back()
         self.close()
 
-    def _roll_back(self) -> None:
-        for session in list(self._begun):
-            session.rollback()
-        for part in list(self._parts):
+    def _roll_back(self) -> list[Lost]:
+        """Roll back all that is open. Returns what is to be warned of."""
+        with self._parts_lock:
+            begun, parts = self._begun.copy(), list(self._parts)
+        lost = []
+        for session, known in begun.items():
+            if session.transaction is not None and session.transaction.has_changes:
+                lost.append(Lost(known.place, 'grid.sql("COMMIT") keeps them'))
+            session.drop(self._closed_because)
+        for part in parts:
             if isinstance(part, Session):
-                part._drop()
+                loses = part._drop()
+                if loses is not None:
+                    lost.append(loses)
             else:
                 part.rollback()
+        return lost
+
+    def _end(self) -> None:
+        """Roll back all that is open, as the process ends."""
+        for lost in self._roll_back():
+            lost.warn()
+
+    def _forked(self) -> None:
+        """In a forked child: what is open here is the parent's."""
+        self._parts_lock = threading.RLock()
+        for session in self._begun:
+            session.forked(FORKED)
+        for part in list(self._parts):
+            part._forked()
+        self._begun.clear()
+        self._lost = False
+        self._look()
 
     @property
     def closed(self) -> bool:
@@ -142,7 +170,11 @@ class Grid:
         """Raise GridClosedError if the handle is closed."""
         self.open_grid.check_open()
         if self._closed:
-            raise GridClosedError(f"grid {self.home}: the grid is closed here; gridflow.connect() opens it again")
+            raise GridClosedError(self._closed_because)
+
+    @property
+    def _closed_because(self) -> str:
+        return f"grid {self.home}: the grid is closed here; gridflow.connect() opens it again"
 
     @property
     def default_partitions(self) -> int:
@@ -353,12 +385,22 @@ class Grid:
         """
         self.check_open()
         transaction = Transaction(self, of_statement=of_statement, alone=alone and self.owner)
-        self._keep(transaction)
+        try:
+            self._keep(transaction)
+        except GridClosedError:  # just now, by another thread
+            transaction.rollback()
+            raise
         return transaction
 
     def _keep(self, part: Session | Transaction) -> None:
-        """Roll something back when the handle is closed, if it is not ended and no garbage by then."""
-        self._parts.add(part)
+        """Roll something back when the handle is closed, if it is not ended and no garbage by then.
+
+        Raises:
+            GridClosedError: it is closed already.
+        """
+        with self._parts_lock:
+            self.check_open()
+            self._parts.add(part)
 
     def session(self) -> Session:
         """A session: statements one after the other, and the transaction that may be open between them.
@@ -390,7 +432,8 @@ class Grid:
 
         Raises:
             TransactionConflictError: others were faster each time. Nothing has happened.
-            UsageError: the function is a coroutine's. Any other error of the function: nothing has happened.
+            UsageError: the function is a coroutine's or a generator's, of which a call does nothing yet. Any other
+                error of the function: nothing has happened.
 
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
@@ -407,9 +450,13 @@ class Grid:
             try:
                 with self.transaction() as transaction:
                     result = function(transaction)
-                    if inspect.iscoroutine(result):
+                    if inspect.iscoroutine(result) or inspect.isgenerator(result):
                         result.close()
-                        raise UsageError("run takes a plain function, not a coroutine's; asyncio.to_thread can call it")
+                    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+                        raise UsageError(
+                            "run takes a plain function, not a coroutine's or a generator's, of which a call does "
+                            "nothing yet; asyncio.to_thread can call run"
+                        )
                 return result
             except TransactionConflictError:
                 if not tries_left:
@@ -546,8 +593,13 @@ class Grid:
                 )
             if self._sessions.session is session:
                 self._sessions.session = None  # it belongs to the context now
-            mark = self._marks.enter(session.transaction, _BY_SQL, session, lambda: self._drop(session))
-            self._begun[session] = _Begun(weakref.ref(mark), mark.is_in_task, threading.current_thread())
+            place = Place.of_call()
+            with self._parts_lock:
+                if self._closed:
+                    session.rollback()
+                    self.check_open()
+                mark = self._marks.enter(session.transaction, _BY_SQL, session, lambda: self._drop(session))
+                self._begun[session] = _Begun(weakref.ref(mark), mark.is_in_task, threading.current_thread(), place)
 
     def _drop(self, session: SqlSession) -> None:
         """The context of a transaction is gone.
@@ -559,11 +611,11 @@ class Grid:
         if begun is not None and session.transaction is not None:
             loses = session.transaction.has_changes
             was_call = not begun.is_in_task and begun.thread.is_alive()
-            session.rollback()
+            session.drop(_LOST)
             self._lost = self._lost or was_call or not (loses or begun.is_used)
             self._look()
             if loses:
-                warnings.warn(f"{ROLLED_BACK}: {_LOST}", UserWarning, stacklevel=2)
+                Lost(begun.place, _LOST).warn()
 
     # ---- the whole grid ----
 
@@ -588,16 +640,13 @@ class Grid:
         with self.open_grid.closing():
             if self._closed:
                 return
-            for part in list(self._parts):
-                if isinstance(part, Session):
-                    part.close()
-            loses = any(session.transaction is not None and session.transaction.has_changes for session in self._begun)
-            self._closed = True
+            with self._parts_lock:  # whose making ends now; nothing comes after
+                self._closed = True
             vars(self).pop("table", None)
-            self._roll_back()
+            lost = self._roll_back()
             self._look()
             self.open_grid.handles.remove(self)
             if not self.open_grid.handles and not self.open_grid.closed:
                 self.open_grid.close()
-        if loses:
-            warnings.warn(f'{ROLLED_BACK}: grid.sql("COMMIT") keeps them', UserWarning, stacklevel=2)
+        for loses in lost:
+            loses.warn()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,13 +13,14 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import contexts
 from ._native.rows import RowCodec
 from ._native.store import Store, sync_file_system
 from .catalog import Catalog, TableEntry
 from .catalog.activity import Activity
 from .catalog.catalog import sync_folder
 from .config import DEFAULT_PARTITIONS
-from .contexts import Marks
+from .contexts import Marks, is_marked
 from .errors import (
     GridAccessError,
     GridClosedError,
@@ -57,12 +59,19 @@ _log = logging.getLogger("gridflow")
 
 #: All that are open in this process, and some that were.
 _open_grids: weakref.WeakSet[OpenGrid] = weakref.WeakSet()
+_open_grids_lock = threading.RLock()  # guards it
+
+
+def open_grids() -> list[OpenGrid]:
+    """All that are open in this process, and some that were."""
+    with _open_grids_lock:
+        return list(_open_grids)
 
 
 def other_grids_with(table: str, home: Path) -> list[Path]:
     """The directories of grids that are open in this process and have a table, but for that of ``home``."""
     homes = set()
-    for grid in list(_open_grids):
+    for grid in open_grids():
         with contextlib.suppress(GridflowError):  # closed, or closing
             if grid.home != home and table in grid:
                 homes.add(grid.home)
@@ -114,7 +123,7 @@ class OpenGrid:
         self.durable = durable
         self.closing = closing
         self.handles: list[Grid] = []
-        self._marks = Marks(self._marks_changed)  # of the transactions that are open on the grid in some context
+        self._marks = Marks.of(self)  # of the transactions that are open on the grid in some context
         self._names = threading.RLock()  # guards the catalog and _tables
         self._tables: dict[int, Table] = {}
         # In an owner: name -> table_id as of a version of the catalog, so that a statement looks up only once.
@@ -142,7 +151,9 @@ class OpenGrid:
             for table in self.open_tables():
                 self._try_adopting_defaults(table)
             self._maintenance = Maintenance(self.open_tables, self._store.wake, self._sweep_tables)
-        _open_grids.add(self)
+        with _open_grids_lock:
+            _open_grids.add(self)
+        self._marks.tell(self)
 
     def _marks_changed(self, are_there: bool) -> None:
         self._store.guard = self.refuse_past if are_there else None
@@ -155,7 +166,7 @@ class OpenGrid:
         Raises:
             UsageError: says what to call.
         """
-        mark = self._marks.here()
+        mark = self._marks.here() if is_marked() else None
         if mark is not None:
             raise UsageError(f"{what} would be written past the transaction that is open here: {mark.remedy}")
 
@@ -636,6 +647,11 @@ class OpenGrid:
             except GridflowError as error:
                 _log.warning("indexes, zone maps and compressed copies of table %s: %s", table.name, error)
 
+    def forked(self) -> None:
+        """In a forked child: what is open on it is the parent's."""
+        for handle in list(self.handles):
+            handle._forked()
+
     def abandon(self) -> None:
         """In a forked child: the grid belongs to the parent."""
         self._store.close("it was opened before this process was forked; connect again in the child")
@@ -643,3 +659,15 @@ class OpenGrid:
             handle._look()
         self._maintenance = None
         self._lock = None
+
+
+def _after_fork_in_child() -> None:
+    global _open_grids_lock
+    _open_grids_lock = threading.RLock()
+    contexts.forked()
+    for grid in open_grids():
+        grid.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -17,7 +17,7 @@ from pathlib import Path
 from .config import SOCKET_NAME, resolve_home, temporary_root
 from .errors import GridAccessError, GridNotFoundError, UsageError, os_failure
 from .grid import Grid
-from .open_grid import OpenGrid
+from .open_grid import OpenGrid, open_grids
 from .storage.expected_files import CATALOG, foreign_names
 from .storage.lock import OwnerLock, holder, holder_serves
 
@@ -227,9 +227,11 @@ def _check_owner(home: Path) -> None:
 
 
 def _close_all() -> None:
-    for grid in list(_grids.values()):
-        for handle in list(grid.handles):
-            handle.close()
+    # Each, also where what another has to warn of is an error.
+    with contextlib.ExitStack() as stack:
+        for grid in open_grids():
+            for handle in list(grid.handles):
+                stack.callback(handle.close if grid.owner else handle._end)
 
 
 def _abandon_all() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import warnings
+import weakref
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .contexts import Mark, unmarked
+from .contexts import FORKED, Mark, Place, ends_with_its_call, unmarked
 from .errors import GridClosedError
 
 if TYPE_CHECKING:
@@ -24,6 +24,22 @@ _REMEDY = (
 )
 #: How a warning of changes that nobody has committed begins.
 ROLLED_BACK = "changes were not committed, and are rolled back"
+
+
+class Lost(NamedTuple):
+    """Changes that nobody has committed.
+
+    Attributes:
+        place: where their transaction was begun.
+        advice: what would have kept them.
+    """
+
+    place: Place
+    advice: str
+
+    def warn(self) -> None:
+        """Warn of it; only when nothing is left to be done, as a warning may be an error."""
+        self.place.warn(f"{ROLLED_BACK}: {self.advice}")
 
 
 class Session:
@@ -53,8 +69,17 @@ class Session:
         self._advice = advice
         self._mark: Mark | None = None
         self._closed = False
+        self._over = "the session is closed; grid.session() makes another"  # what is said once it is
+        self._place: Place | None = None  # where its transaction was begun
         self._lock = threading.RLock()  # guards _session, and orders the calls
-        self._session = SqlSession(grid.open_grid, changed=self._begins_or_ends)
+        mine = weakref.ref(self)  # so that it goes at once with who has it
+
+        def changed(_: SqlSession) -> None:
+            session = mine()
+            if session is not None:
+                session._begins_or_ends()
+
+        self._session = SqlSession(grid.open_grid, changed=changed)
         grid._keep(self)
 
     def __repr__(self) -> str:
@@ -72,21 +97,24 @@ class Session:
         self.close()
 
     def __del__(self) -> None:
-        if not getattr(self, "_closed", True) and self.has_changes:
-            warnings.warn(f"{ROLLED_BACK}: {self._advice}", UserWarning, stacklevel=2)
+        if hasattr(self, "_session"):
+            lost = self._drop()
+            if lost is not None:
+                lost.warn()
 
-    def _begins_or_ends(self, _: Any) -> None:
-        if self._mark is not None:
-            self.grid._marks.leave(self._mark)
-            self._mark = None
+    def _begins_or_ends(self) -> None:
+        mark, self._mark = self._mark, None
+        if mark is not None:
+            self.grid._marks.leave(mark)
         transaction = self._session.transaction
-        if transaction is not None and self._marks:
+        self._place = None if transaction is None else Place.of_call()
+        if transaction is not None and self._marks and not ends_with_its_call():
             self._mark = self.grid._marks.enter(transaction, _REMEDY)
 
     def _check_open(self) -> None:
         self.grid.check_open()
         if self._closed:
-            raise GridClosedError("the session is closed; grid.session() makes another")
+            raise GridClosedError(self._over)
 
     @property
     def transaction(self) -> TransactionFace | None:
@@ -137,8 +165,8 @@ class Session:
         A table of the grid that was asked for before BEGIN refuses writes after it: ask again.
         """
         with self._lock:
-            self._check_open()
             transaction = self._session.transaction
+            self._check_open()  # after the look: who closes it says so first
             return self.grid.table(name) if transaction is None else transaction.table(name)  # type: ignore[return-value]
 
     def begin(self) -> None:
@@ -168,12 +196,22 @@ class Session:
 
     def close(self) -> None:
         """Roll back what is open, with a warning if that takes changes back. A second call does nothing."""
-        loses = self.has_changes
-        self._drop()
-        if loses:
-            warnings.warn(f"{ROLLED_BACK}: {self._advice}", UserWarning, stacklevel=3)
+        lost = self._drop()
+        if lost is not None:
+            lost.warn()
 
-    def _drop(self) -> None:
-        """Roll back what is open, and close, without a warning; a call under way fails."""
+    def _drop(self) -> Lost | None:
+        """Roll back what is open, and close; a call under way fails. Returns what is to be warned of."""
+        place = self._place if self.has_changes else None
         self._closed = True
-        self._session.rollback()
+        self._session.drop(self._over)
+        mark, self._mark = self._mark, None
+        if mark is not None:  # of a session that is garbage
+            self.grid._marks.leave(mark)
+        return None if place is None else Lost(place, self._advice)
+
+    def _forked(self) -> None:
+        """In a forked child: the session is the parent's."""
+        self._lock = threading.RLock()
+        self._over, self._closed, self._mark = FORKED, True, None
+        self._session.forked(FORKED)

@@ -607,8 +607,9 @@ class Table(TableStore, KeyedRows):
         a version has in common with others takes no room; rows that it alone has are given back only when it goes.
 
         Raises:
-            UsageError: ``count`` is negative, or no number.
+            UsageError: ``count`` is negative, or no number; or a transaction is open here, which it is no part of.
         """
+        self._refuse_past()
         self._grid.keep_versions(self, count)
 
     def versions(self) -> list[int]:

@@ -15,6 +15,7 @@ from ._native.changes import Changes, cut
 from ._native.row_changes import RowChanges
 from ._native.rows import LEFT_OUT
 from .cache import Cache
+from .contexts import FORKED
 from .errors import (
     ColumnNotFoundError,
     DuplicateKeyError,
@@ -114,6 +115,7 @@ class Transaction:
         #: Past versions that a statement reads, by table id and name. They outlive the flushes that it asks for.
         self.past_tables: dict[tuple[int, str | int], PastTable] = {}
         self.active = True
+        self._over = "the transaction has ended; grid.transaction() begins another"  # what is said once it has
         self._mark: Mark | None = None
         if not of_statement:
             tables = [self._take(table) for table in grid.all_tables()]
@@ -140,18 +142,14 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None and self.active:
-                self.commit()
-            self.rollback()
-        finally:
-            if self._mark is not None:
-                self._grid._marks.leave(self._mark)
+        if kind is None and self.active:
+            self.commit()
+        self.rollback()
 
     @property
     def has_changes(self) -> bool:
         """Whether there is anything to commit."""
-        return any(table.changes.changed for table in self._tables.values())
+        return any(table.changes.changed for table in list(self._tables.values()))
 
     @property
     def home(self) -> Path:
@@ -295,9 +293,10 @@ class Transaction:
                 transaction again.
             GridFullError, TableNotFoundError: there is no room, or a table is gone. Nothing has happened.
         """
-        self.check_active()
+        tables = list(self._tables.values())
+        self.check_active()  # after the look: who rolls back, perhaps in another thread, says so first
         try:
-            self._commit([table for table in self._tables.values() if table.changes.changed])
+            self._commit([table for table in tables if table.changes.changed])
         finally:
             self.rollback()
 
@@ -314,12 +313,21 @@ class Transaction:
         self._tables.clear()
         while self._locked_tables:
             self._locked_tables[-1].release(self._locked_tables)
+        mark, self._mark = self._mark, None
+        if mark is not None:
+            self._grid._marks.leave(mark)
+
+    def _forked(self) -> None:
+        """In a forked child: the transaction is the parent's, and so are the locks of its tables."""
+        self.active, self._over, self._mark = False, FORKED, None
+        self._tables.clear()
+        self._locked_tables.clear()
 
     def check_active(self) -> None:
         """Raise if the transaction has ended, or the grid is closed."""
         self._grid.check_open()
         if not self.active:
-            raise UsageError("the transaction has ended; grid.transaction() begins another")
+            raise UsageError(self._over)
 
 
 def _no_ddl() -> UsageError:

@@ -106,6 +106,7 @@ class ServedGrid(Grid):
         if way is Route.HERE:
             return super()._run_sql(session, text, params, progress)
         self.check_open()
+        session.check_going()  # after the look whether a transaction is open
         session.check_allowed(text)
         if way is Route.OWNER:
             return self._sql_at_owner(session, text, params)
@@ -115,6 +116,7 @@ class ServedGrid(Grid):
                 if way is Route.HERE:
                     result = session.execute_prepared(statement, values, progress)
                 else:
+                    session.check_going()
                     result = self._sql_at_owner(session, statement.placed(), statement.marks.parameters(values))
             notes += result.notes
         result.notes = notes

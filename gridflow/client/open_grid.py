@@ -143,8 +143,10 @@ class ServedOpenGrid(OpenGrid):
 
     def close(self) -> None:
         """Let go of the grid; its owner goes on."""
-        super().close()
-        self.connection.close()
+        try:
+            super().close()
+        finally:
+            self.connection.close()
 
     def _call(self, message: messages.Message) -> int:
         self.check_open()

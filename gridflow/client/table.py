@@ -203,6 +203,7 @@ class ServedTable(Table):
     def keep_versions(self, count: int) -> None:
         """Have the owner keep so many past versions; see :meth:`gridflow.Table.keep_versions`."""
         Kept().with_last(count)  # raises where it is no number
+        self._refuse_past()
         self._check_usable()
         self._connection.call(messages.KeepVersions(self.name, self.table_id, count), messages.Done)
 

@@ -146,6 +146,7 @@ class Connection:
 
     def run(self, text: str, parameters: Any) -> Result:
         """Execute statements; without autocommit in the open transaction, which is begun first."""
+        _check_text(text)
         with self._lock, errors.translation():
             result: Result = Result()
             if self._autocommit:
@@ -173,6 +174,11 @@ class Connection:
 
     def run_many(self, text: str, sets: Iterable[Any]) -> Result:
         """Execute a statement with each of many sets of parameters."""
+        _check_text(text)
+        if isinstance(sets, str | bytes) or not isinstance(sets, Iterable):
+            raise errors.ProgrammingError(
+                f"executemany takes many sets of parameters, such as a list of tuples, not {type(sets).__name__}"
+            )
         with self._lock, errors.translation():
             if not self._autocommit:
                 self._begin()
@@ -208,6 +214,13 @@ class Connection:
             return
         self._closed = True
         with self._lock, errors.translation():
-            self._session.close()
-            if self._owned:
-                self.grid.close()
+            try:
+                self._session.close()  # it warns, which may be an error
+            finally:
+                if self._owned:
+                    self.grid.close()
+
+
+def _check_text(text: Any) -> None:
+    if not isinstance(text, str):
+        raise errors.ProgrammingError(f"a statement is a str, not {type(text).__name__}")

@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from ..errors import (
     ColumnNotFoundError,
+    GridClosedError,
     GridflowError,
     QueryTimeoutError,
     SchemaError,
@@ -77,6 +78,7 @@ class Session:
         self._changed = changed
         self._has_files = has_files
         self._transaction: TransactionFace | None = None
+        self._over: str | None = None  # why nothing more can be executed
         self._fast_paths: FastPaths = {} if fast_paths is None else fast_paths  # empty while a transaction is open
 
     @property
@@ -92,6 +94,7 @@ class Session:
     def execute(self, text: str, params: Any = None, progress: Report | None = None) -> Result:
         """Execute one statement, or several with semicolons between them; see ``gridflow.sql.execute``."""
         activity = self.grid.activity
+        self.check_going()
         fast = self._fast_paths.get(text)
         if fast is not None:
             fast_path, prepared = fast
@@ -123,13 +126,18 @@ class Session:
             raise
         result = Result()
         notes: tuple[str, ...] = ()
-        before = self._transaction
+        before = expected = self._transaction
         try:
             with reporting(progress):
                 for statement, values in zip(statements, value_sets, strict=True):
+                    if self._transaction is not expected:
+                        self.check_going()
+                        raise UsageError("the transaction has ended while a text of several statements was executed")
                     with about(line=statement.line) if len(statements) > 1 else nullcontext():
                         result = self._run_listed(statement, partial(self._one, statement, values))
                     notes += result.notes
+                    if statement.kind in _CONTROLS:
+                        expected = self._transaction
         finally:
             self._tell(before)
         result.notes = notes
@@ -232,10 +240,11 @@ class Session:
 
     def _many(self, statement: Prepared, value_sets: list[dict[str, Any]]) -> Result:
         kind = statement.kind
-        if self.guard is not None and self._transaction is None:
+        transaction = self._open_transaction()
+        if self.guard is not None and transaction is None:
             self.guard(kind)
         if kind in ("INSERT", "MERGE"):
-            count = execute_insert_many(self._transaction or self.grid, statement, value_sets)
+            count = execute_insert_many(transaction or self.grid, statement, value_sets)
             if count is not None:
                 return Result(rowcount=count, statement=kind)
 
@@ -243,18 +252,19 @@ class Session:
             counts = [EXECUTORS[kind](grid, statement, values).rowcount for values in value_sets]
             return Result(rowcount=sum(counts), statement=kind)
 
-        return run(self._transaction) if self._transaction is not None else self._change(run)
+        return run(transaction) if transaction is not None else self._change(run)
 
     def _one(self, statement: Prepared, values: dict[str, Any]) -> Result:
         kind = statement.kind
-        if self.guard is not None and self._transaction is None:
+        transaction = self._open_transaction()
+        if self.guard is not None and transaction is None:
             self.guard(kind)
         if kind in _CONTROLS:
             _CONTROLS[kind](self, statement)
             return Result(statement=kind)
         if kind in ("INSERT", "MERGE", "UPDATE", "DELETE"):
             self.grid.check_changeable()
-        grid = self._transaction or self.grid
+        grid = transaction or self.grid
         if not grid.is_transaction:
             if _changes_rows_it_reads(statement):
                 return self._change(lambda transaction: EXECUTORS[kind](transaction, statement, values))
@@ -307,12 +317,42 @@ class Session:
 
     def open(self) -> None:
         """Begin a transaction in the midst of a text."""
-        if self._transaction is not None:
+        if self._open_transaction() is not None:
             raise SqlError("a transaction is open already: COMMIT or ROLLBACK ends it")
         if self.grid.is_transaction:
             raise SqlError("BEGIN: this is inside a transaction already")
         self._fast_paths.clear()
         self._transaction = self.grid.transaction()
+        if self._over is not None:  # another thread was about to end what is open
+            self.end(commit=False)
+            self.check_going()
+
+    def _open_transaction(self) -> TransactionFace | None:
+        """The transaction that is open, as a statement begins.
+
+        Raises:
+            GridClosedError: the session is over. Its transaction is gone, and nothing that was meant as a part of it
+                commits by itself.
+        """
+        transaction = self._transaction
+        self.check_going()  # after the look at it: ``drop`` says first that the session is over
+        return transaction
+
+    def check_going(self) -> None:
+        """Raise GridClosedError if ``drop`` was called."""
+        if self._over is not None:
+            raise GridClosedError(self._over)
+
+    def drop(self, why: str) -> None:
+        """Roll back, and execute nothing more: what is under way in another thread fails. Any thread may call it."""
+        self._over = why
+        before = self._transaction
+        self.end(commit=False)
+        self._tell(before)
+
+    def forked(self, why: str) -> None:
+        """In a forked child: the transaction is the parent's."""
+        self._over, self._transaction = why, None
 
     def commit(self) -> None:
         """Commit, as COMMIT does; without a transaction nothing happens.
@@ -335,11 +375,14 @@ class Session:
     def end(self, *, commit: bool) -> None:
         """Commit or roll back in the midst of a text."""
         transaction, self._transaction = self._transaction, None
+        over = self._over
         if transaction is not None:
-            if commit:
+            if commit and over is None:
                 transaction.commit()
             else:
                 transaction.rollback()
+        if commit and over is not None:
+            raise GridClosedError(over)
 
     def _tell(self, before: TransactionFace | None) -> None:
         if self._transaction is not before and self._changed is not None:
