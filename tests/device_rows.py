@@ -68,7 +68,7 @@ class RandomTable:
         self.table = grid.create_table(name, {"ID": "LONG", **types}, key="ID", partitions=8)
         for ids in np.array_split(rng.permutation(rows), segments):
             if len(ids):
-                self.table.load({column: numbers[ids] for column, numbers in self.data.items()})
+                self.table.load({column: numbers[ids] for column, numbers in self.data.items()}, on_duplicate="replace")
         gone = np.flatnonzero(rng.random(rows) < deleted)
         self.table.remove_all(gone.tolist())
         self.ids = np.setdiff1d(self.data["ID"], gone)

@@ -120,7 +120,7 @@ def resident() -> None:
             assert device.resident_rows == len(device)
             assert ask("registered") == 0, "files are not needed any more"
             check_table(model, device)
-            model.table.load({name: numbers[:10] for name, numbers in model.data.items()})
+            model.table.load({name: numbers[:10] for name, numbers in model.data.items()}, on_duplicate="replace")
             assert device.refresh()
             assert device.resident_rows == len(device)
         assert ask("allocated") == 0
@@ -140,7 +140,7 @@ class Quarters:
         rng = np.random.default_rng(0)
         for ids in np.split(by_hash(grid, 4 * self.ROWS), 4):
             pixels = rng.integers(0, 256, (self.ROWS, 4096), np.uint8)
-            self.table.load({"ID": ids, "X": pixels})
+            self.table.load({"ID": ids, "X": pixels}, on_duplicate="replace")
         self.host = DeviceTable(self.table, device="cpu", columns=["X"])
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -120,7 +120,9 @@ def change(table: Any, data: Any, pools: dict[str, list], rows: dict[int, dict])
             rows.pop(key, None)
     else:
         rows.update(fresh)
-        table.put_all(fresh) if what == "put" else table.load([{"ID": key, **row} for key, row in fresh.items()])
+        table.put_all(fresh) if what == "put" else table.load(
+            [{"ID": key, **row} for key, row in fresh.items()], on_duplicate="replace"
+        )
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)

@@ -214,7 +214,7 @@ def test_the_background_sweeps_what_nobody_opens(home: Path):
     with gridflow.connect(home) as grid:
         assert grid.open_tables() == [], "no table is opened before somebody asks for it"
         assert not (home / strays[1]).exists() or len(grid.table("B")) == 1
-        grid._sweep_tables(lambda: False)  # as the background does at its beginning
+        grid.open_grid._sweep_tables(lambda: False)  # as the background does at its beginning
         assert grid.open_tables() in ([], [grid.table("B")])
         assert gridflow.testing.stray_files(home) == []
         assert [len(grid.table(name)) for name in ("A", "B", "C")] == [1, 1, 1]

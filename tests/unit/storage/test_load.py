@@ -335,7 +335,7 @@ def stalled_load(table, on_duplicate="replace", keys=range(100), wait_for=None):
     outcome = []
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    assert arrived.wait(60)
+    assert arrived.wait(60), outcome
     try:
         yield outcome
     finally:
@@ -377,7 +377,7 @@ def test_a_load_that_stalls_keeps_nobody_waiting(grid, loadable):
 @pytest.mark.parametrize("where", ["memory", "segment", "merged", "there before"])
 def test_a_key_that_comes_during_a_load_that_inserts(grid, loadable, where):
     keys = range(50, 60)
-    with stalled_load(loadable, "insert", range(95, 99) if where == "there before" else keys) as outcome:
+    with stalled_load(loadable, "error", range(95, 99) if where == "there before" else keys) as outcome:
         if where != "there before":
             loadable.put(55, {"V": 1})
         if where in ("segment", "merged"):
