@@ -461,7 +461,8 @@ class Grid:
             except TransactionConflictError:
                 if not tries_left:
                     raise
-            time.sleep(random.uniform(0, 2 * wait))
+            # A pause, which is no secret.
+            time.sleep(random.uniform(0, 2 * wait))  # nosec B311
             wait = min(2 * wait, _LONGEST_WAIT / 2)
         raise UsageError(f"retries is 0 or more, not {retries}")
 
