@@ -40,7 +40,7 @@ cdef class Changes:
 
     At first it is live: it shows the row of a key as it is when it is first asked for. From ``cut`` on it shows the
     table as it was then. Either way it remembers what it has shown, and nothing of it is in the log until
-    ``Store.commit_checked`` gets its ``operations`` and ``digests``.
+    ``Store._commit_checked`` gets its ``operations`` and ``digests``.
     """
 
     def __init__(self, TableStore table):
@@ -214,7 +214,7 @@ cdef class Changes:
         self.take(out)
         return count
 
-    def change_rows(self, RowChanges changes not None):
+    def _change_rows(self, RowChanges changes not None):
         """Writes rows of a version anew, or removes them; ``snapshot`` has given it, and nothing was written since.
 
         Raises SchemaError where a row is too large; then nothing has changed.

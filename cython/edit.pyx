@@ -41,7 +41,7 @@ cdef class Edit:
         self.codec = None
         self.table.end_edit(it)
 
-    def change_rows(self, RowChanges changes not None):
+    def _change_rows(self, RowChanges changes not None):
         """Writes rows of an earlier version, or of the current one, anew, or removes them.
 
         Raises:

@@ -95,7 +95,7 @@ cdef class Load:
 
     cdef int check_going(self) except -1:
         """Raises if the rows cannot be added to the table any more."""
-        self.table.check_changeable()
+        self.table._check_changeable()
         if self.table.codec is not self.codec:
             raise SchemaError(
                 f"table {self.codec.table} has got other columns during the load: nothing was written, try again",

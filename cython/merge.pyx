@@ -57,7 +57,7 @@ cdef class Merge:
 
     def __enter__(self):
         table = self.table
-        table.check_mergeable()
+        table._check_mergeable()
         table.merge = self.it
         return self
 
@@ -66,7 +66,7 @@ cdef class Merge:
         self.end()  # while ``merging`` is held: the next merge writes under the same name
 
     def run(self):
-        """Writes the segment. Returns False if ``TableVersions.stop_merge`` was called meanwhile.
+        """Writes the segment. Returns False if ``TableVersions._stop_merge`` was called meanwhile.
 
         Raises:
             GridFullError: there is no room for it.
@@ -104,7 +104,7 @@ cdef class Merge:
             if not usable:
                 return False
         with table.lock:
-            table.check_changeable()
+            table._check_changeable()
             edit = table.new_edit()
             try:
                 if table.of_reader:

@@ -92,7 +92,7 @@ cdef class ClientRing:
         return self.client.get().closed() == GF_RING_OPEN and self.pid == getpid()
 
     def commit(self, uint32_t table_id, uint64_t columns, int mode, bytes operations not None, double timeout):
-        """Has operations committed, as ``TableStore.commit_encoded``; ``mode`` is a place in COMMIT_MODES.
+        """Has operations committed, as ``TableStore._commit_encoded``; ``mode`` is a place in COMMIT_MODES.
 
         Args:
             timeout: seconds to wait, first for room and then for the answer.
@@ -150,7 +150,7 @@ cdef class ClientRing:
         self, TableStore table not None, RowCodec codec not None, tuple places not None, tuple fixed not None, values,
         double timeout
     ):
-        """Has a row put, unless there is one under its key: of values, as ``TableStore.insert_values`` takes them."""
+        """Has a row put, unless there is one under its key: of values, as ``TableStore._insert_values`` takes them."""
         cdef string out
         if codec is not table.codec or not self.usable(table):
             return None

@@ -318,7 +318,7 @@ cdef class Store:
             raise WouldWait()
         return 0
 
-    def commit_checked(self, bytes operations, bytes digests, dict columns):
+    def _commit_checked(self, bytes operations, bytes digests, dict columns):
         """Commits what a transaction has written, if every row that it writes is still what the transaction has seen.
 
         Args:

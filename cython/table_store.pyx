@@ -257,7 +257,7 @@ cdef class TableStore(TableVersions):
             self.same_columns(codec)
         return self._conditional(key, value, False)
 
-    def insert_values(self, RowCodec codec not None, tuple places not None, tuple fixed not None, values not None):
+    def _insert_values(self, RowCodec codec not None, tuple places not None, tuple fixed not None, values not None):
         """As ``put_if_absent``, for a statement that comes again and again: of values by their place.
 
         Args:
@@ -415,7 +415,7 @@ cdef class TableStore(TableVersions):
                 result[batch[i]] = codec.decode_row(snapshot.get().columns(segments[i]), rows[i])
         return True
 
-    def select_values(self, RowCodec codec not None, tuple places not None, key):
+    def _select_values(self, RowCodec codec not None, tuple places not None, key):
         """Some columns of the row under a key, for a statement that comes again and again: a tuple, None if there is none.
 
         Args:
@@ -468,7 +468,7 @@ cdef class TableStore(TableVersions):
 
     # ---- operations from elsewhere, in the log's bytes ----
 
-    def encode_put(self, key, value):
+    def _encode_put(self, key, value):
         """The log's operation that puts this row, as bytes, for ``commit_encoded`` in the owner."""
         cdef string out
         cdef RowCodec codec = self.codec
@@ -476,13 +476,13 @@ cdef class TableStore(TableVersions):
         self.append_put(codec, key, value, out, NULL)
         return PyBytes_FromStringAndSize(out.data(), out.size())
 
-    def encode_rows(self, RowCodec codec not None, list batches):
+    def _encode_rows(self, RowCodec codec not None, list batches):
         """The log's operations that put rows of columns, given as ``Edit.add_batches`` takes them, as bytes."""
         cdef string out
         self.encode_batches(codec, batches, &out)
         return PyBytes_FromStringAndSize(out.data(), out.size())
 
-    def encode_remove(self, key):
+    def _encode_remove(self, key):
         """The log's operation that removes this row, as bytes, for ``commit_encoded`` in the owner."""
         cdef string out, encoded
         cdef RowCodec codec = self.codec
@@ -490,7 +490,7 @@ cdef class TableStore(TableVersions):
         AppendRemoval(self.table_id, encoded, &out)
         return PyBytes_FromStringAndSize(out.data(), out.size())
 
-    def commit_encoded(self, bytes operations, str mode, uint64_t digest):
+    def _commit_encoded(self, bytes operations, str mode, uint64_t digest):
         """Commits operations that another process has encoded; every byte of them is checked first.
 
         Args:

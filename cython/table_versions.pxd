@@ -47,7 +47,7 @@ cdef class TableVersions(LogTable):
     cdef int flush_locked(self, bint to_read) except -1
     cdef TableEdit* begin_edit(self) except NULL
     cdef int end_edit(self, TableEdit* edit) except -1
-    cdef int check_changeable(self) except -1
+    cdef int _check_changeable(self) except -1
     cdef int check_open(self) except -1
     cdef int let_go(self) except -1
     cdef bint excludes_others(self)

@@ -179,9 +179,9 @@ cdef class TableVersions(LogTable):
 
     cdef int flush_if_behind(self) except -1:
         # A thread that hurries does not get so far again: see writable.
-        if self.is_behind() and not self.store.hurries() and self.flush_is_due:
+        if self.is_behind() and not self.store.hurries() and self._flush_is_due:
             try:
-                self.flush_store()
+                self._flush_store()
             except (GridEnvironmentError, MemoryError):  # the write itself is done; background work says what is wrong
                 pass
         return 0
@@ -329,7 +329,7 @@ cdef class TableVersions(LogTable):
 
     # ---- the next version ----
 
-    def flush_store(self, double timeout=-1, bint to_read=False):
+    def _flush_store(self, double timeout=-1, bint to_read=False):
         """Moves the writes in memory to a segment and publishes a new version. Returns the version.
 
         If it fails (no room), the writes stay where they are, acknowledged and readable.
@@ -403,7 +403,7 @@ cdef class TableVersions(LogTable):
         return 0
 
     @property
-    def flush_is_due(self):
+    def _flush_is_due(self):
         """Whether one that nobody waits for may be tried: after one that failed there is a pause, longer each time."""
         return self.failures == 0 or time.monotonic() >= self.flush_again
 
@@ -465,7 +465,7 @@ cdef class TableVersions(LogTable):
         edit.ListDeletions(self.store.listed_bytes)
         return edit
 
-    cdef int check_changeable(self) except -1:
+    cdef int _check_changeable(self) except -1:
         """Raises if no new version can be published. Hold ``lock`` for it to stay so."""
         if self.store.closing:  # close() was faster; its flush of this table is the last version
             raise GridClosedError(f"table {self.codec.table}: {self.store.closed_because}")
@@ -487,7 +487,7 @@ cdef class TableVersions(LogTable):
         self.exclusive += 1
         try:
             self.flush_locked(False)
-            self.check_changeable()
+            self._check_changeable()
             return self.new_edit()
         except BaseException:
             self.exclusive -= 1
@@ -502,14 +502,14 @@ cdef class TableVersions(LogTable):
         self.lock.give_back()
         return 0
 
-    def await_writers(self):
+    def _await_writers(self):
         """Waits until whoever makes a version has ended, however long that takes; says so now and then."""
         while not self.lock.take(PATIENCE):
             _log.warning("close() waits: %s", self.lock.held())
         self.lock.give_back()
 
     @property
-    def has_writer(self):
+    def _has_writer(self):
         """Whether somebody makes a version now."""
         return self.lock.depth > 0
 
@@ -518,7 +518,7 @@ cdef class TableVersions(LogTable):
         return self.exclusive > 0 and self.excluder == PyThread_get_thread_ident()
 
     @property
-    def held_here(self):
+    def _held_here(self):
         """Whether an edit or a hold of this very thread keeps writers out: it cannot wait for that to end."""
         return self.excludes_others()
 
@@ -546,7 +546,7 @@ cdef class TableVersions(LogTable):
         self.exclusive -= 1
         self.lock.give_back()
 
-    def drop_store(self):
+    def _drop_store(self):
         """Owner: ends the table; its files are unlinked, mapped ones live on with their readers."""
         with self.lock:
             self.dropped = True
@@ -554,7 +554,7 @@ cdef class TableVersions(LogTable):
             self.active_lsn = 0
             self.store.remove(self)
 
-    def check_mergeable(self):
+    def _check_mergeable(self):
         """Raises if this thread cannot merge segments: before it waits for ``merging``, whose holder may wait for it."""
         check_readable(self)
         if not self.store.owner:
@@ -563,36 +563,36 @@ cdef class TableVersions(LogTable):
             raise UsageError(
                 f"table {self.codec.table} is being changed by this very thread: it cannot merge meanwhile"
             )
-        self.check_changeable()
+        self._check_changeable()
 
-    def stop_merge(self):
+    def _stop_merge(self):
         """Has the merge of the table that is under way, if there is one, end soon and without effect."""
         if self.merge != NULL:
             self.merge.Cancel()
 
-    def stop_loads(self):
+    def _stop_loads(self):
         """Ends the loads under way, without effect: their threads get to know when they go on. Do not hold ``lock``."""
         for load in list(self.loads):
             load.stop()
 
     # ---- past versions ----
 
-    def take_kept(self, versions):
+    def _take_kept(self, versions):
         """Owner, on opening the table: takes over the past versions that are kept, by number."""
         for version in versions:
             check(self.kept.get().Take(version))
 
-    def keep_current(self):
+    def _keep_current(self):
         """Owner: flushes, and keeps the version that is current then until ``keep_only``. Returns its number.
 
         Hold ``lock`` until then.
         """
         self.writable(0, False)
-        self.flush_store()
+        self._flush_store()
         check(self.kept.get().Keep(self.current.get().manifest()))
         return self.current.get().manifest().version
 
-    def keep_only(self, tagged, uint64_t last):
+    def _keep_only(self, tagged, uint64_t last):
         """Owner: from now on keeps the versions of these tags, one for each, and the ``last`` before the current one.
 
         Others go, with the files that only they need. Hold ``lock``.
@@ -601,7 +601,7 @@ cdef class TableVersions(LogTable):
         self.kept.get().Want(numbers, last)
         self.let_go()
 
-    def keep_tagged(self, tagged, untagged):
+    def _keep_tagged(self, tagged, untagged):
         """Owner: as ``keep_only`` after one tag has come, of version ``tagged``, or gone, of ``untagged``; None: none."""
         if tagged is not None:
             self.kept.get().Tag(tagged)

@@ -418,9 +418,9 @@ class Cache(KeyedRows):
         """Write many values, given as rows of the table; see ``Table.load``."""
         return self.table.load(data, on_duplicate=on_duplicate, progress=progress)
 
-    def put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
-        """Write a few values, given as rows of the table; see ``Table.put_rows``."""
-        return self.table.put_rows(rows, on_duplicate=on_duplicate)
+    def _put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
+        """Write a few values, given as rows of the table; see ``Table._put_rows``."""
+        return self.table._put_rows(rows, on_duplicate=on_duplicate)
 
     def flush(self) -> int:
         """Move the writes in memory to a segment; see ``Table.flush``."""

@@ -101,7 +101,7 @@ class NumberedRows(Protocol):
     def take(self, columns: Sequence[str]) -> pa.Table:
         """These columns of the rows."""
 
-    def addressed(self, columns: Sequence[str]) -> AddressedRows:
+    def _addressed(self, columns: Sequence[str]) -> AddressedRows:
         """These columns of the rows, and where the rows lie."""
 
     def spread(self, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
@@ -168,16 +168,16 @@ class ReadableTable(Protocol):
     def indexes(self) -> IndexSet:
         """Its indexes; none for a view."""
 
-    def find_indexed(self, choices: Sequence[Any]) -> IndexedRows | None:
+    def _find_indexed(self, choices: Sequence[Any]) -> IndexedRows | None:
         """The rows of the best of some choices of ``indexes``; None if a scan would be as good."""
 
     def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All rows."""
 
-    def mapped(self, columns: Iterable[str]) -> RowsInPlace:
+    def _mapped(self, columns: Iterable[str]) -> RowsInPlace:
         """All rows, and deleted ones with them, for an engine that leaves those out itself."""
 
-    def narrow(self, narrowing: Narrowing[Narrowed]) -> Narrowed | None:
+    def _narrow(self, narrowing: Narrowing[Narrowed]) -> Narrowed | None:
         """What a narrowing leaves of the rows; None if a scan would be as good."""
 
     def __len__(self) -> int: ...
@@ -273,7 +273,7 @@ class TableFace(ReadableTable, Protocol):
     def insert_all(self, rows: Rows) -> None:
         """Write several rows in one commit, or none if a key is there."""
 
-    def put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
+    def _put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
         """Write rows given as Arrow data in one commit, through the log; returns how many."""
 
     def put_if_absent(self, key: Any, value: Any, codec: RowCodec | None = None) -> bool:
@@ -304,23 +304,23 @@ class TableFace(ReadableTable, Protocol):
     def flush(self) -> Any:
         """Move the writes in memory to a segment."""
 
-    def savepoint(self) -> AbstractContextManager[None]:
+    def _savepoint(self) -> AbstractContextManager[None]:
         """In a transaction: of what the block writes nothing stays if it raises. Else each write commits by itself."""
 
-    def wake_maintenance(self) -> None:
+    def _wake_maintenance(self) -> None:
         """Have the owner's background thread look now at what the table lacks, such as files of an index."""
 
 
 class ChangedTableFace(TableFace, Protocol):
     """A table whose rows a statement reads to change them: TransactionTable."""
 
-    def addressed(self, columns: Iterable[str]) -> AddressedRows:
+    def _addressed(self, columns: Iterable[str]) -> AddressedRows:
         """All rows, and where each lies."""
 
-    def update_rows(self, rows: AddressedRows, addresses: np.ndarray, values: pa.Table) -> int:
+    def _update_rows(self, rows: AddressedRows, addresses: np.ndarray, values: pa.Table) -> int:
         """Give rows that lie at these addresses new values of some columns; returns how many."""
 
-    def remove_rows(self, rows: AddressedRows, addresses: np.ndarray) -> int:
+    def _remove_rows(self, rows: AddressedRows, addresses: np.ndarray) -> int:
         """Remove rows that lie at these addresses; returns how many."""
 
 
@@ -352,12 +352,12 @@ class StoredTableFace(TableFace, Protocol):
     def restore(self, version: str | int) -> int:
         """Give the table the rows and columns of a version again; returns the number of the new one."""
 
-    def insert_values(
+    def _insert_values(
         self, codec: RowCodec, places: tuple[int, ...], fixed: tuple[Any, ...], values: Sequence[Any]
     ) -> bool:
         """Write the row of values by their place, unless there is one under its key; returns whether it wrote."""
 
-    def select_values(self, codec: RowCodec, places: tuple[int, ...], key: Any) -> tuple[Any, ...] | None:
+    def _select_values(self, codec: RowCodec, places: tuple[int, ...], key: Any) -> tuple[Any, ...] | None:
         """Some columns of the row under a key; None if there is none."""
 
     @property
@@ -371,10 +371,10 @@ class StoredTableFace(TableFace, Protocol):
     def flush(self) -> int:
         """Move the writes in memory to a segment; returns the version that holds them."""
 
-    def flush_to_read(self, *, waits: bool = False) -> int:
+    def _flush_to_read(self, *, waits: bool = False) -> int:
         """Flush for a reader, so that no version comes of it that is kept."""
 
-    def flush_unless_busy(self) -> None:
+    def _flush_unless_busy(self) -> None:
         """Flush, if that can be done at once and there is room."""
 
     def compact(self) -> None:
@@ -401,10 +401,10 @@ class StoredTableFace(TableFace, Protocol):
     def versions(self) -> list[int]:
         """The versions that can be read, rising."""
 
-    def snapshot_version(self, version: str | int) -> int:
+    def _snapshot_version(self, version: str | int) -> int:
         """The number of a version, given that or a tag."""
 
-    def open_version(self, version: int) -> Snapshot:
+    def _open_version(self, version: int) -> Snapshot:
         """A version by its number."""
 
     def stats(self) -> dict[str, int]:
@@ -546,15 +546,15 @@ class GridFace(Protocol):
         """Whether this process owns the grid."""
 
     @property
-    def activity(self) -> ActivityFace:
+    def _activity(self) -> ActivityFace:
         """The statements that run on it here."""
 
     @property
-    def plans(self) -> dict[Any, Any]:
+    def _plans(self) -> dict[Any, Any]:
         """The plans that SQL keeps for its tables, by statement."""
 
     @property
-    def is_transaction(self) -> bool:
+    def _is_transaction(self) -> bool:
         """Whether it is a transaction, so that none can begin in it."""
 
     @property
@@ -564,25 +564,25 @@ class GridFace(Protocol):
     def tables(self) -> list[str]:
         """The names of all tables, sorted."""
 
-    def all_tables(self) -> Sequence[TableFace]:
+    def _all_tables(self) -> Sequence[TableFace]:
         """All tables, by name."""
 
     def table(self, name: str) -> TableFace:
         """The table of a name."""
 
-    def system_table(self, name: str, columns: Any = None, key: str = "") -> TableFace | None:
+    def _system_table(self, name: str, columns: Any = None, key: str = "") -> TableFace | None:
         """A system table, made if need be where ``columns`` are given; refused in a transaction."""
 
     def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
         """The rows of a view of schema SYS."""
 
-    def together(self, tables: Sequence[TableFace]) -> Sequence[TableFace]:
+    def _together(self, tables: Sequence[TableFace]) -> Sequence[TableFace]:
         """The same tables as they all are at one moment, to be read."""
 
     def transaction(self, *, of_statement: bool = False, alone: bool = False) -> TransactionFace:
         """Begin a transaction; refused in a transaction."""
 
-    def check_changeable(self) -> None:
+    def _check_changeable(self) -> None:
         """Raise if nothing can be written here."""
 
     def create_table(
@@ -611,7 +611,7 @@ class GridFace(Protocol):
     ) -> None:
         """Change a table's columns; refused in a transaction."""
 
-    def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+    def _alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
         """Change what is kept with a table; refused but by the owner itself."""
 
     def drop_table(self, name: str, *, if_exists: bool = False) -> None:
@@ -635,13 +635,13 @@ class OpenGridFace(GridFace, Protocol):
 
     def __contains__(self, name: str) -> bool: ...
 
-    def all_tables(self) -> Sequence[StoredTableFace]:
+    def _all_tables(self) -> Sequence[StoredTableFace]:
         """All tables, by name."""
 
     def table(self, name: str) -> StoredTableFace:
         """The table of a name."""
 
-    def commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
+    def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
         """Commit what a transaction has written, unless a row has changed since."""
 
     def flush(self) -> None:
@@ -732,7 +732,7 @@ class TransactionFace(GridFace, Protocol):
     def sql(self, text: str, params: Any = None, *, progress: Report | None = None) -> Any:
         """Run SQL inside it; returns the last statement's ``sql.Result``."""
 
-    def read_tables(self) -> list[str]:
+    def _read_tables(self) -> list[str]:
         """The names of the tables that it has looked at so far, in an order that all transactions have in common."""
 
     def __enter__(self) -> TransactionFace: ...

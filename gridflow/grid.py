@@ -90,7 +90,7 @@ class Grid:
     """
 
     alone = False
-    is_transaction = False
+    _is_transaction = False
 
     def __init__(self, open_grid: OpenGrid):
         self.open_grid = open_grid
@@ -196,14 +196,14 @@ class Grid:
         return self.open_grid.store
 
     @property
-    def activity(self) -> Activity:
+    def _activity(self) -> Activity:
         """The statements that run and ran on the grid here, and the clients that it is served to."""
-        return self.open_grid.activity
+        return self.open_grid._activity
 
     @property
-    def plans(self) -> dict[Any, Any]:
+    def _plans(self) -> dict[Any, Any]:
         """The plans that ``gridflow.sql`` keeps for the grid's tables, by statement."""
-        return self.open_grid.plans
+        return self.open_grid._plans
 
     @property
     def _marks(self) -> Marks:
@@ -217,14 +217,14 @@ class Grid:
         self.check_open()
         return self.open_grid.tables()
 
-    def all_tables(self) -> list[Table]:
+    def _all_tables(self) -> list[Table]:
         """All tables, sorted by name; one that is dropped meanwhile is left out."""
         self.check_open()
-        return self.open_grid.all_tables()
+        return self.open_grid._all_tables()
 
-    def open_tables(self) -> list[Table]:
+    def _open_tables(self) -> list[Table]:
         """The tables that are open here, system tables too; nothing is opened for it."""
-        return self.open_grid.open_tables()
+        return self.open_grid._open_tables()
 
     def __contains__(self, name: str) -> bool:
         return name in self.tables()
@@ -238,10 +238,10 @@ class Grid:
         self.check_open()
         return self.open_grid.table(name)
 
-    def system_table(self, name: str, columns: Any = None, key: str = "") -> Table | None:
+    def _system_table(self, name: str, columns: Any = None, key: str = "") -> Table | None:
         """A system table; with ``columns`` it is made if it is not there, without them it may be None."""
         self.check_open()
-        return self.open_grid.system_table(name, columns, key)
+        return self.open_grid._system_table(name, columns, key)
 
     def create_table(
         self,
@@ -291,7 +291,7 @@ class Grid:
             defaults=defaults,
         )
 
-    def check_changeable(self) -> None:
+    def _check_changeable(self) -> None:
         """Raise if nothing can be written here.
 
         Raises:
@@ -299,7 +299,7 @@ class Grid:
             GridClosedError: the handle is closed.
         """
         self.check_open()
-        self.open_grid.check_changeable()
+        self.open_grid._check_changeable()
 
     def alter_table(
         self,
@@ -346,7 +346,7 @@ class Grid:
         self._check_past(f"table {name}")
         self.open_grid.drop_table(name, if_exists=if_exists)
 
-    def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+    def _alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
         """Change what is kept with a table: all at once, and for every process. In the owner only.
 
         Args:
@@ -360,12 +360,12 @@ class Grid:
         >>> import gridflow, tempfile
         >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
         ...     table = grid.create_table("T", {"ID": "LONG"}, key="ID")
-        ...     grid.alter_options("T", lambda options: options | {"owner": "me"})
+        ...     grid._alter_options("T", lambda options: options | {"owner": "me"})
         ...     table.options
         {'owner': 'me'}
         """
         self._check_past(f"table {name}")
-        self.open_grid.alter_options(name, change)
+        self.open_grid._alter_options(name, change)
 
     def _check_past(self, what: str) -> None:
         self.check_open()
@@ -472,15 +472,15 @@ class Grid:
         mark = self._marks.here()
         return mark is not None and mark.session in self._begun and mark.is_here
 
-    def together(self, tables: Sequence[TableFace]) -> list[TransactionTable]:
+    def _together(self, tables: Sequence[TableFace]) -> list[TransactionTable]:
         """The same tables as they all are at one moment, to be read."""
         self.check_open()
-        return self.open_grid.together(tables)
+        return self.open_grid._together(tables)
 
-    def commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
-        """Commit what a transaction has written; see ``OpenGrid.commit_checked``."""
+    def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
+        """Commit what a transaction has written; see ``OpenGrid._commit_checked``."""
         self.check_open()
-        self.open_grid.commit_checked(operations, digests, columns)
+        self.open_grid._commit_checked(operations, digests, columns)
 
     # ---- SQL ----
 

@@ -104,7 +104,7 @@ class OpenGrid:
     """
 
     alone = False
-    is_transaction = False
+    _is_transaction = False
     default_partitions: int = DEFAULT_PARTITIONS
 
     def __init__(
@@ -117,8 +117,8 @@ class OpenGrid:
     ):
         self.home = home
         self.owner = lock is not None
-        self.activity = Activity()
-        self.plans: dict[Any, Any] = {}
+        self._activity = Activity()
+        self._plans: dict[Any, Any] = {}
         self._lock = lock
         self.durable = durable
         self.closing = closing
@@ -136,7 +136,7 @@ class OpenGrid:
         if lock is not None:
             self._catalog.sweep()
         self._store = Store(str(home), lock is not None, durable)
-        self._store.doing = self.activity.doing
+        self._store.doing = self._activity.doing
         if lock is not None:
             self._store.catalog_changed(self._catalog.version)
             for table_id in sorted(self._store.logged_tables()):  # all others are opened when they are asked for
@@ -148,9 +148,9 @@ class OpenGrid:
                 self._empty_log()
             self._admit(last_flushed)
             self._recovered = True
-            for table in self.open_tables():
+            for table in self._open_tables():
                 self._try_adopting_defaults(table)
-            self._maintenance = Maintenance(self.open_tables, self._store.wake, self._sweep_tables)
+            self._maintenance = Maintenance(self._open_tables, self._store.wake, self._sweep_tables)
         with _open_grids_lock:
             _open_grids.add(self)
         self._marks.tell(self)
@@ -272,8 +272,8 @@ class OpenGrid:
                 )
             table = Table(self, self._store, entry, snapshot.schema)
             if self.owner and entry.kept:
-                table.take_kept(kept_versions(table.folder, entry.kept, table.version()))
-                table.keep_only(entry.kept.tags.values(), entry.kept.last)
+                table._take_kept(kept_versions(table.folder, entry.kept, table.version()))
+                table._keep_only(entry.kept.tags.values(), entry.kept.last)
             self._tables[entry.table_id] = table
             if self.owner and self._recovered:
                 self._try_adopting_defaults(table)
@@ -317,7 +317,7 @@ class OpenGrid:
             table.options = dict(entry.options)
             self._store.catalog_changed(self._catalog.version)
 
-    def open_tables(self) -> list[Table]:
+    def _open_tables(self) -> list[Table]:
         """The tables that are open here, system tables too; nothing is opened for it.
 
         Of an owner they are all that have anything in memory.
@@ -338,7 +338,7 @@ class OpenGrid:
                 self._catalog.refresh()
             return self._catalog.names
 
-    def all_tables(self) -> list[Table]:
+    def _all_tables(self) -> list[Table]:
         """All tables, sorted by name; one that is dropped meanwhile is left out."""
         tables = []
         for name in self.tables():
@@ -376,7 +376,7 @@ class OpenGrid:
                     if self._find_entry(name) == entry:
                         raise  # else the owner has dropped it just now, and made another
 
-    def system_table(self, name: str, columns: Any = None, key: str = "") -> Table | None:
+    def _system_table(self, name: str, columns: Any = None, key: str = "") -> Table | None:
         """A system table; with ``columns`` it is made if it is not there, without them it may be None."""
         with self._names:
             self.check_open()
@@ -384,7 +384,7 @@ class OpenGrid:
                 self._catalog.refresh()
             entry = self._catalog.find_system(name)
             if entry is None and columns is not None:
-                self.check_changeable()
+                self._check_changeable()
                 self._store.check_room(CATALOG_ROOM)
                 schema = Schema.of(columns, key)
                 entry = self._catalog.add(name, schema, 1, {}, self._store.last_lsn, system=True)
@@ -407,7 +407,7 @@ class OpenGrid:
         schema = with_defaults(Schema.of(schema, key), name, defaults or {})
         kept = Kept().with_last(keep_versions)
         with self._names:
-            self.check_changeable()
+            self._check_changeable()
             try:
                 count = self.default_partitions if partitions is None else partitions
                 self._store.check_room(CATALOG_ROOM)
@@ -425,7 +425,7 @@ class OpenGrid:
             self._store.catalog_changed(self._catalog.version)
             return self._open(entry)
 
-    def check_changeable(self) -> None:
+    def _check_changeable(self) -> None:
         """Raise if nothing can be written here.
 
         Raises:
@@ -447,7 +447,7 @@ class OpenGrid:
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
         """See ``Grid.alter_table``."""
-        self.check_changeable()
+        self._check_changeable()
         table, drop = self.table(name), list(drop)
         self._adopt_defaults(table)  # while its columns have the names that the DEFAULTs were written for
         with table.edit() as edit:
@@ -463,7 +463,7 @@ class OpenGrid:
     def drop_table(self, name: str, *, if_exists: bool = False) -> None:
         """See ``Grid.drop_table``."""
         with self._names:
-            self.check_changeable()
+            self._check_changeable()
             try:
                 entry = self._catalog.find(name)
             except TableNotFoundError:
@@ -471,7 +471,7 @@ class OpenGrid:
                     return
                 raise
             table = self._open(entry)
-        if table.held_here:
+        if table._held_here:
             raise UsageError(f"table {entry.name} is being changed by this very thread: it cannot be dropped meanwhile")
         # A flush under way ends first, a load under way has no table any more. The lock of names comes last.
         with table.indexes.lock, table.zones.lock, table.copies.lock, no_merge(table), table.lock, self._names:
@@ -481,17 +481,17 @@ class OpenGrid:
                     return
                 raise TableNotFoundError(f"table {entry.name} was dropped", table=entry.name)
             self._catalog.remove(entry)
-            table.drop_store()
+            table._drop_store()
             self._tables.pop(entry.table_id, None)
             self._store.catalog_changed(self._catalog.version)
             self._store.trim()
-        table.stop_loads()
+        table._stop_loads()
         self._catalog.remove_folder(entry)  # in which a load may have written since
 
-    def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-        """See ``Grid.alter_options``."""
+    def _alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """See ``Grid._alter_options``."""
         with self._names:
-            self.check_changeable()
+            self._check_changeable()
             table = self._open(self._catalog.find(name))
             entry = self._entry_of(table)
             self._store.check_room(CATALOG_ROOM)
@@ -514,21 +514,21 @@ class OpenGrid:
     def keep_versions(self, table: Table, count: int) -> None:
         """Keep so many versions before the current one of a table, and let go of others. In the owner only."""
         with table.lock, self._names:
-            self.check_changeable()
+            self._check_changeable()
             try:
                 entry = self._entry_of(table)
                 self._catalog.replace_kept(entry, entry.kept.with_last(count))
             finally:  # the catalog decides, whether it has changed or not
                 kept = self._entry_of(table).kept
-                table.keep_only(kept.tags.values(), kept.last)
+                table._keep_only(kept.tags.values(), kept.last)
             self._store.catalog_changed(self._catalog.version)
 
     def tag(self, table: Table, tag: str, move: bool) -> int:
         """Give a table as it is now a tag; see ``Table.tag``. In the owner only."""
         with table.lock:
-            self.check_changeable()
+            self._check_changeable()
             self._store.check_room(CATALOG_ROOM)
-            version = table.keep_current()
+            version = table._keep_current()
             with self._names:
                 tags = self._entry_of(table).kept.tags
                 before = tags.get(tag)
@@ -543,7 +543,7 @@ class OpenGrid:
     def untag(self, table: Table, tag: str) -> None:
         """Take a tag away; see ``Table.untag``. In the owner only."""
         with table.lock, self._names:
-            self.check_changeable()
+            self._check_changeable()
             entry = self._entry_of(table)
             entry.kept.check_untag(table.name, tag)
             before = entry.kept.tags[tag]
@@ -557,17 +557,17 @@ class OpenGrid:
         entry = self._catalog.of_id(table.table_id)
         now = before if entry is None else entry.kept.tags.get(tag)
         if now != before:
-            table.keep_tagged(now, before)
+            table._keep_tagged(now, before)
             self._store.catalog_changed(self._catalog.version)
         else:
-            table.keep_tagged(None, None)
+            table._keep_tagged(None, None)
 
     def transaction(self, *, of_statement: bool = False, alone: bool = False) -> Transaction:
         """Begin a transaction; see ``Transaction``."""
         self.check_open()
         return Transaction(self, of_statement=of_statement, alone=alone and self.owner)
 
-    def together(self, tables: Sequence[TableFace]) -> list[TransactionTable]:
+    def _together(self, tables: Sequence[TableFace]) -> list[TransactionTable]:
         """The same tables as they all are at one moment, to be read.
 
         Reading one after the other could show the half of a transaction that was committed in between.
@@ -575,11 +575,11 @@ class OpenGrid:
         while True:
             moment = Transaction(self, of_statement=True)
             try:
-                return moment.together([moment.table(table.name) for table in tables])
+                return moment._together([moment.table(table.name) for table in tables])
             except TransactionConflictError:  # one has got other columns just now
                 pass
 
-    def commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
+    def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
         """Commit what a transaction has written; see ``Changes.operations``.
 
         Args:
@@ -589,8 +589,8 @@ class OpenGrid:
         Raises:
             TransactionConflictError: somebody has written one of the rows since. Nothing has happened.
         """
-        self.check_changeable()
-        self._store.commit_checked(operations, digests, columns)
+        self._check_changeable()
+        self._store._commit_checked(operations, digests, columns)
 
     def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
         """See ``Grid.system_view``."""
@@ -602,7 +602,7 @@ class OpenGrid:
     def flush(self) -> None:
         """Move all writes in memory to segments."""
         self.check_open()
-        for table in self.open_tables():
+        for table in self._open_tables():
             table.flush()
 
     def check(self) -> list[verify.Problem]:
@@ -621,25 +621,25 @@ class OpenGrid:
         try:
             if self.owner:
                 self._store.begin_close()
-                for table in self.open_tables():
-                    table.stop_loads()
+                for table in self._open_tables():
+                    table._stop_loads()
                     # None can begin any more. What is under way comes to its end: nobody must write a file, and no
                     # version may be published, when the lock is gone and another process may own the grid.
                     with no_merge(table):
                         pass
-                    table.await_writers()
+                    table._await_writers()
                 self.flush()
                 self._store.forget_log()
                 self._settle()
         finally:
             self._store.close()
             # Where the wait for a writer was interrupted, the lock goes with the process.
-            if self._lock is not None and not any(table.has_writer for table in self.open_tables()):
+            if self._lock is not None and not any(table._has_writer for table in self._open_tables()):
                 self._lock.release()
 
     def _settle(self) -> None:
         """Make what lies beside the last segments, for readers of a grid that nobody owns."""
-        for table in self.open_tables():
+        for table in self._open_tables():
             try:
                 table.indexes.settle(verify=False)
                 table.zones.settle(verify=False)
@@ -652,7 +652,7 @@ class OpenGrid:
         for handle in list(self.handles):
             handle._forked()
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """In a forked child: the grid belongs to the parent."""
         self._store.close("it was opened before this process was forked; connect again in the child")
         for handle in self.handles:

@@ -238,7 +238,7 @@ def _abandon_all() -> None:
     global _lock
     _lock = threading.RLock()
     for grid in list(_grids.values()):
-        grid.abandon()
+        grid._abandon()
     _grids.clear()
     _temporary.clear()
 

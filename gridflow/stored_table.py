@@ -58,8 +58,8 @@ class StoredTable:
         directory = Path(table.folder).absolute().parent.parent
         number, schema = 0, table.schema
         if version is not None:
-            number = table.snapshot_version(version)
-            schema = table.open_version(number).schema
+            number = table._snapshot_version(version)
+            schema = table._open_version(number).schema
         return StoredTable(str(directory), table.table_id, table.name, schema, table.partitions_count, number)
 
 
@@ -132,7 +132,7 @@ def flush(directory: str, table: str, *, lasting: bool = False) -> None:
             if lasting:
                 owned_table.flush()
             else:
-                owned_table.flush_to_read(waits=True)
+                owned_table._flush_to_read(waits=True)
         elif (home / SOCKET_NAME).exists():
             _flush_served(home, table, lasting)
     except (GridClosedError, TableNotFoundError):

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 #: Bytes that must be free before the catalog is written: else tables could be made until none can be dropped.
 CATALOG_ROOM = 16 << 10
-#: How ``put_rows`` commits; see ``TableStore.commit_encoded``.
+#: How ``_put_rows`` commits; see ``TableStore._commit_encoded``.
 COMMIT_MODE_OF = {"error": "insert", "replace": "put", "ignore": "put_if_absent"}
 #: Seconds that who reads waits for a writer; then it reads what is in memory from a segment of its own.
 READ_SECONDS = 1.0
@@ -119,11 +119,11 @@ class Table(TableStore, KeyedRows):
         """The indexes that SQL has made on the table."""
         return self._indexes
 
-    def find_indexed(self, choices: Sequence[Choice]) -> IndexRows | None:
+    def _find_indexed(self, choices: Sequence[Choice]) -> IndexRows | None:
         """The rows of the best of some choices of ``indexes``; see ``TableIndexes.find``."""
         return self._indexes.find(choices, self._flushed())
 
-    def narrow(self, narrowing: Narrowing[Narrowed]) -> Narrowed | None:
+    def _narrow(self, narrowing: Narrowing[Narrowed]) -> Narrowed | None:
         """What a narrowing leaves of the rows; None if a scan would be as good."""
         return narrowing.find(self._flushed(), self._zones)
 
@@ -144,7 +144,7 @@ class Table(TableStore, KeyedRows):
         """A version that holds every write acknowledged before the call."""
         if self.store.owner:
             try:
-                self.flush_store(READ_SECONDS, True)
+                self._flush_store(READ_SECONDS, True)
                 return self.snapshot()
             except (GridFullError, TableBusyError):  # a full grid stays readable, and one that is written for long
                 pass
@@ -225,7 +225,7 @@ class Table(TableStore, KeyedRows):
         """
         return Table._dataset_maker(self, arguments)
 
-    def mapped(self, columns: Iterable[str]) -> MappedRows:
+    def _mapped(self, columns: Iterable[str]) -> MappedRows:
         """All rows as they are mapped, and deleted ones with them; see ``storage.mapped_rows``."""
         return mapped_rows(self._flushed(), columns)
 
@@ -240,7 +240,7 @@ class Table(TableStore, KeyedRows):
             SchemaError, ColumnNotFoundError, GridFullError: as ``put``; nothing is written.
         """
         if has_columns(rows):
-            self.put_rows(rows, on_duplicate="replace")
+            self._put_rows(rows, on_duplicate="replace")
         else:
             super().put_all(rows)
 
@@ -275,12 +275,12 @@ class Table(TableStore, KeyedRows):
                 else:
                     changes.put_all([(key, new)])
                 written = changes.get(key, ABSENT)
-                self._grid.commit_checked(*changes.operations(), {self.table_id: changes.columns})
+                self._grid._commit_checked(*changes.operations(), {self.table_id: changes.columns})
                 return old, written
             except TransactionConflictError:  # somebody else has written the row since
                 pass
 
-    def put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
+    def _put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
         """Write a few rows, given as columns, in one commit, through the log; ``load`` is for many.
 
         Args:
@@ -298,16 +298,16 @@ class Table(TableStore, KeyedRows):
         self._refuse_past()
         self.store.catch_up()  # before values of other columns are taken for wrong ones
         codec = self.codec
-        operations = self.encode_rows(codec, self.columns_of(rows))
+        operations = self._encode_rows(codec, self._columns_of(rows))
         try:
             return self._commit_rows(operations, COMMIT_MODE_OF[on_duplicate], codec) if operations else 0
         except DuplicateKeyError as error:
             raise with_remedy(error) from None
 
     def _commit_rows(self, operations: bytes, mode: str, codec: RowCodec) -> int:
-        return self.commit_encoded(operations, mode, codec.digest)
+        return self._commit_encoded(operations, mode, codec.digest)
 
-    def columns_of(self, rows: Any) -> list[list[pa.Array]]:
+    def _columns_of(self, rows: Any) -> list[list[pa.Array]]:
         """Rows given as columns, as the native side takes them.
 
         Raises:
@@ -356,13 +356,13 @@ class Table(TableStore, KeyedRows):
         100
         """
         self._refuse_past()
-        return self.load_unchanged(data, duplicates(on_duplicate, mode), progress, None)
+        return self._load_unchanged(data, duplicates(on_duplicate, mode), progress, None)
 
     def edit(self) -> Edit:
         """A new version in the making, as a context manager; other writers of the table wait meanwhile."""
         return Edit(self)
 
-    def load_unchanged(self, data: Any, on_duplicate: str, progress: Progress | None, version: int | None) -> int:
+    def _load_unchanged(self, data: Any, on_duplicate: str, progress: Progress | None, version: int | None) -> int:
         """Load, with ``version`` only if that is still the table's.
 
         Raises:
@@ -395,10 +395,10 @@ class Table(TableStore, KeyedRows):
             if rows.rows:
                 rows.publish(version)
                 if self.indexes.all():
-                    self.wake_maintenance()  # until its index is made, the new segment is scanned
+                    self._wake_maintenance()  # until its index is made, the new segment is scanned
             return given if on_duplicate == "replace" else rows.rows
 
-    def change_rows(self, changes: RowChanges, columns: int) -> int:
+    def _change_rows(self, changes: RowChanges, columns: int) -> int:
         """Write rows that a statement has read anew, or remove them, in one commit and past the log.
 
         Args:
@@ -415,10 +415,10 @@ class Table(TableStore, KeyedRows):
         with self.edit() as edit:
             if self.codec.digest != columns:
                 raise TransactionConflictError(f"table {self.name} has got other columns", table=self.name)
-            edit.change_rows(changes)
+            edit._change_rows(changes)
             edit.commit()
             if self.indexes.all():
-                self.wake_maintenance()  # until its index is made, the new segment is scanned
+                self._wake_maintenance()  # until its index is made, the new segment is scanned
         return changes.rows
 
     def _check_rows(self, rows: list[Any]) -> None:
@@ -441,14 +441,14 @@ class Table(TableStore, KeyedRows):
                 edit.clear()
                 edit.commit()
                 if self.indexes.all():
-                    self.wake_maintenance()  # their files go with the segments
+                    self._wake_maintenance()  # their files go with the segments
             return rows
 
     def flush(self) -> int:
         """Move the writes in memory to a segment. Returns the version of the table that holds them."""
-        return self.flush_store() if self.store.owner else self.snapshot().version
+        return self._flush_store() if self.store.owner else self.snapshot().version
 
-    def flush_to_read(self, *, waits: bool = False) -> int:
+    def _flush_to_read(self, *, waits: bool = False) -> int:
         """Flush for a reader; the version that it makes is none of those that ``keep_versions`` keeps.
 
         Args:
@@ -459,22 +459,22 @@ class Table(TableStore, KeyedRows):
         """
         if not self.store.owner:
             return self.snapshot().version
-        return self.flush_store(-1 if waits else READ_SECONDS, True)
+        return self._flush_store(-1 if waits else READ_SECONDS, True)
 
-    def flush_unless_busy(self) -> None:
+    def _flush_unless_busy(self) -> None:
         """Flush for a reader, unless that has to wait for another writer, or there is no room."""
         if self.store.owner:
             try:
-                self.flush_store(0, True)
+                self._flush_store(0, True)
             except (GridFullError, TableBusyError):  # readers see what is in memory, too
                 pass
 
-    def wake_maintenance(self) -> None:
+    def _wake_maintenance(self) -> None:
         """Have the owner's background thread look now at what the table lacks, such as files of an index."""
         self.store.wake.set()
 
-    def savepoint(self) -> AbstractContextManager[None]:
-        """Each write in the block commits by itself: none is taken back. See ``TransactionTable.savepoint``."""
+    def _savepoint(self) -> AbstractContextManager[None]:
+        """Each write in the block commits by itself: none is taken back. See ``TransactionTable._savepoint``."""
         return nullcontext()
 
     def compact(self) -> None:
@@ -506,7 +506,7 @@ class Table(TableStore, KeyedRows):
         self.flush()
         compaction.merge(self, choice)
 
-    def merge_some(self, at_rest: bool, stopping: Callable[[], bool]) -> None:
+    def _merge_some(self, at_rest: bool, stopping: Callable[[], bool]) -> None:
         """What the background work does to keep segments few and long; see ``compaction.settle``."""
         compaction.settle(self, at_rest, stopping)
 
@@ -532,7 +532,7 @@ class Table(TableStore, KeyedRows):
             rest = {name: value for name, value in options.items() if name != OPTION}
             return rest | {OPTION: ids} if ids else rest
 
-        self._grid.alter_options(self.name, change)
+        self._grid._alter_options(self.name, change)
         self.flush()
         self._copies.settle()
 
@@ -617,7 +617,7 @@ class Table(TableStore, KeyedRows):
         current = self.version()
         return sorted({*kept_versions(self.folder, self.kept, current), current})
 
-    def snapshot_version(self, version: str | int) -> int:
+    def _snapshot_version(self, version: str | int) -> int:
         """The number of a version, given that or the name of a tag.
 
         Raises:
@@ -632,7 +632,7 @@ class Table(TableStore, KeyedRows):
         what = f"tag {version}" if isinstance(version, str) else f"version {version!r} that is kept"
         raise VersionNotFoundError(f"table {self.name} has no {what}; {describe(kept, versions)}", table=self.name)
 
-    def open_version(self, version: int) -> Snapshot:
+    def _open_version(self, version: int) -> Snapshot:
         """A version by its number, mapped; what ``scan`` and ``to_arrow`` read of it.
 
         Raises:
@@ -645,11 +645,11 @@ class Table(TableStore, KeyedRows):
         if version is None:
             return self._flushed()
         while True:
-            number = self.snapshot_version(version)
+            number = self._snapshot_version(version)
             try:
-                return self.open_version(number)
+                return self._open_version(number)
             except VersionNotFoundError:
-                if self.snapshot_version(version) == number:  # else the tag was moved just now
+                if self._snapshot_version(version) == number:  # else the tag was moved just now
                     raise
 
     def past(self, version: str | int) -> PastTable:
@@ -712,7 +712,7 @@ class Table(TableStore, KeyedRows):
                 edit.restore(past)
                 edit.commit()
         if self.indexes.all():
-            self.wake_maintenance()  # until its index is made, a new segment is scanned
+            self._wake_maintenance()  # until its index is made, a new segment is scanned
         return self.version()
 
     def stats(self) -> dict[str, int]:

@@ -174,7 +174,7 @@ def verified(home: Path, **options: Any) -> Iterator[Grid]:
 def _copy(grid: Grid, to: Path) -> bool:
     """Copy a grid's files as they lie there, as a crash would leave them. Returns whether it was small enough."""
     with ExitStack() as locks:
-        for table in grid.open_tables():  # no flush and no load between two files
+        for table in grid._open_tables():  # no flush and no load between two files
             locks.enter_context(table.lock)
         if sum(path.stat().st_size for path in grid.home.rglob("*") if path.is_file()) > MOST_COPIED:
             return False

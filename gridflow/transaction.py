@@ -118,7 +118,7 @@ class Transaction:
         self._over = "the transaction has ended; grid.transaction() begins another"  # what is said once it has
         self._mark: Mark | None = None
         if not of_statement:
-            tables = [self._take(table) for table in grid.all_tables()]
+            tables = [self._take(table) for table in grid._all_tables()]
             existing = set(cut([table.changes for table in tables]))
             self._tables = {table.table_id: table for table in tables if table.changes in existing}
 
@@ -157,7 +157,7 @@ class Transaction:
         return self._grid.home
 
     @property
-    def is_transaction(self) -> bool:
+    def _is_transaction(self) -> bool:
         """True: none can begin inside it."""
         return True
 
@@ -167,22 +167,22 @@ class Transaction:
         return self._grid.owner
 
     @property
-    def activity(self) -> Activity:
+    def _activity(self) -> Activity:
         """The statements that run on the grid."""
-        return self._grid.activity
+        return self._grid._activity
 
     @property
-    def plans(self) -> dict[Any, Any]:
+    def _plans(self) -> dict[Any, Any]:
         """The plans that SQL keeps for the grid's tables, by statement."""
-        return self._grid.plans
+        return self._grid._plans
 
     def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
         """The rows of a view of schema SYS: it shows the grid, and nothing of what the transaction has written."""
         return self._grid.system_view(name, columns)
 
-    def check_changeable(self) -> None:
-        """Raise if nothing can be written here; see ``Grid.check_changeable``."""
-        self._grid.check_changeable()
+    def _check_changeable(self) -> None:
+        """Raise if nothing can be written here; see ``Grid._check_changeable``."""
+        self._grid._check_changeable()
 
     def tables(self) -> list[str]:
         """The names of all tables, sorted."""
@@ -195,7 +195,7 @@ class Transaction:
             TableNotFoundError: there is none.
             UsageError: the transaction has ended.
         """
-        self.check_active()
+        self._check_active()
         table = self._grid.table(name)
         view = self._tables.get(table.table_id)
         if view is None:
@@ -204,11 +204,11 @@ class Transaction:
                 _cut_all([view])
         return view
 
-    def read_tables(self) -> list[str]:
+    def _read_tables(self) -> list[str]:
         """The names of the tables that it has looked at so far, in the order of their numbers."""
         return [self._tables[table_id].name for table_id in sorted(self._tables)]
 
-    def all_tables(self) -> list[TransactionTable]:
+    def _all_tables(self) -> list[TransactionTable]:
         """All tables as the transaction sees them, sorted by name; one that is dropped meanwhile is left out."""
         views = []
         for name in self.tables():
@@ -216,9 +216,9 @@ class Transaction:
                 views.append(self.table(name))
         return views
 
-    def together(self, tables: Sequence[TableFace]) -> list[TransactionTable]:
+    def _together(self, tables: Sequence[TableFace]) -> list[TransactionTable]:
         """The same tables at one moment: that at which the transaction began, or for a single statement this one."""
-        self.check_active()
+        self._check_active()
         views = [self._tables[table.table_id] for table in tables]
         live = [table for table in views if table.changes.live]
         for table in live:
@@ -231,7 +231,7 @@ class Transaction:
 
     def cache(self, name: str) -> Cache:
         """A cache as the transaction sees it. Its table is made outside of one, by the first put."""
-        self.check_active()
+        self._check_active()
         return Cache(self, name)
 
     def transaction(self, *, of_statement: bool = False, alone: bool = False) -> NoReturn:
@@ -266,7 +266,7 @@ class Transaction:
         """Not inside a transaction."""
         raise _no_ddl()
 
-    def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> NoReturn:
+    def _alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> NoReturn:
         """Not inside a transaction."""
         raise _no_ddl()
 
@@ -274,7 +274,7 @@ class Transaction:
         """Not inside a transaction."""
         raise _no_ddl()
 
-    def system_table(self, name: str, columns: Any = None, key: str = "") -> NoReturn:
+    def _system_table(self, name: str, columns: Any = None, key: str = "") -> NoReturn:
         """Not inside a transaction."""
         raise UsageError("a transaction has no system tables: commit or roll back first")
 
@@ -282,7 +282,7 @@ class Transaction:
         """Run SQL inside the transaction; see ``Grid.sql``."""
         from .sql import execute
 
-        self.check_active()
+        self._check_active()
         return execute(self, text, params, progress)
 
     def commit(self) -> None:
@@ -294,7 +294,7 @@ class Transaction:
             GridFullError, TableNotFoundError: there is no room, or a table is gone. Nothing has happened.
         """
         tables = list(self._tables.values())
-        self.check_active()  # after the look: who rolls back, perhaps in another thread, says so first
+        self._check_active()  # after the look: who rolls back, perhaps in another thread, says so first
         try:
             self._commit([table for table in tables if table.changes.changed])
         finally:
@@ -305,7 +305,7 @@ class Transaction:
         operations, digests = (b"".join(part) for part in zip(*pieces, strict=True)) if pieces else (b"", b"")
         if operations:
             columns = {table.table_id: table.changes.columns for table in changed}
-            self._grid.commit_checked(operations, digests, columns)
+            self._grid._commit_checked(operations, digests, columns)
 
     def rollback(self) -> None:
         """Forget all writes. Does nothing if the transaction has ended already."""
@@ -323,7 +323,7 @@ class Transaction:
         self._tables.clear()
         self._locked_tables.clear()
 
-    def check_active(self) -> None:
+    def _check_active(self) -> None:
         """Raise if the transaction has ended, or the grid is closed."""
         self._grid.check_open()
         if not self.active:
@@ -371,7 +371,7 @@ class TransactionTable(KeyedRows):
         return self._table.partitions_count
 
     def _check(self) -> None:
-        self._transaction.check_active()
+        self._transaction._check_active()
 
     @property
     def codec(self) -> None:
@@ -433,9 +433,9 @@ class TransactionTable(KeyedRows):
         """The partition that a key belongs to, whether there is a row or not."""
         return self._table.partition_of(key)
 
-    def wake_maintenance(self) -> None:
+    def _wake_maintenance(self) -> None:
         """Have the owner's background thread look now at what the table lacks, such as files of an index."""
-        self._table.wake_maintenance()
+        self._table._wake_maintenance()
 
     def past(self, version: str | int) -> PastTable:
         """The table as it was at a version; for a single statement: a tag may move while a transaction runs."""
@@ -454,7 +454,7 @@ class TransactionTable(KeyedRows):
             )
 
     @contextlib.contextmanager
-    def savepoint(self) -> Iterator[None]:
+    def _savepoint(self) -> Iterator[None]:
         """If the block raises, what it has written to the table is forgotten. Not one inside another."""
         self.changes.save()
         try:
@@ -473,7 +473,7 @@ class TransactionTable(KeyedRows):
             return
         # Where it cannot be done soon, they are copied where they are needed.
         with contextlib.suppress(GridFullError, GridConnectionError, TableBusyError):
-            self._table.flush_to_read()
+            self._table._flush_to_read()
 
     def _few_in_memory(self) -> bool:
         self._table.store.catch_up()
@@ -488,13 +488,13 @@ class TransactionTable(KeyedRows):
 
     def __len__(self) -> int:
         self._check()
-        self._transaction.together([self])
+        self._transaction._together([self])
         return self.changes.count()
 
     def snapshot(self) -> Snapshot:
         """A version of the table that holds what the transaction sees."""
         self._check()
-        self._transaction.together([self])
+        self._transaction._together([self])
         return self.changes.snapshot("") if self.changes.plain else in_scratch(self.changes.snapshot)
 
     def scan(
@@ -518,8 +518,8 @@ class TransactionTable(KeyedRows):
         with about(table=self.name):
             return whole_table(self.snapshot(), columns)
 
-    def mapped(self, columns: Iterable[str]) -> MappedRows:
-        """All rows as they are mapped, as ``Table.mapped`` gives them."""
+    def _mapped(self, columns: Iterable[str]) -> MappedRows:
+        """All rows as they are mapped, as ``Table._mapped`` gives them."""
         return mapped_rows(self.snapshot(), columns)
 
     @property
@@ -527,12 +527,12 @@ class TransactionTable(KeyedRows):
         """The indexes of the table."""
         return self._table.indexes
 
-    def find_indexed(self, choices: Sequence[Choice]) -> IndexRows | None:
-        """The rows of the best of some choices of ``indexes``; see ``Table.find_indexed``."""
+    def _find_indexed(self, choices: Sequence[Choice]) -> IndexRows | None:
+        """The rows of the best of some choices of ``indexes``; see ``Table._find_indexed``."""
         return self._table.indexes.find(choices, self.snapshot())
 
-    def narrow(self, narrowing: Narrowing[Narrowed]) -> Narrowed | None:
-        """What a narrowing leaves of the rows; see ``Table.narrow``."""
+    def _narrow(self, narrowing: Narrowing[Narrowed]) -> Narrowed | None:
+        """What a narrowing leaves of the rows; see ``Table._narrow``."""
         return narrowing.find(self.snapshot(), self._table.zones)
 
     def put(self, key: Any, value: Any) -> None:
@@ -542,7 +542,7 @@ class TransactionTable(KeyedRows):
     def put_all(self, rows: Any) -> None:
         """Write many rows; see ``Table.put_all``."""
         if has_columns(rows):
-            self.put_rows(rows, on_duplicate="replace")
+            self._put_rows(rows, on_duplicate="replace")
             return
         self._check()
         self.changes.put_all(rows.items() if isinstance(rows, Mapping) else rows)
@@ -552,8 +552,8 @@ class TransactionTable(KeyedRows):
         self._check()
         self.changes.put_all(rows.items() if isinstance(rows, Mapping) else rows, "error")
 
-    def put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
-        """Write rows given as columns; see ``Table.put_rows``."""
+    def _put_rows(self, rows: Any, *, on_duplicate: str = "error") -> int:
+        """Write rows given as columns; see ``Table._put_rows``."""
         duplicates(on_duplicate)
         self._check()
         return self._put_batches(row_batches(rows, self.schema, self.name), on_duplicate)
@@ -592,11 +592,11 @@ class TransactionTable(KeyedRows):
         self._check()
         return self.changes.remove_all(keys)
 
-    def addressed(self, columns: Iterable[str]) -> AddressedRows:
+    def _addressed(self, columns: Iterable[str]) -> AddressedRows:
         """All rows, with where each lies: for ``update_rows`` and ``remove_rows``."""
         return all_rows(self.snapshot(), columns)
 
-    def update_rows(self, rows: AddressedRows, addresses: np.ndarray, values: pa.Table) -> int:
+    def _update_rows(self, rows: AddressedRows, addresses: np.ndarray, values: pa.Table) -> int:
         """Give rows new values of some columns, none of the key.
 
         Args:
@@ -624,7 +624,7 @@ class TransactionTable(KeyedRows):
         changes = RowChanges(rows.snapshot, self.changes.codec, addresses, values.column_names, batches)
         return self._change(changes, values.nbytes)
 
-    def remove_rows(self, rows: AddressedRows, addresses: np.ndarray) -> int:
+    def _remove_rows(self, rows: AddressedRows, addresses: np.ndarray) -> int:
         """Remove rows; else as ``update_rows``."""
         return self._change(RowChanges(rows.snapshot, self.changes.codec, addresses, None, []), 0)
 
@@ -638,11 +638,11 @@ class TransactionTable(KeyedRows):
             and self._are_many(changes, new_bytes)
         ):
             try:
-                return self._table.change_rows(changes, self.changes.columns)
+                return self._table._change_rows(changes, self.changes.columns)
             except GridFullError:
                 if not changes.removes:
                     raise  # for removals there is always some room in the log
-        self.changes.change_rows(changes)
+        self.changes._change_rows(changes)
         return changes.rows
 
     def _are_many(self, changes: RowChanges, new_bytes: int) -> bool:
@@ -677,7 +677,7 @@ class TransactionTable(KeyedRows):
         self._check()
         version = self.changes.version
         if version and self._transaction.of_statement and self._transaction.owner:  # it need not be kept in memory
-            return self._table.load_unchanged(data, on_duplicate, progress, version)
+            return self._table._load_unchanged(data, on_duplicate, progress, version)
         data = looked_at(data)
         batches = record_batches(data, self.schema, self.name)
         if batches is not None:

@@ -62,7 +62,7 @@ class SystemTable(Protocol):
 class SystemTables(Protocol):
     """Where system tables are: in a grid."""
 
-    def system_table(self, name: str, columns: Any = None, key: str = "") -> SystemTable | None:
+    def _system_table(self, name: str, columns: Any = None, key: str = "") -> SystemTable | None:
         """A system table; with ``columns`` it is made if it is not there, without them it may be None."""
 
 
@@ -90,7 +90,7 @@ def create_user(grid: SystemTables, name: str, password: str) -> None:
         raise UsageError(f"a user's name has 1 to {MAX_NAME_BYTES} bytes, {name!r} has {len(name.encode())}")
     now = _now()
     row = {"PASSWORD": hash_password(password), "CREATED": now, "CHANGED": now}
-    table = grid.system_table(TABLE, _COLUMNS, "NAME")
+    table = grid._system_table(TABLE, _COLUMNS, "NAME")
     assert table is not None  # with columns, there is always one
     if not table.put_if_absent(name, row):
         raise UsageError(f"there is a user {name} already; ALTER USER changes its password")
@@ -102,7 +102,7 @@ def alter_user(grid: SystemTables, name: str, password: str) -> None:
     Raises:
         UsageError: there is no such user, or the password cannot be.
     """
-    table = grid.system_table(TABLE)
+    table = grid._system_table(TABLE)
     row = None if table is None else table.get(name)
     new_hash = hash_password(password)
     if table is None or row is None or not table.replace(name, {**row, "PASSWORD": new_hash, "CHANGED": _now()}):
@@ -115,14 +115,14 @@ def drop_user(grid: SystemTables, name: str) -> None:
     Raises:
         UsageError: there is no such user.
     """
-    table = grid.system_table(TABLE)
+    table = grid._system_table(TABLE)
     if table is None or not table.remove(name):
         raise _no_user(grid, name)
 
 
 def list_users(grid: SystemTables) -> list[User]:
     """All users, by name."""
-    table = grid.system_table(TABLE)
+    table = grid._system_table(TABLE)
     if table is None:
         return []
     rows = table.to_arrow(["NAME", "CREATED", "CHANGED"]).to_pylist()
@@ -135,7 +135,7 @@ def verify(grid: SystemTables, name: str, password: str) -> bool:
     A name is meant as it is or, as Ignite's drivers have it, in upper case. It takes as long for a user who is not
     there as for one who is.
     """
-    table = grid.system_table(TABLE)
+    table = grid._system_table(TABLE)
     rows = () if table is None else (table.get(name), table.get(name.upper()))
     row = next((row for row in rows if row is not None), None)
     right = _matches(password, row["PASSWORD"] if row is not None else _NOBODY)

@@ -137,7 +137,7 @@ def _is_unused(path: Path) -> bool:
 
     try:
         with connect(path, embedded=True, timeout=0) as grid:
-            return not grid.all_tables() and not grid.sql("SELECT COUNT(*) FROM SYS.USERS").scalar()
+            return not grid._all_tables() and not grid.sql("SELECT COUNT(*) FROM SYS.USERS").scalar()
     except GridflowError:  # it is somebody else's by now
         return False
 

@@ -32,7 +32,7 @@ def gather(home: Path | None, *, read_only: bool = False) -> dict[str, Any]:
             owner = "nobody; its server was killed, and 'gridflow serve' starts it again"
         else:
             owner = "embedded in another process"
-        tables = grid.all_tables()
+        tables = grid._all_tables()
         rows = sum(map(len, tables))  # before the bytes: the count flushes
         segment_bytes = sum(table.stats()["bytes"] for table in tables)
     files = [entry for entry in path.rglob("*") if entry.is_file()]

@@ -101,7 +101,7 @@ class ServedGrid(Grid):
                 return result
         from ..sql import Result, Route, one_by_one, route
 
-        node = str(self.activity.node)
+        node = str(self._activity.node)
         way = route(text, in_transaction=session.in_transaction, node=node)
         if way is Route.HERE:
             return super()._run_sql(session, text, params, progress)
@@ -126,7 +126,7 @@ class ServedGrid(Grid):
         """Have the owner run SQL."""
         from ..sql import Result
 
-        limits = self.activity.limits
+        limits = self._activity.limits
         message = messages.Sql(
             text, *encode_values(params), milliseconds=round((limits.seconds or 0) * 1000), memory=limits.memory or 0
         )

@@ -103,7 +103,7 @@ class ServedOpenGrid(OpenGrid):
         """Drop a table and its rows; see :meth:`gridflow.Grid.drop_table`."""
         self._call(messages.DropTable(name, if_exists))
 
-    def alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+    def _alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
         """Refused: a function cannot be sent, and SQL that changes options runs where the owner is."""
         raise UsageError(f"options of table {name} are changed in the process that owns the grid, {self.welcome.pid}")
 
@@ -123,7 +123,7 @@ class ServedOpenGrid(OpenGrid):
             return rows
         return pa.concat_tables([rows, super().system_view(name, names).cast(rows.schema)])
 
-    def commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
+    def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
         if len(operations) + len(digests) > messages.MAX_OPERATIONS_BYTES:
             raise UsageError(
                 f"a transaction of {len(operations):,} bytes cannot be sent, {messages.MAX_OPERATIONS_BYTES:,} can"
@@ -133,7 +133,7 @@ class ServedOpenGrid(OpenGrid):
             if self.connection.ring.ask(message, COMMIT_TIMEOUT) is None:
                 self.connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT)
 
-    def check_changeable(self) -> None:
+    def _check_changeable(self) -> None:
         """Raise if the grid is closed: what is written is sent."""
         self.check_open()
 

@@ -64,7 +64,7 @@ class NodeRing:
         """
         return self._send(ClientRing.commit_put, timeout, table, codec, mode, key, value)
 
-    def insert_values(
+    def _insert_values(
         self,
         table: TableStore,
         codec: RowCodec,
@@ -73,7 +73,7 @@ class NodeRing:
         values: Sequence[Any],
         timeout: float,
     ) -> int | None:
-        """As ``put`` unless there is a row: of values, as ``TableStore.insert_values`` takes them."""
+        """As ``put`` unless there is a row: of values, as ``TableStore._insert_values`` takes them."""
         return self._send(ClientRing.commit_values, timeout, table, codec, places, fixed, values)
 
     def remove(self, table: TableStore, key: Any, timeout: float) -> int | None:

@@ -57,7 +57,7 @@ class ServedTable(Table):
         """Write the row under ``key``; see :meth:`gridflow.Table.put`."""
         self._refuse_past()
         if self._ring.put(self, self.codec, _PUT, key, value, COMMIT_TIMEOUT) is None:
-            self._commit("put", lambda: self.encode_put(key, value), by_ring=False)
+            self._commit("put", lambda: self._encode_put(key, value), by_ring=False)
 
     def put_all(self, rows: Any) -> None:
         """Write several rows in one commit; see :meth:`gridflow.Table.put_all`.
@@ -66,15 +66,15 @@ class ServedTable(Table):
             UsageError: together they have more than 1 GiB; ``load`` takes any amount.
         """
         if has_columns(rows):
-            self.put_rows(rows, on_duplicate="replace")
+            self._put_rows(rows, on_duplicate="replace")
             return
         pairs = rows.items() if isinstance(rows, Mapping) else rows
-        self._commit("put", lambda: b"".join(self.encode_put(key, value) for key, value in pairs))
+        self._commit("put", lambda: b"".join(self._encode_put(key, value) for key, value in pairs))
 
     def insert_all(self, rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> None:
         """Write several rows in one commit, or none if a key is there; see :meth:`gridflow.Table.insert_all`."""
         pairs = rows.items() if isinstance(rows, Mapping) else rows
-        self._commit("insert", lambda: b"".join(self.encode_put(key, value) for key, value in pairs))
+        self._commit("insert", lambda: b"".join(self._encode_put(key, value) for key, value in pairs))
 
     def _commit_rows(self, operations: bytes, mode: str, codec: RowCodec) -> int:
         return self._commit(mode, lambda: operations, codec=codec)
@@ -90,14 +90,14 @@ class ServedTable(Table):
         return count == 1
 
     def _put_by_socket(self, key: Any, value: Any, codec: RowCodec | None) -> int:
-        return self._commit("put_if_absent", lambda: self.encode_put(key, value), by_ring=False, codec=codec)
+        return self._commit("put_if_absent", lambda: self._encode_put(key, value), by_ring=False, codec=codec)
 
-    def insert_values(
+    def _insert_values(
         self, codec: RowCodec, places: tuple[int, ...], fixed: tuple[Any, ...], values: Sequence[Any]
     ) -> bool:
         """Write the row of values by their place, unless there is one under its key; returns whether it wrote."""
         self._refuse_past()
-        count = self._ring.insert_values(self, codec, places, fixed, values, COMMIT_TIMEOUT)
+        count = self._ring._insert_values(self, codec, places, fixed, values, COMMIT_TIMEOUT)
         if count is None:
             row = [fixed[i] if place < 0 else values[place] for i, place in enumerate(places)]
             names = (column.name for column in codec.python_schema.value_columns)
@@ -111,7 +111,7 @@ class ServedTable(Table):
         self._refuse_past()
         count = self._ring.put(self, self.codec, _REPLACE, key, value, COMMIT_TIMEOUT)
         if count is None:
-            count = self._commit("replace", lambda: self.encode_put(key, value), by_ring=False)
+            count = self._commit("replace", lambda: self._encode_put(key, value), by_ring=False)
         return count == 1
 
     def remove(self, key: Any) -> bool:
@@ -119,12 +119,12 @@ class ServedTable(Table):
         self._refuse_past()
         count = self._ring.remove(self, key, COMMIT_TIMEOUT)
         if count is None:
-            count = self._commit("remove", lambda: self.encode_remove(key), by_ring=False)
+            count = self._commit("remove", lambda: self._encode_remove(key), by_ring=False)
         return count == 1
 
     def remove_all(self, keys: Iterable[Any]) -> int:
         """Remove the rows under these keys in one commit; returns how many there were."""
-        return self._commit("remove", lambda: b"".join(map(self.encode_remove, keys)))
+        return self._commit("remove", lambda: b"".join(map(self._encode_remove, keys)))
 
     def load(
         self,
@@ -164,8 +164,8 @@ class ServedTable(Table):
         self._connection.call(messages.Flush(self.name), messages.Done)  # also to say that the version is no reader's
         return self.snapshot().version
 
-    def flush_to_read(self, *, waits: bool = False) -> int:
-        """Have the owner flush for a reader; see :meth:`gridflow.Table.flush_to_read`."""
+    def _flush_to_read(self, *, waits: bool = False) -> int:
+        """Have the owner flush for a reader; see :meth:`gridflow.Table._flush_to_read`."""
         version = self.snapshot().version  # sees every acknowledged write
         rows, _ = self.memory
         if rows == 0:
@@ -195,7 +195,7 @@ class ServedTable(Table):
     def restore(self, version: str | int) -> int:
         """Have the owner give the table the rows and columns of a version again; see :meth:`gridflow.Table.restore`."""
         self._check_named(version)
-        number = self.snapshot_version(version)  # raises where there is none
+        number = self._snapshot_version(version)  # raises where there is none
         self._refuse_past()
         self._check_usable()
         return self._connection.call(messages.Restore(self.name, self.table_id, number), messages.Done).count
@@ -249,7 +249,7 @@ class ServedTable(Table):
 
     def _flushed(self) -> Snapshot:
         try:
-            self.flush_to_read()
+            self._flush_to_read()
         except (GridConnectionError, TableBusyError):
             return super()._flushed()  # as any reader does that has no owner to ask
         return self.snapshot()

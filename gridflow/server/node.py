@@ -100,7 +100,7 @@ class Node:
                 filename=str(path),
             ) from None
         grid.default_partitions = partitions
-        grid.activity.limits = Limits(query_seconds, query_memory)
+        grid._activity.limits = Limits(query_seconds, query_memory)
         self.grid: Grid = grid
         self.home: Path = grid.home
         self._stopped = False

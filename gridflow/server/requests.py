@@ -162,7 +162,7 @@ class Requests:
     # ---- one method for each message of `actions` ----
 
     def _hello(self, m: messages.Hello) -> Message:
-        self.grid.activity.connected(m.client, m.pid, m.release)
+        self.grid._activity.connected(m.client, m.pid, m.release)
         return messages.Welcome(
             os.getpid(), str(self.grid.home), VERSION, self.grid.default_partitions, self.durability
         )
@@ -174,7 +174,7 @@ class Requests:
         return Done(0)
 
     def _goodbye(self, m: messages.Goodbye) -> Message:
-        self.grid.activity.disconnected(m.client)
+        self.grid._activity.disconnected(m.client)
         return Done(0)
 
     def _create_table(self, m: messages.CreateTable) -> Message:
@@ -210,7 +210,7 @@ class Requests:
         if m.table is None:
             self.grid.flush()
         elif m.to_read:
-            self.grid.table(m.table).flush_to_read(waits=m.waits)
+            self.grid.table(m.table)._flush_to_read(waits=m.waits)
         else:
             self.grid.table(m.table).flush()
         return Done(0)
@@ -241,13 +241,13 @@ class Requests:
         if m.mode not in COMMIT_MODES:
             raise UsageError(f"no commit mode {m.mode}; there are {', '.join(COMMIT_MODES)}")
         table = self._table(m.table, m.table_id)
-        count = table.commit_encoded(m.operations, m.mode, m.columns)
+        count = table._commit_encoded(m.operations, m.mode, m.columns)
         if self.rings is not None:
             self.rings.admit(table)
         return Done(count)
 
     def _commit_transaction(self, m: messages.CommitTransaction) -> Done:
-        self.grid.commit_checked(m.body[m.digests :], m.body[: m.digests], dict(m.columns))
+        self.grid._commit_checked(m.body[m.digests :], m.body[: m.digests], dict(m.columns))
         return Done(0)
 
     def _cancel(self, m: messages.Cancel) -> Message:

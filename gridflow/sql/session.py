@@ -93,7 +93,7 @@ class Session:
 
     def execute(self, text: str, params: Any = None, progress: Report | None = None) -> Result:
         """Execute one statement, or several with semicolons between them; see ``gridflow.sql.execute``."""
-        activity = self.grid.activity
+        activity = self.grid._activity
         self.check_going()
         fast = self._fast_paths.get(text)
         if fast is not None:
@@ -158,7 +158,7 @@ class Session:
         if fast is None or fast[1].kind != "INSERT":
             return None
         fast_path, prepared = fast
-        activity = self.grid.activity
+        activity = self.grid._activity
         run = activity.begin(prepared.own_text, prepared.kind)
         result = None
         try:
@@ -184,7 +184,7 @@ class Session:
 
     def _remember(self, text: str, statement: Prepared) -> None:
         """Keep the fast path of a statement, if there is one, for later executions of the same text."""
-        plan = self.grid.plans.get(statement)
+        plan = self.grid._plans.get(statement)
         if plan is not None and plan.fast_path is not None:
             if len(self._fast_paths) >= MOST_FAST_PATHS:
                 self._fast_paths.clear()
@@ -192,7 +192,7 @@ class Session:
 
     def _run_listed(self, statement: Prepared, execute: Callable[[], Result]) -> Result:
         """Run a statement; ``SYS.SQL_QUERIES`` lists it meanwhile and ``SYS.SQL_QUERIES_HISTORY`` afterwards."""
-        activity = self.grid.activity
+        activity = self.grid._activity
         run = activity.begin(statement.own_text, statement.kind)
         limits = activity.limits
         try:
@@ -263,9 +263,9 @@ class Session:
             _CONTROLS[kind](self, statement)
             return Result(statement=kind)
         if kind in ("INSERT", "MERGE", "UPDATE", "DELETE"):
-            self.grid.check_changeable()
+            self.grid._check_changeable()
         grid = transaction or self.grid
-        if not grid.is_transaction:
+        if not grid._is_transaction:
             if _changes_rows_it_reads(statement):
                 return self._change(lambda transaction: EXECUTORS[kind](transaction, statement, values))
         elif kind not in IN_TRANSACTION:
@@ -282,7 +282,7 @@ class Session:
     def _is_stopped(self) -> bool:
         """Whether the statement that this thread runs is to end, whatever comes of it."""
         watch = current()
-        return self.grid.activity.is_cancelled_here() or (watch is not None and watch.error is not None)
+        return self.grid._activity.is_cancelled_here() or (watch is not None and watch.error is not None)
 
     def _change(self, run: Callable[[Any], Result]) -> Result:
         """Run a change that follows from rows it reads; again if somebody else writes one of those rows meanwhile."""
@@ -302,7 +302,7 @@ class Session:
             except TransactionConflictError:
                 if not tries_left:
                     raise
-                tables = transaction.read_tables()
+                tables = transaction._read_tables()
         raise AssertionError("the last try returns or raises")
 
     def begin(self) -> None:
@@ -319,7 +319,7 @@ class Session:
         """Begin a transaction in the midst of a text."""
         if self._open_transaction() is not None:
             raise SqlError("a transaction is open already: COMMIT or ROLLBACK ends it")
-        if self.grid.is_transaction:
+        if self.grid._is_transaction:
             raise SqlError("BEGIN: this is inside a transaction already")
         self._fast_paths.clear()
         self._transaction = self.grid.transaction()

@@ -132,7 +132,7 @@ def merge(table: TableVersions, choice: Choice, *, yielding: bool = False) -> bo
         GridCorruptError: a segment is damaged.
         UsageError: this very thread is writing the table.
     """
-    table.check_mergeable()
+    table._check_mergeable()
     with table.merging:
         snapshot = table.snapshot()
         segments = snapshot.segments()
@@ -149,7 +149,7 @@ def merge(table: TableVersions, choice: Choice, *, yielding: bool = False) -> bo
 def no_merge(table: TableVersions) -> Iterator[None]:
     """Ends the merge of a table that is under way, without effect, and keeps others out."""
     while True:
-        table.stop_merge()
+        table._stop_merge()
         if table.merging.acquire(timeout=_SECONDS_BETWEEN_STOPS):
             break
     try:

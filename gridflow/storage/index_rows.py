@@ -56,7 +56,7 @@ class NumberedRows:
                 start += size
         return pa.Table.from_batches(batches, schema=self._schema(positions)), np.concatenate(numbers)
 
-    def addressed(self, columns: Sequence[str]) -> AddressedRows:
+    def _addressed(self, columns: Sequence[str]) -> AddressedRows:
         """These columns of the rows, and the rows' addresses."""
         parts = [np.empty(0, np.int64)]
         for segment, rows in self._parts:

@@ -116,7 +116,7 @@ def record_batches(data: Any, schema: Schema, table: str) -> Iterator[pa.RecordB
 
 
 def row_batches(rows: Any, schema: Schema, table: str) -> Iterator[pa.RecordBatch]:
-    """The rows given to ``put_rows`` as record batches that are sound.
+    """The rows given as columns to a table's ``_put_rows`` as record batches that are sound.
 
     Raises:
         SchemaError: as of ``record_batches``; or they are not given as columns.
@@ -124,7 +124,7 @@ def row_batches(rows: Any, schema: Schema, table: str) -> Iterator[pa.RecordBatc
     batches = record_batches(looked_at(rows), schema, table)
     if batches is None:
         raise SchemaError(
-            f"table {table}: put_rows takes an Arrow table or batches, a DataFrame, or a dict of numpy arrays; "
+            f"table {table}: rows as columns are an Arrow table or batches, a DataFrame, or a dict of numpy arrays; "
             "put_all takes keys and values, load takes dicts",
             table=table,
         )

@@ -56,17 +56,17 @@ class MaintainedTable(Protocol):
     def version(self) -> int:
         """The number of its current version."""
 
-    def flush_store(self, timeout: float = -1) -> int:
+    def _flush_store(self, timeout: float = -1) -> int:
         """Move what is in memory to a segment, if no other writer holds the table for so many seconds."""
 
     @property
-    def flush_is_due(self) -> bool:
+    def _flush_is_due(self) -> bool:
         """Whether to try a flush now: one that failed is not tried again at once."""
 
-    def merge_some(self, at_rest: bool, stopping: Callable[[], bool]) -> None:
+    def _merge_some(self, at_rest: bool, stopping: Callable[[], bool]) -> None:
         """Merge while there is something worth it; see ``compaction.settle``."""
 
-    def stop_merge(self) -> None:
+    def _stop_merge(self) -> None:
         """Have a merge that is under way end soon."""
 
 
@@ -99,7 +99,7 @@ class Maintenance:
         self._wake.set()
         while self._thread is not threading.current_thread() and self._thread.is_alive():
             for table in self._tables():
-                table.stop_merge()
+                table._stop_merge()
             self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
@@ -134,15 +134,15 @@ class Maintenance:
     def _look_after(self, table: MaintainedTable) -> None:
         seen = self._seen.get(table.table_id)
         if seen is None or not seen.covers(table):
-            if not table.flush_is_due:
+            if not table._flush_is_due:
                 return
-            table.flush_store(0)
+            table._flush_store(0)
             seen = self._seen[table.table_id] = _Seen(table.version(), table.options, time.monotonic())
         at_rest = time.monotonic() - seen.since >= REST_SECONDS
         is_whole = table.indexes.is_settled and table.zones.is_settled
         if seen.settled and is_whole and (seen.settled_at_rest or not at_rest):
             return  # most of many tables: nothing is done for one that nobody writes
-        table.merge_some(at_rest, lambda: self._stopping)
+        table._merge_some(at_rest, lambda: self._stopping)
         table.indexes.settle()
         table.zones.settle(verify=False)
         table.copies.settle(verify=False)

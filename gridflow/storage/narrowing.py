@@ -60,13 +60,13 @@ class ZoneRows:
         """How many rows the version has."""
         return self._snapshot.rows
 
-    def mapped(self, columns: Sequence[str]) -> MappedRows:
+    def _mapped(self, columns: Sequence[str]) -> MappedRows:
         """These columns of the rows, as they are mapped."""
         return mapped_rows(self._snapshot, columns, self.ranges)
 
     def take(self, columns: Sequence[str]) -> pa.Table:
         """These columns of the live rows."""
-        return self.mapped(columns).compact()
+        return self._mapped(columns).compact()
 
 
 def zone_rows(

@@ -56,15 +56,15 @@ class PastTable:
         """All rows."""
         return whole_table(self.snapshot, columns)
 
-    def mapped(self, columns: Iterable[str]) -> MappedRows:
+    def _mapped(self, columns: Iterable[str]) -> MappedRows:
         """All rows as they are mapped, and deleted ones with them."""
         return mapped_rows(self.snapshot, columns)
 
-    def narrow(self, narrowing: Narrowing[Any]) -> None:
+    def _narrow(self, narrowing: Narrowing[Any]) -> None:
         """None: zone maps go with the table's segments, too."""
         return None
 
-    def find_indexed(self, choices: Sequence[Any]) -> None:
+    def _find_indexed(self, choices: Sequence[Any]) -> None:
         """None: there is no index."""
         return None
 

@@ -54,7 +54,7 @@ class SidecarTable(Protocol):
         """Which versions are kept beside the current one."""
 
     @property
-    def held_here(self) -> bool:
+    def _held_here(self) -> bool:
         """Whether an edit or a hold of this very thread keeps the table's writers out."""
 
     def snapshot(self) -> Snapshot:

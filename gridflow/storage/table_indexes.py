@@ -62,7 +62,7 @@ class TableIndexes(Sidecars[Index]):
             UsageError: this very thread is changing the table; to wait for that would be for ever.
         """
         table = self._table
-        if table.held_here:
+        if table._held_here:
             raise UsageError(f"table {table.name} is being changed by this very thread: its indexes stay as they are")
         with self.lock:
             yield

@@ -124,20 +124,20 @@ def test_rows_of_a_large_update_may_change_in_a_transaction_and_be_taken_back(gr
 def test_values_go_in_and_out_by_their_place(grid):
     table = grid.create_table("T", {"ID": "LONG", "S": "VARCHAR", "N": "INT"}, key="ID")
     codec = table.codec
-    assert table.insert_values(codec, (0, 2, -1), (None, None, 5), (1, "other", "text"))
-    assert not table.insert_values(codec, (0, 2, -1), (None, None, 6), (1, "other", "text"))
+    assert table._insert_values(codec, (0, 2, -1), (None, None, 5), (1, "other", "text"))
+    assert not table._insert_values(codec, (0, 2, -1), (None, None, 6), (1, "other", "text"))
     for _ in range(2):
         assert table.get(1) == {"S": "text", "N": 5}
-        assert table.select_values(codec, (1, -1, 0, 1), 1) == (5, 1, "text", 5)
-        assert table.select_values(codec, (0,), 2) is None
+        assert table._select_values(codec, (1, -1, 0, 1), 1) == (5, 1, "text", 5)
+        assert table._select_values(codec, (0,), 2) is None
         table.flush()  # the second time of a segment
     with pytest.raises(gridflow.SchemaError, match="column N"):
-        table.insert_values(codec, (0, 1, 2), (None, None, None), (2, "text", "no number"))
+        table._insert_values(codec, (0, 1, 2), (None, None, None), (2, "text", "no number"))
     grid.alter_table("T", drop=["S"])
     table = grid.table("T")
     for call in (
-        lambda: table.select_values(codec, (0,), 1),
-        lambda: table.insert_values(codec, (0, 1, 2), (None, None, None), (2, "text", 1)),
+        lambda: table._select_values(codec, (0,), 1),
+        lambda: table._insert_values(codec, (0, 1, 2), (None, None, None), (2, "text", 1)),
     ):
         with pytest.raises(gridflow.SchemaError, match="other columns"):
             call()

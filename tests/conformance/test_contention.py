@@ -221,7 +221,7 @@ def test_an_update_of_many_rows_beside_commits_that_are_in_no_segment_yet(tmp_pa
         grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, V LONG)")
         table = grid.table("T")
         table.load({"ID": np.arange(10_000), "V": np.zeros(10_000, int)})
-        flush, change_rows = gridflow.Table.flush_to_read, gridflow.Table.change_rows
+        flush, change_rows = gridflow.Table._flush_to_read, gridflow.Table._change_rows
         next_keys = iter(range(20_000, 30_000))
 
         def put_some(count: int) -> None:
@@ -229,7 +229,7 @@ def test_an_update_of_many_rows_beside_commits_that_are_in_no_segment_yet(tmp_pa
 
         def flush_and_put(self) -> int:
             result = flush(self)
-            monkeypatch.setattr(gridflow.Table, "flush_to_read", flush)
+            monkeypatch.setattr(gridflow.Table, "_flush_to_read", flush)
             put_some(50)
             return result
 
@@ -237,8 +237,8 @@ def test_an_update_of_many_rows_beside_commits_that_are_in_no_segment_yet(tmp_pa
             put_some(700)
             return change_rows(self, *arguments)
 
-        monkeypatch.setattr(gridflow.Table, "flush_to_read", flush_and_put)
-        monkeypatch.setattr(gridflow.Table, "change_rows", put_and_change)
+        monkeypatch.setattr(gridflow.Table, "_flush_to_read", flush_and_put)
+        monkeypatch.setattr(gridflow.Table, "_change_rows", put_and_change)
         assert grid.sql("UPDATE T SET V = V + 1 WHERE ID < 5000 OR ID >= 20000").rowcount == 5050
         monkeypatch.undo()
         rows = dict(grid.sql("SELECT ID, V FROM T").fetchall())

@@ -66,9 +66,9 @@ def test_put_rows_does_what_it_is_told(grid, table, within):
 
     def put(**how):
         if within == "table":
-            return table.put_rows(rows, **how)
+            return table._put_rows(rows, **how)
         with grid.transaction() as t:
-            return t.table("T").put_rows(rows, **how)
+            return t.table("T")._put_rows(rows, **how)
 
     with pytest.raises(DuplicateKeyError, match="on_duplicate"):
         put()

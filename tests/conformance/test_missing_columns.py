@@ -89,7 +89,7 @@ WRITES = {
     "get_and_put": lambda table: table.get_and_put(1, NAMED),
     "setdefault": lambda table: table.setdefault(1, NAMED),
     "increment": lambda table: table.increment(1, "X", by=0.5),
-    "put_rows": lambda table: table.put_rows(pa.table({"ID": [1], "X": [0.5]})),
+    "put_rows": lambda table: table._put_rows(pa.table({"ID": [1], "X": [0.5]})),
     "load of dicts": lambda table: table.load([ROW]),
     "load of Arrow": lambda table: table.load(pa.table({"ID": [1], "X": [0.5]})),
     "load of batches": lambda table: table.load(iter([pa.record_batch({"ID": [1], "X": [0.5]})])),

@@ -49,7 +49,7 @@ WRITES = {
     "replace": lambda grid: grid.table("T").replace(1, {"N": 9}),
     "remove": lambda grid: grid.table("T").remove(1),
     "remove_all": lambda grid: grid.table("T").remove_all([1, 2]),
-    "put_rows": lambda grid: grid.table("T").put_rows(grid.table("T").to_arrow(), on_duplicate="replace"),
+    "put_rows": lambda grid: grid.table("T")._put_rows(grid.table("T").to_arrow(), on_duplicate="replace"),
     "put_all of Arrow": lambda grid: grid.table("T").put_all(pa.table({"ID": [9], "N": [9]})),
     "update": lambda grid: grid.table("T").update(1, N=9),
     "increment": lambda grid: grid.table("T").increment(1, "N", by=9),

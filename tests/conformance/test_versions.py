@@ -32,7 +32,7 @@ def rows(table, snapshot=None):
 def test_a_tag_holds_what_was_acknowledged_before_it(table):
     table.put(1, {"X": 1})
     version = table.tag("v1")
-    assert version == table.version() == table.snapshot_version("v1")
+    assert version == table.version() == table._snapshot_version("v1")
     table.put(1, {"X": 2})
     table.remove(2)
     assert rows(table, "v1") == {**dict.fromkeys(range(100), 0), 1: 1}
@@ -100,7 +100,7 @@ def test_what_is_not_there_is_said_with_what_is(table):
         table.scan(version="V1")
     for number in (version - 1, 10**6, -1, 0, True, 1.5, float(version)):
         with pytest.raises(VersionNotFoundError, match=f"table T has no version {number!r} that is kept; {there}"):
-            table.snapshot_version(number)
+            table._snapshot_version(number)
     with pytest.raises(VersionNotFoundError, match="did you mean v1"):
         table.untag("V1")
     with pytest.raises(KeyError):
@@ -117,7 +117,7 @@ def test_the_last_versions_are_kept_by_number(grid):
         assert table.versions() == [v for v in range(1, current + 1) if current - v <= 2]
         for version in table.versions():
             assert len(rows(table, version)) == made.get(version, 0)
-            assert table.snapshot_version(np.int64(version)) == version
+            assert table._snapshot_version(np.int64(version)) == version
     with pytest.raises(VersionNotFoundError):
         rows(table, current - 3)
     table.keep_versions(1)

@@ -39,7 +39,7 @@ def old_table(home, texts, **columns):
     """A grid with a table T as it was written before schemas had DEFAULTs."""
     with gridflow.connect(home) as grid:
         grid.create_table("T", {"ID": "LONG", **columns}, key="ID").put(1, {})
-        grid.alter_options("T", lambda options: {**options, "sql": {"defaults": texts}})
+        grid._alter_options("T", lambda options: {**options, "sql": {"defaults": texts}})
 
 
 def described(grid, table="T"):
@@ -118,7 +118,7 @@ def test_an_old_table_whose_defaults_do_not_fit_can_be_opened(tmp_path, caplog):
 def test_an_old_table_has_its_defaults_moved_before_its_columns_get_other_names(tmp_path):
     with gridflow.connect(tmp_path / "grid") as grid:
         grid.create_table("T", {"ID": "LONG", "X": "INT"}, key="ID")
-        grid.alter_options("T", lambda options: {"sql": {"defaults": {"X": "3"}, "affinity_key": "ID"}})
+        grid._alter_options("T", lambda options: {"sql": {"defaults": {"X": "3"}, "affinity_key": "ID"}})
         grid.alter_table("T", rename={"X": "Z"}, add={"X": "UUID"})
         assert described(grid) == {"Z": "3"} and grid.table("T").options == {"sql": {"affinity_key": "ID"}}
 

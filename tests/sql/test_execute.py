@@ -51,15 +51,15 @@ def images(grid):
 def reads(monkeypatch):
     """The columns of each call that reads all rows."""
     seen = []
-    addressed = TransactionTable.addressed
+    addressed = TransactionTable._addressed
 
     def read_addressed(self, columns):
         seen.append(list(columns))
         return addressed(self, columns)
 
-    monkeypatch.setattr(TransactionTable, "addressed", read_addressed)
+    monkeypatch.setattr(TransactionTable, "_addressed", read_addressed)
     for cls in (Table, TransactionTable):
-        for name, original in (("to_arrow", cls.to_arrow), ("mapped", cls.mapped)):
+        for name, original in (("to_arrow", cls.to_arrow), ("_mapped", cls._mapped)):
 
             def read(self, columns=None, original=original):
                 seen.append(None if columns is None else list(columns))
@@ -454,7 +454,7 @@ def test_a_select_by_key_that_is_executed_again_gives_what_it_gave_at_first(grid
     all_params = [[key] for key in (*keys, *others)] + [(keys[0],), [], [1, 2], None, {"p1": 1}, "a", keys[0]]
     fresh = [outcome(text + " " * (i + 1), params) for i, params in enumerate(all_params)]
     outcome(text, [keys[0]])
-    assert grid.plans[statements.prepare(text)[0]].fast_path is not None
+    assert grid._plans[statements.prepare(text)[0]].fast_path is not None
     for params, expected in zip(all_params, fresh, strict=True):
         for _ in range(2):
             assert outcome(text, params) == expected, params
@@ -498,7 +498,7 @@ def test_a_select_by_key_that_is_executed_again_sees_what_has_become_of_the_tabl
     grid.sql("CREATE TABLE T (ID INT PRIMARY KEY)")
     grid.sql("INSERT INTO T VALUES (1)")
     assert found() == found() == [(1,)]
-    assert grid.plans[statements.prepare(text)[0]].fast_path(grid, [1]).fetchall() == [(1,)], (
+    assert grid._plans[statements.prepare(text)[0]].fast_path(grid, [1]).fetchall() == [(1,)], (
         "though another table had the same columns"
     )
     history = grid.sql("SELECT EXECUTIONS FROM SYS.SQL_QUERIES_HISTORY WHERE SQL = ?", [text]).fetchall()
@@ -710,7 +710,7 @@ def test_a_statement_keeps_a_plan_for_each_grid(grid, tmp_path):
         for _ in range(2):
             for each in (grid, other):
                 assert each.sql(text, [1]).fetchall() == [(2,)]
-                plans.append(each.plans[statement])
+                plans.append(each._plans[statement])
         assert plans[0] is plans[2] is not plans[1] is plans[3]
 
 
@@ -769,7 +769,7 @@ def test_a_table_of_before_schemas_had_defaults_has_them_when_its_grid_is_opened
     with gridflow.connect(tmp_path / "grid") as grid:
         grid.create_table("T", {"ID": "LONG", "N": "INT", "D": "DATE", "E": "INT"}, key="ID")
         written = {"sql": {"defaults": {"N": "3", "D": "DATE '2024-02-29'", "E": "NULL", "GONE": "1"}}}
-        grid.alter_options("T", lambda options: written)
+        grid._alter_options("T", lambda options: written)
         grid.table("T").put(1, {})
         assert grid.table("T").get(1)["N"] is None
         grid.table("T").tag("bare")

@@ -29,7 +29,7 @@ def test_a_statement_ends_at_its_time_limit(kittens, text):
     assert isinstance(caught.value, TimeoutError)
     assert kittens.sql("SELECT COUNT(*) FROM T WHERE NAME LIKE '%K%'").fetchall() == [(2,)]
     kittens.sql("SET QUERY_TIMEOUT 0")
-    assert kittens.activity.limits.seconds is None
+    assert kittens._activity.limits.seconds is None
 
 
 def test_a_time_limit_is_an_operational_error_of_a_cursor(kittens):

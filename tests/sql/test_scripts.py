@@ -203,8 +203,8 @@ def test_a_statement_that_was_killed_is_not_tried_again(kept_grid, monkeypatch):
 
     def killed(grid, statement, params):
         tries.append(statement)
-        (run,) = kept_grid.activity.running()
-        kept_grid.activity._cancelled.add(run.number)
+        (run,) = kept_grid._activity.running()
+        kept_grid._activity._cancelled.add(run.number)
         raise gridflow.SqlError("interrupted")
 
     monkeypatch.setitem(session.EXECUTORS, "INSERT", killed)

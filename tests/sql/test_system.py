@@ -210,7 +210,7 @@ def test_kill_query(either):
     error, seconds = killed(either, lambda query_id: either.sql(f"KILL QUERY '{query_id}'"))
     assert isinstance(error, SqlError) and "was cancelled by KILL QUERY" in str(error)
     assert seconds < 5
-    assert either.activity.totals()[1:] == (1, 1)
+    assert either._activity.totals()[1:] == (1, 1)
     query_id = str(error).split()[1]
     with pytest.raises(SqlError, match="no query .* runs here"):
         either.sql(f"KILL QUERY ASYNC '{query_id}'")
@@ -248,8 +248,8 @@ def test_a_statement_ends_only_once_nobody_is_about_to_interrupt_it():
 
 
 def test_what_cannot_be_interrupted_is_said_so(grid):
-    run = grid.activity.begin("python's work", "INSERT")
-    query_id = grid.activity.query_id(run[0])
+    run = grid._activity.begin("python's work", "INSERT")
+    query_id = grid._activity.query_id(run[0])
     failures = []
 
     def kill() -> None:
@@ -262,8 +262,8 @@ def test_what_cannot_be_interrupted_is_said_so(grid):
     thread.start()
     thread.join()
     assert len(failures) == 1 and "cannot be interrupted where it is now" in failures[0]
-    assert not grid.activity.was_cancelled(run)
-    grid.activity.end(run, 0)
+    assert not grid._activity.was_cancelled(run)
+    grid._activity.end(run, 0)
 
 
 def test_the_history_is_bounded_and_keeps_what_ran_last():
@@ -328,7 +328,7 @@ def test_passwords_are_verified_and_kept_as_hashes(grid, home):
         ("KATE", "", False),
     ]:
         assert users.verify(grid, name, password) is right, (name, password)
-    table = grid.system_table(users.TABLE)
+    table = grid._system_table(users.TABLE)
     kept = {name: table.get(name)["PASSWORD"] for name in ("KATE", "Bob")}
     assert kept["KATE"] != kept["Bob"]  # salted
     assert all(text.startswith("scrypt$32768$8$3$") for text in kept.values())

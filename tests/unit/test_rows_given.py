@@ -25,19 +25,19 @@ def check_frames(grid):
     frame = pandas.DataFrame({"ID": [1, 2], "X": [1.0, float("nan")], "T": [np.zeros(2, np.float32), None]})
     table.load(frame)
     expected = table.to_arrow().sort_by("ID")
-    for write in ("put_all", "put_rows"):
+    for write in ("put_all", "_put_rows"):
         table.truncate()
-        with_ids = {"on_duplicate": "ignore"} if write == "put_rows" else {}
+        with_ids = {"on_duplicate": "ignore"} if write == "_put_rows" else {}
         getattr(table, write)(frame, **with_ids)
         assert table.to_arrow().sort_by("ID") == expected
         table.truncate()
         with grid.transaction() as transaction:
             getattr(transaction.table("F"), write)(frame, **with_ids)
         assert table.to_arrow().sort_by("ID") == expected
-    assert table.put_rows({"ID": np.arange(3), "X": [1, None, 3]}, on_duplicate="replace") == 3
+    assert table._put_rows({"ID": np.arange(3), "X": [1, None, 3]}, on_duplicate="replace") == 3
     for rows in ([{"ID": 1}], [5], 5, "text"):
         with pytest.raises(SchemaError):
-            table.put_rows(rows)
+            table._put_rows(rows)
 
 
 def test_whoever_takes_rows_as_columns_takes_data_frames(grid):
@@ -62,7 +62,7 @@ def test_the_error_of_a_generator_in_a_reader_is_the_users_or_short(grid):
     def reader():
         return pa.RecordBatchReader.from_batches(pa.schema([("ID", pa.int64())]), batches())
 
-    for write in (table.load, table.put_rows, table.put_all):
+    for write in (table.load, table._put_rows, table.put_all):
         with pytest.raises(OwnError, match="no more"):
             write(reader())
         with pytest.raises(SchemaError, match="OwnError: no more") as caught:
@@ -92,7 +92,7 @@ def test_replace_counts_the_rows_that_were_given(grid, monkeypatch):
         assert table.load(data, on_duplicate="replace") == 8
         with grid.transaction() as transaction:
             assert transaction.table("T").load(data, on_duplicate="replace") == 8
-    assert table.put_rows(columns, on_duplicate="replace") == 8
+    assert table._put_rows(columns, on_duplicate="replace") == 8
     table.truncate()
     assert table.load(columns, on_duplicate="ignore") == 5
 

@@ -176,8 +176,8 @@ class TableMachine(RuleBasedStateMachine):
         self.table.compact()
 
     @rule(at_rest=st.booleans())
-    def merge_some(self, at_rest: bool) -> None:
-        self.table.merge_some(at_rest, lambda: False)
+    def _merge_some(self, at_rest: bool) -> None:
+        self.table._merge_some(at_rest, lambda: False)
 
     @invariant()
     def few_segments_are_small(self) -> None:

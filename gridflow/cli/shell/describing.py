@@ -124,7 +124,7 @@ def _tables_of(session: Session, words: Words, usage: str) -> list[Any]:
     check_at_most(words, 1, usage)
     if words:
         return [find_table(session, words[0])]
-    return session.grid.all_tables()
+    return session.grid._all_tables()
 
 
 def _rows_table(names: Iterable[str], rows: list[tuple[Any, ...]]) -> pa.Table:

@@ -223,7 +223,7 @@ def rows_by_index(
     reaches: dict[int, _Reach | None] = {}
     choices = [choice for index in indexes if (choice := _choice(index, conditions, params, reaches)) is not None]
     choices = sorted(choices, key=lambda choice: -choice.score)[:_MOST_TRIED]
-    rows = table.find_indexed([(c.index, c.probes, c.exact) for c in choices]) if choices else None
+    rows = table._find_indexed([(c.index, c.probes, c.exact) for c in choices]) if choices else None
     if rows is None:
         return None
     return rows, next(c.comparisons for c in choices if c.index is rows.index)

@@ -33,7 +33,7 @@ class ByKey:
         """These columns of the rows."""
         return rows_by_key(self.table, self.keys, columns)
 
-    def mapped(self, columns: Sequence[str]) -> MappedRows:
+    def _mapped(self, columns: Sequence[str]) -> MappedRows:
         """The same, for the engine."""
         return MappedRows(self.rows(columns))
 
@@ -63,13 +63,13 @@ class _ByNumber:
         """These columns of the rows."""
         return self.selection.take(columns)
 
-    def mapped(self, columns: Sequence[str]) -> MappedRows:
+    def _mapped(self, columns: Sequence[str]) -> MappedRows:
         """The same, for the engine."""
         return MappedRows(self.rows(columns))
 
-    def addressed(self, columns: Sequence[str]) -> AddressedRows:
+    def _addressed(self, columns: Sequence[str]) -> AddressedRows:
         """These columns of the rows, and where the rows lie."""
-        return self.selection.addressed(columns)
+        return self.selection._addressed(columns)
 
     def spread(self, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
         """These columns of the segments that the rows are in, as views, and the rows' numbers in those, int64."""
@@ -123,9 +123,9 @@ class ByZones:
         """These columns of the live rows."""
         return self.selection.take(columns)
 
-    def mapped(self, columns: Sequence[str]) -> MappedRows:
+    def _mapped(self, columns: Sequence[str]) -> MappedRows:
         """The same, for the engine: deleted ones are among them, for it to leave out."""
-        return self.selection.mapped(columns)
+        return self.selection._mapped(columns)
 
     def describe(self) -> str:
         """The path as EXPLAIN shows it."""
@@ -142,9 +142,9 @@ class Scan:
         """These columns of the rows."""
         return self.table.to_arrow(columns)
 
-    def mapped(self, columns: Sequence[str]) -> RowsInPlace:
+    def _mapped(self, columns: Sequence[str]) -> RowsInPlace:
         """The same, for the engine: deleted ones are among them, for it to leave out."""
-        return self.table.mapped(columns)
+        return self.table._mapped(columns)
 
     def describe(self) -> str:
         """The path as EXPLAIN shows it."""
@@ -177,7 +177,7 @@ def access_path(
         return _by_conditions(table, conditions, params) or Scan(table)
     narrowing = None if firsts is None else firsts.narrowing(params)
     if firsts is not None and narrowing is not None:
-        zones = table.narrow(narrowing)
+        zones = table._narrow(narrowing)
         if zones is not None:
             return ByZones(table, zones, firsts.text())
     return Scan(table)
@@ -188,11 +188,11 @@ def _by_conditions(table: ReadableTable, conditions: Conditions, params: Mapping
     if match is not None:
         return ByIndex(table, *match)
     key_range = by_key_range(conditions, table.schema, params)
-    rows = None if key_range is None else table.narrow(key_range)
+    rows = None if key_range is None else table._narrow(key_range)
     if key_range is not None and rows is not None:
         return ByKeyRange(table, rows, key_range)
     intervals = by_intervals(conditions, params)
-    zones = None if intervals is None else table.narrow(intervals[0])
+    zones = None if intervals is None else table._narrow(intervals[0])
     if intervals is not None and zones is not None:
         return ByZones(table, zones, ", ".join(comparison.text() for comparison in intervals[1]))
     return None

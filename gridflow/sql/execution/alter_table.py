@@ -46,7 +46,7 @@ def _alter(grid: GridFace, table: TableFace, node: AlterTable, text: str) -> Non
     values = {name: default_value(Column(name, add[name]), default) for name, default in defaults.items()}
     grid.alter_table(table.name, add=add, drop=drop, rename=rename, defaults=values)
     if rename:
-        grid.alter_options(table.name, lambda options: _renamed_affinity(options, rename))
+        grid._alter_options(table.name, lambda options: _renamed_affinity(options, rename))
 
 
 def _check_indexes(table: TableFace, drop: list[str], node: AlterTable, text: str) -> None:

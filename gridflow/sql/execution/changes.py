@@ -104,7 +104,7 @@ def _insert_arrow(table: TableFace, rows: pa.Table) -> int:
     if not _is_small(rows):
         table.load(rows, on_duplicate="error")
     elif rows.num_rows:
-        table.put_rows(rows, on_duplicate="error")
+        table._put_rows(rows, on_duplicate="error")
     return rows.num_rows
 
 
@@ -114,7 +114,7 @@ def replace_arrow(table: TableFace, rows: pa.Table) -> int:
     if not _is_small(rows):
         table.load(rows, on_duplicate="replace")
     elif rows.num_rows:
-        table.put_rows(rows, on_duplicate="replace")
+        table._put_rows(rows, on_duplicate="replace")
     return rows.num_rows
 
 
@@ -148,7 +148,7 @@ def change_rows(table: TableFace, updated: pa.Table | None, inserted: pa.Table |
                 f"table {table.name} has a row under key {key!r} already", table=table.name, key=key
             )
         removed_keys -= inserted_keys
-    with table.savepoint():
+    with table._savepoint():
         if removed_keys:
             table.remove_all(list(removed_keys))
         if replacements:

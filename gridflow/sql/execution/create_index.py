@@ -22,7 +22,7 @@ def create_index(grid: GridFace, node: CreateIndex, text: str) -> None:
         SqlError: there is an index of that name; a column is named twice or can have no index.
         GridFullError: there is no room; nothing has changed.
     """
-    grid.check_changeable()  # before any file is made
+    grid._check_changeable()  # before any file is made
     table = find_table(grid, node.table, text)
     columns = []
     for column_node, _ in node.columns:
@@ -47,11 +47,11 @@ def create_index(grid: GridFace, node: CreateIndex, text: str) -> None:
         index = Index(name, max(ids, default=0) + 1, tuple(columns), tuple(down for _, down in node.columns))
         table.indexes.make(index)
         try:
-            grid.alter_options(table.name, lambda options: _with_index(grid, options, index))
+            grid._alter_options(table.name, lambda options: _with_index(grid, options, index))
         except BaseException:
             table.indexes.remove_stale()
             raise
-    table.wake_maintenance()  # there may be new segments meanwhile
+    table._wake_maintenance()  # there may be new segments meanwhile
     if node.without_effect:
         warnings.warn(f"without effect here: {', '.join(node.without_effect)}", UserWarning, stacklevel=2)
 
@@ -72,13 +72,13 @@ def drop_index(grid: GridFace, node: DropIndex, text: str) -> None:
         raise syntax_error(text, start, f"no index {name}; {did_you_mean(name, names)}", length)
     table = grid.table(owner)
     with table.indexes.changing():
-        grid.alter_options(owner, lambda options: _without_index(options, name))
+        grid._alter_options(owner, lambda options: _without_index(options, name))
         table.indexes.remove_stale()
 
 
 def _names(grid: GridFace) -> dict[str, list[str]]:
     """The names of all indexes, by table."""
-    return {table.name: [index.name for index in table.indexes.all()] for table in grid.all_tables()}
+    return {table.name: [index.name for index in table.indexes.all()] for table in grid._all_tables()}
 
 
 def _table_of(grid: GridFace, name: str) -> str | None:

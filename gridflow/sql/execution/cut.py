@@ -19,7 +19,7 @@ def at_one_moment(grid: GridFace, tables: list[ReadableTable]) -> list[ReadableT
     several = list(filter(is_table, tables))
     if not several:
         return tables
-    cut = iter(grid.together(several))
+    cut = iter(grid._together(several))
     return [next(cut) if is_table(table) else table for table in tables]
 
 

@@ -78,7 +78,7 @@ class EnginePlan(QueryPlan):
     def _rows(self, paths: list[AccessPath]) -> dict[str, Relation]:
         """Registered name -> rows, for the engine."""
         return {
-            source.registered: register(path.mapped(source.columns), source, self.bound)
+            source.registered: register(path._mapped(source.columns), source, self.bound)
             for source, path in zip(self.bound.sources, paths, strict=True)
         }
 
@@ -134,7 +134,7 @@ class LatePlan(EnginePlan):
             whole, numbers = path.spread(late)
             rows = register(path.rows(source.columns), source, self.bound, numbers=pa.array(numbers))
             return {source.registered: rows}, whole.column
-        mapped = path.mapped(list(dict.fromkeys([*source.columns, *late])))
+        mapped = path._mapped(list(dict.fromkeys([*source.columns, *late])))
         rows = register(mapped, source, self.bound, numbers=pa.array(np.arange(mapped.size)))
         return {source.registered: rows}, mapped.column
 

@@ -65,7 +65,7 @@ def evaluate(
     read: dict[str, RowsInPlace] = {}
     for source, table in zip(others, cut, strict=True):
         if versions is None:
-            read[source.registered] = table.mapped(source.columns)
+            read[source.registered] = table._mapped(source.columns)
         else:
             versions[source.name] = table.to_arrow()
     for source in bound.sources:

@@ -69,7 +69,7 @@ def insert_fast_path(
                     return None
                 values = values_of(params)
             # With its columns a table gets another codec.
-            if grid.table(name).insert_values(codec, at, fixed, values):
+            if grid.table(name)._insert_values(codec, at, fixed, values):
                 return _ONE_INSERTED
         except (SchemaError, ColumnNotFoundError, TableNotFoundError, KeyError):
             pass
@@ -125,7 +125,7 @@ def select_fast_path(
         if type(key) is not python:
             return None
         try:
-            row = grid.table(name).select_values(codec, places, key)
+            row = grid.table(name)._select_values(codec, places, key)
         except (
             TableNotFoundError,
             SchemaError,

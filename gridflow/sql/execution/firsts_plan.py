@@ -55,5 +55,5 @@ class FirstsPlan(EnginePlan):
         """The zones to look at first, if the query would read all rows otherwise."""
         (path,) = paths
         attempt = self.order.attempt(params) if isinstance(path, Scan) else None
-        rows = None if attempt is None else path.table.narrow(ByExtremes((attempt[0],)))
+        rows = None if attempt is None else path.table._narrow(ByExtremes((attempt[0],)))
         return None if rows is None else ByZones(path.table, rows, self.order.text())

@@ -155,7 +155,7 @@ def _target(prepared: Prepared) -> exp.Table:
 
 
 def _plan_for(grid: GridFace, prepared: Prepared, table: TableFace, last: InsertPlan | None = None) -> InsertPlan:
-    plan = last or grid.plans.get(prepared)
+    plan = last or grid._plans.get(prepared)
     if plan is None or plan.name != table.name or plan.schema is not table.schema:
         plan = _planned(prepared, table)
         keep_plan(grid, prepared, plan)

@@ -14,6 +14,6 @@ MOST_PLANS = 512
 def keep_plan(grid: GridFace, prepared: Prepared, plan: Any) -> None:
     """Keep a statement's plan, unless its text is so long that nobody keeps the statement either."""
     if prepared.is_cached:
-        if len(grid.plans) >= MOST_PLANS:
-            grid.plans.clear()
-        grid.plans[prepared] = plan
+        if len(grid._plans) >= MOST_PLANS:
+            grid._plans.clear()
+        grid._plans[prepared] = plan

@@ -109,7 +109,7 @@ def _versions(grid: GridFace, prepared: Prepared) -> dict[str, pa.Table]:
     sources = bind(query, grid, prepared.text).sources
     tables = [grid.table(source.name) for source in sources if source.version is None]
     past = [relation_of(grid, source) for source in sources if source.version is not None]
-    now = grid.together(tables) if len(tables) > 1 else tables
+    now = grid._together(tables) if len(tables) > 1 else tables
     return {table.name: table.to_arrow() for table in [*now, *past]}
 
 

@@ -48,7 +48,7 @@ def plan_for(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> t
         VersionNotFoundError: a table has no such version.
         TableNotFoundError, ColumnNotFoundError, SqlError: a name means nothing.
     """
-    plan = grid.plans.get(prepared)
+    plan = grid._plans.get(prepared)
     if plan is not None:
         tables = _same_tables(plan, grid)
         if tables is not None:

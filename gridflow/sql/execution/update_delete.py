@@ -52,7 +52,7 @@ def execute_change(grid: TransactionFace, prepared: Prepared, params: Mapping[st
     node = _target(prepared)
     table = find_table(grid, node, prepared.text)
     with about(table=table.name), changing(grid, table):
-        plan = grid.plans.get(prepared)
+        plan = grid._plans.get(prepared)
         if plan is None or plan.name != table.name or plan.schema is not table.schema:
             plan = _plan(prepared, table)
             keep_plan(grid, prepared, plan)
@@ -153,7 +153,7 @@ def _delete(
         return table.remove_all(keys_of_rows(schema, pa.Table.from_arrays(chosen, names=list(schema.key))))
     lying = _addressed(path, table, _columns_of_target(bound))
     answer = _evaluate(grid, bound, params, table, [], lying.rows, lying.addresses)
-    return table.remove_rows(lying, chosen_numbers(answer))
+    return table._remove_rows(lying, chosen_numbers(answer))
 
 
 # ---- UPDATE ----
@@ -182,7 +182,7 @@ def _update(
     lying = _addressed(path, table, _columns_of_target(bound))
     answer = _evaluate(grid, bound, params, table, set_columns, lying.rows, lying.addresses)
     set_rows = put_defaults(table, set_columns, answer.remove_column(0), places).rename_columns(names)
-    return table.update_rows(lying, chosen_numbers(answer), set_rows)
+    return table._update_rows(lying, chosen_numbers(answer), set_rows)
 
 
 def _update_keys(
@@ -223,7 +223,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 def _addressed(path: AccessPath, table: ChangedTableFace, columns: Sequence[str]) -> AddressedRows:
     """These columns of the rows of a path, or of all, and where the rows lie."""
-    return path.addressed(columns) if isinstance(path, (ByIndex, ByKeyRange)) else table.addressed(columns)
+    return path._addressed(columns) if isinstance(path, (ByIndex, ByKeyRange)) else table._addressed(columns)
 
 
 def _evaluate(

@@ -40,9 +40,9 @@ def analyze(grid: GridFace, targets: Targets, text: str) -> None:
 def set_limit(grid: GridFace, limit: SetLimit) -> None:
     """Set what the statements after this one may take, of all users of this grid object."""
     if limit.name == QUERY_TIMEOUT:
-        grid.activity.limits.seconds = limit.value / 1000 or None
+        grid._activity.limits.seconds = limit.value / 1000 or None
     else:
-        grid.activity.limits.memory = limit.value or None
+        grid._activity.limits.memory = limit.value or None
 
 
 def kill(grid: GridFace, query_id: str) -> None:
@@ -51,7 +51,7 @@ def kill(grid: GridFace, query_id: str) -> None:
     Raises:
         SqlError: it does not run, or not in the engine, where alone it can be interrupted.
     """
-    done = grid.activity.cancel(query_id, interrupt)
+    done = grid._activity.cancel(query_id, interrupt)
     if done is None:
         raise SqlError(f"no query {query_id} runs here; SYS.SQL_QUERIES lists those that do")
     if not done:

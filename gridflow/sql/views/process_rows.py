@@ -32,7 +32,7 @@ def nodes(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
         return
     served = (grid.home / SOCKET_NAME).exists()
     yield {
-        "NODE_ID": grid.activity.node if grid.owner else None,
+        "NODE_ID": grid._activity.node if grid.owner else None,
         "CONSISTENT_ID": str(grid.home),
         "VERSION": VERSION if grid.owner else None,
         "IS_CLIENT": False,
@@ -41,7 +41,7 @@ def nodes(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
         "ADDRESSES": _address(grid) if served else None,
         "HOSTNAMES": socket.gethostname(),
         "PID": pid,
-        "START_TIME": _moment(grid.activity.started) if grid.owner else None,
+        "START_TIME": _moment(grid._activity.started) if grid.owner else None,
     }
 
 
@@ -51,7 +51,7 @@ def _address(grid: OpenGridFace) -> str:
 
 def client_connections(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     """SYS.CLIENT_CONNECTIONS."""
-    for client in grid.activity.clients(_is_alive):
+    for client in grid._activity.clients(_is_alive):
         yield {
             "CONNECTION_ID": client.number,
             "LOCAL_ADDRESS": _address(grid),
@@ -80,11 +80,11 @@ def _is_alive(pid: int) -> bool:
 def sql_queries(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     """SYS.SQL_QUERIES; the statement that asks is among them."""
     now, before = time.perf_counter(), _before()
-    for run in grid.activity.running():
+    for run in grid._activity.running():
         yield {
-            "QUERY_ID": grid.activity.query_id(run.number),
+            "QUERY_ID": grid._activity.query_id(run.number),
             **_statement(run.text, run.kind),
-            "ORIGIN_NODE_ID": grid.activity.node,
+            "ORIGIN_NODE_ID": grid._activity.node,
             "START_TIME": _moment(before + run.clock),
             "DURATION": round((now - run.clock) * 1e3),
             "PID": os.getpid(),
@@ -94,7 +94,7 @@ def sql_queries(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
 def sql_queries_history(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     """SYS.SQL_QUERIES_HISTORY, what ran last first."""
     before = _before()
-    for text, entry in grid.activity.history():
+    for text, entry in grid._activity.history():
         yield {
             **_statement(text, entry.kind),
             "EXECUTIONS": entry.executions,
@@ -129,7 +129,7 @@ def metrics(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
 
 
 def _metrics(grid: OpenGridFace) -> Iterator[tuple[str, float, str]]:
-    activity = grid.activity
+    activity = grid._activity
     stats = list(of_tables(grid, lambda table: table.stats()))
     total = {name: sum(one[name] for one in stats) for name in _SUMS}
     memory = [(one["memory_rows"], one["memory_bytes"]) for one in stats]

@@ -112,7 +112,7 @@ def java_hash(text: str) -> int:
 
 
 def _figures(grid: OpenGridFace, table: StoredTableFace) -> Row:
-    table.flush_unless_busy()  # a view must not wait for a load
+    table._flush_unless_busy()  # a view must not wait for a load
     stats = table.stats()
     return {
         "PARTITIONS_COUNT": stats["partitions"],
@@ -132,7 +132,7 @@ def table_versions(grid: OpenGridFace, table: StoredTableFace, columns: set[str]
     for version in table.versions():
         names = sorted(name for name, tagged in tags.items() if tagged == version)
         with suppress(VersionNotFoundError):  # it has just gone
-            snapshot = current if version == current.version else table.open_version(version)
+            snapshot = current if version == current.version else table._open_version(version)
             segments = snapshot.segments()
             yield {
                 "SCHEMA_NAME": PUBLIC_SCHEMA,
@@ -212,7 +212,7 @@ def _as_written(name: str) -> str:
 def partitions(grid: OpenGridFace, table: StoredTableFace, columns: set[str]) -> Iterator[Row]:
     """SYS.PARTITIONS."""
     counted = columns & {"ROWS_COUNT", "BYTES"}
-    node = grid.activity.node if grid.owner else None
+    node = grid._activity.node if grid.owner else None
     names = _names(table)
     infos = table.partitions() if counted else [(p, 0, 0) for p in range(table.partitions_count)]
     for partition, rows, size in infos:

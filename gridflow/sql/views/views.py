@@ -69,15 +69,15 @@ class SystemView:
         """The rows as they are now, as the grid's owner sees them."""
         return self._grid.system_view(self._view.name, columns)
 
-    def mapped(self, columns: Iterable[str]) -> MappedRows:
+    def _mapped(self, columns: Iterable[str]) -> MappedRows:
         """The rows as they are now; none of them is deleted."""
         return MappedRows(self.to_arrow(columns))
 
-    def narrow(self, narrowing: Narrowing[Any]) -> None:
+    def _narrow(self, narrowing: Narrowing[Any]) -> None:
         """None: a view is read as a whole."""
         return None
 
-    def find_indexed(self, choices: Sequence[Any]) -> None:
+    def _find_indexed(self, choices: Sequence[Any]) -> None:
         """None: a view is read as a whole."""
         return None
 

@@ -49,14 +49,14 @@ def test_a_conflict_is_named_though_the_table_is_altered_meanwhile(table, altere
     table.put(KEY, {"X": 3})
     altered()
     with pytest.raises(TransactionConflictError) as error:
-        table.store.commit_checked(operations, digests, columns)
+        table.store._commit_checked(operations, digests, columns)
     assert f"table T: the row under key {KEY!r} was changed" in str(error.value)
 
 
 def test_a_duplicate_is_named_though_the_table_is_altered_meanwhile(table, altered):
-    operation = table.encode_put(KEY, {"X": 2})
+    operation = table._encode_put(KEY, {"X": 2})
     digest = table.codec.digest
     altered()
     with pytest.raises(DuplicateKeyError) as error:
-        table.commit_encoded(operation, "insert", digest)
+        table._commit_encoded(operation, "insert", digest)
     assert str(error.value) == f"table T has a row under key {KEY!r} already"

@@ -170,9 +170,9 @@ def test_every_number_of_a_message_has_bounds():
 def test_clients_that_greet_and_never_leave(requests):
     with mock.patch("gridflow.catalog.activity.MOST_CLIENTS", 50):
         for number in range(120):
-            requests.grid.activity.connected(f"client {number}", 1, "0")
-    assert [client.number for client in requests.grid.activity.clients(lambda pid: True)][-1] >= 120
-    assert len(requests.grid.activity.clients(lambda pid: True)) == 50
+            requests.grid._activity.connected(f"client {number}", 1, "0")
+    assert [client.number for client in requests.grid._activity.clients(lambda pid: True)][-1] >= 120
+    assert len(requests.grid._activity.clients(lambda pid: True)) == 50
 
 
 def test_a_bad_message_by_a_ring_is_no_bug_of_ours(requests, caplog):

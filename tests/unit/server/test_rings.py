@@ -249,7 +249,7 @@ def test_system_tables_are_not_for_rings(client, node):
     table.put(1, {"V": b""})
     others = {entry.table_id for entry in node.grid.open_grid._catalog.all_entries} - {table.table_id}
     assert others
-    operation = table.encode_put(2, {"V": b""})
+    operation = table._encode_put(2, {"V": b""})
     for table_id in others:
         assert client.open_grid.connection.ring.commit(table_id, table.codec.digest, 0, operation, 60.0) is None
 
@@ -319,7 +319,7 @@ def test_a_client_whose_ring_is_refused_is_told_why(home, server):
 def test_malformed_operations_are_refused_as_ever(client):
     table = client.table("T")
     table.put(1, {"V": b"v"})
-    operations = table.encode_put(2, {"V": b"v"})
+    operations = table._encode_put(2, {"V": b"v"})
     ring = client.open_grid.connection.ring
     for wrong in (operations[:-1], operations + b"x", b"", bytes(len(operations)), operations[:4] + b"\xff" * 20):
         assert ring.commit(table.table_id, table.codec.digest, 0, wrong, 60.0) in (None, 0)

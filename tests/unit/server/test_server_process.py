@@ -439,7 +439,7 @@ def test_requests_that_make_no_sense_are_refused_and_the_node_goes_on(raw, home)
         raw.do_get(flight.Ticket(b"no message")).read_all()
     with gridflow.connect(home) as grid:
         table = grid.create_table("T", {"ID": "LONG", "S": "VARCHAR"}, key="ID")
-        good = table.encode_put(1, {"S": "text"})
+        good = table._encode_put(1, {"S": "text"})
         for mode, operations in (
             ("put", good[:-1]),
             ("put", good + b"\0"),

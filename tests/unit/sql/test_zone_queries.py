@@ -44,8 +44,8 @@ def small() -> Iterator[None]:
 def nothing_left_out() -> Iterator[None]:
     """Queries read all rows, copied without the deleted ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTable, "narrow", lambda self, narrowing: None)
-        patch.setattr(TransactionTable, "mapped", lambda self, names: mapped_rows.MappedRows(self.to_arrow(names)))
+        patch.setattr(TransactionTable, "_narrow", lambda self, narrowing: None)
+        patch.setattr(TransactionTable, "_mapped", lambda self, names: mapped_rows.MappedRows(self.to_arrow(names)))
         yield
 
 

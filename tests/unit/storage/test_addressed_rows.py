@@ -73,7 +73,7 @@ class History:
             try:
                 with self.grid.transaction(of_statement=True) as transaction:
                     table = transaction.table("T")
-                    lying = table.addressed(self.schema.key)
+                    lying = table._addressed(self.schema.key)
                     rows = lying.rows.compact()
                     keys, places = self.keys_of(rows), rows.column(ADDRESS).to_pylist()
                     live = range(len(keys))
@@ -87,14 +87,14 @@ class History:
                     addresses = np.array([places[i] for i in chosen], np.int64)
                     before = {repr(keys[i]): self.model.get(repr(keys[i])) for i in chosen}
                     if removes or not names:
-                        assert table.remove_rows(lying, addresses) == len(chosen)
+                        assert table._remove_rows(lying, addresses) == len(chosen)
                         changed = dict.fromkeys(before)
                     else:
                         new = [
                             {n: self.data.draw(strategies.values(self.schema[n].type)) for n in names} for _ in chosen
                         ]
                         columns = [arrow_column([row[n] for row in new], self.schema[n].type) for n in names]
-                        assert table.update_rows(lying, addresses, pa.table(columns, names=names)) == len(chosen)
+                        assert table._update_rows(lying, addresses, pa.table(columns, names=names)) == len(chosen)
                         changed = {
                             repr(keys[i]): {**(before[repr(keys[i])] or {}), **row}
                             for i, row in zip(chosen, new, strict=True)
@@ -146,7 +146,7 @@ def test_many_rows_of_several_segments_come_in_any_order(grid, order):
     choose = np.random.default_rng(5)
     with grid.transaction(of_statement=True) as transaction:
         view = transaction.table("T")
-        rows = view.addressed(["ID"])
+        rows = view._addressed(["ID"])
         ids = np.concatenate([rows.rows.column("ID").to_numpy()])
         addresses = rows.addresses.to_numpy().astype(np.int64)
         live = np.flatnonzero((ids % 11 != 0) & (ids % 10 != 7))  # but some
@@ -157,8 +157,8 @@ def test_many_rows_of_several_segments_come_in_any_order(grid, order):
         values = pa.table({"X": ids[live] * 5})
         with pytest.raises(gridflow.UsageError, match="twice"):
             twice = np.append(addresses[live][:-1], addresses[live][:1])
-            view.update_rows(rows, twice, values)
-        assert view.update_rows(rows, np.ascontiguousarray(addresses[live]), values) == len(live)
+            view._update_rows(rows, twice, values)
+        assert view._update_rows(rows, np.ascontiguousarray(addresses[live]), values) == len(live)
     read = table.to_arrow().sort_by("ID")
     expected = np.setdiff1d(np.arange(200_000), np.arange(0, 200_000, 11))
     assert np.array_equal(read["ID"], expected)

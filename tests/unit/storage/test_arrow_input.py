@@ -77,7 +77,7 @@ def test_damaged_columns(grid, name, tmp_path):
     data = pa.table({"ID": pa.array([1, 2, 3]), "V": array})
     batches = data.to_batches()
     ways = [
-        lambda: table.put_rows(data),
+        lambda: table._put_rows(data),
         lambda: table.load(data),
         lambda: table.load(batches[0]),
         lambda: table.load(iter(batches)),
@@ -92,7 +92,7 @@ def test_damaged_columns(grid, name, tmp_path):
     with pytest.raises(SchemaError, match="column V"), grid.transaction() as transaction:
         transaction.table("T").load(data)
     with pytest.raises(SchemaError, match="column V"), grid.transaction() as transaction:
-        transaction.table("T").put_rows(data)
+        transaction.table("T")._put_rows(data)
     assert len(table) == 0
 
 

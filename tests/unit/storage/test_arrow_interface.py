@@ -73,7 +73,7 @@ def test_words_of_a_dictionary_may_be_views(grid):
 def test_what_is_no_rows_is_refused(grid):
     table = grid.create_table("T", {"ID": "LONG", "NAME": "VARCHAR"}, key="ID")
     for data in (pa.array([1, 2]), pa.chunked_array([[1, 2]])):
-        for write in (table.load, table.put_all, table.put_rows):
+        for write in (table.load, table.put_all, table._put_rows):
             with pytest.raises(gridflow.SchemaError, match="Array gives no rows of columns"):
                 write(data)
     assert len(table) == 0
@@ -84,7 +84,7 @@ def test_a_damaged_stream_is_refused(grid):
     broken = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(b"\xff")])
     rows = pa.table({"ID": [1], "NAME": broken})
     table = grid.create_table("T", {"ID": "LONG", "NAME": "VARCHAR"}, key="ID")
-    for write in (table.load, table.put_all, table.put_rows):
+    for write in (table.load, table.put_all, table._put_rows):
         with pytest.raises(gridflow.SchemaError, match="damaged Arrow data"):
             write(Stream(rows))
     assert len(table) == 0

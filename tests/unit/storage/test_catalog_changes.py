@@ -33,7 +33,7 @@ def test_one_more_table_or_tag_is_appended(home: Path):
         table.tag("v1")
         assert catalog.stat().st_size - before < 60
     with gridflow.connect(home) as grid:
-        assert len(grid.tables()) == 3000 and grid.open_tables() == []
+        assert len(grid.tables()) == 3000 and grid._open_tables() == []
         assert grid.table("T0001").tags() == {"v1": 1}
 
 
@@ -46,7 +46,9 @@ def test_a_reader_sees_each_change(home: Path):
             table.put(1, {"X": i})
             version = table.tag("v")
             assert reader.table(f"T{i}").tags() == {"v": version}
-            grid.alter_options(f"T{i}", lambda options: options | {"note": "x" * 30_000})  # so that it is written whole
+            grid._alter_options(
+                f"T{i}", lambda options: options | {"note": "x" * 30_000}
+            )  # so that it is written whole
             assert reader.table(f"T{i}").options["note"] and reader.table(f"T{i}").tags() == {"v": version}
             table.tag("w")
             table.untag("v")

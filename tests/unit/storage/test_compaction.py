@@ -253,11 +253,11 @@ def test_many_deleted_rows_have_a_segment_rewritten(table):
     table.load({"ID": np.arange(100_000), "X": np.zeros(100_000, int)})
     table.remove_all(range(20_000))
     table.flush()
-    table.merge_some(False, lambda: False)
+    table._merge_some(False, lambda: False)
     assert table.stats()["deleted"] == 20_000, "to move 80,000 rows for 20,000 is too much"
     table.remove_all(range(20_000, 25_000))
     table.flush()
-    table.merge_some(False, lambda: False)
+    table._merge_some(False, lambda: False)
     assert table.stats()["deleted"] == 0 and len(table) == 75_000
 
 

@@ -121,7 +121,7 @@ def test_what_the_background_has_settled_is_verified_if_that_is_asked_for(table)
     (path,) = copies(table)
     whole = path.read_bytes()
     flip(path, len(whole) - 1)
-    table.grid.alter_options("T", dict)  # whatever was known of the copies is not any more
+    table.grid._alter_options("T", dict)  # whatever was known of the copies is not any more
     table.copies.settle(verify=False)
     assert path.read_bytes() != whole
     table.copies.settle()

@@ -212,9 +212,9 @@ def test_the_background_sweeps_what_nobody_opens(home: Path):
     strays = [f"tables/{number}/00000000000000ff.seg" for number in (1, 2, 3)]
     strew(home, strays)
     with gridflow.connect(home) as grid:
-        assert grid.open_tables() == [], "no table is opened before somebody asks for it"
+        assert grid._open_tables() == [], "no table is opened before somebody asks for it"
         assert not (home / strays[1]).exists() or len(grid.table("B")) == 1
         grid.open_grid._sweep_tables(lambda: False)  # as the background does at its beginning
-        assert grid.open_tables() in ([], [grid.table("B")])
+        assert grid._open_tables() in ([], [grid.table("B")])
         assert gridflow.testing.stray_files(home) == []
         assert [len(grid.table(name)) for name in ("A", "B", "C")] == [1, 1, 1]

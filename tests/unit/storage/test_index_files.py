@@ -468,7 +468,7 @@ def test_options_of_the_catalog(grid):
     }
     json.dumps(grid.table("T").options)
     with pytest.raises(UsageError, match="cannot be written as JSON"):
-        grid.alter_options("T", lambda options: {"x": object()})
+        grid._alter_options("T", lambda options: {"x": object()})
     assert "indexes" in grid.table("T").options["sql"]
 
 

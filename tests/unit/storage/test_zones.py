@@ -160,10 +160,10 @@ def test_bytes_of_the_format(grid, monkeypatch):
 
 def ranges_of(table: gridflow.Table, question: Any) -> set[int] | None:
     """The IDs of the rows that a narrowing leaves, deleted ones too."""
-    found = table.narrow(question)
+    found = table._narrow(question)
     if found is None:
         return None
-    mapped = found.mapped(["ID"])
+    mapped = found._mapped(["ID"])
     return set(mapped.column("ID").to_pylist())
 
 
@@ -240,7 +240,7 @@ def test_keys_in_a_row_are_found_wherever_they_are(low, size, gone):
         table.load({"ID": np.arange(150, dtype="i2")})
         table.load({"ID": np.arange(100, 200, dtype="i2")}, on_duplicate="replace")
         table.remove_all(gone)
-        found = table.narrow(ByKeyRange(table.schema["ID"], low, low + size, True))
+        found = table._narrow(ByKeyRange(table.schema["ID"], low, low + size, True))
     assert found.exact
     assert sorted(found.take(["ID"])["ID"].to_pylist()) == [
         i for i in range(low, low + size + 1) if 0 <= i < 200 and i not in gone
@@ -263,7 +263,7 @@ def test_keys_at_the_ends_of_their_type(grid, kind):
         (most - 1, most, 1),
         (least + 1, least + 2, 0),
     ):
-        found = table.narrow(ByKeyRange(table.schema["ID"], low, high, True))
+        found = table._narrow(ByKeyRange(table.schema["ID"], low, high, True))
         assert found.take(["ID"]).num_rows == count
 
 
@@ -277,7 +277,7 @@ def test_what_leaves_little_out_is_a_scan(grid, monkeypatch):
     monkeypatch.setattr(narrowing, "_LOOKUPS", 10)
     assert "by key (ID), 25 keys in a row" in path_of(grid, "SELECT ID FROM T WHERE ID BETWEEN 1 AND 25")
     assert "by key" not in path_of(grid, "SELECT ID FROM T WHERE ID BETWEEN 1 AND 26")
-    assert table.narrow(ByKeyRange(table.schema["ID"], 1, 26, True)) is None
+    assert table._narrow(ByKeyRange(table.schema["ID"], 1, 26, True)) is None
 
 
 # ---- made and removed ----
@@ -477,11 +477,11 @@ def test_few_of_the_first_rows_are_enough_or_all_are_read(grid, monkeypatch):
     assert plan.startswith("T: by zones (first by X DESC), ") and "of 1,000 rows" in plan
     scans = []
 
-    def scan(self: Any, names: Any, mapped: Any = TransactionTable.mapped) -> Any:
+    def scan(self: Any, names: Any, mapped: Any = TransactionTable._mapped) -> Any:
         scans.append(names)
         return mapped(self, names)
 
-    monkeypatch.setattr(TransactionTable, "mapped", scan)
+    monkeypatch.setattr(TransactionTable, "_mapped", scan)
     assert grid.sql(text.format(2)).fetchall() == [(998,), (996,)] and scans == []
     assert grid.sql(text.format(7000)).fetchall() == [(0,)] and scans == [["ID", "X"]]
     for step in range(1, 200):
@@ -522,6 +522,6 @@ def test_a_damaged_zone_map_is_made_again_in_the_background(grid):
     grid.sql(MAX)
     deadline = time.monotonic() + 60
     while path.read_bytes() != sound and time.monotonic() < deadline:
-        table.wake_maintenance()
+        table._wake_maintenance()
         time.sleep(0.05)
     assert path.read_bytes() == sound
