@@ -74,6 +74,13 @@ class User(NamedTuple):
     changed: dt.datetime
 
 
+class Verified(NamedTuple):
+    """A user who has shown the password, under the own name; ``stamp`` as of then, see ``stamp``."""
+
+    name: str
+    stamp: str
+
+
 def create_user(grid: SystemTables, name: str, password: str) -> None:
     """Make a user.
 
@@ -83,8 +90,8 @@ def create_user(grid: SystemTables, name: str, password: str) -> None:
     >>> import gridflow, tempfile
     >>> with tempfile.TemporaryDirectory() as home, gridflow.connect(home) as grid:
     ...     create_user(grid, "KATE", "warm kitty")
-    ...     [user.name for user in list_users(grid)], verify(grid, "kate", "warm kitty"), verify(grid, "KATE", "cold")
-    (['KATE'], True, False)
+    ...     [user.name for user in list_users(grid)], verify(grid, "kate", "warm kitty").name, verify(grid, "KATE", "?")
+    (['KATE'], 'KATE', None)
     """
     if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
         raise UsageError(f"a user's name has 1 to {MAX_NAME_BYTES} bytes, {name!r} has {len(name.encode())}")
@@ -129,17 +136,28 @@ def list_users(grid: SystemTables) -> list[User]:
     return sorted(User(row["NAME"], row["CREATED"], row["CHANGED"]) for row in rows)
 
 
-def verify(grid: SystemTables, name: str, password: str) -> bool:
-    """Whether there is such a user with this password: what a server asks that lets others in.
+def verify(grid: SystemTables, name: str, password: str) -> Verified | None:
+    """The user of this name with this password, or None: what a server asks that lets others in.
 
     A name is meant as it is or, as Ignite's drivers have it, in upper case. It takes as long for a user who is not
     there as for one who is.
     """
     table = grid._system_table(TABLE)
-    rows = () if table is None else (table.get(name), table.get(name.upper()))
-    row = next((row for row in rows if row is not None), None)
-    right = _matches(password, row["PASSWORD"] if row is not None else _NOBODY)
-    return right and row is not None
+    names = () if table is None else (name, name.upper())
+    found = next(((own, row) for own in names if table is not None and (row := table.get(own)) is not None), None)
+    right = _matches(password, found[1]["PASSWORD"] if found is not None else _NOBODY)
+    return Verified(found[0], _stamp(found[1])) if right and found is not None else None
+
+
+def stamp(grid: SystemTables, name: str) -> str:
+    """What changes with a user's password, and when the user is dropped and made again; empty if there is none."""
+    table = grid._system_table(TABLE)
+    row = None if table is None else table.get(name)
+    return "" if row is None else _stamp(row)
+
+
+def _stamp(row: Any) -> str:
+    return f"{row['CREATED']} {row['CHANGED']} {row['PASSWORD']}"
 
 
 def hash_password(password: str) -> str:

@@ -52,6 +52,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     help="Memory that the query engine may take here for the statements that run at once.",
 )
 @click.option(
+    "--listen",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Listen there, too: grid://HOST:PORT, with port 0 for a free one. May be given several times.",
+)
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Listen to other machines without encryption, so that passwords and rows can be read on their way; and let in "
+    "everybody who reaches the port for as long as the grid has no user.",
+)
+@click.option(
     "--stay-served",
     is_flag=True,
     help="When it stops, leave the grid to the next gridflow serve: who connects waits for that, and does not own it.",
@@ -62,6 +74,8 @@ def command(
     durability: str,
     query_timeout: float | None,
     query_memory: int | None,
+    listen: tuple[str, ...],
+    insecure: bool,
     stay_served: bool,
 ) -> None:
     """Own a grid and serve it to the other processes of this machine. A grid that is not there is made.
@@ -83,6 +97,8 @@ def command(
         durability=durability,
         query_seconds=query_timeout,
         query_memory=query_memory,
+        listen=listen,
+        insecure=insecure,
         stays_served=stay_served,
     )
     out = console()
@@ -130,7 +146,7 @@ def _announce(out: Console, node: Node) -> None:
     out.print(f"Gridflow {__version__}, process {os.getpid()}", style="bold")
     for name, value in (
         ("home", str(node.home)),
-        *(("listens on", endpoint.flight_uri) for endpoint in node.endpoints),
+        *(("listens on", str(endpoint)) for endpoint in node.endpoints),
         ("holds", f"{quantity(len(tables), 'table')}, {quantity(rows, 'row')}, {human_bytes(size)}"),
     ):
         out.print(f"{name:<12}{value}", markup=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import shutil
@@ -49,8 +50,11 @@ class Endpoint:
         return cls("unix", path=home / SOCKET_NAME)
 
     @classmethod
-    def parse(cls, text: str) -> Endpoint:
+    def parse(cls, text: str, *, any_port: bool = False) -> Endpoint:
         """Read ``unix:///path``, ``grid://host[:port]`` or ``grid+tls://host[:port]``; an IPv6 host is in brackets.
+
+        Args:
+            any_port: whether the port may be 0: one that is free, for who listens.
 
         Raises:
             UsageError: it is none of these.
@@ -65,7 +69,7 @@ class Endpoint:
             return cls("unix", path=Path(match["rest"]))
         host = _HOST.match(match["rest"])
         port = int(host["port"] or DEFAULT_PORT) if host is not None else 0
-        if host is None or not 1 <= port <= 65535:
+        if host is None or not (0 if any_port else 1) <= port <= 65535:
             raise UsageError(f"{text!r} is no endpoint of a node: write {forms}, with a port of 1 to 65535")
         return cls(match["scheme"], host=host["v6"] or host["host"], port=port)
 
@@ -73,6 +77,14 @@ class Endpoint:
     def is_local(self) -> bool:
         """Whether only processes of this machine can come by it."""
         return self.scheme == "unix"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is an address that only processes of this machine can reach."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     @property
     def flight_uri(self) -> str:

@@ -1,4 +1,4 @@
-"""A door of a node: Arrow Flight, over the Unix socket in the grid's directory.
+"""A door of a node: Arrow Flight, over the Unix socket in the grid's directory and over TCP.
 
 Messages travel so:
 
@@ -7,6 +7,8 @@ Messages travel so:
     SystemView           a ticket of DoGet; the view's rows stream back
     Load                 the descriptor of DoPut; batches follow, then LoadEnd as metadata; the answer is Done
     an error             ``extra_info`` of the Flight error, as ``encode_error`` writes it
+    who somebody is      the header ``authorization`` of each call, see ``access``; where it is a password, the answer's
+                         header of that name has the token. Handshake does that, too, and nothing else
 """
 
 from __future__ import annotations
@@ -16,24 +18,29 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.flight as flight
 
-from ..errors import GridflowError, UsageError
-from ..protocols import grpc_forks, messages
+from ..errors import GridAccessError, GridConnectionError, GridflowError, UsageError
+from ..protocols import grpc_forks, local_tokens, messages
 from ..protocols.address import Endpoint, Route
-from .access import Peer
+from .access import Access, Login, Peer
 from .requests import Requests
 
 _log = logging.getLogger("gridflow.server")
+
+_HEADERS = "headers"
 
 
 class FlightService:
     """Listens at one endpoint with Arrow Flight; see ``node.Service``.
 
     Args:
-        endpoint: where. The file of a Unix socket is made by ``start`` and goes with ``close``.
+        endpoint: where. The file of a Unix socket is made by ``start`` and goes with ``close``; a port of 0 becomes one
+            that is free.
         keep: leave a file, at which nobody listens.
     """
 
@@ -42,20 +49,35 @@ class FlightService:
         self._keep = keep
         self._route: Route | None = None
         self._server: _Server | None = None
+        self._access: Access | None = None
 
     def start(self, requests: Requests) -> None:
         """Listen. Replaces the socket that a node left which died: the grid's lock says that none lives.
 
         Raises:
             UsageError: the endpoint's path is there, and is no socket.
+            GridConnectionError: somebody else listens there, or no address of this machine is called so.
         """
         path = self.endpoint.path
+        if path is None:
+            return self._start_tcp(requests)
         if path is not None and path.exists() and not path.is_socket():
             raise UsageError(f"cannot listen at {path}: there is a file of that name")
         self._unlink()
         with _umask(0o177):  # whoever may connect is the grid's user: see access.authorize
             self._route = Route(self.endpoint)
-            self._server = _Server(self._route.flight_uri, requests, Peer(self.endpoint))
+            self._server = _Server(self._route.flight_uri, requests, self.endpoint)
+
+    def _start_tcp(self, requests: Requests) -> None:
+        _check_free(self.endpoint)
+        try:
+            self._server = _Server(self.endpoint.flight_uri, requests, self.endpoint)
+        except (pa.ArrowException, OSError) as error:
+            raise GridConnectionError(f"cannot listen at {self.endpoint}: {error}") from None
+        self.endpoint = self._server.endpoint = replace(self.endpoint, port=self._server.port)
+        if self.endpoint.is_loopback:
+            self._access = requests.access
+            self._access.local_tokens[self.endpoint] = local_tokens.write_token(self.endpoint.port)
 
     def drain(self) -> None:
         """Wait until the requests that run have ended; there is no limit to it."""
@@ -64,6 +86,9 @@ class FlightService:
 
     def close(self) -> None:
         """Take away the socket, by which clients find the node."""
+        if self._access is not None:
+            local_tokens.remove_token(self.endpoint.port, self._access.local_tokens.pop(self.endpoint))
+            self._access = None
         if self._server is not None:  # else it may be somebody else's
             self._unlink()
             self._server = None  # gRPC rests once it is gone
@@ -88,20 +113,95 @@ def _umask(mask: int) -> Iterator[None]:
         os.umask(before)
 
 
+def _check_free(endpoint: Endpoint) -> None:
+    """Raise if somebody listens at an address: gRPC would share the port with another node of the same user's."""
+    try:
+        for family, kind, protocol, _, place in socket.getaddrinfo(
+            endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+    except OSError as error:
+        raise GridConnectionError(f"cannot listen at {endpoint}: {error.strerror or error}") from None
+
+
+class _Headers(flight.ServerMiddleware):
+    """Keeps the header ``authorization`` of a call; in a Handshake, answers with the token."""
+
+    def __init__(self, authorization: str, login: Login | None):
+        self.authorization = authorization
+        self._login = login
+
+    def sending_headers(self) -> dict[str, str]:
+        return _token_header(self._login) if self._login is not None else {}
+
+
+class _HeadersOf(flight.ServerMiddlewareFactory):
+    """Makes ``_Headers`` of each call. A Handshake is a login, and nothing of ours runs after this."""
+
+    def __init__(self, server: _Server):
+        self._server = server
+
+    def start_call(self, info: flight.CallInfo, headers: dict[str, list[str]]) -> _Headers:
+        found = [text for name, texts in headers.items() if name.lower() == "authorization" for text in texts]
+        authorization = found[0] if len(found) == 1 and isinstance(found[0], str) else ""
+        is_login = info.method == flight.FlightMethod.HANDSHAKE
+        return _Headers(authorization, self._server.log_in(authorization) if is_login else None)
+
+
+class _NoHandshake(flight.ServerAuthHandler):
+    """Lets a Handshake end well: what it asks is answered by ``_HeadersOf``. Without this there is none."""
+
+    def authenticate(self, outgoing: object, incoming: object) -> None:
+        """Nothing is left to ask."""
+
+    def is_valid(self, token: bytes) -> str:
+        """No call has such a token."""
+        return ""
+
+
+def _token_header(login: Login) -> dict[str, str]:
+    return {"authorization": f"Bearer {login.token}"} if login.token else {}
+
+
 class _Server(flight.FlightServerBase):
     """Carries requests in and answers out. It accepts from the constructor on until ``shutdown``.
 
     Flight calls the methods from its own threads, several at a time.
     """
 
-    def __init__(self, location: str, requests: Requests, peer: Peer):
+    def __init__(self, location: str, requests: Requests, endpoint: Endpoint):
         self._requests = requests
-        self._peer = peer
+        self.endpoint = endpoint
         with grpc_forks.using_grpc():
-            super().__init__(location)
+            if endpoint.is_local:
+                super().__init__(location)
+            else:
+                super().__init__(location, _NoHandshake(), middleware={_HEADERS: _HeadersOf(self)})
             grpc_forks.add_server(self)
 
+    def log_in(self, authorization: str, address: str = "") -> Login:
+        """Who calls.
+
+        Raises:
+            FlightUnauthenticatedError: nobody that may.
+        """
+        try:
+            return self._requests.access.authenticate(self.endpoint, address, authorization)
+        except GridAccessError as error:
+            raise flight.FlightUnauthenticatedError(str(error), messages.encode_error(error)) from None
+
+    def _peer(self, context: flight.ServerCallContext) -> Peer:
+        if self.endpoint.is_local:
+            return Peer(self.endpoint)
+        login = self.log_in(context.get_middleware(_HEADERS).authorization, _address_of(context.peer()))
+        for name, value in _token_header(login).items():
+            context.add_header(name, value)
+        return login.peer
+
     def list_actions(self, context: flight.ServerCallContext) -> list[flight.ActionType]:
+        self._peer(context)
         return [
             flight.ActionType(kind, (message.__doc__ or "").splitlines()[0])
             for kind, message in self._requests.actions.items()
@@ -113,16 +213,16 @@ class _Server(flight.FlightServerBase):
             if action.type not in actions:
                 raise UsageError(f"no action {action.type}; there are {', '.join(actions)}")
             body = action.body.to_pybytes() if action.body is not None else b""
-            reply = self._requests.handle(messages.decode(body, actions[action.type]), self._peer)
+            reply = self._requests.handle(messages.decode(body, actions[action.type]), self._peer(context))
         return iter([messages.encode(reply)])
 
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         with _errors_for_flight():
             request = messages.decode(ticket.ticket, messages.Sql, messages.SystemView)
             if isinstance(request, messages.SystemView):
-                return flight.RecordBatchStream(self._requests.view(request, self._peer))
+                return flight.RecordBatchStream(self._requests.view(request, self._peer(context)))
             assert isinstance(request, messages.Sql)  # decode takes no other
-            done, rows = self._requests.query(request, self._peer, context.is_cancelled)
+            done, rows = self._requests.query(request, self._peer(context), context.is_cancelled)
             metadata = {**(rows.schema.metadata or {}), messages.SQL_DONE: messages.encode(done)}
             return flight.RecordBatchStream(rows.replace_schema_metadata(metadata))
 
@@ -135,8 +235,17 @@ class _Server(flight.FlightServerBase):
     ) -> None:
         with _errors_for_flight():
             request = messages.decode(descriptor.command or b"", messages.Load)
-            done = self._requests.load(request, reader.schema, _stream(reader), self._peer)
+            done = self._requests.load(request, reader.schema, _stream(reader), self._peer(context))
             writer.write(messages.encode(done))
+
+
+def _address_of(peer: str) -> str:
+    """The host in what gRPC calls a peer.
+
+    >>> _address_of("ipv4:127.0.0.1:4711"), _address_of("ipv6:%5B::1%5D:4711")
+    ('127.0.0.1', '::1')
+    """
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
 
 
 def _stream(reader: flight.MetadataRecordBatchReader) -> Iterator[pa.RecordBatch | messages.LoadEnd]:

@@ -16,6 +16,7 @@ from ..errors import GridOwnedError, UsageError
 from ..grid import Grid
 from ..protocols.address import Endpoint
 from ..registry import has_socket, open_owner, other_owner
+from .access import Access, check_address, check_users
 from .flight import FlightService
 from .requests import Requests
 from .rings import RingService
@@ -64,13 +65,19 @@ class Node:
         durability: "process" survives the death of the node, "fsync" also a loss of power.
         query_seconds, query_memory: what a statement of a client may take at most, in seconds and in bytes of the
             engine's memory; None for no limit but the client's own.
-        services: where it listens. None: with Arrow Flight at the socket in the grid's directory, where ``connect``
-            looks, and by the rings that are opened there.
+        listen: addresses at which it listens besides the socket, such as ``grid://127.0.0.1:10850``; a port of 0 is
+            one that is free, see ``endpoints``. Who comes by them says who they are, see ``gridflow.server.access``.
+        insecure: listen also where what is sent can be read on its way, and let in everybody while the grid has no
+            user.
+        services: its other doors. None: Arrow Flight at the socket in the grid's directory, where ``connect`` looks,
+            and the rings that are opened there.
         stays_served: leave the socket when the node stops, as one does that is killed: then who connects waits for the
             next node, and does not own the grid.
 
     Raises:
         GridOwnedError: another process owns the grid; names its pid.
+        UsageError: ``listen`` has what is no address, or one that is refused.
+        GridConnectionError: it cannot listen there.
     """
 
     def __init__(
@@ -81,6 +88,8 @@ class Node:
         durability: str = "process",
         query_seconds: float | None = None,
         query_memory: int | None = None,
+        listen: Sequence[str] = (),
+        insecure: bool = False,
         services: Sequence[Service] | None = None,
         stays_served: bool = False,
     ):
@@ -88,6 +97,9 @@ class Node:
             raise UsageError(f"a table has 1 to {MAX_PARTITIONS} partitions, not {partitions}")
         if durability not in ("process", "fsync"):
             raise UsageError(f"durability is process or fsync, not {durability!r}")
+        endpoints = [Endpoint.parse(address, any_port=True) for address in listen]
+        for endpoint in endpoints:
+            check_address(endpoint, insecure)
         path = resolve_home(home)
         try:
             grid = open_owner(path, durability == "fsync", default=home is None, serves=True)
@@ -105,12 +117,14 @@ class Node:
         self.home: Path = grid.home
         self._stopped = False
         self._pid = os.getpid()
-        self._requests = Requests(grid.open_grid, durability)
+        self._requests = Requests(grid.open_grid, durability, Access(grid.open_grid, insecure=insecure))
         self._services: list[Service] = []
         try:
             if services is None:
                 services = [FlightService(Endpoint.of_grid(grid.home), keep=stays_served), RingService(grid.home)]
-            for service in services:
+            for endpoint in endpoints:
+                check_users(endpoint, grid.open_grid, insecure)
+            for service in [*services, *(FlightService(endpoint) for endpoint in endpoints)]:
                 self._start(service)
         except BaseException:
             self.stop()

@@ -22,6 +22,9 @@ class ServerProcess:
         home: the grid's directory.
         arguments: more of the command line, for example ``"--partitions", "64"``.
 
+    Attributes:
+        printed: the lines that it printed before it was ready.
+
     Raises:
         GridConnectionError: it ended before it served; with what it printed.
 
@@ -40,13 +43,13 @@ class ServerProcess:
         )
         self.pid = self._process.pid
         assert self._process.stdout is not None
-        printed = []
+        self.printed: list[str] = []
         for line in self._process.stdout:
-            printed.append(line)
+            self.printed.append(line.rstrip("\n"))
             if line.startswith(READY):
                 return
         self._process.wait()
-        raise GridConnectionError(f"gridflow serve did not start: {''.join(printed).strip()}")
+        raise GridConnectionError(f"gridflow serve did not start: {' '.join(self.printed)}")
 
     def stop(self, timeout: float = 60.0) -> int:
         """Ask it to stop, and wait. Returns its exit code. May be called again."""

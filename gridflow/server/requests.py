@@ -21,7 +21,7 @@ from ..schema import Schema
 from ..sql import FastPaths, Session
 from ..sql.engine.watch import watching
 from ..table import Table
-from .access import Peer, authorize
+from .access import Access, Peer, authorize
 from .loading import StreamLoad
 
 
@@ -47,14 +47,17 @@ class Requests:
     Args:
         grid: the grid, open as its owner; the caller closes it when ``running`` is 0 or of no interest any more.
         durability: what the grid was opened with, for clients to know.
+        access: says who comes in.
 
     Attributes:
+        access: as given.
         actions: the messages that ``handle`` takes, by kind.
         rings: the door of shared memory, once there is one.
     """
 
-    def __init__(self, grid: OpenGrid, durability: str):
+    def __init__(self, grid: OpenGrid, durability: str, access: Access | None = None):
         self.grid = grid
+        self.access = access or Access(grid)
         self.durability = durability
         self._lock = threading.Lock()  # guards _running and _statements
         self._running = 0

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import gridflow
-from gridflow.errors import GridAccessError, GridConnectionError, GridflowError, UsageError
+from gridflow.errors import GridConnectionError, GridflowError, UsageError
 from gridflow.protocols import messages
 from gridflow.protocols.address import Endpoint
 from gridflow.server import Node
@@ -58,19 +58,6 @@ def test_a_load_whose_stream_ends_early_keeps_nothing(grid, requests, peer):
         with pytest.raises(GridConnectionError, match="was cut"):
             requests.load(messages.Load("T", "replace"), batch.schema, iter(stream), peer)
     assert len(grid.table("T")) == 0
-
-
-def test_only_the_socket_of_the_grid_is_open(grid, requests, peer):
-    stranger = Peer(Endpoint.parse("grid://localhost"))
-    for ask in (
-        lambda: requests.handle(CREATE, stranger),
-        lambda: requests.query(messages.Sql("SELECT 1", None, b""), stranger),
-        lambda: requests.view(messages.SystemView("TABLES", ["TABLE_NAME"]), stranger),
-        lambda: requests.load(messages.Load("T", "error"), pa.schema([]), iter(()), stranger),
-    ):
-        with pytest.raises(GridAccessError, match="grid://localhost:10850"):
-            ask()
-    assert grid.tables() == [] and requests.running == 0
 
 
 def test_what_is_stopping_takes_no_more(requests, peer):
