@@ -81,8 +81,8 @@ class Verified(NamedTuple):
     stamp: str
 
 
-def create_user(grid: SystemTables, name: str, password: str) -> None:
-    """Make a user.
+def create_user(grid: SystemTables, name: str, password: str | None) -> None:
+    """Make a user; one without a password can only come in by a certificate.
 
     Raises:
         UsageError: there is one of that name, or the name or password cannot be.
@@ -96,7 +96,7 @@ def create_user(grid: SystemTables, name: str, password: str) -> None:
     if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
         raise UsageError(f"a user's name has 1 to {MAX_NAME_BYTES} bytes, {name!r} has {len(name.encode())}")
     now = _now()
-    row = {"PASSWORD": hash_password(password), "CREATED": now, "CHANGED": now}
+    row = {"PASSWORD": NO_PASSWORD if password is None else hash_password(password), "CREATED": now, "CHANGED": now}
     table = grid._system_table(TABLE, _COLUMNS, "NAME")
     assert table is not None  # with columns, there is always one
     if not table.put_if_absent(name, row):
@@ -139,14 +139,26 @@ def list_users(grid: SystemTables) -> list[User]:
 def verify(grid: SystemTables, name: str, password: str) -> Verified | None:
     """The user of this name with this password, or None: what a server asks that lets others in.
 
-    A name is meant as it is or, as Ignite's drivers have it, in upper case. It takes as long for a user who is not
+    A name is meant as it is or, as Ignite's drivers have it, in upper case. A user without a password comes in by a
+    certificate alone. It takes as long for a user who is not
     there as for one who is.
     """
-    table = grid._system_table(TABLE)
-    names = () if table is None else (name, name.upper())
-    found = next(((own, row) for own in names if table is not None and (row := table.get(own)) is not None), None)
-    right = _matches(password, found[1]["PASSWORD"] if found is not None else _NOBODY)
+    found = _find(grid, name)
+    right = _matches(password, found[1]["PASSWORD"] if found is not None else NO_PASSWORD)
     return Verified(found[0], _stamp(found[1])) if right and found is not None else None
+
+
+def find(grid: SystemTables, name: str) -> Verified | None:
+    """The user of this name, who has shown it otherwise; None if there is none."""
+    found = _find(grid, name)
+    return None if found is None else Verified(found[0], _stamp(found[1]))
+
+
+def _find(grid: SystemTables, name: str) -> tuple[str, Any] | None:
+    table = grid._system_table(TABLE)
+    if table is None:
+        return None
+    return next(((own, row) for own in (name, name.upper()) if (row := table.get(own)) is not None), None)
 
 
 def stamp(grid: SystemTables, name: str) -> str:
@@ -187,8 +199,8 @@ def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-#: The hash that no password has, for names that nobody has.
-_NOBODY = f"scrypt${_N}${_R}${_P}${_text(bytes(_SALT_BYTES))}${_text(bytes(_KEY_BYTES))}"
+#: The hash that no password has, for names that nobody has, and of users that have none.
+NO_PASSWORD = f"scrypt${_N}${_R}${_P}${_text(bytes(_SALT_BYTES))}${_text(bytes(_KEY_BYTES))}"
 
 
 def _now() -> dt.datetime:

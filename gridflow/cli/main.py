@@ -27,6 +27,7 @@ COMMANDS = {
     "tables": "List the tables with their rows and bytes.",
     "info": "Say where the grid is, who owns it and what it takes.",
     "check": "Verify every file of a grid.",
+    "cert": "Make certificates for TLS: an authority's, a server's, a user's.",
     "version": "Print the version.",
 }
 

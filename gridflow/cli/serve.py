@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..server import Node
+    from ..server.tls import TlsFiles
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("serve")
@@ -55,7 +57,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     "--listen",
     multiple=True,
     metavar="ADDRESS",
-    help="Listen there, too: grid://HOST:PORT, with port 0 for a free one. May be given several times.",
+    help="Listen there, too: grid+tls://HOST:PORT, or grid://HOST:PORT without encryption; port 0 is a free one. May "
+    "be given several times.",
+)
+@click.option("--tls-cert", type=_FILE, metavar="FILE", help="The certificate of grid+tls://, in PEM.")
+@click.option("--tls-key", type=_FILE, metavar="FILE", help="Its key, in PEM.")
+@click.option(
+    "--tls-key-password-file",
+    type=_FILE,
+    metavar="FILE",
+    help="Its first line decrypts the key. Without it: $GRIDFLOW_TLS_KEY_PASSWORD.",
+)
+@click.option(
+    "--client-ca",
+    type=_FILE,
+    metavar="FILE",
+    help="Let in by grid+tls:// who shows a certificate of this authority: its name is the user's.",
 )
 @click.option(
     "--insecure",
@@ -75,6 +92,10 @@ def command(
     query_timeout: float | None,
     query_memory: int | None,
     listen: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_key_password_file: Path | None,
+    client_ca: Path | None,
     insecure: bool,
     stay_served: bool,
 ) -> None:
@@ -84,6 +105,9 @@ def command(
     (Ctrl-C) or SIGTERM stops it: running requests get 2 seconds to end, statements and loads that still run are
     interrupted, everything is flushed, exit code 0. Then the grid is whose process comes first; if the server is
     killed, who connects waits until it is started again.
+
+    SIGHUP has a server with --tls-cert read its certificate again, which it also does by itself when the files change;
+    without, it stops the server.
     """
     from ..server import Node
 
@@ -99,13 +123,15 @@ def command(
         query_memory=query_memory,
         listen=listen,
         insecure=insecure,
+        tls=_tls_files(tls_cert, tls_key, tls_key_password_file, client_ca),
         stays_served=stay_served,
     )
     out = console()
     try:
         say_if_new(node.home, is_new)
         _announce(out, node)
-        os.read(signal_pipe, 1)
+        while os.read(signal_pipe, 1) == bytes([signal.SIGHUP]) and tls_cert is not None:
+            node.renew_certificates()
         _say(out, "stopping")
     finally:
         open_requests = node.stop()
@@ -115,6 +141,20 @@ def command(
         _say(out, f"stopped; {quantity(open_requests, 'request')} did not end in time and were not acknowledged")
         os._exit(0)  # the threads of those requests still run, and must not outlive the interpreter
     _say(out, "stopped; everything is flushed")
+
+
+def _tls_files(
+    certificate: Path | None, key: Path | None, password_file: Path | None, client_ca: Path | None
+) -> TlsFiles | None:
+    from ..server.tls import TlsFiles
+
+    if certificate is None and key is None:
+        if password_file is not None or client_ca is not None:
+            raise click.UsageError("--client-ca and --tls-key-password-file go with --tls-cert and --tls-key")
+        return None
+    if certificate is None or key is None:
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    return TlsFiles(certificate, key, password_file, client_ca)
 
 
 def _say(out: Console, text: str) -> None:

@@ -3,7 +3,7 @@
     the Unix socket       the grid's own user: the operating system lets nobody else open it
     a loopback address    who shows the token that only the grid's own user can read (``protocols.local_tokens``) is
                           that user; else a user of the grid (``CREATE USER``), by password
-    any other address     a user of the grid, by password
+    any other address     a user of the grid, by password or by a certificate with the user's name
 
 A password is shown once, as ``Basic`` of RFC 7617, and answered with a token, which is shown as ``Bearer`` from then
 on. A token ends when it has not been used for a while, and when its user is dropped or gets another password.
@@ -85,18 +85,34 @@ class Access:
         self._sessions: OrderedDict[bytes, _Session] = OrderedDict()  # by digest of the token, by time of use
         self.local_tokens: dict[Endpoint, str] = {}
 
-    def authenticate(self, endpoint: Endpoint, address: str = "", authorization: str = "") -> Login:
+    def authenticate(
+        self, endpoint: Endpoint, address: str = "", authorization: str = "", certificate: str | None = None
+    ) -> Login:
         """Who it is that has come in at ``endpoint``.
 
         Args:
             address: the host that it comes from.
             authorization: ``Basic <base 64 of user:password>`` or ``Bearer <token>``; empty if it shows neither.
+            certificate: the name in the certificate that it has shown, where the door asks for one.
 
         Raises:
             GridAccessError: it is nobody that may come in.
         """
         if endpoint.is_local:
             return Login(Peer(endpoint))
+        if certificate is not None:
+            user = users.find(self._grid, certificate)
+            if user is None:
+                raise GridAccessError(f"{endpoint}: the certificate is of {certificate!r}, who is no user of the grid")
+            login = Login(Peer(endpoint, user.name, frozenset({"admin"}), address))
+            if authorization:
+                login = self._by_word(endpoint, address, authorization)
+                if login.peer.user != user.name:
+                    raise GridAccessError(f"{endpoint}: the certificate is of {user.name}, and the login of another")
+            return login
+        return self._by_word(endpoint, address, authorization)
+
+    def _by_word(self, endpoint: Endpoint, address: str, authorization: str) -> Login:
         scheme, _, shown = authorization.partition(" ")
         if not authorization:
             if self._insecure and not users.list_users(self._grid):

@@ -17,8 +17,11 @@ import contextlib
 import logging
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -29,10 +32,13 @@ from ..protocols import grpc_forks, local_tokens, messages
 from ..protocols.address import Endpoint, Route
 from .access import Access, Login, Peer
 from .requests import Requests
+from .tls import Certificates
 
 _log = logging.getLogger("gridflow.server")
 
 _HEADERS = "headers"
+#: Seconds that a node waits for its own port, where it shows another certificate.
+_RENEW_SECONDS = 10.0
 
 
 class FlightService:
@@ -42,14 +48,19 @@ class FlightService:
         endpoint: where. The file of a Unix socket is made by ``start`` and goes with ``close``; a port of 0 becomes one
             that is free.
         keep: leave a file, at which nobody listens.
+        certificates: what it shows, of ``grid+tls`` only.
     """
 
-    def __init__(self, endpoint: Endpoint, *, keep: bool = False):
+    def __init__(self, endpoint: Endpoint, *, keep: bool = False, certificates: Certificates | None = None):
         self.endpoint = endpoint
         self._keep = keep
+        self._certificates = certificates
+        self._renewing = threading.Lock()  # guards _server while certificates may change
+        self._old: list[_Server] = []  # those that have shown another certificate, and have calls that run
         self._route: Route | None = None
         self._server: _Server | None = None
         self._access: Access | None = None
+        self._draining = False
 
     def start(self, requests: Requests) -> None:
         """Listen. Replaces the socket that a node left which died: the grid's lock says that none lives.
@@ -68,21 +79,55 @@ class FlightService:
             self._route = Route(self.endpoint)
             self._server = _Server(self._route.flight_uri, requests, self.endpoint)
 
+    def renew(self) -> None:
+        """Show another certificate: calls that run end as they are, new connections get it.
+
+        For some milliseconds nobody listens there. Arrow Flight's server has one certificate for its life.
+        """
+        with self._renewing:
+            old = self._server
+            if old is None or self._draining:
+                return
+            self._old.append(old)
+            threading.Thread(target=self._retire, args=(old,), name="gridflow-retire", daemon=True).start()
+            deadline = time.monotonic() + _RENEW_SECONDS
+            while True:
+                try:
+                    self._server = self._listen(old.requests)
+                    return
+                except GridConnectionError as error:
+                    if time.monotonic() > deadline:
+                        self._server = None
+                        _log.error("%s is closed: %s", self.endpoint, error)
+                        return
+                time.sleep(0.002)
+
+    def _retire(self, old: _Server) -> None:
+        old.shutdown()
+        with self._renewing:
+            self._old.remove(old)
+
     def _start_tcp(self, requests: Requests) -> None:
-        _check_free(self.endpoint)
-        try:
-            self._server = _Server(self.endpoint.flight_uri, requests, self.endpoint)
-        except (pa.ArrowException, OSError) as error:
-            raise GridConnectionError(f"cannot listen at {self.endpoint}: {error}") from None
+        self._server = self._listen(requests)
         self.endpoint = self._server.endpoint = replace(self.endpoint, port=self._server.port)
         if self.endpoint.is_loopback:
             self._access = requests.access
             self._access.local_tokens[self.endpoint] = local_tokens.write_token(self.endpoint.port)
 
+    def _listen(self, requests: Requests) -> _Server:
+        _check_free(self.endpoint)
+        try:
+            return _Server(self.endpoint.flight_uri, requests, self.endpoint, self._certificates)
+        except (pa.ArrowException, OSError) as error:
+            raise GridConnectionError(f"cannot listen at {self.endpoint}: {error}") from None
+
     def drain(self) -> None:
         """Wait until the requests that run have ended; there is no limit to it."""
-        if self._server is not None:
-            self._server.shutdown()
+        with self._renewing:
+            self._draining = True
+            servers = [*self._old, *([] if self._server is None else [self._server])]
+        for server in servers:
+            server.shutdown()
 
     def close(self) -> None:
         """Take away the socket, by which clients find the node."""
@@ -171,31 +216,41 @@ class _Server(flight.FlightServerBase):
     Flight calls the methods from its own threads, several at a time.
     """
 
-    def __init__(self, location: str, requests: Requests, endpoint: Endpoint):
-        self._requests = requests
+    def __init__(self, location: str, requests: Requests, endpoint: Endpoint, certificates: Certificates | None = None):
+        self.requests = requests
         self.endpoint = endpoint
+        self._by_certificate = False
+        options: dict[str, Any] = {}
+        if not endpoint.is_local:
+            options["middleware"] = {_HEADERS: _HeadersOf(self)}
+            options["auth_handler"] = _NoHandshake()
+        if certificates is not None:
+            pair = certificates.pair
+            options["tls_certificates"] = [(pair.certificate, pair.key)]
+            if pair.client_ca is not None:
+                self._by_certificate = True
+                options |= {"verify_client": True, "root_certificates": pair.client_ca}
+                del options["auth_handler"]  # which would hide whose certificate it is: there is no Handshake then
         with grpc_forks.using_grpc():
-            if endpoint.is_local:
-                super().__init__(location)
-            else:
-                super().__init__(location, _NoHandshake(), middleware={_HEADERS: _HeadersOf(self)})
+            super().__init__(location, **options)
             grpc_forks.add_server(self)
 
-    def log_in(self, authorization: str, address: str = "") -> Login:
+    def log_in(self, authorization: str, address: str = "", certificate: str | None = None) -> Login:
         """Who calls.
 
         Raises:
             FlightUnauthenticatedError: nobody that may.
         """
         try:
-            return self._requests.access.authenticate(self.endpoint, address, authorization)
+            return self.requests.access.authenticate(self.endpoint, address, authorization, certificate)
         except GridAccessError as error:
             raise flight.FlightUnauthenticatedError(str(error), messages.encode_error(error)) from None
 
     def _peer(self, context: flight.ServerCallContext) -> Peer:
         if self.endpoint.is_local:
             return Peer(self.endpoint)
-        login = self.log_in(context.get_middleware(_HEADERS).authorization, _address_of(context.peer()))
+        name = context.peer_identity().decode(errors="replace") if self._by_certificate else None
+        login = self.log_in(context.get_middleware(_HEADERS).authorization, _address_of(context.peer()), name)
         for name, value in _token_header(login).items():
             context.add_header(name, value)
         return login.peer
@@ -204,25 +259,25 @@ class _Server(flight.FlightServerBase):
         self._peer(context)
         return [
             flight.ActionType(kind, (message.__doc__ or "").splitlines()[0])
-            for kind, message in self._requests.actions.items()
+            for kind, message in self.requests.actions.items()
         ]
 
     def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> Iterator[bytes]:
         with _errors_for_flight():
-            actions = self._requests.actions
+            actions = self.requests.actions
             if action.type not in actions:
                 raise UsageError(f"no action {action.type}; there are {', '.join(actions)}")
             body = action.body.to_pybytes() if action.body is not None else b""
-            reply = self._requests.handle(messages.decode(body, actions[action.type]), self._peer(context))
+            reply = self.requests.handle(messages.decode(body, actions[action.type]), self._peer(context))
         return iter([messages.encode(reply)])
 
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         with _errors_for_flight():
             request = messages.decode(ticket.ticket, messages.Sql, messages.SystemView)
             if isinstance(request, messages.SystemView):
-                return flight.RecordBatchStream(self._requests.view(request, self._peer(context)))
+                return flight.RecordBatchStream(self.requests.view(request, self._peer(context)))
             assert isinstance(request, messages.Sql)  # decode takes no other
-            done, rows = self._requests.query(request, self._peer(context), context.is_cancelled)
+            done, rows = self.requests.query(request, self._peer(context), context.is_cancelled)
             metadata = {**(rows.schema.metadata or {}), messages.SQL_DONE: messages.encode(done)}
             return flight.RecordBatchStream(rows.replace_schema_metadata(metadata))
 
@@ -235,7 +290,7 @@ class _Server(flight.FlightServerBase):
     ) -> None:
         with _errors_for_flight():
             request = messages.decode(descriptor.command or b"", messages.Load)
-            done = self._requests.load(request, reader.schema, _stream(reader), self._peer(context))
+            done = self.requests.load(request, reader.schema, _stream(reader), self._peer(context))
             writer.write(messages.encode(done))
 
 

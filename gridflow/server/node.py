@@ -20,6 +20,7 @@ from .access import Access, check_address, check_users
 from .flight import FlightService
 from .requests import Requests
 from .rings import RingService
+from .tls import LOOK_SECONDS, Certificates, TlsFiles
 
 #: Seconds that running requests get to end when the node stops, and those after that their statements are interrupted.
 STOP_GRACE = 2.0
@@ -69,6 +70,7 @@ class Node:
             one that is free, see ``endpoints``. Who comes by them says who they are, see ``gridflow.server.access``.
         insecure: listen also where what is sent can be read on its way, and let in everybody while the grid has no
             user.
+        tls: the certificate of addresses of ``grid+tls://``; when its files change, the new one is shown.
         services: its other doors. None: Arrow Flight at the socket in the grid's directory, where ``connect`` looks,
             and the rings that are opened there.
         stays_served: leave the socket when the node stops, as one does that is killed: then who connects waits for the
@@ -90,6 +92,7 @@ class Node:
         query_memory: int | None = None,
         listen: Sequence[str] = (),
         insecure: bool = False,
+        tls: TlsFiles | None = None,
         services: Sequence[Service] | None = None,
         stays_served: bool = False,
     ):
@@ -100,6 +103,11 @@ class Node:
         endpoints = [Endpoint.parse(address, any_port=True) for address in listen]
         for endpoint in endpoints:
             check_address(endpoint, insecure)
+            if endpoint.scheme == "grid+tls" and tls is None:
+                raise UsageError(f"{endpoint}: give the certificate and its key, --tls-cert and --tls-key")
+        if tls is not None and all(endpoint.scheme != "grid+tls" for endpoint in endpoints):
+            raise UsageError("a certificate is for an address of grid+tls://: say --listen grid+tls://HOST:PORT")
+        self._certificates = None if tls is None else Certificates(tls)
         path = resolve_home(home)
         try:
             grid = open_owner(path, durability == "fsync", default=home is None, serves=True)
@@ -119,16 +127,37 @@ class Node:
         self._pid = os.getpid()
         self._requests = Requests(grid.open_grid, durability, Access(grid.open_grid, insecure=insecure))
         self._services: list[Service] = []
+        self._stopping = threading.Event()
         try:
             if services is None:
                 services = [FlightService(Endpoint.of_grid(grid.home), keep=stays_served), RingService(grid.home)]
             for endpoint in endpoints:
                 check_users(endpoint, grid.open_grid, insecure)
-            for service in [*services, *(FlightService(endpoint) for endpoint in endpoints)]:
+            for service in [*services, *(self._service_of(endpoint) for endpoint in endpoints)]:
                 self._start(service)
+            if self._certificates is not None:
+                threading.Thread(target=self._look_at_certificates, name="gridflow-tls", daemon=True).start()
         except BaseException:
             self.stop()
             raise
+
+    def _service_of(self, endpoint: Endpoint) -> FlightService:
+        return FlightService(endpoint, certificates=self._certificates if endpoint.scheme == "grid+tls" else None)
+
+    def _look_at_certificates(self) -> None:
+        while not self._stopping.wait(LOOK_SECONDS):
+            self.renew_certificates(always=False)
+
+    def renew_certificates(self, *, always: bool = True) -> None:
+        """Read the files of the certificate, and show what is in them from now on.
+
+        Args:
+            always: read them also where they seem to be the same.
+        """
+        if self._certificates is not None and self._certificates.look(always=always):
+            for service in self._services:
+                if isinstance(service, FlightService) and service.endpoint.scheme == "grid+tls":
+                    service.renew()
 
     def _start(self, service: Service) -> None:
         try:
@@ -160,6 +189,7 @@ class Node:
         if self._stopped or os.getpid() != self._pid:  # in a forked child it is the parent's
             return 0
         self._stopped = True
+        self._stopping.set()
         self._requests.stop_accepting()
         # drain() has no limit of its own: a client that never ends its load must not keep the node.
         waiters = [threading.Thread(target=s.drain, name="gridflow-drain", daemon=True) for s in self._services]
