@@ -579,6 +579,12 @@ class GridFace(Protocol):
     def _together(self, tables: Sequence[TableFace]) -> Sequence[TableFace]:
         """The same tables as they all are at one moment, to be read."""
 
+    def _demand(self, table: TableFace, *rights: str) -> None:
+        """Raise unless who uses it has these rights on a table."""
+
+    def _demand_statement(self, kind: str) -> None:
+        """Raise unless who uses it may execute statements of a kind."""
+
     def transaction(self, *, of_statement: bool = False, alone: bool = False) -> TransactionFace:
         """Begin a transaction; refused in a transaction."""
 

@@ -243,6 +243,12 @@ class Grid:
         self.check_open()
         return self.open_grid._system_table(name, columns, key)
 
+    def _demand(self, table: TableFace, *rights: str) -> None:
+        """Nothing: who has a handle may do everything."""
+
+    def _demand_statement(self, kind: str) -> None:
+        """Nothing, as ``_demand``."""
+
     def create_table(
         self,
         name: str,

@@ -391,6 +391,12 @@ class OpenGrid:
                 self._store.catalog_changed(self._catalog.version)
             return None if entry is None else self._open(entry)
 
+    def _demand(self, table: TableFace, *rights: str) -> None:
+        """Nothing: who has a grid open may do everything. ``server.guarded`` has one who may not."""
+
+    def _demand_statement(self, kind: str) -> None:
+        """Nothing, as ``_demand``."""
+
     def create_table(
         self,
         name: str,

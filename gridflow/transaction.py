@@ -184,6 +184,14 @@ class Transaction:
         """Raise if nothing can be written here; see ``Grid._check_changeable``."""
         self._grid._check_changeable()
 
+    def _demand(self, table: TableFace, *rights: str) -> None:
+        """Raise unless who uses the grid has these rights on a table."""
+        self._grid._demand(table, *rights)
+
+    def _demand_statement(self, kind: str) -> None:
+        """Raise unless who uses the grid may execute statements of a kind."""
+        self._grid._demand_statement(kind)
+
     def tables(self) -> list[str]:
         """The names of all tables, sorted."""
         return self._grid.tables()

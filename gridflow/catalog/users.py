@@ -117,11 +117,14 @@ def alter_user(grid: SystemTables, name: str, password: str) -> None:
 
 
 def drop_user(grid: SystemTables, name: str) -> None:
-    """Remove a user.
+    """Remove a user, and what the user was granted.
 
     Raises:
         UsageError: there is no such user.
     """
+    from .grants import forget_user
+
+    forget_user(grid, name)
     table = grid._system_table(TABLE)
     if table is None or not table.remove(name):
         raise _no_user(grid, name)
@@ -168,8 +171,20 @@ def stamp(grid: SystemTables, name: str) -> str:
     return "" if row is None else _stamp(row)
 
 
+def check_user(grid: SystemTables, name: str) -> None:
+    """Raise unless there is a user of exactly this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    table = grid._system_table(TABLE)
+    if table is None or table.get(name) is None:
+        raise _no_user(grid, name)
+
+
 def _stamp(row: Any) -> str:
-    return f"{row['CREATED']} {row['CHANGED']} {row['PASSWORD']}"
+    known = f"{row['CREATED']} {row['CHANGED']} {row['PASSWORD']}"
+    return hashlib.sha256(known.encode()).hexdigest()
 
 
 def hash_password(password: str) -> str:

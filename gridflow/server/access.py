@@ -18,10 +18,14 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
-from ..catalog import users
-from ..errors import GridAccessError, UsageError
+from ..catalog import grants, users
+from ..catalog.grants import ADMIN, CHANGES, DELETE, INSERT, SELECT, UPDATE
+from ..errors import GridAccessError, TableNotFoundError, UsageError
+from ..open_grid import OpenGrid
 from ..protocols import messages
 from ..protocols.address import Endpoint
 from ..protocols.messages import Message
@@ -39,14 +43,16 @@ class Peer:
     Attributes:
         endpoint: where it has come in.
         user: who it is; None: the user of the operating system whose grid it is, who may do everything.
-        roles: of the user.
+        roles: of the user, as of then.
         address: the host that it comes from, empty for this one.
+        stamp: of the user, see ``catalog.users.stamp``: another one, and this is nobody any more.
     """
 
     endpoint: Endpoint
     user: str | None = None
     roles: frozenset[str] = frozenset()
     address: str = ""
+    stamp: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,98 @@ class Login:
 
     peer: Peer
     token: str = ""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Rights that a message needs.
+
+    Attributes:
+        table: a name or a number; None: all tables there are.
+        rights: which.
+        any_of: whether one of them will do.
+    """
+
+    table: str | int | None
+    rights: tuple[str, ...]
+    any_of: bool = False
+
+
+#: What a message needs.
+Rule = Callable[[Any], list[Need]]
+
+
+def _anybody(message: Message) -> list[Need]:
+    """Who is logged in."""
+    return []
+
+
+def _admins(message: Message) -> list[Need]:
+    """Who has the role ADMIN, or is the grid's own user."""
+    return []
+
+
+def _socket(message: Message) -> list[Need]:
+    """Who comes by the grid's socket."""
+    return []
+
+
+_ANYBODY, _ADMINS, _SOCKET = _anybody, _admins, _socket
+_COMMITS = {
+    "put": (INSERT, UPDATE),
+    "put_if_absent": (INSERT,),
+    "insert": (INSERT,),
+    "replace": (UPDATE,),
+    "remove": (DELETE,),
+}
+
+
+def _flush(m: messages.Flush) -> list[Need]:
+    if m.table is None:
+        return [Need(None, CHANGES)]
+    return [Need(m.table, (SELECT,))] if m.to_read else [Need(m.table, CHANGES, any_of=True)]
+
+
+def _transaction(m: messages.CommitTransaction) -> list[Need]:
+    # It can write no other table: each has to have the columns that are said of it here.
+    return [Need(table_id, CHANGES) for table_id, _ in m.columns]
+
+
+#: What each kind of message needs; one that is not here is for admins.
+RULES: dict[type[Message], Rule] = {
+    messages.Hello: _ANYBODY,
+    messages.Goodbye: _ANYBODY,
+    messages.Cancel: _ANYBODY,  # the name of a run is known to who has begun it
+    messages.OpenRing: _SOCKET,
+    messages.Sql: _ANYBODY,  # each statement is looked at as it runs
+    messages.SystemView: _ANYBODY,  # the same
+    messages.Load: lambda m: [Need(m.table, (INSERT, UPDATE) if m.on_duplicate == "replace" else (INSERT,))],
+    messages.Commit: lambda m: [Need(m.table, _COMMITS.get(m.mode, CHANGES))],
+    messages.CommitTransaction: _transaction,
+    messages.Truncate: lambda m: [Need(m.table, (DELETE,))],
+    messages.Flush: _flush,
+    messages.Compact: lambda m: [Need(m.table, CHANGES, any_of=True)],
+    messages.Tag: lambda m: [Need(m.table, CHANGES)],
+    messages.Untag: lambda m: [Need(m.table, CHANGES)],
+    messages.CreateTable: _ADMINS,
+    messages.AlterTable: _ADMINS,
+    messages.DropTable: _ADMINS,
+    messages.Restore: _ADMINS,
+    messages.KeepVersions: _ADMINS,
+    messages.Compress: _ADMINS,
+}
+#: Kinds of statements that a user may execute who has the rights on the tables in it; all others are for admins.
+STATEMENTS = frozenset(
+    {
+        *("SELECT", "EXPLAIN", "INSERT", "MERGE", "UPDATE", "DELETE", "TRUNCATE", "SHOW", "DESCRIBE", "DESC"),
+        *("ANALYZE", "REFRESH STATISTICS", "BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"),
+    }
+)
+
+
+def refusal(user: str, what: str, remedy: str) -> GridAccessError:
+    """The error of a user who may not do something."""
+    return GridAccessError(f"user {user} may not do this: {what}. {remedy} lets them")
 
 
 @dataclass
@@ -78,7 +176,7 @@ class Access:
         local_tokens: those of the loopback addresses, by endpoint.
     """
 
-    def __init__(self, grid: users.SystemTables, *, insecure: bool = False):
+    def __init__(self, grid: OpenGrid, *, insecure: bool = False):
         self._grid = grid
         self._insecure = insecure
         self._lock = threading.Lock()  # guards _sessions
@@ -104,7 +202,7 @@ class Access:
             user = users.find(self._grid, certificate)
             if user is None:
                 raise GridAccessError(f"{endpoint}: the certificate is of {certificate!r}, who is no user of the grid")
-            login = Login(Peer(endpoint, user.name, frozenset({"admin"}), address))
+            login = Login(self._peer(endpoint, user.name, user.stamp, address))
             if authorization:
                 login = self._by_word(endpoint, address, authorization)
                 if login.peer.user != user.name:
@@ -124,7 +222,8 @@ class Access:
             local = self.local_tokens.get(endpoint)
             if local is not None and hmac.compare_digest(local.encode(), shown.encode()):
                 return Login(Peer(endpoint, None, address=address))
-            return Login(Peer(endpoint, self._user_of(shown), frozenset({"admin"}), address))
+            session = self._session_of(shown)
+            return Login(self._peer(endpoint, session.user, session.stamp, address))
         raise GridAccessError(f"{endpoint}: an authorization is Basic or Bearer")
 
     def _log_in(self, endpoint: Endpoint, address: str, shown: str) -> Login:
@@ -142,10 +241,60 @@ class Access:
             while len(self._sessions) >= MOST_TOKENS:
                 self._sessions.popitem(last=False)
             self._sessions[_digest(token)] = _Session(user.name, user.stamp, now, now)
-        return Login(Peer(endpoint, user.name, frozenset({"admin"}), address), token)
+        return Login(self._peer(endpoint, user.name, user.stamp, address), token)
 
-    def _user_of(self, token: str) -> str:
-        """The user whose token it is."""
+    def _peer(self, endpoint: Endpoint, user: str, stamp: str, address: str) -> Peer:
+        return Peer(endpoint, user, grants.roles_of(self._grid, user), address, stamp)
+
+    def authorize(self, peer: Peer, message: Message) -> None:
+        """Raise unless ``peer`` may have this done: its user is still there, and has the rights.
+
+        Of SQL and of views of schema SYS each statement is looked at when it runs, on ``guarded.GuardedGrid``.
+
+        Raises:
+            GridAccessError: the request is refused.
+            TableNotFoundError: it is about no table.
+        """
+        rule = RULES.get(type(message), _ADMINS)
+        if rule is _SOCKET and not peer.endpoint.is_local:
+            raise GridAccessError(f"{message.kind} at {peer.endpoint} is refused: it is for the grid's socket alone")
+        if peer.user is None:
+            return
+        if users.stamp(self._grid, peer.user) != peer.stamp:
+            raise GridAccessError(f"user {peer.user} has another password by now, or is gone: log in again")
+        if rule is _SOCKET or rule is _ANYBODY:
+            return
+        if ADMIN in grants.roles_of(self._grid, peer.user):
+            return
+        if rule is _ADMINS:
+            raise refusal(peer.user, message.kind, f"GRANT {ADMIN} TO {peer.user}")
+        for need in rule(message):
+            self._check(peer.user, message.kind, need)
+
+    def _check(self, user: str, what: str, need: Need) -> None:
+        if need.table is None:
+            rights = frozenset[str]().union(*(grants.ROLES[role] for role in grants.roles_of(self._grid, user)))
+            name = None
+        else:
+            table = self._table(need.table)
+            rights, name = grants.rights_on(self._grid, user, table.table_id), table.name
+        lacks = [right for right in need.rights if right not in rights]
+        if lacks and (not need.any_of or len(lacks) == len(need.rights)):
+            lack = lacks[0] if name is None else f"{lacks[0]} ON {name}"
+            way = f"GRANT {grants.WRITER} TO {user}" if name is None else f"GRANT {lack} TO {user}"
+            raise refusal(user, f"{what} ({lack})", way)
+
+    def _table(self, table: str | int) -> Any:
+        """A table, which is none of the system's: those have users and grants."""
+        if isinstance(table, str):
+            return self._grid.table(table)
+        for each in self._grid._all_tables():
+            if each.table_id == table:
+                return each
+        raise TableNotFoundError(f"no table of number {table}")
+
+    def _session_of(self, token: str) -> _Session:
+        """Whose token it is."""
         key, now = _digest(token), time.monotonic()
         with self._lock:
             session = self._sessions.get(key)
@@ -157,7 +306,7 @@ class Access:
                 ):
                     session.used = now
                     self._sessions.move_to_end(key)
-                    return session.user
+                    return session
                 del self._sessions[key]
         raise GridAccessError("the token is not known, or not any more: log in again")
 
@@ -186,23 +335,6 @@ def check_users(endpoint: Endpoint, grid: users.SystemTables, insecure: bool) ->
             f"{endpoint}: the grid has no user, so nobody could come in: CREATE USER name WITH PASSWORD '...' before, "
             "or say --insecure to let in everybody who reaches it"
         )
-
-
-def authorize(peer: Peer, message: Message) -> None:
-    """Raise unless ``peer`` may have this done.
-
-    Raises:
-        GridAccessError: the request is refused.
-
-    >>> from pathlib import Path
-    >>> authorize(Peer(Endpoint.of_grid(Path("/dev/shm/grid"))), messages.OpenRing("a"))
-    >>> authorize(Peer(Endpoint.parse("grid://data.example")), messages.OpenRing("a"))
-    Traceback (most recent call last):
-    ...
-    gridflow.errors.GridAccessError: open_ring at grid://data.example:10850 is refused: rings are for the grid's socket
-    """
-    if isinstance(message, messages.OpenRing) and not peer.endpoint.is_local:
-        raise GridAccessError(f"{message.kind} at {peer.endpoint} is refused: rings are for the grid's socket")
 
 
 def _digest(token: str) -> bytes:

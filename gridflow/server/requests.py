@@ -21,7 +21,8 @@ from ..schema import Schema
 from ..sql import FastPaths, Session
 from ..sql.engine.watch import watching
 from ..table import Table
-from .access import Access, Peer, authorize
+from .access import Access, Peer
+from .guarded import grid_of
 from .loading import StreamLoad
 
 
@@ -41,7 +42,7 @@ class Rings(Protocol):
 class Requests:
     """Carries out what clients ask of one grid. Any thread may call it, several at a time; the grid orders its writers.
 
-    Each method first asks ``access.authorize`` whether the peer may. All raise GridConnectionError once the node is
+    Each method first asks ``Access.authorize`` whether the peer may. All raise GridConnectionError once the node is
     stopping, and else what the grid raises.
 
     Args:
@@ -130,7 +131,7 @@ class Requests:
             is_gone: whether nobody waits for the answer any more, which ends the statement; asked by other threads.
         """
         with self._request(message, peer):
-            session = Session(self.grid, has_files=False, fast_paths=self._fast_paths)
+            session = Session(grid_of(self.grid, peer), has_files=False, fast_paths=self._fast_paths)
             with self._cancellable(message, is_gone):
                 result = session.execute(message.text, decode_values(message.params, message.body))
             if session.in_transaction:
@@ -140,7 +141,7 @@ class Requests:
     def view(self, message: messages.SystemView, peer: Peer) -> pa.Table:
         """The rows of a system view."""
         with self._request(message, peer):
-            return self.grid.system_view(message.name, message.columns)
+            return grid_of(self.grid, peer).system_view(message.name, message.columns)
 
     def load(
         self,
@@ -296,7 +297,7 @@ class Requests:
         """Raise unless ``peer`` may have this done, and the node takes requests."""
         if self._stopping:
             raise GridConnectionError("the node is stopping")
-        authorize(peer, message)
+        self.access.authorize(peer, message)
 
     @contextmanager
     def _request(self, message: Message, peer: Peer) -> Iterator[None]:

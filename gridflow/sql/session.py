@@ -241,6 +241,7 @@ class Session:
     def _many(self, statement: Prepared, value_sets: list[dict[str, Any]]) -> Result:
         kind = statement.kind
         transaction = self._open_transaction()
+        self.grid._demand_statement(kind)
         if self.guard is not None and transaction is None:
             self.guard(kind)
         if kind in ("INSERT", "MERGE"):
@@ -257,6 +258,7 @@ class Session:
     def _one(self, statement: Prepared, values: dict[str, Any]) -> Result:
         kind = statement.kind
         transaction = self._open_transaction()
+        self.grid._demand_statement(kind)
         if self.guard is not None and transaction is None:
             self.guard(kind)
         if kind in _CONTROLS:

@@ -6,6 +6,7 @@ from typing import overload
 
 from sqlglot import exp
 
+from ...catalog.grants import SELECT
 from ...errors import ColumnNotFoundError, TableNotFoundError, did_you_mean
 from ...faces import ChangedTableFace, GridFace, ReadableTable, TableFace, TransactionFace
 from ...schema import Column, Schema
@@ -18,11 +19,11 @@ from .versions import refuse_version
 
 
 @overload
-def find_table(grid: TransactionFace, node: exp.Table, text: str) -> ChangedTableFace: ...
+def find_table(grid: TransactionFace, node: exp.Table, text: str, rights: tuple[str, ...]) -> ChangedTableFace: ...
 @overload
-def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace: ...
-def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
-    """The table that a name in a statement means.
+def find_table(grid: GridFace, node: exp.Table, text: str, rights: tuple[str, ...]) -> TableFace: ...
+def find_table(grid: GridFace, node: exp.Table, text: str, rights: tuple[str, ...]) -> TableFace:
+    """The table that a name in a statement means, for a user who has these rights on it.
 
     A quoted name means exactly itself. A name without quotes means its upper-case form or, where there is no such
     table, the only table whose name differs from it in case.
@@ -30,7 +31,14 @@ def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
     Raises:
         TableNotFoundError: no table has the name; the message lists the tables.
         SqlError: the name is a system view's or of another schema, a version is named, or two tables could be meant.
+        GridAccessError: who executes the statement lacks a right.
     """
+    table = _find_table(grid, node, text)
+    grid._demand(table, *rights)
+    return table
+
+
+def _find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
     refuse_version(node, text)
     if node.db.upper() == SYSTEM_SCHEMA:
         view = find_relation(grid, node, text)
@@ -60,13 +68,13 @@ def find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
 
 
 def find_relation(grid: GridFace, node: exp.Table, text: str) -> ReadableTable:
-    """The table, or view of schema SYS, that a name in a query means.
+    """The table, or view of schema SYS, that a name in a query means, for a user who may read it.
 
     Raises:
         TableNotFoundError, SqlError: see ``find_table``.
     """
     if node.db.upper() != SYSTEM_SCHEMA or node.args.get("catalog") is not None:
-        return find_table(grid, node, text)
+        return find_table(grid, node, text, (SELECT,))
     try:
         return SystemView(grid, find_view(node.name.upper()))
     except TableNotFoundError as error:
@@ -82,9 +90,15 @@ def relation_of(grid: GridFace, source: BoundTable) -> ReadableTable:
         VersionNotFoundError: its version is gone.
     """
     if source.version is not None:
-        return grid.table(source.table).past(source.version)
+        return _to_read(grid, source.table).past(source.version)
     schema, _, view = source.name.partition(".")
-    return SystemView(grid, find_view(view)) if schema == SYSTEM_SCHEMA and view else grid.table(source.name)
+    return SystemView(grid, find_view(view)) if schema == SYSTEM_SCHEMA and view else _to_read(grid, source.name)
+
+
+def _to_read(grid: GridFace, name: str) -> TableFace:
+    table = grid.table(name)
+    grid._demand(table, SELECT)
+    return table
 
 
 def find_column(schema: Schema, node: exp.Identifier, text: str, table: str) -> Column:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...catalog.grants import RIGHTS
 from ...errors import TableNotFoundError
 from ...faces import GridFace, TableFace
 from ...schema import Column
@@ -24,7 +25,7 @@ def alter_table(grid: GridFace, node: AlterTable, text: str) -> None:
         SqlError, SchemaError: the change is impossible; names the column.
     """
     try:
-        table = find_table(grid, node.table, text)
+        table = find_table(grid, node.table, text, RIGHTS)
     except TableNotFoundError:
         if node.if_exists:
             return

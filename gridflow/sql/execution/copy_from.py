@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ...catalog.grants import CHANGES
 from ...config import RECORD_BYTES
 from ...errors import DuplicateKeyError, SqlError, UsageError, about
 from ...faces import GridFace
@@ -27,7 +28,7 @@ from .rejects import Rejects
 
 
 def copy_from(grid: GridFace, node: CopyFrom, text: str, path: str) -> Result:
-    table = find_table(grid, node.table, text)
+    table = find_table(grid, node.table, text, CHANGES)
     listed = [find_column(table.schema, name, text, table.name) for name in node.columns]
     for i, column in enumerate(listed):
         if column in listed[:i]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from ...catalog.grants import RIGHTS
 from ...errors import SchemaError, SqlError, did_you_mean
 from ...faces import GridFace
 from ...storage.index_definition import Index
@@ -23,7 +24,7 @@ def create_index(grid: GridFace, node: CreateIndex, text: str) -> None:
         GridFullError: there is no room; nothing has changed.
     """
     grid._check_changeable()  # before any file is made
-    table = find_table(grid, node.table, text)
+    table = find_table(grid, node.table, text, RIGHTS)
     columns = []
     for column_node, _ in node.columns:
         start, length = place_of(column_node)

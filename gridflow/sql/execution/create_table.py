@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ...catalog.grants import RIGHTS
 from ...errors import TableExistsError, TableNotFoundError
 from ...faces import GridFace
 from ...schema import Schema
@@ -43,7 +44,7 @@ def drop_table(grid: GridFace, node: DropTable, text: str) -> None:
         TableNotFoundError: there is none of that name, and nobody said IF EXISTS.
     """
     try:
-        grid.drop_table(find_table(grid, node.table, text).name)
+        grid.drop_table(find_table(grid, node.table, text, RIGHTS).name)
     except TableNotFoundError:
         if not node.if_exists:
             raise

@@ -15,6 +15,7 @@ from .alter_table import alter_table
 from .copy import execute_copy
 from .create_table import create_table, drop_table
 from .create_table_as import create_table_as
+from .grants import change_grants
 from .insert import execute_insert
 from .query import execute_query, explain
 from .show import show
@@ -67,6 +68,11 @@ def _user(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result
     return Result(statement=statement.kind)
 
 
+def _grant(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
+    change_grants(grid, statement.node, statement.text)
+    return Result(statement=statement.kind)
+
+
 def _truncate(grid: GridFace, statement: Prepared, params: dict[str, Any]) -> Result:
     return Result(rowcount=upkeep.truncate(grid, statement.node, statement.text), statement="TRUNCATE TABLE")
 
@@ -104,6 +110,7 @@ EXECUTORS: dict[str, Callable[[Any, Prepared, dict[str, Any]], Result]] = {
     "CREATE INDEX": _create_index,
     "DROP INDEX": _drop_index,
     **dict.fromkeys(("CREATE USER", "ALTER USER", "DROP USER"), _user),
+    **dict.fromkeys(("GRANT", "REVOKE"), _grant),
     "TRUNCATE": _truncate,
     **dict.fromkeys(("ANALYZE", "REFRESH STATISTICS", "DROP STATISTICS"), _analyze),
     "KILL": _kill,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+from ...catalog.grants import INSERT, SELECT
 from ...errors import ColumnNotFoundError, SchemaError, TableNotFoundError
 from ...faces import OpenGridFace, TableFace
 from ...schema import INTEGERS, Type
@@ -69,7 +70,9 @@ def insert_fast_path(
                     return None
                 values = values_of(params)
             # With its columns a table gets another codec.
-            if grid.table(name)._insert_values(codec, at, fixed, values):
+            table = grid.table(name)
+            grid._demand(table, INSERT)
+            if table._insert_values(codec, at, fixed, values):
                 return _ONE_INSERTED
         except (SchemaError, ColumnNotFoundError, TableNotFoundError, KeyError):
             pass
@@ -125,7 +128,9 @@ def select_fast_path(
         if type(key) is not python:
             return None
         try:
-            row = grid.table(name)._select_values(codec, places, key)
+            table = grid.table(name)
+            grid._demand(table, SELECT)
+            row = table._select_values(codec, places, key)
         except (
             TableNotFoundError,
             SchemaError,

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
+from ...catalog.grants import INSERT, UPDATE
 from ...errors import SchemaError, SqlError, about
 from ...faces import GridFace, TableFace
 from ...schema import Column, Schema
@@ -59,7 +60,7 @@ def execute_insert(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]
         DuplicateKeyError: an INSERT meets a key that is there, or has one twice; nothing is kept.
         SchemaError, SqlError, TableNotFoundError, ColumnNotFoundError: a value or name is wrong; nothing is kept.
     """
-    table = find_table(grid, _target(prepared), prepared.text)
+    table = find_table(grid, _target(prepared), prepared.text, _RIGHTS[prepared.kind])
     with about(table=table.name):
         return _execute(grid, table, prepared, params)
 
@@ -85,7 +86,7 @@ def _execute(grid: GridFace, table: TableFace, prepared: Prepared, params: Mappi
 
 def plan_insert(grid: GridFace, prepared: Prepared) -> None:
     """Have a plan kept of an INSERT that another process has executed, with its fast path, if it may have one here."""
-    keep_plan(grid, prepared, _planned(prepared, find_table(grid, _target(prepared), prepared.text)))
+    keep_plan(grid, prepared, _planned(prepared, find_table(grid, _target(prepared), prepared.text, (INSERT,))))
 
 
 def execute_insert_many(grid: GridFace, prepared: Prepared, sets: Sequence[Mapping[str, Any]]) -> int | None:
@@ -93,7 +94,7 @@ def execute_insert_many(grid: GridFace, prepared: Prepared, sets: Sequence[Mappi
 
     None where the engine has to work rows out: then nothing has happened.
     """
-    table = find_table(grid, _target(prepared), prepared.text)
+    table = find_table(grid, _target(prepared), prepared.text, _RIGHTS[prepared.kind])
     with about(table=table.name), changing(grid, table):
         plan = _plan_for(grid, prepared, table)
         if plan.rows is None:
@@ -126,6 +127,8 @@ def _fast_path(prepared: Prepared, plan: InsertPlan, table: TableFace) -> FastPa
     return insert_fast_path(table, plan.schema, filled, plan.defaults, prepared.marks)
 
 
+#: What a statement takes by kind; a MERGE writes over rows that are there.
+_RIGHTS = {"INSERT": (INSERT,), "MERGE": (INSERT, UPDATE)}
 _REFUSED = {
     "conflict": "ON CONFLICT",
     "returning": "RETURNING",

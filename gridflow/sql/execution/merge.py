@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
+from ...catalog.grants import RIGHTS
 from ...errors import SqlError, about
 from ...faces import GridFace, TableFace
 from ...schema import Column
@@ -88,7 +89,7 @@ def execute_merge(grid: GridFace, prepared: Prepared, params: Mapping[str, Any])
         raise syntax_error(text, start, message, length)
     if tree.args.get("returning"):
         raise SqlError("MERGE with RETURNING is not there; SELECT the rows afterwards")
-    table = find_table(grid, target, text)
+    table = find_table(grid, target, text, RIGHTS)
     with about(table=table.name), changing(grid, table):
         versions = _versions(grid, prepared)
         merge = _Merge(grid, table, prepared, params, versions[table.name], versions)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from sqlglot import exp
 
+from ...catalog.grants import SELECT
 from ...errors import SqlError, about
 from ...faces import AddressedRows, ChangedTableFace, RowsInPlace, TableFace, TransactionFace
 from ...schema import Column, Schema
@@ -50,7 +51,7 @@ def execute_change(grid: TransactionFace, prepared: Prepared, params: Mapping[st
         take_moment(grid, prepared.node, prepared.text)
         return execute_merge(grid, prepared, params)
     node = _target(prepared)
-    table = find_table(grid, node, prepared.text)
+    table = find_table(grid, node, prepared.text, (prepared.kind, SELECT))  # whose rows it names it has to know
     with about(table=table.name), changing(grid, table):
         plan = grid._plans.get(prepared)
         if plan is None or plan.name != table.name or plan.schema is not table.schema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from ...catalog.grants import DELETE, SELECT
 from ...errors import SqlError
 from ...faces import GridFace
 from ..binding.find import find_column, find_table
@@ -20,7 +21,7 @@ NO_STREAMING = (
 
 def truncate(grid: GridFace, node: exp.Table, text: str) -> int:
     """Remove all rows of a table in one commit; returns how many there were."""
-    table = find_table(grid, node, text)
+    table = find_table(grid, node, text, (DELETE,))
     with changing(grid, table):
         return table.truncate()
 
@@ -32,7 +33,7 @@ def analyze(grid: GridFace, targets: Targets, text: str) -> None:
         TableNotFoundError, ColumnNotFoundError: one is not.
     """
     for node, columns in targets.tables:
-        table = find_table(grid, node, text)
+        table = find_table(grid, node, text, (SELECT,))
         for column in columns:
             find_column(table.schema, column, text, table.name)
 

@@ -16,7 +16,7 @@ def change_user(grid: GridFace, kind: str, node: ChangeUser) -> None:
     exists = node.if_exists and node.name in [user.name for user in users.list_users(grid)]
     if kind == "CREATE USER" and not exists:
         users.create_user(grid, node.name, node.password)
-    elif kind == "ALTER USER":
+    elif kind == "ALTER USER" and node.password is not None:
         users.alter_user(grid, node.name, node.password)
     elif kind == "DROP USER" and (exists or not node.if_exists):
         users.drop_user(grid, node.name)

@@ -16,7 +16,7 @@ from ..text.cutter import Statement, split_statements
 from ..text.params import Marks
 from ..text.places import syntax_error
 from ..text.secrets import hide_passwords
-from . import alter_table, create_index, create_table, create_table_as, show, upkeep, users
+from . import alter_table, create_index, create_table, create_table_as, grants, show, upkeep, users
 from .copy import CopyTo, parse_copy
 from .dialect import parse, tokenize
 from .prepared import CACHED_LENGTH, Prepared, own_text
@@ -32,8 +32,6 @@ _NAME_LIKENESS = 0.8
 # First word of a statement that is not there -> what to do without it.
 _REFUSALS = {
     "SAVEPOINT": "savepoints are not there; a statement that fails inside a transaction changes nothing",
-    "GRANT": "there are no rights to grant: whoever may open the grid may read and change all of it",
-    "REVOKE": "there are no rights to take away: whoever may open the grid may read and change all of it",
     "CALL": "procedures are not there",
     "USE": "there is no schema to choose: tables are in PUBLIC, system views in SYS (write SYS.TABLES)",
     "REPLACE": "REPLACE is not there; write MERGE INTO t (columns) VALUES (...)",
@@ -41,7 +39,7 @@ _REFUSALS = {
 _STATEMENT_NAMES = ("SELECT", "WITH", "VALUES", "FROM", "EXPLAIN", "SHOW", "DESCRIBE", "SUMMARIZE", "CREATE TABLE")
 _STATEMENT_NAMES += ("CREATE INDEX", "DROP TABLE", "DROP INDEX", "INSERT", "MERGE", "UPDATE", "DELETE", "COPY")
 _STATEMENT_NAMES += ("BEGIN", "COMMIT", "ROLLBACK", "TRUNCATE TABLE", "ANALYZE", "KILL QUERY")
-_STATEMENT_NAMES += ("ALTER TABLE", "CREATE USER", "ALTER USER", "DROP USER")
+_STATEMENT_NAMES += ("ALTER TABLE", "CREATE USER", "ALTER USER", "DROP USER", "GRANT", "REVOKE")
 
 
 def prepare(text: str) -> tuple[Prepared, ...]:
@@ -264,6 +262,7 @@ _OWN_GRAMMAR: dict[str, Callable[[list[Token], str], Any]] = {
     "CREATE USER": users.parse_create_user,
     "ALTER USER": users.parse_alter_user,
     "DROP USER": users.parse_drop_user,
+    **dict.fromkeys(("GRANT", "REVOKE"), grants.parse_grant),
     "TRUNCATE": upkeep.parse_truncate,
     "ANALYZE": upkeep.parse_analyze,
     "REFRESH STATISTICS": upkeep.parse_statistics,

@@ -16,21 +16,22 @@ class ChangeUser:
 
     Attributes:
         name: the user's, in upper case unless the text quotes it.
-        password: the new password; empty for DROP USER.
+        password: the new password; None: the user has none, and for DROP USER.
         if_exists: whether DROP USER takes a missing user, and CREATE USER an existing one, as done.
     """
 
     name: str
-    password: str = field(default="", repr=False)
+    password: str | None = field(default=None, repr=False)
     if_exists: bool = False
 
 
 def parse_create_user(tokens: list[Token], text: str) -> ChangeUser:
-    """``CREATE USER [IF NOT EXISTS] name WITH PASSWORD 'password'``"""
+    """``CREATE USER [IF NOT EXISTS] name [WITH PASSWORD 'password']``"""
     reader = _reader(tokens, text)
     reader.expect("CREATE", "USER")
     if_exists = reader.accept("IF", "NOT", "EXISTS")
-    return ChangeUser(reader.name("a user's name"), _password(reader, tokens), if_exists)
+    name = reader.name("a user's name")
+    return ChangeUser(name, None if reader.token is None else _password(reader, tokens), if_exists)
 
 
 def parse_alter_user(tokens: list[Token], text: str) -> ChangeUser:

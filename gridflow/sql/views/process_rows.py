@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
+from ...catalog.grants import list_grants
 from ...catalog.users import list_users
 from ...config import SOCKET_NAME, VERSION
 from ...faces import OpenGridFace
@@ -23,6 +24,14 @@ def users(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     """SYS.USERS."""
     for user in list_users(grid):
         yield {"NAME": user.name, "CREATED": user.created, "CHANGED": user.changed}
+
+
+def grants(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
+    """SYS.GRANTS. Rights on a table that was dropped are none any more."""
+    names = dict(of_tables(grid, lambda table: (table.table_id, table.name)))
+    for user, table_id, right in list_grants(grid):
+        if table_id is None or table_id in names:
+            yield {"USER_NAME": user, "TABLE_NAME": None if table_id is None else names[table_id], "PRIVILEGE": right}
 
 
 def nodes(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:

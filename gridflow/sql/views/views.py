@@ -215,6 +215,12 @@ _VIEWS = {
             process_rows.users,
         ),
         _view(
+            "GRANTS",
+            "What users were granted: rights on a table, or roles, which are for all of them",
+            "USER_NAME VARCHAR NOT NULL, TABLE_NAME VARCHAR, PRIVILEGE VARCHAR NOT NULL",
+            process_rows.grants,
+        ),
+        _view(
             "NODES",
             "The process that owns the grid; none while nobody does",
             """NODE_ID UUID, CONSISTENT_ID VARCHAR NOT NULL, VERSION VARCHAR, IS_CLIENT BOOLEAN NOT NULL,

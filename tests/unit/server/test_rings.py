@@ -35,6 +35,7 @@ from gridflow.errors import (
 from gridflow.protocols import messages
 from gridflow.protocols.address import Endpoint
 from gridflow.server import Node, ServerProcess
+from gridflow.server.access import Access
 from gridflow.server.flight import FlightService
 from gridflow.server.rings import RingService
 from gridflow.storage.ring_files import BELL, new_ring_name, ring_folder
@@ -205,15 +206,15 @@ def test_a_ring_is_as_protected_as_the_socket(client, home):
 def test_each_write_is_asked_for(client, monkeypatch):
     table = client.table("T")
     table.put(1, {"V": b""})
-    authorize = gridflow.server.requests.authorize
+    authorize = Access.authorize
 
-    def refuse(peer, message):
+    def refuse(self, peer, message):
         if isinstance(message, messages.Commit):
             assert (message.table, message.mode) == ("T", "put")
             raise GridAccessError("only to read")
-        authorize(peer, message)
+        authorize(self, peer, message)
 
-    monkeypatch.setattr(gridflow.server.requests, "authorize", refuse)
+    monkeypatch.setattr(Access, "authorize", refuse)
     with pytest.raises(GridAccessError, match="only to read"):
         table.put(2, {"V": b""})
     monkeypatch.undo()
@@ -222,14 +223,14 @@ def test_each_write_is_asked_for(client, monkeypatch):
 
 
 def test_no_ring_for_who_may_not_have_one(client, home, monkeypatch):
-    authorize = gridflow.server.requests.authorize
+    authorize = Access.authorize
 
-    def refuse(peer, message):
+    def refuse(self, peer, message):
         if isinstance(message, messages.OpenRing):
             raise GridAccessError("no rings")
-        authorize(peer, message)
+        authorize(self, peer, message)
 
-    monkeypatch.setattr(gridflow.server.requests, "authorize", refuse)
+    monkeypatch.setattr(Access, "authorize", refuse)
     for key in range(3):
         client.table("T").put(key, {"V": b""})
     assert rows(client) == 3 and rings(home) == []

@@ -217,7 +217,7 @@ class TestRenewal:
     def test_new_connections_see_the_new_one_and_calls_that_run_end_as_they_are(self, tmp_path, own):
         with Node(tmp_path / "grid", listen=[LOOPBACK], tls=files(own)) as node:
             node.grid.sql("CREATE USER KATE WITH PASSWORD 'a'")
-            node.grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY)")
+            node.grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY); GRANT INSERT ON T TO KATE")
             door = client(node, own)
             _, token = door.authenticate_basic_token("KATE", "a")
             options = flight.FlightCallOptions(headers=[(b"authorization", token)])

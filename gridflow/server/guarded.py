@@ -1,0 +1,196 @@
+"""A grid as a user of it sees it: statements run on it, and what the user has no right to is refused.
+
+What a statement touches is asked about where its names have become tables (``sql.binding.find``), so it does not matter
+how the text has it: in a subquery, a join, a WITH, a version of the past. What is not passed on here cannot be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+
+from ..catalog import grants
+from ..catalog.activity import Activity
+from ..catalog.grants import ADMIN
+from ..contexts import Marks
+from ..errors import GridAccessError
+from ..faces import TableFace
+from ..open_grid import OpenGrid
+from ..sql.views.views import rows_of
+from ..table import Table
+from ..transaction import Transaction
+from .access import STATEMENTS, Peer, refusal
+
+#: Views of schema SYS that show what is of the tables, which a user sees of those that they have a right on.
+_VIEWS_OF_TABLES = frozenset(
+    {
+        "TABLES",
+        "TABLE_COLUMNS",
+        "TABLE_VERSIONS",
+        "INDEXES",
+        "PARTITIONS",
+        "SEGMENTS",
+        "SCHEMAS",
+        "VIEWS",
+        "VIEW_COLUMNS",
+    }
+)
+
+
+def grid_of(grid: OpenGrid, peer: Peer) -> OpenGrid:
+    """The grid for statements of ``peer``: itself, or one that refuses what the user may not do."""
+    if peer.user is None or ADMIN in grants.roles_of(grid, peer.user):
+        return grid
+    return GuardedGrid(grid, peer.user)  # type: ignore[return-value]
+
+
+class GuardedGrid:
+    """The face of an open grid for a user who is no admin. Made for a statement, or a session.
+
+    Args:
+        grid: the grid.
+        user: the name of the user.
+    """
+
+    alone = False
+    _is_transaction = False
+
+    def __init__(self, grid: OpenGrid, user: str):
+        self._grid = grid
+        self._user = user
+
+    def _demand(self, table: TableFace, *rights: str) -> None:
+        """Raise unless the user has these rights on a table."""
+        there = grants.rights_on(self._grid, self._user, table.table_id)
+        for right in rights:
+            if right not in there:
+                lack = f"{right} ON {table.name}"
+                raise refusal(self._user, lack, f"GRANT {lack} TO {self._user}")
+
+    def _demand_statement(self, kind: str) -> None:
+        """Raise unless the user may execute statements of a kind."""
+        if kind not in STATEMENTS:
+            self._refuse(kind)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise refusal(self._user, what, f"GRANT {ADMIN} TO {self._user}")
+
+    # ---- tables ----
+
+    def tables(self) -> list[str]:
+        """The names of the tables on which the user has a right, sorted."""
+        return [table.name for table in self._all_tables()]
+
+    def _all_tables(self) -> list[Table]:
+        """Those tables."""
+        return [table for table in self._grid._all_tables() if self._sees(table)]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tables()
+
+    def table(self, name: str) -> Table:
+        """The table called ``name``.
+
+        Raises:
+            TableNotFoundError: there is none.
+            GridAccessError: the user has no right on it.
+        """
+        table = self._grid.table(name)
+        if not self._sees(table):
+            raise GridAccessError(f"user {self._user} has no right on {name}: GRANT SELECT ON {name} TO {self._user}")
+        return table
+
+    def _sees(self, table: Table) -> bool:
+        return bool(grants.rights_on(self._grid, self._user, table.table_id))
+
+    def _together(self, tables: Sequence[TableFace]) -> Sequence[TableFace]:
+        """The same tables at one moment."""
+        return self._grid._together(tables)
+
+    def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
+        """The rows of a view of schema SYS: of tables that the user sees, and of grants their own."""
+        if name in _VIEWS_OF_TABLES:
+            return rows_of(self, name, columns)  # type: ignore[arg-type]
+        if name == "GRANTS":
+            rows = rows_of(self._grid, name)
+            own = [user == self._user for user in rows["USER_NAME"].to_pylist()]
+            rows = rows.filter(pa.array(own, pa.bool_()))
+            return rows if columns is None else rows.select(list(columns))
+        self._refuse(f"SYS.{name}")
+
+    # ---- what a statement needs of a grid ----
+
+    @property
+    def home(self) -> Path:
+        """The grid's directory."""
+        return self._grid.home
+
+    @property
+    def owner(self) -> bool:
+        """Whether this process owns the grid."""
+        return self._grid.owner
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._grid.closed
+
+    @property
+    def default_partitions(self) -> int:
+        """Of a new table."""
+        return self._grid.default_partitions
+
+    @property
+    def last_commit(self) -> int:
+        """The number of the last commit."""
+        return self._grid.last_commit
+
+    @property
+    def _activity(self) -> Activity:
+        return self._grid._activity
+
+    @property
+    def _plans(self) -> dict[Any, Any]:
+        return self._grid._plans  # a plan finds its tables anew, here
+
+    @property
+    def _marks(self) -> Marks:
+        return self._grid._marks
+
+    def check_open(self) -> None:
+        """Raise GridClosedError if it is closed."""
+        self._grid.check_open()
+
+    def _check_changeable(self) -> None:
+        self._grid._check_changeable()
+
+    def transaction(self, *, of_statement: bool = False, alone: bool = False) -> Transaction:
+        """A transaction on this face of the grid."""
+        return Transaction(self, of_statement=of_statement, alone=alone)  # type: ignore[arg-type]
+
+    def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
+        """Commit what statements here have written, each of which was looked at."""
+        self._grid._commit_checked(operations, digests, columns)
+
+    # ---- what is for admins ----
+
+    def create_table(self, *args: Any, **options: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("CREATE TABLE")
+
+    def alter_table(self, *args: Any, **options: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("ALTER TABLE")
+
+    def drop_table(self, *args: Any, **options: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("DROP TABLE")
+
+    def _alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> NoReturn:
+        self._refuse("ALTER TABLE")
+
+    def _system_table(self, name: str, columns: Any = None, key: str = "") -> NoReturn:
+        self._refuse("users and grants")

@@ -1,0 +1,371 @@
+"""What users may do: each kind of message and of statement, by role and by right, and the ways round that are not."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import gridflow
+from gridflow.errors import GridAccessError, GridflowError, SqlError, TableNotFoundError, UsageError
+from gridflow.protocols import messages
+from gridflow.protocols.address import Endpoint
+from gridflow.protocols.messages import Message
+from gridflow.server.access import RULES, STATEMENTS, Peer
+from gridflow.server.requests import Requests
+from gridflow.sql.execution.executors import EXECUTORS
+from gridflow.sql.routing import CONTROLS
+from gridflow.sql.views.views import view_names
+
+REMOTE = Endpoint.parse("grid://localhost")
+USERS = ("NOBODY", "READER", "WRITER", "ADMIN", "SELECTER", "INSERTER")
+
+
+@pytest.fixture
+def grid(tmp_path):
+    with gridflow.connect(tmp_path / "grid") as grid:
+        grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, X INT); CREATE TABLE U (ID LONG PRIMARY KEY, X INT)")
+        grid.sql("INSERT INTO T VALUES (1, 10), (2, 20); INSERT INTO U VALUES (7, 70)")
+        grid.table("T").tag("OLD")
+        for user in USERS:
+            grid.sql(f"CREATE USER {user}")
+        grid.sql("GRANT READER TO READER; GRANT WRITER TO WRITER; GRANT ADMIN TO ADMIN")
+        grid.sql("GRANT SELECT ON T TO SELECTER; GRANT INSERT ON T TO INSERTER")
+        yield grid
+
+
+@pytest.fixture
+def requests(grid):
+    return Requests(grid.open_grid, "process")
+
+
+def peer(requests: Requests, user: str) -> Peer:
+    """As one who has just shown a certificate."""
+    return requests.access.authenticate(REMOTE, "10.0.0.1", certificate=user).peer
+
+
+def sql(requests: Requests, user: str, text: str, params=None) -> list[dict]:
+    head, body = messages.encode_values(params)
+    return requests.query(messages.Sql(text, head, body), peer(requests, user))[1].to_pylist()
+
+
+NO_ONE, ALL = "", "NOBODY READER WRITER ADMIN SELECTER INSERTER"
+READERS, WRITERS, ADMINS = "READER WRITER ADMIN SELECTER", "WRITER ADMIN", "ADMIN"
+INSERTERS = "WRITER ADMIN INSERTER"
+
+#: Each kind of message that a client sends, an example, and who may send it over the network.
+MESSAGES: list[tuple[Message, str]] = [
+    (messages.Hello("c", 1, "0"), ALL),
+    (messages.Goodbye("c"), ALL),
+    (messages.Cancel("run"), ALL),
+    (messages.OpenRing("a" * 32), NO_ONE),
+    (messages.CreateTable("NEW", [("ID", "INT64 NOT NULL")], ["ID"], None, False, {}, 0, {"m": []}, b""), ADMINS),
+    (messages.AlterTable("T", [("Y", "INT32")], [], [], [{"m": []}, {"m": []}], b""), ADMINS),
+    (messages.DropTable("T", False), ADMINS),
+    (messages.Truncate("T", 1), WRITERS),
+    (messages.Flush(None), WRITERS),
+    (messages.Flush("T"), INSERTERS),
+    (messages.Flush("T", to_read=True), READERS),
+    (messages.Compact("T"), INSERTERS),
+    (messages.Tag("T", 1, "NEW", False), WRITERS),
+    (messages.Untag("T", 1, "OLD"), WRITERS),
+    (messages.Restore("T", 1, 1), ADMINS),
+    (messages.KeepVersions("T", 1, 2), ADMINS),
+    (messages.Compress("T", 1, ["X"]), ADMINS),
+    (messages.Commit("T", 1, 0, "put", b""), WRITERS),
+    (messages.Commit("T", 1, 0, "put_if_absent", b""), INSERTERS),
+    (messages.Commit("T", 1, 0, "insert", b""), INSERTERS),
+    (messages.Commit("T", 1, 0, "replace", b""), WRITERS),
+    (messages.Commit("T", 1, 0, "remove", b""), WRITERS),
+    (messages.Commit("T", 1, 0, "no such mode", b""), WRITERS),
+    (messages.CommitTransaction([], 0, b""), ALL),
+    (messages.CommitTransaction([(1, 0)], 0, b""), WRITERS),
+    (messages.Load("T", "error"), INSERTERS),
+    (messages.Load("T", "ignore"), INSERTERS),
+    (messages.Load("T", "replace"), WRITERS),
+    (messages.Sql("SELECT 1", None, b""), ALL),
+    (messages.SystemView("TABLES", ["TABLE_NAME"]), ALL),
+]
+ANSWERS = {messages.Welcome, messages.Done, messages.LoadEnd, messages.SqlDone}
+
+
+def test_every_message_has_a_line():
+    kinds = {each for each in Message.__subclasses__() if each.__module__.startswith("gridflow.")} - ANSWERS
+    assert kinds - RULES.keys() == set(), "say in server/access.py who may send these"
+    assert kinds - {type(message) for message, _ in MESSAGES} == set(), "and here, with an example"
+
+
+@pytest.mark.parametrize(
+    "message, allowed", MESSAGES, ids=lambda value: value.kind if isinstance(value, Message) else ""
+)
+def test_who_may_send_what(requests, message, allowed):
+    for user in USERS:
+        if user in allowed.split():
+            requests.access.authorize(peer(requests, user), message)
+        else:
+            with pytest.raises(GridAccessError) as caught:
+                requests.access.authorize(peer(requests, user), message)
+            assert user in str(caught.value) or isinstance(message, messages.OpenRing)
+    requests.access.authorize(Peer(Endpoint.of_grid(requests.grid.home)), message)  # the grid's own user
+
+
+#: Kind of statement -> examples, and who may execute them over the network.
+STATEMENT_USERS: dict[str, list[tuple[str, str]]] = {
+    "SELECT": [
+        ("SELECT 1", ALL),
+        ("SELECT * FROM T", READERS),
+        ("SELECT COUNT(*) FROM T", READERS),
+        ("SELECT X FROM T WHERE ID = 1", READERS),
+        ("SELECT (SELECT MAX(X) FROM T)", READERS),
+        ("SELECT 1 WHERE EXISTS (SELECT 1 FROM T)", READERS),
+        ("SELECT 1 WHERE 1 IN (SELECT ID FROM T)", READERS),
+        ("WITH C AS (SELECT * FROM T) SELECT COUNT(*) FROM C", READERS),
+        ("WITH T2 AS (WITH T3 AS (FROM T) FROM T3) FROM T2", READERS),
+        ("SELECT * FROM T JOIN U USING (ID)", "READER WRITER ADMIN"),
+        ("SELECT * FROM U, LATERAL (SELECT * FROM T) L", "READER WRITER ADMIN"),
+        ("SELECT ID FROM T UNION SELECT ID FROM T", READERS),
+        ("SELECT * FROM T AT (VERSION => 'OLD')", READERS),
+        ("FROM T", READERS),
+        ("TABLE T", READERS),
+        ("SUMMARIZE T", READERS),
+        ("VALUES (1)", ALL),
+        ("SELECT * FROM PUBLIC.T", READERS),
+        ("SELECT * FROM t", READERS),
+        ("PIVOT T ON X USING COUNT(*)", READERS),
+        ("SELECT TABLE_NAME FROM SYS.TABLES", ALL),
+        ("SELECT * FROM SYS.USERS", ADMINS),
+        ("SELECT * FROM SYS.SQL_QUERIES_HISTORY", ADMINS),
+        ("SELECT (SELECT COUNT(*) FROM SYS.CLIENT_CONNECTIONS)", ADMINS),
+    ],
+    "EXPLAIN": [("EXPLAIN SELECT * FROM T", READERS)],
+    "INSERT": [
+        ("INSERT INTO T VALUES (3, 30)", INSERTERS),
+        ("INSERT INTO T VALUES (3, (SELECT MAX(X) FROM T))", WRITERS),
+        ("INSERT INTO T SELECT ID, X FROM U", WRITERS),
+        ("INSERT INTO T WITH C AS (FROM U) SELECT * FROM C", WRITERS),
+    ],
+    "MERGE": [
+        ("MERGE INTO T VALUES (1, 30)", WRITERS),
+        ("MERGE INTO T USING U ON T.ID = U.ID WHEN NOT MATCHED THEN INSERT VALUES (U.ID, U.X)", WRITERS),
+    ],
+    "UPDATE": [
+        ("UPDATE T SET X = 5 WHERE ID = 1", WRITERS),
+        ("UPDATE T SET X = (SELECT MAX(X) FROM U)", WRITERS),
+    ],
+    "DELETE": [("DELETE FROM T WHERE ID = 1", WRITERS), ("DELETE FROM T", WRITERS)],
+    "TRUNCATE": [("TRUNCATE TABLE T", WRITERS)],
+    "SHOW": [("SHOW TABLES", ALL), ("SHOW COLUMNS FROM T", READERS)],
+    "DESCRIBE": [("DESCRIBE T", READERS)],
+    "DESC": [("DESC T", READERS)],
+    "ANALYZE": [("ANALYZE T", READERS)],
+    "REFRESH STATISTICS": [("REFRESH STATISTICS T", READERS)],
+    "DROP STATISTICS": [("DROP STATISTICS T", ADMINS)],
+    "CREATE TABLE": [("CREATE TABLE N (ID LONG PRIMARY KEY)", ADMINS)],
+    "CREATE TABLE AS": [("CREATE TABLE N PRIMARY KEY (ID) AS SELECT * FROM T", ADMINS)],
+    "ALTER TABLE": [("ALTER TABLE T ADD COLUMN Y INT", ADMINS)],
+    "DROP TABLE": [("DROP TABLE T", ADMINS), ("DROP TABLE IF EXISTS NONE", ADMINS)],
+    "CREATE INDEX": [("CREATE INDEX I ON T (X)", ADMINS)],
+    "DROP INDEX": [("DROP INDEX IF EXISTS I", ADMINS)],
+    "CREATE USER": [("CREATE USER EVE WITH PASSWORD 'x'", ADMINS)],
+    "ALTER USER": [("ALTER USER ADMIN WITH PASSWORD 'x'", ADMINS)],
+    "DROP USER": [("DROP USER IF EXISTS EVE", ADMINS)],
+    "GRANT": [("GRANT ADMIN TO READER", ADMINS), ("GRANT SELECT ON T TO NOBODY", ADMINS)],
+    "REVOKE": [("REVOKE READER FROM READER", ADMINS)],
+    "KILL": [("KILL QUERY '1-1'", ADMINS)],
+    "COPY": [("COPY T TO '{file}'", NO_ONE), ("COPY T FROM '/etc/passwd'", NO_ONE)],
+    "SET": [("SET QUERY_TIMEOUT 5", NO_ONE)],
+    "BEGIN": [("BEGIN", NO_ONE)],
+    "START TRANSACTION": [("START TRANSACTION", NO_ONE)],
+    "COMMIT": [("COMMIT", NO_ONE)],
+    "ROLLBACK": [("ROLLBACK", NO_ONE)],
+}
+
+
+def test_every_statement_has_a_line():
+    kinds = {*EXECUTORS, *CONTROLS}
+    assert STATEMENT_USERS.keys() == kinds, (
+        "say who may execute what is new, here and in STATEMENTS of server/access.py"
+    )
+    assert kinds >= STATEMENTS
+    for kind in kinds - STATEMENTS:
+        assert all(users in (ADMINS, NO_ONE) for _, users in STATEMENT_USERS[kind]), kind
+
+
+@pytest.mark.parametrize(
+    "text, user, is_allowed",
+    [
+        pytest.param(text, user, user in allowed.split(), id=f"{text}-{user}")
+        for each in STATEMENT_USERS.values()
+        for text, allowed in each
+        for user in USERS
+    ],
+)
+def test_who_may_execute_what(grid, requests, tmp_path, text, user, is_allowed):
+    text = text.replace("{file}", str(tmp_path / "out.csv"))
+    before = state(grid)
+    if is_allowed:
+        try:
+            sql(requests, user, text)
+        except SqlError as error:
+            assert re.search("no query .* runs here", str(error)), text
+    else:
+        with pytest.raises((GridAccessError, UsageError)) as caught:
+            sql(requests, user, text)
+        assert isinstance(caught.value, GridAccessError) or "ADMIN" not in STATEMENT_USERS, text
+        assert state(grid) == before and not (tmp_path / "out.csv").exists()
+
+
+def state(grid) -> tuple:
+    tables = {name: sorted(map(str, grid.table(name).to_arrow().to_pylist())) for name in grid.tables()}
+    return tables, grid.sql("FROM SYS.USERS").to_arrow().to_pylist(), grid.sql("FROM SYS.GRANTS").to_arrow().to_pylist()
+
+
+def test_a_fast_path_asks_too(grid, requests):
+    """A text that others have executed often does not go past the rights of who executes it now."""
+    insert, select = "INSERT INTO T VALUES (?, ?)", "SELECT X FROM T WHERE ID = ?"
+    for key in range(100, 104):
+        sql(requests, "WRITER", insert, [key, key])
+        assert sql(requests, "WRITER", select, [key]) == [{"X": key}]
+    for user, text in (("READER", insert), ("NOBODY", insert), ("NOBODY", select), ("INSERTER", select)):
+        with pytest.raises(GridAccessError):
+            sql(requests, user, text, [200, 0] if text == insert else [100])
+    sql(requests, "INSERTER", insert, [200, 0])
+    grid.sql("REVOKE INSERT ON T FROM INSERTER; REVOKE WRITER FROM WRITER")
+    for user in ("INSERTER", "WRITER"):
+        with pytest.raises(GridAccessError):
+            sql(requests, user, insert, [201, 0])
+    assert grid.sql("SELECT COUNT(*) FROM T WHERE ID >= 200").scalar() == 1
+
+
+def test_a_plan_that_is_kept_asks_too(grid, requests):
+    for text in (
+        "SELECT SUM(X) AS S FROM T WHERE X > 0",
+        "DELETE FROM T WHERE X = -1",
+        "INSERT INTO T SELECT * FROM U",
+    ):
+        sql(requests, "ADMIN", text)
+        with pytest.raises(GridAccessError):
+            sql(requests, "NOBODY", text)
+        with pytest.raises(GridAccessError):
+            sql(requests, "INSERTER", text)
+
+
+def test_a_text_of_several_statements_is_looked_at_one_by_one(grid, requests):
+    with pytest.raises(GridAccessError, match="DROP TABLE"):
+        sql(requests, "WRITER", "INSERT INTO T VALUES (5, 5); DROP TABLE T")
+    assert 5 in grid.table("T") and "T" in grid.tables()
+    for text in ("BEGIN; KILL QUERY '1'; COMMIT", "BEGIN; DROP TABLE T; COMMIT", "BEGIN; DELETE FROM T; COMMIT"):
+        with pytest.raises(GridflowError):
+            sql(requests, "READER", text)
+    assert len(grid.table("T")) == 3
+
+
+def test_files_of_the_server_are_out_of_reach(requests, tmp_path):
+    (tmp_path / "secret.csv").write_text("ID,X\n9,9\n")
+    for text in (
+        f"COPY T FROM '{tmp_path}/secret.csv'",
+        f"COPY (SELECT 1 AS A) TO '{tmp_path}/out.csv'",
+        f"SELECT * FROM '{tmp_path}/secret.csv'",
+        f'SELECT * FROM "{tmp_path}/secret.csv"',
+        f"SELECT * FROM read_csv('{tmp_path}/secret.csv')",
+        f"SELECT * FROM read_text('{tmp_path}/secret.csv')",
+        f"SELECT * FROM glob('{tmp_path}/*')",
+        "SELECT getenv('HOME')",
+        f"ATTACH '{tmp_path}/x.db'",
+        "LOAD httpfs",
+    ):
+        for user in ("ADMIN", "WRITER", "NOBODY"):
+            with pytest.raises(GridflowError):
+                sql(requests, user, text)
+                pytest.fail(text)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grid", "secret.csv"]
+
+
+def test_views_show_what_is_one_s_own(grid, requests):
+    tables = "SELECT TABLE_NAME FROM SYS.TABLES ORDER BY 1"
+    assert [row["TABLE_NAME"] for row in sql(requests, "READER", tables)] == ["T", "U"]
+    assert [row["TABLE_NAME"] for row in sql(requests, "SELECTER", tables)] == ["T"]
+    assert sql(requests, "NOBODY", tables) == []
+    assert sql(requests, "NOBODY", "SHOW TABLES") == []
+    assert {row["TABLE_NAME"] for row in sql(requests, "SELECTER", "FROM SYS.TABLE_COLUMNS")} == {"T"}
+    assert sql(requests, "SELECTER", "FROM SYS.GRANTS") == [
+        {"USER_NAME": "SELECTER", "TABLE_NAME": "T", "PRIVILEGE": "SELECT"}
+    ]
+    assert len(sql(requests, "ADMIN", "FROM SYS.GRANTS")) == 5
+    for view in view_names():
+        message = messages.SystemView(view, ["NAME"] if view in ("USERS", "METRICS") else [])
+        rows = None
+        try:
+            rows = requests.view(message, peer(requests, "NOBODY")).to_pylist()
+        except GridAccessError:
+            continue
+        assert rows == [] or view in ("SCHEMAS", "VIEWS", "VIEW_COLUMNS"), view
+
+
+def test_no_message_of_a_user_writes_what_has_users_and_grants(grid, requests):
+    users = grid._system_table("SYS.USERS")
+    for user in ("WRITER", "READER"):
+        for message in (
+            messages.CommitTransaction([(users.table_id, users.codec.digest)], 0, b""),
+            messages.CommitTransaction([(99, 0)], 0, b""),
+            messages.Commit("SYS.USERS", users.table_id, users.codec.digest, "put", b""),
+            messages.Load("SYS.USERS", "replace"),
+        ):
+            with pytest.raises(TableNotFoundError):
+                requests.access.authorize(peer(requests, user), message)
+
+
+def test_a_load_needs_a_right_before_a_row_is_read(requests):
+    batch = pa.record_batch({"ID": np.arange(3), "X": np.arange(3, dtype="i4")})
+
+    def never():
+        raise AssertionError("it was read")
+        yield batch
+
+    with pytest.raises(GridAccessError):
+        requests.load(messages.Load("T", "error"), batch.schema, never(), peer(requests, "READER"))
+
+
+def test_who_was_dropped_or_has_another_password_is_out_at_the_next_request(grid, requests):
+    known = peer(requests, "ADMIN")
+    requests.access.authorize(known, messages.Flush(None))
+    grid.sql("ALTER USER ADMIN WITH PASSWORD 'x'")
+    with pytest.raises(GridAccessError, match="log in again"):
+        requests.access.authorize(known, messages.Hello("c", 1, "0"))
+    known = peer(requests, "READER")
+    grid.sql("DROP USER READER; CREATE USER READER")
+    with pytest.raises(GridAccessError, match="log in again"):
+        requests.access.authorize(known, messages.Hello("c", 1, "0"))
+    assert peer(requests, "READER").roles == frozenset()
+
+
+def test_a_role_that_is_taken_is_gone_at_the_next_request(grid, requests):
+    known = peer(requests, "ADMIN")
+    grid.sql("REVOKE ADMIN FROM ADMIN")
+    with pytest.raises(GridAccessError):
+        requests.handle(messages.DropTable("T", False), known)
+    for text in ("DROP TABLE T", "SELECT * FROM T"):
+        with pytest.raises(GridAccessError):
+            requests.query(messages.Sql(text, None, b""), known)
+
+
+def test_an_error_names_the_remedy(requests):
+    with pytest.raises(GridAccessError, match="GRANT SELECT ON T TO NOBODY"):
+        sql(requests, "NOBODY", "SELECT * FROM T")
+    with pytest.raises(GridAccessError, match="GRANT INSERT ON T TO SELECTER"):
+        sql(requests, "SELECTER", "INSERT INTO T VALUES (9, 9)")
+    with pytest.raises(GridAccessError, match="GRANT ADMIN TO WRITER"):
+        sql(requests, "WRITER", "DROP TABLE T")
+
+
+def test_a_message_nobody_has_thought_of_is_for_admins(requests):
+    @dataclasses.dataclass(frozen=True)
+    class New(Message):
+        pass
+
+    requests.access.authorize(peer(requests, "ADMIN"), New())
+    with pytest.raises(GridAccessError):
+        requests.access.authorize(peer(requests, "WRITER"), New())
