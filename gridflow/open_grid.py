@@ -41,6 +41,7 @@ from .storage.alter import altered, check_same, filled
 from .storage.compaction import no_merge
 from .storage.defaults import old_default_texts, with_defaults, without_default_texts
 from .storage.expected_files import CATALOG, LOG, TABLES, make_own_folder
+from .storage.identity import make_identity, read_identity
 from .storage.lock import OwnerLock
 from .storage.maintenance import Maintenance
 from .storage.ring_files import discard_rings
@@ -209,6 +210,7 @@ class OpenGrid:
             raise
         except OSError as error:
             raise os_failure(error, f"cannot make {self.home / folder}", of_grid=True) from None
+        make_identity(self.home, self.durable)
         if self.durable:
             sync_folder(self.home)
         catalog = self.home / CATALOG
@@ -216,6 +218,11 @@ class OpenGrid:
             if any((self.home / TABLES).iterdir()):  # an empty catalog would make them garbage
                 raise GridCorruptError(f"{catalog} is missing, and there are tables", str(catalog), 0)
             Catalog.create(self.home, self.durable)
+
+    @property
+    def identity(self) -> str | None:
+        """What the grid is called for good, 32 hex digits; None in a reader of one that no owner has given it yet."""
+        return read_identity(self.home)
 
     @property
     def closed(self) -> bool:

@@ -1,6 +1,7 @@
 """Which files may exist in a grid's directory: one answer, for all who ask.
 
-    LOCK, catalog, control, serve.sock     the grid's own; catalog.tmp, control.tmp until they are renamed
+    LOCK, identity, catalog, control, serve.sock
+                                           the grid's own; with .tmp at the end until they are renamed
     rings/bell, rings/<name>.ring          while a node serves it, see ``ring_files``
     log/<lsn>.log                          the log
     tables/<id>/manifest                   of a table: its current version,
@@ -43,6 +44,7 @@ from .versions import MANIFEST, Kept, is_manifest, kept_versions, manifest_name
 from .zone_file import is_zoned, zoned_columns, zones_name
 
 LOCK = "LOCK"
+IDENTITY = "identity"
 CATALOG = "catalog"
 CONTROL = "control"
 LOG = "log"
@@ -50,8 +52,8 @@ TABLES = "tables"
 
 #: Follows the name of a file that is not whole yet: it loses it by rename.
 _TEMPORARY = ".tmp"
-_TOP = frozenset({LOCK, CATALOG, CONTROL, LOG, TABLES, SOCKET_NAME, RINGS})
-_TOP_TEMPORARY = frozenset({CATALOG + _TEMPORARY, CONTROL + _TEMPORARY})
+_TOP = frozenset({LOCK, IDENTITY, CATALOG, CONTROL, LOG, TABLES, SOCKET_NAME, RINGS})
+_TOP_TEMPORARY = frozenset({IDENTITY + _TEMPORARY, CATALOG + _TEMPORARY, CONTROL + _TEMPORARY})
 _LOG_FILE = re.compile(r"[0-9a-f]{16}\.log")
 
 Content = TypeVar("Content")

@@ -5,6 +5,7 @@
  * Files of a grid:
  *
  *   <grid>/LOCK                                   locked by the owner as long as it lives
+ *   <grid>/identity                               32 hex digits that no other grid has, and the end of the line
  *   <grid>/catalog                                names of the tables: catalog_format.h
  *   <grid>/control                                gf_control, mapped by everyone, written by the owner
  *   <grid>/log/<16 hex digits>.log                log_format.h

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("many_segments")
 #: Each kind of file, as a pattern, and how many of it the grid of ``source`` has.
 KINDS = {
     "LOCK": 1,
+    "identity": 1,
     "catalog": 1,
     "control": 1,
     "serve.sock": 1,
@@ -40,6 +41,7 @@ KINDS = {
 
 #: What may not be there: some is left by a crash and gets swept, some is somebody else's.
 SWEPT = [
+    "identity.tmp",
     "catalog.tmp",
     "control.tmp",
     "log/00000000000000ff.log.tmp",
