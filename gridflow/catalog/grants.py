@@ -15,9 +15,9 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+from .users import GRANTS_TABLE as TABLE
 from .users import SystemTables, check_user
 
-TABLE = "SYS.GRANTS"
 _COLUMNS = {"USER_NAME": "VARCHAR NOT NULL", "TABLE_ID": "LONG NOT NULL", "RIGHTS": "VARCHAR NOT NULL"}
 _KEY: Any = ("USER_NAME", "TABLE_ID")
 #: The number that stands for all tables: roles lie under it.
@@ -73,15 +73,6 @@ def change_rights(grid: SystemTables, user: str, table_id: int, rights: Iterable
     _change(grid, user, table_id, rights, take)
 
 
-def forget_user(grid: SystemTables, user: str) -> None:
-    """Take everything away from a user."""
-    table = grid._system_table(TABLE)
-    if table is not None:
-        with _lock:
-            for key in _keys(table, user):
-                table.remove(key)
-
-
 def list_grants(grid: SystemTables) -> list[tuple[str, int | None, str]]:
     """Of each user the number of a table, None for all, and a right on it or a role; sorted."""
     table = grid._system_table(TABLE)
@@ -112,8 +103,3 @@ def _read(grid: SystemTables, user: str, table_id: int) -> frozenset[str]:
 
 def _split(rights: str) -> list[str]:
     return rights.split(",")
-
-
-def _keys(table: Any, user: str) -> list[tuple[str, int]]:
-    rows = table.to_arrow(["USER_NAME", "TABLE_ID"]).to_pylist()
-    return [(row["USER_NAME"], row["TABLE_ID"]) for row in rows if row["USER_NAME"] == user]

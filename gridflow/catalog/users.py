@@ -24,6 +24,8 @@ import pyarrow as pa
 from ..errors import UsageError, did_you_mean
 
 TABLE = "SYS.USERS"
+#: What users were granted, see ``grants``; a user's go with the user.
+GRANTS_TABLE = "SYS.GRANTS"
 _COLUMNS = {
     "NAME": "VARCHAR NOT NULL",
     "PASSWORD": "VARCHAR NOT NULL",
@@ -122,9 +124,11 @@ def drop_user(grid: SystemTables, name: str) -> None:
     Raises:
         UsageError: there is no such user.
     """
-    from .grants import forget_user
-
-    forget_user(grid, name)
+    granted = grid._system_table(GRANTS_TABLE)
+    if granted is not None:
+        for user, table_id in zip(*granted.to_arrow(["USER_NAME", "TABLE_ID"]).to_pydict().values(), strict=True):
+            if user == name:
+                granted.remove((user, table_id))
     table = grid._system_table(TABLE)
     if table is None or not table.remove(name):
         raise _no_user(grid, name)
