@@ -75,6 +75,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Let in by grid+tls:// who shows a certificate of this authority: its name is the user's.",
 )
 @click.option(
+    "--audit",
+    type=_FILE,
+    metavar="FILE",
+    help="Append a line of JSON for each login, each refusal, and each change of tables, users and grants.",
+)
+@click.option(
     "--insecure",
     is_flag=True,
     help="Listen to other machines without encryption, so that passwords and rows can be read on their way; and let in "
@@ -96,6 +102,7 @@ def command(
     tls_key: Path | None,
     tls_key_password_file: Path | None,
     client_ca: Path | None,
+    audit: Path | None,
     insecure: bool,
     stay_served: bool,
 ) -> None:
@@ -110,10 +117,13 @@ def command(
     without, it stops the server.
     """
     from ..server import Node
+    from ..server.audit import to_file
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     # Signals are caught before the grid opens, so that none cuts a recovery or a flush; a second one changes nothing.
     signal_pipe = _signal_pipe()
+    if audit is not None:
+        to_file(audit)
     is_new = not has_grid(resolve_home(home))
     node = Node(
         home,

@@ -12,6 +12,7 @@ on. A token ends when it has not been used for a while, and when its user is dro
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -29,11 +30,15 @@ from ..open_grid import OpenGrid
 from ..protocols import messages
 from ..protocols.address import Endpoint
 from ..protocols.messages import Message
+from . import audit
+from .limits import Logins
 
 #: Seconds after its last use that a token is good for, and those after it was given out.
 TOKEN_IDLE, TOKEN_LIFE = 12 * 3600.0, 7 * 24 * 3600.0
 #: Tokens that are good at once; of more the one that was used the longest ago goes.
 MOST_TOKENS = 10_000
+#: Logins of which it is known that they are right, so that the password need not be looked at again.
+_MOST_SEEN = 1000
 
 
 @dataclass(frozen=True)
@@ -179,8 +184,11 @@ class Access:
     def __init__(self, grid: OpenGrid, *, insecure: bool = False):
         self._grid = grid
         self._insecure = insecure
-        self._lock = threading.Lock()  # guards _sessions
+        self._lock = threading.Lock()  # guards _sessions and _logged_in
         self._sessions: OrderedDict[bytes, _Session] = OrderedDict()  # by digest of the token, by time of use
+        self._logins = Logins()
+        self._secret = secrets.token_bytes(32)
+        self._logged_in: OrderedDict[bytes, str] = OrderedDict()  # digest of what was shown, with _secret -> token
         self.local_tokens: dict[Endpoint, str] = {}
 
     def authenticate(
@@ -201,7 +209,11 @@ class Access:
         if certificate is not None:
             user = users.find(self._grid, certificate)
             if user is None:
-                raise GridAccessError(f"{endpoint}: the certificate is of {certificate!r}, who is no user of the grid")
+                error = GridAccessError(
+                    f"{endpoint}: the certificate is of {certificate!r}, who is no user of the grid"
+                )
+                audit.login(endpoint, address, certificate, error)
+                raise error
             login = Login(self._peer(endpoint, user.name, user.stamp, address))
             if authorization:
                 login = self._by_word(endpoint, address, authorization)
@@ -233,11 +245,27 @@ class Access:
             colon = ""
         if not colon:
             raise GridAccessError(f"{endpoint}: an authorization of Basic is base 64 of user:password")
-        user = users.verify(self._grid, name, password)
+        seen = hmac.digest(self._secret, shown.encode(), "sha256")
+        with self._lock:
+            token = self._logged_in.get(seen, "")
+        if token:  # the same password again: a client that shows it with each request
+            with contextlib.suppress(GridAccessError):
+                session = self._session_of(token)
+                return Login(self._peer(endpoint, session.user, session.stamp, address), token)
+        with self._logins.attempt(name, address):
+            user = users.verify(self._grid, name, password)
         if user is None:
-            raise GridAccessError(f"{endpoint}: no such user, or another password")
+            self._logins.failed(name, address)
+            error = GridAccessError(f"{endpoint}: no such user, or another password")
+            audit.login(endpoint, address, name, error)
+            raise error
+        self._logins.succeeded(name, address)
+        audit.login(endpoint, address, user.name)
         token, now = secrets.token_urlsafe(32), time.monotonic()
         with self._lock:
+            self._logged_in[seen] = token
+            while len(self._logged_in) > _MOST_SEEN:
+                self._logged_in.popitem(last=False)
             while len(self._sessions) >= MOST_TOKENS:
                 self._sessions.popitem(last=False)
             self._sessions[_digest(token)] = _Session(user.name, user.stamp, now, now)

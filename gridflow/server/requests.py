@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from .._native.table_store import COMMIT_MODES
 from ..config import VERSION
-from ..errors import GridConnectionError, GridflowError, SqlError, TableNotFoundError, UsageError
+from ..errors import GridAccessError, GridConnectionError, GridflowError, SqlError, TableNotFoundError, UsageError
 from ..open_grid import OpenGrid
 from ..protocols import messages
 from ..protocols.json_values import decode_values
@@ -21,8 +22,10 @@ from ..schema import Schema
 from ..sql import FastPaths, Session
 from ..sql.engine.watch import watching
 from ..table import Table
+from . import audit
 from .access import Access, Peer
 from .guarded import grid_of
+from .limits import RequestLimit
 from .loading import StreamLoad
 
 
@@ -64,6 +67,7 @@ class Requests:
         self._running = 0
         self._statements: dict[str, GridflowError | None] = {}  # run of an Sql -> what ends it
         self._stopping = self._interrupting = False
+        self._limit = RequestLimit()
         self.rings: Rings | None = None
         self._fast_paths: FastPaths = {}  # of the statements of all clients
         self._handlers: dict[type[Message], Callable[[Any], Message]] = {
@@ -107,7 +111,13 @@ class Requests:
         with self._request(message, peer):
             if isinstance(message, messages.OpenRing):  # what comes through it comes from this peer
                 return self._open_ring(message, peer)
-            return self._handlers[type(message)](message)
+            try:
+                answer = self._handlers[type(message)](message)
+            except Exception as error:
+                audit.message(peer, message, error)
+                raise
+            audit.message(peer, message)
+            return answer
 
     def handle_at_once(self, message: messages.Sql | messages.CommitTransaction, peer: Peer) -> Done | None:
         """Do what a message asks if it takes but a moment; None if it may take longer, and then nothing has happened.
@@ -131,12 +141,17 @@ class Requests:
             is_gone: whether nobody waits for the answer any more, which ends the statement; asked by other threads.
         """
         with self._request(message, peer):
-            session = Session(grid_of(self.grid, peer), has_files=False, fast_paths=self._fast_paths)
+            session = self._session(peer)
             with self._cancellable(message, is_gone):
                 result = session.execute(message.text, decode_values(message.params, message.body))
             if session.in_transaction:
                 raise UsageError("a transaction is its client's: it sends its writes when it commits")
             return messages.SqlDone(result.statement, result.rowcount, list(result.notes)), result.to_arrow()
+
+    def _session(self, peer: Peer) -> Session:
+        """What statements of ``peer`` run in."""
+        grid, told = grid_of(self.grid, peer), partial(audit.statement, peer)
+        return Session(grid, has_files=False, fast_paths=self._fast_paths, told=told)
 
     def view(self, message: messages.SystemView, peer: Peer) -> pa.Table:
         """The rows of a system view."""
@@ -305,8 +320,13 @@ class Requests:
         with self._lock:
             self._running += 1
         try:
-            self.allow(message, peer)
-            yield
+            try:
+                self.allow(message, peer)
+            except GridAccessError as error:
+                audit.message(peer, message, error)
+                raise
+            with nullcontext() if peer.endpoint.is_local else self._limit.running((peer.user, peer.address)):
+                yield
         finally:
             with self._lock:
                 self._running -= 1

@@ -62,6 +62,8 @@ class Session:
         fast_paths: what is known of statements; sessions that execute no more than one text each may share it.
         changed: called with the session when a call ends with another transaction open than before, or with none.
         guard: called with the kind of each statement that is part of no transaction, before it is executed.
+        told: called with each statement that has run, and the error that it ended with; not with one that took the
+            fast path.
     """
 
     def __init__(
@@ -72,9 +74,11 @@ class Session:
         fast_paths: FastPaths | None = None,
         changed: Callable[[Session], None] | None = None,
         guard: Callable[[str], None] | None = None,
+        told: Callable[[Prepared, BaseException | None], None] | None = None,
     ):
         self.grid = grid
         self.guard = guard
+        self._told = told
         self._changed = changed
         self._has_files = has_files
         self._transaction: TransactionFace | None = None
@@ -191,6 +195,18 @@ class Session:
             self._fast_paths[text] = plan.fast_path, statement
 
     def _run_listed(self, statement: Prepared, execute: Callable[[], Result]) -> Result:
+        """Run a statement, as ``_run``, and say how it has ended."""
+        if self._told is None:
+            return self._run(statement, execute)
+        try:
+            result = self._run(statement, execute)
+        except BaseException as error:
+            self._told(statement, error)
+            raise
+        self._told(statement, None)
+        return result
+
+    def _run(self, statement: Prepared, execute: Callable[[], Result]) -> Result:
         """Run a statement; ``SYS.SQL_QUERIES`` lists it meanwhile and ``SYS.SQL_QUERIES_HISTORY`` afterwards."""
         activity = self.grid._activity
         run = activity.begin(statement.own_text, statement.kind)

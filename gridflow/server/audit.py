@@ -1,0 +1,93 @@
+"""What is written down of who came in, what was refused, and who changed tables, users and grants.
+
+Each is one line of JSON of the logger ``gridflow.audit``, at the level INFO; ``gridflow serve --audit FILE`` appends them
+to a file. No password and no token is in any. Statements and names are cut where they are long.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import GridAccessError, os_failure
+from ..protocols import messages
+
+if TYPE_CHECKING:
+    from ..sql.grammar.prepared import Prepared
+    from .access import Peer
+
+_log = logging.getLogger("gridflow.audit")
+_MOST_TEXT = 2000
+#: Kinds of statements and messages that change what tables, users and grants there are, or take all rows of a table.
+STATEMENTS = frozenset(
+    {
+        *("CREATE TABLE", "CREATE TABLE AS", "ALTER TABLE", "DROP TABLE", "TRUNCATE", "CREATE INDEX", "DROP INDEX"),
+        *("CREATE USER", "ALTER USER", "DROP USER", "GRANT", "REVOKE"),
+    }
+)
+MESSAGES = (
+    messages.CreateTable,
+    messages.AlterTable,
+    messages.DropTable,
+    messages.Truncate,
+    messages.Restore,
+    messages.KeepVersions,
+)
+
+
+def to_file(path: Path) -> None:
+    """Have all lines appended to a file, which is made for its owner alone; one that is moved away is made anew.
+
+    Raises:
+        GridAccessError, GridEnvironmentError: it cannot be written.
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        handler = WatchedFileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise os_failure(error, f"cannot write {path}") from None
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    _log.propagate = False
+
+
+def login(door: object, address: str, user: str, error: BaseException | None = None) -> None:
+    """Somebody has shown a password, or a certificate that is none of a user."""
+    _write("login", door, address, user, "", error)
+
+
+def message(peer: Peer, done: messages.Message, error: BaseException | None = None) -> None:
+    """A message was carried out, or refused."""
+    if isinstance(done, MESSAGES) or isinstance(error, GridAccessError):
+        what = f"{done.kind} {getattr(done, 'table', getattr(done, 'name', ''))}".strip()
+        _write("message", peer.endpoint, peer.address, peer.user, what, error)
+
+
+def statement(peer: Peer, done: Prepared, error: BaseException | None = None) -> None:
+    """A statement was executed, or refused."""
+    if done.kind in STATEMENTS or isinstance(error, GridAccessError):
+        _write("statement", peer.endpoint, peer.address, peer.user, done.own_text, error)
+
+
+def _write(event: str, door: object, address: str, user: str | None, what: str, error: BaseException | None) -> None:
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    line = {
+        "time": dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds"),
+        "event": event,
+        "outcome": "ok" if error is None else "refused" if isinstance(error, GridAccessError) else "failed",
+        "user": user and user[:_MOST_TEXT],  # None: the grid's own
+        "address": address,
+        "door": str(door),
+    }
+    if what:
+        line["what"] = what[:_MOST_TEXT]
+    if error is not None:
+        line["error"] = str(error).partition("\n")[0][:_MOST_TEXT]
+    _log.info(json.dumps(line))

@@ -1,0 +1,235 @@
+"""What is written down, what never is, and what one client may take."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import subprocess
+import threading
+import time
+
+import pyarrow.flight as flight
+import pytest
+
+import gridflow
+from gridflow.errors import GridAccessError, GridConnectionError, GridflowError
+from gridflow.protocols import local_tokens, messages
+from gridflow.protocols.address import Endpoint
+from gridflow.server import ServerProcess, limits
+from gridflow.server.access import Access, Peer
+from gridflow.server.limits import Logins, RequestLimit
+from gridflow.server.requests import Requests
+
+REMOTE = Endpoint.parse("grid://localhost")
+SECRET = "warm kitty"
+
+
+@pytest.fixture
+def grid(tmp_path):
+    with gridflow.connect(tmp_path / "grid") as grid:
+        grid.sql(f"CREATE USER KATE WITH PASSWORD '{SECRET}'; GRANT ADMIN TO KATE; CREATE USER BOB WITH PASSWORD 'b'")
+        grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY)")
+        yield grid
+
+
+@pytest.fixture
+def requests(grid):
+    return Requests(grid.open_grid, "process")
+
+
+@pytest.fixture
+def lines(caplog):
+    """Gives the lines so far, as dicts."""
+    caplog.set_level(logging.INFO, "gridflow.audit")
+    return lambda: [json.loads(record.message) for record in caplog.records if record.name == "gridflow.audit"]
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def test_logins_changes_and_refusals_are_written_down(grid, requests, lines):
+    for password in ("wrong", SECRET):
+        try:
+            login = requests.access.authenticate(REMOTE, "10.0.0.1", basic("kate", password))
+        except GridAccessError:
+            pass
+    kate, bob = login.peer, requests.access.authenticate(REMOTE, "10.0.0.2", certificate="BOB").peer
+    own = Peer(Endpoint.of_grid(grid.home))
+
+    def sql(peer: Peer, text: str) -> None:
+        requests.query(messages.Sql(text, None, b""), peer)
+
+    sql(kate, "CREATE TABLE N (ID LONG PRIMARY KEY); INSERT INTO N VALUES (1); SELECT * FROM N")
+    sql(kate, f"ALTER USER BOB WITH PASSWORD '{SECRET}'")
+    bob = requests.access.authenticate(REMOTE, "10.0.0.2", certificate="BOB").peer
+    for text in ("DROP TABLE N", "SELECT * FROM N"):
+        with pytest.raises(GridAccessError):
+            sql(bob, text)
+    with pytest.raises(GridAccessError):
+        requests.handle(messages.DropTable("N", False), bob)
+    with pytest.raises(GridflowError):
+        sql(own, "DROP TABLE NONE")
+    requests.handle(messages.DropTable("N", False), own)
+    found = [(line["event"], line["outcome"], line["user"], line["address"], line.get("what")) for line in lines()]
+    assert found == [
+        ("login", "refused", "kate", "10.0.0.1", None),
+        ("login", "ok", "KATE", "10.0.0.1", None),
+        ("statement", "ok", "KATE", "10.0.0.1", "CREATE TABLE N (ID LONG PRIMARY KEY)"),
+        ("statement", "ok", "KATE", "10.0.0.1", "ALTER USER BOB WITH PASSWORD '***'"),
+        ("statement", "refused", "BOB", "10.0.0.2", "DROP TABLE N"),
+        ("statement", "refused", "BOB", "10.0.0.2", "SELECT * FROM N"),
+        ("message", "refused", "BOB", "10.0.0.2", "drop_table N"),
+        ("statement", "failed", None, "", "DROP TABLE NONE"),
+        ("message", "ok", None, "", "drop_table N"),
+    ]
+    assert all(line["time"].endswith("+00:00") for line in lines())
+    assert SECRET not in json.dumps(lines()) and login.token not in json.dumps(lines())
+
+
+def test_what_somebody_calls_himself_makes_no_line_of_his_own(requests, lines):
+    for name in ('x"}\n{"event": "login", "outcome": "ok"', "\x1b[2J", "\udcff" * 3, "n" * 100_000):
+        with pytest.raises(GridAccessError):
+            requests.access.authenticate(
+                REMOTE, "a", "Basic " + base64.b64encode(name.encode(errors="replace") + b":x").decode()
+            )
+    assert {line["outcome"] for line in lines()} == {"refused"}
+    assert all(len(json.dumps(line)) < 10_000 for line in lines())
+
+
+def test_the_command_appends_to_a_file_of_its_own(tmp_path):
+    audit = tmp_path / "audit.jsonl"
+    options = ["--listen", "grid://127.0.0.1:0", "--audit", str(audit)]
+    with ServerProcess(tmp_path / "grid", *options) as server:
+        assert audit.stat().st_mode & 0o777 == 0o600
+        with gridflow.connect(tmp_path / "grid") as grid:
+            grid.sql(f"CREATE USER KATE WITH PASSWORD '{SECRET}'")
+            endpoint = Endpoint.parse([line.split()[2] for line in server.printed if line.startswith("listens on")][-1])
+            _, token = flight.FlightClient(endpoint.flight_uri).authenticate_basic_token("KATE", SECRET)
+            with pytest.raises(flight.FlightUnauthenticatedError) as caught:
+                flight.FlightClient(endpoint.flight_uri).authenticate_basic_token("KATE", "soft kitty")
+            views = [
+                grid.system_view(view).to_pylist() for view in ("SQL_QUERIES_HISTORY", "USERS", "CLIENT_CONNECTIONS")
+            ]
+            shown = subprocess.run(["ps", "-ef"], capture_output=True, text=True).stdout
+        audit.rename(tmp_path / "audit.1")
+        with gridflow.connect(tmp_path / "grid") as grid:
+            grid.sql("DROP USER KATE")
+        local = local_tokens.read_token(endpoint.port)
+    first = (tmp_path / "audit.1").read_text()
+    assert [json.loads(line)["what"] for line in audit.read_text().splitlines()] == ["DROP USER KATE"]
+    assert [json.loads(line)["outcome"] for line in first.splitlines()] == ["ok", "ok", "refused"]
+    for text in (first, str(views), shown, str(caught.value), "\n".join(server.printed)):
+        for secret in (SECRET, "soft kitty", token.decode().split()[1], local):
+            assert secret not in text
+
+
+class TestLogins:
+    @pytest.fixture(autouse=True)
+    def now(self, monkeypatch):
+        now = [1000.0]
+        monkeypatch.setattr(time, "monotonic", lambda: now[0])
+        return now
+
+    @staticmethod
+    def is_taken(logins: Logins, user: str, address: str) -> bool:
+        try:
+            with logins.attempt(user, address):
+                return True
+        except GridAccessError:
+            return False
+
+    def test_who_guesses_waits_longer_and_longer(self, now):
+        logins = Logins()
+        for _ in range(limits.FREE_BY_NAME):
+            assert self.is_taken(logins, "KATE", "a")
+            logins.failed("KATE", "a")
+        waits = []
+        for _ in range(8):
+            assert not self.is_taken(logins, "KATE", "a")
+            start = now[0]
+            while not self.is_taken(logins, "KATE", "a"):
+                now[0] += 0.5
+            waits.append(now[0] - start)
+            logins.failed("KATE", "a")
+        assert waits == sorted(waits) and waits[0] == 1 and waits[-1] == limits.LONGEST_WAIT
+        assert self.is_taken(logins, "KATE", "b") and self.is_taken(logins, "BOB", "a")  # of others it is no fault
+
+    def test_many_names_at_one_address_are_one_who_guesses(self, now):
+        logins = Logins()
+        for i in range(limits.FREE_BY_ADDRESS):
+            assert self.is_taken(logins, f"U{i}", "a")
+            logins.failed(f"U{i}", "a")
+        assert not self.is_taken(logins, "NEW", "a") and self.is_taken(logins, "NEW", "b")
+        for i in range(100):
+            logins.failed(f"U{i}", "")  # by Handshake no address is known: nobody is kept out for others
+        assert self.is_taken(logins, "NEW", "")
+
+    def test_who_gets_it_right_begins_anew(self, now):
+        logins = Logins()
+        for _ in range(3):
+            for _ in range(limits.FREE_BY_NAME - 1):
+                logins.failed("KATE", "a")
+            assert self.is_taken(logins, "KATE", "a")
+            logins.succeeded("KATE", "a")
+
+    def test_what_is_kept_is_bounded(self, now, monkeypatch):
+        monkeypatch.setattr(limits, "_MOST_KEPT", 10)
+        logins = Logins()
+        for i in range(100):
+            logins.failed(f"U{i}", f"a{i}")
+        assert len(logins._failed) == 10
+
+    def test_so_many_passwords_at_once(self, monkeypatch):
+        monkeypatch.setattr(limits, "_WAIT_SECONDS", 0.01)
+        logins = Logins()
+        with logins.attempt("A", "a"), logins.attempt("B", "b"):
+            assert not self.is_taken(logins, "C", "c")
+        assert self.is_taken(logins, "C", "c") and logins._waiting == 0
+
+
+def test_a_guesser_is_refused_without_a_look_at_the_password(grid, monkeypatch):
+    doors = Access(grid.open_grid)
+    looks = []
+    monkeypatch.setattr("gridflow.catalog.users._matches", lambda *given: looks.append(1) and False)
+    for _ in range(50):
+        with pytest.raises(GridAccessError):
+            doors.authenticate(REMOTE, "a", basic("KATE", "x"))
+    assert len(looks) == limits.FREE_BY_NAME
+
+
+def test_a_client_that_shows_its_password_each_time_is_looked_at_once(grid, monkeypatch):
+    doors = Access(grid.open_grid)
+    first = doors.authenticate(REMOTE, "a", basic("KATE", SECRET))
+    monkeypatch.setattr("gridflow.catalog.users._matches", lambda *given: pytest.fail("it is looked at"))
+    assert doors.authenticate(REMOTE, "b", basic("KATE", SECRET)).token == first.token
+    grid.sql("DROP USER KATE; CREATE USER KATE WITH PASSWORD 'another'")
+    monkeypatch.undo()
+    with pytest.raises(GridAccessError):
+        doors.authenticate(REMOTE, "a", basic("KATE", SECRET))
+
+
+def test_so_many_requests_of_a_client_at_once(grid, requests):
+    requests._limit = RequestLimit(1)
+    kate = requests.access.authenticate(REMOTE, "a", certificate="KATE").peer
+    bob = requests.access.authenticate(REMOTE, "a", certificate="BOB").peer
+    begun, end = threading.Event(), threading.Event()
+
+    def stream():
+        begun.set()
+        assert end.wait(30)
+        yield messages.LoadEnd(0)
+
+    schema = grid.table("T").to_arrow().schema
+    load = threading.Thread(target=lambda: requests.load(messages.Load("T", "error"), schema, stream(), kate))
+    load.start()
+    assert begun.wait(30)
+    with pytest.raises(GridConnectionError, match="try again"):
+        requests.query(messages.Sql("SELECT 1", None, b""), kate)
+    requests.query(messages.Sql("SELECT 1", None, b""), bob)
+    requests.query(messages.Sql("SELECT 1", None, b""), Peer(Endpoint.of_grid(grid.home)))
+    end.set()
+    load.join()
+    requests.query(messages.Sql("SELECT 1", None, b""), kate)
+    assert requests.running == 0
