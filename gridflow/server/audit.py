@@ -1,7 +1,7 @@
 """What is written down of who came in, what was refused, and who changed tables, users and grants.
 
-Each is one line of JSON of the logger ``gridflow.audit``, at the level INFO; ``gridflow serve --audit FILE`` appends them
-to a file. No password and no token is in any. Statements and names are cut where they are long.
+Each is one line of JSON of the logger ``gridflow.audit``, at the level INFO; ``gridflow serve --audit FILE`` appends
+them to a file. No password and no token is in any. Statements and names are cut where they are long.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..protocols import messages
 
 if TYPE_CHECKING:
     from ..sql.grammar.prepared import Prepared
-    from .access import Peer
+    from .access import Peer  # circle: who comes in is written down by what lets them in
 
 _log = logging.getLogger("gridflow.audit")
 _MOST_TEXT = 2000

@@ -109,7 +109,7 @@ class FlightService:
 
     def _start_tcp(self, requests: Requests) -> None:
         self._server = self._listen(requests)
-        self.endpoint = self._server.endpoint = replace(self.endpoint, port=self._server.port)
+        self.endpoint = self._server.entrance.endpoint = replace(self.endpoint, port=self._server.port)
         if self.endpoint.is_loopback:
             self._access = requests.access
             self._access.local_tokens[self.endpoint] = local_tokens.write_token(self.endpoint.port)
@@ -171,6 +171,28 @@ def _check_free(endpoint: Endpoint) -> None:
         raise GridConnectionError(f"cannot listen at {endpoint}: {error.strerror or error}") from None
 
 
+class _Entrance:
+    """Says who calls at an endpoint.
+
+    Both a server and what it is made of have it, and not each other: gRPC would keep both for good.
+    """
+
+    def __init__(self, requests: Requests, endpoint: Endpoint):
+        self.endpoint = endpoint
+        self._requests = requests
+
+    def log_in(self, authorization: str, address: str = "", certificate: str | None = None) -> Login:
+        """Who calls.
+
+        Raises:
+            FlightUnauthenticatedError: nobody that may.
+        """
+        try:
+            return self._requests.access.authenticate(self.endpoint, address, authorization, certificate)
+        except GridAccessError as error:
+            raise flight.FlightUnauthenticatedError(str(error), messages.encode_error(error)) from None
+
+
 class _Headers(flight.ServerMiddleware):
     """Keeps the header ``authorization`` of a call; in a Handshake, answers with the token."""
 
@@ -185,14 +207,14 @@ class _Headers(flight.ServerMiddleware):
 class _HeadersOf(flight.ServerMiddlewareFactory):
     """Makes ``_Headers`` of each call. A Handshake is a login, and nothing of ours runs after this."""
 
-    def __init__(self, server: _Server):
-        self._server = server
+    def __init__(self, entrance: _Entrance):
+        self._entrance = entrance
 
     def start_call(self, info: flight.CallInfo, headers: dict[str, list[str]]) -> _Headers:
         found = [text for name, texts in headers.items() if name.lower() == "authorization" for text in texts]
         authorization = found[0] if len(found) == 1 and isinstance(found[0], str) else ""
         is_login = info.method == flight.FlightMethod.HANDSHAKE
-        return _Headers(authorization, self._server.log_in(authorization) if is_login else None)
+        return _Headers(authorization, self._entrance.log_in(authorization) if is_login else None)
 
 
 class _NoHandshake(flight.ServerAuthHandler):
@@ -218,11 +240,11 @@ class _Server(flight.FlightServerBase):
 
     def __init__(self, location: str, requests: Requests, endpoint: Endpoint, certificates: Certificates | None = None):
         self.requests = requests
-        self.endpoint = endpoint
+        self.entrance = _Entrance(requests, endpoint)
         self._by_certificate = False
         options: dict[str, Any] = {}
         if not endpoint.is_local:
-            options["middleware"] = {_HEADERS: _HeadersOf(self)}
+            options["middleware"] = {_HEADERS: _HeadersOf(self.entrance)}
             options["auth_handler"] = _NoHandshake()
         if certificates is not None:
             pair = certificates.pair
@@ -235,22 +257,12 @@ class _Server(flight.FlightServerBase):
             super().__init__(location, **options)
             grpc_forks.add_server(self)
 
-    def log_in(self, authorization: str, address: str = "", certificate: str | None = None) -> Login:
-        """Who calls.
-
-        Raises:
-            FlightUnauthenticatedError: nobody that may.
-        """
-        try:
-            return self.requests.access.authenticate(self.endpoint, address, authorization, certificate)
-        except GridAccessError as error:
-            raise flight.FlightUnauthenticatedError(str(error), messages.encode_error(error)) from None
-
     def _peer(self, context: flight.ServerCallContext) -> Peer:
-        if self.endpoint.is_local:
-            return Peer(self.endpoint)
+        """Who calls: what it has sent is looked at after this."""
+        if self.entrance.endpoint.is_local:
+            return Peer(self.entrance.endpoint)
         name = context.peer_identity().decode(errors="replace") if self._by_certificate else None
-        login = self.log_in(context.get_middleware(_HEADERS).authorization, _address_of(context.peer()), name)
+        login = self.entrance.log_in(context.get_middleware(_HEADERS).authorization, _address_of(context.peer()), name)
         for name, value in _token_header(login).items():
             context.add_header(name, value)
         return login.peer
@@ -264,20 +276,22 @@ class _Server(flight.FlightServerBase):
 
     def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> Iterator[bytes]:
         with _errors_for_flight():
+            peer = self._peer(context)
             actions = self.requests.actions
             if action.type not in actions:
                 raise UsageError(f"no action {action.type}; there are {', '.join(actions)}")
             body = action.body.to_pybytes() if action.body is not None else b""
-            reply = self.requests.handle(messages.decode(body, actions[action.type]), self._peer(context))
+            reply = self.requests.handle(messages.decode(body, actions[action.type]), peer)
         return iter([messages.encode(reply)])
 
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         with _errors_for_flight():
+            peer = self._peer(context)
             request = messages.decode(ticket.ticket, messages.Sql, messages.SystemView)
             if isinstance(request, messages.SystemView):
-                return flight.RecordBatchStream(self.requests.view(request, self._peer(context)))
+                return flight.RecordBatchStream(self.requests.view(request, peer))
             assert isinstance(request, messages.Sql)  # decode takes no other
-            done, rows = self.requests.query(request, self._peer(context), context.is_cancelled)
+            done, rows = self.requests.query(request, peer, context.is_cancelled)
             metadata = {**(rows.schema.metadata or {}), messages.SQL_DONE: messages.encode(done)}
             return flight.RecordBatchStream(rows.replace_schema_metadata(metadata))
 
@@ -289,8 +303,9 @@ class _Server(flight.FlightServerBase):
         writer: flight.FlightMetadataWriter,
     ) -> None:
         with _errors_for_flight():
+            peer = self._peer(context)
             request = messages.decode(descriptor.command or b"", messages.Load)
-            done = self.requests.load(request, reader.schema, _stream(reader), self._peer(context))
+            done = self.requests.load(request, reader.schema, _stream(reader), peer)
             writer.write(messages.encode(done))
 
 

@@ -196,3 +196,24 @@ def test_a_token_s_file_is_the_user_s_own(tmp_path, monkeypatch):
     path.parent.chmod(0o777)
     with pytest.raises(GridAccessError, match="open to others"):
         local_tokens.write_token(7)
+
+
+def test_grpc_rests_when_a_node_has_stopped(node):
+    """Nothing keeps its server: the process may be forked again."""
+    import multiprocessing
+
+    node.grid.sql("CREATE USER KATE WITH PASSWORD 'a'")
+    door = Door(node.endpoints[-1])
+    door.hello(door.log_in("KATE", "a"))
+    del door
+    node.stop()
+    with ServerProcess(node.home):
+        child = multiprocessing.get_context("fork").Process(target=_reads, args=(str(node.home),))
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+
+
+def _reads(home: str) -> None:
+    with gridflow.connect(home) as grid:
+        assert not grid.owner
