@@ -62,6 +62,7 @@ SQL_ROOMS = [
     "export",
     "routing",
     "session",
+    "implicit",
     "__init__",
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

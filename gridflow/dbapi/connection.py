@@ -12,7 +12,7 @@ from ..deprecation import renamed
 from ..grid import Grid
 from ..open import connect as open_grid
 from ..session import Session
-from ..sql import Result, begins_transaction, commits_by_themselves, one_by_one
+from ..sql import Result, run_chained
 from . import errors
 from .cursor import Cursor
 
@@ -148,29 +148,10 @@ class Connection:
         """Execute statements; without autocommit in the open transaction, which is begun first."""
         _check_text(text)
         with self._lock, errors.translation():
-            result: Result = Result()
             if self._autocommit:
-                result = self._session.sql(text, parameters)
-            elif len(alone := commits_by_themselves(text)) < 2:
-                result = self._run_one(text, parameters, any(alone))
-            else:
-                for is_alone, (_, statement, values) in zip(alone, one_by_one(text, parameters, ""), strict=True):
-                    result = self._run_one(statement.placed(), statement.marks.parameters(values), is_alone)
-            return result
-
-    def _run_one(self, text: str, parameters: Any, is_alone: bool) -> Result:
-        """Execute one statement without autocommit; ``is_alone``: it can be part of no transaction."""
-        if is_alone and self._session.has_changes:
-            raise errors.ProgrammingError(
-                "there are changes that are not committed, and a statement that commits by itself, such as CREATE, "
-                "ALTER or DROP TABLE, cannot be in one transaction with them: call commit() or rollback() before it"
-            )
-        if is_alone or (begins_transaction(text) and not self._session.has_changes):
-            self._session.rollback()  # what was read
-        else:
-            self._begin()
-        result: Result = self._session.sql(text, parameters)
-        return result
+                result: Result = self._session.sql(text, parameters)
+                return result
+            return run_chained(self._session, self._session.sql, text, parameters)
 
     def run_many(self, text: str, sets: Iterable[Any]) -> Result:
         """Execute a statement with each of many sets of parameters."""

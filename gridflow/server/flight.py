@@ -6,6 +6,7 @@ Messages travel so:
     Sql                  a ticket of DoGet; the result's rows stream back, SqlDone in the schema's metadata
     SystemView           a ticket of DoGet; the view's rows stream back
     Load                 the descriptor of DoPut; batches follow, then LoadEnd as metadata; the answer is Done
+    Flight SQL           its commands, tickets and actions: see ``flight_sql``
     an error             ``extra_info`` of the Flight error, as ``encode_error`` writes it
     who somebody is      the header ``authorization`` of each call, see ``access``; where it is a password, the answer's
                          header of that name has the token. Handshake does that, too, and nothing else
@@ -30,7 +31,9 @@ import pyarrow.flight as flight
 from ..errors import GridAccessError, GridConnectionError, GridflowError, UsageError
 from ..protocols import grpc_forks, local_tokens, messages
 from ..protocols.address import Endpoint, Route
+from ..protocols.flight_sql import is_command
 from .access import Access, Login, Peer
+from .flight_sql import ACTIONS, Call, FlightSql, errors_for_clients
 from .requests import Requests
 from .tls import Certificates
 
@@ -135,6 +138,7 @@ class FlightService:
             local_tokens.remove_token(self.endpoint.port, self._access.local_tokens.pop(self.endpoint))
             self._access = None
         if self._server is not None:  # else it may be somebody else's
+            self._server.sql.close()
             self._unlink()
             self._server = None  # gRPC rests once it is gone
             if self._keep and self._route is not None:
@@ -241,6 +245,7 @@ class _Server(flight.FlightServerBase):
     def __init__(self, location: str, requests: Requests, endpoint: Endpoint, certificates: Certificates | None = None):
         self.requests = requests
         self.entrance = _Entrance(requests, endpoint)
+        self.sql = FlightSql(requests)
         self._by_certificate = False
         options: dict[str, Any] = {}
         if not endpoint.is_local:
@@ -272,9 +277,26 @@ class _Server(flight.FlightServerBase):
         return [
             flight.ActionType(kind, (message.__doc__ or "").splitlines()[0])
             for kind, message in self.requests.actions.items()
-        ]
+        ] + [flight.ActionType(kind, what) for kind, what in ACTIONS.items()]
+
+    def _call(self, context: flight.ServerCallContext) -> Call:
+        return Call(self._peer(context), context.is_cancelled)
+
+    def get_flight_info(
+        self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor
+    ) -> flight.FlightInfo:
+        with errors_for_clients():
+            return self.sql.flight_info(self._call(context), descriptor)
+
+    def get_schema(self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor) -> flight.SchemaResult:
+        with errors_for_clients():
+            return self.sql.schema(self._call(context), descriptor)
 
     def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> Iterator[bytes]:
+        if action.type[:1].isupper():  # Flight's, as none of ours is
+            with errors_for_clients():
+                body = action.body.to_pybytes() if action.body is not None else b""
+                return iter(self.sql.do_action(self._call(context), action.type, body))
         with _errors_for_flight():
             peer = self._peer(context)
             actions = self.requests.actions
@@ -285,6 +307,9 @@ class _Server(flight.FlightServerBase):
         return iter([messages.encode(reply)])
 
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
+        if is_command(ticket.ticket):
+            with errors_for_clients():
+                return self.sql.do_get(self._call(context), ticket.ticket)
         with _errors_for_flight():
             peer = self._peer(context)
             request = messages.decode(ticket.ticket, messages.Sql, messages.SystemView)
@@ -302,6 +327,9 @@ class _Server(flight.FlightServerBase):
         reader: flight.MetadataRecordBatchReader,
         writer: flight.FlightMetadataWriter,
     ) -> None:
+        if is_command(descriptor.command or b""):
+            with errors_for_clients():
+                return self.sql.do_put(self._call(context), descriptor.command, reader, writer)
         with _errors_for_flight():
             peer = self._peer(context)
             request = messages.decode(descriptor.command or b"", messages.Load)

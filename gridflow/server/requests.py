@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -19,7 +19,7 @@ from ..protocols import messages
 from ..protocols.json_values import decode_values
 from ..protocols.messages import Done, Message
 from ..schema import Schema
-from ..sql import FastPaths, Session
+from ..sql import FastPaths, Result, Session
 from ..sql.engine.watch import watching
 from ..table import Table
 from . import audit
@@ -27,6 +27,8 @@ from .access import Access, Peer
 from .guarded import grid_of
 from .limits import RequestLimit
 from .loading import StreamLoad
+
+T = TypeVar("T")
 
 
 class Rings(Protocol):
@@ -140,18 +142,44 @@ class Requests:
         Args:
             is_gone: whether nobody waits for the answer any more, which ends the statement; asked by other threads.
         """
-        with self._request(message, peer):
-            session = self._session(peer)
-            with self._cancellable(message, is_gone):
-                result = session.execute(message.text, decode_values(message.params, message.body))
-            if session.in_transaction:
-                raise UsageError("a transaction is its client's: it sends its writes when it commits")
-            return messages.SqlDone(result.statement, result.rowcount, list(result.notes)), result.to_arrow()
 
-    def _session(self, peer: Peer) -> Session:
-        """What statements of ``peer`` run in."""
+        def execute(session: Session) -> Result:
+            return session.execute(message.text, decode_values(message.params, message.body))
+
+        result = self.run(message, peer, execute, is_gone)
+        return messages.SqlDone(result.statement, result.rowcount, list(result.notes)), result.to_arrow()
+
+    def run(
+        self,
+        message: messages.Sql,
+        peer: Peer,
+        execute: Callable[[Session], T],
+        is_gone: Callable[[], bool] = lambda: False,
+        session: Session | None = None,
+    ) -> T:
+        """Have the text of a message executed, or looked at, in a session; returns what ``execute`` does.
+
+        Args:
+            execute: called with the session.
+            is_gone: as of ``query``.
+            session: one of ``session``, of the same peer, which goes on; None: each text is by itself.
+        """
+        with self._request(message, peer):
+            used = session or self.session(peer, self._fast_paths)
+            with self._cancellable(message, is_gone):
+                result = execute(used)
+            if session is None and used.in_transaction:
+                used.rollback()
+                raise UsageError(
+                    "a transaction is its client's, which sends its writes when it commits; drivers of Flight SQL "
+                    "begin one when autocommit is off"
+                )
+            return result
+
+    def session(self, peer: Peer, fast_paths: FastPaths | None = None) -> Session:
+        """A session of a peer, whose statements belong together; see ``run``."""
         grid, told = grid_of(self.grid, peer), partial(audit.statement, peer)
-        return Session(grid, has_files=False, fast_paths=self._fast_paths, told=told)
+        return Session(grid, has_files=False, fast_paths=fast_paths, told=told)
 
     def view(self, message: messages.SystemView, peer: Peer) -> pa.Table:
         """The rows of a system view."""

@@ -17,13 +17,16 @@ from __future__ import annotations
 from typing import Any
 
 from ..faces import GridFace
+from .execution.describe import Description, describe
+from .implicit import run_chained
 from .result import Result
-from .routing import Route, begins_transaction, commits_by_themselves, one_by_one, route
+from .routing import Route, one_by_one, route
 from .session import FastPaths, Session
 from .text.cutter import Statement, is_query, split_statements
 from .text.progress import Progress, Report
 
 __all__ = [
+    "Description",
     "FastPaths",
     "Progress",
     "Report",
@@ -31,12 +34,12 @@ __all__ = [
     "Route",
     "Session",
     "Statement",
-    "begins_transaction",
-    "commits_by_themselves",
+    "describe",
     "execute",
     "is_query",
     "one_by_one",
     "route",
+    "run_chained",
     "split_statements",
 ]
 

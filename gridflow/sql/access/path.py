@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ...faces import AddressedRows, IndexedRows, NumberedRows, ReadableTable, RowsInPlace, TableFace
 from ...storage import narrowing as storage
+from ...storage.arrow import user_schema
 from ...storage.mapped_rows import MappedRows
 from ..views.views import is_table
 from .by_key import rows_by_key
@@ -151,7 +152,26 @@ class Scan:
         return f"scan of {len(self.table):,} rows"
 
 
-AccessPath = ByKey | ByIndex | ByKeyRange | ByZones | Scan
+@dataclass(frozen=True)
+class NoRows:
+    """None of the rows: for who asks what a query's columns are."""
+
+    table: ReadableTable
+
+    def rows(self, columns: Sequence[str]) -> pa.Table:
+        """These columns, without a row."""
+        return user_schema([self.table.schema[name] for name in columns]).empty_table()
+
+    def _mapped(self, columns: Sequence[str]) -> MappedRows:
+        """The same, for the engine."""
+        return MappedRows(self.rows(columns))
+
+    def describe(self) -> str:
+        """The path as EXPLAIN would show it."""
+        return "no rows"
+
+
+AccessPath = ByKey | ByIndex | ByKeyRange | ByZones | Scan | NoRows
 
 
 def access_path(

@@ -12,7 +12,7 @@ import pyarrow as pa
 from ...faces import ReadableTable
 from ..access.index_rows import Conditions
 from ..access.keys import KeyLookup
-from ..access.path import AccessPath, ByIndex, ByKeyRange, access_path
+from ..access.path import AccessPath, ByIndex, ByKeyRange, NoRows, access_path
 from ..access.zones import Firsts
 from ..binding.bound import BoundTable
 from ..engine.connection import run
@@ -55,6 +55,10 @@ class EnginePlan(QueryPlan):
 
     def result(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> Result:
         return self.compute(self.paths(tables, params), params)
+
+    def schema(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> pa.Schema:
+        # A sum of integers is said to be an INT64, which it is unless it is larger than one.
+        return self.compute([NoRows(table) for table in tables], params).to_arrow().schema
 
     def compute(self, paths: list[AccessPath], params: Mapping[str, Any]) -> Result:
         """The result, from the rows of some paths, each of which is read once."""

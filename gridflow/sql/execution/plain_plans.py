@@ -12,6 +12,7 @@ import pyarrow as pa
 from ...errors import SqlError
 from ...faces import GridFace, ReadableTable
 from ...schema import Type
+from ...storage.arrow import user_type
 from ..access.keys import KeyLookup
 from ..access.path import AccessPath, ByIndex, ByKey, ByKeyRange, Scan
 from ..grammar.literals import Constant
@@ -67,6 +68,9 @@ class CountPlan(QueryPlan):
         count = pa.array([len(tables[0])], pa.int64())
         return Result(pa.table({self.label: count}), statement="SELECT", types=[None])
 
+    def schema(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> pa.Schema:
+        return pa.schema({self.label: pa.int64()})
+
     def explain(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> list[str]:
         return [f"{tables[0].name}: number of its rows, {len(tables[0]):,}; without the engine"]
 
@@ -87,6 +91,10 @@ class PlainPlan(QueryPlan):
     def columns(self) -> list[str]:
         """The table's columns that are read, each once."""
         return list(dict.fromkeys(name for name, _ in self.projection))
+
+    def schema(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> pa.Schema:
+        types = self.bound.sources[0].schema
+        return pa.schema([pa.field(label, user_type(types[name].type)) for name, label in self.projection])
 
     def _result_of(self, path: AccessPath, params: Mapping[str, Any]) -> Result:
         """The rows of a path as they lie."""

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from ...faces import GridFace, ReadableTable
 from ...schema import Type
 from ..access.path import AccessPath
@@ -57,6 +59,10 @@ class QueryPlan:
 
     def explain(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> list[str]:
         """The lines of EXPLAIN: how each table would be read, and the engine's own plan."""
+        raise NotImplementedError
+
+    def schema(self, tables: list[ReadableTable], params: Mapping[str, Any]) -> pa.Schema:
+        """The names and types of the result's columns; no row is read for it."""
         raise NotImplementedError
 
     def types(self, columns: Iterable[str | None]) -> list[Type | None]:

@@ -21,6 +21,7 @@ from gridflow.client import table as client_table
 from gridflow.protocols import messages
 from gridflow.protocols.address import Endpoint, Route
 from gridflow.server import ServerProcess
+from gridflow.server.flight_sql import ACTIONS as FLIGHT_ACTIONS
 from gridflow.storage.lock import holder
 from gridflow.testing import verify
 
@@ -488,5 +489,5 @@ def test_what_a_node_offers_is_listed(raw):
         "commit",
         "commit_transaction",
     }
-    assert set(offered) == {"hello", "goodbye", "cancel", "open_ring"} | tables
+    assert set(offered) == {"hello", "goodbye", "cancel", "open_ring"} | tables | set(FLIGHT_ACTIONS)
     assert all(offered.values())
