@@ -20,6 +20,7 @@ DOCUMENTS = [
     "docs/dataset.md",
     "docs/gpu.md",
     "docs/shell.md",
+    "docs/sql-clients.md",
     "docs/conventions.md",
     "docs/stability.md",
     "docs/reference.md",
