@@ -60,7 +60,9 @@ T = TypeVar("T")
 TRANSACTION_SECONDS, STATEMENT_SECONDS, RESULT_SECONDS = 900.0, 3600.0, 120.0
 #: How many of each one user may have, and all together.
 MOST_TRANSACTIONS, MOST_STATEMENTS, MOST_RESULTS = (256, 1024), (4096, 16384), (64, 256)
-#: Bytes of parameters that a prepared statement may be bound to.
+#: Bytes of the prepared statements of one user, with the parameters that they are bound to, and of all.
+MOST_STATEMENT_BYTES = 256 << 20, 1 << 30
+#: Bytes of the parameters that come with one update, or are bound to one statement.
 MOST_PARAMETER_BYTES = 256 << 20
 #: Bytes that a batch of a result has about; ADBC takes no message of more than 16 MiB unless it is told to.
 _BATCH_BYTES, _BATCH_ROWS = 2 << 20, 1 << 16
@@ -93,6 +95,8 @@ _REFUSED = {
     "EndSavepoint": "savepoints are not there",
     "CreatePreparedSubstraitPlan": "Substrait is not spoken here: send SQL",
 }
+#: Statements that say how many rows they have changed.
+_CHANGES = ("INSERT", "MERGE", "UPDATE", "DELETE")
 _CANCELLED, _NOT_CANCELLABLE, _NOT_CLOSEABLE = 1, 3, 3
 _COMMIT, _ROLLBACK = 1, 2
 _INVALID_NAME, _INVALID_VALUE = 1, 2
@@ -155,8 +159,14 @@ class FlightSql:
             refuses=True,
         )
         each, most = MOST_STATEMENTS
+        each_bytes, most_bytes = MOST_STATEMENT_BYTES
         self._statements: Handles[list[_Statement]] = Handles(
-            "prepared statement", each=each, most=most, seconds=STATEMENT_SECONDS
+            "prepared statement",
+            each=each,
+            most=most,
+            seconds=STATEMENT_SECONDS,
+            each_bytes=each_bytes,
+            most_bytes=most_bytes,
         )
         each, most = MOST_RESULTS
         self._results: Handles[pa.Table] = Handles("result", each=each, most=most, seconds=RESULT_SECONDS)
@@ -182,7 +192,8 @@ class FlightSql:
         else:
             raise _no_command(name)
         if not result.columns:
-            return flight.FlightInfo(pa.schema([]), descriptor, [], max(result.rowcount, 0), -1)
+            count = result.rowcount if result.statement in _CHANGES else -1
+            return flight.FlightInfo(pa.schema([]), descriptor, [], count, -1)
         rows = result.to_arrow()
         handle = self._results.add(call.owner, rows)
         ticket = encode_any("TicketStatementQuery", statement_handle=handle)
@@ -274,11 +285,13 @@ class FlightSql:
             count = self._execute(call, put.query, None, _transaction_of(put)).rowcount
         elif name == "CommandPreparedStatementUpdate":
             held = self._statements.get(call.owner, put.prepared_statement_handle)
-            bound = replace(held[0], rows=_parameters(reader, held[0]))
+            bound = replace(held[0], rows=_parameters(reader, held[0])[0])
             count = 0 if bound.rows == [] else self._execute_bound(call, bound).rowcount
         elif name == "CommandPreparedStatementQuery":
             held = self._statements.get(call.owner, put.prepared_statement_handle)
-            held[0] = replace(held[0], rows=_parameters(reader, held[0]))
+            rows, size = _parameters(reader, held[0])
+            self._statements.resize(call.owner, put.prepared_statement_handle, size + len(held[0].text))
+            held[0] = replace(held[0], rows=rows)
             return
         elif name == "CommandStatementIngest":
             count = self._ingest(call, put, reader)
@@ -389,7 +402,8 @@ class FlightSql:
     def _prepare(self, call: Call, request: Any) -> bytes:
         transaction = _transaction_of(request)
         description = self._describe(call, request.query, transaction)
-        handle = self._statements.add(call.owner, [_Statement(request.query, transaction, description)])
+        statement = _Statement(request.query, transaction, description)
+        handle = self._statements.add(call.owner, [statement], len(request.query))
         parameters = description.parameters
         return encode_any(
             "ActionCreatePreparedStatementResult",
@@ -464,8 +478,8 @@ def _set_options(request: Any) -> bytes:
 # ---- rows ----
 
 
-def _parameters(reader: flight.MetadataRecordBatchReader, statement: _Statement) -> list[Any] | None:
-    """The rows of parameters that a client sends; None if it sends no columns."""
+def _parameters(reader: flight.MetadataRecordBatchReader, statement: _Statement) -> tuple[list[Any] | None, int]:
+    """The rows of parameters that a client sends, None if it sends no columns; and how many bytes they are."""
     marks = statement.description.parameters.names
     rows: list[Any] = []
     size = 0
@@ -489,7 +503,7 @@ def _parameters(reader: flight.MetadataRecordBatchReader, statement: _Statement)
             if statement.description.named
             else map(list, values)
         )
-    return rows if len(reader.schema) else None
+    return (rows if len(reader.schema) else None), size
 
 
 def _plain(column: pa.Array) -> pa.Array:

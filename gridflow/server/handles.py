@@ -20,6 +20,7 @@ class _Held(Generic[T]):
     thing: T
     owner: str
     used: float
+    size: int
 
 
 class Handles(Generic[T]):
@@ -34,6 +35,7 @@ class Handles(Generic[T]):
         end: called with each that goes by itself.
         is_busy: whether one is in use just now, so that it stays.
         refuses: whether a new one is refused where there are too many.
+        each_bytes, most_bytes: as ``each`` and ``most``, of the bytes that they take; one that takes more is refused.
     """
 
     def __init__(
@@ -46,46 +48,75 @@ class Handles(Generic[T]):
         end: Callable[[T], None] = lambda thing: None,
         is_busy: Callable[[T], bool] = lambda thing: False,
         refuses: bool = False,
+        each_bytes: int = 1 << 62,
+        most_bytes: int = 1 << 62,
     ):
         self._what, self._each, self._most, self._seconds = what, each, most, seconds
         self._end, self._is_busy, self._refuses = end, is_busy, refuses
+        self._each_bytes, self._most_bytes = each_bytes, most_bytes
         self._lock = threading.Lock()  # guards what follows
         self._held: OrderedDict[bytes, _Held[T]] = OrderedDict()  # by time of use
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()  # by owner, and so is the next
+        self._sizes: Counter[str] = Counter()
         self._timer: threading.Timer | None = None
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, owner: str, thing: T) -> bytes:
-        """Hold a thing; returns its handle.
+    def add(self, owner: str, thing: T, size: int = 0) -> bytes:
+        """Hold a thing that takes so many bytes; returns its handle.
 
         Raises:
-            UsageError: the owner has too many.
+            UsageError: the owner has too many, or it is too large.
         """
+        self._check_size(size)
         self.sweep()
-        gone = []
         with self._lock:
-            for is_full, whose in (
-                (self._counts[owner] >= self._each, owner),
-                (len(self._held) >= self._most, None),
-            ):
-                if not is_full:
-                    continue
-                oldest = next((h for h, held in self._held.items() if whose is None or held.owner == whose), None)
-                if self._refuses or oldest is None:
-                    raise UsageError(
-                        f"there are {self._each} {self._what}s of this user, or {self._most} in all: "
-                        "end some of them first"
-                    )
-                gone.append(self._pop(oldest))
+            if self._refuses and (self._counts[owner] >= self._each or len(self._held) >= self._most):
+                raise UsageError(
+                    f"there are {self._each} {self._what}s of this user, or {self._most} in all: end some of them first"
+                )
+            gone = self._make_room(owner, size, 1)
             handle = secrets.token_bytes(16)
-            self._held[handle] = _Held(thing, owner, time.monotonic())
+            self._held[handle] = _Held(thing, owner, time.monotonic(), size)
             self._counts[owner] += 1
+            self._sizes[owner] += size
             self._set_timer()
         for one in gone:
             self._end(one)
         return handle
+
+    def resize(self, owner: str, handle: bytes, size: int) -> None:
+        """Say that a thing takes another number of bytes by now.
+
+        Raises:
+            UsageError: as ``get`` and ``add``; the thing stays as large as it was.
+        """
+        self._check_size(size)
+        self.get(owner, handle)  # which puts it at the end
+        with self._lock:
+            held = self._held.get(handle)
+            if held is None:
+                return
+            gone = self._make_room(owner, size - held.size, 0)
+            self._sizes[owner] += size - held.size
+            held.size = size
+        for one in gone:
+            self._end(one)
+
+    def _check_size(self, size: int) -> None:
+        if size > min(self._each_bytes, self._most_bytes):
+            raise UsageError(f"a {self._what} takes {self._each_bytes >> 20} MiB at most")
+
+    def _make_room(self, owner: str, size: int, count: int) -> list[T]:
+        """Take away what was used the longest ago, so that so much more can be held; with the lock held."""
+        gone = []
+        for whose, each, most in ((owner, self._each, self._each_bytes), (None, self._most, self._most_bytes)):
+            while (len(self._held) if whose is None else self._counts[whose]) + count > each or (
+                self._sizes.total() if whose is None else self._sizes[whose]
+            ) + size > most:
+                gone.append(self._pop(next(h for h, held in self._held.items() if whose in (None, held.owner))))
+        return gone
 
     def get(self, owner: str, handle: bytes) -> T:
         """The thing of a handle, which is in use now.
@@ -146,8 +177,9 @@ class Handles(Generic[T]):
     def _pop(self, handle: bytes) -> T:
         held = self._held.pop(handle)
         self._counts[held.owner] -= 1
+        self._sizes[held.owner] -= held.size
         if not self._counts[held.owner]:
-            del self._counts[held.owner]
+            del self._counts[held.owner], self._sizes[held.owner]
         return held.thing
 
     def _set_timer(self) -> None:

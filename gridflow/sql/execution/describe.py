@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -16,10 +16,12 @@ from ..binding.find import find_column, find_relation
 from ..grammar.prepared import Prepared
 from ..grammar.statements import as_written, prepare
 from ..text.params import MarkList
+from .executors import EXECUTORS
 from .plan import plan_for
 
 #: Statements that give rows which are always of the same columns.
 _PLANS = pa.schema({"PLAN": pa.string()})
+_LISTS = ("SHOW", "DESCRIBE", "DESC")
 #: What stands beside a parameter of the same type.
 _ALIKE = (exp.Binary, exp.Between, exp.In, exp.Coalesce, exp.Tuple)
 _TEXT = (exp.Like, exp.ILike, exp.DPipe, exp.RegexpLike, exp.SimilarTo, exp.Upper, exp.Lower, exp.Trim)
@@ -55,12 +57,13 @@ def describe(grid: GridFace, text: str) -> Description:
     statements = [as_written(one) if one.shape is not None else one for one in prepare(text)]
     fields = [field for statement in statements for field in _parameters(grid, statement)]
     last = statements[-1]
-    gives_rows = last.kind in ("SELECT", "EXPLAIN", "SHOW", "DESCRIBE", "DESC")
+    gives_rows = last.kind in ("SELECT", "EXPLAIN", *_LISTS)
     rows = None
     if last.kind == "EXPLAIN":
         rows = _PLANS
-    elif last.kind == "SELECT" and len(statements) == 1:
-        rows = _columns(grid, last)
+    elif gives_rows:
+        with suppress(GridflowError) if len(statements) > 1 else nullcontext():  # it may need what is not there yet
+            rows = _columns(grid, last)
     return Description(
         tuple(statement.kind for statement in statements),
         rows,
@@ -71,6 +74,8 @@ def describe(grid: GridFace, text: str) -> Description:
 
 
 def _columns(grid: GridFace, prepared: Prepared) -> pa.Schema | None:
+    if prepared.kind in _LISTS:  # they take no parameters, and change nothing
+        return EXECUTORS[prepared.kind](grid, prepared, {}).to_arrow().schema
     values = dict.fromkeys(prepared.marks.places)
     try:
         plan, tables = plan_for(grid, prepared, values)

@@ -78,7 +78,13 @@ def test_queries_and_updates(connection, table):
         cursor.executemany("INSERT INTO T VALUES (?, ?)", [])
         cursor.execute("CREATE TABLE U (ID LONG PRIMARY KEY)")
         assert cursor.fetchall() == []
+        cursor.execute("INSERT INTO U VALUES (1); SELECT COUNT(*) FROM U")
+        assert cursor.fetchall() == [(1,)]
+        cursor.executescript("DELETE FROM U; DROP TABLE U")
     assert len(table) == 101
+    assert rows(connection, "SHOW TABLES") == [("T", "PUBLIC")]
+    assert [row[0] for row in rows(connection, "DESCRIBE TABLE T")] == ["ID", "NAME"]
+    assert rows(connection, "EXPLAIN SELECT * FROM T") and rows(connection, "SELECT ? IS NULL", (None,)) == [(True,)]
 
 
 def test_many_rows_of_parameters_are_one_commit(connection, table):
@@ -100,7 +106,16 @@ def test_columns_and_parameters_are_known_before_anything_runs(connection, table
     assert len(table) == 2
 
 
-@pytest.mark.parametrize("text", ["SELECT 1 AS A", "SELECT * FROM T", "SELECT NAME FROM T WHERE ID = 1"])
+TEXTS = [
+    "SELECT 1 AS A",
+    "SELECT * FROM T",
+    "SELECT NAME FROM T WHERE ID = 1",
+    "SELECT NAME, COUNT(*) FROM T GROUP BY 1",
+]
+TEXTS += ["SELECT ID FROM T WHERE ID > 1", "SELECT NAME, ID FROM T WHERE ID IN (1, 2)", "SELECT * FROM SYS.TABLES"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("more", ["", " ORDER BY 1", " LIMIT 1"])
 def test_the_columns_told_are_those_that_come(connection, table, text, more):
     with connection.cursor() as cursor:
@@ -631,6 +646,27 @@ def test_handles_are_their_owner_s_and_limited():
     with pytest.raises(UsageError, match="1 things of this user"):
         strict.add("a", "2")
     strict.clear()
+
+
+def test_handles_take_so_many_bytes():
+    ended: list[str] = []
+    handles: Handles[str] = Handles(
+        "thing", each=9, most=9, seconds=60, end=ended.append, each_bytes=3 << 20, most_bytes=4 << 20
+    )
+    first = handles.add("a", "1", 2 << 20)
+    handles.add("b", "2", 2 << 20)
+    for size in ((3 << 20) + 1, 1 << 40):
+        with pytest.raises(UsageError, match="takes 3 MiB at most"):
+            handles.add("a", "3", size)
+        with pytest.raises(UsageError, match="takes 3 MiB at most"):
+            handles.resize("a", first, size)
+    assert not ended and len(handles) == 2
+    handles.add("a", "4", 1)
+    assert ended == ["1"]  # the one that was used the longest ago
+    last = handles.add("a", "5", 1 << 20)
+    handles.resize("a", last, (3 << 20) - 1)
+    assert ended == ["1", "2"] and len(handles) == 2
+    handles.clear()
 
 
 def test_what_is_in_use_stays():
