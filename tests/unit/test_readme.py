@@ -25,6 +25,8 @@ DOCUMENTS = [
     "docs/stability.md",
     "docs/reference.md",
     "docs/transactions.md",
+    "docs/remote.md",
+    "docs/deploy.md",
     "examples/README.md",
     "gridflow/README.md",
 ]
