@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .users import GRANTS_TABLE as TABLE
-from .users import SystemTables, check_user
+from .users import SystemTables, changed, check_user, kept
 
 _COLUMNS = {"USER_NAME": "VARCHAR NOT NULL", "TABLE_ID": "LONG NOT NULL", "RIGHTS": "VARCHAR NOT NULL"}
 _KEY: Any = ("USER_NAME", "TABLE_ID")
@@ -81,21 +81,26 @@ def list_grants(grid: SystemTables) -> list[tuple[str, int | None, str]]:
     return sorted(found, key=lambda grant: (grant[0], grant[1] or 0, grant[2]))
 
 
-def _change(grid: SystemTables, user: str, table_id: int, changed: Iterable[str], take: bool) -> None:
+def _change(grid: SystemTables, user: str, table_id: int, names: Iterable[str], take: bool) -> None:
     check_user(grid, user)
     table = grid._system_table(TABLE, _COLUMNS, _KEY)
     assert table is not None  # with columns, there is always one
     with _lock:
-        rights = _read(grid, user, table_id)
-        rights = rights - set(changed) if take else rights | set(changed)
+        rights = _look_up(grid, user, table_id)
+        rights = rights - set(names) if take else rights | set(names)
         if rights:
             row = {"RIGHTS": ",".join(sorted(rights))}
             table.replace((user, table_id), row) or table.put_if_absent((user, table_id), row)
         else:
             table.remove((user, table_id))
+    changed()
 
 
 def _read(grid: SystemTables, user: str, table_id: int) -> frozenset[str]:
+    return kept(grid, (TABLE, user, table_id), lambda: _look_up(grid, user, table_id))
+
+
+def _look_up(grid: SystemTables, user: str, table_id: int) -> frozenset[str]:
     table = grid._system_table(TABLE)
     row = None if table is None else table.get((user, table_id))
     return frozenset() if row is None else frozenset(_split(row["RIGHTS"]))

@@ -16,8 +16,9 @@ import datetime as dt
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 
@@ -35,11 +36,18 @@ _COLUMNS = {
 #: As in Ignite.
 MAX_NAME_BYTES = 60
 _MAX_PASSWORD_BYTES = 1024
+_MOST_KEPT = 10_000
 
 _N, _R, _P = 1 << 15, 8, 3
 _MAX_MEMORY = 256 << 20
 _KEY_BYTES = 32
 _SALT_BYTES = 16
+
+
+_T = TypeVar("_T")
+_changes = [0]  # how many there were
+#: grid -> how many changes there were, and what was read since.
+_kept: WeakKeyDictionary[Any, tuple[int, dict[Any, Any]]] = WeakKeyDictionary()
 
 
 class SystemTable(Protocol):
@@ -103,6 +111,7 @@ def create_user(grid: SystemTables, name: str, password: str | None) -> None:
     assert table is not None  # with columns, there is always one
     if not table.put_if_absent(name, row):
         raise UsageError(f"there is a user {name} already; ALTER USER changes its password")
+    changed()
 
 
 def alter_user(grid: SystemTables, name: str, password: str) -> None:
@@ -116,6 +125,7 @@ def alter_user(grid: SystemTables, name: str, password: str) -> None:
     new_hash = hash_password(password)
     if table is None or row is None or not table.replace(name, {**row, "PASSWORD": new_hash, "CHANGED": _now()}):
         raise _no_user(grid, name)
+    changed()
 
 
 def drop_user(grid: SystemTables, name: str) -> None:
@@ -129,9 +139,11 @@ def drop_user(grid: SystemTables, name: str) -> None:
         for user, table_id in zip(*granted.to_arrow(["USER_NAME", "TABLE_ID"]).to_pydict().values(), strict=True):
             if user == name:
                 granted.remove((user, table_id))
+        changed()
     table = grid._system_table(TABLE)
     if table is None or not table.remove(name):
         raise _no_user(grid, name)
+    changed()
 
 
 def list_users(grid: SystemTables) -> list[User]:
@@ -170,9 +182,33 @@ def _find(grid: SystemTables, name: str) -> tuple[str, Any] | None:
 
 def stamp(grid: SystemTables, name: str) -> str:
     """What changes with a user's password, and when the user is dropped and made again; empty if there is none."""
-    table = grid._system_table(TABLE)
-    row = None if table is None else table.get(name)
-    return "" if row is None else _stamp(row)
+
+    def read() -> str:
+        table = grid._system_table(TABLE)
+        row = None if table is None else table.get(name)
+        return "" if row is None else _stamp(row)
+
+    return kept(grid, (TABLE, name), read)
+
+
+def kept(grid: SystemTables, key: tuple[Any, ...], read: Callable[[], _T]) -> _T:
+    """What ``read`` gives, or gave since users and grants have last changed: it is asked for with each request.
+
+    Only the process that owns a grid changes them, and this one does if it asks.
+    """
+    now = _changes[0]
+    known = _kept.get(grid)
+    if known is None or known[0] != now or len(known[1]) >= _MOST_KEPT:
+        known = _kept[grid] = (now, {})
+    found = known[1].get(key, known)
+    if found is known:
+        found = known[1][key] = read()
+    return cast("_T", found)
+
+
+def changed() -> None:
+    """Forget what is kept. To be called after each change of users and grants, before it is said to be done."""
+    _changes[0] += 1
 
 
 def check_user(grid: SystemTables, name: str) -> None:
