@@ -251,6 +251,18 @@ cdef class Changes:
             self.stale = False
         return wrap_snapshot(self.shown, self.codec.python_schema)
 
+    def write(self, str folder):
+        """Writes what it shows as files, after ``cut`` and with nothing changed in it.
+
+        ``folder`` is an empty one: it gets the manifest, and the segments and deletions that the table's folder has not.
+        """
+        cdef Status status
+        cdef string path = os.fsencode(folder)
+        cdef int threads = self.table.store.threads
+        with nogil:
+            status = self.base.Write(path, threads)
+        check(status)
+
     def count(self):
         """How many rows the transaction sees, which takes a look at each of its own writes and of those in memory."""
         cdef TableCut all = self.base

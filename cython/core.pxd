@@ -92,6 +92,8 @@ cdef extern from "core/schema.h" namespace "gridflow" nogil:
         void Finish()
         int Find(const string&)
         string Serialize() const
+        @staticmethod
+        Status Parse(const uint8_t*, size_t, const string&, int64_t, Schema*) except +
 
 
 cdef extern from "core/key_hash.h" namespace "gridflow" nogil:
@@ -202,6 +204,7 @@ cdef extern from "gridflow/manifest_format.h" nogil:
         uint64_t deletions_id
         uint64_t rows
         uint64_t deleted
+        uint64_t bitmap_id
 
 
 cdef extern from "core/manifest.h" namespace "gridflow" nogil:
@@ -219,6 +222,9 @@ cdef extern from "core/manifest.h" namespace "gridflow" nogil:
         Status ReadKept(const string&, uint64_t, Manifest*) except +
         cset[string] Files() except +
         Status Write(const string&, cbool) except +
+        @staticmethod
+        Status Parse(const string&, const uint8_t*, size_t, Manifest*) except +
+        string Bytes() except +
 
     string FileName(uint64_t, const char*)
     string TableFolder(const string&, uint32_t)
@@ -427,11 +433,16 @@ cdef extern from "core/segment_load.h" namespace "gridflow" nogil:
         kInsert
         kIgnore
 
+    cdef cppclass SegmentLoadFile "gridflow::SegmentLoad::File":
+        string path
+        cbool sealed
+
     cdef cppclass SegmentLoad:
         SegmentLoad(string, string, uint32_t, Schema, LoadMode, cbool) except +
         Status Add(const vector[vector[ColumnView]]&, int, int64_t*, string*) except +
         Status CatchUp(const TableSnapshot&) except +
         Status FindSame(const TableSnapshot&, string*) except +
+        vector[SegmentLoadFile]& files()
         int64_t ignored() const
         void Cancel()
         cbool cancelled() const
@@ -467,6 +478,26 @@ cdef extern from "core/table_cut.h" namespace "gridflow" nogil:
         Status Digest(const uint8_t*, size_t, uint64_t*) except +
         Status Count(int64_t*) except +
         Status Preview(const string&, int, shared_ptr[const TableSnapshot]*) except +
+        Status Write(const string&, int) except +
+
+
+cdef extern from "core/sealed_bytes.h" namespace "gridflow" nogil:
+    cdef cppclass SealedHead:
+        cbool is_segment
+        uint64_t head_bytes
+        uint64_t file_bytes
+        uint64_t rows
+        uint64_t deleted
+        uint32_t table_id
+        uint64_t segment_id
+        uint64_t bitmap_id
+        uint32_t header_crc
+        uint32_t body_crc
+        @staticmethod
+        Status Read(const string&, const uint8_t*, size_t, SealedHead*) except +
+
+    Status Renumber(const string&, uint32_t, uint64_t, uint64_t, string*) except +
+    Status CheckSealed(const string&, const uint8_t*, size_t) except +
 
 
 cdef extern from "core/csv_block.h" namespace "gridflow" nogil:

@@ -123,3 +123,12 @@ def _dataset_of(table: Table, arguments: dict[str, Any]) -> Any:
 
 
 Table._dataset_maker = _dataset_of
+
+
+def _publish(*arguments: Any, **named: Any) -> dict[str, int]:
+    from .transport.publish import publish
+
+    return publish(*arguments, **named)
+
+
+Table._publisher = _publish

@@ -331,6 +331,14 @@ class OpenGrid:
         """
         return list(self._tables.values())
 
+    def stored_tables(self) -> list[tuple[TableEntry, Table]]:
+        """All tables, system tables too, each with what the catalog says of it now; for that they are opened."""
+        with self._names:
+            self.check_open()
+            if not self.owner:
+                self._catalog.refresh()
+            return [(entry, self._open(entry)) for entry in self._catalog.all_entries]
+
     def _find_entry(self, name: str) -> TableEntry:
         self.check_open()
         if not self.owner:

@@ -225,6 +225,29 @@ class Table(TableStore, KeyedRows):
         """
         return Table._dataset_maker(self, arguments)
 
+    #: What publishes tables of a grid. It lies above, so ``gridflow`` puts it here.
+    _publisher: ClassVar[Callable[..., dict[str, int]]]
+
+    def publish(self, url: str, *, tag: str | None = None, version: str | int | None = None) -> int:
+        """Copy the table as it is now to a URL, where ``gridflow.connect(url)`` and ``Dataset(home=url)`` read it.
+
+        Files that are there already are not copied again. Whoever publishes the same table at the same time gets the
+        number before this one, or after it.
+
+        Args:
+            url: of a folder, in any scheme of fsspec, such as ``s3://bucket/grid``.
+            tag: a name for the new version there.
+            version: the tag or the number of a version that is kept, to publish that.
+
+        Returns:
+            The number of the new version at the URL.
+
+        Raises:
+            UsageError: the tag is taken there, or nobody can publish at that URL.
+            GridAccessError, GridFullError, GridConnectionError: it cannot be written.
+        """
+        return Table._publisher(self._grid.home, [self.name], url, tag=tag, version=version)[self.name]
+
     def _mapped(self, columns: Iterable[str]) -> MappedRows:
         """All rows as they are mapped, and deleted ones with them; see ``storage.mapped_rows``."""
         return mapped_rows(self._flushed(), columns)

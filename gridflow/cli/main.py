@@ -28,6 +28,11 @@ COMMANDS = {
     "info": "Say where the grid is, who owns it and what it takes.",
     "check": "Verify every file of a grid.",
     "cert": "Make certificates for TLS: an authority's, a server's, a user's.",
+    "publish": "Copy tables to a URL, as a new version of each.",
+    "clone": "Make a grid of all tables of another one.",
+    "backup": "Copy a whole grid to a URL, or list what was copied there.",
+    "restore": "Make a grid of a backup.",
+    "prune": "Remove old versions and backups at a URL.",
     "version": "Print the version.",
 }
 

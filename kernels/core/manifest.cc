@@ -11,11 +11,15 @@ namespace gridflow {
 Status Manifest::Read(const std::string& path, Manifest* out) {
   std::shared_ptr<const Mapping> file;
   GF_RETURN_IF_ERROR(Mapping::Open(path, &file));
-  FrameReader reader(path, file->data(), file->size(), 0);
+  return Parse(path, file->data(), file->size(), out);
+}
+
+Status Manifest::Parse(const std::string& name, const uint8_t* data, size_t bytes, Manifest* out) {
+  FrameReader reader(name, data, bytes, 0);
   uint32_t frame_version;
   uint64_t rest;
   GF_RETURN_IF_ERROR(reader.Header(GF_MANIFEST_MAGIC, GF_MANIFEST_VERSION, "manifest", &frame_version, &rest));
-  if (rest != 0) return Status::Corrupt(path, static_cast<int64_t>(file->size()), "the file has the wrong size");
+  if (rest != 0) return Status::Corrupt(name, static_cast<int64_t>(bytes), "the file has the wrong size");
   GF_RETURN_IF_ERROR(reader.Get(&out->table_id));
   GF_RETURN_IF_ERROR(reader.Get(&out->partitions));
   GF_RETURN_IF_ERROR(reader.Get(&out->version));
@@ -33,7 +37,7 @@ Status Manifest::Read(const std::string& path, Manifest* out) {
   return broken.empty() ? Status::Ok() : reader.Fail(broken);
 }
 
-Status Manifest::Write(const std::string& path, bool durable) const {
+std::string Manifest::Bytes() const {
   FrameWriter writer;
   writer.Put(table_id);
   writer.Put(partitions);
@@ -44,7 +48,11 @@ Status Manifest::Write(const std::string& path, bool durable) const {
   writer.Put(static_cast<uint32_t>(segments.size()));
   for (const gf_manifest_segment& segment : segments) writer.Put(segment);
   const uint32_t frame_version = schema.HasDefaults() ? GF_MANIFEST_VERSION : GF_MANIFEST_VERSION_PLAIN;
-  const std::string bytes = writer.Frame(GF_MANIFEST_MAGIC, frame_version);
+  return writer.Frame(GF_MANIFEST_MAGIC, frame_version);
+}
+
+Status Manifest::Write(const std::string& path, bool durable) const {
+  const std::string bytes = Bytes();
   return ReplaceFile(path, bytes.data(), bytes.size(), durable);
 }
 

@@ -23,9 +23,13 @@ struct Manifest {
   std::vector<gf_manifest_segment> segments;  // oldest first
 
   static Status Read(const std::string& path, Manifest* out);
+  // Of bytes; `name` is for messages.
+  static Status Parse(const std::string& name, const uint8_t* data, size_t bytes, Manifest* out);
   // The one of a past version that is kept in a table's folder. kNotFound: it is not.
   static Status ReadKept(const std::string& folder, uint64_t version, Manifest* out);
   Status Write(const std::string& path, bool durable) const;
+  // What Write() writes.
+  std::string Bytes() const;
   // The names of the segments and what is deleted of them, and of compressed copies of the segments, which may be there.
   std::set<std::string> Files() const;
 };

@@ -68,4 +68,15 @@ Status TableCut::Preview(const std::string& folder, int threads, std::shared_ptr
   return edit.Preview(out);
 }
 
+Status TableCut::Write(const std::string& folder, int threads) const {
+  MemoryTable all;
+  for (size_t i = memory.size(); i-- > 0;) all.Absorb(*memory[i]);
+  if (all.size() == 0) return snapshot->manifest().Write(folder + "/manifest", false);
+  TableEdit edit(folder, snapshot, false, threads);
+  edit.ListDeletions(kListedBytes);
+  GF_RETURN_IF_ERROR(edit.AddMemory(all));
+  std::shared_ptr<const TableSnapshot> written;
+  return edit.Commit(snapshot->manifest().flushed_lsn, &written);
+}
+
 }  // namespace gridflow

@@ -29,6 +29,8 @@ struct TableCut {
   Status Count(int64_t* rows) const;
   // A version of the segments that holds all of it, for this process only. `folder` as for TableEdit::Preview.
   Status Preview(const std::string& folder, int threads, std::shared_ptr<const TableSnapshot>* out) const;
+  // Writes such a version's manifest to `folder`, an empty one, with the files that the version of the segments has not.
+  Status Write(const std::string& folder, int threads) const;
 };
 
 }  // namespace gridflow

@@ -1,0 +1,35 @@
+"""``gridflow clone``: a grid of its own, of all tables of another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import UsageError
+from .common import common_options, console, existing_home
+from .progress import copy_progress
+
+
+@click.command("clone")
+@click.argument("arguments", nargs=-1, required=True, metavar="[ADDRESS] DIR")
+@common_options
+def command(arguments: tuple[str, ...], home: Path | None) -> None:
+    """Make a grid in DIR of all tables at ADDRESS, a directory or a URL that tables were published to.
+
+    Without ADDRESS it is the grid of --home.
+
+    Everything is compared with its checksums. A clone that was cut off goes on when it is started again; until it is
+    done, DIR is no grid.
+    """
+    from ..transport.clone import clone
+
+    if len(arguments) > 2:
+        raise UsageError(f"an address and a directory are asked for, not {len(arguments)} arguments")
+    *addresses, directory = arguments
+    if addresses and home is not None:
+        raise UsageError(f"two grids are named, {addresses[0]} and {home}: leave one of them out")
+    address = addresses[0] if addresses else existing_home(home)
+    with copy_progress(console(stderr=True), "clone") as report:
+        path = clone(address, directory, progress=report)
+    click.echo(f"made a grid in {path}")
