@@ -120,7 +120,8 @@ def held_tables(home: Path, names: Iterable[str], version: str | int | None = No
         TableNotFoundError, VersionNotFoundError: there is no such table, or version.
         GridCorruptError: a file is damaged, or missing.
     """
-    with _open_grid(home) as grid, ExitStack() as files:
+    # A flush lets go of the oldest version that is kept.
+    with _open_grid(home, flushes=version is None) as grid, ExitStack() as files:
         tables = [grid.table(name) for name in dict.fromkeys(names)]
         if version is None:
             held = _cut([(_entry(grid, table), table) for table in tables], grid, files, with_past=False)
@@ -136,7 +137,7 @@ def held_grid(home: Path) -> Iterator[HeldGrid]:
     Raises:
         GridCorruptError: a file is damaged, or missing.
     """
-    with _open_grid(home) as grid, ExitStack() as files:
+    with _open_grid(home, flushes=True) as grid, ExitStack() as files:
         for _ in range(_ATTEMPTS):
             before = grid.stored_tables()
             held = _cut(before, grid, files, with_past=True)
@@ -150,10 +151,11 @@ def held_grid(home: Path) -> Iterator[HeldGrid]:
 
 
 @contextmanager
-def _open_grid(home: Path) -> Iterator[OpenGrid]:
+def _open_grid(home: Path, *, flushes: bool) -> Iterator[OpenGrid]:
     with using_owned(home) as handle:
         if handle is not None:
-            handle.flush()  # what is in segments need not be written for the cut
+            if flushes:  # what is in segments need not be written for the cut
+                handle.flush()
             yield handle.open_grid
             return
     with open_reader(home) as handle:
