@@ -8,7 +8,7 @@ import click
 
 from ..config import resolve_home
 from ..errors import UsageError
-from .common import common_options, console, existing_home, human_bytes, quantity
+from .common import allow_many_files, common_options, console, existing_home, human_bytes, quantity
 from .progress import copy_progress
 
 _LIST = "ls"
@@ -43,6 +43,7 @@ def command(arguments: tuple[str, ...], home: Path | None, verify: bool) -> None
     if source is not None and home is not None and resolve_home(source) != resolve_home(home):
         raise UsageError(f"two grids are named, {source} and {home}: leave one of them out")
     path = existing_home(home if source is None else Path(source))
+    allow_many_files()
     with copy_progress(console(stderr=True), "backup") as report:
         made = backup(path, url, verify=verify, progress=report)
     click.echo(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import UsageError
-from .common import common_options, console, existing_home
+from .common import allow_many_files, common_options, console, existing_home
 from .progress import copy_progress
 
 
@@ -30,6 +30,7 @@ def command(arguments: tuple[str, ...], home: Path | None) -> None:
     if addresses and home is not None:
         raise UsageError(f"two grids are named, {addresses[0]} and {home}: leave one of them out")
     address = addresses[0] if addresses else existing_home(home)
+    allow_many_files()
     with copy_progress(console(stderr=True), "clone") as report:
         path = clone(address, directory, progress=report)
     click.echo(f"made a grid in {path}")

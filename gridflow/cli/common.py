@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -235,6 +235,15 @@ def console(*, stderr: bool = False) -> Console:
     if not result.is_terminal:
         result = Console(stderr=stderr, highlight=False, width=_ENDLESS, no_color=True, legacy_windows=False)
     return result
+
+
+def allow_many_files() -> None:
+    """Let this process have as many files open as it may: all of a grid's are while it is copied."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def human_bytes(count: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import common_options, console, existing_home, quantity
+from .common import allow_many_files, common_options, console, existing_home, quantity
 from .progress import copy_progress
 
 
@@ -30,6 +30,7 @@ def command(tables: tuple[str, ...], url: str, home: Path | None, tag: str | Non
 
     path = existing_home(home)
     number = int(version) if version is not None and version.isdecimal() else version
+    allow_many_files()
     with copy_progress(console(stderr=True), "publish") as report:
         made = publish(path, [_named(path, table) for table in tables], url, tag=tag, version=number, progress=report)
     for table, published in made.items():

@@ -17,7 +17,8 @@ from .._native.catalog import read_catalog
 from .._native.changes import Changes, cut
 from .._native.sealed import ManifestBytes, check_sealed, read_head
 from ..catalog import TableEntry
-from ..errors import GridCorruptError, GridEnvironmentError, TableNotFoundError, os_failure
+from ..config import temporary_root
+from ..errors import GridCorruptError, GridEnvironmentError, GridflowError, TableNotFoundError, os_failure
 from ..open_grid import OpenGrid
 from ..registry import open_reader, using_owned
 from ..storage.identity import read_identity
@@ -169,11 +170,25 @@ def _entry(grid: OpenGrid, table: Table) -> TableEntry:
     raise TableNotFoundError(f"table {table.name} was dropped", table=table.name)
 
 
+@contextmanager
+def _few_files() -> Iterator[None]:
+    """Whoever comes to the limit of files that a process may have open, Python or the native side, says what to do."""
+    try:
+        yield
+    except (OSError, GridflowError) as error:
+        if os.strerror(errno.EMFILE) not in str(error):
+            raise
+        raise GridEnvironmentError(
+            f"all files of what is copied are open at once, and this process may have no more: {error}; allow it more "
+            "with 'ulimit -n'"
+        ) from None
+
+
 def _cut(
     tables: list[tuple[TableEntry, Table]], grid: OpenGrid, files: ExitStack, *, with_past: bool
 ) -> tuple[HeldTable, ...]:
     for _ in range(_ATTEMPTS):
-        with ExitStack() as attempt, tempfile.TemporaryDirectory(prefix="gridflow-", dir=_scratch()) as scratch:
+        with _few_files(), _scratch_folder() as scratch, ExitStack() as attempt:
             changes = [Changes(table) for _, table in tables]
             existing = cut(changes)
             held = []
@@ -190,8 +205,9 @@ def _cut(
     raise GridCorruptError(f"grid {grid.home}: files of tables {lost} are missing; 'gridflow check' says which")
 
 
-def _scratch() -> str | None:
-    return "/dev/shm" if os.path.isdir("/dev/shm") else None
+def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """For what is in memory; it can stay behind where no more files may be open."""
+    return tempfile.TemporaryDirectory(prefix="gridflow-", dir=temporary_root(), ignore_cleanup_errors=True)
 
 
 def _held_table(
@@ -222,7 +238,7 @@ def _past_table(table: Table, version: str | int, files: ExitStack) -> HeldTable
     for _ in range(_ATTEMPTS):
         number = table._snapshot_version(version)
         try:
-            with ExitStack() as attempt:
+            with _few_files(), ExitStack() as attempt:
                 name = MANIFEST if number == table.version() else manifest_name(number)
                 data = (table.folder / name).read_bytes()
                 held = _held_version(data, [table.folder], attempt, table.table_id)
@@ -251,10 +267,8 @@ def _open_file(name: str, folders: list[Path], files: ExitStack) -> HeldFile:
         except FileNotFoundError:
             continue
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                raise GridEnvironmentError(
-                    f"cannot open {path}: too many files are open at once; allow more with 'ulimit -n'"
-                ) from None
+            if error.errno == errno.EMFILE:
+                raise
             raise os_failure(error, f"cannot open {path}", of_grid=True) from None
         files.callback(os.close, fd)
         return held_file(name, fd, str(path))

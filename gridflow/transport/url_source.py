@@ -88,6 +88,10 @@ class UrlSource:
         files = tuple(SealedFile(file.name, file.bytes, file.fingerprint) for file in found.files)
         return Version(name, found.table_id, found.number, found.manifest, files, found.options, tags_of)
 
+    def versions(self, table: str) -> list[int]:
+        """The numbers of the versions of a table, as it is written there, rising."""
+        return self._place.listing(table_place(table)).numbers
+
     def _read(self, table: str, number: int) -> PublishedVersion | None:
         try:
             return self._place.version(table, number)

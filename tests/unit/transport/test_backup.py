@@ -385,3 +385,21 @@ def test_files_that_were_being_written_go(grid, home):
     prune(url, 1)
     assert not left.exists()
     shutil.rmtree(home / "place")
+
+
+def test_more_files_than_may_be_open(home):
+    """The error says what to do; the commands allow themselves as many as they may have."""
+    with gridflow.connect(home / "grid") as grid:
+        for number in range(60):
+            grid.create_table(f"T{number}", {"ID": "LONG"}, key="ID").put(1, None)
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (50, 200))\n"
+        "from gridflow.cli import main; from gridflow.transport.backup import backup\n"
+        f"place = 'file://{home}/place'\n"
+        f"backup({str(home / 'grid')!r}, place) if sys.argv[1] == 'call' else "
+        f"main(['backup', {str(home / 'grid')!r}, place])"
+    )
+    called = subprocess.run([sys.executable, "-c", code, "call"], capture_output=True, text=True)
+    assert "ulimit -n" in called.stderr
+    typed = subprocess.run([sys.executable, "-c", code, "command"], capture_output=True, text=True)
+    assert typed.stdout.startswith("backup 1: 60 tables"), typed.stderr
