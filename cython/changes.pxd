@@ -21,4 +21,5 @@ cdef class Changes:
     cdef bint find(self, const string& key, const uint8_t** value, int* segment, int64_t* row) except -1
     cdef int cut(self) except -1
     cdef int take(self, shared_ptr[string]& operations) except -1
+    cdef int take_puts(self, shared_ptr[string]& all, int count, str on_duplicate) except -1
     cdef bint takes(self, const string& encoded, set seen, str on_duplicate) except -1

@@ -1,14 +1,14 @@
 """What a transaction sees of a table, and what it has written to it and not committed."""
 import os
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libcpp.memory cimport make_shared, shared_ptr
 from libcpp.string cimport string
 from libcpp.utility cimport pair
 from libcpp.vector cimport vector
 
-from gridflow._native cimport core
+from gridflow._native cimport core, row_operations
 from gridflow._native.core cimport *
 from gridflow._native.process_state cimport shared_state
 from gridflow._native.row_changes cimport RowChanges
@@ -192,11 +192,35 @@ cdef class Changes:
 
     def put_batches(self, list batches, str on_duplicate="replace"):
         """As ``put_all``, with rows as ``Edit.add_batches`` takes them."""
-        cdef shared_ptr[string] all = make_shared[string](), out
+        cdef shared_ptr[string] all = make_shared[string]()
+        cdef int count = row_operations.append_batches(self.codec, self.table.table_id, batches, all.get())
+        return self.take_puts(all, count, on_duplicate)
+
+    def put_operations(self, bytes operations not None, str on_duplicate="replace"):
+        """As ``put_all``, with operations that another process has encoded; every byte of them is checked first.
+
+        Raises:
+            SchemaError: they are no puts of rows of this table and these columns. Then nothing has changed.
+        """
+        cdef shared_ptr[string] all = make_shared[string](PyBytes_AS_STRING(operations), PyBytes_GET_SIZE(operations))
+        cdef RowCodec codec = self.codec
+        cdef OperationChecker checker = OperationChecker(
+            all.get().data(), all.get().size(), self.table.table_id, False, <string>codec.table.encode()
+        )
+        cdef Operation operation
+        cdef int count = 0
+        while checker.Next(&operation):
+            check(CheckOperation(codec.schema, operation))
+            count += 1
+        check(checker.status())
+        return self.take_puts(all, count, on_duplicate)
+
+    cdef int take_puts(self, shared_ptr[string]& all, int count, str on_duplicate) except -1:
+        """Takes over puts, ``count`` of them, or those that ``on_duplicate`` leaves. Returns how many."""
+        cdef shared_ptr[string] out
         cdef OperationWalk walk
         cdef Operation operation
         cdef string encoded
-        cdef int count = self.table.encode_batches(self.codec, batches, all.get())
         if on_duplicate == "replace":
             self.take(all)
             return count

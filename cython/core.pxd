@@ -116,6 +116,8 @@ cdef extern from "core/column.h" namespace "gridflow" nogil:
 
 cdef extern from "core/row_codec.h" namespace "gridflow" nogil:
     Status EncodeCell(const ColumnView&, int64_t, string*) except +
+    Status CheckKey(const Schema&, const uint8_t*, size_t) except +
+    Status CheckValue(const Schema&, const uint8_t*, size_t) except +
     Status EncodeKey(const Schema&, const vector[ColumnView]&, int64_t, string*) except +
     Status EncodeValue(const Schema&, const vector[ColumnView]&, int64_t, string*) except +
     cdef cppclass RowsBuilder:

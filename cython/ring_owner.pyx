@@ -2,27 +2,24 @@
 
 One thread (``RingDrain.run``) takes the requests of all rings and answers them. It waits without the GIL, and for no
 client: what cannot be done at once is answered so, and the client sends it by the socket, where a thread of its own waits
-for it. Operations are checked and committed here, without Python; a message is Python's to carry out (``Carrier``).
+for it. What is done with them says ``small_requests``.
 """
 import os
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.memory cimport shared_ptr, unique_ptr
-from libcpp.set cimport set as cset
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
 from gridflow._native cimport core
 from gridflow._native.core cimport *
 from gridflow._native.process_state cimport shared_state
+from gridflow._native.small_requests cimport Asker, SmallRequests
 from gridflow._native.status cimport check
 from gridflow._native.store cimport Store
-from gridflow._native.table_store cimport TableStore
 
-from gridflow._native.store import WouldWait
-from gridflow._native.table_store import COMMIT_MODES
-from gridflow.errors import GridflowError, UsageError
+from gridflow.errors import UsageError
 
 core.process_state = shared_state()
 
@@ -37,25 +34,21 @@ def discard_ring(str path):
     DiscardRing(<string>os.fsencode(path))
 
 
-cdef class ServedRing:
+cdef class ServedRing(Asker):
     """One client's ring, as the node has it.
 
     Attributes:
-        peer: who the client is, as it was known when it opened the ring; for whatever comes through it.
         path: the ring's file.
         pid: the client's process, by the lock that it holds on the file; 0 if it is of another pid namespace, -1 if
             there is none, or it is this one.
     """
 
     cdef shared_ptr[OwnerRing] ring
-    cdef cset[uint64_t] allowed  # the kinds of commits that its peer may have done, as of `asked`; see RingDrain.allow
-    cdef uint64_t asked
-    cdef readonly object peer
     cdef readonly str path
 
     def __init__(self, str path, object peer):
+        super().__init__(peer)
         self.path = path
-        self.peer = peer
         check(OwnerRing.Open(<string>os.fsencode(path), &self.ring))
 
     @property
@@ -69,28 +62,27 @@ cdef class RingDrain:
     """The rings of a node, and what comes through them.
 
     Args:
-        store: of the grid, which this process owns.
+        requests: what is to be done with requests.
         bell: where the clients' bell is made.
-        carrier: what is to be done with messages, and who may do what: ``server.rings.Carrier``.
+        keeper: who takes note of what becomes of rings: ``server.rings.Keeper``.
     """
 
     cdef Store store
-    cdef object carrier
+    cdef SmallRequests requests
+    cdef object keeper
     cdef unique_ptr[RingSet] set
     cdef list rings  # replaced, never changed
-    cdef dict tables  # of those that rings may write
     cdef bint stopping
-    cdef uint64_t permissions  # goes up when what was allowed must be asked for again
     # What was done and waits for the disk: it is answered with its count when that is sure.
     cdef vector[shared_ptr[OwnerRing]] due_rings
     cdef vector[RingRequest] due_requests
     cdef vector[uint64_t] due_counts
 
-    def __init__(self, Store store, str bell, carrier):
-        self.store = store
-        self.carrier = carrier
+    def __init__(self, SmallRequests requests not None, str bell, keeper):
+        self.store = requests.store
+        self.requests = requests
+        self.keeper = keeper
         self.rings = []
-        self.tables = {}
         check(RingSet.Create(<string>os.fsencode(bell), &self.set))
 
     def open(self, str path, peer):
@@ -123,17 +115,7 @@ cdef class RingDrain:
             os.unlink(ring.path)
         except OSError:
             pass
-        self.carrier.closed(ring)
-
-    def admit(self, TableStore table not None):
-        """Lets rings write a table: a commit by the socket has shown that it is one that clients may name."""
-        if table.table_id not in self.tables:
-            self.tables = {i: t for i, t in self.tables.items() if not (<TableStore>t).dropped}
-            self.tables[table.table_id] = table
-
-    def ask_anew(self):
-        """What peers were allowed may not be any more."""
-        self.permissions += 1
+        self.keeper.closed(ring)
 
     def stop(self):
         """Ends ``run``, once what was taken is answered."""
@@ -163,7 +145,7 @@ cdef class RingDrain:
             try:
                 self.take(ring)
             except Exception as error:  # what of it was done is not known
-                self.close(ring, self.carrier.describe(error).decode(), gf_ring_closed.GF_RING_LOST)
+                self.close(ring, self.requests.carrier.describe(error).decode(), gf_ring_closed.GF_RING_LOST)
         self.answer_due()
         return 0
 
@@ -176,7 +158,7 @@ cdef class RingDrain:
             if not status.ok():
                 self.answer_due()
                 reason = status.message.decode("utf-8", "replace")
-                self.carrier.refused(ring, reason)
+                self.keeper.refused(ring, reason)
                 self.close(ring, reason, gf_ring_closed.GF_RING_REFUSED)
                 return 0
             if not there:
@@ -191,48 +173,23 @@ cdef class RingDrain:
         return 0
 
     cdef int commit(self, ServedRing ring, RingRequest& request) except -1:
-        cdef gf_ring_commit head
-        cdef const char* bytes = request.bytes.data()
-        cdef TableStore table
-        cdef int64_t count
+        cdef int64_t count = 0
         cdef uint64_t before = self.store.next_lsn
-        if request.bytes.size() < sizeof(head):
-            return self.elsewhere(ring, request)
-        head = (<const gf_ring_commit*>bytes)[0]
-        table = self.tables.get(head.table_id)
-        if table is None or table.dropped or head.mode >= GF_RING_MODES or head.columns != table.codec.digest:
-            return self.elsewhere(ring, request)
         try:
-            self.allow(ring, table, head.mode)
-            count = table.apply(bytes + sizeof(head), request.bytes.size() - sizeof(head), head.mode, head.columns)
-        except (GridflowError, WouldWait):  # nothing was done: what is wrong the client is told there
-            return self.elsewhere(ring, request)
+            if not self.requests.commit(ring, request.bytes.data(), request.bytes.size(), &count):
+                return self.elsewhere(ring, request)
         except Exception as error:
             return self.failed(ring, request, error)
         return self.done(ring, request, count, self.store.next_lsn != before)
 
-    cdef int allow(self, ServedRing ring, TableStore table, uint32_t mode) except -1:
-        """Raises GridflowError unless the ring's peer may have such a commit done. A yes holds until ``ask_anew``."""
-        cdef uint64_t kind = <uint64_t>table.table_id << 32 | mode, permissions = self.permissions
-        if ring.asked != permissions:
-            ring.allowed.clear()
-            ring.asked = permissions
-        if ring.allowed.count(kind) == 0:
-            self.carrier.allow(ring.peer, self.carrier.probe(table, COMMIT_MODES[mode]))
-            if permissions == self.permissions:
-                ring.allowed.insert(kind)
-        return 0
-
     cdef int carry(self, ServedRing ring, RingRequest& request) except -1:
+        cdef int64_t count = 0
         cdef uint64_t before = self.store.next_lsn
         try:
-            count = self.carrier.carry(ring.peer, <bytes>request.bytes)
-        except (GridflowError, WouldWait):
-            return self.elsewhere(ring, request)
+            if not self.requests.carry(ring, <bytes>request.bytes, &count):
+                return self.elsewhere(ring, request)
         except Exception as error:
             return self.failed(ring, request, error)
-        if count is None:
-            return self.elsewhere(ring, request)
         return self.done(ring, request, count, self.store.next_lsn != before)
 
     cdef int done(self, ServedRing ring, RingRequest& request, uint64_t count, bint wrote) except -1:
@@ -256,7 +213,7 @@ cdef class RingDrain:
             self.store.sync(self.store.next_lsn - 1)
         except Exception as error:
             kind = GF_RING_ERROR
-            text = self.carrier.describe(error)
+            text = self.requests.carrier.describe(error)
         for i in range(self.due_rings.size()):
             self.due_rings[i].get().Answer(self.due_requests[i], kind, self.due_counts[i], text)
         self.due_rings.clear()
@@ -269,6 +226,6 @@ cdef class RingDrain:
         return 0
 
     cdef int failed(self, ServedRing ring, RingRequest& request, object error) except -1:
-        cdef string text = self.carrier.describe(error)
+        cdef string text = self.requests.carrier.describe(error)
         ring.ring.get().Answer(request, GF_RING_ERROR, 0, text)
         return 0

@@ -29,7 +29,7 @@ cdef class Store:
     cdef shared_ptr[ControlPage] control
     cdef shared_ptr[LogFile] log
     cdef shared_ptr[LogSync] syncs
-    cdef unsigned long hurried
+    cdef unsigned long hurried[2]  # threads that must not wait
     cdef uint64_t next_lsn
     cdef uint64_t since_wake
     cdef dict tables

@@ -168,7 +168,7 @@ cdef class Store:
         self.wake = threading.Event()
         self.threads = min(4, os.cpu_count() or 1)
         self.syncs = make_shared[LogSync]()
-        self.hurried = 0
+        self.hurried[0] = self.hurried[1] = 0
         cdef string page = self.home + <string>b"/control"
         if owner:
             check(ControlPage.Create(page, os.getpid(), &self.control))
@@ -300,17 +300,21 @@ cdef class Store:
     # ---- a thread that must not wait ----
 
     cdef int begin_hurry(self) except -1:
-        """From now on this thread, one at most, gets WouldWait where it would wait; it calls ``sync`` for itself."""
-        self.hurried = PyThread_get_thread_ident()
+        """From now on this thread, two at most, gets WouldWait where it would wait; it calls ``sync`` for itself."""
+        self.hurried[0 if self.hurried[0] == 0 else 1] = PyThread_get_thread_ident()
         return 0
 
     cdef int end_hurry(self) except -1:
-        self.hurried = 0
+        self.hurried[0 if self.hurried[0] == PyThread_get_thread_ident() else 1] = 0
         return 0
 
     cdef bint hurries(self):
         """Whether this very thread must not wait."""
-        return self.hurried != 0 and self.hurried == PyThread_get_thread_ident()
+        cdef unsigned long here
+        if self.hurried[0] == 0 and self.hurried[1] == 0:
+            return False
+        here = PyThread_get_thread_ident()
+        return self.hurried[0] == here or self.hurried[1] == here
 
     cdef int may_wait(self) except -1:
         """Raises WouldWait in a thread that must not wait."""

@@ -18,8 +18,6 @@ cdef class TableStore(TableVersions):
     cdef int append_values(
         self, RowCodec codec, tuple places, tuple fixed, object values, string& out, string* encoded_key
     ) except -1
-    cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out) except -1
-    cdef int encode_batches(self, RowCodec codec, list batches, string* out) except -1
     cdef bint get_together(self, list batch, dict result) except -1
     cdef int end_put(self, OperationBuilder& builder) except -1
     cdef int64_t apply(self, const char* operations, size_t size, int mode, uint64_t digest) except -1

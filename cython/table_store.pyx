@@ -10,14 +10,14 @@ from libcpp.memory cimport shared_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
-from gridflow._native cimport core
+from gridflow._native cimport core, row_operations
 from gridflow._native.core cimport *
 from gridflow._native.process_state cimport shared_state
 from gridflow._native.rows cimport RowCodec
 from gridflow._native.status cimport check
 from gridflow._native.table_versions cimport TableVersions, check_readable
 
-from gridflow.errors import SchemaError, reworded
+from gridflow.errors import SchemaError
 
 core.process_state = shared_state()
 
@@ -95,13 +95,7 @@ cdef class TableStore(TableVersions):
 
     cdef int append_put(self, RowCodec codec, object key, object value, string& out, string* encoded_key) except -1:
         """Appends the operation that puts a row, encoded by ``codec``; ``encoded_key``, unless null, gets the key."""
-        cdef OperationBuilder builder = OperationBuilder(&out)
-        codec.encode_key(key, out)
-        builder.EndKey()
-        if encoded_key != NULL:
-            encoded_key[0] = builder.key()
-        codec.encode_value(value, out)
-        return self.end_put(builder)
+        return row_operations.append_put(codec, self.table_id, key, value, out, encoded_key)
 
     cdef int append_values(
         self, RowCodec codec, tuple places, tuple fixed, object values, string& out, string* encoded_key
@@ -120,52 +114,8 @@ cdef class TableStore(TableVersions):
         codec.encode_values(tuple(row), out)
         return self.end_put(builder)
 
-    cdef int append_row(self, RowCodec codec, const vector[ColumnView]& columns, int64_t row, string& out) except -1:
-        """As ``append_put``, of a row of columns, which are in the order of the schema."""
-        cdef OperationBuilder builder = OperationBuilder(&out)
-        check(EncodeKey(codec.schema, columns, row, &out))
-        builder.EndKey()
-        check(EncodeValue(codec.schema, columns, row, &out))
-        return self.end_put(builder)
-
-    cdef int encode_batches(self, RowCodec codec, list batches, string* out) except -1:
-        """Appends the operations that put rows of columns, given as ``Edit.add_batches`` takes them. Returns their number."""
-        cdef vector[ColumnView] views
-        cdef vector[ArrowArray] arrays
-        cdef size_t done, i, columns = codec.schema.columns.size()
-        cdef int64_t row, rows
-        cdef int count = 0
-        for batch in batches:
-            done = 0
-            views.clear()
-            views.resize(columns)
-            arrays.clear()
-            arrays.resize(columns)
-            rows = len(batch[0])
-            try:
-                for i in range(columns):
-                    batch[i]._export_to_c(<uintptr_t>&arrays[i])
-                    done += 1
-                    try:
-                        check(ImportColumn(codec.schema.columns[i].type, arrays[i], &views[i]))
-                    except SchemaError as error:
-                        raise reworded(error, f"table {codec.table}, {error}", **codec.place(i)) from None
-                for row in range(rows):
-                    self.append_row(codec, views, row, out[0])
-                    count += 1
-            finally:
-                for i in range(done):
-                    if arrays[i].release != NULL:
-                        arrays[i].release(&arrays[i])
-        return count
-
     cdef int end_put(self, OperationBuilder& builder) except -1:
-        if not builder.EndPut(self.table_id):
-            raise SchemaError(
-                f"table {self.codec.table}: a row has at most 4 GiB - 2, this one has {builder.value_bytes()} bytes",
-                table=self.codec.table,
-            )
-        return 0
+        return row_operations.end_put(self.codec, self.table_id, builder)
 
     # ---- writes ----
 
@@ -457,6 +407,41 @@ cdef class TableStore(TableVersions):
             result.append(key if place < 0 else values[place])
         return tuple(result)
 
+    def _get_encoded(self, bytes key not None, uint64_t digest):
+        """The bytes of the value under an encoded key, which may have come over a wire; None if there is no row.
+
+        Args:
+            digest: of the columns that the key was encoded for and the value is wanted of (``RowCodec.digest``).
+
+        Raises:
+            SchemaError: the bytes are no key of the table, or it has other columns now.
+        """
+        cdef string out
+        cdef const uint8_t* bytes_of_key = <const uint8_t*>PyBytes_AS_STRING(key)
+        cdef size_t size = PyBytes_GET_SIZE(key)
+        cdef const MemoryEntry* entry
+        cdef uint64_t hash = KeyHash(bytes_of_key, size)
+        cdef int segment = -1
+        cdef int64_t row = 0
+        cdef RowCodec codec
+        check_readable(self)
+        codec = self.codec
+        self.same_columns(codec if digest == codec.digest else None)
+        check(CheckKey(codec.schema, bytes_of_key, size))
+        entry = self.active.get().Find(hash, bytes_of_key, size)
+        if entry == NULL and self.frozen.get() != NULL:
+            entry = self.frozen.get().Find(hash, bytes_of_key, size)
+        if entry != NULL:
+            if entry.operation.removal():
+                return None
+            size = entry.operation.all_bytes() - OPERATION_HEADER_BYTES - size
+            return PyBytes_FromStringAndSize(<const char*>entry.operation.value(), size)
+        check(self.current.get().Find(hash, bytes_of_key, size, &segment, &row))
+        if segment < 0:
+            return None
+        check(EncodeValue(codec.schema, self.current.get().columns(segment), row, &out))
+        return PyBytes_FromStringAndSize(out.data(), out.size())
+
     def contains(self, key, *, version=None):
         """Whether there is a row under ``key``; with ``version``, as of ``get``, whether there was one then."""
         if version is not None:
@@ -479,7 +464,7 @@ cdef class TableStore(TableVersions):
     def _encode_rows(self, RowCodec codec not None, list batches):
         """The log's operations that put rows of columns, given as ``Edit.add_batches`` takes them, as bytes."""
         cdef string out
-        self.encode_batches(codec, batches, &out)
+        row_operations.append_batches(codec, self.table_id, batches, &out)
         return PyBytes_FromStringAndSize(out.data(), out.size())
 
     def _encode_remove(self, key):

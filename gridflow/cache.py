@@ -113,7 +113,7 @@ def missing_field(value: Any, t: Type, path: str = "value") -> str | None:
 
 def _was_dropped(table: Any) -> bool:
     try:
-        table.snapshot()
+        table.version()
     except TableNotFoundError:
         return True
     return False

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .sql import Session
 
 #: Where a statement of ``grid.sql`` passes through before it begins a transaction.
-_OWN = ("gridflow.contexts", "gridflow.grid", "gridflow.client.grid", "gridflow.session", "gridflow.sql")
+_OWN = ("gridflow.contexts", "gridflow.grid", "gridflow.client", "gridflow.session", "gridflow.sql")
 #: Why what a fork has copied cannot be used.
 FORKED = "it was made before this process was forked: make another in the child"
 #: Modules that call functions in contexts which end with the call.

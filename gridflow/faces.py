@@ -324,7 +324,30 @@ class ChangedTableFace(TableFace, Protocol):
         """Remove rows that lie at these addresses; returns how many."""
 
 
-class StoredTableFace(TableFace, Protocol):
+class WrittenTable(Protocol):
+    """What a ``Writer`` writes: Table, ServedTable, RemoteTable."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def table_id(self) -> int: ...
+    @property
+    def schema(self) -> Schema: ...
+
+    def _row_codec(self) -> RowCodec:
+        """The encoder of its rows, of the columns that ``schema`` had last."""
+
+    def _refuse_past(self) -> None:
+        """Raise where a transaction is open that a write would not be part of."""
+
+    def _write_batch(self, writer: str, number: int, mode: str, operations: bytes, codec: RowCodec) -> None:
+        """Commit a batch, once, however often it is sent."""
+
+    def _end_writer(self, writer: str) -> None:
+        """All batches of a writer are acknowledged."""
+
+
+class StoredTableFace(TableFace, WrittenTable, Protocol):
     """A table and what lies of it in files: Table, ServedTable."""
 
     def scan(

@@ -549,9 +549,7 @@ class Grid:
 
     def _new_session(self) -> SqlSession:
         """The session of this thread, which has none yet."""
-        from .sql import Session as SqlSession
-
-        self._sessions.session = session = SqlSession(self.open_grid, changed=self._begins_or_ends)
+        self._sessions.session = session = self.open_grid._sql_session(changed=self._begins_or_ends)
         return session
 
     def _session_here(self) -> SqlSession | None:
@@ -569,9 +567,7 @@ class Grid:
             if mark.session in self._begun:
                 self._begun[mark.session].is_used = True
                 return mark.session
-        from .sql import Session as SqlSession
-
-        return SqlSession(self.open_grid, changed=self._begins_or_ends, guard=self._guard)
+        return self.open_grid._sql_session(changed=self._begins_or_ends, guard=self._guard)
 
     def _guard(self, kind: str) -> None:
         """Raise before a statement that would be no part of the transaction that is open here, or was lost."""

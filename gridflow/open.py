@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 
-from .client import connect_unix
+from .client import connect_remote, connect_unix
 from .config import MEMORY, resolve_home
+from .credentials import NAMES
 from .deprecation import renamed
 from .errors import GridConnectionError, GridOwnedError, UsageError
 from .grid import Grid
+from .protocols.address import hide_password, is_address
 from .registry import check_durability, is_served, open_owner, open_reader, open_temporary, other_owner
 
 #: Seconds that ``connect`` waits for a server that has died to be started again.
@@ -24,7 +26,14 @@ def connect(
     read_only: bool = False,
     durability: str | None = None,
     embedded: bool = False,
-    timeout: float = CONNECT_SECONDS,
+    timeout: float | None = None,
+    user: str | None = None,
+    password: str | None = None,
+    token: str | None = None,
+    ca: str | os.PathLike[str] | None = None,
+    cert: str | os.PathLike[str] | None = None,
+    key: str | os.PathLike[str] | None = None,
+    key_password: str | None = None,
 ) -> Grid:
     """Open a grid, making it if it is not there.
 
@@ -74,6 +83,19 @@ def connect(
             f"read_only=True does not go with {said}, which is about the grid's owner: leave one of them out"
         )
     asked = renamed("path", path, "home", home)
+    given = dict(zip(NAMES, (user, password, token, ca, cert, key, key_password), strict=True))
+    if is_address(asked):
+        if embedded or durability is not None:
+            raise UsageError(
+                f"{hide_password(str(asked))}: embedded and durability are about the grid's files, and those "
+                "are the node's; leave them out"
+            )
+        return connect_remote(str(asked), given, timeout, read_only=read_only)
+    if any(value is not None for value in given.values()):
+        raise UsageError(
+            "user, password, token, ca, cert and key are for a grid's address, grid://host or grid+tls://host"
+        )
+    timeout = CONNECT_SECONDS if timeout is None else timeout
     durable = None if durability is None else durability == "fsync"
     if asked == MEMORY:
         if read_only:

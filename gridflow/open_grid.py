@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from .faces import TableFace
     from .grid import Grid  # circle: a handle has its open grid, which knows who has it
+    from .sql import Session
 
 _log = logging.getLogger("gridflow")
 
@@ -67,6 +68,13 @@ def open_grids() -> list[OpenGrid]:
     """All that are open in this process, and some that were."""
     with _open_grids_lock:
         return list(_open_grids)
+
+
+def remember(grid: OpenGrid) -> None:
+    """Count an open grid among those that a fork and the end of the process concern."""
+    with _open_grids_lock:
+        _open_grids.add(grid)
+    grid._marks.tell(grid)
 
 
 def other_grids_with(table: str, home: Path) -> list[Path]:
@@ -152,9 +160,7 @@ class OpenGrid:
             for table in self._open_tables():
                 self._try_adopting_defaults(table)
             self._maintenance = Maintenance(self._open_tables, self._store.wake, self._sweep_tables)
-        with _open_grids_lock:
-            _open_grids.add(self)
-        self._marks.tell(self)
+        remember(self)
 
     def _marks_changed(self, are_there: bool) -> None:
         self._store.guard = self.refuse_past if are_there else None
@@ -587,6 +593,17 @@ class OpenGrid:
         """Begin a transaction; see ``Transaction``."""
         self.check_open()
         return Transaction(self, of_statement=of_statement, alone=alone and self.owner)
+
+    def _sql_session(
+        self,
+        *,
+        changed: Callable[[Session], None] | None = None,
+        guard: Callable[[str], None] | None = None,
+    ) -> Session:
+        """A new session for SQL on the grid."""
+        from .sql import Session
+
+        return Session(self, changed=changed, guard=guard)
 
     def _together(self, tables: Sequence[TableFace]) -> list[TransactionTable]:
         """The same tables as they all are at one moment, to be read.

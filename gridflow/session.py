@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .faces import Report, TransactionFace
     from .grid import Grid  # circle: a session is made by its handle, and runs its statements there
     from .sql import Result
+    from .sql import Session as SqlSession
     from .table import Table
     from .transaction import TransactionTable
 
@@ -62,8 +63,6 @@ class Session:
     """
 
     def __init__(self, grid: Grid, *, marks: bool = True, advice: str = "session.commit() keeps them"):
-        from .sql import Session as SqlSession
-
         self.grid = grid
         self._marks = marks
         self._advice = advice
@@ -79,7 +78,7 @@ class Session:
             if session is not None:
                 session._begins_or_ends()
 
-        self._session = SqlSession(grid.open_grid, changed=changed)
+        self._session = grid.open_grid._sql_session(changed=changed)
         grid._keep(self)
 
     def __repr__(self) -> str:

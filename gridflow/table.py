@@ -47,6 +47,7 @@ from .storage.scan import in_scratch, positions_of, scan_batches, whole_table
 from .storage.table_indexes import Choice, TableIndexes
 from .storage.table_zones import TableZones
 from .storage.versions import Kept, bytes_of, describe, kept_versions
+from .writer import COMMIT_MODE_OF, Writer
 
 if TYPE_CHECKING:
     from .faces import Narrowed, Narrowing, Progress
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
 
 #: Bytes that must be free before the catalog is written: else tables could be made until none can be dropped.
 CATALOG_ROOM = 16 << 10
-#: How ``_put_rows`` commits; see ``TableStore._commit_encoded``.
-COMMIT_MODE_OF = {"error": "insert", "replace": "put", "ignore": "put_if_absent"}
 #: Seconds that who reads waits for a writer; then it reads what is in memory from a segment of its own.
 READ_SECONDS = 1.0
 
@@ -380,6 +379,21 @@ class Table(TableStore, KeyedRows):
         """
         self._refuse_past()
         return self._load_unchanged(data, duplicates(on_duplicate, mode), progress, None)
+
+    def writer(self, **arguments: Any) -> Writer:
+        """A writer of many rows by key, in batches and in a thread of its own; a context manager.
+
+        Args:
+            arguments: ``on_duplicate``, ``batch_bytes``, ``timeout`` and ``progress`` of ``Writer``.
+        """
+        return Writer(self, **arguments)
+
+    def _write_batch(self, writer: str, number: int, mode: str, operations: bytes, codec: RowCodec) -> None:
+        """Commit a batch of a writer's. Nothing can lose its answer here, so it comes once."""
+        self._commit_rows(operations, mode, codec)
+
+    def _end_writer(self, writer: str) -> None:
+        """A writer has ended."""
 
     def edit(self) -> Edit:
         """A new version in the making, as a context manager; other writers of the table wait meanwhile."""
@@ -788,6 +802,11 @@ class Table(TableStore, KeyedRows):
     def partition_of(self, key: Any) -> int:
         """The partition that a key belongs to, whether there is a row or not."""
         return self.codec.partition_of(key, self.partitions_count)
+
+
+def dataset_of(table: Table, arguments: dict[str, Any]) -> Any:
+    """The dataset that ``Table.dataset`` makes, of anything with the face of a table."""
+    return Table._dataset_maker(table, arguments)
 
 
 def partition_ranges(partitions: int | Iterable[int] | None, count: int, table: str) -> list[tuple[int, int]]:

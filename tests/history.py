@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import gridflow
-from gridflow.client.grid import connect_unix
+from gridflow.client import connect_remote, connect_unix, remote_grid
 
 Value = int | None  # None: there is no row
 Rows = tuple[Value, ...]  # by key, from 0 on
@@ -259,7 +259,10 @@ class Client:
 
 if __name__ == "__main__":
     address, client, told, many, *chosen = sys.argv[1:]
-    with connect_unix(Path(address)) as served:  # never an owner, should the node have died
+    remote_grid.MAPS_LOCAL = False
+    is_remote = address.startswith("grid://")
+    # Never an owner, should the node have died.
+    with connect_remote(address) if is_remote else connect_unix(Path(address)) as served:
         print("ready", flush=True)
         done = work(served, int(client), told, int(many), chosen)
     os.write(1, json.dumps([asdict(call) for call in done]).encode())

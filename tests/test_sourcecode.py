@@ -34,13 +34,13 @@ PUBLIC_NAMES = """
 
 # From the bottom up: a module may import from its own line and from those above it in this list.
 LAYERS = [
-    ["errors", "deprecation", "kinds", "schema", "config", "aside"],
+    ["errors", "deprecation", "kinds", "schema", "config", "aside", "credentials"],
     ["_native"],
     ["faces"],
     ["storage"],
     ["catalog"],
     ["sql", "files"],
-    ["contexts", "keyed", "table", "transaction", "cache", "session", "open_grid", "grid", "registry"],
+    ["contexts", "keyed", "table", "transaction", "cache", "session", "writer", "open_grid", "grid", "registry"],
     ["protocols"],
     ["transport"],
     ["client"],

@@ -6,21 +6,22 @@ from pathlib import Path
 
 import click
 
-from .common import common_options, existing_home, human_bytes, quantity
+from ..protocols.address import is_address
+from .common import Home, common_options, existing_home, human_bytes, quantity
 
 
 @click.command("check")
 @common_options
-def command(home: Path | None) -> None:
+def command(home: Home) -> None:
     """Verify the checksums and the order of every file of a grid, also while it is in use.
 
     Prints each problem with its file and offset. Exit code 1 if there is one.
     """
     from ..open import connect
 
-    path = existing_home(home)
-    # Read-only: a damaged grid must be looked at as it is, not recovered first.
-    with connect(path, read_only=True) as grid:
+    path: Path | str = str(home) if is_address(home) else existing_home(home)
+    # Read-only: a damaged grid must be looked at as it is, not recovered first. A node has it open already.
+    with connect(path) if is_address(home) else connect(path, read_only=True) as grid:
         problems = list(grid.check())
         names = grid.tables() if not problems else []
         size = sum(grid.table(name).stats()["bytes"] for name in names)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import resolve_home
-from ..errors import GridAccessError, GridConnectionError, GridflowError, GridNotFoundError, GridOwnedError
+from ..errors import GridAccessError, GridConnectionError, GridflowError, GridNotFoundError, GridOwnedError, UsageError
+from ..protocols.address import Endpoint, is_address
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,10 @@ INTERRUPTED = 130
 PRINTED_FORMATS = ("table", "vertical", "csv", "tsv", "json", "jsonlines", "markdown")
 #: The formats of files that are loaded and exported.
 FILE_FORMATS = ("csv", "json", "jsonlines", "parquet", "arrow", "tfrecord", "npz")
-_HOME_HELP = "The grid's directory. Default: $GRIDFLOW_HOME, else /dev/shm/gridflow-<uid>/default."
+_HOME_HELP = (
+    "The grid's directory, or a node's address: grid://host[:port], grid+tls://host[:port]. Default: $GRIDFLOW_HOME, "
+    "else /dev/shm/gridflow-<uid>/default."
+)
 
 
 def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,7 +49,23 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--home", **_HOME)(function)
 
 
-def _remember_home(ctx: click.Context, _: click.Parameter, home: Path | None) -> Path | None:
+#: What ``--home`` gives: a directory, an address, or None for the default grid.
+Home = Path | str | None
+
+
+class _HomeType(click.Path):
+    """A directory as a Path, or the address of a node as a text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if is_address(value):
+            try:
+                return str(Endpoint.parse(value))
+            except UsageError as error:
+                self.fail(str(error), param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _remember_home(ctx: click.Context, _: click.Parameter, home: Home) -> Home:
     before = ctx.meta.setdefault("gridflow.home", home)
     if home is None:
         return before
@@ -62,7 +82,7 @@ def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None
 
 _HOME: dict[str, Any] = {
     "metavar": "DIR",
-    "type": click.Path(file_okay=False, path_type=Path),
+    "type": _HomeType(file_okay=False, path_type=Path),
     "callback": _remember_home,
     "help": _HOME_HELP,
 }
@@ -115,8 +135,11 @@ def say_if_new(path: Path, is_new: bool) -> None:
 
 
 @contextmanager
-def kept_if_used(home: Path | None) -> Iterator[None]:
+def kept_if_used(home: Home) -> Iterator[None]:
     """A grid that is made within the block goes again if that ends with an error while the grid is empty."""
+    if is_address(home):
+        yield
+        return
     path = resolve_home(home)
     was_there, had_folder = has_grid(path), path.exists()
     try:
@@ -149,11 +172,11 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def open_for_writing(home: Path | None, *, embedded: bool = False, create: bool = False) -> Grid:
+def open_for_writing(home: Home, *, embedded: bool = False, create: bool = False) -> Grid:
     """The grid to read and write, as a client of the server or as the owner.
 
     Args:
-        home: the grid's directory, or None for the default grid.
+        home: the grid's directory, a node's address, or None for the default grid.
         embedded: own it.
         create: make it, if it is not there. The default grid is made anyway, unless $GRIDFLOW_HOME names it.
 
@@ -162,6 +185,9 @@ def open_for_writing(home: Path | None, *, embedded: bool = False, create: bool 
     """
     from ..open import connect
 
+    if is_address(home):
+        _check_only_address(embedded, create)
+        return connect(home)
     path = resolve_home(home)
     is_new = not has_grid(path)
     if is_new and not create and (home is not None or os.environ.get("GRIDFLOW_HOME")):
@@ -174,7 +200,7 @@ def open_for_writing(home: Path | None, *, embedded: bool = False, create: bool 
 
 
 def open_or_read(
-    home: Path | None, *, embedded: bool = False, create: bool = False, read_only: bool = False
+    home: Home, *, embedded: bool = False, create: bool = False, read_only: bool = False
 ) -> tuple[Grid, str]:
     """The grid to read and write, or to read only; and the reason for read-only, or an empty text.
 
@@ -183,6 +209,9 @@ def open_or_read(
     """
     from ..open import connect
 
+    if is_address(home):
+        _check_only_address(embedded, create, read_only)
+        return connect(home), ""
     if read_only:
         return connect(existing_home(home), read_only=True), "--read-only"
     try:
@@ -194,7 +223,13 @@ def open_or_read(
             raise error from None
 
 
-def open_for_reading(home: Path | None, *, read_only: bool = False) -> Grid:
+def _check_only_address(embedded: bool, create: bool = False, read_only: bool = False) -> None:
+    for name, given in (("--embedded", embedded), ("--create", create), ("--read-only", read_only)):
+        if given:
+            raise UsageError(f"{name} is about a grid's directory, and --home is a node's address: leave it out")
+
+
+def open_for_reading(home: Home, *, read_only: bool = False) -> Grid:
     """An existing grid to read, whoever owns it.
 
     Raises:
@@ -202,6 +237,9 @@ def open_for_reading(home: Path | None, *, read_only: bool = False) -> Grid:
     """
     from ..open import connect
 
+    if is_address(home):
+        _check_only_address(False, read_only=read_only)
+        return connect(home)
     path = existing_home(home)
     if read_only:
         return connect(path, read_only=True)
@@ -211,7 +249,7 @@ def open_for_reading(home: Path | None, *, read_only: bool = False) -> Grid:
         return connect(path, read_only=True)
 
 
-def existing_home(home: Path | None) -> Path:
+def existing_home(home: Home) -> Path:
     """The directory of an existing grid.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from .common import FILE_FORMATS, common_options, console, open_for_reading, quantity, read_only_option
+from .common import FILE_FORMATS, Home, common_options, console, open_for_reading, quantity, read_only_option
 from .load import column_names, delimiter_of
 from .progress import statement_progress
 
@@ -29,7 +29,7 @@ _LINES = (".jsonl", ".ndjson")
 def command(
     source: str,
     file: Path,
-    home: Path | None,
+    home: Home,
     read_only: bool,
     columns: tuple[str, ...],
     delimiter: str | None,

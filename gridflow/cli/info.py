@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from pathlib import Path
 from typing import Any
 
 import click
 
-from .common import common_options, existing_home, human_bytes, open_for_reading, quantity, read_only_option
+from ..protocols.address import is_address
+from ..storage.space import in_memory, used_bytes
+from .common import Home, common_options, existing_home, human_bytes, open_for_reading, quantity, read_only_option
 
-#: The unit of ``st_blocks``, whatever blocks the file system itself has.
-_BLOCK_BYTES = 512
 
-
-def gather(home: Path | None, *, read_only: bool = False) -> dict[str, Any]:
+def gather(home: Home, *, read_only: bool = False) -> dict[str, Any]:
     """The facts that ``info`` prints, as plain values by name."""
     from ..client import ServedGrid
     from ..registry import has_socket, other_owner
     from .version import versions
 
+    if is_address(home):
+        return _gather_at(str(home))
     path = existing_home(home)
     with open_for_reading(path, read_only=read_only) as grid:
         if isinstance(grid, ServedGrid):
@@ -35,7 +34,6 @@ def gather(home: Path | None, *, read_only: bool = False) -> dict[str, Any]:
         tables = grid._all_tables()
         rows = sum(map(len, tables))  # before the bytes: the count flushes
         segment_bytes = sum(table.stats()["bytes"] for table in tables)
-    files = [entry for entry in path.rglob("*") if entry.is_file()]
     disk = shutil.disk_usage(path)
     return {
         "home": str(path),
@@ -43,33 +41,34 @@ def gather(home: Path | None, *, read_only: bool = False) -> dict[str, Any]:
         "tables": len(tables),
         "rows": rows,
         "segment_bytes": segment_bytes,
-        # Blocks, not lengths: the log is allocated ahead of its use.
-        "used_bytes": sum(_disk_bytes(file) for file in files),
+        "used_bytes": used_bytes(path),
         "free_bytes": disk.free,
-        "in_memory": _in_memory(path),
+        "in_memory": in_memory(path),
         "versions": versions(),
     }
 
 
-def _disk_bytes(path: Path) -> int:
-    """The bytes that a file takes; 0 for a file that is gone."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:  # compaction took it
-        return 0
-    return getattr(status, "st_blocks", 0) * _BLOCK_BYTES or status.st_size
+def _gather_at(address: str) -> dict[str, Any]:
+    """The same of a grid at a node's address."""
+    from ..client import RemoteGrid, ServedGrid
+    from .version import versions
 
-
-def _in_memory(path: Path) -> bool:
-    """Whether the directory lies in a tmpfs; False where the system does not tell."""
-    try:
-        with open("/proc/self/mounts") as file:
-            mounts = [line.split()[1:3] for line in file]
-    except OSError:
-        return False
-    real = os.path.realpath(path)
-    above = [(point, kind) for point, kind in mounts if real == point or real.startswith(point.rstrip("/") + "/")]
-    return bool(above) and max(above, key=lambda pair: len(pair[0]))[1] in ("tmpfs", "ramfs")
+    with open_for_reading(address) as grid:
+        if isinstance(grid, ServedGrid):  # of this machine
+            return gather(grid.home)
+        assert isinstance(grid, RemoteGrid)  # connect gives no other for an address
+        facts, tables = grid.open_grid.facts(), grid._all_tables()
+        return {
+            "home": address,
+            "owner": f"served by process {grid.owner_pid}, in {grid.open_grid.welcome.home}",
+            "tables": len(tables),
+            "rows": sum(map(len, tables)),
+            "segment_bytes": sum(table.stats()["bytes"] for table in tables),
+            "used_bytes": facts.used_bytes,
+            "free_bytes": facts.free_bytes,
+            "in_memory": facts.in_memory,
+            "versions": versions(),
+        }
 
 
 @click.command("info")
@@ -84,7 +83,7 @@ def _in_memory(path: Path) -> bool:
     help="How to print it; json is one object.",
 )
 @click.option("--json", "as_json", is_flag=True, hidden=True)
-def command(home: Path | None, read_only: bool, style: str, as_json: bool) -> None:
+def command(home: Home, read_only: bool, style: str, as_json: bool) -> None:
     """Say where the grid is, who owns it, what it holds and takes, and all versions."""
     if as_json:
         click.echo("--json is deprecated: use --format json", err=True)

@@ -13,6 +13,7 @@ from ..config import MAX_PARTITIONS, MOST_RECORD_BYTES, RECORD_BYTES
 from ..errors import ColumnNotFoundError, DuplicateKeyError, SchemaError, UsageError, did_you_mean
 from .common import (
     FILE_FORMATS,
+    Home,
     common_options,
     console,
     create_option,
@@ -71,7 +72,7 @@ def column_names(ctx: click.Context, parameter: click.Parameter, text: str | Non
 def command(
     file: Path,
     table_name: str,
-    home: Path | None,
+    home: Home,
     embedded: bool,
     create: bool,
     key: tuple[str, ...],

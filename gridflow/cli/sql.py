@@ -11,6 +11,7 @@ import click
 from .common import (
     INTERRUPTED,
     PRINTED_FORMATS,
+    Home,
     common_options,
     console,
     create_option,
@@ -75,7 +76,7 @@ _STYLES = {
 @click.pass_context
 def command(
     ctx: click.Context,
-    home: Path | None,
+    home: Home,
     embedded: bool,
     create: bool,
     read_only: bool,

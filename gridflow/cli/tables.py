@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from .common import PRINTED_FORMATS, common_options, console, open_for_reading, read_only_option
+from .common import PRINTED_FORMATS, Home, common_options, console, open_for_reading, read_only_option
 
 
 @click.command("tables")
@@ -20,7 +18,7 @@ from .common import PRINTED_FORMATS, common_options, console, open_for_reading, 
     show_default=True,
     help="How to print them.",
 )
-def command(home: Path | None, read_only: bool, style: str) -> None:
+def command(home: Home, read_only: bool, style: str) -> None:
     """List the tables with their rows, bytes, partitions and columns."""
     from .shell.rendering import print_table, render, table_list, table_overview
 

@@ -29,11 +29,13 @@ GOODBYE_TIMEOUT = 1.0
 CANCEL_TIMEOUT = 2.0
 #: Seconds for a single write. The node itself gives up sooner where another writer holds the table, and says who it is.
 COMMIT_TIMEOUT = 300.0
+#: What there is to say of a request that was sent and not answered.
+UNKNOWN = "whether it did what was asked is not known: read it back"
 #: Characters of gRPC's message that an error shows.
 _MESSAGE_LENGTH = 300
 
 _Channel = tuple[flight.FlightClient, flight.FlightCallOptions]
-_OPTIONS = [
+OPTIONS = [
     # A channel of our own, so that a node that was started again is found at once and not after the back-off
     # that gRPC shares among all channels to one address.
     ("grpc.use_local_subchannel_pool", 1),
@@ -48,8 +50,8 @@ class Connection:
 
     The channel is made at the first call and again after it broke, so a node that was started again is found
     by the next call. It is dropped before a fork (``protocols.grpc_forks``). Over each new channel
-    the node is greeted first, so that it knows who its clients are; the last words are those of ``close``. Small writes
-    have a shorter way, ``ring``.
+    the node is greeted first, so that it knows who its clients are; the last words are those of ``close``. Small
+    messages have a shorter way in a ``LocalConnection`` and a ``RemoteConnection``.
 
     Args:
         endpoint: where the node listens.
@@ -65,7 +67,6 @@ class Connection:
         self._client: flight.FlightClient | None = None
         self._runs: set[object] = set()  # the work whose answers threads wait for; a str where the node knows it
         self._route: Route | None = Route(endpoint)
-        self.ring = NodeRing(self)
         _connections.add(self)
         grpc_forks.hold(self)
 
@@ -106,7 +107,7 @@ class Connection:
     def _greet(self, client: flight.FlightClient) -> None:
         hello = messages.Hello(f"{self._name}-{os.getpid()}", os.getpid(), VERSION)
         try:
-            reply = _action(client, flight.FlightCallOptions(timeout=HELLO_TIMEOUT), hello)
+            reply = _action(client, self._options(HELLO_TIMEOUT), hello)
             self.welcome = messages.decode(reply, messages.Welcome)
         except BaseException as error:
             self.drop_channel()  # the next call greets again
@@ -161,6 +162,23 @@ class Connection:
         done = messages.decode(metadata.pop(messages.SQL_DONE, b""), messages.SqlDone)
         return done, table.replace_schema_metadata(metadata or None)
 
+    def stream(self, message: messages.Scan) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """The rows of a table, batch after batch, as they come."""
+
+        def start() -> flight.FlightStreamReader:
+            with self._channel(None) as (client, options):
+                return client.do_get(flight.Ticket(messages.encode(message)), options)
+
+        reader = aside.run(start, _let_go)
+        with self._errors(self._limit(None)):
+            schema = reader.schema
+        return schema, self._batches(reader)
+
+    def _batches(self, reader: flight.FlightStreamReader) -> Iterator[pa.RecordBatch]:
+        with self._errors(self._limit(None)):
+            for chunk in reader:
+                yield chunk.data
+
     def view(self, message: messages.SystemView) -> pa.Table:
         """The rows of a system view, as the node sees them."""
 
@@ -196,16 +214,22 @@ class Connection:
 
     def close(self) -> None:
         """Let go of the node. May be called again."""
-        self.ring.close()
+        self._close_short_way()
         with self._lock:
             client, self._client = self._client, None
             route, self._route = self._route, None
         if client is not None:
-            options = flight.FlightCallOptions(timeout=GOODBYE_TIMEOUT)
+            options = self._options(GOODBYE_TIMEOUT)
             with _ignored(flight.FlightError, OSError):  # whoever is not there need not hear it
                 _action(client, options, messages.Goodbye(f"{self._name}-{os.getpid()}"))
         if route is not None:
             route.close()
+
+    def _close_short_way(self) -> None:
+        """Let go of the way for small messages, if there is one."""
+
+    def _forget_short_way(self) -> None:
+        """In a forked child: the way for small messages is the parent's."""
 
     def drop_channel(self) -> None:
         """Close the channel; the next call makes a new one."""
@@ -214,6 +238,7 @@ class Connection:
 
     @contextmanager
     def _channel(self, timeout: float | None) -> Iterator[_Channel]:
+        timeout = self._limit(timeout)
         with self._lock:
             if self._route is None:
                 raise GridClosedError(f"grid {self.endpoint.grid} is closed; call gridflow.connect() again")
@@ -223,18 +248,42 @@ class Connection:
             client, fresh = self._client, self._client is None
             if client is None:
                 with grpc_forks.using_grpc():
-                    client = self._client = flight.FlightClient(self._route.flight_uri, generic_options=_OPTIONS)
+                    client = self._client = self._made(self._route.flight_uri)
                     grpc_forks.add_client(client)
-        try:
+        with self._errors(timeout):
             if fresh:
+                self._log_in(client)
                 self._greet(client)
-            yield client, flight.FlightCallOptions(timeout=timeout)
+            yield client, self._options(timeout)
+
+    def _made(self, uri: str) -> flight.FlightClient:
+        """A client of Flight, which does not connect yet."""
+        return flight.FlightClient(uri, generic_options=OPTIONS)
+
+    def _log_in(self, client: flight.FlightClient) -> None:
+        """Say who this is, where that has to be said."""
+
+    def _limit(self, timeout: float | None) -> float | None:
+        """The seconds that a call may take which has a limit of its own, or none."""
+        return timeout
+
+    def _options(self, timeout: float | None) -> flight.FlightCallOptions:
+        """What goes with each call."""
+        return flight.FlightCallOptions(timeout=timeout)
+
+    @contextmanager
+    def _errors(self, timeout: float | None) -> Iterator[None]:
+        """Errors of Flight as what the node raised, or as that it went away."""
+        try:
+            yield
         except flight.FlightTimedOutError:
             self.drop_channel()
             raise GridConnectionError(self.silent(timeout)) from None
         except flight.FlightError as error:
             if error.extra_info:
                 self.answered = True
+                if isinstance(error, flight.FlightUnauthenticatedError):
+                    self.drop_channel()  # the next call logs in again
                 raise messages.decode_error(error.extra_info) from None
             self.drop_channel()
             raise GridConnectionError(self.gone(_first_line(error))) from None
@@ -247,8 +296,7 @@ class Connection:
     def silent(self, timeout: float | None) -> str:
         """What there is to say of a node that has not answered within ``timeout`` seconds."""
         return (
-            f"the node that serves {self.endpoint.grid} (pid {self.pid}) did not answer within {timeout:g} s; "
-            "whether it did what was asked is not known: read it back"
+            f"the node that serves {self.endpoint.grid} (pid {self.pid}) did not answer within {timeout:g} s; {UNKNOWN}"
         )
 
     def gone(self, why: str) -> str:
@@ -257,6 +305,20 @@ class Connection:
         home = self.endpoint.grid
         start = f"start it with 'gridflow serve --home {home}' and try again" if self.endpoint.is_local else "try again"
         return f"the node that serves {home}{who} cannot be reached: {why}; {start}"
+
+
+class LocalConnection(Connection):
+    """A client's way to the node of a grid of this machine; small writes go by shared memory, ``ring``."""
+
+    def __init__(self, endpoint: Endpoint):
+        super().__init__(endpoint)
+        self.ring = NodeRing(self)
+
+    def _close_short_way(self) -> None:
+        self.ring.close()
+
+    def _forget_short_way(self) -> None:
+        self.ring.forget()
 
 
 class _Cancel:
@@ -334,7 +396,7 @@ def _after_fork_in_child() -> None:
     # Another thread of the parent may have held a lock; in the child there is only this one.
     for connection in list(_connections):
         connection._lock = threading.Lock()
-        connection.ring.forget()
+        connection._forget_short_way()
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,7 +13,7 @@ from ..protocols import grpc_forks, messages
 from ..protocols.address import Endpoint
 from ..protocols.json_values import encode_values
 from ..storage.lock import holder
-from .connection import COMMIT_TIMEOUT, Connection
+from .connection import COMMIT_TIMEOUT, LocalConnection
 from .open_grid import ServedOpenGrid
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def connect_unix(home: str | os.PathLike[str] | None = None) -> ServedGrid:
         GridConnectionError: nobody owns the grid any more, or the node speaks another version.
     """
     path = resolve_home(home)
-    connection = Connection(Endpoint.of_grid(path))
+    connection = LocalConnection(Endpoint.of_grid(path))
     try:
         try:
             connection.hello()

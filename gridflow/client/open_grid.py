@@ -19,7 +19,7 @@ from ..schema import Schema, as_type
 from ..storage.defaults import default_values, with_defaults
 from ..storage.versions import Kept
 from ..table import Table
-from .connection import COMMIT_TIMEOUT, Connection
+from .connection import COMMIT_TIMEOUT, LocalConnection
 from .table import ServedTable
 
 
@@ -34,7 +34,7 @@ class ServedOpenGrid(OpenGrid):
         connection: to its owner.
     """
 
-    def __init__(self, home: Path, connection: Connection):
+    def __init__(self, home: Path, connection: LocalConnection):
         super().__init__(home, None, False)
         self.connection = connection
         store = self._store  # not self: nothing that the connection holds is to keep the grid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from .._native.table_store import COMMIT_MODES
 from ..catalog import TableEntry
-from ..errors import GridConnectionError, SchemaError, TableBusyError, UsageError
+from ..errors import GridConnectionError, GridflowError, SchemaError, TableBusyError, UsageError
 from ..keyed import ABSENT
 from ..protocols import messages
 from ..schema import Schema
@@ -19,7 +20,7 @@ from ..storage.compressed_file import check_compressible
 from ..storage.load import duplicates, looked_at, record_batches
 from ..storage.versions import Kept
 from ..table import Table
-from .connection import COMMIT_TIMEOUT, Connection
+from .connection import COMMIT_TIMEOUT, LocalConnection
 from .ring import MOST_OPERATIONS_BYTES
 from .rows import batches_of_rows
 
@@ -45,7 +46,9 @@ class ServedTable(Table):
     here, by the table's own codec: what does not fit is found before anything is sent.
     """
 
-    def __init__(self, grid: ServedOpenGrid, store: Store, entry: TableEntry, schema: Schema, connection: Connection):
+    def __init__(
+        self, grid: ServedOpenGrid, store: Store, entry: TableEntry, schema: Schema, connection: LocalConnection
+    ):
         super().__init__(grid, store, entry, schema)
         self._connection = connection
         self._ring = connection.ring
@@ -151,6 +154,15 @@ class ServedTable(Table):
         pieces = _of_one_schema(chain([first], batches), first.schema, self.name)
         message = messages.Load(self.name, cast(messages.OnDuplicate, on_duplicate))
         return self._connection.load(message, first.schema, pieces, progress)
+
+    def _write_batch(self, writer: str, number: int, mode: str, operations: bytes, codec: RowCodec) -> None:
+        self._check_usable()
+        message = messages.WriteBatch(self.name, self.table_id, codec.digest, mode, writer, number, operations)
+        self._connection.call(message, messages.Done, timeout=COMMIT_TIMEOUT)
+
+    def _end_writer(self, writer: str) -> None:
+        with contextlib.suppress(GridflowError):  # the node forgets it after some days
+            self._connection.call(messages.EndWriter(writer), messages.Done, timeout=COMMIT_TIMEOUT)
 
     def truncate(self) -> int:
         """Remove all rows in one commit; see :meth:`gridflow.Table.truncate`."""

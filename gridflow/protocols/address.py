@@ -23,6 +23,26 @@ _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/?#@\[\]]+))(?:
 _FLIGHT_SCHEMES = {"unix": "grpc+unix", "grid": "grpc+tcp", "grid+tls": "grpc+tls"}
 
 
+def is_address(home: object) -> bool:
+    """Whether what says where a grid is names a node, and no directory.
+
+    >>> is_address("grid://box"), is_address("/dev/shm/grid"), is_address(None)
+    (True, False, False)
+    """
+    return isinstance(home, str) and home.startswith(("grid://", "grid+tls://"))
+
+
+def hide_password(address: str) -> str:
+    """An address as an error may show it: what stands before an @ may be a password.
+
+    >>> hide_password("grid://kate:warm@box")
+    'grid://...@box'
+    """
+    scheme, separator, rest = address.partition("://")
+    before, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}...@{host}" if at else address
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """One place where a node listens.
@@ -60,6 +80,11 @@ class Endpoint:
             UsageError: it is none of these.
         """
         forms = "unix:///path, grid://host[:port] or grid+tls://host[:port]"
+        if "@" in text:
+            raise UsageError(
+                f"{hide_password(text)!r}: an address holds no user and no password, which would be seen where it is: "
+                "give user= and password=, or write them to ~/.config/gridflow/credentials.toml"
+            )
         match = _TEXT.match(text)
         if match is None or match["scheme"] not in _FLIGHT_SCHEMES:
             raise UsageError(f"{text!r} is no endpoint of a node: write {forms}")

@@ -3,7 +3,7 @@
 Every message, in either direction, is
 
     0   uint32, little endian: length of the header
-    4   header: JSON, {"version": 2, "kind": "commit", ...the fields of its class}
+    4   header: JSON, {"version": 3, "kind": "commit", ...the fields of its class}
     +   body: bytes of the one field that is not JSON, if its class has one
 
 How a door carries them is the door's matter; ``server/flight.py`` says it for Arrow Flight. Most are answered with one
@@ -28,7 +28,7 @@ from ..errors import GridConnectionError, GridflowError, InternalError, SchemaEr
 from .fields import Most, Within, check_of
 from .json_values import decode_values, encode_values
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 #: A header is small: what is big travels in the body or as Arrow batches. A table has columns, though.
 MAX_HEADER_BYTES = 64 << 20
 #: One Commit is one message, which over gRPC cannot pass 2 GiB.
@@ -45,6 +45,7 @@ _Milliseconds = Annotated[int, Within(0, MOST_MILLISECONDS)]
 _Bytes = Annotated[int, Within(0, MOST_BYTES)]
 _Pid = Annotated[int, Within(1, (1 << 31) - 1)]
 _ShortText = Annotated[str, Most(200)]
+_Transaction = Annotated[str, Most(64)]
 _Pairs = list[tuple[str, str]]
 
 _LENGTH = struct.Struct("<I")
@@ -81,7 +82,10 @@ class Goodbye(Message):
 
 @dataclass(frozen=True)
 class Welcome(Message):
-    """A node's answer to Hello. ``partitions`` is what a table gets that is created without a count."""
+    """A node's answer to Hello. ``partitions`` is what a table gets that is created without a count.
+
+    ``small_port``: where it takes frames (``frames``) for who has come by this address; 0: nowhere.
+    """
 
     kind: ClassVar[str] = "welcome"
     pid: _Pid
@@ -89,6 +93,7 @@ class Welcome(Message):
     release: str
     partitions: _Int32
     durability: str
+    small_port: Annotated[int, Within(0, 65535)]
 
 
 @dataclass(frozen=True)
@@ -243,6 +248,31 @@ class Commit(Message):
 
 
 @dataclass(frozen=True)
+class WriteBatch(Message):
+    """The ``number``-th batch of a writer (1 is the first): operations as of Commit.
+
+    It is committed once, however often it is sent: Done counts them, and 0 the next time.
+    """
+
+    kind: ClassVar[str] = "write_batch"
+    table: str
+    table_id: _UInt32
+    columns: _UInt64
+    mode: str
+    writer: _ShortText
+    number: Annotated[int, Within(1, (1 << 62))]
+    operations: bytes
+
+
+@dataclass(frozen=True)
+class EndWriter(Message):
+    """A writer has ended, and all of its batches are acknowledged: forget it."""
+
+    kind: ClassVar[str] = "end_writer"
+    writer: _ShortText
+
+
+@dataclass(frozen=True)
 class CommitTransaction(Message):
     """Apply log operations of any tables, as one commit, unless a row has changed since the transaction began.
 
@@ -271,6 +301,7 @@ class Load(Message):
     kind: ClassVar[str] = "load"
     table: str
     on_duplicate: OnDuplicate
+    transaction: _Transaction = ""
 
 
 @dataclass(frozen=True)
@@ -286,7 +317,7 @@ class Sql(Message):
     """Run ``text`` on the node; ``params`` and ``body`` are of ``json_values.encode_values``.
 
     ``run`` is what a Cancel calls this run of it: any text that no other run has. ``milliseconds`` and ``memory``
-    (bytes) are what it may take, 0 for no limit.
+    (bytes) are what it may take, 0 for no limit. ``transaction``: which it is part of, of those that Begin has begun.
     """
 
     kind: ClassVar[str] = "sql"
@@ -296,6 +327,7 @@ class Sql(Message):
     run: str = ""
     milliseconds: _Milliseconds = 0
     memory: _Bytes = 0
+    transaction: _Transaction = ""
 
 
 @dataclass(frozen=True)
@@ -314,6 +346,228 @@ class SqlDone(Message):
     statement: str
     count: _Int64
     notes: list[str]
+
+
+@dataclass(frozen=True)
+class AskGrid(Message):
+    """What does the grid take, and what was committed last? GridFacts answers."""
+
+    kind: ClassVar[str] = "ask_grid"
+
+
+@dataclass(frozen=True)
+class GridFacts(Message):
+    """The number of the last commit; bytes of the grid's files and free beside them, and whether they are in memory."""
+
+    kind: ClassVar[str] = "grid_facts"
+    last_commit: _UInt64
+    used_bytes: _UInt64
+    free_bytes: _UInt64
+    in_memory: bool
+
+
+@dataclass(frozen=True)
+class Check(Message):
+    """Read every byte of the grid. Problems answers."""
+
+    kind: ClassVar[str] = "check"
+
+
+@dataclass(frozen=True)
+class Problems(Message):
+    """What is wrong with a grid: file, offset (-1: all of it) and message of each."""
+
+    kind: ClassVar[str] = "problems"
+    problems: list[tuple[str, _Int64, str]]
+
+
+@dataclass(frozen=True)
+class ListTables(Message):
+    """Which tables are there? Names answers."""
+
+    kind: ClassVar[str] = "list_tables"
+
+
+@dataclass(frozen=True)
+class Names(Message):
+    """Names of tables, sorted."""
+
+    kind: ClassVar[str] = "names"
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class Describe(Message):
+    """What is the table of this name? TableInfo answers.
+
+    As a transaction sees it, or as of version ``number``; -1: as it is now.
+    """
+
+    kind: ClassVar[str] = "describe"
+    name: str
+    transaction: _Transaction = ""
+    number: _Int64 = -1
+
+
+@dataclass(frozen=True)
+class TableInfo(Message):
+    """What a client must know of a table to encode and decode its rows; ``schema``: ``row_operations.schema_bytes``."""
+
+    kind: ClassVar[str] = "table_info"
+    name: str
+    table_id: _UInt32
+    partitions: _Int32
+    options: dict[str, Any]
+    schema: bytes
+
+
+@dataclass(frozen=True)
+class Get(Message):
+    """The row under an encoded key; ``table_id`` and ``columns`` as of Commit. Row answers."""
+
+    kind: ClassVar[str] = "get"
+    table: str
+    table_id: _UInt32
+    columns: _UInt64
+    transaction: _Transaction
+    key: bytes
+
+
+@dataclass(frozen=True)
+class Row(Message):
+    """The encoded value of a row, if there is one."""
+
+    kind: ClassVar[str] = "row"
+    found: bool
+    value: bytes
+
+
+@dataclass(frozen=True)
+class GetAll(Message):
+    """The rows under the keys of ``removals``, as of Commit; else as Get. Rows answers."""
+
+    kind: ClassVar[str] = "get_all"
+    table: str
+    table_id: _UInt32
+    columns: _UInt64
+    transaction: _Transaction
+    removals: bytes
+
+
+@dataclass(frozen=True)
+class Rows(Message):
+    """Operations that put rows: those that were found, in the order of the keys."""
+
+    kind: ClassVar[str] = "rows"
+    operations: bytes
+
+
+@dataclass(frozen=True)
+class Ask(Message):
+    """What a method of a table says; ``arguments`` and ``body`` are of ``encode_values``. Answer answers."""
+
+    kind: ClassVar[str] = "ask"
+    table: str
+    table_id: _UInt32
+    method: Literal[
+        "count", "version", "versions", "tags", "stats", "partitions", "memory", "get_all", "last", "number"
+    ]
+    transaction: _Transaction
+    arguments: Any
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer(Message):
+    """Values, as ``encode_values`` writes them."""
+
+    kind: ClassVar[str] = "answer"
+    values: Any
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Swap(Message):
+    """Replace the row under a key, or remove it, if it is still as it was; ``table_id`` and ``columns`` as of Commit.
+
+    ``body`` is ``key`` bytes of the encoded key, ``old`` of the value that it has (-1: there is no row), and ``new`` of
+    the value that it gets (-1: it is removed). Done counts 1 if that was so, else 0 and nothing has happened.
+    """
+
+    kind: ClassVar[str] = "swap"
+    table: str
+    table_id: _UInt32
+    columns: _UInt64
+    key: _UInt32
+    old: _Int64
+    new: _Int64
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Begin(Message):
+    """Begin a transaction, which the node keeps for this client (as of Hello) until End. Begun answers."""
+
+    kind: ClassVar[str] = "begin"
+    client: _ShortText
+
+
+@dataclass(frozen=True)
+class Begun(Message):
+    """How the transaction is called from now on; it ends by itself if nothing is asked of it for so many seconds."""
+
+    kind: ClassVar[str] = "begun"
+    transaction: _Transaction
+    seconds: _Int32
+
+
+@dataclass(frozen=True)
+class Write(Message):
+    """Write to a table in a transaction: operations as of Commit. Done counts those that were applied."""
+
+    kind: ClassVar[str] = "write"
+    transaction: _Transaction
+    table: str
+    table_id: _UInt32
+    columns: _UInt64
+    mode: str
+    operations: bytes
+
+
+@dataclass(frozen=True)
+class End(Message):
+    """Commit a transaction, or roll it back. Done answers."""
+
+    kind: ClassVar[str] = "end"
+    transaction: _Transaction
+    commit: bool
+
+
+@dataclass(frozen=True)
+class SqlMany(Message):
+    """Run one statement with each of many sets of parameters, as one commit; Done counts all their rows."""
+
+    kind: ClassVar[str] = "sql_many"
+    text: str
+    transaction: _Transaction
+    sets: Any
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Scan(Message):
+    """The rows of a table as a transaction sees it, of these columns and partitions (None: all) and this version.
+
+    ``number`` -1: as it is now.
+    """
+
+    kind: ClassVar[str] = "scan"
+    table: str
+    table_id: _UInt32
+    transaction: _Transaction
+    columns: list[str] | None
+    partitions: list[_Int32] | None
+    number: _Int64
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,15 @@ def _transaction(m: messages.CommitTransaction) -> list[Need]:
     return [Need(table_id, CHANGES) for table_id, _ in m.columns]
 
 
+def _reads(m: Any) -> list[Need]:
+    return [Need(m.table, (SELECT,))]
+
+
+def _swaps(m: messages.Swap) -> list[Need]:
+    change = INSERT if m.old < 0 else DELETE if m.new < 0 else UPDATE
+    return [Need(m.table, (SELECT, change))]
+
+
 #: What each kind of message needs; one that is not here is for admins.
 RULES: dict[type[Message], Rule] = {
     messages.Hello: _ANYBODY,
@@ -145,6 +154,21 @@ RULES: dict[type[Message], Rule] = {
     messages.Restore: _ADMINS,
     messages.KeepVersions: _ADMINS,
     messages.Compress: _ADMINS,
+    messages.ListTables: _ANYBODY,  # those that they see
+    messages.Describe: _ANYBODY,  # the same
+    messages.Get: _reads,
+    messages.GetAll: _reads,
+    messages.Ask: _reads,
+    messages.Scan: _reads,
+    messages.Swap: _swaps,
+    messages.Begin: _ANYBODY,
+    messages.End: _ANYBODY,  # the name of a transaction is known to who has begun it
+    messages.Write: lambda m: [Need(m.table, _COMMITS.get(m.mode, CHANGES))],
+    messages.SqlMany: _ANYBODY,  # as of Sql
+    messages.WriteBatch: lambda m: [Need(m.table, _COMMITS.get(m.mode, CHANGES))],
+    messages.EndWriter: _ANYBODY,  # the name of a writer is known to who is it
+    messages.AskGrid: _ANYBODY,
+    messages.Check: _ADMINS,
 }
 #: Kinds of statements that a user may execute who has the rights on the tables in it; all others are for admins.
 STATEMENTS = frozenset(

@@ -4,7 +4,7 @@ Messages travel so:
 
     most of them         an action of their kind; the result is the one message that answers
     Sql                  a ticket of DoGet; the result's rows stream back, SqlDone in the schema's metadata
-    SystemView           a ticket of DoGet; the view's rows stream back
+    SystemView, Scan     a ticket of DoGet; the rows stream back
     Load                 the descriptor of DoPut; batches follow, then LoadEnd as metadata; the answer is Done
     Flight SQL           its commands, tickets and actions: see ``flight_sql``
     an error             ``extra_info`` of the Flight error, as ``encode_error`` writes it
@@ -312,9 +312,11 @@ class _Server(flight.FlightServerBase):
                 return self.sql.do_get(self._call(context), ticket.ticket)
         with _errors_for_flight():
             peer = self._peer(context)
-            request = messages.decode(ticket.ticket, messages.Sql, messages.SystemView)
+            request = messages.decode(ticket.ticket, messages.Sql, messages.SystemView, messages.Scan)
             if isinstance(request, messages.SystemView):
                 return flight.RecordBatchStream(self.requests.view(request, peer))
+            if isinstance(request, messages.Scan):
+                return flight.RecordBatchStream(self.requests.scan(request, peer))
             assert isinstance(request, messages.Sql)  # decode takes no other
             done, rows = self.requests.query(request, peer, context.is_cancelled)
             metadata = {**(rows.schema.metadata or {}), messages.SQL_DONE: messages.encode(done)}

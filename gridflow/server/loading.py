@@ -11,6 +11,7 @@ import pyarrow as pa
 from ..errors import GridClosedError, GridConnectionError
 from ..protocols.messages import LoadEnd
 from ..table import Table
+from ..transaction import TransactionTable
 
 #: Batches that have come in and are not yet in the load: the next ones arrive while some are written.
 _WAITING_BATCHES = 8
@@ -29,13 +30,13 @@ class StreamLoad:
     even if the client never sends another byte. And the next batches come while some are written.
 
     Args:
-        table: a table of the owner's grid.
+        table: a table of the owner's grid, or of a transaction on it.
         on_duplicate: as of ``Table.load``.
         stopping: whether the node is about to stop, so that a load ends: one that waits for its client (True), or
             any (False).
     """
 
-    def __init__(self, table: Table, on_duplicate: str, stopping: Callable[[bool], bool]):
+    def __init__(self, table: Table | TransactionTable, on_duplicate: str, stopping: Callable[[bool], bool]):
         self._table = table
         self._on_duplicate = on_duplicate
         self._stopping = stopping

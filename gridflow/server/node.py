@@ -18,6 +18,7 @@ from ..protocols.address import Endpoint
 from ..registry import has_socket, open_owner, other_owner
 from .access import Access, check_address, check_users
 from .flight import FlightService
+from .framed import FramedService
 from .requests import Requests
 from .rings import RingService
 from .tls import LOOK_SECONDS, Certificates, TlsFiles
@@ -133,8 +134,12 @@ class Node:
                 services = [FlightService(Endpoint.of_grid(grid.home), keep=stays_served), RingService(grid.home)]
             for endpoint in endpoints:
                 check_users(endpoint, grid.open_grid, insecure)
-            for service in [*services, *(self._service_of(endpoint) for endpoint in endpoints)]:
+            for service in services:
                 self._start(service)
+            for endpoint in endpoints:
+                flight = self._service_of(endpoint)
+                self._start(flight)
+                self._start(FramedService(flight.endpoint, self._certificates_of(endpoint)))
             if self._certificates is not None:
                 threading.Thread(target=self._look_at_certificates, name="gridflow-tls", daemon=True).start()
         except BaseException:
@@ -142,7 +147,10 @@ class Node:
             raise
 
     def _service_of(self, endpoint: Endpoint) -> FlightService:
-        return FlightService(endpoint, certificates=self._certificates if endpoint.scheme == "grid+tls" else None)
+        return FlightService(endpoint, certificates=self._certificates_of(endpoint))
+
+    def _certificates_of(self, endpoint: Endpoint) -> Certificates | None:
+        return self._certificates if endpoint.scheme == "grid+tls" else None
 
     def _look_at_certificates(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
@@ -204,6 +212,7 @@ class Node:
         cut = self.running if any(waiter.is_alive() for waiter in waiters) else 0
         for service in self._services:
             service.close()
+        self._requests.close()
         self.grid.close()
         return cut
 

@@ -6,16 +6,19 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
+from .._native.small_requests import SmallRequests
 from .._native.table_store import COMMIT_MODES
 from ..config import VERSION
-from ..errors import GridAccessError, GridConnectionError, GridflowError, SqlError, TableNotFoundError, UsageError
+from ..errors import GridAccessError, GridConnectionError, GridflowError, SqlError, UsageError
 from ..open_grid import OpenGrid
 from ..protocols import messages
+from ..protocols.address import Endpoint
 from ..protocols.json_values import decode_values
 from ..protocols.messages import Done, Message
 from ..schema import Schema
@@ -27,6 +30,7 @@ from .access import Access, Peer
 from .guarded import grid_of
 from .limits import RequestLimit
 from .loading import StreamLoad
+from .remote import RemoteRequests, table_of
 
 T = TypeVar("T")
 
@@ -36,12 +40,6 @@ class Rings(Protocol):
 
     def open(self, name: str, peer: Peer) -> None:
         """Serve a ring that a client has made."""
-
-    def admit(self, table: Table) -> None:
-        """Let rings write a table."""
-
-    def ask_anew(self) -> None:
-        """Ask ``Requests.allow`` again for what peers were allowed."""
 
 
 class Requests:
@@ -59,6 +57,8 @@ class Requests:
         access: as given.
         actions: the messages that ``handle`` takes, by kind.
         rings: the door of shared memory, once there is one.
+        small: what carries out small requests, once a door has them.
+        small_ports: where frames are taken, by the address beside which that is.
     """
 
     def __init__(self, grid: OpenGrid, durability: str, access: Access | None = None):
@@ -71,6 +71,8 @@ class Requests:
         self._stopping = self._interrupting = False
         self._limit = RequestLimit()
         self.rings: Rings | None = None
+        self.small: SmallRequests | None = None
+        self.small_ports: dict[Endpoint, int] = {}
         self._fast_paths: FastPaths = {}  # of the statements of all clients
         self._handlers: dict[type[Message], Callable[[Any], Message]] = {
             messages.Hello: self._hello,
@@ -90,7 +92,10 @@ class Requests:
             messages.CommitTransaction: self._commit_transaction,
             messages.Cancel: self._cancel,
         }
-        self.actions: dict[str, type[Message]] = {message.kind: message for message in self._handlers}
+        self._remote = RemoteRequests(grid, self._admit)
+        self.actions: dict[str, type[Message]] = {
+            message.kind: message for message in (*self._handlers, *self._remote.handlers)
+        }
         self.actions[messages.OpenRing.kind] = messages.OpenRing
 
     @property
@@ -101,12 +106,16 @@ class Requests:
     def stop_accepting(self) -> None:
         """Refuse requests from now on; those that run go on, but for a load that waits for its client."""
         self._stopping = True
-        if self.rings is not None:
-            self.rings.ask_anew()
+        if self.small is not None:
+            self.small.ask_anew()
 
     def interrupt(self) -> None:
         """Have the statements and loads end that still run."""
         self._interrupting = True
+
+    def close(self) -> None:
+        """Roll back the transactions that the node keeps for clients; no requests run any more."""
+        self._remote.transactions.close()
 
     def handle(self, message: Message, peer: Peer) -> Message:
         """Do what a message of ``actions`` asks, and return the answer."""
@@ -114,12 +123,21 @@ class Requests:
             if isinstance(message, messages.OpenRing):  # what comes through it comes from this peer
                 return self._open_ring(message, peer)
             try:
-                answer = self._handlers[type(message)](message)
+                answer = self._carried_out(message, peer)
             except Exception as error:
                 audit.message(peer, message, error)
                 raise
             audit.message(peer, message)
             return answer
+
+    def _carried_out(self, message: Message, peer: Peer) -> Message:
+        remote = self._remote.handlers.get(type(message))
+        if remote is not None:
+            return remote(message, peer)
+        reply = self._handlers[type(message)](message)
+        if isinstance(reply, messages.Welcome):
+            return replace(reply, small_port=self.small_ports.get(peer.endpoint, 0))
+        return reply
 
     def handle_at_once(self, message: messages.Sql | messages.CommitTransaction, peer: Peer) -> Done | None:
         """Do what a message asks if it takes but a moment; None if it may take longer, and then nothing has happened.
@@ -146,8 +164,11 @@ class Requests:
         def execute(session: Session) -> Result:
             return session.execute(message.text, decode_values(message.params, message.body))
 
-        result = self.run(message, peer, execute, is_gone)
-        return messages.SqlDone(result.statement, result.rowcount, list(result.notes)), result.to_arrow()
+        if message.transaction:
+            with self._request(message, peer), self._cancellable(message, is_gone):
+                with self._remote.transactions.using(message.transaction) as transaction:
+                    return _answer(execute(Session(transaction, has_files=False)))
+        return _answer(self.run(message, peer, execute, is_gone))
 
     def run(
         self,
@@ -186,6 +207,11 @@ class Requests:
         with self._request(message, peer):
             return grid_of(self.grid, peer).system_view(message.name, message.columns)
 
+    def scan(self, message: messages.Scan, peer: Peer) -> pa.RecordBatchReader:
+        """The rows of a table, batch after batch."""
+        with self._request(message, peer):
+            return self._remote.scan(message)
+
     def load(
         self,
         message: messages.Load,
@@ -200,10 +226,15 @@ class Requests:
             stream: the batches as they come in, then LoadEnd; where that is missing the stream was cut.
         """
         with self._request(message, peer):
-            table = self.grid.table(message.table)
-            load = StreamLoad(
-                table, message.on_duplicate, lambda waits: self._interrupting or (waits and self._stopping)
-            )
+
+            def stopping(waits: bool) -> bool:
+                return self._interrupting or (waits and self._stopping)
+
+            if message.transaction:
+                with self._remote.transactions.using(message.transaction) as transaction:
+                    table = transaction.table(message.table)
+                    return Done(StreamLoad(table, message.on_duplicate, stopping).run(schema, stream))
+            load = StreamLoad(self.grid.table(message.table), message.on_duplicate, stopping)
             return Done(load.run(schema, stream))
 
     # ---- one method for each message of `actions` ----
@@ -211,7 +242,7 @@ class Requests:
     def _hello(self, m: messages.Hello) -> Message:
         self.grid._activity.connected(m.client, m.pid, m.release)
         return messages.Welcome(
-            os.getpid(), str(self.grid.home), VERSION, self.grid.default_partitions, self.durability
+            os.getpid(), str(self.grid.home), VERSION, self.grid.default_partitions, self.durability, 0
         )
 
     def _open_ring(self, m: messages.OpenRing, peer: Peer) -> Message:
@@ -222,6 +253,7 @@ class Requests:
 
     def _goodbye(self, m: messages.Goodbye) -> Message:
         self.grid._activity.disconnected(m.client)
+        self._remote.transactions.end_of(m.client)
         return Done(0)
 
     def _create_table(self, m: messages.CreateTable) -> Message:
@@ -289,9 +321,13 @@ class Requests:
             raise UsageError(f"no commit mode {m.mode}; there are {', '.join(COMMIT_MODES)}")
         table = self._table(m.table, m.table_id)
         count = table._commit_encoded(m.operations, m.mode, m.columns)
-        if self.rings is not None:
-            self.rings.admit(table)
+        self._admit(table)
         return Done(count)
+
+    def _admit(self, table: Table) -> None:
+        """Let small requests name a table: one by this door has shown that it is one that clients may name."""
+        if self.small is not None:
+            self.small.admit(table)
 
     def _commit_transaction(self, m: messages.CommitTransaction) -> Done:
         self.grid._commit_checked(m.body[m.digests :], m.body[: m.digests], dict(m.columns))
@@ -305,11 +341,7 @@ class Requests:
             return Done(1)
 
     def _table(self, name: str, table_id: int) -> Table:
-        table = self.grid.table(name)
-        if table.table_id != table_id:
-            raise TableNotFoundError(
-                f"table {name} was dropped and created again since it was opened; get it anew with grid.table({name!r})"
-            )
+        table: Table = table_of(self.grid, name, table_id)
         return table
 
     @contextmanager
@@ -358,6 +390,10 @@ class Requests:
         finally:
             with self._lock:
                 self._running -= 1
+
+
+def _answer(result: Result) -> tuple[messages.SqlDone, pa.Table]:
+    return messages.SqlDone(result.statement, result.rowcount, list(result.notes)), result.to_arrow()
 
 
 def _by_column(values: Any, where: str) -> dict[str, Any]:

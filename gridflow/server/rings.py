@@ -14,37 +14,23 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
-from .._native.ring_owner import ANSWER_BYTES, RingDrain, ServedRing
-from ..errors import GridflowError, UsageError
-from ..protocols import messages
+from .._native.ring_owner import RingDrain, ServedRing
+from ..errors import UsageError
 from ..protocols.address import Endpoint
-from ..protocols.messages import Message
 from ..storage.expected_files import make_own_folder
 from ..storage.ring_files import BELL, discard_rings, is_ring_name, ring_folder
-from ..table import Table
 from .access import Peer
 from .requests import Requests
+from .small import small_requests
 
 _log = logging.getLogger("gridflow.server")
 
 
-class Carrier(Protocol):
-    """What ``RingDrain`` asks of Python, always in its own thread unless it says so."""
-
-    def probe(self, table: Table, mode: str) -> Message:
-        """What stands for any commit of this kind where ``allow`` is asked."""
-
-    def allow(self, peer: Peer, message: Message) -> None:
-        """Raise GridflowError unless the peer may have this done now, and until ``RingDrain.ask_anew``."""
-
-    def carry(self, peer: Peer, data: bytes) -> int | None:
-        """Carry out a message at once: how many rows it concerned. None, or GridflowError: nothing has happened."""
-
-    def describe(self, error: Exception) -> bytes:
-        """Log what should not have happened; the error's bytes, for an answer."""
+class Keeper(Protocol):
+    """Who takes note of what becomes of rings."""
 
     def refused(self, ring: ServedRing, reason: str) -> None:
-        """Take note of a client that has written what no client writes."""
+        """Take note of a client that has written what no client writes; in the thread of the rings."""
 
     def closed(self, ring: ServedRing) -> None:
         """Take note of a ring that is served no more. Any thread."""
@@ -71,8 +57,7 @@ class RingService:
         discard_rings(self._home)
         folder = ring_folder(self._home)
         make_own_folder(folder)
-        self._requests = requests
-        self._drain = RingDrain(requests.grid.store, str(folder / BELL), self)
+        self._drain = RingDrain(small_requests(requests), str(folder / BELL), self)
         self._thread = threading.Thread(target=self._drain.run, name="gridflow-rings", daemon=True)
         self._thread.start()
         requests.rings = self
@@ -110,41 +95,11 @@ class RingService:
             self._died(ring)
             raise UsageError(f"the process that has made ring {name} does not live")
 
-    def admit(self, table: Table) -> None:
-        """Let rings write a table: a commit by another door has shown that it is one that clients may name."""
-        if self._drain is not None:
-            self._drain.admit(table)
-
-    def ask_anew(self) -> None:
-        """What peers were allowed may not be any more: the node is stopping."""
-        if self._drain is not None:
-            self._drain.ask_anew()
-
     def _died(self, ring: ServedRing) -> None:
         assert self._drain is not None
         self._drain.close(ring, "the client has died")
 
-    # ---- Carrier ----
-
-    def probe(self, table: Table, mode: str) -> Message:
-        return messages.Commit(table.name, table.table_id, 0, mode, b"")
-
-    def allow(self, peer: Peer, message: Message) -> None:
-        self._requests.allow(message, peer)
-
-    def carry(self, peer: Peer, data: bytes) -> int | None:
-        message = messages.decode(data, messages.Sql, messages.CommitTransaction)
-        assert isinstance(message, (messages.Sql, messages.CommitTransaction))  # decode takes no other
-        done = self._requests.handle_at_once(message, peer)
-        return None if done is None else done.count
-
-    def describe(self, error: Exception) -> bytes:
-        if not isinstance(error, GridflowError):
-            _log.error("a request by a ring failed", exc_info=error)
-        data = messages.encode_error(error)
-        if len(data) > ANSWER_BYTES:  # all of it is in the log
-            data = messages.encode_error(type(error)(str(error)[: ANSWER_BYTES // 8]))
-        return data[:ANSWER_BYTES]
+    # ---- Keeper ----
 
     def refused(self, ring: ServedRing, reason: str) -> None:
         _log.warning("closed a ring of process %s: %s", ring.pid, reason)

@@ -17,10 +17,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..faces import GridFace
+from .execution.copy import execute_copy
 from .execution.describe import Description, describe
+from .grammar.prepared import Prepared
 from .implicit import run_chained
 from .result import Result
-from .routing import Route, one_by_one, route
+from .routing import Route, one_by_one, route, runs_elsewhere
 from .session import FastPaths, Session
 from .text.cutter import Statement, is_query, split_statements
 from .text.progress import Progress, Report
@@ -28,6 +30,7 @@ from .text.progress import Progress, Report
 __all__ = [
     "Description",
     "FastPaths",
+    "Prepared",
     "Progress",
     "Report",
     "Result",
@@ -36,10 +39,12 @@ __all__ = [
     "Statement",
     "describe",
     "execute",
+    "execute_copy",
     "is_query",
     "one_by_one",
     "route",
     "run_chained",
+    "runs_elsewhere",
     "split_statements",
 ]
 

@@ -76,6 +76,22 @@ def _way(text: str) -> tuple[Route, str]:
     return Route.OWNER, words[0]
 
 
+@lru_cache(512)
+def _elsewhere(text: str) -> bool:
+    return (_BEGIN | _OWN | {"COMMIT", "ROLLBACK"}).isdisjoint(part.word for part in split_statements(text))
+
+
+def runs_elsewhere(text: str) -> bool:
+    """Whether a process that has only the text of a grid can have another run all of it.
+
+    >>> runs_elsewhere("SELECT 1; DELETE FROM T"), runs_elsewhere("BEGIN"), runs_elsewhere("COPY T TO 'a.csv'")
+    (True, False, False)
+    """
+    if not isinstance(text, str):
+        return False  # an error, for who executes it to raise
+    return (_elsewhere if len(text) <= _LONGEST_KEPT else _elsewhere.__wrapped__)(text)
+
+
 def commits_by_themselves(text: str) -> list[bool]:
     """Of each statement of a text, whether it commits by itself, and so cannot be part of a transaction.
 

@@ -13,12 +13,16 @@ from gridflow import faces
 from gridflow.catalog.activity import Activity
 from gridflow.client.grid import ServedGrid
 from gridflow.client.open_grid import ServedOpenGrid
+from gridflow.client.remote_grid import RemoteGrid, RemoteOpenGrid
+from gridflow.client.remote_table import RemoteTable
+from gridflow.client.remote_transaction import RemoteTransaction, RemoteTransactionTable
 from gridflow.client.table import ServedTable
 from gridflow.grid import Grid
 from gridflow.open_grid import OpenGrid
 from gridflow.server.flight import FlightService
+from gridflow.server.framed import FramedService
 from gridflow.server.node import Service
-from gridflow.server.rings import Carrier, RingService
+from gridflow.server.rings import Keeper, RingService
 from gridflow.session import Session
 from gridflow.sql.views.views import NoIndexes, SystemView
 from gridflow.storage.index_definition import Index
@@ -30,13 +34,18 @@ from gridflow.transaction import Transaction, TransactionTable
 IMPLEMENTATIONS = [
     (faces.OpenGridFace, OpenGrid),
     (faces.OpenGridFace, ServedOpenGrid),
+    (faces.OpenGridFace, RemoteOpenGrid),
     (faces.HandleFace, Grid),
     (faces.HandleFace, ServedGrid),
+    (faces.HandleFace, RemoteGrid),
     (faces.SessionFace, Session),
     (faces.TransactionFace, Transaction),
+    (faces.TransactionFace, RemoteTransaction),
     (faces.StoredTableFace, Table),
     (faces.StoredTableFace, ServedTable),
+    (faces.StoredTableFace, RemoteTable),
     (faces.TableFace, TransactionTable),
+    (faces.ChangedTableFace, RemoteTransactionTable),
     (faces.ReadableTable, SystemView),
     (faces.IndexSet, NoIndexes),
     (faces.IndexesFace, TableIndexes),
@@ -45,19 +54,23 @@ IMPLEMENTATIONS = [
     (faces.ActivityFace, Activity),
     (Service, FlightService),
     (Service, RingService),
-    (Carrier, RingService),
+    (Service, FramedService),
+    (Keeper, RingService),
 ]
 
 
 def _types(
     open_grid: OpenGrid,
     served_open_grid: ServedOpenGrid,
+    remote_open_grid: RemoteOpenGrid,
     grid: Grid,
     served_grid: ServedGrid,
+    remote_grid: RemoteGrid,
     session: Session,
     transaction: Transaction,
     table: Table,
     served_table: ServedTable,
+    remote_table: RemoteTable,
     transaction_table: TransactionTable,
     view: SystemView,
     indexes: TableIndexes,
@@ -65,17 +78,18 @@ def _types(
     activity: Activity,
     flight: FlightService,
     rings: RingService,
+    framed: FramedService,
 ) -> None:
-    open_grids: list[faces.OpenGridFace] = [open_grid, served_open_grid]
-    handles: list[faces.HandleFace] = [grid, served_grid]
+    open_grids: list[faces.OpenGridFace] = [open_grid, served_open_grid, remote_open_grid]
+    handles: list[faces.HandleFace] = [grid, served_grid, remote_grid]
     sessions: list[faces.SessionFace] = [session]
     grids: list[faces.GridFace] = [*open_grids, transaction]
     transactions: list[faces.TransactionFace] = [transaction]
-    stored_tables: list[faces.StoredTableFace] = [table, served_table]
+    stored_tables: list[faces.StoredTableFace] = [table, served_table, remote_table]
     tables: list[faces.TableFace] = [*stored_tables, transaction_table]
     readable: list[faces.ReadableTable] = [*tables, view]
     others: tuple[faces.IndexesFace, faces.IndexedRows, faces.ActivityFace, Service] = (indexes, rows, activity, flight)
-    doors: tuple[Service, Carrier] = (rings, rings)
+    doors: tuple[Service, Keeper, Service] = (rings, rings, framed)
     del handles, sessions, grids, transactions, readable, others, doors
 
 

@@ -127,7 +127,7 @@ def test_the_methods_of_a_table_are_those_of_all(rows):
     assert rows.to_arrow(["N"]).num_rows == 3 and rows.remove_all([3, 9]) == 1
     assert isinstance(rows.version(), int) and rows.versions() and rows.stats()["partitions"] == len(rows.partitions())
     rows.flush()
-    within = hasattr(rows, "changes") or hasattr(getattr(rows, "table", None), "changes")
+    within = hasattr(rows, "_transaction") or hasattr(getattr(rows, "table", None), "_transaction")
     for call in (
         lambda: rows.tag("v1"),
         lambda: rows.restore("v1"),

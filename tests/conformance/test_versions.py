@@ -10,7 +10,6 @@ import pytest
 
 import gridflow
 from gridflow import UsageError, VersionNotFoundError
-from gridflow.registry import open_reader
 from gridflow.stored_table import flush
 
 
@@ -152,7 +151,7 @@ def test_a_table_made_anew_has_no_tags(grid, table):
 
 def test_a_reader_sees_tags_and_cannot_set_them(grid, table):
     table.tag("v1")
-    with open_reader(grid.home) as other:
+    with gridflow.connect(grid.home, read_only=True) as other:
         seen = other.table("T")
         table.tag("v2")
         table.truncate()

@@ -16,11 +16,16 @@ from ..grammar.literals import constant
 from ..grammar.prepared import Prepared
 from ..result import Result
 from .copy_from import copy_from
-from .copy_to import copy_to
+from .copy_to import RunQuery, copy_to
 
 
-def execute_copy(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) -> Result:
+def execute_copy(
+    grid: GridFace, prepared: Prepared, params: Mapping[str, Any], query: RunQuery | None = None
+) -> Result:
     """Run a COPY.
+
+    Args:
+        query: runs the text of a query whose rows are to be copied, where it is not to run here.
 
     Raises:
         UsageError: a file cannot be read or written, or is not of its format.
@@ -31,7 +36,7 @@ def execute_copy(grid: GridFace, prepared: Prepared, params: Mapping[str, Any]) 
     node = prepared.node
     path = _path(node, params)
     if isinstance(node, CopyTo):
-        return copy_to(grid, node, prepared.text, path, params)
+        return copy_to(grid, node, prepared.text, path, params, query)
     return copy_from(grid, node, prepared.text, path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,25 @@ from .query import execute_query
 _BATCH_ROWS = 65536
 
 
-def copy_to(grid: GridFace, node: CopyTo, text: str, path: str, params: Mapping[str, Any]) -> Result:
+#: Runs the text of a query, with its parameters, somewhere else.
+RunQuery = Callable[[str, Any], Result]
+
+
+def copy_to(
+    grid: GridFace, node: CopyTo, text: str, path: str, params: Mapping[str, Any], query: RunQuery | None = None
+) -> Result:
     form = node.options.get("FORMAT", "").lower() or format_of_name(Path(path))
     if form is None:
         raise SqlError(f"COPY TO {path}: what format is it to have? say it, for example FORMAT CSV")
     node.options.check(form)
     if node.query is not None:
         marks = {mark.name for mark in node.query.node.find_all(exp.Placeholder)}
-        result = execute_query(grid, node.query, {mark: params[mark] for mark in marks})
+        values = {mark: params[mark] for mark in marks}
+        if query is None:
+            result = execute_query(grid, node.query, values)
+        else:
+            first, last = node.tokens[0], node.tokens[-1]
+            result = query(text[first.start : last.end + 1], node.query.marks.parameters(values))
         rows = result.to_arrow()
         schema, types, total = rows.schema, _types(result), rows.num_rows
         batches = iter(rows.to_batches(max_chunksize=_BATCH_ROWS))

@@ -46,6 +46,21 @@ REQUESTS = [
     messages.Sql("SELECT ?", [1], b"", "run"),
     messages.SystemView("TABLES", ["TABLE_NAME"]),
     messages.Load("T", "replace"),
+    messages.ListTables(),
+    messages.Describe("T"),
+    messages.Get("T", 1, 1, "", b"12345678"),
+    messages.GetAll("T", 1, 1, "", b"1234"),
+    messages.Ask("T", 1, "get_all", "", [{"l": [1]}, None], b""),
+    messages.Swap("T", 1, 1, 8, -1, -1, b"12345678"),
+    messages.Begin("a1"),
+    messages.Write("none", "T", 1, 1, "put", b"1234"),
+    messages.End("none", True),
+    messages.SqlMany("INSERT INTO T VALUES (?, ?)", "", [{"l": [7, 7]}], b""),
+    messages.Scan("T", 1, "", ["ID"], [0, 1], -1),
+    messages.AskGrid(),
+    messages.Check(),
+    messages.WriteBatch("T", 1, 1, "put", "w1", 1, b"1234"),
+    messages.EndWriter("w1"),
 ]
 DEEP: object = 1
 for _ in range(400):
@@ -63,7 +78,8 @@ ANYTHING = ODD | st.recursive(
 
 
 def test_every_request_is_tried_here():
-    answers = {messages.Welcome, messages.Done, messages.LoadEnd, messages.SqlDone}
+    answers = {messages.Welcome, messages.Done, messages.LoadEnd, messages.SqlDone, messages.Names, messages.TableInfo}
+    answers |= {messages.Row, messages.Rows, messages.Answer, messages.Begun, messages.GridFacts, messages.Problems}
     assert {type(message) for message in REQUESTS} | answers == set(messages.Message.__subclasses__())
 
 
@@ -82,6 +98,8 @@ def ask(requests: Requests, data: bytes, kind: type[messages.Message]) -> None:
         requests.query(message, peer)
     elif isinstance(message, messages.SystemView):
         requests.view(message, peer)
+    elif isinstance(message, messages.Scan):
+        requests.scan(message, peer)
     elif not isinstance(message, messages.Load):
         requests.handle(message, peer)
 

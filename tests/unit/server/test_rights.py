@@ -88,8 +88,28 @@ MESSAGES: list[tuple[Message, str]] = [
     (messages.Load("T", "replace"), WRITERS),
     (messages.Sql("SELECT 1", None, b""), ALL),
     (messages.SystemView("TABLES", ["TABLE_NAME"]), ALL),
+    (messages.ListTables(), ALL),
+    (messages.Describe("T"), ALL),
+    (messages.Get("T", 1, 0, "", b""), READERS),
+    (messages.GetAll("T", 1, 0, "", b""), READERS),
+    (messages.Ask("T", 1, "count", "", [], b""), READERS),
+    (messages.Scan("T", 1, "", None, None, -1), READERS),
+    (messages.Swap("T", 1, 0, 0, -1, 0, b""), WRITERS),
+    (messages.Swap("T", 1, 0, 0, 0, 0, b""), WRITERS),
+    (messages.Swap("T", 1, 0, 0, 0, -1, b""), WRITERS),
+    (messages.Begin("c"), ALL),
+    (messages.End("none", False), ALL),
+    (messages.Write("none", "T", 1, 0, "put", b""), WRITERS),
+    (messages.Write("none", "T", 1, 0, "insert", b""), INSERTERS),
+    (messages.SqlMany("INSERT INTO T VALUES (?)", "", [], b""), ALL),
+    (messages.WriteBatch("T", 1, 0, "put", "w", 1, b""), WRITERS),
+    (messages.WriteBatch("T", 1, 0, "put_if_absent", "w", 1, b""), INSERTERS),
+    (messages.EndWriter("w"), ALL),
+    (messages.AskGrid(), ALL),
+    (messages.Check(), ADMINS),
 ]
-ANSWERS = {messages.Welcome, messages.Done, messages.LoadEnd, messages.SqlDone}
+ANSWERS = {messages.Welcome, messages.Done, messages.LoadEnd, messages.SqlDone, messages.Names, messages.TableInfo}
+ANSWERS |= {messages.Row, messages.Rows, messages.Answer, messages.Begun, messages.GridFacts, messages.Problems}
 
 
 def test_every_message_has_a_line():

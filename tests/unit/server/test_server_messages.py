@@ -32,7 +32,7 @@ EXAMPLES = [
     messages.KeepVersions("IMAGES", 3, 2),
     messages.Compress("T", 7, ["X", "Y"]),
     messages.SystemView("TABLES", ["TABLE_NAME"]),
-    messages.Welcome(7, "/dev/shm/grid", "0.1.0", 1024, "process"),
+    messages.Welcome(7, "/dev/shm/grid", "0.1.0", 1024, "process", 10851),
     messages.CreateTable(
         "T", [("ID", "INT64 NOT NULL")], ["ID"], None, True, {"sql": {"template": "x"}}, 3, {"m": []}, b""
     ),
@@ -49,6 +49,29 @@ EXAMPLES = [
     messages.Sql("SELECT 1", [], b"", "run 1"),
     messages.Cancel("run 1"),
     messages.SqlDone("SELECT", 1, ["a note"]),
+    messages.Names(["T"]),
+    messages.TableInfo("T", 1, 1024, {"x": 1}, b"schema"),
+    messages.Row(True, b"value"),
+    messages.Rows(b"rows"),
+    messages.Answer([1], b""),
+    messages.Begun("abc", 600),
+    messages.GridFacts(1, 2, 3, True),
+    messages.Problems([("a.seg", -1, "it is gone")]),
+    messages.ListTables(),
+    messages.Describe("T"),
+    messages.Get("T", 1, 1, "", b"12345678"),
+    messages.GetAll("T", 1, 1, "", b"1234"),
+    messages.Ask("T", 1, "get_all", "", [{"l": [1]}, None], b""),
+    messages.Swap("T", 1, 1, 8, -1, -1, b"12345678"),
+    messages.Begin("a1"),
+    messages.Write("none", "T", 1, 1, "put", b"1234"),
+    messages.End("none", True),
+    messages.SqlMany("INSERT INTO T VALUES (?, ?)", "", [{"l": [7, 7]}], b""),
+    messages.Scan("T", 1, "", ["ID"], [0, 1], -1),
+    messages.AskGrid(),
+    messages.Check(),
+    messages.WriteBatch("T", 1, 1, "put", "w1", 1, b"1234"),
+    messages.EndWriter("w1"),
 ]
 
 
@@ -62,8 +85,8 @@ def test_every_kind_of_message_is_tried_above():
 
 
 def test_another_version_is_refused_and_named():
-    head = json.dumps({"version": 3, "kind": "hello"}).encode()
-    with pytest.raises(errors.GridConnectionError, match="speaks version 3 of the protocol, this .* 2"):
+    head = json.dumps({"version": 99, "kind": "hello"}).encode()
+    with pytest.raises(errors.GridConnectionError, match="speaks version 99 of the protocol, this .* 3"):
         messages.decode(struct.pack("<I", len(head)) + head, messages.Hello)
 
 
@@ -83,7 +106,7 @@ def test_another_version_is_refused_and_named():
 )
 def test_a_message_of_another_form_is_refused(header, words):
     if isinstance(header, dict):
-        header["version"] = 2
+        header["version"] = messages.PROTOCOL_VERSION
     expected = messages.Commit if "commit" in str(header) else messages.Hello
     head = json.dumps(header).encode()
     with pytest.raises((errors.GridConnectionError, errors.UsageError), match=words):

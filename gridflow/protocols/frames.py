@@ -1,0 +1,48 @@
+"""Small messages over a TCP connection of their own: frames, in either direction.
+
+    0   uint32    bytes that follow the head
+    4   uint32    number of the request, chosen by the client; its answer has the same
+    8   uint32    kind
+    12  ...
+
+All numbers are little endian. The first frame of a client is LOGIN, and its answer DONE, or ERROR and the end. Then
+requests, as many at once as a client likes; answers come in any order.
+
+    kind        what follows the head                         answers
+    LOGIN       uint32 magic, uint32 version, authorization   DONE, ERROR
+    COMMIT      gf_ring_commit (16 bytes), operations         DONE, ELSEWHERE, ERROR
+    GET         gf_ring_commit (its mode is 0), encoded key   VALUE, ABSENT, ELSEWHERE, ERROR
+    MESSAGE     a message of ``messages``                     DONE, ELSEWHERE, ERROR
+    DONE        uint64 how many rows it concerned
+    VALUE       the encoded value
+    ERROR       ``messages.encode_error``
+
+ELSEWHERE: nothing was done, as it would take longer than a moment, or is wrong: the same is to be sent by Arrow
+Flight, where a thread of its own does it or an error says all. TCP and TLS see to it that bytes come as they were sent,
+so frames have no checksums of their own.
+"""
+
+from __future__ import annotations
+
+import struct
+
+LOGIN, COMMIT, GET, MESSAGE = 16, 17, 18, 19
+#: Kinds of answers: those of ``_native.small_requests``.
+DONE, VALUE, ABSENT, ERROR, ELSEWHERE = 1, 2, 3, 4, 5
+HEAD = struct.Struct("<III")
+COMMIT_HEAD = struct.Struct("<IIQ")
+LOGIN_HEAD = struct.Struct("<II")
+COUNT = struct.Struct("<Q")
+MAGIC = 0x4D524647  # GFRM
+VERSION = 1
+#: Bytes after the head that a request, or an answer, has at most. What is larger goes by Arrow Flight.
+MOST_BYTES = 256 << 10
+
+
+def frame(number: int, kind: int, body: bytes = b"") -> bytes:
+    """One frame.
+
+    >>> frame(1, DONE, COUNT.pack(2)).hex()
+    '0800000001000000010000000200000000000000'
+    """
+    return HEAD.pack(len(body), number, kind) + body
