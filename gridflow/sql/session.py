@@ -269,6 +269,8 @@ class Session:
             counts = [EXECUTORS[kind](grid, statement, values).rowcount for values in value_sets]
             return Result(rowcount=sum(counts), statement=kind)
 
+        if transaction is None and self.grid._is_transaction:
+            return run(self.grid)
         return run(transaction) if transaction is not None else self._change(run)
 
     def _one(self, statement: Prepared, values: dict[str, Any]) -> Result:

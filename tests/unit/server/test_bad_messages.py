@@ -20,7 +20,7 @@ from gridflow.protocols import messages
 from gridflow.protocols.address import Endpoint
 from gridflow.server.access import Peer
 from gridflow.server.requests import Requests
-from gridflow.server.rings import RingService
+from gridflow.server.small import Carrier
 from gridflow.testing import temporary_home
 
 REQUESTS = [
@@ -112,7 +112,7 @@ def packed(header: object, body: bytes = b"") -> bytes:
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_field_that_holds_something_else(requests, data):
-    message = data.draw(st.sampled_from(REQUESTS))
+    message = data.draw(st.sampled_from([each for each in REQUESTS if fields(each)]))
     names = [field.name for field in fields(message) if not isinstance(getattr(message, field.name), bytes)]
     raw = messages.encode(message)
     (size,) = struct.unpack_from("<I", raw)
@@ -134,13 +134,13 @@ def test_a_field_that_holds_something_else(requests, data):
 @pytest.mark.parametrize(
     "header",
     [
-        b'{"version": 2, "kind": "flush", "table": NaN}',
-        b'{"version": 2, "kind": "flush", "table": 1' + b"0" * 10_000 + b"}",
+        b'{"version": 3, "kind": "flush", "table": NaN}',
+        b'{"version": 3, "kind": "flush", "table": 1' + b"0" * 10_000 + b"}",
         b"[" * 100_000,
         b"\xff",
         b"null",
-        b'{"version": 2, "kind": "hello"}',
-        b'{"version": 2, "kind": null}',
+        b'{"version": 3, "kind": "hello"}',
+        b'{"version": 3, "kind": null}',
     ],
 )
 def test_what_is_no_message(requests, header):
@@ -149,7 +149,7 @@ def test_what_is_no_message(requests, header):
 
 
 def test_a_greeting_with_a_huge_pid_spoils_nothing(requests):
-    hello = {"version": 2, "kind": "hello", "client": "x", "pid": 1 << 70, "release": "0"}
+    hello = {"version": messages.PROTOCOL_VERSION, "kind": "hello", "client": "x", "pid": 1 << 70, "release": "0"}
     before = requests.grid.system_view("CLIENT_CONNECTIONS").num_rows
     with pytest.raises(UsageError, match="message hello: pid is 1180591620717411303424, not a number from 1 to"):
         ask(requests, packed(hello), messages.Hello)
@@ -194,9 +194,9 @@ def test_clients_that_greet_and_never_leave(requests):
 
 
 def test_a_bad_message_by_a_ring_is_no_bug_of_ours(requests, caplog):
-    service = RingService(requests.grid.home)
+    carrier = Carrier(requests)
     with pytest.raises(UsageError) as raised:
-        messages.decode(packed({"version": 2, "kind": "sql", "text": 5}), messages.Sql)
+        messages.decode(packed({"version": messages.PROTOCOL_VERSION, "kind": "sql", "text": 5}), messages.Sql)
     with caplog.at_level(logging.DEBUG):
-        answer = service.describe(raised.value)
+        answer = carrier.describe(raised.value)
     assert isinstance(messages.decode_error(answer), UsageError) and not caplog.records

@@ -20,6 +20,7 @@ import gridflow
 import gridflow.testing
 from gridflow._native.ring_client import ClientRing, RingClosed, RingFull, RingSilent
 from gridflow._native.ring_owner import RingDrain
+from gridflow._native.small_requests import SmallRequests
 from gridflow._native.store import set_failpoints
 from gridflow.client.grid import ServedGrid, connect_unix
 from gridflow.errors import (
@@ -533,15 +534,15 @@ def test_a_bug_in_the_thread_of_rings_keeps_nobody_waiting(client, node, home, m
     table = client.table("T")
     table.put(1, {"V": b""})
     table.put(2, {"V": b""})
-    (service,) = [s for s in node._services if isinstance(s, RingService)]
+    small = node._requests.small
 
     def broken(*arguments):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(service, "allow", broken)
-    monkeypatch.setattr(service, "describe", broken)
+    monkeypatch.setattr(small.carrier, "allow", broken)
+    monkeypatch.setattr(small.carrier, "describe", broken)
     monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
-    service.ask_anew()
+    small.ask_anew()
     with pytest.raises(GridConnectionError, match="the thread that served it has failed"):
         table.put(3, {"V": b""})
     table.put(4, {"V": b""})  # by the socket
@@ -551,7 +552,7 @@ def test_a_bug_in_the_thread_of_rings_keeps_nobody_waiting(client, node, home, m
 # ---- the ring by itself ----
 
 
-class NoCarrier:
+class NoKeeper:
     """Of a drain that does not run."""
 
     def closed(self, ring: object) -> None: ...
@@ -562,7 +563,7 @@ def test_a_ring_without_answers(tmp_path):
     with gridflow.connect(tmp_path / "grid") as grid:
         with pytest.raises(gridflow.GridNotFoundError):
             ClientRing(path, bell)
-        drain = RingDrain(grid.store, bell, NoCarrier())
+        drain = RingDrain(SmallRequests(grid.store, None), bell, NoKeeper())
         ring = ClientRing(path, bell)
         served = drain.open(path, "anybody")
         for _ in range(4):
