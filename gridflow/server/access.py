@@ -216,7 +216,13 @@ class Access:
         self.local_tokens: dict[Endpoint, str] = {}
 
     def authenticate(
-        self, endpoint: Endpoint, address: str = "", authorization: str = "", certificate: str | None = None
+        self,
+        endpoint: Endpoint,
+        address: str = "",
+        authorization: str = "",
+        certificate: str | None = None,
+        *,
+        passwords: bool = True,
     ) -> Login:
         """Who it is that has come in at ``endpoint``.
 
@@ -224,12 +230,16 @@ class Access:
             address: the host that it comes from.
             authorization: ``Basic <base 64 of user:password>`` or ``Bearer <token>``; empty if it shows neither.
             certificate: the name in the certificate that it has shown, where the door asks for one.
+            passwords: whether a password will do, which takes some tenths of a second to look at. A door that one
+                thread serves takes tokens alone, which another door has given out.
 
         Raises:
             GridAccessError: it is nobody that may come in.
         """
         if endpoint.is_local:
             return Login(Peer(endpoint))
+        if not passwords and authorization.partition(" ")[0].lower() == "basic":
+            raise GridAccessError(f"{endpoint}: log in by Arrow Flight, and show the token here")
         if certificate is not None:
             user = users.find(self._grid, certificate)
             if user is None:

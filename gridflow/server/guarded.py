@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pyarrow as pa
 
@@ -42,13 +42,13 @@ _VIEWS_OF_TABLES = frozenset(
 
 def grid_of(grid: OpenGrid, peer: Peer) -> OpenGrid:
     """The grid for statements of ``peer``: itself, or one that refuses what the user may not do."""
-    if peer.user is None or ADMIN in grants.roles_of(grid, peer.user):
-        return grid
-    return GuardedGrid(grid, peer.user)  # type: ignore[return-value]
+    return grid if peer.user is None else GuardedGrid(grid, peer.user)  # type: ignore[return-value]
 
 
 class GuardedGrid:
-    """The face of an open grid for a user who is no admin. Made for a statement, or a session.
+    """The face of an open grid for a user. Made for a statement, or a session.
+
+    What the user may do is looked up each time: a session does not outlive what was granted.
 
     Args:
         grid: the grid.
@@ -73,10 +73,21 @@ class GuardedGrid:
     def _demand_statement(self, kind: str) -> None:
         """Raise unless the user may execute statements of a kind."""
         if kind not in STATEMENTS:
-            self._refuse(kind)
+            self._demand_admin(kind)
 
-    def _refuse(self, what: str) -> NoReturn:
-        raise refusal(self._user, what, f"GRANT {ADMIN} TO {self._user}")
+    def _demand_admin(self, what: str) -> OpenGrid:
+        """The grid itself, for an admin.
+
+        Raises:
+            GridAccessError: the user is none.
+        """
+        if not self._is_admin:
+            raise refusal(self._user, what, f"GRANT {ADMIN} TO {self._user}")
+        return self._grid
+
+    @property
+    def _is_admin(self) -> bool:
+        return ADMIN in grants.roles_of(self._grid, self._user)
 
     # ---- tables ----
 
@@ -112,14 +123,14 @@ class GuardedGrid:
 
     def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
         """The rows of a view of schema SYS: of tables that the user sees, and of grants their own."""
-        if name in _VIEWS_OF_TABLES:
+        if name in _VIEWS_OF_TABLES and not self._is_admin:
             return rows_of(self, name, columns)  # type: ignore[arg-type]
-        if name == "GRANTS":
+        if name == "GRANTS" and not self._is_admin:
             rows = rows_of(self._grid, name)
             own = [user == self._user for user in rows["USER_NAME"].to_pylist()]
             rows = rows.filter(pa.array(own, pa.bool_()))
             return rows if columns is None else rows.select(list(columns))
-        self._refuse(f"SYS.{name}")
+        return self._demand_admin(f"SYS.{name}").system_view(name, columns)
 
     # ---- what a statement needs of a grid ----
 
@@ -177,20 +188,20 @@ class GuardedGrid:
 
     # ---- what is for admins ----
 
-    def create_table(self, *args: Any, **options: Any) -> NoReturn:
-        """Refused."""
-        self._refuse("CREATE TABLE")
+    def create_table(self, *args: Any, **options: Any) -> Table:
+        """Make a table."""
+        return self._demand_admin("CREATE TABLE").create_table(*args, **options)
 
-    def alter_table(self, *args: Any, **options: Any) -> NoReturn:
-        """Refused."""
-        self._refuse("ALTER TABLE")
+    def alter_table(self, *args: Any, **options: Any) -> None:
+        """Change a table's columns."""
+        self._demand_admin("ALTER TABLE").alter_table(*args, **options)
 
-    def drop_table(self, *args: Any, **options: Any) -> NoReturn:
-        """Refused."""
-        self._refuse("DROP TABLE")
+    def drop_table(self, *args: Any, **options: Any) -> None:
+        """Drop a table."""
+        self._demand_admin("DROP TABLE").drop_table(*args, **options)
 
-    def _alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> NoReturn:
-        self._refuse("ALTER TABLE")
+    def _alter_options(self, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        self._demand_admin("ALTER TABLE")._alter_options(name, change)
 
-    def _system_table(self, name: str, columns: Any = None, key: str = "") -> NoReturn:
-        self._refuse("users and grants")
+    def _system_table(self, name: str, columns: Any = None, key: str = "") -> Table | None:
+        return self._demand_admin("users and grants")._system_table(name, columns, key)

@@ -148,8 +148,7 @@ class Requests:
         with self._request(message, peer):
             if isinstance(message, messages.CommitTransaction):
                 return self._commit_transaction(message)
-            session = Session(self.grid, has_files=False, fast_paths=self._fast_paths)
-            result = session.insert_at_once(message.text, decode_values(message.params, message.body))
+            result = self._session(peer).insert_at_once(message.text, decode_values(message.params, message.body))
             return None if result is None else Done(result.rowcount)
 
     def query(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import re
 
@@ -15,7 +16,9 @@ from gridflow.protocols import messages
 from gridflow.protocols.address import Endpoint
 from gridflow.protocols.messages import Message
 from gridflow.server.access import RULES, STATEMENTS, Peer
+from gridflow.server.guarded import grid_of
 from gridflow.server.requests import Requests
+from gridflow.sql import Session
 from gridflow.sql.execution.executors import EXECUTORS
 from gridflow.sql.routing import CONTROLS
 from gridflow.sql.views.views import view_names
@@ -389,3 +392,38 @@ def test_a_message_nobody_has_thought_of_is_for_admins(requests):
     requests.access.authorize(peer(requests, "ADMIN"), New())
     with pytest.raises(GridAccessError):
         requests.access.authorize(peer(requests, "WRITER"), New())
+
+
+def test_a_session_does_not_outlive_a_role(grid, requests):
+    """Also one that was begun by an admin, as those of transactions are."""
+    session = Session(grid_of(requests.grid, peer(requests, "ADMIN")))
+    session.execute("CREATE TABLE N (ID LONG PRIMARY KEY); INSERT INTO N VALUES (1)")
+    session.execute("BEGIN")
+    session.execute("INSERT INTO N VALUES (2)")
+    grid.sql("REVOKE ADMIN FROM ADMIN")
+    for text in ("SELECT * FROM N", "INSERT INTO N VALUES (3)", "FROM SYS.USERS"):
+        with pytest.raises(GridAccessError):
+            session.execute(text)
+    session.execute("ROLLBACK")
+    for text in ("DROP TABLE N", "CREATE USER EVE", "GRANT ADMIN TO ADMIN", "SELECT * FROM N"):
+        with pytest.raises(GridAccessError):
+            session.execute(text)
+    assert grid.sql("SELECT * FROM N").scalar() == 1
+
+
+def test_what_is_done_at_once_is_asked_about_too(grid, requests):
+    insert = messages.Sql("INSERT INTO T VALUES (?, ?)", *messages.encode_values([300, 1]))
+    for _ in range(3):
+        sql(requests, "WRITER", insert.text, [grid.sql("SELECT MAX(ID) FROM T").scalar() + 1, 1])
+    with pytest.raises(GridAccessError):
+        requests.handle_at_once(insert, peer(requests, "READER"))
+    assert requests.handle_at_once(insert, peer(requests, "INSERTER")) == messages.Done(1)
+
+
+def test_a_door_of_one_thread_takes_no_passwords(grid, requests):
+    grid.sql("ALTER USER READER WITH PASSWORD 'x'")
+    basic = "Basic " + base64.b64encode(b"READER:x").decode()
+    token = requests.access.authenticate(REMOTE, "a", basic).token
+    with pytest.raises(GridAccessError, match="show the token"):
+        requests.access.authenticate(REMOTE, "a", basic, passwords=False)
+    assert requests.access.authenticate(REMOTE, "a", f"Bearer {token}", passwords=False).peer.user == "READER"
