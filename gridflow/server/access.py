@@ -230,16 +230,14 @@ class Access:
             address: the host that it comes from.
             authorization: ``Basic <base 64 of user:password>`` or ``Bearer <token>``; empty if it shows neither.
             certificate: the name in the certificate that it has shown, where the door asks for one.
-            passwords: whether a password will do, which takes some tenths of a second to look at. A door that one
-                thread serves takes tokens alone, which another door has given out.
+            passwords: whether to look at a password, which takes some tenths of a second. A door that one thread
+                serves takes tokens, and a password that another door has just looked at.
 
         Raises:
             GridAccessError: it is nobody that may come in.
         """
         if endpoint.is_local:
             return Login(Peer(endpoint))
-        if not passwords and authorization.partition(" ")[0].lower() == "basic":
-            raise GridAccessError(f"{endpoint}: log in by Arrow Flight, and show the token here")
         if certificate is not None:
             user = users.find(self._grid, certificate)
             if user is None:
@@ -250,20 +248,20 @@ class Access:
                 raise error
             login = Login(self._peer(endpoint, user.name, user.stamp, address))
             if authorization:
-                login = self._by_word(endpoint, address, authorization)
+                login = self._by_word(endpoint, address, authorization, passwords)
                 if login.peer.user != user.name:
                     raise GridAccessError(f"{endpoint}: the certificate is of {user.name}, and the login of another")
             return login
-        return self._by_word(endpoint, address, authorization)
+        return self._by_word(endpoint, address, authorization, passwords)
 
-    def _by_word(self, endpoint: Endpoint, address: str, authorization: str) -> Login:
+    def _by_word(self, endpoint: Endpoint, address: str, authorization: str, passwords: bool) -> Login:
         scheme, _, shown = authorization.partition(" ")
         if not authorization:
             if self._insecure and not users.list_users(self._grid):
                 return Login(Peer(endpoint, None, address=address))
             raise GridAccessError(f"{endpoint}: say who you are: a user and a password, or a token")
         if scheme.lower() == "basic":
-            return self._log_in(endpoint, address, shown)
+            return self._log_in(endpoint, address, shown, passwords)
         if scheme.lower() == "bearer":
             local = self.local_tokens.get(endpoint)
             if local is not None and hmac.compare_digest(local.encode(), shown.encode()):
@@ -272,7 +270,7 @@ class Access:
             return Login(self._peer(endpoint, session.user, session.stamp, address))
         raise GridAccessError(f"{endpoint}: an authorization is Basic or Bearer")
 
-    def _log_in(self, endpoint: Endpoint, address: str, shown: str) -> Login:
+    def _log_in(self, endpoint: Endpoint, address: str, shown: str, passwords: bool) -> Login:
         try:
             name, colon, password = base64.b64decode(shown, validate=True).decode().partition(":")
         except ValueError:
@@ -286,6 +284,8 @@ class Access:
             with contextlib.suppress(GridAccessError):
                 session = self._session_of(token)
                 return Login(self._peer(endpoint, session.user, session.stamp, address), token)
+        if not passwords:
+            raise GridAccessError(f"{endpoint}: log in by Arrow Flight first")
         with self._logins.attempt(name, address):
             user = users.verify(self._grid, name, password)
         if user is None:

@@ -96,7 +96,7 @@ class FlightService:
             deadline = time.monotonic() + _RENEW_SECONDS
             while True:
                 try:
-                    self._server = self._listen(old.requests)
+                    self._server = self._listen(old.requests, old.sql)
                     return
                 except GridConnectionError as error:
                     if time.monotonic() > deadline:
@@ -117,10 +117,10 @@ class FlightService:
             self._access = requests.access
             self._access.local_tokens[self.endpoint] = local_tokens.write_token(self.endpoint.port)
 
-    def _listen(self, requests: Requests) -> _Server:
+    def _listen(self, requests: Requests, sql: FlightSql | None = None) -> _Server:
         _check_free(self.endpoint)
         try:
-            return _Server(self.endpoint.flight_uri, requests, self.endpoint, self._certificates)
+            return _Server(self.endpoint.flight_uri, requests, self.endpoint, self._certificates, sql)
         except (pa.ArrowException, OSError) as error:
             raise GridConnectionError(f"cannot listen at {self.endpoint}: {error}") from None
 
@@ -163,7 +163,7 @@ def _umask(mask: int) -> Iterator[None]:
 
 
 def _check_free(endpoint: Endpoint) -> None:
-    """Raise if somebody listens at an address: gRPC would share the port with another node of the same user's."""
+    """Raise, and say why, if nobody can listen at an address: gRPC would say that, and nothing else."""
     try:
         for family, kind, protocol, _, place in socket.getaddrinfo(
             endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -242,10 +242,17 @@ class _Server(flight.FlightServerBase):
     Flight calls the methods from its own threads, several at a time.
     """
 
-    def __init__(self, location: str, requests: Requests, endpoint: Endpoint, certificates: Certificates | None = None):
+    def __init__(
+        self,
+        location: str,
+        requests: Requests,
+        endpoint: Endpoint,
+        certificates: Certificates | None = None,
+        sql: FlightSql | None = None,
+    ):
         self.requests = requests
         self.entrance = _Entrance(requests, endpoint)
-        self.sql = FlightSql(requests)
+        self.sql = sql or FlightSql(requests)  # what clients have open there outlives a certificate
         self._by_certificate = False
         options: dict[str, Any] = {}
         if not endpoint.is_local:

@@ -291,7 +291,9 @@ class FramedService:
                 )
             shown = body[frames.LOGIN_HEAD.size :].decode("utf-8", "replace")
             certificate = _name_of(connection.socket)
-            login = self._requests.access.authenticate(connection.endpoint, connection.address, shown, certificate)
+            login = self._requests.access.authenticate(
+                connection.endpoint, connection.address, shown, certificate, passwords=False
+            )
         except GridflowError as error:
             if isinstance(error, GridAccessError):
                 _log.warning("%s was not let in: %s", connection.address, error)

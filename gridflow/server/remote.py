@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from ..sql import Session
 from ..storage.space import in_memory, used_bytes
 from ..table import Table
 from ..transaction import TransactionTable
+from . import audit
 from .access import Peer
 from .guarded import grid_of
 from .transactions import Transactions
@@ -190,10 +192,12 @@ class RemoteRequests:
         sets = decode_values(m.sets, m.body)
         if not isinstance(sets, list):
             raise UsageError("message sql_many: sets is no list")
+        told = partial(audit.statement, peer)
         if not m.transaction:
-            return Done(Session(grid_of(self.grid, peer), has_files=False).execute_many(m.text, sets).rowcount)
+            session = Session(grid_of(self.grid, peer), has_files=False, told=told)
+            return Done(session.execute_many(m.text, sets).rowcount)
         with self.transactions.using(m.transaction) as transaction:
-            return Done(Session(transaction, has_files=False).execute_many(m.text, sets).rowcount)
+            return Done(Session(transaction, has_files=False, told=told).execute_many(m.text, sets).rowcount)
 
 
 _ABSENT = object()

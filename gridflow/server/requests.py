@@ -148,7 +148,8 @@ class Requests:
         with self._request(message, peer):
             if isinstance(message, messages.CommitTransaction):
                 return self._commit_transaction(message)
-            result = self._session(peer).insert_at_once(message.text, decode_values(message.params, message.body))
+            session = self.session(peer, self._fast_paths)
+            result = session.insert_at_once(message.text, decode_values(message.params, message.body))
             return None if result is None else Done(result.rowcount)
 
     def query(
@@ -166,7 +167,8 @@ class Requests:
         if message.transaction:
             with self._request(message, peer), self._cancellable(message, is_gone):
                 with self._remote.transactions.using(message.transaction) as transaction:
-                    return _answer(execute(Session(transaction, has_files=False)))
+                    told = partial(audit.statement, peer)
+                    return _answer(execute(Session(transaction, has_files=False, told=told)))
         return _answer(self.run(message, peer, execute, is_gone))
 
     def run(

@@ -18,7 +18,7 @@ import pytest
 
 import gridflow
 from gridflow.errors import UsageError
-from gridflow.protocols import local_tokens, messages
+from gridflow.protocols import flight_sql, local_tokens, messages
 from gridflow.protocols.address import Endpoint
 from gridflow.server import Node, ServerProcess, lab_certificates, tls
 from gridflow.server.tls import Certificates, TlsFiles
@@ -201,6 +201,19 @@ def test_beyond_this_machine_there_must_be_a_user(tmp_path, lab):
         assert not node.endpoints[-1].is_loopback
 
 
+def begin_transaction(door: flight.FlightClient, options: flight.FlightCallOptions) -> bytes:
+    """Begin one by Flight SQL; returns the bytes that name it, as the answer has them."""
+    (answer,) = door.do_action(
+        flight.Action("BeginTransaction", flight_sql.encode_any("ActionBeginTransactionRequest")), options
+    )
+    return flight_sql.decode_any(answer.body.to_pybytes())[1].transaction_id
+
+
+def end_transaction(door: flight.FlightClient, options: flight.FlightCallOptions, begun: bytes) -> None:
+    request = flight_sql.encode_any("ActionEndTransactionRequest", transaction_id=begun, action=2)
+    list(door.do_action(flight.Action("EndTransaction", request), options))
+
+
 class TestRenewal:
     @pytest.fixture
     def own(self, tmp_path, lab):
@@ -224,7 +237,7 @@ class TestRenewal:
             load = flight.FlightDescriptor.for_command(messages.encode(messages.Load("T", "error")))
             writer, answers = door.do_put(load, pa.schema({"ID": pa.int64()}), options)
             writer.write_batch(pa.record_batch({"ID": [1, 2]}))
-            before = shown(node)
+            before, begun = shown(node), begin_transaction(door, options)
             self.renew(own)
             node.renew_certificates()
             assert shown(node) == (own / "server.crt").read_bytes() != before
@@ -234,6 +247,7 @@ class TestRenewal:
             assert messages.decode(answers.read().to_pybytes(), messages.Done).count == 2
             writer.close()
             assert hello(door, token.decode()).home == str(node.home)
+            end_transaction(door, options, begun)  # it is still known
 
     def test_a_half_written_pair_is_not_taken(self, tmp_path, own, caplog):
         certificates = Certificates(files(own))
