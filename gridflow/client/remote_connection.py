@@ -63,7 +63,7 @@ class RemoteConnection(Connection):
             _, self._authorization = client.authenticate_basic_token(known.user, known.password, options)
             return
         token = known.token
-        if token is None and self.endpoint.is_loopback:
+        if token is None and known.cert is None and self.endpoint.is_loopback:
             token = local_tokens.read_token(self.endpoint.port)
         self._authorization = f"Bearer {token}".encode() if token else b""
 

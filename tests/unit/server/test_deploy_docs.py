@@ -36,7 +36,8 @@ def test_tls_in_five_commands(tmp_path):
     pytest.importorskip("cryptography")
     (script,) = [block for block in blocks(REMOTE, "bash") if "gridflow cert ca" in block]
     port = free_port()
-    script = f'gridflow() {{ "{sys.executable}" -m gridflow "$@"; }}\nset -e\n' + script.replace("10850", str(port))
+    functions = f'gridflow() {{ "{sys.executable}" -m gridflow "$@"; }}\nset -e\n'
+    script = functions + script.replace("10850", str(port))
     script = script.replace("gridflow serve", f'exec "{sys.executable}" -m gridflow serve')
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
@@ -63,6 +64,17 @@ def test_tls_in_five_commands(tmp_path):
         rows = door.do_get(flight.Ticket(sql), flight.FlightCallOptions(headers=[header], timeout=30)).read_all()
         assert rows.to_pylist() == [{"PRIVILEGE": "WRITER"}]
         door.close()
+        (last,) = [block for block in blocks(REMOTE, "bash") if "gridflow sql --home grid+tls" in block]
+        last = last.replace("box.example", f"localhost:{port}").replace("=ca.crt", "=lab/ca.crt")
+        done = subprocess.run(
+            ["bash", "-c", functions + last],
+            cwd=tmp_path,
+            env={**environment, "GRIDFLOW_PASSWORD": "warm kitty"},
+            text=True,
+            input="SELECT PRIVILEGE FROM SYS.GRANTS;",
+            capture_output=True,
+        )
+        assert "WRITER" in done.stdout, done.stdout + done.stderr
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)

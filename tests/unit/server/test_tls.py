@@ -17,7 +17,7 @@ import pyarrow.flight as flight
 import pytest
 
 import gridflow
-from gridflow.errors import UsageError
+from gridflow.errors import GridAccessError, UsageError
 from gridflow.protocols import flight_sql, local_tokens, messages
 from gridflow.protocols.address import Endpoint
 from gridflow.server import Node, ServerProcess, lab_certificates, tls
@@ -56,6 +56,10 @@ def client(node: Node, lab, user: str = "", ca=None) -> flight.FlightClient:
             "private_key": (lab / f"{user}.key").read_bytes(),
         }
     return flight.FlightClient(f"grpc+tls://localhost:{endpoint.port}", **options)
+
+
+def port_of(node: Node) -> int:
+    return next(endpoint.port for endpoint in node.endpoints if endpoint.scheme == "grid+tls")
 
 
 def hello(client: flight.FlightClient, authorization: str = "") -> messages.Welcome:
@@ -314,3 +318,47 @@ def test_what_the_lab_makes(tmp_path, lab):
         with pytest.raises(UsageError):
             lab_certificates.make_client(lab, name)
     assert not (lab.parent / "x.crt").exists()
+
+
+def test_a_remote_grid_is_its_certificate_s_user(tmp_path, lab):
+    with Node(tmp_path / "grid", listen=[LOOPBACK], tls=files(lab, client_ca=lab / "ca.crt")) as node:
+        node.grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY, X INT)")
+        node.grid.sql("CREATE USER KATE WITH PASSWORD 'a'; GRANT SELECT, INSERT, UPDATE ON T TO KATE; CREATE USER BOB")
+        address = f"grid+tls://localhost:{port_of(node)}"
+        own = {"ca": lab / "ca.crt", "cert": lab / "KATE.crt", "key": lab / "KATE.key"}
+        for more in ({}, {"user": "KATE", "password": "a"}):
+            with gridflow.connect(address, **own, **more) as grid:
+                grid.table("T").put(1, {"X": 5})
+                assert grid.table("T").get(1) == {"X": 5}
+                assert grid.sql("SELECT COUNT(*) FROM T").scalar() == 1
+                with pytest.raises(GridAccessError, match="DELETE ON T"):
+                    grid.table("T").remove(1)
+                with pytest.raises(GridAccessError, match="ADMIN"):
+                    grid.drop_table("T")
+        with pytest.raises(GridAccessError):
+            gridflow.connect(address, **own, user="BOB", password="a").close()
+        bob = {**own, "cert": lab / "bob.crt", "key": lab / "bob.key"}
+        with gridflow.connect(address, **bob) as grid:
+            assert grid.tables() == []
+            node.grid.sql("DROP USER BOB")
+            with pytest.raises(GridAccessError):
+                grid.tables()
+
+
+def test_a_remote_grid_goes_on_when_the_certificate_changes(tmp_path, lab):
+    own = tmp_path / "own"
+    shutil.copytree(lab, own)
+    with Node(tmp_path / "grid", listen=[LOOPBACK], tls=files(own)) as node:
+        node.grid.sql(
+            "CREATE TABLE T (ID LONG PRIMARY KEY, X INT); CREATE USER KATE WITH PASSWORD 'a'; GRANT WRITER TO KATE"
+        )
+        with gridflow.connect(
+            f"grid+tls://localhost:{port_of(node)}", ca=lab / "ca.crt", user="KATE", password="a"
+        ) as grid:
+            for turn in range(3):
+                grid.table("T").put(turn, {"X": turn})
+                TestRenewal().renew(own)
+                node.renew_certificates()
+                assert shown(node) == (own / "server.crt").read_bytes()
+                assert grid.sql("SELECT MAX(X) FROM T").scalar() == turn
+                assert grid.table("T").get(turn) == {"X": turn}
