@@ -62,6 +62,7 @@ class FlightService:
         self._old: list[_Server] = []  # those that have shown another certificate, and have calls that run
         self._route: Route | None = None
         self._server: _Server | None = None
+        self._sql: FlightSql | None = None  # it outlives a certificate
         self._access: Access | None = None
         self._draining = False
 
@@ -73,14 +74,15 @@ class FlightService:
             GridConnectionError: somebody else listens there, or no address of this machine is called so.
         """
         path = self.endpoint.path
+        self._sql = FlightSql(requests)
         if path is None:
-            return self._start_tcp(requests)
+            return self._start_tcp(self._sql)
         if path is not None and path.exists() and not path.is_socket():
             raise UsageError(f"cannot listen at {path}: there is a file of that name")
         self._unlink()
         with _umask(0o177):  # whoever may connect is the grid's user: see access.authorize
             self._route = Route(self.endpoint)
-            self._server = _Server(self._route.flight_uri, requests, self.endpoint)
+            self._server = _Server(self._route.flight_uri, self._sql, self.endpoint)
 
     def renew(self) -> None:
         """Show another certificate: calls that run end as they are, new connections get it.
@@ -96,7 +98,7 @@ class FlightService:
             deadline = time.monotonic() + _RENEW_SECONDS
             while True:
                 try:
-                    self._server = self._listen(old.requests, old.sql)
+                    self._server = self._listen(old.sql)
                     return
                 except GridConnectionError as error:
                     if time.monotonic() > deadline:
@@ -110,17 +112,17 @@ class FlightService:
         with self._renewing:
             self._old.remove(old)
 
-    def _start_tcp(self, requests: Requests) -> None:
-        self._server = self._listen(requests)
+    def _start_tcp(self, sql: FlightSql) -> None:
+        self._server = self._listen(sql)
         self.endpoint = self._server.entrance.endpoint = replace(self.endpoint, port=self._server.port)
         if self.endpoint.is_loopback:
-            self._access = requests.access
+            self._access = sql.requests.access
             self._access.local_tokens[self.endpoint] = local_tokens.write_token(self.endpoint.port)
 
-    def _listen(self, requests: Requests, sql: FlightSql | None = None) -> _Server:
+    def _listen(self, sql: FlightSql) -> _Server:
         _check_free(self.endpoint)
         try:
-            return _Server(self.endpoint.flight_uri, requests, self.endpoint, self._certificates, sql)
+            return _Server(self.endpoint.flight_uri, sql, self.endpoint, self._certificates)
         except (pa.ArrowException, OSError) as error:
             raise GridConnectionError(f"cannot listen at {self.endpoint}: {error}") from None
 
@@ -134,11 +136,12 @@ class FlightService:
 
     def close(self) -> None:
         """Take away the socket, by which clients find the node."""
+        if self._sql is not None:
+            self._sql.close()
         if self._access is not None:
             local_tokens.remove_token(self.endpoint.port, self._access.local_tokens.pop(self.endpoint))
             self._access = None
         if self._server is not None:  # else it may be somebody else's
-            self._server.sql.close()
             self._unlink()
             self._server = None  # gRPC rests once it is gone
             if self._keep and self._route is not None:
@@ -242,17 +245,10 @@ class _Server(flight.FlightServerBase):
     Flight calls the methods from its own threads, several at a time.
     """
 
-    def __init__(
-        self,
-        location: str,
-        requests: Requests,
-        endpoint: Endpoint,
-        certificates: Certificates | None = None,
-        sql: FlightSql | None = None,
-    ):
-        self.requests = requests
-        self.entrance = _Entrance(requests, endpoint)
-        self.sql = sql or FlightSql(requests)  # what clients have open there outlives a certificate
+    def __init__(self, location: str, sql: FlightSql, endpoint: Endpoint, certificates: Certificates | None = None):
+        self.requests = sql.requests
+        self.entrance = _Entrance(self.requests, endpoint)
+        self.sql = sql
         self._by_certificate = False
         options: dict[str, Any] = {}
         if not endpoint.is_local:

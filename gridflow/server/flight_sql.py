@@ -144,10 +144,17 @@ class _Statement:
 
 
 class FlightSql:
-    """Answers Flight SQL's calls about one grid. Any thread may call it. Each method raises what clients understand."""
+    """Answers Flight SQL's calls about one grid; each method within ``errors_for_clients``. Any thread may call it.
+
+    Args:
+        requests: what carries them out.
+
+    Attributes:
+        requests: as given.
+    """
 
     def __init__(self, requests: Requests):
-        self._requests = requests
+        self.requests = requests
         each, most = MOST_TRANSACTIONS
         self._transactions: Handles[_Transaction] = Handles(
             "transaction",
@@ -229,7 +236,7 @@ class FlightSql:
         return flight.RecordBatchStream(in_batches(rows))
 
     def _view(self, call: Call, name: str, columns: list[str]) -> pa.Table:
-        return self._requests.view(messages.SystemView(name, columns), call.peer)
+        return self.requests.view(messages.SystemView(name, columns), call.peer)
 
     def _execute_bound(self, call: Call, statement: _Statement) -> Result:
         """Execute a prepared statement with the parameters that it is bound to."""
@@ -261,9 +268,9 @@ class FlightSql:
             raise UsageError("a command of Flight SQL has no statement")
         message = messages.Sql(text, None, b"", run=secrets.token_hex(16))
         if transaction is None:
-            return self._requests.run(message, call.peer, execute, call.is_gone)
+            return self.requests.run(message, call.peer, execute, call.is_gone)
         with _turn(self._transactions.get(call.owner, transaction)) as session:
-            return self._requests.run(message, call.peer, execute, call.is_gone, session)
+            return self.requests.run(message, call.peer, execute, call.is_gone, session)
 
     def _describe(self, call: Call, text: str, transaction: bytes | None) -> Description:
         return self._in_session(
@@ -320,22 +327,22 @@ class FlightSql:
         is_new = not exists or options.if_exists == _REPLACE
         create = _creation(name, reader.schema) if is_new else None
         if create is not None and exists:
-            self._requests.handle(messages.DropTable(name, True), call.peer)
+            self.requests.handle(messages.DropTable(name, True), call.peer)
         if create is not None:
-            self._requests.handle(create, call.peer)
+            self.requests.handle(create, call.peer)
         try:
             return self._load(call, name, _transaction_of(command), reader)
         except BaseException:
             if create is not None:  # of a table that nobody has seen filled nothing is left
-                self._requests.handle(messages.DropTable(name, True), call.peer)
+                self.requests.handle(messages.DropTable(name, True), call.peer)
             raise
 
     def _load(self, call: Call, name: str, transaction: bytes | None, reader: flight.MetadataRecordBatchReader) -> int:
         stream = _whole_stream(reader, call.is_gone)
         if transaction is None:
-            return self._requests.load(messages.Load(name, "error"), reader.schema, stream, call.peer).count
+            return self.requests.load(messages.Load(name, "error"), reader.schema, stream, call.peer).count
 
-        self._requests.allow(messages.Load(name, "error"), call.peer)
+        self.requests.allow(messages.Load(name, "error"), call.peer)
 
         def load(session: Session) -> int:
             if session.transaction is None:
@@ -383,8 +390,8 @@ class FlightSql:
                 self._statements.take(call.owner, request.prepared_statement_handle)
             return []
         if kind == "BeginTransaction":
-            session = self._requests.session(call.peer)
-            self._requests.run(messages.Sql("BEGIN", None, b"", run=secrets.token_hex(16)), call.peer, lambda s: None)
+            session = self.requests.session(call.peer)
+            self.requests.run(messages.Sql("BEGIN", None, b"", run=secrets.token_hex(16)), call.peer, lambda s: None)
             handle = self._transactions.add(call.owner, _Transaction(session))
             return [encode_any("ActionBeginTransactionResult", transaction_id=handle)]
         if request.action not in (_COMMIT, _ROLLBACK):
@@ -396,7 +403,7 @@ class FlightSql:
             self._transactions.take(call.owner, request.transaction_id)
             end = Session.commit if request.action == _COMMIT else Session.rollback
             message = messages.Sql("COMMIT", None, b"", run=secrets.token_hex(16))
-            self._requests.run(message, call.peer, end, session=session)
+            self.requests.run(message, call.peer, end, session=session)
         return []
 
     def _prepare(self, call: Call, request: Any) -> bytes:

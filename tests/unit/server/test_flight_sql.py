@@ -213,8 +213,8 @@ def test_an_idle_transaction_is_rolled_back(uri, table, monkeypatch):
     with temporary_home() as home:
         node = Node(home)
         node.grid.sql("CREATE TABLE T (ID LONG PRIMARY KEY)")
-        (door,) = [service for service in node._services if hasattr(service, "_server")]
-        door._server.sql._transactions = held
+        (door,) = [service for service in node._services if isinstance(service, FlightService)]
+        door._sql._transactions = held
         with adbc.connect(f"grpc+unix://{home}/serve.sock") as connection, connection.cursor() as cursor:
             cursor.execute("INSERT INTO T VALUES (1)")
             deadline = time.monotonic() + 20
