@@ -16,7 +16,7 @@ import pytest
 from gridflow.errors import UsageError
 from gridflow.protocols import flight_sql as protocol
 from gridflow.protocols.address import Endpoint
-from gridflow.server import Node
+from gridflow.server import Node, lab_certificates, tls
 from gridflow.server import flight_sql as server
 from gridflow.server.flight import FlightService
 from gridflow.server.handles import Handles
@@ -479,6 +479,36 @@ def test_a_user_does_what_they_have_a_right_to():
                 put(client, command("CommandStatementIngest", **ingest), pa.record_batch({"ID": [5]}), options)
         assert len(node.grid.table("T")) == 1 and node.grid.tables() == ["S", "T"]
         node.stop()
+
+
+def test_over_tls_a_transaction_outlives_the_certificate(tmp_path):
+    pytest.importorskip("cryptography")
+    lab_certificates.make_authority(tmp_path)
+    lab_certificates.make_server(tmp_path, ["localhost", "127.0.0.1"])
+    shown = tls.TlsFiles(tmp_path / "server.crt", tmp_path / "server.key")
+    with Node(tmp_path / "grid", listen=["grid+tls://127.0.0.1:0"], tls=shown) as node:
+        node.grid.sql(
+            "CREATE TABLE T (ID LONG PRIMARY KEY); CREATE USER KATE WITH PASSWORD 'warm'; GRANT WRITER TO KATE"
+        )
+        (door,) = [s for s in node._services if isinstance(s, FlightService) and not s.endpoint.is_local]
+        options = {
+            "username": "KATE",
+            "password": "warm",
+            "adbc.flight.sql.client_option.tls_root_certs": (tmp_path / "ca.crt").read_text(),
+        }
+        with adbc.connect(f"grpc+tls://localhost:{door.endpoint.port}", db_kwargs=options) as connection:
+            rows(connection, "INSERT INTO T VALUES (1)")
+            door.renew()
+            deadline = time.monotonic() + 20
+            while True:  # for some milliseconds nobody listens
+                try:
+                    rows(connection, "INSERT INTO T VALUES (2)")
+                    break
+                except adbc.OperationalError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+            connection.commit()
+        assert len(node.grid.table("T")) == 2
 
 
 # ---- what is sent wrong ----
