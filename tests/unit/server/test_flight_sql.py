@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from random import Random
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +19,10 @@ from gridflow.protocols import flight_sql as protocol
 from gridflow.protocols.address import Endpoint
 from gridflow.server import Node, lab_certificates, tls
 from gridflow.server import flight_sql as server
+from gridflow.server.access import Peer
 from gridflow.server.flight import FlightService
 from gridflow.server.handles import Handles
+from gridflow.server.requests import Requests
 from gridflow.testing import temporary_home
 
 from ...kind_samples import SAMPLES
@@ -650,6 +653,71 @@ def test_parameters_have_a_limit(client, table, monkeypatch):
     )
     with pytest.raises(pa.ArrowInvalid, match="1 parameter"):
         put(client, command("CommandPreparedStatementUpdate", prepared_statement_handle=handle))
+
+
+SAMPLE_COMMANDS = [
+    ("CommandStatementQuery", {"query": "SELECT * FROM T WHERE ID = 1", "transaction_id": b""}),
+    ("CommandGetTables", {"db_schema_filter_pattern": "P%", "table_types": ["TABLE"], "include_schema": True}),
+    ("CommandGetSqlInfo", {"info": [0, 8, 504, 562]}),
+    ("CommandGetXdbcTypeInfo", {"data_type": 12}),
+    ("CommandGetPrimaryKeys", {"table": "T", "db_schema": "PUBLIC"}),
+    ("CommandGetCrossReference", {"pk_table": "T", "fk_table": "T"}),
+    ("CommandPreparedStatementQuery", {"prepared_statement_handle": bytes(range(16))}),
+    ("TicketStatementQuery", {"statement_handle": bytes(range(16))}),
+    ("ActionCreatePreparedStatementRequest", {"query": "SELECT ID FROM T WHERE NAME LIKE ?"}),
+    ("ActionEndTransactionRequest", {"transaction_id": bytes(range(16)), "action": 1}),
+]
+
+
+def try_changed_commands(grid, seed: int, count: int) -> None:
+    """Commands with some of their bytes changed: an answer, or an error that is their sender's."""
+    sql = server.FlightSql(Requests(grid.open_grid, "process"))
+    call = server.Call(Peer(Endpoint.of_grid(grid.home)), lambda: False)
+    random = Random(seed)
+    for _ in range(count):
+        name, fields = random.choice(SAMPLE_COMMANDS)
+        data = bytearray(protocol.encode_any(name, **fields))
+        for _ in range(random.choice((1, 1, 2, 3, 8))):
+            place = random.randrange(len(data))
+            change = random.randrange(4)
+            if change == 0:
+                data[place] ^= 1 << random.randrange(8)
+            elif change == 1:
+                data[place] = random.choice((0, 1, 0x7F, 0x80, 0xFF))
+            elif change == 2:
+                data[place:place] = bytes(random.choices(range(256), k=random.randrange(1, 9)))
+            else:
+                del data[place : place + random.randrange(1, 9)]
+            data = data or bytearray(1)
+        descriptor = flight.FlightDescriptor.for_command(bytes(data))
+        for attempt in (
+            lambda d: sql.flight_info(call, d),
+            lambda d: sql.schema(call, d),
+            lambda d: sql.do_get(call, d.command),
+            lambda d: sql.do_action(call, "CreatePreparedStatement", d.command),
+            lambda d: sql.do_action(call, "EndTransaction", d.command),
+            lambda d: sql.do_action(call, "CancelFlightInfo", d.command),
+            lambda d: sql.do_action(call, "SetSessionOptions", d.command),
+        ):
+            try:
+                with server.errors_for_clients():
+                    attempt(descriptor)
+            except (pa.ArrowException, flight.FlightServerError, KeyError, NotImplementedError):
+                pass  # FlightInternalError, for one, is none of these
+    sql.close()
+
+
+def test_commands_with_changed_bytes(node, table):
+    try_changed_commands(node.grid, 1, 400)
+    assert len(table) == 2
+
+
+@pytest.mark.long
+def test_many_commands_with_changed_bytes(node, table):
+    seed = int(time.time())
+    print("seed", seed)
+    try_changed_commands(node.grid, seed, 40_000)
+    assert len(table) == 2
 
 
 # ---- handles ----
