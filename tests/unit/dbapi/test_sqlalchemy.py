@@ -12,6 +12,7 @@ import pytest
 
 import gridflow
 from gridflow.kinds import KINDS
+from gridflow.server import Node
 
 from ...kind_samples import SAMPLES
 
@@ -297,6 +298,29 @@ def test_frames(engine):
         frame.to_sql("other", engine, index=False)
     frame.set_index("a").to_sql("keyed", engine)
     assert sa.inspect(engine).get_pk_constraint("keyed")["constrained_columns"] == ["a"]
+
+
+def test_a_node_is_reached_as_a_user_of_it(home):
+    with Node(home, listen=["grid://127.0.0.1:0"]) as node:
+        node.grid.sql("CREATE USER KATE WITH PASSWORD 'a@b'; GRANT READER TO KATE")
+        place = f"127.0.0.1:{node.endpoints[-1].port}"
+        own = sa.create_engine(f"gridflow://{place}")  # the grid's own user, as on its machine
+        Base.metadata.create_all(own)
+        with orm.Session(own) as session:
+            session.add(Kitten(id=1, **KITTEN))
+            session.commit()
+        kate = sa.create_engine(f"gridflow://KATE:a%40b@{place}")
+        with orm.Session(kate) as session:
+            assert session.get(Kitten, 1).extra == KITTEN["extra"]
+            session.add(Kitten(id=2, name="no"))
+            with pytest.raises(sa.exc.OperationalError, match="INSERT ON kittens"):
+                session.commit()
+        with pytest.raises(sa.exc.OperationalError, match="another password") as caught:
+            sa.create_engine(f"gridflow://KATE:wrong@{place}").connect()
+        assert "wrong" not in str(caught.value)
+        for engine in (own, kate):
+            engine.dispose()
+        assert len(node.grid.table("kittens")) == 1
 
 
 def test_every_kind_has_a_type():
