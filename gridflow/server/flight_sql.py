@@ -100,7 +100,9 @@ _CHANGES = ("INSERT", "MERGE", "UPDATE", "DELETE")
 _CANCELLED, _NOT_CANCELLABLE, _NOT_CLOSEABLE = 1, 3, 3
 _COMMIT, _ROLLBACK = 1, 2
 _INVALID_NAME, _INVALID_VALUE = 1, 2
-_FAIL_WITHOUT, _APPEND, _REPLACE = 2, 2, 3
+#: What an ingest does: where there is no such table, and where there is one.
+_CREATE = 1
+_APPEND, _REPLACE = 2, 3
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,7 @@ class FlightSql:
         if statement.description.gives_rows:
             raise UsageError(f"a query takes one row of parameters, not {len(rows)}")
         return self._in_session(
-            call, statement.text, statement.transaction, lambda session: _execute_many(session, statement.text, rows)
+            call, statement.text, statement.transaction, lambda session: session.execute_many(statement.text, rows)
         )
 
     def _execute(self, call: Call, text: str, params: Any, transaction: bytes | None) -> Result:
@@ -322,16 +324,19 @@ class FlightSql:
         exists = name in tables
         if exists and options.if_exists not in (_APPEND, _REPLACE):
             raise TableExistsError(f"table {name} is there already: ingest with mode append or replace", table=name)
-        if not exists and options.if_not_exist == _FAIL_WITHOUT:
+        if not exists and options.if_not_exist != _CREATE:
             raise TableNotFoundError(f"no table {name}: ingest with mode create, or create it before", table=name)
         is_new = not exists or options.if_exists == _REPLACE
         create = _creation(name, reader.schema) if is_new else None
+        transaction = _transaction_of(command)
+        if create is not None and transaction is not None:
+            raise UsageError("a transaction makes no tables: create it before, and ingest with mode append")
         if create is not None and exists:
             self.requests.handle(messages.DropTable(name, True), call.peer)
         if create is not None:
             self.requests.handle(create, call.peer)
         try:
-            return self._load(call, name, _transaction_of(command), reader)
+            return self._load(call, name, transaction, reader)
         except BaseException:
             if create is not None:  # of a table that nobody has seen filled nothing is left
                 self.requests.handle(messages.DropTable(name, True), call.peer)
@@ -339,10 +344,10 @@ class FlightSql:
 
     def _load(self, call: Call, name: str, transaction: bytes | None, reader: flight.MetadataRecordBatchReader) -> int:
         stream = _whole_stream(reader, call.is_gone)
+        message = messages.Load(name, "error")
         if transaction is None:
-            return self.requests.load(messages.Load(name, "error"), reader.schema, stream, call.peer).count
-
-        self.requests.allow(messages.Load(name, "error"), call.peer)
+            return self.requests.load(message, reader.schema, stream, call.peer).count
+        self.requests.allow(message, call.peer)
 
         def load(session: Session) -> int:
             if session.transaction is None:
@@ -390,9 +395,8 @@ class FlightSql:
                 self._statements.take(call.owner, request.prepared_statement_handle)
             return []
         if kind == "BeginTransaction":
-            session = self.requests.session(call.peer)
-            self.requests.run(messages.Sql("BEGIN", None, b"", run=secrets.token_hex(16)), call.peer, lambda s: None)
-            handle = self._transactions.add(call.owner, _Transaction(session))
+            self.requests.allow(messages.Sql("BEGIN", None, b""), call.peer)
+            handle = self._transactions.add(call.owner, _Transaction(self.requests.session(call.peer)))
             return [encode_any("ActionBeginTransactionResult", transaction_id=handle)]
         if request.action not in (_COMMIT, _ROLLBACK):
             raise UsageError(
@@ -403,7 +407,10 @@ class FlightSql:
             self._transactions.take(call.owner, request.transaction_id)
             end = Session.commit if request.action == _COMMIT else Session.rollback
             message = messages.Sql("COMMIT", None, b"", run=secrets.token_hex(16))
-            self.requests.run(message, call.peer, end, session=session)
+            try:
+                self.requests.run(message, call.peer, end, session=session)
+            finally:
+                session.rollback()  # of one that was not to be committed, nothing is left open
         return []
 
     def _prepare(self, call: Call, request: Any) -> bytes:
@@ -436,10 +443,6 @@ class FlightSql:
         if kind == "CancelFlightInfo":
             return encode("CancelFlightInfoResult", status=status)
         return encode_any("ActionCancelQueryResult", result=status)
-
-
-def _execute_many(session: Session, text: str, rows: list[Any]) -> Result:
-    return session.execute_many(text, rows)
 
 
 def _handle_of(ticket: bytes) -> bytes:

@@ -34,14 +34,12 @@ class Description:
     """A text that is not executed.
 
     Attributes:
-        kinds: of its statements.
         rows: the columns of what it gives; None where it gives no rows, or that is known only when it runs.
         gives_rows: whether it gives rows.
         parameters: a field for each parameter, in order; of a type that is not known it is a text.
         named: whether the parameters are ``:name`` marks.
     """
 
-    kinds: tuple[str, ...]
     rows: pa.Schema | None
     gives_rows: bool
     parameters: pa.Schema
@@ -65,7 +63,6 @@ def describe(grid: GridFace, text: str) -> Description:
         with suppress(GridflowError) if len(statements) > 1 else nullcontext():  # it may need what is not there yet
             rows = _columns(grid, last)
     return Description(
-        tuple(statement.kind for statement in statements),
         rows,
         gives_rows,
         pa.schema(fields),

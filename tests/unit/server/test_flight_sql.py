@@ -406,6 +406,10 @@ def test_an_ingest_that_names_a_transaction_is_part_of_it(client, table):
         ingest = {"table": "T", "transaction_id": handle, "table_definition_options": options}
         assert put(client, command("CommandStatementIngest", **ingest), data) == 2
         assert len(table) == 2
+        with pytest.raises(pa.ArrowInvalid, match="a transaction makes no tables"):
+            options = {"if_not_exist": 1, "if_exists": 3}
+            keyed = data.replace_schema_metadata({server.KEY: "ID"})
+            put(client, command("CommandStatementIngest", **ingest | {"table_definition_options": options}), keyed)
         act_any(client, "EndTransaction", "ActionEndTransactionRequest", transaction_id=handle, action=end)
         assert len(table) == count
 
