@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..config import VERSION
+from ..errors import UsageError
 from ..kinds import ByKind, Refused
 from ..schema import INTEGERS, NESTED, parse_type
 from ..storage.arrow import user_type
@@ -20,6 +21,9 @@ from ..storage.arrow import user_type
 PUBLIC, SYS = "PUBLIC", "SYS"
 #: Kinds of tables.
 TABLE, SYSTEM_VIEW = "TABLE", "SYSTEM VIEW"
+
+#: A name has 1 KiB at most, and each of its characters may be escaped.
+_LONGEST_PATTERN = 4096
 
 #: Reads columns of a view of schema SYS.
 View = Callable[[str, list[str]], pa.Table]
@@ -156,13 +160,38 @@ def like(names: Iterable[str], pattern: str | None) -> list[str]:
     """
     if pattern is None:
         return sorted(names)
-    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
-    text = "".join({"%": ".*", "_": "."}.get(part) or re.escape(part[-1]) for part in parts)
-    for flags in (re.DOTALL, re.DOTALL | re.IGNORECASE):
-        found = sorted(name for name in names if re.fullmatch(text, name, flags))
+    if len(pattern) > _LONGEST_PATTERN:
+        raise UsageError(f"a pattern has {_LONGEST_PATTERN} characters at most, not {len(pattern):,}")
+    parts = re.findall(r"\\.|%+|.", pattern, re.DOTALL)
+    parts = ["%" if part[0] == "%" else part for part in parts]
+    for fold in (str, str.casefold):
+        folded = [part if part in ("%", "_") else (fold(part[-1]),) for part in parts]
+        found = sorted(name for name in names if _is_like(fold(name), folded))
         if found:
             return found
     return []
+
+
+def _is_like(name: str, parts: list[Any]) -> bool:
+    """Whether a name is of this pattern: ``%``, ``_``, and single characters in tuples.
+
+    Of a ``%`` only the last one is ever looked at again, so that no pattern takes long.
+    """
+    at = place = 0
+    again: tuple[int, int] | None = None  # behind the last %, and what it may begin with the next time
+    while at < len(name):
+        part = parts[place] if place < len(parts) else None
+        if part == "%":
+            place += 1
+            again = place, at + 1
+        elif part == "_" or part == (name[at],):
+            at, place = at + 1, place + 1
+        elif again is not None:
+            place, at = again
+            again = place, at + 1
+        else:
+            return False
+    return all(part == "%" for part in parts[place:])
 
 
 def escape(name: str) -> str:

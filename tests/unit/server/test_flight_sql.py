@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from gridflow.errors import UsageError
 from gridflow.protocols import flight_sql as protocol
 from gridflow.protocols.address import Endpoint
-from gridflow.server import Node, lab_certificates, tls
+from gridflow.server import Node, lab_certificates, sql_metadata, tls
 from gridflow.server import flight_sql as server
 from gridflow.server.access import Peer
 from gridflow.server.flight import FlightService
@@ -293,6 +294,18 @@ def test_keys_types_and_references(client, table, node):
     assert asked(client, "CommandGetDbSchemas", catalog="other") == []
     assert len(asked(client, "CommandGetTables", table_types=["TABLE"], include_schema=True)) == 2
     assert asked(client, "CommandGetTables", table_name_filter_pattern="none") == []
+
+
+def test_patterns_are_those_of_like_and_take_no_time():
+    random = Random(3)
+    for _ in range(2000):
+        name, pattern = ("".join(random.choices("ab%_\\", k=random.randrange(6))) for _ in range(2))
+        parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+        text = "".join({"%": ".*", "_": "."}.get(part) or re.escape(part[-1]) for part in parts)
+        assert sql_metadata.like([name], pattern) == ([name] if re.fullmatch(text, name, re.DOTALL) else [])
+    assert sql_metadata.like(["a" * 1000] * 100, "%a" * 500 + "b") == []
+    with pytest.raises(UsageError, match="4096 characters at most"):
+        sql_metadata.like(["a"], "%" * 5000)
 
 
 def test_sql_info(client):
