@@ -6,7 +6,7 @@ import pytest
 
 import gridflow
 from gridflow.client import remote_grid
-from gridflow.server import ServerProcess
+from gridflow.server import ServerProcess, lab_certificates
 
 
 @pytest.fixture(scope="module")
@@ -15,13 +15,27 @@ def server(tmp_path_factory):
         yield server
 
 
-@pytest.fixture(params=["embedded", "served", "remote"])
+@pytest.fixture(scope="module")
+def encrypted_server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encrypted")
+    lab_certificates.make_authority(folder)
+    lab_certificates.make_server(folder, ["localhost", "127.0.0.1"])
+    files = "--tls-cert", str(folder / "server.crt"), "--tls-key", str(folder / "server.key")
+    with ServerProcess(folder / "grid", "--listen", "grid+tls://localhost:0", *files) as server:
+        server.ca = folder / "ca.crt"
+        yield server
+
+
+@pytest.fixture(params=["embedded", "served", "remote", pytest.param("encrypted", marks=pytest.mark.long)])
 def grid(request, tmp_path, monkeypatch):
     home = tmp_path / "grid" if request.param == "embedded" else request.getfixturevalue("server").home
-    if request.param == "remote":
-        monkeypatch.setattr(remote_grid, "MAPS_LOCAL", False)
-        printed = request.getfixturevalue("server").printed
-        (home,) = [word for line in printed for word in line.split() if word.startswith("grid://")]
+    monkeypatch.setattr(remote_grid, "MAPS_LOCAL", False)
+    if request.param in ("remote", "encrypted"):
+        server = request.getfixturevalue("server" if request.param == "remote" else "encrypted_server")
+        (home,) = [
+            word for line in server.printed for word in line.split() if word.startswith(("grid://", "grid+tls://"))
+        ]
+        monkeypatch.setenv("GRIDFLOW_CA", str(getattr(server, "ca", "")))
     with gridflow.connect(home) as grid:
         assert grid.owner == (request.param == "embedded")
         yield grid

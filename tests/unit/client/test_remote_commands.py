@@ -26,7 +26,7 @@ def rows(table):
 
 
 def test_commands_take_an_address(address, rows, tmp_path):
-    said = run("sql", "--home", address, "--format", "csv", "SELECT ID, N FROM T ORDER BY ID")
+    said = run("sql", "--home", address, "--format", "csv", "-e", "SELECT ID, N FROM T ORDER BY ID")
     assert said.exit_code == 0 and said.output.splitlines() == ["ID,N", "1,10", "2,20", "3,30"]
     assert "T" in run("--home", address, "tables").output
     facts = json.loads(run("info", "--home", address, "--format", "json").output)
@@ -39,7 +39,7 @@ def test_commands_take_an_address(address, rows, tmp_path):
     with gridflow.connect(address) as grid:
         assert len(grid.table("U")) == 3
     for option in ("--create", "--embedded", "--read-only"):
-        said = run("sql", "--home", address, option, "SELECT 1")
+        said = run("sql", "--home", address, option, "-e", "SELECT 1")
         assert said.exit_code != 0 and "leave it out" in said.output
     said = run("tables", "--home", "grid://kate:s3cret@box")
     assert said.exit_code != 0 and "s3cret" not in said.output and "user=" in said.output
