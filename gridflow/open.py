@@ -45,30 +45,41 @@ def connect(
     free when it is started again. Who connects meanwhile waits for that. A server that is stopped, by Ctrl-C or
     SIGTERM, leaves the grid to the next who comes.
 
+    At a node's address a ``RemoteGrid`` comes, of the same methods; docs/remote.md says how each is done. A node of
+    this machine whose grid this process can read is mapped instead, unless credentials are given here.
+
     Args:
-        home: the grid's directory; without it the default grid, ``$GRIDFLOW_HOME``, else
-            ``/dev/shm/gridflow-<uid>/default``. ``":memory:"`` is a new grid each time, in a directory in shared memory
-            that goes with its last handle or its process; its ``home`` is for others to read it by.
+        home: the grid's directory, or a node's address, ``grid://host[:port]`` or ``grid+tls://host[:port]``; without
+            it the default grid, ``$GRIDFLOW_HOME``, else ``/dev/shm/gridflow-<uid>/default``. ``":memory:"`` is a new
+            grid each time, in a directory in shared memory that goes with its last handle or its process; its ``home``
+            is for others to read it by.
         read_only: only read, whoever owns the grid; every acknowledged write is seen.
         durability: ``process``: an acknowledged write survives the death of this process; ``fsync``: and a power cut,
             on a disk. It counts for the owner, and for all handles on the grid. None: what the grid is open with, else
             ``process``.
         embedded: own the grid in this process, also one whose server was killed.
-        timeout: seconds to wait for such a server, or for one that is just starting.
+        timeout: seconds to wait for such a server, or for one that is just starting; 10 unless it is given. At an
+            address: seconds that each call may take; None: as long as it takes, a single write at most 300.
+        user, password: who this is at an address; or ``token``, one that the node has given out. Without any of these
+            and the next ones: ``$GRIDFLOW_USER``, ... or ``~/.config/gridflow/credentials.toml``.
+        ca: the file of the certificates that vouch for the node; the system's without it.
+        cert, key, key_password: the files of this client's own certificate and its key, and the word of an encrypted
+            one.
         path: the old name of ``home``.
 
     Returns:
-        A Grid, or a ServedGrid of the same face; both are context managers.
+        A Grid, or a ServedGrid or RemoteGrid of the same face; both are context managers.
 
     Raises:
         GridOwnedError: a process that does not serve owns the grid, or with ``embedded`` any other; the message names
             its pid.
         GridConnectionError: the grid's server was killed, and was not started again in time.
-        GridAccessError: the directory cannot be read or written.
+        GridAccessError: the directory cannot be read or written; the node does not let us in.
         GridNotFoundError: with ``read_only``, there is no grid.
         GridCorruptError, GridVersionError: a file is damaged, or of a newer format.
-        UsageError: the directory holds something else; ``home`` is no path, or an address; the grid is open with
-            another durability; ``read_only`` stands beside ``embedded`` or ``durability="fsync"``.
+        UsageError: the directory holds something else; ``home`` is no path or address, or an address that holds a
+            password; the grid is open with another durability; credentials do not fit together, or stand beside a
+            directory; ``read_only`` stands beside ``embedded`` or ``durability="fsync"``.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as home, connect(home) as grid:

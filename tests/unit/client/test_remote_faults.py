@@ -156,9 +156,26 @@ def test_passwords_open_the_door_and_show_nowhere(node, address, caplog):
         seen += [repr(grid), repr(table), repr(grid.open_grid.connection), repr(vars(grid.open_grid))]
         node.grid.sql("REVOKE WRITER FROM KATE; GRANT READER TO KATE")
         assert table.get(1) == {"N": 1}
-        with pytest.raises(GridAccessError) as caught:
-            table.put(1, {"N": 2})
-        seen.append(str(caught.value))
+        insert = "INSERT INTO T (ID, N) VALUES (?, ?)"
+        for i in range(3):  # the node has a fast path for it by now
+            with gridflow.connect(address) as own:
+                own.sql(insert, [100 + i, 1])
+        for write in (
+            lambda: table.put(1, {"N": 2}),
+            lambda: table.remove(1),
+            lambda: grid.sql(insert, [7, 7]),
+            lambda: grid.sql("DELETE FROM T"),
+            lambda: grid.run(lambda t: t.table("T").put(1, {"N": 2})),
+            lambda: grid.run(lambda t: t.sql("DELETE FROM T")),
+            lambda: table.update(1, N=2),
+            lambda: table.load({"ID": [5], "N": [5]}),
+        ):
+            with pytest.raises(GridAccessError) as caught:
+                write()
+            seen.append(str(caught.value))
+        with pytest.raises(GridAccessError), table.writer() as writer:
+            writer.put(1, {"N": 2})
+        assert len(table) == 4 and table.get(1) == {"N": 1}
         node.grid.sql("DROP USER KATE")
         for call in (lambda: table.get(1), lambda: table.put(1, {"N": 2}), grid.tables):
             with pytest.raises(GridAccessError) as caught:
