@@ -33,7 +33,7 @@ class Client:
     """The process, for the one that started it; a context manager that ends it."""
 
     def __init__(self, target: str | Path, rows: int = 0):
-        """A client of a grid's home, of ``sqlite=FILE`` or of ``ignite=HOST:PORT``; T has ``rows``."""
+        """A client of a grid's home or address, of ``sqlite=FILE`` or of ``ignite=HOST:PORT``; T has ``rows``."""
         command = [sys.executable, __file__, str(target), str(rows)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -205,7 +205,9 @@ def main(target: str, rows: int) -> None:
             store = IgniteClient(rest.rpartition(":")[0], int(rest.rpartition(":")[2]))
         else:
             import gridflow
+            from gridflow.client import remote_grid
 
+            remote_grid.MAPS_LOCAL = False  # an address is to be spoken to
             grid = stack.enter_context(gridflow.connect(target))
             table = grid.table("T") if "T" in grid else None
             store = GridClient(grid) if "KV" in grid else None
