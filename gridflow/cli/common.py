@@ -210,8 +210,8 @@ def open_or_read(
     from ..open import connect
 
     if is_address(home):
-        _check_only_address(embedded, create, read_only)
-        return connect(home), ""
+        _check_only_address(embedded, create)
+        return connect(home, read_only=read_only), "--read-only" if read_only else ""
     if read_only:
         return connect(existing_home(home), read_only=True), "--read-only"
     try:
@@ -223,8 +223,8 @@ def open_or_read(
             raise error from None
 
 
-def _check_only_address(embedded: bool, create: bool = False, read_only: bool = False) -> None:
-    for name, given in (("--embedded", embedded), ("--create", create), ("--read-only", read_only)):
+def _check_only_address(embedded: bool, create: bool) -> None:
+    for name, given in (("--embedded", embedded), ("--create", create)):
         if given:
             raise UsageError(f"{name} is about a grid's directory, and --home is a node's address: leave it out")
 
@@ -238,8 +238,7 @@ def open_for_reading(home: Home, *, read_only: bool = False) -> Grid:
     from ..open import connect
 
     if is_address(home):
-        _check_only_address(False, read_only=read_only)
-        return connect(home)
+        return connect(home, read_only=read_only)
     path = existing_home(home)
     if read_only:
         return connect(path, read_only=True)

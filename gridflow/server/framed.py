@@ -167,8 +167,9 @@ class FramedService:
                 accepted, place = self._listener.accept()
             except (BlockingIOError, ConnectionError):
                 return
-            except OSError as error:  # no more descriptors, say
+            except OSError as error:  # no more descriptors, say: until the next look nobody is let in
                 _log.warning("a framed connection was not accepted: %s", error)
+                self._epoll.modify(self._listener, 0)
                 return
             if len(self._connections) >= MOST_CONNECTIONS:
                 accepted.close()
@@ -330,6 +331,8 @@ class FramedService:
 
     def _look(self, now: float) -> None:
         """Drop who is late: with its login, with the rest of a frame, or with taking answers."""
+        assert self._listener is not None
+        self._epoll.modify(self._listener, select.EPOLLIN)
         for connection in list(self._connections.values()):
             is_behind = bool(connection.input) or len(connection.output) >= MOST_UNTAKEN_BYTES
             if (connection.asker is None and now - connection.came > LOGIN_SECONDS) or (

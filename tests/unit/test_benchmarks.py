@@ -44,7 +44,7 @@ METRICS = {
     "load": {"loaded"},
     "writes": {"rate", "median", "99th percentile"},
     "memory": {"files", "growth", "whole processes"},
-    "remote": {"rate", "median", "99th percentile"},
+    "remote_keys": {"rate", "median", "99th percentile"},
     "open": {"Dataset() to batch", "process to batch", "of its files touched", "page faults"},
     "narrow": {"delivered", "touched"},
     "read": {"drained", "delivered", "touched", "first epoch", "second epoch"},

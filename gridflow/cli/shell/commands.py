@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from ...protocols.address import is_address
 from ..common import existing_home, open_or_read
 from . import describing, showing  # noqa: F401 the imports register commands, in the order of the help
 from .layout import pair_lines
@@ -142,11 +143,11 @@ def _history(session: Session, words: Words) -> None:
 
 @shell_command("!connect", "\\c", arguments="DIR", takes="file")
 def _connect(session: Session, words: Words) -> None:
-    """Go on with the grid in another directory"""
-    word = only_word(words, "!connect DIR, with a grid's directory")
+    """Go on with the grid in another directory, or at a node's address"""
+    word = only_word(words, "!connect DIR, with a grid's directory or a node's address")
     if word.lower().startswith("jdbc:"):
-        raise UsageError("a grid is a directory: type !connect DIR")
-    home = existing_home(Path(word).expanduser())
+        raise UsageError("a grid is a directory or grid://host[:port]: type !connect DIR")
+    home = word if is_address(word) else existing_home(Path(word).expanduser())
     grid, why = open_or_read(home, read_only=session.read_only)
     session.connect(grid)
     if why:

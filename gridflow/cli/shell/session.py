@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ...client import ServedGrid
+from ...client import RemoteGrid, ServedGrid
 from ...errors import GridflowError, SqlError, UsageError
 from ...sql import split_statements
 from ...sql.text.secrets import hide_passwords
@@ -279,7 +279,7 @@ class Session:
             raise KeyboardInterrupt
 
     def _cancel(self) -> bool:
-        return isinstance(self.grid, ServedGrid) and self.grid.cancel() > 0
+        return isinstance(self.grid, ServedGrid | RemoteGrid) and self.grid.cancel() > 0
 
 
 class ScriptFailed(UsageError):

@@ -38,7 +38,9 @@ def test_commands_take_an_address(address, rows, tmp_path):
     assert run("load", "--home", address, str(out), "U", "--key", "ID").exit_code == 0
     with gridflow.connect(address) as grid:
         assert len(grid.table("U")) == 3
-    for option in ("--create", "--embedded", "--read-only"):
+    said = run("sql", "--home", address, "--read-only", "-e", "DELETE FROM T")
+    assert said.exit_code != 0 and "open to read only" in said.output
+    for option in ("--create", "--embedded"):
         said = run("sql", "--home", address, option, "-e", "SELECT 1")
         assert said.exit_code != 0 and "leave it out" in said.output
     said = run("tables", "--home", "grid://kate:s3cret@box")
@@ -80,8 +82,6 @@ def test_copy_reads_and_writes_files_of_the_client(grid, rows, tmp_path):
 
 def test_what_cannot_be_done_from_afar_says_so(grid, rows):
     for refused in (
-        rows.snapshot,
-        lambda: rows.folder,
         lambda: rows.indexes,
         lambda: rows._mapped(["ID"]),
         lambda: grid._alter_options("T", dict),

@@ -3,7 +3,7 @@
 Each put and get is one message and its answer, by framed TCP; by 1 and 32 processes together. Beside it a bare exchange
 of the same bytes over TCP, by one process.
 
-    python benchmarks/remote.py [--quick]
+    python benchmarks/remote_keys.py [--quick]
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ while data := connected.recv(4096):
 
 
 def main() -> None:
-    bench = Benchmark("remote", __doc__, packages=["pyarrow"], rounds=5, quick_rounds=2)
+    bench = Benchmark("remote_keys", __doc__, packages=["pyarrow"], rounds=5, quick_rounds=2)
     seconds = 0.2 if bench.quick else 1.0
     counts = [1, 2] if bench.quick else CLIENTS
     with bench.scratch(GIB) as folder, ExitStack() as stack:
