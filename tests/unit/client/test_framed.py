@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import struct
 import threading
@@ -226,3 +227,25 @@ def test_without_the_port_all_goes_by_flight(node, address):
         table = grid.create_table("T", {"ID": "LONG", "N": "LONG"}, key="ID")
         table.put(1, {"N": 1})
         assert table.get(1) == {"N": 1} and channel(grid) is None and grid.sql("SELECT N FROM T").scalar() == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frames_come_in_pieces_of_any_size_and_several_at_once(node, port, table, seed):
+    chance = random.Random(seed)
+    table.put_all({i: {"N": i} for i in range(50)})
+    table.get(1)
+    head = frames.COMMIT_HEAD.pack(table.table_id, 0, table.codec.digest)
+    asked = [chance.randrange(80) for _ in range(300)]
+    data = b"".join(
+        frames.frame(number, frames.GET, head + key.to_bytes(8, "little")) for number, key in enumerate(asked)
+    )
+    token = local_tokens.read_token(node.endpoints[-1].port)
+    with raw(port, logs_in=token) as connected:
+        at = 0
+        while at < len(data):
+            size = chance.choice([1, 5, 11, 12, 13, 40, 1000])
+            connected.sendall(data[at : at + size])
+            at += size
+        for number, key in enumerate(asked):
+            got, kind, _ = answer(connected)
+            assert (got, kind) == (number, frames.VALUE if key < 50 else frames.ABSENT)
