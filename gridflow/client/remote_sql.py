@@ -16,7 +16,7 @@ from .connection import COMMIT_TIMEOUT
 if TYPE_CHECKING:
     from ..faces import Report
     from .remote_grid import RemoteOpenGrid  # circle: a grid makes its sessions
-    from .remote_transaction import RemoteTransaction  # circle: a transaction runs its statements in one
+    from .remote_transaction import RemoteTransaction
 
 #: Kinds of statements that this process carries out itself.
 _HERE = (*CONTROLS, "SET")
