@@ -134,7 +134,7 @@ def test_a_wrong_token_is_answered_and_closed(port):
         assert is_closed(connected)
     basic = frames.LOGIN_HEAD.pack(frames.MAGIC, frames.VERSION) + b"Basic S0FURTpzZWNyZXQ="
     with raw(port, frames.frame(7, frames.LOGIN, basic)) as connected:  # scrypt would keep the only thread
-        assert "a password is for Arrow Flight" in str(messages.decode_error(answer(connected)[2]))
+        assert isinstance(messages.decode_error(answer(connected)[2]), GridAccessError)
     other = frames.frame(7, frames.LOGIN, frames.LOGIN_HEAD.pack(frames.MAGIC, 99))
     with raw(port, other) as connected:
         assert isinstance(messages.decode_error(answer(connected)[2]), GridConnectionError)
