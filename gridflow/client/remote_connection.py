@@ -143,7 +143,9 @@ class RemoteConnection(Connection):
             if welcome is None or welcome.small_port == 0 or welcome is self._without:
                 return None
             try:
-                self._small = opened(self.endpoint.host, welcome.small_port, self._authorization, self._tls())
+                # A password is not for frames; beside it there is a certificate, which says the same.
+                shown = b"" if self._authorization.startswith(b"Basic ") else self._authorization
+                self._small = opened(self.endpoint.host, welcome.small_port, shown, self._tls())
             except GridAccessError:
                 self.drop_channel()  # the next call logs in again
                 raise

@@ -65,6 +65,8 @@ def test_a_certificate_says_who_comes_by_either_way(tmp_path, lab):
             table = grid.create_table("T", {"ID": "LONG", "N": "LONG"}, key="ID")
             table.put(1, {"N": 1})
             assert table.get(1) == {"N": 1} == table.get(1) and grid.open_grid.connection._small is not None
+            with gridflow.connect(address, user="KATE", password=SECRET, **files) as both:
+                assert both.table("T").get(1) == {"N": 1} and both.open_grid.connection._small is not None
             node.grid.sql("DROP USER KATE")
             for call in (lambda: table.get(1), lambda: table.put(1, {"N": 2})):
                 with pytest.raises(GridAccessError):
