@@ -21,6 +21,7 @@ cdef extern from "core/status.h" namespace "gridflow" nogil:
         kInvalid
         kBusy
         kCancelled
+        kUnreachable
         kInternal
 
     cdef cppclass Status:

@@ -93,7 +93,11 @@ cdef class Snapshot:
         """The rows [begin, end) of partitions [first, last) in one segment."""
         cdef int64_t begin, end
         cdef uint32_t partitions = self.it.get().manifest().partitions
-        check(self.it.get().segments()[segment].segment.get().PartitionRows(first, last, partitions, &begin, &end))
+        cdef const Segment* it = self.it.get().segments()[segment].segment.get()
+        cdef Status status
+        with nogil:
+            status = it.PartitionRows(first, last, partitions, &begin, &end)
+        check(status)
         return begin, end
 
     def live(self, int segment):
@@ -170,12 +174,16 @@ cdef class Snapshot:
         cdef int segment
         cdef int64_t row
         cdef dict result = {}
+        cdef const TableSnapshot* it = self.it.get()
+        cdef Status status
         for key in keys:
             encoded.clear()
             codec.encode_key(key, encoded)
-            check(self.it.get().Find(
-                KeyHash(encoded.data(), encoded.size()), <const uint8_t*>encoded.data(), encoded.size(), &segment, &row
-            ))
+            with nogil:
+                status = it.Find(
+                    KeyHash(encoded.data(), encoded.size()), <const uint8_t*>encoded.data(), encoded.size(), &segment, &row
+                )
+            check(status)
             if segment >= 0:
                 result[key] = codec.decode_row(self.it.get().columns(segment), row)
         return result
@@ -183,13 +191,24 @@ cdef class Snapshot:
     def hashes(self, int segment):
         """The key hashes of a segment's rows, uint64[rows], rising: a copy."""
         cdef const Segment* it = self.it.get().segments()[segment].segment.get()
-        check(it.CheckBytes(it.hashes(), it.rows() * 8))
+        cdef Status status
+        with nogil:
+            status = it.CheckBytes(it.hashes(), it.rows() * 8)
+        check(status)
         cdef const uint64_t[::1] view = <const uint64_t[:it.rows()]>it.hashes()
         return np.array(view)
 
     def key(self, int segment, int64_t row):
         """The encoded key of a row, as bytes."""
         cdef string encoded
+        cdef const Segment* it = self.it.get().segments()[segment].segment.get()
+        cdef const vector[ColumnView]* columns = &self.it.get().columns(segment)
+        cdef uint32_t position
+        cdef Status status
+        for position in self.it.get().schema().key:
+            with nogil:
+                status = it.CheckRows(columns[0][position], row, row + 1)
+            check(status)
         check(EncodeKey(self.it.get().schema(), self.it.get().columns(segment), row, &encoded))
         return <bytes>encoded
 
@@ -212,8 +231,9 @@ cdef class Snapshot:
         if position >= 0:
             with nogil:
                 status = segment_file.get().CheckRows(view[0], begin, end)
+                if status.ok():
+                    status = segment_file.get().CheckOffsets(position)
             check(status)
-            check(segment_file.get().CheckOffsets(position))
         ExportColumn(view[0], begin, end, segment_file, out)
         return True
 

@@ -26,6 +26,8 @@ cdef int check(const Status& status) except -1:
         raise errors.SchemaError(message)
     if status.code == Code.kNotFound:
         raise errors.GridNotFoundError(message)
+    if status.code == Code.kUnreachable:
+        raise errors.GridConnectionError(message)
     if status.code == Code.kGone:
         raise errors.VersionNotFoundError(message)
     raise errors.InternalError(message)

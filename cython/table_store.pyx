@@ -25,6 +25,35 @@ core.process_state = shared_state()
 COMMIT_MODES = ("put", "put_if_absent", "replace", "remove", "insert")
 assert len(COMMIT_MODES) == GF_RING_MODES
 
+cdef extern from *:
+    """
+    static bool IsPartial(const gridflow::TableSnapshot& snapshot) {
+      for (const gridflow::SegmentRef& ref : snapshot.segments())
+        if (ref.segment->partial()) return true;
+      return false;
+    }
+    """
+    cbool IsPartial(const TableSnapshot&)
+
+
+cdef int await_rows(TableStore table, const uint64_t* hashes, const string* keys, size_t count) except -1:
+    """In a mirror: has the blocks come that searches for these keys look at, so that they need not wait afterwards.
+
+    To wait takes long, and who brings blocks needs the interpreter: so others run meanwhile, and may have changed the
+    table.
+    """
+    cdef shared_ptr[const TableSnapshot] snapshot
+    cdef Status status
+    cdef int segments[TOGETHER]
+    cdef int64_t rows[TOGETHER]
+    while snapshot.get() != table.current.get():
+        snapshot = table.current
+        with nogil:
+            status = snapshot.get().FindTogether(hashes, keys, count, segments, rows)
+        check(status)
+    return 0
+
+
 cdef enum:
     ABSENT = 0
     IN_MEMORY = 1
@@ -72,6 +101,8 @@ cdef class TableStore(TableVersions):
                 return ABSENT
             value[0] = entry.operation.value()
             return IN_MEMORY
+        if IsPartial(self.current.get()[0]):
+            await_rows(self, &hash, &key, 1)
         check(self.current.get().Find(hash, bytes, key.size(), segment, row))
         return IN_SEGMENT if segment[0] >= 0 else ABSENT
 
@@ -344,6 +375,8 @@ cdef class TableStore(TableVersions):
         for i in range(count):
             codec.encode_key(batch[i], encoded[i])
             hashes[i] = KeyHash(encoded[i].data(), encoded[i].size())
+        if IsPartial(self.current.get()[0]):
+            await_rows(self, hashes, encoded, count)
         check_readable(self)  # encoding may have run Python; from here to the end of the search nothing does
         if codec is not self.codec:
             return False

@@ -330,6 +330,12 @@ class OpenGrid:
             table.options = dict(entry.options)
             self._store.catalog_changed(self._catalog.version)
 
+    def catalog_entry(self, table_id: int) -> TableEntry | None:
+        """What the catalog has of a table, by its number; None if there is none, or none any more."""
+        with self._names:
+            self.check_open()
+            return self._catalog.of_id(table_id)
+
     def _open_tables(self) -> list[Table]:
         """The tables that are open here, system tables too; nothing is opened for it.
 

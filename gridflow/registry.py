@@ -20,6 +20,7 @@ from .grid import Grid
 from .open_grid import OpenGrid, open_grids
 from .storage.expected_files import CATALOG, foreign_names
 from .storage.lock import OwnerLock, holder, holder_serves
+from .storage.mirrors import is_mirror
 
 #: Seconds after which a temporary grid that nobody owns is one whose process was killed, and not one that is just made.
 _LEFT_SECONDS = 60.0
@@ -177,6 +178,10 @@ def _make_home(home: Path, default: bool) -> None:
         if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
             raise GridAccessError(
                 f"cannot write to {home}: pick another directory, or connect with read_only=True", filename=str(home)
+            )
+        if is_mirror(home):
+            raise UsageError(
+                f"{home} is the mirror of a grid elsewhere, which nobody owns here: connect to that one's address"
             )
         names = os.listdir(home)
         foreign = foreign_names(names)

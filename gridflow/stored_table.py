@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .config import SOCKET_NAME, resolve_home
 from .errors import GridClosedError, GridConnectionError, GridNotFoundError, TableNotFoundError, UsageError
@@ -22,7 +22,9 @@ from .open_grid import other_grids_with
 from .protocols.address import Endpoint, Route
 from .registry import open_reader, owned_grid, using_owned
 from .schema import Schema
+from .storage.mirrors import is_mirror
 from .table import Table
+from .transport.mirror import update
 
 if TYPE_CHECKING:
     from .client.connection import Connection
@@ -65,14 +67,18 @@ class StoredTable:
 
 @contextlib.contextmanager
 def open_table(
-    table: str | Table, grid: Grid | None = None, home: str | os.PathLike[str] | None = None
+    table: str | Table,
+    grid: Grid | None = None,
+    home: str | os.PathLike[str] | None = None,
+    version: str | int | None = None,
 ) -> Iterator[tuple[Grid, Table]]:
     """A table and its grid, which is open until the block ends.
 
     Args:
         table: a name, also ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
         grid: the open grid, embedded or served, that has the table.
-        home: the grid's directory if there is no ``grid``; None for the default grid.
+        home: the grid's directory or address if there is no ``grid``; None for the default grid.
+        version: a kept one that is going to be read, by number or tag: a mirror gets it.
 
     Raises:
         TableNotFoundError: the grid has no such table.
@@ -81,6 +87,10 @@ def open_table(
     """
     if grid is not None and home is not None:
         raise UsageError(f"grid= and home= both say where table {table} is: give one of them")
+    elsewhere = _directory_here(table, grid, home, version)
+    if elsewhere is not None:
+        grid, home = None, elsewhere
+        table = table if isinstance(table, str) else table.name
     if not isinstance(table, str):
         place = Path(table.folder).parent.parent
         for other in (None if grid is None else grid.home, None if home is None else resolve_home(home)):
@@ -102,6 +112,26 @@ def open_table(
         yield grid, found
 
 
+def _directory_here(
+    table: str | Table, grid: Grid | None, home: str | os.PathLike[str] | None, version: str | int | None
+) -> Path | None:
+    """Where a table of a grid elsewhere is read on this machine; None where it is of a grid of this machine."""
+    name = table if isinstance(table, str) else table.name
+    if isinstance(home, str) and "://" in home:
+        from .client.sources import directory_of
+
+        return directory_of(home, name, version)
+    opened: Any = None if grid is None else grid.open_grid
+    if opened is None and not isinstance(table, str):
+        opened = table._grid
+    connection = getattr(opened, "connection", None)
+    if connection is None or not hasattr(connection, "credentials"):
+        return None
+    from .client.sources import directory_of
+
+    return directory_of(str(connection.endpoint), name, version, connection.credentials)
+
+
 def _elsewhere(table: str, home: Path, others: list[Path]) -> str:
     return (
         f"no table {table} in the default grid, {home}, which is read where neither grid= nor home= is given; this "
@@ -115,6 +145,8 @@ def flush(directory: str, table: str, *, lasting: bool = False) -> None:
     With ``lasting`` the version counts among those that ``keep_versions`` keeps, as if somebody had written: that of an
     iterator does, which may be saved and gone on with as long as its version is there. Else it is only read.
 
+    A mirror gets what its grid has now, as far as the table's files are concerned: blocks come when they are read.
+
     If nobody owns the grid there is nothing newer. If a process owns it that does not serve it, that process cannot be
     asked: what it has not flushed by itself is not seen.
 
@@ -123,6 +155,9 @@ def flush(directory: str, table: str, *, lasting: bool = False) -> None:
         GridConnectionError: the node that serves the grid does not answer.
     """
     home = Path(directory)
+    if is_mirror(home):
+        update(home, table)
+        return
     owner = owned_grid(home)
     try:
         if owner is not None:

@@ -33,6 +33,7 @@ COMMANDS = {
     "backup": "Copy a whole grid to a URL, or list what was copied there.",
     "restore": "Make a grid of a backup.",
     "prune": "Remove old versions and backups at a URL.",
+    "mirror": "List, limit or remove what has come here of grids elsewhere.",
     "version": "Print the version.",
 }
 

@@ -31,6 +31,8 @@ CANCEL_TIMEOUT = 2.0
 COMMIT_TIMEOUT = 300.0
 #: What there is to say of a request that was sent and not answered.
 UNKNOWN = "whether it did what was asked is not known: read it back"
+#: Seconds for some MiB of a file: a node that falls silent in the middle is not waited for without end.
+BLOCKS_TIMEOUT = 120.0
 #: Characters of gRPC's message that an error shows.
 _MESSAGE_LENGTH = 300
 
@@ -188,6 +190,16 @@ class Connection:
 
         return aside.run(view, _let_go)
 
+    def blocks(self, message: messages.Blocks) -> Iterator[pa.Buffer]:
+        """The bytes of a file that are asked for, as they come."""
+        with self._channel(BLOCKS_TIMEOUT) as (client, options):
+            reader = client.do_get(flight.Ticket(messages.encode(message)), options)
+            try:
+                for chunk in reader:
+                    yield _bytes_of(chunk.data)
+            finally:
+                reader.cancel()
+
     @contextmanager
     def awaiting(self, run: object) -> Iterator[None]:
         """Count a run among those that ``cancel`` counts, and ends if ``run`` is the node's name of it."""
@@ -341,6 +353,12 @@ class _Cancel:
             message = messages.Cancel(self._run)
             heard = self._connection.call(message, messages.Done, timeout=CANCEL_TIMEOUT).count > 0
         self._asking = heard
+
+
+def _bytes_of(batch: pa.RecordBatch) -> pa.Buffer:
+    if batch.num_columns != 1 or batch.column(0).type != pa.uint8() or batch.column(0).offset:
+        raise InternalError("the node sent something else than bytes of a file")
+    return batch.column(0).buffers()[1].slice(0, batch.num_rows)
 
 
 def _let_go(thread: int) -> None:

@@ -25,7 +25,7 @@ class RemoteConnection(Connection):
 
     Args:
         endpoint: where the node listens with Arrow Flight.
-        credentials: who this is, and whom it believes.
+        credentials: who this is, and whom it believes; an attribute, too.
         timeout: seconds that a call may take at most; None: as long as it takes, but for those with a limit of their
             own.
     """
@@ -33,7 +33,7 @@ class RemoteConnection(Connection):
     def __init__(self, endpoint: Endpoint, credentials: Credentials, timeout: float | None = None):
         super().__init__(endpoint)
         self.timeout = timeout
-        self._credentials = credentials
+        self.credentials = credentials
         self._authorization = b""
         self._opening = threading.Lock()  # while the way for small messages is made
         self._small: FramedChannel | None = None
@@ -46,15 +46,15 @@ class RemoteConnection(Connection):
         if self.endpoint.scheme != "grid+tls":
             return super()._made(uri)
         files = {
-            "tls_root_certs": self._credentials.ca,
-            "cert_chain": self._credentials.cert,
-            "private_key": self._credentials.key or self._credentials.cert,
+            "tls_root_certs": self.credentials.ca,
+            "cert_chain": self.credentials.cert,
+            "private_key": self.credentials.key or self.credentials.cert,
         }
         given = {name: _read(path) for name, path in files.items() if path is not None}
         return flight.FlightClient(uri, generic_options=OPTIONS, **given)
 
     def _log_in(self, client: flight.FlightClient) -> None:
-        known = self._credentials
+        known = self.credentials
         if known.password is not None and known.cert is not None:
             self._authorization = known.basic.encode()  # a node that asks for certificates has no Handshake
             return
@@ -156,7 +156,7 @@ class RemoteConnection(Connection):
     def _tls(self) -> Callable[[], ssl.SSLContext] | None:
         if self.endpoint.scheme != "grid+tls":
             return None
-        known = self._credentials
+        known = self.credentials
 
         def context() -> ssl.SSLContext:
             made = ssl.create_default_context(cafile=known.ca)

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ..catalog.activity import Activity
 from ..contexts import Marks
-from ..credentials import find
+from ..credentials import Credentials, find
 from ..errors import (
     GridAccessError,
     GridClosedError,
@@ -81,6 +81,25 @@ def connect_remote(
     except BaseException:
         connection.close()
         raise
+
+
+def home_on_this_machine(address: str, credentials: Credentials | None) -> Path | None:
+    """The directory of the grid whose node is at an address, if that is of this machine and this process can read it.
+
+    Args:
+        credentials: None: those of the environment, or of the file.
+    """
+    if not MAPS_LOCAL or credentials is not None:
+        return None
+    endpoint = Endpoint.parse(address)
+    if not endpoint.is_loopback:
+        return None
+    connection = RemoteConnection(endpoint, find([str(endpoint)]))
+    try:
+        welcome = connection.hello()
+        return Path(welcome.home) if _is_here(welcome) else None
+    finally:
+        connection.close()
 
 
 def _is_here(welcome: messages.Welcome) -> bool:

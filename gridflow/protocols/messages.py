@@ -41,6 +41,7 @@ _UInt32 = Annotated[int, Within(0, (1 << 32) - 1)]
 _UInt64 = Annotated[int, Within(0, (1 << 64) - 1)]
 _Int32 = Annotated[int, Within(-(1 << 31), (1 << 31) - 1)]
 _Int64 = Annotated[int, Within(-(1 << 63), (1 << 63) - 1)]
+_Seconds = Annotated[int, Within(1, 3600)]
 _Milliseconds = Annotated[int, Within(0, MOST_MILLISECONDS)]
 _Bytes = Annotated[int, Within(0, MOST_BYTES)]
 _Pid = Annotated[int, Within(1, (1 << 31) - 1)]
@@ -85,6 +86,7 @@ class Welcome(Message):
     """A node's answer to Hello. ``partitions`` is what a table gets that is created without a count.
 
     ``small_port``: where it takes frames (``frames``) for who has come by this address; 0: nowhere.
+    ``identity``: the grid's.
     """
 
     kind: ClassVar[str] = "welcome"
@@ -94,6 +96,7 @@ class Welcome(Message):
     partitions: _Int32
     durability: str
     small_port: Annotated[int, Within(0, 65535)]
+    identity: str
 
 
 @dataclass(frozen=True)
@@ -568,6 +571,59 @@ class Scan(Message):
     columns: list[str] | None
     partitions: list[_Int32] | None
     number: _Int64
+
+
+@dataclass(frozen=True)
+class AskVersion(Message):
+    """Which files make up a version of a table: its newest, else that of ``number`` or ``tag``.
+
+    They stay for ``seconds`` under ``lease``, any text that no other client has; see Hold.
+    """
+
+    kind: ClassVar[str] = "ask_version"
+    table: str
+    number: _UInt64 | None
+    tag: str | None
+    lease: _ShortText
+    seconds: _Seconds
+
+
+@dataclass(frozen=True)
+class VersionIs(Message):
+    """The answer to AskVersion: of each file name, bytes and fingerprint; ``manifest`` is that file's bytes."""
+
+    kind: ClassVar[str] = "version_is"
+    table: str
+    table_id: _UInt32
+    number: _UInt64
+    files: list[tuple[str, _UInt64, _UInt64]]
+    options: dict[str, Any]
+    tags: list[tuple[str, _UInt64]]
+    manifest: bytes
+
+
+@dataclass(frozen=True)
+class Hold(Message):
+    """Have the files of these versions stay for ``seconds`` more, and no others of the lease.
+
+    ``versions`` are pairs of a table's id and a number.
+    Done counts those that are held: the node may have been started again, and knows none then.
+    """
+
+    kind: ClassVar[str] = "hold"
+    lease: _ShortText
+    seconds: _Seconds
+    versions: list[tuple[_UInt32, _UInt64]]
+
+
+@dataclass(frozen=True)
+class Blocks(Message):
+    """Ranges (begin, end) of a sealed file, which stream back in order; ``file`` as VersionIs has it."""
+
+    kind: ClassVar[str] = "blocks"
+    table_id: _UInt32
+    file: tuple[str, _UInt64, _UInt64]
+    ranges: list[tuple[_UInt64, _UInt64]]
 
 
 @dataclass(frozen=True)

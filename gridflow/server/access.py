@@ -148,6 +148,9 @@ RULES: dict[type[Message], Rule] = {
     messages.Compact: lambda m: [Need(m.table, CHANGES, any_of=True)],
     messages.Tag: lambda m: [Need(m.table, CHANGES)],
     messages.Untag: lambda m: [Need(m.table, CHANGES)],
+    messages.AskVersion: lambda m: [Need(m.table, (SELECT,))],
+    messages.Blocks: lambda m: [Need(m.table_id, (SELECT,))],
+    messages.Hold: _ANYBODY,  # it makes what AskVersion has given stay
     messages.CreateTable: _ADMINS,
     messages.AlterTable: _ADMINS,
     messages.DropTable: _ADMINS,

@@ -4,6 +4,7 @@ Messages travel so:
 
     most of them         an action of their kind; the result is the one message that answers
     Sql                  a ticket of DoGet; the result's rows stream back, SqlDone in the schema's metadata
+    Blocks               a ticket of DoGet; the bytes stream back, as batches of one column
     SystemView, Scan     a ticket of DoGet; the rows stream back
     Load                 the descriptor of DoPut; batches follow, then LoadEnd as metadata; the answer is Done
     Flight SQL           its commands, tickets and actions: see ``flight_sql``
@@ -315,7 +316,9 @@ class _Server(flight.FlightServerBase):
                 return self.sql.do_get(self._call(context), ticket.ticket)
         with _errors_for_flight():
             peer = self._peer(context)
-            request = messages.decode(ticket.ticket, messages.Sql, messages.SystemView, messages.Scan)
+            request = messages.decode(ticket.ticket, messages.Sql, messages.SystemView, messages.Scan, messages.Blocks)
+            if isinstance(request, messages.Blocks):
+                return flight.RecordBatchStream(self.requests.blocks(request, peer))
             if isinstance(request, messages.SystemView):
                 return flight.RecordBatchStream(self.requests.view(request, peer))
             if isinstance(request, messages.Scan):

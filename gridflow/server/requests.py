@@ -14,8 +14,17 @@ import pyarrow as pa
 
 from .._native.small_requests import SmallRequests
 from .._native.table_store import COMMIT_MODES
+from ..catalog.catalog import is_system
 from ..config import VERSION
-from ..errors import GridAccessError, GridConnectionError, GridflowError, SqlError, UsageError
+from ..errors import (
+    GridAccessError,
+    GridConnectionError,
+    GridflowError,
+    GridNotFoundError,
+    SqlError,
+    TableNotFoundError,
+    UsageError,
+)
 from ..open_grid import OpenGrid
 from ..protocols import messages
 from ..protocols.address import Endpoint
@@ -25,9 +34,12 @@ from ..schema import Schema
 from ..sql import FastPaths, Result, Session
 from ..sql.engine.watch import watching
 from ..table import Table
+from ..transport.directory import as_batches, is_sealed, pieces, version_at
+from ..transport.source import SealedFile
 from . import audit
 from .access import Access, Peer
 from .guarded import grid_of
+from .leases import Leases
 from .limits import RequestLimit
 from .loading import StreamLoad
 from .remote import RemoteRequests, table_of
@@ -73,6 +85,7 @@ class Requests:
         self.rings: Rings | None = None
         self.small: SmallRequests | None = None
         self.small_ports: dict[Endpoint, int] = {}
+        self._leases = Leases(grid.home)
         self._fast_paths: FastPaths = {}  # of the statements of all clients
         self._handlers: dict[type[Message], Callable[[Any], Message]] = {
             messages.Hello: self._hello,
@@ -91,6 +104,8 @@ class Requests:
             messages.Commit: self._commit,
             messages.CommitTransaction: self._commit_transaction,
             messages.Cancel: self._cancel,
+            messages.AskVersion: self._ask_version,
+            messages.Hold: self._hold,
         }
         self._remote = RemoteRequests(grid, self._admit)
         self.actions: dict[str, type[Message]] = {
@@ -213,6 +228,19 @@ class Requests:
         with self._request(message, peer):
             return self._remote.scan(message)
 
+    def blocks(self, message: messages.Blocks, peer: Peer) -> pa.RecordBatchReader:
+        """Ranges of a sealed file, as batches of one column of bytes: views of the mapped file."""
+        with self._request(message, peer):
+            file = SealedFile(*message.file)
+            entry = self.grid.catalog_entry(message.table_id)
+            if entry is None or is_system(entry.name) or not is_sealed(file.name):
+                raise GridNotFoundError(f"no file {file.name} of table {message.table_id}")
+            mapped = self._leases.open(message.table_id, file)
+            for begin, end in message.ranges:
+                if not begin < end <= file.bytes:
+                    raise UsageError(f"{file.name} has {file.bytes} bytes, and {begin} to {end} are asked for")
+            return as_batches(pieces(mapped, message.ranges))
+
     def load(
         self,
         message: messages.Load,
@@ -243,7 +271,13 @@ class Requests:
     def _hello(self, m: messages.Hello) -> Message:
         self.grid._activity.connected(m.client, m.pid, m.release)
         return messages.Welcome(
-            os.getpid(), str(self.grid.home), VERSION, self.grid.default_partitions, self.durability, 0
+            os.getpid(),
+            str(self.grid.home),
+            VERSION,
+            self.grid.default_partitions,
+            self.durability,
+            0,
+            self.grid.identity or "",
         )
 
     def _open_ring(self, m: messages.OpenRing, peer: Peer) -> Message:
@@ -333,6 +367,30 @@ class Requests:
     def _commit_transaction(self, m: messages.CommitTransaction) -> Done:
         self.grid._commit_checked(m.body[m.digests :], m.body[: m.digests], dict(m.columns))
         return Done(0)
+
+    def _ask_version(self, m: messages.AskVersion) -> Message:
+        table = self.grid.table(m.table)
+        asked = m.number if m.tag is None else m.tag
+        if asked is None:
+            table._flush_to_read(waits=True)
+        while True:
+            entry = self.grid.catalog_entry(table.table_id)
+            if entry is None:
+                raise TableNotFoundError(f"table {m.table} was dropped", table=m.table)
+            version, _ = version_at(self.grid.home, entry, asked)
+            try:
+                self._leases.hold(m.lease, version, m.seconds)
+            except GridNotFoundError:  # a compaction was faster
+                continue
+            break
+        files = [(file.name, file.bytes, file.fingerprint) for file in version.files]
+        return messages.VersionIs(
+            *(version.table, version.table_id, version.number, files, dict(version.options)),
+            *(list(version.tags.items()), version.manifest),
+        )
+
+    def _hold(self, m: messages.Hold) -> Message:
+        return Done(self._leases.renew(m.lease, m.seconds, m.versions))
 
     def _cancel(self, m: messages.Cancel) -> Message:
         with self._lock:

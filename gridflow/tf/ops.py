@@ -16,6 +16,7 @@ from types import ModuleType
 import numpy as np
 import tensorflow as tf
 
+from .._native.mirror import fetcher_address
 from .._native.snapshot import RowPlan, Snapshot
 from ..errors import GridEnvironmentError
 
@@ -76,6 +77,7 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(LIBRARY))  # it is loaded already: this is the same one
     for function, *arguments in (
         (library.gridflow_ops_set_python, _REFRESH, _SELECT),
+        (library.gridflow_ops_set_fetcher, ctypes.c_void_p),
         (library.gridflow_ops_selected, ctypes.c_void_p, ctypes.c_void_p),
         (library.gridflow_ops_chosen, ctypes.c_void_p, ctypes.c_void_p),
         (library.gridflow_ops_free_selection, ctypes.c_void_p),
@@ -83,6 +85,7 @@ def _library() -> ctypes.CDLL:
         (library.gridflow_ops_counters, ctypes.c_int64, ctypes.POINTER(ctypes.c_int64)),
     ):
         function.argtypes, function.restype = arguments, None
+    library.gridflow_ops_set_fetcher(fetcher_address())
     library.gridflow_ops_make_selection.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     library.gridflow_ops_make_selection.restype = ctypes.c_void_p
     library.gridflow_ops_ordinals.argtypes = [ctypes.c_void_p]

@@ -35,7 +35,7 @@ def resolve(
     Args:
         table: a name, also ``SQL_PUBLIC_<NAME>``, or a table of an open grid.
         grid: the open grid, embedded or served, that has the table. It need not stay open.
-        home: the grid's directory if there is no ``grid``; None for the default grid.
+        home: the grid's directory or address if there is no ``grid``; None for the default grid.
         condition: which rows are going to be read; None for all.
         version: the number or tag of a version; None for the current one.
 
@@ -48,7 +48,7 @@ def resolve(
         GridFullError: the newest rows could not be flushed.
         GridConnectionError: the node that serves the grid does not answer.
     """
-    with open_table(table, grid, home) as (open_grid, grid_table):
+    with open_table(table, grid, home, version) as (open_grid, grid_table):
         stored = StoredTable.of(grid_table, version)
         if condition is not None:
             selection.check(open_grid, SimpleNamespace(name=stored.name, schema=stored.schema), condition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from operator import index
@@ -25,6 +26,7 @@ from .source import Range, SealedFile, Version
 PIECE_BYTES = 1 << 20
 #: A compaction would have to win a race so often in a row.
 _TRIES = 100
+_SEALED = re.compile(r"[0-9a-f]{16}\.(seg|del)")
 
 
 def version_at(home: Path, entry: TableEntry, version: int | str | None = None) -> tuple[Version, Snapshot]:
@@ -78,6 +80,21 @@ def _number_of(folder: Path, entry: TableEntry, version: int | str) -> int:
         return index(version)
     what = f"tag {version}" if isinstance(version, str) else f"version {version!r} that is kept"
     raise VersionNotFoundError(f"table {entry.name} has no {what}; {describe(entry.kept, versions)}", table=entry.name)
+
+
+def is_sealed(name: str) -> bool:
+    """Whether a name is one of a sealed file, and so of no other file anywhere."""
+    return _SEALED.fullmatch(name) is not None
+
+
+def as_batches(pieces: Iterator[tuple[int, pa.Buffer]]) -> pa.RecordBatchReader:
+    """Pieces of a file as Arrow Flight carries them: of each the bytes as a column, without a copy."""
+    schema = pa.schema([pa.field("bytes", pa.uint8(), nullable=False)])
+
+    def batch(piece: pa.Buffer) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays([pa.Array.from_buffers(pa.uint8(), piece.size, [None, piece])], schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, [batch(piece) for _, piece in pieces])
 
 
 def pieces(file: MappedFile, ranges: Sequence[Range]) -> Iterator[tuple[int, pa.Buffer]]:

@@ -70,12 +70,13 @@ Status Mapping::Open(const std::string& path, std::shared_ptr<const Mapping>* ou
   mapping->changed_ = int64_t{info.st_ctim.tv_sec} * 1000000000 + info.st_ctim.tv_nsec;
   mapping->size_ = static_cast<size_t>(info.st_size);
   mapping->in_memory_ = IsInMemory(file.fd);
+  mapping->mirrored_ = (info.st_mode & S_ISVTX) != 0;
   if (mapping->size_ > 0) {
     void* data = ::mmap(nullptr, mapping->size_, PROT_READ, MAP_SHARED, file.fd, 0);
     if (data == MAP_FAILED) return Status::System(errno, "map", path);
     mapping->data_ = static_cast<const uint8_t*>(data);
     // Taken now, where it can be said that there is no room.
-    if (HasHoles(file.fd, info) && ::madvise(data, mapping->size_, MADV_POPULATE_READ) != 0 && errno == EFAULT)
+    if (!mapping->mirrored_ && HasHoles(file.fd, info) && ::madvise(data, mapping->size_, MADV_POPULATE_READ) != 0 && errno == EFAULT)
       return Status::System(ENOSPC, "make room for the zeros that are not stored of", path);
   }
   *out = std::move(mapping);

@@ -41,6 +41,8 @@ class Mapping {
   // Has these bytes read from storage, if they are not in memory, without waiting for them. No error: who reads them
   // finds it.
   void WillNeed(const void* begin, size_t bytes) const;
+  // Whether it is a segment in a mirror (mirror_format.h), of which some blocks may not be there: nobody may touch those.
+  bool mirrored() const { return mirrored_; }
   // Whether the file lies in memory, so that nothing is to be read from storage.
   bool in_memory() const { return in_memory_; }
   const uint8_t* data() const { return data_; }
@@ -62,6 +64,7 @@ class Mapping {
   std::pair<uint64_t, uint64_t> identity_;
   int64_t changed_ = 0;
   bool in_memory_ = false;
+  bool mirrored_ = false;
   mutable std::once_flag attached_once_;
   mutable std::shared_ptr<void> attached_;
 };

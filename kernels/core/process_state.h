@@ -2,6 +2,7 @@
 #ifndef GRIDFLOW_CORE_PROCESS_STATE_H_
 #define GRIDFLOW_CORE_PROCESS_STATE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <utility>
 
@@ -11,6 +12,7 @@
 
 namespace gridflow {
 
+class Fetcher;
 class Segment;
 
 // All of core's state that outlives a call and belongs to no object. Any thread may use it.
@@ -20,6 +22,8 @@ struct ProcessState {
   // so a hit is the same file.
   WeakRegistry<std::pair<uint64_t, uint64_t>, const Segment> segments;
   CheckedFiles checked_files;
+  // Who has blocks of mirrored segments come (mirror.h): one for all copies of core in a process. Null: nobody.
+  std::atomic<Fetcher*> fetcher{nullptr};
 };
 
 // That of this copy of core. Never null, and never destroyed: threads may outlive static objects.

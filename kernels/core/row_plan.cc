@@ -253,10 +253,26 @@ Status RowPlan::AddRange(uint32_t first, uint32_t last) {
   bool past_end;
   const uint64_t low = PartitionStart(first, partitions, &past_end);
   const uint64_t high = PartitionStart(last, partitions, &past_end);
-  if (extents.size() == 1)
+  if (extents.size() == 1) {
     AddByRows(extents[0], rows);
-  else if (!extents.empty())
+  } else if (!extents.empty()) {
+    GF_RETURN_IF_ERROR(FetchHashes(extents));
     AddByHashes(extents, low, past_end ? ~uint64_t{0} : high - 1, rows);
+  }
+  return Status::Ok();
+}
+
+// Has the hashes come that are missing, those of all segments at once.
+Status RowPlan::FetchHashes(const std::vector<Extent>& extents) const {
+  const auto segment_of = [this](const Extent& extent) -> const Segment& {
+    return *snapshot_->segments()[static_cast<size_t>(extent.segment)].segment;
+  };
+  for (const Extent& extent : extents)
+    if (segment_of(extent).partial())
+      segment_of(extent).WillNeed(segment_of(extent).hashes() + extent.begin,
+                                  static_cast<uint64_t>(extent.end - extent.begin) * sizeof(uint64_t));
+  for (const Extent& extent : extents)
+    if (segment_of(extent).partial()) GF_RETURN_IF_ERROR(segment_of(extent).CheckHashes(extent.begin, extent.end));
   return Status::Ok();
 }
 
@@ -302,7 +318,7 @@ void RowPlan::AddByHashes(const std::vector<Extent>& extents, uint64_t first, ui
       int64_t end = extent.end;
       if (chunk + 1 < count) {
         const uint64_t bound = ((first >> shift) + chunk + 1) << shift;
-        end = segment.LowerBoundNear(std::min(row + usual, segment.rows() - 1), bound);
+        end = segment.LowerBoundNear(std::min(row + usual, extent.end - 1), bound);
         end = std::clamp(end, row + 1, extent.end);
       }
       placed.push_back({chunk, {extent.segment, static_cast<uint32_t>(row), static_cast<uint32_t>(end), 0}});

@@ -147,6 +147,7 @@ class RowPlan {
   std::shared_ptr<RowPlan> Empty() const;  // of the same version and partitions
   Status Fill();
   Status AddRange(uint32_t first, uint32_t last);
+  Status FetchHashes(const std::vector<Extent>& extents) const;
   void AddByRows(const Extent& extent, int64_t live);
   void AddByHashes(const std::vector<Extent>& extents, uint64_t first, uint64_t last, int64_t live);
   void AddChunk(const Slice* begin, const Slice* end, bool sound);

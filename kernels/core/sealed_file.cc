@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/checksum.h"
 #include "core/mapping.h"
 
 namespace gridflow {
@@ -45,6 +46,17 @@ Status ReadFingerprint(const std::string& path, uint64_t* bytes, uint64_t* finge
     return Status::Ok();
   }
   return Status::Corrupt(path, 0, "this is no segment, no deletion bitmap and no list of deleted rows");
+}
+
+bool AreWholeDeletions(const uint8_t* data, uint64_t bytes, uint64_t fingerprint) {
+  gf_deletions_header header;
+  if (bytes < sizeof(header)) return false;
+  std::memcpy(&header, data, sizeof(header));
+  if (DeletionsFingerprint(header) != fingerprint) return false;
+  gf_deletions_header blank = header;
+  blank.header_crc = 0;
+  return Crc32c(0, &blank, sizeof(blank)) == header.header_crc &&
+         BlockChecksum(data + sizeof(header), bytes - sizeof(header)) == header.body_crc;
 }
 
 }  // namespace gridflow

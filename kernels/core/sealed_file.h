@@ -25,6 +25,9 @@ inline uint64_t DeletionsFingerprint(const gf_deletions_header& header) {
 // them. Corrupt: it is none of these.
 Status ReadFingerprint(const std::string& path, uint64_t* bytes, uint64_t* fingerprint);
 
+// Whether the bytes of a deletion bitmap or a list of deleted rows are those that the fingerprint tells.
+bool AreWholeDeletions(const uint8_t* data, uint64_t bytes, uint64_t fingerprint);
+
 }  // namespace gridflow
 
 #endif  // GRIDFLOW_CORE_SEALED_FILE_H_

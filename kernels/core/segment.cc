@@ -23,8 +23,10 @@ namespace {
 // Walks the schema and hands each type its buffers, checking every size on the way.
 class BufferWalk {
  public:
-  BufferWalk(const Mapping& mapping, const std::vector<gf_buffer>& buffers, uint64_t directory_offset)
-      : mapping_(mapping), buffers_(buffers), directory_offset_(directory_offset) {}
+  // `partial`: of a segment of which blocks may be missing, which it has come.
+  BufferWalk(const Mapping& mapping, const std::vector<gf_buffer>& buffers, uint64_t directory_offset,
+             const Segment* partial)
+      : mapping_(mapping), buffers_(buffers), directory_offset_(directory_offset), partial_(partial) {}
 
   Status Build(const Type& type, int64_t length, ColumnView* view) {
     view->type = &type;
@@ -75,6 +77,16 @@ class BufferWalk {
   Status BuildVariable(const Type& type, int64_t length, ColumnView* view) {
     const uint64_t offset_bytes = (static_cast<uint64_t>(length) + 1) * (type.kind == GF_MAP ? 4 : 8);
     GF_RETURN_IF_ERROR(Take(offset_bytes, offset_bytes, &view->offsets));
+    if (partial_ != nullptr) {
+      // Of bytes the directory says how many there are; who reads them looks at the offsets.
+      if (type.children.empty() && next_ < buffers_.size()) {
+        view->limit = static_cast<int64_t>(buffers_[next_].bytes);
+        return Take(buffers_[next_].bytes, buffers_[next_].bytes, &view->data);
+      }
+      const uint64_t width = type.kind == GF_MAP ? 4 : 8;
+      GF_RETURN_IF_ERROR(partial_->CheckBytes(view->offsets, width));
+      GF_RETURN_IF_ERROR(partial_->CheckBytes(view->offsets + offset_bytes - width, width));
+    }
     view->limit = view->Offset(length);
     if (view->Offset(0) != 0 || view->limit < 0) return Fail("impossible offsets");
     if (type.children.empty()) {
@@ -92,6 +104,7 @@ class BufferWalk {
   const Mapping& mapping_;
   const std::vector<gf_buffer>& buffers_;
   const uint64_t directory_offset_;
+  const Segment* const partial_;
   size_t next_ = 1;  // buffer 0 holds the hashes
 };
 
@@ -101,13 +114,14 @@ int64_t ScaleTo(int64_t rows, uint64_t hash) {
 }
 
 // The first of sorted values that is >= `value`, near `at`: strides that double until it is bracketed, then a
-// bisection: right whatever the data, quick where `at` is close.
-int64_t LowerBoundIn(const uint64_t* values, int64_t count, int64_t at, uint64_t value) {
+// bisection: right whatever the data, quick where `at` is close. `less(i, value)` compares the value at i.
+template <typename Less>
+int64_t LowerBoundBy(const Less& less, int64_t count, int64_t at, uint64_t value) {
   int64_t low = 0, high = count;
-  if (values[at] < value) {
+  if (less(at, value)) {
     low = at + 1;
     for (int64_t stride = 1; low + stride <= high; stride *= 2) {
-      if (values[low + stride - 1] >= value) {
+      if (!less(low + stride - 1, value)) {
         high = low + stride - 1;
         break;
       }
@@ -116,14 +130,25 @@ int64_t LowerBoundIn(const uint64_t* values, int64_t count, int64_t at, uint64_t
   } else {
     high = at;
     for (int64_t stride = 1; high - stride >= low; stride *= 2) {
-      if (values[high - stride] < value) {
+      if (less(high - stride, value)) {
         low = high - stride + 1;
         break;
       }
       high -= stride;
     }
   }
-  return std::lower_bound(values + low, values + high, value) - values;
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    if (less(middle, value))
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+int64_t LowerBoundIn(const uint64_t* values, int64_t count, int64_t at, uint64_t value) {
+  return LowerBoundBy([values](int64_t i, uint64_t than) { return values[i] < than; }, count, at, value);
 }
 
 bool KeyEquals(const Schema& schema, const std::vector<ColumnView>& columns, int64_t row, const uint8_t* key,
@@ -187,6 +212,7 @@ Status Segment::Open(const std::string& path, std::shared_ptr<const Segment>* ou
   if ((*out = process_state->segments.Find({info.st_dev, info.st_ino})) != nullptr) return Status::Ok();
   std::shared_ptr<Segment> segment(new Segment);
   GF_RETURN_IF_ERROR(Mapping::Open(path, &segment->mapping_));
+  if (segment->mapping_->mirrored()) GF_RETURN_IF_ERROR(MirrorFile::Open(segment->mapping_, &segment->mirror_));
   GF_RETURN_IF_ERROR(segment->Check());
   *out = segment;
   // Of what was mapped: the path may have got another file since it was asked for.
@@ -225,7 +251,8 @@ Status Segment::Check() {
   if (header_.checksum_offset + 4 * (blocks() + 1) != file.size()) return fail(80, "the checksums lie outside the file");
   blocks_checked_.reset(new std::atomic<uint64_t>[blocks() / 64 + 1]());
   unchecked_ = static_cast<int64_t>(blocks());
-  Recall();
+  if (mirror_ != nullptr) GF_RETURN_IF_ERROR(mirror_->SetLayout(header_.header_bytes, header_.checksum_offset, blocks()));
+  if (mirror_ == nullptr || !mirror_->guarded()) Recall();
 
   GF_RETURN_IF_ERROR(Schema::Parse(file.data() + header_.schema_offset, header_.schema_bytes, file.path(),
                                    static_cast<int64_t>(header_.schema_offset), &schema_));
@@ -241,7 +268,7 @@ Status Segment::Check() {
   if (buffers_[0].bytes != header_.rows * 8)
     return fail(static_cast<int64_t>(header_.directory_offset), "the key hashes have the wrong size");
   hashes_ = reinterpret_cast<const uint64_t*>(file.data() + buffers_[0].offset);
-  BufferWalk walk(file, buffers_, header_.directory_offset);
+  BufferWalk walk(file, buffers_, header_.directory_offset, mirror_ != nullptr ? this : nullptr);
   columns_.resize(schema_.columns.size());
   offsets_checked_.reset(new std::atomic<bool>[columns_.size()]());
   for (size_t i = 0; i < columns_.size(); ++i)
@@ -260,6 +287,7 @@ int Segment::FindColumn(uint32_t column_id) const {
 }
 
 int64_t Segment::Near(uint64_t hash) const {
+  if (partial()) return ScaleTo(rows(), hash);  // a look at the hashes there may be a block that is missing
   const uint64_t* fence = fence_.load(std::memory_order_acquire);
   if (fence == nullptr && (fence = MakeFence()) == nullptr) {
     // Hashes are uniform: a row lies as far from another as its hash does, in the measure of all rows. Each look at
@@ -319,12 +347,40 @@ int64_t Segment::LowerBoundNear(int64_t at, uint64_t hash) const { return LowerB
 Status Segment::PartitionRows(uint32_t first, uint32_t last, uint32_t partitions, int64_t* begin, int64_t* end) const {
   bool past_end;
   const uint64_t low = PartitionStart(first, partitions, &past_end);
-  *begin = past_end ? rows() : LowerBound(low);
+  *begin = *end = rows();
+  const bool missing = partial();
+  if (!past_end && missing) GF_RETURN_IF_ERROR(LowerBoundPartial(low, begin));
+  if (!past_end && !missing) *begin = LowerBound(low);
   const uint64_t high = PartitionStart(last, partitions, &past_end);
-  *end = past_end ? rows() : LowerBound(high);
+  if (!past_end && missing) GF_RETURN_IF_ERROR(LowerBoundPartial(high, end));
+  if (!past_end && !missing) *end = LowerBound(high);
   *end = std::max(*begin, *end);
   GF_RETURN_IF_ERROR(CheckBound(*begin));
   return CheckBound(*end);
+}
+
+Status Segment::LowerBoundPartial(uint64_t hash, int64_t* row) const {
+  Status status;
+  const auto less = [&](int64_t i, uint64_t than) {
+    if (status.ok()) status = CheckBytes(hashes_ + i, sizeof(uint64_t));
+    return status.ok() && hashes_[i] < than;
+  };
+  *row = LowerBoundBy(less, rows(), ScaleTo(rows(), hash), hash);
+  GF_RETURN_IF_ERROR(status);
+  return CheckBound(*row);
+}
+
+Status Segment::FindPartial(uint64_t hash, const uint8_t* key, size_t key_bytes, int64_t* row) const {
+  GF_RETURN_IF_ERROR(LowerBoundPartial(hash, row));
+  for (; *row < rows(); ++*row) {
+    GF_RETURN_IF_ERROR(CheckBytes(hashes_ + *row, sizeof(uint64_t)));
+    if (hashes_[*row] != hash) break;
+    if (hash_is_key_ && key_bytes == 8) return Status::Ok();
+    for (const uint32_t position : schema_.key) GF_RETURN_IF_ERROR(CheckRows(columns_[position], *row, *row + 1));
+    if (KeyEquals(schema_, columns_, *row, key, key_bytes)) return Status::Ok();
+  }
+  *row = -1;
+  return Status::Ok();
 }
 
 void Segment::PrefetchCells(int64_t row) const {

@@ -12,6 +12,7 @@
 #include "core/check.h"
 #include "core/column.h"
 #include "core/mapping.h"
+#include "core/mirror.h"
 #include "core/mutex.h"
 #include "core/schema.h"
 #include "core/status.h"
@@ -22,6 +23,9 @@ namespace gridflow {
 // A sealed segment. Immutable; any thread may read it. Open() checks everything that is read without looking at rows:
 // magic, version, header checksum, every buffer's bounds and size against the row count. The rows' bytes are checked
 // against their checksums by who reads them, with the Check functions, each block once in a process.
+// Of a segment in a mirror not all blocks are there. The Check functions have a block come before they look at it, and
+// nothing else may touch one that was not checked: so who searches the hashes of such a segment checks first, as the
+// functions that return a Status do.
 // What rows say (offsets of variable-length values) is checked where it is used, by the caller, with CheckedRange
 // (column.h).
 class Segment {
@@ -47,6 +51,8 @@ class Segment {
   const ColumnView& Filled(const Column& column) const;
   const std::vector<gf_buffer>& buffers() const { return buffers_; }
 
+  // Whether blocks may be missing, or have not been checked since they came, of a segment in a mirror.
+  bool partial() const { return mirror_ != nullptr && !checked(); }
   // The first row whose hash is >= `hash`, by interpolation search.
   int64_t LowerBound(uint64_t hash) const { return LowerBoundNear(Near(hash), hash); }
   // A search in steps, for who looks into several segments and has their cache misses overlap: a row near the hash,
@@ -74,8 +80,15 @@ class Segment {
     return FindNear(Near(hash), hash, key, key_bytes);
   }
 
+  // As Find(), of a segment of which blocks may be missing: what it looks at is checked, the key's columns too.
+  Status FindPartial(uint64_t hash, const uint8_t* key, size_t key_bytes, int64_t* row) const;
+
   // Has these bytes of the file read from storage, or the blocks that will be checked with them, without waiting.
   void WillNeed(const void* begin, uint64_t bytes) const;
+
+  // Of a segment of which blocks may be missing: has those come that these rows of a column, or of a part of one, lie
+  // in, with all that is nested in it. It waits for offsets alone, which say where the rest lies.
+  void WillNeedRows(const ColumnView& view, int64_t begin, int64_t end) const;
 
   // Whether every block has been checked.
   bool checked() const { return unchecked_.load(std::memory_order_relaxed) == 0; }
@@ -122,6 +135,13 @@ class Segment {
   void Remember() const;
   // Looks at a block in any case.
   Status CheckBlock(uint64_t block) const;
+  bool Matches(uint64_t block) const;
+  // Has blocks come that are missing.
+  Status Fetch(uint64_t first, uint64_t last) const;
+  // As LowerBound(), where blocks may be missing: those that it looks at are checked, and so are the row's and the one
+  // before it.
+  Status LowerBoundPartial(uint64_t hash, int64_t* row) const;
+  Status CheckOffsetBytes(const ColumnView& column) const;
   Status CheckChecksums() const;
   int64_t NearByFence(const uint64_t* fence, uint64_t hash) const;
   const uint64_t* MakeFence() const;
@@ -138,6 +158,7 @@ class Segment {
   const uint64_t* MakeFilter() const;
 
   std::shared_ptr<const Mapping> mapping_;
+  std::shared_ptr<MirrorFile> mirror_;  // null: all blocks are there
   gf_segment_header header_;
   Schema schema_;
   std::vector<gf_buffer> buffers_;

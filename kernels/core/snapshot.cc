@@ -150,7 +150,11 @@ int64_t TableSnapshot::live_rows() const {
 Status TableSnapshot::FindIn(size_t at, int64_t near, uint64_t hash, const uint8_t* key, size_t key_bytes, int* segment,
                              int64_t* row) const {
   const Segment& it = *segments_[at].segment;
-  const int64_t there = it.FindNear(near, hash, key, key_bytes);
+  int64_t there;
+  if (it.partial())
+    GF_RETURN_IF_ERROR(it.FindPartial(hash, key, key_bytes, &there));
+  else
+    there = it.FindNear(near, hash, key, key_bytes);
   if (!it.checked()) GF_RETURN_IF_ERROR(it.CheckFound(hash, there));
   if (there < 0 || !segments_[at].Live(there)) return Status::Ok();
   *segment = static_cast<int>(at);

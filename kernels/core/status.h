@@ -20,6 +20,7 @@ enum class Code {
   kInvalid,   // the caller's data does not fit
   kBusy,      // somebody else holds it
   kCancelled, // the caller asked for it to end
+  kUnreachable,  // what is elsewhere does not come
   kInternal,  // anything else the system said, or a bug
 };
 

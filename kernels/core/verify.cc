@@ -81,8 +81,17 @@ Status Segment::CheckCells(int position) const {
   return Status::Ok();
 }
 
+Status Segment::CheckOffsetBytes(const ColumnView& column) const {
+  if (column.offsets != nullptr)
+    GF_RETURN_IF_ERROR(
+        CheckBytes(column.offsets, static_cast<uint64_t>(column.length + 1) * (column.type->kind == GF_MAP ? 4 : 8)));
+  for (const ColumnView& child : column.children) GF_RETURN_IF_ERROR(CheckOffsetBytes(child));
+  return Status::Ok();
+}
+
 Status Segment::CheckOffsets(int position) const {
   if (offsets_checked_[position].load(std::memory_order_relaxed)) return Status::Ok();
+  if (partial()) GF_RETURN_IF_ERROR(CheckOffsetBytes(columns_[position]));
   if (!OffsetsRise(columns_[position]))
     return Status::Corrupt(path(), -1, "column " + schema_.columns[position].type.name + " has impossible offsets");
   offsets_checked_[position].store(true, std::memory_order_relaxed);
@@ -99,13 +108,39 @@ Status Segment::CheckChecksums() const {
   return Status::Ok();
 }
 
+Status Segment::Fetch(uint64_t first, uint64_t last) const {
+  while (first <= last && mirror_->Present(first)) ++first;
+  if (first > last) return Status::Ok();
+  Fetcher* fetcher = process_state->fetcher.load(std::memory_order_acquire);
+  if (fetcher == nullptr)
+    return {Code::kUnreachable,
+            "blocks of " + path() + " are still to come, and nothing in this process fetches them: import gridflow there",
+            path(), -1};
+  return fetcher->Need(mirror_, first, last);
+}
+
+bool Segment::Matches(uint64_t block) const {
+  const uint64_t from = header_.header_bytes + block * GF_BLOCK_BYTES;
+  const uint64_t bytes = std::min<uint64_t>(GF_BLOCK_BYTES, header_.checksum_offset - from);
+  uint32_t expected;
+  std::memcpy(&expected, mapping_->data() + header_.checksum_offset + 4 * block, 4);
+  return BlockChecksum(mapping_->data() + from, bytes) == expected;
+}
+
 Status Segment::CheckBlock(uint64_t block) const {
   const uint64_t from = header_.header_bytes + block * GF_BLOCK_BYTES;
   const uint64_t bytes = std::min<uint64_t>(GF_BLOCK_BYTES, header_.checksum_offset - from);
+  if (mirror_ != nullptr) {
+    GF_RETURN_IF_ERROR(Fetch(block, block));
+    mirror_->Allow(block);
+  }
   GF_RETURN_IF_ERROR(mapping_->Populate(from, bytes));
-  uint32_t expected;
-  std::memcpy(&expected, mapping_->data() + header_.checksum_offset + 4 * block, 4);
-  if (BlockChecksum(mapping_->data() + from, bytes) == expected) return Status::Ok();
+  if (Matches(block)) return Status::Ok();
+  if (mirror_ != nullptr) {  // somebody has damaged it since it came
+    mirror_->Forget(block);
+    GF_RETURN_IF_ERROR(Fetch(block, block));
+    if (Matches(block)) return Status::Ok();
+  }
   return Status::Corrupt(path(), static_cast<int64_t>(from),
                          "the checksum of the " + std::to_string(bytes) + " bytes from there does not match");
 }
@@ -159,7 +194,9 @@ bool Segment::IsChecked(const ColumnView& view) const {
 Status Segment::CheckBytes(const void* begin, uint64_t bytes) const {
   if (bytes == 0 || checked()) return Status::Ok();
   uint64_t block, last;
-  for (BlocksOf(begin, bytes, &block, &last); block <= last; ++block) {
+  BlocksOf(begin, bytes, &block, &last);
+  if (mirror_ != nullptr && block < last) GF_RETURN_IF_ERROR(Fetch(block, last));  // all at once, not one by one
+  for (; block <= last; ++block) {
     std::atomic<uint64_t>& word = blocks_checked_[block / 64];
     const uint64_t bit = uint64_t{1} << (block % 64);
     if (word.load(std::memory_order_relaxed) & bit) continue;
@@ -174,13 +211,42 @@ Status Segment::CheckBytes(const void* begin, uint64_t bytes) const {
 }
 
 void Segment::WillNeed(const void* begin, uint64_t bytes) const {
-  if (bytes == 0 || mapping_->in_memory()) return;
+  if (bytes == 0) return;
+  if (mirror_ != nullptr && !IsChecked(begin, bytes)) {
+    uint64_t first, last;
+    BlocksOf(begin, bytes, &first, &last);
+    Fetcher* fetcher = process_state->fetcher.load(std::memory_order_acquire);
+    if (fetcher != nullptr) fetcher->Ask(mirror_, first, last);
+    return;
+  }
+  if (mapping_->in_memory()) return;
   if (IsChecked(begin, bytes)) return mapping_->WillNeed(begin, bytes);
   uint64_t first, last;
   BlocksOf(begin, bytes, &first, &last);
   const uint64_t from = header_.header_bytes + first * GF_BLOCK_BYTES;
   const uint64_t to = std::min(header_.header_bytes + (last + 1) * GF_BLOCK_BYTES, header_.checksum_offset);
   mapping_->WillNeed(mapping_->data() + from, to - from);
+}
+
+void Segment::WillNeedRows(const ColumnView& view, int64_t begin, int64_t end) const {
+  if (begin >= end || !partial()) return;
+  const int64_t first = begin + view.offset, last = end + view.offset;
+  if (view.validity != nullptr)
+    WillNeed(view.validity + first / 8, static_cast<uint64_t>((last - 1) / 8 - first / 8 + 1));
+  int64_t from = begin, to = end;
+  if (view.offsets != nullptr) {
+    const int64_t width = view.type->kind == GF_MAP ? 4 : 8;
+    if (!CheckBytes(view.offsets + first * width, static_cast<uint64_t>((last - first + 1) * width)).ok()) return;
+    from = view.Offset(begin);
+    to = view.Offset(end);
+    if (from < 0 || from >= to || to > view.limit) return;
+    if (view.data != nullptr) WillNeed(view.data + from, static_cast<uint64_t>(to - from));
+  } else if (view.data != nullptr && view.type->kind == GF_BOOL) {
+    WillNeed(view.data + first / 8, static_cast<uint64_t>((last - 1) / 8 - first / 8 + 1));
+  } else if (view.data != nullptr) {
+    WillNeed(view.data + first * view.type->width, static_cast<uint64_t>((last - first) * view.type->width));
+  }
+  for (const ColumnView& child : view.children) WillNeedRows(child, from, to);
 }
 
 Status Segment::CheckAll() const {
@@ -204,7 +270,11 @@ Status Segment::CheckFound(uint64_t hash, int64_t row) const {
     return Status::Ok();
   }
   // All keys of that hash are others, and lie where they should.
-  for (row = LowerBound(hash);; ++row) {
+  if (partial())
+    GF_RETURN_IF_ERROR(LowerBoundPartial(hash, &row));
+  else
+    row = LowerBound(hash);
+  for (;; ++row) {
     GF_RETURN_IF_ERROR(CheckBound(row));
     if (row == rows() || hashes_[row] != hash) return Status::Ok();
     for (const uint32_t position : schema_.key) GF_RETURN_IF_ERROR(CheckRows(columns_[position], row, row + 1));

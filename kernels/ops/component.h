@@ -43,6 +43,10 @@ class Component {
   // Whether all files are checked as far as the leaf lies in them down to the first list, as far as is known.
   bool checked() const;
 
+  // What the leaf has in files, in bytes.
+  int64_t bytes() const;
+  // Has blocks come that are missing, of what these rows' values lie in: of segments in a mirror.
+  void AskFor(const std::vector<Run>& runs) const;
   // Has storage begin to read what the leaf of these rows lies in, down to the first list.
   void WillNeed(const std::vector<Run>& runs) const;
   // Checks what the leaf of these rows lies in, down to the first list, against its checksums: a later Batch() or Row()

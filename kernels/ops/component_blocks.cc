@@ -13,6 +13,17 @@ namespace {
 // With more runs than this it pays to know that a column has no block left to check.
 constexpr size_t kManyRuns = 16;
 
+// What a column, or a part of one, has in its file.
+int64_t BytesOf(const ColumnView& view) {
+  int64_t bytes = view.validity != nullptr ? view.length / 8 : 0;
+  if (view.offsets != nullptr) bytes += view.length * (view.type->kind == GF_MAP ? 4 : 8);
+  if (view.offsets != nullptr && view.data != nullptr) bytes += view.limit;
+  if (view.offsets == nullptr && view.data != nullptr)
+    bytes += view.type->kind == GF_BOOL ? view.length / 8 : view.length * view.type->width;
+  for (const ColumnView& child : view.children) bytes += BytesOf(child);
+  return bytes;
+}
+
 }  // namespace
 
 Status Component::CheckBlocks(size_t level, const Run& run) const {
@@ -54,8 +65,10 @@ absl::Status Component::CheckBlocks(absl::Span<const Runs> levels) const {
   for (size_t i = 0; i < bindings_.size() && !any; ++i) any = NeedsCheck(i, level);
   if (!any) return absl::OkStatus();
   for (const Run& run : runs)
-    if (run.count > 0 && NeedsCheck(static_cast<size_t>(run.segment), level) && !CheckBlocks(level, run).ok())
-      return BlockError(levels, run);
+    if (run.count > 0 && NeedsCheck(static_cast<size_t>(run.segment), level)) {
+      const Status status = CheckBlocks(level, run);
+      if (!status.ok()) return status.code == Code::kCorrupt ? BlockError(levels, run) : ToTf(status);
+    }
   if (runs.size() > kManyRuns) NoteChecked(level);
   return absl::OkStatus();
 }
@@ -69,6 +82,26 @@ absl::Status Component::BlockError(absl::Span<const Runs> levels, const Run& run
   return ToTf({status.code, absl::StrCat("column ", name(), " of table ", table_, " is damaged in the row where ",
                                          KeyText(*bindings_[row.segment].segment, row.begin), ": ", status.message),
                status.file, status.offset});
+}
+
+int64_t Component::bytes() const {
+  int64_t bytes = 0;
+  for (const Binding& binding : bindings_)
+    if (binding.mapped && !binding.levels.empty()) bytes += BytesOf(*binding.levels[0].view);
+  return bytes;
+}
+
+void Component::AskFor(const std::vector<Run>& runs) const {
+  for (const Run& run : runs) {
+    const Binding& binding = bindings_[static_cast<size_t>(run.segment)];
+    if (!binding.mapped || binding.levels.empty() || !NeedsCheck(static_cast<size_t>(run.segment), 0)) continue;
+    const Binding::Level& it = binding.levels[0];
+    for (const ColumnView* view : it.nullable)
+      if (view != it.view && view->validity != nullptr)
+        binding.segment->WillNeed(view->validity + run.begin / 8,
+                                  static_cast<uint64_t>((run.begin + run.count - 1) / 8 - run.begin / 8 + 1));
+    binding.segment->WillNeedRows(*it.view, run.begin, run.begin + run.count);
+  }
 }
 
 void Component::WillNeed(const std::vector<Run>& runs) const {
@@ -90,6 +123,7 @@ void Component::WillNeed(const std::vector<Run>& runs) const {
   for (const Run& run : runs) {  // what the offsets say, which have been asked for by now
     const ColumnView* view = view_of(run);
     if (view == nullptr || view->offsets == nullptr || view->data == nullptr) continue;
+    if (bindings_[static_cast<size_t>(run.segment)].segment->partial()) continue;  // AskFor() was there
     const int64_t begin = view->Offset(run.begin), end = view->Offset(run.begin + run.count);
     if (begin >= 0 && begin < end && end <= view->limit)
       bindings_[static_cast<size_t>(run.segment)].segment->WillNeed(view->data + begin, static_cast<uint64_t>(end - begin));

@@ -1,5 +1,7 @@
 #include "ops/news.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <memory>
 #include <thread>
@@ -14,6 +16,8 @@ namespace {
 constexpr int64_t kLeastMs = 50;
 // A grid that was removed and made again in the same place has another page: look for it this often.
 constexpr int64_t kReopenMs = 1000;
+// A mirror is told of nothing: its grid is asked this often.
+constexpr int64_t kMirrorMs = 500;
 
 }  // namespace
 
@@ -33,6 +37,11 @@ bool News::Wait(const std::function<bool()>& cancelled) const {
     return std::max<int64_t>(0, timeout_ms_ - std::chrono::duration_cast<milliseconds>(passed).count());
   };
   if (timeout_ms_ >= 0 && left() == 0) return false;
+  if (::access((directory_ + "/mirror").c_str(), F_OK) == 0) {
+    for (int64_t slept = 0; slept < kMirrorMs && left() > 0 && !cancelled(); slept += kLeastMs)
+      std::this_thread::sleep_for(milliseconds(std::min(kLeastMs, left())));
+    return !cancelled() && left() > 0;
+  }
   std::this_thread::sleep_for(milliseconds(std::min(kLeastMs, left())));
   while (!cancelled()) {
     std::shared_ptr<ControlPage> page;

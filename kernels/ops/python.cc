@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/mirror.h"
+#include "core/process_state.h"
 #include "tsl/profiler/lib/traceme.h"
 
 namespace gridflow {
@@ -94,6 +96,10 @@ void gridflow_ops_set_python(gridflow_refresh refresh, gridflow_select select) {
   gridflow::ops::current_refresh.store(refresh);
   gridflow::ops::current_select.store(select);
   std::unique_lock<std::shared_mutex> wait(gridflow::ops::CallsMutex());
+}
+
+void gridflow_ops_set_fetcher(void* fetcher) {
+  gridflow::process_state->fetcher.store(static_cast<gridflow::Fetcher*>(fetcher), std::memory_order_release);
 }
 
 void* gridflow_ops_make_selection(const int64_t* ordinals, const double* weights, int64_t count) {

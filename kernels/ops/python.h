@@ -40,6 +40,8 @@ typedef int (*gridflow_select)(const char* directory, const char* table, const v
 
 // Sets the functions, or null for none. Returns once no thread is in the old ones. May be called by any thread.
 __attribute__((visibility("default"))) void gridflow_ops_set_python(gridflow_refresh refresh, gridflow_select select);
+// Who has blocks of mirrored segments come: the process's Fetcher (core/mirror.h), which Python made.
+__attribute__((visibility("default"))) void gridflow_ops_set_fetcher(void* fetcher);
 // A selection of `count` ordinals, and as many weights, or null for none: copies, which any number of answers share.
 __attribute__((visibility("default"))) void* gridflow_ops_make_selection(const int64_t* ordinals, const double* weights,
                                                                          int64_t count);

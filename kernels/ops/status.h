@@ -26,6 +26,7 @@ inline absl::Status ToTf(const Status& status) {
     case Code::kInvalid:
       return absl::InvalidArgumentError(status.message);
     case Code::kBusy:
+    case Code::kUnreachable:
       return absl::UnavailableError(status.message);
     case Code::kCancelled:
       return absl::CancelledError(status.message);

@@ -73,8 +73,20 @@ absl::Status TableReader::Open(const ReaderOptions& options, uint64_t version, K
                                        options.gpu, &reader->components_[i]));
     TF_RETURN_IF_ERROR(CheckComponent(*reader->components_[i], options, i));
   }
+  bytes = 0;
+  for (const auto& component : reader->components_) bytes += component->bytes();
+  reader->read_bytes_ = bytes / rows + 1;
   *out = std::move(reader);
   return absl::OkStatus();
+}
+
+bool TableReader::partial() const {
+  const std::vector<SegmentRef>& segments = snapshot_->segments();
+  return std::any_of(segments.begin(), segments.end(), [](const SegmentRef& ref) { return ref.segment->partial(); });
+}
+
+void TableReader::AskFor(const std::vector<Run>& runs) const {
+  for (const auto& component : components_) component->AskFor(runs);
 }
 
 absl::Status TableReader::KeepNewRows(const TableSnapshot& since) {

@@ -62,6 +62,12 @@ class TableReader {
   const std::shared_ptr<const Selection>& selection() const { return selection_; }
   // What a row takes in the files, about, in bytes.
   int64_t row_bytes() const { return row_bytes_; }
+  // What is read of a row takes in the files, about, in bytes.
+  int64_t read_bytes() const { return read_bytes_; }
+  // Whether blocks may be missing that have to come from elsewhere: of segments in a mirror.
+  bool partial() const;
+  // Has those come that these rows lie in.
+  void AskFor(const std::vector<Run>& runs) const;
   // Whether ReadAhead() has something to do: rows may have to come from storage, or to be checked.
   bool gains_from_read_ahead() const;
   // Has what these rows lie in read from storage, and checks it, as Read() would. What is wrong, Read() will say.
@@ -76,7 +82,7 @@ class TableReader {
   absl::Status KeepNewRows(const TableSnapshot& since);
 
   bool batched_;
-  int64_t row_bytes_ = 1;
+  int64_t row_bytes_ = 1, read_bytes_ = 1;
   bool in_memory_ = true;  // whether all files are
   std::shared_ptr<const TableSnapshot> snapshot_;
   std::shared_ptr<const RowPlan> plan_;  // shared with Python while it is asked

@@ -18,7 +18,7 @@ pytest.importorskip("matplotlib")
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("[!_]*.py"))
-STARTS_TENSORFLOW = {"binary", "disk", "live", "memory", "narrow", "open", "read", "rows", "shuffle"}
+STARTS_TENSORFLOW = {"binary", "disk", "live", "memory", "narrow", "open", "read", "remote", "rows", "shuffle"}
 
 METRICS = {
     "binary": {"delivered", "touched"},
@@ -48,6 +48,7 @@ METRICS = {
     "open": {"Dataset() to batch", "process to batch", "of its files touched", "page faults"},
     "narrow": {"delivered", "touched"},
     "read": {"drained", "delivered", "touched", "first epoch", "second epoch"},
+    "remote": {"rate"},
     "rows": {"delivered", "touched"},
     "shuffle": {"delivered", "touched", "per core", "growth"},
 }

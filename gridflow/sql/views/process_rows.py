@@ -16,6 +16,7 @@ from ...config import SOCKET_NAME, VERSION
 from ...faces import OpenGridFace
 from ...storage.expected_files import LOG
 from ...storage.lock import holder
+from ...storage.mirrors import listing
 from ..grammar.schemas import PUBLIC_SCHEMA
 from .table_rows import Row, of_tables
 
@@ -81,6 +82,21 @@ def _is_alive(pid: int) -> bool:
     except OSError:  # of another user: it lives
         return True
     return True
+
+
+def mirror(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
+    """SYS.MIRROR."""
+    for table in listing():
+        yield {
+            "GRID": table.address,
+            "SCHEMA_NAME": PUBLIC_SCHEMA,
+            "TABLE_NAME": table.name,
+            "SEGMENTS_COUNT": table.segments,
+            "BYTES": table.bytes,
+            "PRESENT_BYTES": table.present,
+            "LAST_USED": _moment(table.used),
+            "IN_USE": table.is_used,
+        }
 
 
 # ---- statements ----

@@ -257,6 +257,13 @@ _VIEWS = {
             "NAME VARCHAR NOT NULL, VALUE LONG NOT NULL, DESCRIPTION VARCHAR NOT NULL",
             process_rows.metrics,
         ),
+        _view(
+            "MIRROR",
+            "What has come of the tables of grids elsewhere, by user and machine; it is the same in all grids",
+            f"""GRID VARCHAR NOT NULL, {_TABLE}, SEGMENTS_COUNT INT NOT NULL, BYTES LONG NOT NULL,
+            PRESENT_BYTES LONG NOT NULL, LAST_USED TIMESTAMP NOT NULL, IN_USE BOOLEAN NOT NULL""",
+            process_rows.mirror,
+        ),
         _view("SCHEMAS", "The schemas", "NAME VARCHAR NOT NULL, PREDEFINED BOOLEAN NOT NULL", _schemas),
         _view(
             "VIEWS",

@@ -61,6 +61,9 @@ REQUESTS = [
     messages.Check(),
     messages.WriteBatch("T", 1, 1, "put", "w1", 1, b"1234"),
     messages.EndWriter("w1"),
+    messages.AskVersion("T", None, "v1", "lease", 20),
+    messages.Hold("lease", 20, [(1, 2)]),
+    messages.Blocks(1, ("0000000000000001.seg", 100, 1 << 63), [(0, 50), (60, 100)]),
 ]
 DEEP: object = 1
 for _ in range(400):
@@ -80,6 +83,7 @@ ANYTHING = ODD | st.recursive(
 def test_every_request_is_tried_here():
     answers = {messages.Welcome, messages.Done, messages.LoadEnd, messages.SqlDone, messages.Names, messages.TableInfo}
     answers |= {messages.Row, messages.Rows, messages.Answer, messages.Begun, messages.GridFacts, messages.Problems}
+    answers |= {messages.VersionIs}
     assert {type(message) for message in REQUESTS} | answers == set(messages.Message.__subclasses__())
 
 
@@ -100,6 +104,8 @@ def ask(requests: Requests, data: bytes, kind: type[messages.Message]) -> None:
         requests.view(message, peer)
     elif isinstance(message, messages.Scan):
         requests.scan(message, peer)
+    elif isinstance(message, messages.Blocks):
+        requests.blocks(message, peer)
     elif not isinstance(message, messages.Load):
         requests.handle(message, peer)
 

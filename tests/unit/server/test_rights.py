@@ -108,11 +108,15 @@ MESSAGES: list[tuple[Message, str]] = [
     (messages.WriteBatch("T", 1, 0, "put", "w", 1, b""), WRITERS),
     (messages.WriteBatch("T", 1, 0, "put_if_absent", "w", 1, b""), INSERTERS),
     (messages.EndWriter("w"), ALL),
+    (messages.AskVersion("T", None, None, "lease", 20), READERS),
+    (messages.Blocks(1, ("0000000000000001.seg", 1, 1), []), READERS),
+    (messages.Hold("lease", 20, []), ALL),
     (messages.AskGrid(), ALL),
     (messages.Check(), ADMINS),
 ]
 ANSWERS = {messages.Welcome, messages.Done, messages.LoadEnd, messages.SqlDone, messages.Names, messages.TableInfo}
 ANSWERS |= {messages.Row, messages.Rows, messages.Answer, messages.Begun, messages.GridFacts, messages.Problems}
+ANSWERS |= {messages.VersionIs}
 
 
 def test_every_message_has_a_line():

@@ -32,7 +32,8 @@ EXAMPLES = [
     messages.KeepVersions("IMAGES", 3, 2),
     messages.Compress("T", 7, ["X", "Y"]),
     messages.SystemView("TABLES", ["TABLE_NAME"]),
-    messages.Welcome(7, "/dev/shm/grid", "0.1.0", 1024, "process", 10851),
+    messages.Welcome(7, "/dev/shm/grid", "0.1.0", 1024, "process", 10851, "f" * 32),
+    messages.VersionIs("T", 1, 5, [("0000000000000001.seg", 100, 1 << 63)], {"x": 1}, [("v1", 5)], b"manifest"),
     messages.CreateTable(
         "T", [("ID", "INT64 NOT NULL")], ["ID"], None, True, {"sql": {"template": "x"}}, 3, {"m": []}, b""
     ),
@@ -72,6 +73,9 @@ EXAMPLES = [
     messages.Check(),
     messages.WriteBatch("T", 1, 1, "put", "w1", 1, b"1234"),
     messages.EndWriter("w1"),
+    messages.AskVersion("T", None, "v1", "lease", 20),
+    messages.Hold("lease", 20, [(1, 2)]),
+    messages.Blocks(1, ("0000000000000001.seg", 100, 1 << 63), [(0, 50), (60, 100)]),
 ]
 
 
