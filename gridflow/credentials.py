@@ -12,7 +12,8 @@ its owner may read:
     token = "..."
 
 Environment: ``GRIDFLOW_USER``, ``GRIDFLOW_PASSWORD``, ``GRIDFLOW_TOKEN``, ``GRIDFLOW_CA``, ``GRIDFLOW_CERT``,
-``GRIDFLOW_KEY``, ``GRIDFLOW_KEY_PASSWORD``; ``GRIDFLOW_CREDENTIALS`` names another file.
+``GRIDFLOW_KEY``, ``GRIDFLOW_KEY_PASSWORD``; else ``GRIDFLOW_DATASET_USERNAME``, ``_PASSWORD``, ``_CERTFILE``,
+``_KEYFILE``, ``_CERT_PASSWORD``, and the same of ``IGNITE_DATASET_``. ``GRIDFLOW_CREDENTIALS`` names another file.
 """
 
 from __future__ import annotations
@@ -82,11 +83,34 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
 
+_DATASET = {
+    "user": "USERNAME",
+    "password": "PASSWORD",
+    "cert": "CERTFILE",
+    "key": "KEYFILE",
+    "key_password": "CERT_PASSWORD",
+}
+#: What ``keep`` was told, by address.
+_kept: dict[str, Credentials] = {}
+
+
+def keep(names: Sequence[str], credentials: Credentials) -> None:
+    """Have ``find`` give these in this process, for an address for which none are given."""
+    for name in names:
+        _kept[name] = credentials
+
+
 NAMES = tuple(f.name for f in fields(Credentials))
+#: Variables of the environment by what they say; of these groups the first counts of which any is set.
+_VARIABLES = (
+    {name: f"GRIDFLOW_{name.upper()}" for name in NAMES},
+    {name: f"GRIDFLOW_DATASET_{word}" for name, word in _DATASET.items()},
+    {name: f"IGNITE_DATASET_{word}" for name, word in _DATASET.items()},
+)
 
 
 def find(names: Sequence[str], given: Mapping[str, Any] | None = None) -> Credentials:
-    """The credentials for an address: those that are given, else of the environment, else of the file.
+    """The credentials for an address: those that are given, else kept, else of the environment, else of the file.
 
     Args:
         names: the address, in all ways to write it.
@@ -102,9 +126,13 @@ def find(names: Sequence[str], given: Mapping[str, Any] | None = None) -> Creden
             raise UsageError(f"{name}= is a text, not a {type(value).__name__}")
     if given:
         return replace(Credentials(), **{name: os.fspath(value) for name, value in given.items()}).check()
-    said = {name: value for name in NAMES if (value := os.environ.get(f"GRIDFLOW_{name.upper()}"))}
-    if said:
-        return replace(Credentials(), **said).check()
+    for name in names:
+        if name in _kept:
+            return _kept[name]
+    for variables in _VARIABLES:
+        said = {name: value for name, variable in variables.items() if (value := os.environ.get(variable))}
+        if said:
+            return replace(Credentials(), **said).check()
     return _of_file(names)
 
 

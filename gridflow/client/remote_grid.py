@@ -33,6 +33,7 @@ from ..storage.defaults import default_values, with_defaults
 from ..storage.lock import holder
 from ..storage.verify import Problem
 from ..storage.versions import Kept
+from ..transport.mirror import mirrored
 from .connection import COMMIT_TIMEOUT, Connection
 from .grid import connect_unix
 from .remote_connection import RemoteConnection
@@ -155,6 +156,7 @@ class RemoteOpenGrid(OpenGrid):
         self._store = _NoStore(connection)  # type: ignore[assignment]
         self._tables = {}
         self._marks = Marks.of(self)
+        self._mirror: Path | None = None
         remember(self)
 
     @property
@@ -167,6 +169,14 @@ class RemoteOpenGrid(OpenGrid):
     def default_partitions(self) -> int:  # type: ignore[override]  # it is the node's to say, and nobody's to set here
         """Partitions of a table created without a count: what ``gridflow serve --partitions`` said."""
         return self.welcome.partitions
+
+    def mirror(self) -> Path:
+        """The folder of the grid's mirror: what of its sealed files has come to this machine."""
+        from .sources import open_source  # circle: to open a source is to look whether its grid is of this machine
+
+        if self._mirror is None:
+            self._mirror = mirrored(open_source(str(self.connection.endpoint), self.connection.credentials))
+        return self._mirror
 
     # ---- tables ----
 

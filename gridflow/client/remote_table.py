@@ -20,12 +20,14 @@ from .._native.row_operations import (
     schema_of,
 )
 from .._native.rows import RowCodec
+from .._native.snapshot import Snapshot
 from ..deprecation import renamed
 from ..errors import (
     ColumnNotFoundError,
     DuplicateKeyError,
     GridflowError,
     SchemaError,
+    TableNotFoundError,
     TransactionConflictError,
     UsageError,
     about,
@@ -36,12 +38,14 @@ from ..protocols.json_values import decode_values, encode_values
 from ..schema import Schema
 from ..storage.arrow_input import has_columns
 from ..storage.compressed_file import check_compressible
+from ..storage.expected_files import table_folder
 from ..storage.input_columns import to_columns
 from ..storage.load import duplicates, looked_at, record_batches, row_batches, with_remedy
-from ..storage.past_table import past_name
-from ..storage.scan import positions_of
+from ..storage.past_table import PastTable
+from ..storage.scan import positions_of, scan_batches, whole_table
 from ..storage.versions import Kept, describe
 from ..table import PartitionInfo, dataset_of, partition_ranges
+from ..transport.mirror import update
 from ..writer import COMMIT_MODE_OF, Writer
 from .connection import COMMIT_TIMEOUT
 from .rows import batches_of_rows
@@ -50,7 +54,6 @@ from .table import _of_one_schema
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .._native.snapshot import Snapshot
     from ..faces import IndexesFace, Progress
     from ..grid import Grid
     from ..table import Table
@@ -167,37 +170,6 @@ class RemoteRows(KeyedRows):
     def partition_of(self, key: Any) -> int:
         """The partition that a key belongs to, whether there is a row or not."""
         return self._codec.partition_of(key, self.partitions_count)
-
-    def _stream(
-        self, columns: Iterable[str] | None, partitions: list[int] | None, version: int | None
-    ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        names = None if columns is None else list(columns)
-        number = -1 if version is None else version
-        message = messages.Scan(self.name, self.table_id, self._transaction_name, names, partitions, number)
-        self._check_usable()
-        return self._grid.connection.stream(message)
-
-    def _scan(
-        self,
-        columns: Iterable[str] | None,
-        partitions: int | Iterable[int] | None,
-        batch_size: int,
-        version: int | None,
-    ) -> Iterator[pa.RecordBatch]:
-        if batch_size < 1:
-            raise SchemaError(f"batch_size is at least 1, not {batch_size}")
-        ranges = partition_ranges(partitions, self.partitions_count, self.name)
-        names = None if columns is None else list(columns)
-        with about(table=self.name):
-            if version is None:
-                positions_of(self.schema, names)  # raises where there is no such column
-        numbers = None if partitions is None else [p for first, last in ranges for p in range(first, last)]
-        _, batches = self._stream(names, numbers, version)
-        return _cut(batches, batch_size)
-
-    def _to_arrow(self, columns: Iterable[str] | None, version: int | None) -> pa.Table:
-        schema, batches = self._stream(columns, None, version)
-        return pa.Table.from_batches(batches, schema)
 
 
 class RemoteTable(RemoteRows):
@@ -375,6 +347,24 @@ class RemoteTable(RemoteRows):
         with contextlib.suppress(GridflowError):  # the node forgets it after some days
             self._call(messages.EndWriter(writer), messages.Done, timeout=COMMIT_TIMEOUT)
 
+    # ---- what is read in bulk comes as blocks of sealed files, which the mirror keeps ----
+
+    def _mirrored(self, number: int | None = None) -> Snapshot:
+        """A version in the mirror of the grid, whose blocks come when they are read; None: the newest."""
+        self._check_usable()
+        home = self._grid.mirror()
+        found = update(home, self.name, number)
+        if found.table_id != self.table_id:
+            raise TableNotFoundError(
+                f"table {self.name} was dropped and created again since it was opened; get it anew with "
+                f"grid.table({self.name!r})",
+                table=self.name,
+            )
+        return Snapshot.open(str(home), self.table_id, *([] if number is None else [number]))
+
+    def _version(self, version: str | int | None) -> Snapshot:
+        return self._mirrored(None if version is None else self._snapshot_version(version))
+
     def scan(
         self,
         columns: Iterable[str] | None = None,
@@ -385,9 +375,12 @@ class RemoteTable(RemoteRows):
         snapshot: str | int | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """All rows of some partitions of one version; see :meth:`gridflow.Table.scan`."""
-        return self._scan(
-            columns, partitions, batch_size, self._number(renamed("snapshot", snapshot, "version", version))
-        )
+        if batch_size < 1:
+            raise SchemaError(f"batch_size is at least 1, not {batch_size}")
+        read = self._version(renamed("snapshot", snapshot, "version", version))
+        ranges = partition_ranges(partitions, read.partitions, self.name)
+        with about(table=self.name):
+            return scan_batches(read, positions_of(read.schema, columns), ranges, batch_size)
 
     def to_arrow(
         self,
@@ -397,7 +390,32 @@ class RemoteTable(RemoteRows):
         snapshot: str | int | None = None,
     ) -> pa.Table:
         """The whole table; see :meth:`gridflow.Table.to_arrow`."""
-        return self._to_arrow(columns, self._number(renamed("snapshot", snapshot, "version", version)))
+        read = self._version(renamed("snapshot", snapshot, "version", version))
+        with about(table=self.name):
+            return whole_table(read, columns)
+
+    def snapshot(self) -> Snapshot:
+        """The newest version, in the mirror."""
+        return self._mirrored()
+
+    def _open_version(self, version: int) -> Snapshot:
+        return self._mirrored(version)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its files in the mirror."""
+        return table_folder(self._grid.mirror(), self.table_id)
+
+    def _check_named(self, version: str | int | None) -> None:
+        if version is None:
+            raise UsageError(
+                f"table {self.name}: None is no version; give a tag or a number: {describe(self.kept, self.versions())}"
+            )
+
+    def past(self, version: str | int) -> PastTable:
+        """The table as it was at a version; see :meth:`gridflow.Table.past`."""
+        self._check_named(version)
+        return PastTable(self.name, version, self._version(version))
 
     def dataset(self, **arguments: Any) -> Any:
         """The rows as a ``tf.data.Dataset``; see :meth:`gridflow.Table.dataset`."""
@@ -501,33 +519,7 @@ class RemoteTable(RemoteRows):
         """The number of a version, given that or the name of a tag."""
         return int(self._ask("number", version))
 
-    def _number(self, version: str | int | None) -> int | None:
-        return None if version is None else self._snapshot_version(version)
-
-    def past(self, version: str | int) -> RemotePast:  # type: ignore[override]  # what is asked of it is the same
-        """The table as it was at a version; see :meth:`gridflow.Table.past`."""
-        self._check_named(version)
-        return RemotePast(self, version, self._snapshot_version(version))
-
     # ---- what only a process of the node's machine has ----
-
-    @property
-    def folder(self) -> Path:
-        """Refused: its files are the node's."""
-        raise self._elsewhere("folder")
-
-    def snapshot(self) -> Snapshot:
-        """Refused: its segments are the node's."""
-        raise self._elsewhere("snapshot")
-
-    def _open_version(self, version: int) -> Snapshot:
-        raise self._elsewhere("version")
-
-    def _check_named(self, version: str | int | None) -> None:
-        if version is None:
-            raise UsageError(
-                f"table {self.name}: None is no version; give a tag or a number: {describe(self.kept, self.versions())}"
-            )
 
     @property
     def indexes(self) -> IndexesFace:
@@ -566,35 +558,6 @@ class RemoteTable(RemoteRows):
         )
 
 
-class RemotePast:
-    """One version of a table at a node, to be read.
-
-    Attributes:
-        name: of the table and the version, as SQL has it.
-        schema: its columns and key, which the table may have no more.
-    """
-
-    options: Mapping[str, Any] = {}
-
-    def __init__(self, table: RemoteTable, version: str | int, number: int):
-        self._table = table
-        self._number = number
-        self.name = past_name(table.name, version)
-        info = table._call(messages.Describe(table.name, number=number), messages.TableInfo)
-        self.schema: Schema = schema_of(info.schema)
-
-    def __len__(self) -> int:
-        return self.to_arrow([]).num_rows
-
-    def get_all(self, keys: Iterable[Any]) -> dict[Any, Any]:
-        """The values under these keys; keys without a row are left out."""
-        return self._table.get_all(keys, version=self._number)
-
-    def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
-        """All rows."""
-        return self._table._to_arrow(columns, self._number)
-
-
 def _load(table: RemoteRows, data: Any, on_duplicate: str, progress: Progress | None) -> int:
     """Stream rows to the node as one commit, or into a transaction."""
     table._check_usable()
@@ -614,9 +577,3 @@ def _load(table: RemoteRows, data: Any, on_duplicate: str, progress: Progress | 
 
 def _listed(rows: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     return list(rows.items() if isinstance(rows, Mapping) else rows)
-
-
-def _cut(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        for start in range(0, batch.num_rows, size):
-            yield batch.slice(start, size)

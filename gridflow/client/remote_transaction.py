@@ -11,10 +11,12 @@ import pyarrow as pa
 from .._native.row_operations import encode_columns, encode_puts, encode_removals
 from .._native.rows import RowCodec
 from ..contexts import FORKED
-from ..errors import DuplicateKeyError, GridflowError, SchemaError, UsageError
+from ..errors import DuplicateKeyError, GridflowError, SchemaError, UsageError, about
 from ..protocols import messages
 from ..storage.input_columns import to_columns
 from ..storage.load import duplicates, with_remedy
+from ..storage.scan import positions_of
+from ..table import partition_ranges
 from ..transaction import Transaction, TransactionTable
 from .connection import COMMIT_TIMEOUT
 from .remote_table import RemoteRows, RemoteTable, _listed, _load
@@ -220,12 +222,29 @@ class RemoteTransactionTable(RemoteRows, TransactionTable):
     ) -> Iterator[pa.RecordBatch]:
         """All rows of some partitions, as ``Table.scan`` gives them; any ``version`` is refused."""
         self._refuse_version(version)
-        return self._scan(columns, partitions, batch_size, None)
+        if batch_size < 1:
+            raise SchemaError(f"batch_size is at least 1, not {batch_size}")
+        ranges = partition_ranges(partitions, self.partitions_count, self.name)
+        names = None if columns is None else list(columns)
+        with about(table=self.name):
+            positions_of(self.schema, names)  # raises where there is no such column
+        numbers = None if partitions is None else [p for first, last in ranges for p in range(first, last)]
+        _, batches = self._stream(names, numbers)
+        return (batch.slice(i, batch_size) for batch in batches for i in range(0, batch.num_rows, batch_size))
 
     def to_arrow(self, columns: Iterable[str] | None = None, *, version: str | int | None = None) -> pa.Table:
         """The whole table, as ``Table.to_arrow`` gives it; any ``version`` is refused."""
         self._refuse_version(version)
-        return self._to_arrow(columns, None)
+        schema, batches = self._stream(columns, None)
+        return pa.Table.from_batches(batches, schema)
+
+    def _stream(
+        self, columns: Iterable[str] | None, partitions: list[int] | None
+    ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        names = None if columns is None else list(columns)
+        self._check_usable()
+        message = messages.Scan(self.name, self.table_id, self._transaction_name, names, partitions)
+        return self._grid.connection.stream(message)
 
     def _row_codec(self) -> RowCodec:
         return self._codec

@@ -401,15 +401,11 @@ class Names(Message):
 
 @dataclass(frozen=True)
 class Describe(Message):
-    """What is the table of this name? TableInfo answers.
-
-    As a transaction sees it, or as of version ``number``; -1: as it is now.
-    """
+    """What is the table of this name? TableInfo answers; in a transaction, as that sees it."""
 
     kind: ClassVar[str] = "describe"
     name: str
     transaction: _Transaction = ""
-    number: _Int64 = -1
 
 
 @dataclass(frozen=True)
@@ -559,10 +555,7 @@ class SqlMany(Message):
 
 @dataclass(frozen=True)
 class Scan(Message):
-    """The rows of a table as a transaction sees it, of these columns and partitions (None: all) and this version.
-
-    ``number`` -1: as it is now.
-    """
+    """The rows of a table as a transaction sees it, of these columns and partitions; None: all."""
 
     kind: ClassVar[str] = "scan"
     table: str
@@ -570,7 +563,6 @@ class Scan(Message):
     transaction: _Transaction
     columns: list[str] | None
     partitions: list[_Int32] | None
-    number: _Int64
 
 
 @dataclass(frozen=True)

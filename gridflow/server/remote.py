@@ -18,7 +18,6 @@ from ..open_grid import OpenGrid
 from ..protocols import messages
 from ..protocols.json_values import decode_values, encode_values
 from ..protocols.messages import Done, Message
-from ..schema import Schema
 from ..sql import Session
 from ..storage.space import in_memory, used_bytes
 from ..table import Table
@@ -73,13 +72,12 @@ class RemoteRequests:
         }
 
     def scan(self, m: messages.Scan) -> pa.RecordBatchReader:
-        """The rows of a table as a transaction sees it, or as it is now, or was at a version."""
+        """The rows of a table as a transaction sees it."""
         with self._table(m.table, m.table_id, m.transaction) as table:
-            version = None if m.number < 0 else m.number
-            whole: pa.Table = table.to_arrow(m.columns, version=version)
+            whole: pa.Table = table.to_arrow(m.columns)
             if m.partitions is None:
                 return whole.to_reader(max_chunksize=_BATCH_ROWS)
-            batches = table.scan(m.columns, m.partitions, version=version)
+            batches = table.scan(m.columns, m.partitions)
         return pa.RecordBatchReader.from_batches(whole.schema, batches)
 
     @contextmanager
@@ -108,8 +106,7 @@ class RemoteRequests:
         if m.transaction:
             with self.transactions.using(m.transaction) as transaction:
                 return _info(transaction.table(m.name))
-        table = grid_of(self.grid, peer).table(m.name)
-        return _info(table, None if m.number < 0 else table._open_version(m.number).schema)
+        return _info(grid_of(self.grid, peer).table(m.name))
 
     def _get(self, m: messages.Get, peer: Peer) -> Message:
         with self._table(m.table, m.table_id, m.transaction) as table:
@@ -248,8 +245,8 @@ def _codec(table: Table | TransactionTable, digest: int) -> RowCodec:
     return codec
 
 
-def _info(table: Table | TransactionTable, schema: Schema | None = None) -> messages.TableInfo:
-    codec = table._row_codec() if schema is None else RowCodec(schema, table.name)
+def _info(table: Table | TransactionTable) -> messages.TableInfo:
+    codec = table._row_codec()
     return messages.TableInfo(
         table.name, table.table_id, table.partitions_count, dict(table.options), schema_bytes(codec)
     )

@@ -12,8 +12,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from ..credentials import Credentials, keep
 from ..errors import UsageError
+from ..protocols.address import DEFAULT_PORT, Endpoint
 from .dataset import Dataset
+
+#: Where Ignite's thin clients connect.
+IGNITE_PORT = 10800
 
 
 class IgniteDataset(Dataset, tf.compat.v1.data.Dataset):
@@ -26,15 +31,20 @@ class IgniteDataset(Dataset, tf.compat.v1.data.Dataset):
 
     Args:
         cache_name: the name of a cache or table, also as ``SQL_PUBLIC_<NAME>``.
-        host: a name of this machine: grids of others cannot be read.
-        port, page_size: no effect, since nothing is fetched from a server.
+        host: where a node of Gridflow listens; the default grid of this machine, if it is a name of that. Its rows
+            come as docs/remote.md says.
+        port: of the node; Ignite's own, 10800, means Gridflow's, 10850. Of this machine it has no effect.
+        page_size: no effect, since rows are not fetched in pages.
         local: no effect: all partitions of a grid are on its machine.
         part: the number of the only partition to read, which may be a tensor; -1 for all.
-        username, password, certfile, keyfile, cert_password: no effect: who may read the grid's files may read it.
+        username, password: who this is there; else what ``gridflow.connect`` finds. With ``certfile`` (and
+            ``keyfile``, ``cert_password``) the connection is encrypted, and this is the client's certificate. None of
+            these is part of the graph. Of this machine they have no effect: who may read the grid's files may read it.
         schema_host, schema_port: as ``host`` and ``port``.
 
     Raises:
-        UsageError: ``host`` is another machine, or an argument is of no use.
+        UsageError: an argument is of no use.
+        GridConnectionError, GridAccessError: no node answers at ``host``, or it does not let us in.
         SchemaError: there is no such partition.
         TableNotFoundError: the grid has no such cache.
         GridNotFoundError: there is no default grid; ``GRIDFLOW_HOME`` says where it is.
@@ -64,24 +74,33 @@ class IgniteDataset(Dataset, tf.compat.v1.data.Dataset):
         schema_host: str | None = None,
         schema_port: int | None = None,
     ):
-        for name, value in (("host", host), ("schema_host", schema_host)):
-            if value is not None and not _is_this_machine(value):
-                raise UsageError(
-                    f"{name} is {value!r}, and grids of other machines cannot be read: put the grid on this machine, "
-                    "set GRIDFLOW_HOME to its directory, and leave the host out"
-                )
+        if schema_host is not None and not _is_this_machine(schema_host) and schema_host != host:
+            raise UsageError(f"schema_host is {schema_host!r}, and the schema is where the rows are, at {host!r}")
         for name, value in (("port", port), ("schema_port", schema_port), ("page_size", page_size)):
             if value is not None and not _is_positive(value):
                 raise UsageError(f"{name} is {value!r}, and should be a positive number")
         if local not in (True, False):  # tfio has schema_host in its place
             raise UsageError(f"local is {local!r}, and should be True or False; what comes after it goes by name")
         everything = not tf.is_tensor(part) and part == -1
-        super().__init__(cache_name, partitions=None if everything else part)
+        home = None
+        if host is not None and not _is_this_machine(host):
+            known = Credentials(username, password, None, None, certfile, keyfile or certfile, cert_password)
+            home = _address(host, port, known.check())
+        super().__init__(cache_name, home=home, partitions=None if everything else part)
 
     _environment_wins = True  # whoever wrote the program could not leave its arguments to the environment
 
     def _as_variant_tensor(self) -> tf.Tensor:
         return self._variant_tensor  # TensorFlow 1's own datasets make it here
+
+
+def _address(host: str, port: int, credentials: Credentials) -> str:
+    """The node's address; what goes with it is kept in this process, and nowhere else."""
+    scheme = "grid+tls" if credentials.cert is not None else "grid"
+    endpoint = Endpoint(scheme, host=host, port=DEFAULT_PORT if port in (None, IGNITE_PORT) else port)
+    if credentials != Credentials():
+        keep([str(endpoint)], credentials)
+    return str(endpoint)
 
 
 def _is_this_machine(host: str) -> bool:

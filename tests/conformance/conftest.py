@@ -30,6 +30,7 @@ def encrypted_server(tmp_path_factory):
 def grid(request, tmp_path, monkeypatch):
     home = tmp_path / "grid" if request.param == "embedded" else request.getfixturevalue("server").home
     monkeypatch.setattr(remote_grid, "MAPS_LOCAL", False)
+    monkeypatch.setenv("GRIDFLOW_MIRROR", str(tmp_path / "mirror"))
     if request.param in ("remote", "encrypted"):
         server = request.getfixturevalue("server" if request.param == "remote" else "encrypted_server")
         (home,) = [

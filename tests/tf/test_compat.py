@@ -88,7 +88,7 @@ def test_part(kittens):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"host": "ignite-7"}, "host is 'ignite-7', and grids of other machines cannot be read: .*GRIDFLOW_HOME"),
+        ({"host": "ignite-7", "password": "secret"}, "a password goes with a user"),
         ({"schema_host": "10.1.2.3"}, "schema_host is '10.1.2.3'"),
         ({"port": "many"}, "port is 'many', and should be a positive number"),
         ({"page_size": 0}, "page_size is 0"),

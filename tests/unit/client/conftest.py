@@ -15,8 +15,9 @@ from gridflow.server import Node
 
 
 @pytest.fixture(autouse=True)
-def not_mapped(monkeypatch):
+def not_mapped(monkeypatch, tmp_path):
     monkeypatch.setattr(remote_grid, "MAPS_LOCAL", False)
+    monkeypatch.setenv("GRIDFLOW_MIRROR", str(tmp_path / "mirror"))
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ REQUESTS = [
     messages.Write("none", "T", 1, 1, "put", b"1234"),
     messages.End("none", True),
     messages.SqlMany("INSERT INTO T VALUES (?, ?)", "", [{"l": [7, 7]}], b""),
-    messages.Scan("T", 1, "", ["ID"], [0, 1], -1),
+    messages.Scan("T", 1, "", ["ID"], [0, 1]),
     messages.AskGrid(),
     messages.Check(),
     messages.WriteBatch("T", 1, 1, "put", "w1", 1, b"1234"),

@@ -96,7 +96,7 @@ MESSAGES: list[tuple[Message, str]] = [
     (messages.Get("T", 1, 0, "", b""), READERS),
     (messages.GetAll("T", 1, 0, "", b""), READERS),
     (messages.Ask("T", 1, "count", "", [], b""), READERS),
-    (messages.Scan("T", 1, "", None, None, -1), READERS),
+    (messages.Scan("T", 1, "", None, None), READERS),
     (messages.Swap("T", 1, 0, 0, -1, 0, b""), WRITERS),
     (messages.Swap("T", 1, 0, 0, 0, 0, b""), WRITERS),
     (messages.Swap("T", 1, 0, 0, 0, -1, b""), WRITERS),
