@@ -13,6 +13,8 @@ from .errors import GridConnectionError, GridOwnedError, UsageError
 from .grid import Grid
 from .protocols.address import hide_password, is_address
 from .registry import check_durability, is_served, open_owner, open_reader, open_temporary, other_owner
+from .transport.place import is_url, shown_url
+from .transport.published_grid import open_published
 
 #: Seconds that ``connect`` waits for a server that has died to be started again.
 CONNECT_SECONDS = 10.0
@@ -49,10 +51,11 @@ def connect(
     this machine whose grid this process can read is mapped instead, unless credentials are given here.
 
     Args:
-        home: the grid's directory, or a node's address, ``grid://host[:port]`` or ``grid+tls://host[:port]``; without
-            it the default grid, ``$GRIDFLOW_HOME``, else ``/dev/shm/gridflow-<uid>/default``. ``":memory:"`` is a new
-            grid each time, in a directory in shared memory that goes with its last handle or its process; its ``home``
-            is for others to read it by.
+        home: the grid's directory; or a node's address, ``grid://host[:port]`` or ``grid+tls://host[:port]``; or a URL of
+            fsspec's, such as ``s3://bucket/grid``: what was published there, to be read. Without it the default grid,
+            ``$GRIDFLOW_HOME``, else ``/dev/shm/gridflow-<uid>/default``. ``":memory:"`` is a new grid each time, in a
+            directory in shared memory that goes with its last handle or its process; its ``home`` is for others to read
+            it by.
         read_only: only read, whoever owns the grid; every acknowledged write is seen.
         durability: ``process``: an acknowledged write survives the death of this process; ``fsync``: and a power cut,
             on a disk. It counts for the owner, and for all handles on the grid. None: what the grid is open with, else
@@ -68,7 +71,9 @@ def connect(
         path: the old name of ``home``.
 
     Returns:
-        A Grid, or a ServedGrid or RemoteGrid of the same face; both are context managers.
+        A Grid, or a ServedGrid or RemoteGrid of the same face; all are context managers. Of a URL, a Grid that is only
+        read: each table as it was published last when it is first asked for, and its versions by the numbers and tags
+        that they have there.
 
     Raises:
         GridOwnedError: a process that does not serve owns the grid, or with ``embedded`` any other; the message names
@@ -102,6 +107,13 @@ def connect(
                 "are the node's; leave them out"
             )
         return connect_remote(str(asked), given, timeout, read_only=read_only)
+    if is_url(asked):
+        if embedded or durability is not None or any(value is not None for value in given.values()):
+            raise UsageError(
+                f"{shown_url(str(asked))}: what is published at a URL is only read, with its scheme's credentials; "
+                "leave out embedded, durability, user, password, token, ca, cert and key"
+            )
+        return open_published(str(asked))
     if any(value is not None for value in given.values()):
         raise UsageError(
             "user, password, token, ca, cert and key are for a grid's address, grid://host or grid+tls://host"

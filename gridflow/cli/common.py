@@ -14,6 +14,7 @@ import click
 from ..config import resolve_home
 from ..errors import GridAccessError, GridConnectionError, GridflowError, GridNotFoundError, GridOwnedError, UsageError
 from ..protocols.address import Endpoint, is_address
+from ..transport.place import is_url
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,8 +33,8 @@ PRINTED_FORMATS = ("table", "vertical", "csv", "tsv", "json", "jsonlines", "mark
 #: The formats of files that are loaded and exported.
 FILE_FORMATS = ("csv", "json", "jsonlines", "parquet", "arrow", "tfrecord", "npz")
 _HOME_HELP = (
-    "The grid's directory, or a node's address: grid://host[:port], grid+tls://host[:port]. Default: $GRIDFLOW_HOME, "
-    "else /dev/shm/gridflow-<uid>/default."
+    "The grid's directory, a node's address (grid://host[:port], grid+tls://host[:port]), or a URL of published "
+    "versions (s3://bucket/grid). Default: $GRIDFLOW_HOME, else /dev/shm/gridflow-<uid>/default."
 )
 
 
@@ -54,9 +55,11 @@ Home = Path | str | None
 
 
 class _HomeType(click.Path):
-    """A directory as a Path, or the address of a node as a text."""
+    """A directory as a Path, or the address of a node, or a URL, as a text."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if is_url(value):
+            return value
         if is_address(value):
             try:
                 return str(Endpoint.parse(value))
@@ -137,7 +140,7 @@ def say_if_new(path: Path, is_new: bool) -> None:
 @contextmanager
 def kept_if_used(home: Home) -> Iterator[None]:
     """A grid that is made within the block goes again if that ends with an error while the grid is empty."""
-    if is_address(home):
+    if is_address(home) or is_url(home):
         yield
         return
     path = resolve_home(home)
@@ -185,7 +188,7 @@ def open_for_writing(home: Home, *, embedded: bool = False, create: bool = False
     """
     from ..open import connect
 
-    if is_address(home):
+    if is_address(home) or is_url(home):
         _check_only_address(embedded, create)
         return connect(home)
     path = resolve_home(home)
@@ -209,6 +212,9 @@ def open_or_read(
     """
     from ..open import connect
 
+    if is_url(home):
+        _check_only_address(embedded, create)
+        return connect(home), "what was published at a URL is only read"
     if is_address(home):
         _check_only_address(embedded, create)
         return connect(home, read_only=read_only), "--read-only" if read_only else ""
@@ -226,7 +232,7 @@ def open_or_read(
 def _check_only_address(embedded: bool, create: bool) -> None:
     for name, given in (("--embedded", embedded), ("--create", create)):
         if given:
-            raise UsageError(f"{name} is about a grid's directory, and --home is a node's address: leave it out")
+            raise UsageError(f"{name} is about a grid's directory, and --home is an address: leave it out")
 
 
 def open_for_reading(home: Home, *, read_only: bool = False) -> Grid:
@@ -237,6 +243,8 @@ def open_for_reading(home: Home, *, read_only: bool = False) -> Grid:
     """
     from ..open import connect
 
+    if is_url(home):
+        return connect(home)
     if is_address(home):
         return connect(home, read_only=read_only)
     path = existing_home(home)

@@ -191,9 +191,8 @@ def write_segments(
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(os.close, fd)
             held = held_file(file_name(place_in_job, ".seg"), fd, path)
-            held.check()
             source = object_name(job, 0, held)
-            place.place.put(object_path(source), fd, held.bytes, lambda done: None)
+            place.place.put(object_path(source), fd, held.bytes, held.check, lambda done: None)
             files.append(PublishedFile(held.name, held.bytes, held.fingerprint, source, held.head))
     return Piece(identity, table, number, shares, count, _schema_bytes(codec), tuple(files))
 

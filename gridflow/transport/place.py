@@ -9,7 +9,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,6 +32,8 @@ ATTEMPTS, FIRST_PAUSE = 5, 0.1
 #: Bytes that are read or written at a time.
 CHUNK_BYTES = 8 << 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*", re.DOTALL)
+#: Schemes of fsspec's that have no folders which can be listed.
+_NO_PLACES = {"http", "https", "data"}
 #: Errors that stay, however often something is asked for.
 _LASTING = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 _LASTING_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG}
@@ -39,12 +42,17 @@ _TIMES = ("mtime", "LastModified", "last_modified", "updated", "timeModified", "
 
 
 def is_url(home: Any) -> bool:
-    """Whether an address is a URL of fsspec's, and so neither a directory nor a node.
+    """Whether an address is a URL in a scheme of fsspec's where files can be listed: no directory, and no node.
 
-    >>> is_url("s3://bucket/grid"), is_url("grid://box"), is_url("/grids/one")
-    (True, False, False)
+    >>> is_url("s3://bucket/grid"), is_url("grid://box"), is_url("/grids/one"), is_url("http://box/grid")
+    (True, False, False, False)
     """
-    return isinstance(home, str) and bool(_URL.fullmatch(home)) and not home.lower().startswith(("grid://", "grid+"))
+    if not isinstance(home, str) or not _URL.fullmatch(home):
+        return False
+    import fsspec
+
+    scheme = home.partition("://")[0]
+    return scheme not in _NO_PLACES and scheme in fsspec.available_protocols()
 
 
 def shown_url(url: str) -> str:
@@ -183,6 +191,24 @@ class Place:
                 found.append(Entry(name, int(info.get("size") or 0), _time_of(info), is_folder))
         return sorted(found, key=lambda entry: entry.name)
 
+    def find(self, folder: str) -> Sequence[str]:
+        """The files of a folder and of those within it, by their names from the folder on; nothing if it is not there.
+
+        One request for each thousand of them, where the place can list all at once.
+        """
+
+        def finding(system: Any) -> list[str]:
+            system.invalidate_cache(self.path(folder))
+            try:
+                return list(system.find(self.path(folder)))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+
+        found = self.ask(f"folder {folder or '/'} cannot be listed", finding)
+        before = f"{self.path(folder).strip('/')}/"
+        names = [str(name).strip("/").partition(before)[2] for name in found]
+        return sorted(name for name in names if name and not name.endswith(_TEMPORARY))
+
     def read(self, name: str) -> bytes:
         """A whole file, in one request.
 
@@ -299,21 +325,28 @@ class Place:
         except OSError as error:
             raise os_failure(error, f"{self.url}: {what}", of_grid=True) from None
 
-    def put(self, name: str, fd: int, size: int, done: Callable[[int], Any]) -> None:
+    def put(self, name: str, fd: int, size: int, check: Callable[[], Any], done: Callable[[int], Any]) -> None:
         """Write a large file, all of what a descriptor has; it gets its name when it is whole.
 
         Args:
+            check: raises if the file is not what it should be, and then there is none of that name.
             done: called with the bytes that were written, piece by piece.
         """
         if self.local is not None:
             path = self._make_parent(name)
-            with self._local_errors(f"{name} cannot be written"), _temporary(path) as temporary:
+            with (
+                self._local_errors(f"{name} cannot be written"),
+                _temporary(path) as temporary,
+                _meanwhile(check) as checked,
+            ):
                 with open(temporary, "wb") as file:
                     copy_file(fd, file.fileno(), size, done)
                     if size >= CHUNK_BYTES:  # others are copied meanwhile; of small ones settle() takes care together
                         os.fdatasync(file.fileno())
+                checked()
                 temporary.replace(path)
             return
+        check()
 
         def writing(system: Any) -> None:
             written = 0
@@ -343,6 +376,13 @@ class Place:
             from .._native.store import sync_file_system
 
             sync_file_system(str(self.local))
+
+
+@contextlib.contextmanager
+def _meanwhile(action: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
+    """Does something in a thread while the block runs; what it gives waits for that, and raises what it has raised."""
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(action).result
 
 
 #: Ends the names of local files that are not whole yet.

@@ -248,8 +248,7 @@ class Uploaded:
                 reported.add(file.bytes)
                 return plain, 0
             plain = f"{plain}-{secrets.token_hex(4)}"  # a prune may be about to remove the old one
-        file.check()
-        self._place.place.put(object_path(plain), file.fd, file.bytes, reported.add)
+        self._place.place.put(object_path(plain), file.fd, file.bytes, file.check, reported.add)
         return plain, file.bytes
 
     def _is_fresh(self, changed: float | None) -> bool:

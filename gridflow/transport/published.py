@@ -28,7 +28,7 @@ import json
 import re
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
@@ -331,6 +331,19 @@ class Listing:
     numbers: list[int]
     tags: dict[str, list[int]]
 
+    @staticmethod
+    def of(names: Iterable[str]) -> Listing:
+        """Of the names in a folder, in order."""
+        numbers: list[int] = []
+        tags: dict[str, list[int]] = {}
+        for name in names:
+            document, tag = _DOCUMENT.fullmatch(name), _TAG.fullmatch(name)
+            if document:
+                numbers.append(int(document[1]))
+            elif tag and (text := unquoted(tag[2])) is not None:
+                tags.setdefault(text, []).append(int(tag[1]))
+        return Listing(numbers, tags)
+
     @property
     def newest(self) -> int:
         """The highest number; 0 if there is none."""
@@ -392,15 +405,17 @@ class PublishedPlace:
 
     def listing(self, folder: str) -> Listing:
         """The documents of a folder."""
-        numbers: list[int] = []
-        tags: dict[str, list[int]] = {}
-        for entry in self.place.list(folder):
-            document, tag = _DOCUMENT.fullmatch(entry.name), _TAG.fullmatch(entry.name)
-            if document:
-                numbers.append(int(document[1]))
-            elif tag and (name := unquoted(tag[2])) is not None:
-                tags.setdefault(name, []).append(int(tag[1]))
-        return Listing(numbers, tags)
+        return Listing.of([entry.name for entry in self.place.list(folder)])
+
+    def listings(self) -> dict[str, Listing]:
+        """The documents of all tables, by table."""
+        names: dict[str, list[str]] = {}
+        for path in self.place.find(TABLES):
+            folder, _, name = path.partition("/")
+            table = unquoted(folder)
+            if table is not None:
+                names.setdefault(table, []).append(name)
+        return {table: Listing.of(sorted(files)) for table, files in sorted(names.items())}
 
     def tables(self) -> list[str]:
         """The names of the tables, in order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,11 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pyarrow as pa
 
 from ..errors import GridNotFoundError, TableNotFoundError, VersionNotFoundError, did_you_mean, reworded
-from .published import PublishedFile, PublishedPlace, PublishedVersion, object_path, table_id_of, table_place
+from .published import Listing, PublishedFile, PublishedPlace, PublishedVersion, object_path, table_id_of, table_place
 from .source import Range, SealedFile, Version
 
 #: So many requests are in flight at a time, each for so many bytes at most.
 REQUESTS, REQUEST_BYTES = 8, 4 << 20
+#: For so many seconds what was listed with the identity counts.
+FIRST_SECONDS = 1.0
 _IGNITE_PREFIX = "SQL_PUBLIC_"
 
 
@@ -34,13 +37,33 @@ class UrlSource:
         self._lock = threading.Lock()  # guards the rest
         self._files: dict[tuple[int, str, int], PublishedFile] = {}  # by table id, name, fingerprint
         self._pool: ThreadPoolExecutor | None = None
+        self._first: Future[dict[str, Listing]] | None = None
+        self._first_until = 0.0
+        self._is_known = False
+
+    def _listing(self, table: str) -> Listing:
+        first = self._first
+        if first is not None:
+            if time.monotonic() < self._first_until:
+                listing = first.result().pop(table, None)  # once: who asks again wants what is there by then
+                if listing is not None:
+                    return listing
+            else:
+                self._first = None
+        return self._place.listing(table_place(table))
 
     def identity(self) -> str:
         """What the place is called for good.
 
+        The first time all tables are listed meanwhile: a version that is asked for next costs a round trip less.
+
         Raises:
             GridNotFoundError: nothing was published there.
         """
+        if not self._is_known:
+            self._is_known = True
+            self._first = self._threads().submit(self._place.listings)
+            self._first_until = time.monotonic() + FIRST_SECONDS
         return self._place.identity()
 
     def tables(self) -> list[str]:
@@ -55,7 +78,7 @@ class UrlSource:
             VersionNotFoundError: there is no such version, or no such tag.
         """
         for name in dict.fromkeys((table, table.removeprefix(_IGNITE_PREFIX), table.upper())):
-            listing = self._place.listing(table_place(name))
+            listing = self._listing(name)
             if listing.numbers:
                 break
         else:
