@@ -14,6 +14,9 @@ touches nothing; each first epoch begins with an empty mirror.
 
 Four trainers: processes that read at the same time; how many bytes the node sends, against one trainer's.
 
+Backup: gridflow backup to a folder on the same disk, against cp -r and sync -f, since a backup waits for the disk; and
+how many bytes the second one copies after 1 % of the rows were changed.
+
     python benchmarks/remote.py [--quick]
 """
 
@@ -24,6 +27,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import time
@@ -39,12 +43,14 @@ import gridflow
 from gridflow.client import remote_grid
 from gridflow.client.sources import open_source
 from gridflow.storage import mirrors
+from gridflow.transport.backup import backup
 
 OURS = "gridflow"
 FIRST, SECOND, LOCAL, SHUFFLED = (
     f"{OURS}, {what}" for what in ("first epoch", "second epoch", "a local grid", "shuffled")
 )
 PLAIN, TRANSPORT = "plain flight", "the transport"
+COPY, BACKUP = "cp -r and sync", f"{OURS}, backup"
 BATCH_BYTES = 16 * MIB
 
 PLAIN_SERVER = """
@@ -93,6 +99,7 @@ def main() -> None:
         os.environ["GRIDFLOW_MIRROR"] = str(folder / "mirror")
         for name, shape in (("1 MiB", (1024, 1024)), ("784 bytes", (28, 28))):
             measure(bench, folder / name.replace(" ", ""), f"rows of {name}, {size // MIB} MiB", shape, size)
+        measure_backup(bench, folder / "backup", size)
     bench.finish()
 
 
@@ -141,6 +148,40 @@ def measure(bench: Benchmark, folder: Path, group: str, shape: tuple[int, int], 
         bench.target(f"{group}: shuffled, against first epoch", of[SHUFFLED] / of[FIRST], 0.5, "x")
         one, four = (fetched(address, batch, count) for count in (1, 4))
         bench.target(f"{group}: bytes that four trainers fetch, against one", four / one, 1.05, "x", at_least=False)
+
+
+def measure_backup(bench: Benchmark, folder: Path, size: int) -> None:
+    home, copy, place = folder / "grid", folder / "copy", folder / "place"
+    folder.mkdir()
+    count = size // 4096
+    random_rows(count, (4, 1024)).to_grid(home)
+    group = f"backup, {size // MIB} MiB"
+
+    def emptied(work: Callable[[], object]) -> Figures:
+        for path in (copy, place):
+            shutil.rmtree(path, ignore_errors=True)
+        subprocess.run(["sync", "-f", str(folder)], check=True)
+        return rate(work, size)
+
+    def copied() -> None:
+        subprocess.run(["cp", "-r", str(home), str(copy)], check=True)
+        subprocess.run(["sync", "-f", str(folder)], check=True)
+
+    contenders = {
+        COPY: lambda: emptied(copied),
+        BACKUP: lambda: emptied(lambda: backup(home, f"file://{place}")),
+    }
+    bench.measure(group, contenders, unit="MiB/s")
+    of = {name: bench.median(group, "rate", name) for name in contenders}
+    bench.target(f"{group}: against cp -r", of[BACKUP] / of[COPY], 0.8, "x")
+    backup(home, f"file://{place}")
+    with gridflow.connect(home) as grid:
+        table = grid.table("ROWS")
+        names = [column.name for column in table.schema.value_columns]
+        table.load(table.to_arrow().slice(0, count // 100).select([*table.schema.key, *names]), on_duplicate="replace")
+    second = backup(home, f"file://{place}")
+    share = second.copied_bytes / second.total_bytes
+    bench.target(f"{group}: bytes of the second, after 1 % was changed", share, 0.05, "", at_least=False)
 
 
 def rate(work: Callable[[], object], size: int) -> Figures:
