@@ -53,9 +53,9 @@ def connect(
     Args:
         home: the grid's directory; or a node's address, ``grid://host[:port]`` or ``grid+tls://host[:port]``; or a URL
             of fsspec's, such as ``s3://bucket/grid``: what was published there, to be read. Without it the default
-            grid, ``$GRIDFLOW_HOME``, else ``/dev/shm/gridflow-<uid>/default``. ``":memory:"`` is a new grid each time, in a
-            directory in shared memory that goes with its last handle or its process; its ``home`` is for others to read
-            it by.
+            grid, ``$GRIDFLOW_HOME``, else ``/dev/shm/gridflow-<uid>/default``. ``":memory:"`` is a new grid each time,
+            in a directory in shared memory that goes with its last handle or its process; its ``home`` is for others to
+            read it by.
         read_only: only read, whoever owns the grid; every acknowledged write is seen.
         durability: ``process``: an acknowledged write survives the death of this process; ``fsync``: and a power cut,
             on a disk. It counts for the owner, and for all handles on the grid. None: what the grid is open with, else

@@ -14,7 +14,7 @@ from .._native.files import MappedFile
 from .._native.mirror import fingerprint
 from .._native.snapshot import Snapshot
 from ..catalog import Catalog, TableEntry
-from ..errors import GridCorruptError, GridEnvironmentError, GridNotFoundError, VersionNotFoundError
+from ..errors import GridEnvironmentError, GridNotFoundError, VersionNotFoundError
 from ..registry import owned_grid
 from ..storage.compressed_file import copy_name
 from ..storage.expected_files import table_folder
@@ -152,8 +152,7 @@ class HeldFiles:
         """A file, mapped: one that is held, or is there.
 
         Raises:
-            GridNotFoundError: it is gone.
-            GridCorruptError: another file has its name.
+            GridNotFoundError: it is gone, or another file has its name.
         """
         held = self._files.get((table_id, file))
         if held is not None:
@@ -161,9 +160,7 @@ class HeldFiles:
         path = table_folder(self._home, table_id) / file.name
         mapped = MappedFile(str(path))
         if len(mapped) != file.bytes:
-            raise GridCorruptError(
-                f"{path} has {len(mapped)} bytes, and {file.bytes} when it was sealed", str(path), len(mapped)
-            )
+            raise GridNotFoundError(f"{path} is another file by now: it has {len(mapped)} bytes, not {file.bytes}")
         return mapped
 
 
