@@ -155,6 +155,11 @@ def list_users(grid: SystemTables) -> list[User]:
     return sorted(User(row["NAME"], row["CREATED"], row["CHANGED"]) for row in rows)
 
 
+def are_there(grid: SystemTables) -> bool:
+    """Whether the grid has any user."""
+    return kept(grid, (TABLE,), lambda: bool(list_users(grid)))
+
+
 def verify(grid: SystemTables, name: str, password: str) -> Verified | None:
     """The user of this name with this password, or None: what a server asks that lets others in.
 

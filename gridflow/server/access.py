@@ -3,10 +3,16 @@
     the Unix socket       the grid's own user: the operating system lets nobody else open it
     a loopback address    who shows the token that only the grid's own user can read (``protocols.local_tokens``) is
                           that user; else a user of the grid (``CREATE USER``), by password
-    any other address     a user of the grid, by password or by a certificate with the user's name
+    any other address     a user of the grid, by password or by a certificate with the user's name; with ``--insecure``
+                          anybody, as long as the grid has no user
 
 A password is shown once, as ``Basic`` of RFC 7617, and answered with a token, which is shown as ``Bearer`` from then
 on. A token ends when it has not been used for a while, and when its user is dropped or gets another password.
+
+The rule: each request of a user is asked about as of that moment, whatever came before on the same connection. What a
+node keeps for a client between requests (a transaction, a session, a prepared statement, a result) is of one
+``Peer.owner``, which is compared at each use; and what was demanded to get it is demanded again (``guarded``) when a
+transaction commits, when a load ends and when a result is fetched.
 """
 
 from __future__ import annotations
@@ -51,6 +57,7 @@ class Peer:
         roles: of the user, as of then.
         address: the host that it comes from, empty for this one.
         stamp: of the user, see ``catalog.users.stamp``: another one, and this is nobody any more.
+        anonymous: whether it has not said who it is, and may do everything as long as the grid has no user.
     """
 
     endpoint: Endpoint
@@ -58,6 +65,21 @@ class Peer:
     roles: frozenset[str] = frozenset()
     address: str = ""
     stamp: str = field(default="", repr=False)
+    anonymous: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Whose the things are that a node keeps for it: a user's who was dropped and made anew are not the new one's.
+
+        >>> here = Endpoint.parse("grid://localhost")
+        >>> Peer(here, "KATE", stamp="1").owner == Peer(here, "KATE", stamp="2").owner
+        False
+        """
+        return _ANONYMOUS if self.anonymous else "" if self.user is None else f"{self.stamp} {self.user}"
+
+
+#: As an owner, of whoever has not said who it is.
+_ANONYMOUS = "anonymous"
 
 
 @dataclass(frozen=True)
@@ -260,8 +282,8 @@ class Access:
     def _by_word(self, endpoint: Endpoint, address: str, authorization: str, passwords: bool) -> Login:
         scheme, _, shown = authorization.partition(" ")
         if not authorization:
-            if self._insecure and not users.list_users(self._grid):
-                return Login(Peer(endpoint, None, address=address))
+            if self._insecure and not users.are_there(self._grid):
+                return Login(Peer(endpoint, None, address=address, anonymous=True))
             raise GridAccessError(f"{endpoint}: say who you are: a user and a password, or a token")
         if scheme.lower() == "basic":
             return self._log_in(endpoint, address, shown, passwords)
@@ -323,10 +345,9 @@ class Access:
         rule = RULES.get(type(message), _ADMINS)
         if rule is _SOCKET and not peer.endpoint.is_local:
             raise GridAccessError(f"{message.kind} at {peer.endpoint} is refused: it is for the grid's socket alone")
+        self.recognize(peer)
         if peer.user is None:
             return
-        if users.stamp(self._grid, peer.user) != peer.stamp:
-            raise GridAccessError(f"user {peer.user} has another password by now, or is gone: log in again")
         if rule is _SOCKET or rule is _ANYBODY:
             return
         if ADMIN in grants.roles_of(self._grid, peer.user):
@@ -335,6 +356,18 @@ class Access:
             raise refusal(peer.user, message.kind, f"GRANT {ADMIN} TO {peer.user}")
         for need in rule(message):
             self._check(peer.user, message.kind, need)
+
+    def recognize(self, peer: Peer) -> None:
+        """Raise unless ``peer`` is still who it was when it came in.
+
+        Raises:
+            GridAccessError: it has to log in.
+        """
+        if peer.user is None:
+            if peer.anonymous and users.are_there(self._grid):
+                raise GridAccessError(f"{peer.endpoint}: the grid has got users by now: log in as one of them")
+        elif users.stamp(self._grid, peer.user) != peer.stamp:
+            raise GridAccessError(f"user {peer.user} has another password by now, or is gone: log in again")
 
     def _check(self, user: str, what: str, need: Need) -> None:
         if need.table is None:

@@ -8,8 +8,9 @@
     BeginTransaction             a session of the node; the first statement in it begins the grid's transaction
 
 Each is a message of ``protocols.messages`` to ``Requests``, as those of all doors are: ``access`` is asked there, and
-statements are listed, watched and limited there. What clients hold (``handles``) is theirs alone, limited in number,
-and goes when nobody has asked for it for a while: no client says goodbye when it dies.
+statements are listed, watched and limited there. What clients hold (``handles``) is theirs alone, limited in number
+and bytes, and goes when nobody has asked for it for a while: no client says goodbye when it dies. Rows that wait are
+given to who may still read them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.flight as flight
 
+from ..catalog.grants import ADMIN, SELECT
 from ..errors import (
     ColumnNotFoundError,
     GridAccessError,
@@ -49,7 +51,9 @@ from ..sql import Description, Result, Session, describe, run_chained
 from ..storage.python_columns import python_values
 from . import sql_metadata
 from .access import Peer
+from .guarded import demanded_of
 from .handles import Handles
+from .remote import demand_within
 from .requests import Requests
 
 _log = logging.getLogger("gridflow.server")
@@ -62,6 +66,8 @@ TRANSACTION_SECONDS, STATEMENT_SECONDS, RESULT_SECONDS = 900.0, 3600.0, 120.0
 MOST_TRANSACTIONS, MOST_STATEMENTS, MOST_RESULTS = (256, 1024), (4096, 16384), (64, 256)
 #: Bytes of the prepared statements of one user, with the parameters that they are bound to, and of all.
 MOST_STATEMENT_BYTES = 256 << 20, 1 << 30
+#: Bytes of the results of one user that wait, and of all; of more the oldest go. One that is larger waits by itself.
+MOST_RESULT_BYTES = 1 << 30, 4 << 30
 #: Bytes of the parameters that come with one update, or are bound to one statement.
 MOST_PARAMETER_BYTES = 256 << 20
 #: Bytes that a batch of a result has about; ADBC takes no message of more than 16 MiB unless it is told to.
@@ -120,7 +126,7 @@ class Call:
     @property
     def owner(self) -> str:
         """Whose handles it may use."""
-        return self.peer.user or ""
+        return self.peer.owner
 
 
 @dataclass
@@ -143,6 +149,14 @@ class _Statement:
     transaction: bytes | None
     description: Description
     rows: list[Any] | None = None
+
+
+@dataclass(frozen=True)
+class _Result:
+    """Rows that wait to be fetched, and what was demanded to read them; see ``guarded.demanded_of``."""
+
+    rows: pa.Table
+    demanded: frozenset[tuple[int, str]]
 
 
 class FlightSql:
@@ -178,7 +192,10 @@ class FlightSql:
             most_bytes=most_bytes,
         )
         each, most = MOST_RESULTS
-        self._results: Handles[pa.Table] = Handles("result", each=each, most=most, seconds=RESULT_SECONDS)
+        each_bytes, most_bytes = MOST_RESULT_BYTES
+        self._results: Handles[_Result] = Handles(
+            "result", each=each, most=most, seconds=RESULT_SECONDS, each_bytes=each_bytes, most_bytes=most_bytes
+        )
 
     def close(self) -> None:
         """Roll back what is open and let go of everything."""
@@ -190,21 +207,23 @@ class FlightSql:
     def flight_info(self, call: Call, descriptor: flight.FlightDescriptor) -> flight.FlightInfo:
         """GetFlightInfo: run a query, and say where its rows are."""
         name, command = decode_any(descriptor.command or b"")
+        demanded: set[tuple[int, str]] = set()
         if name in sql_metadata.SCHEMAS:
             schema = sql_metadata.schema_of(name, command)
             return flight.FlightInfo(schema, descriptor, [flight.FlightEndpoint(descriptor.command, [])], -1, -1)
         if name == "CommandStatementQuery":
-            result = self._execute(call, command.query, None, _transaction_of(command))
+            result = self._execute(call, command.query, None, _transaction_of(command), demanded)
         elif name == "CommandPreparedStatementQuery":
             (statement,) = self._statements.get(call.owner, command.prepared_statement_handle)
-            result = self._execute_bound(call, statement)
+            result = self._execute_bound(call, statement, demanded)
         else:
             raise _no_command(name)
         if not result.columns:
             count = result.rowcount if result.statement in _CHANGES else -1
             return flight.FlightInfo(pa.schema([]), descriptor, [], count, -1)
         rows = result.to_arrow()
-        handle = self._results.add(call.owner, rows)
+        held = _Result(rows, frozenset(one for one in demanded if one[1] in (SELECT, ADMIN)))
+        handle = self._results.add(call.owner, held, min(rows.nbytes, MOST_RESULT_BYTES[0]))
         ticket = encode_any("TicketStatementQuery", statement_handle=handle)
         return flight.FlightInfo(rows.schema, descriptor, [flight.FlightEndpoint(ticket, [])], rows.num_rows, -1)
 
@@ -232,7 +251,9 @@ class FlightSql:
             }
             rows = sql_metadata.answer(name, command, lambda view, columns: self._view(call, view, columns), infos)
         elif name == "TicketStatementQuery":
-            rows = self._results.take(call.owner, command.statement_handle)
+            result = self._results.take(call.owner, command.statement_handle)
+            self.requests.ask_again(call.peer, result.demanded)
+            rows = result.rows
         else:
             raise _no_command(name)
         return flight.RecordBatchStream(in_batches(rows))
@@ -240,7 +261,7 @@ class FlightSql:
     def _view(self, call: Call, name: str, columns: list[str]) -> pa.Table:
         return self.requests.view(messages.SystemView(name, columns), call.peer)
 
-    def _execute_bound(self, call: Call, statement: _Statement) -> Result:
+    def _execute_bound(self, call: Call, statement: _Statement, demanded: set[tuple[int, str]] | None = None) -> Result:
         """Execute a prepared statement with the parameters that it is bound to."""
         rows = statement.rows
         if statement.transaction is not None and not self._transactions.has(call.owner, statement.transaction):
@@ -249,18 +270,32 @@ class FlightSql:
                 "cursor after commit() or rollback()"
             )
         if rows is None or len(rows) == 1:
-            return self._execute(call, statement.text, rows[0] if rows else None, statement.transaction)
+            params = rows[0] if rows else None
+            return self._execute(call, statement.text, params, statement.transaction, demanded)
         if statement.description.gives_rows:
             raise UsageError(f"a query takes one row of parameters, not {len(rows)}")
         return self._in_session(
             call, statement.text, statement.transaction, lambda session: session.execute_many(statement.text, rows)
         )
 
-    def _execute(self, call: Call, text: str, params: Any, transaction: bytes | None) -> Result:
+    def _execute(
+        self,
+        call: Call,
+        text: str,
+        params: Any,
+        transaction: bytes | None,
+        demanded: set[tuple[int, str]] | None = None,
+    ) -> Result:
+        """Execute a text; what is demanded for it is added to ``demanded``."""
+
         def execute(session: Session) -> Result:
             if transaction is None:
-                return session.execute(text, params)
-            return run_chained(session, session.execute, text, params)
+                result = session.execute(text, params)
+            else:
+                result = run_chained(session, session.execute, text, params)
+            if demanded is not None:
+                demanded.update(demanded_of(session))
+            return result
 
         return self._in_session(call, text, transaction, execute)
 
@@ -353,6 +388,7 @@ class FlightSql:
             if session.transaction is None:
                 session.begin()
             assert session.transaction is not None
+            demand_within(session.transaction, message)
             batches = (one for one in stream if not isinstance(one, messages.LoadEnd))
             return session.transaction.table(name).load(pa.RecordBatchReader.from_batches(reader.schema, batches))
 

@@ -2,6 +2,9 @@
 
 What a statement touches is asked about where its names have become tables (``sql.binding.find``), so it does not matter
 how the text has it: in a subquery, a join, a WITH, a version of the past. What is not passed on here cannot be reached.
+
+What was demanded is remembered, and demanded again when a transaction commits what it has written, and when somebody
+fetches what a statement has read.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ import pyarrow as pa
 
 from ..catalog import grants
 from ..catalog.activity import Activity
-from ..catalog.grants import ADMIN
+from ..catalog.grants import ADMIN, CHANGES
 from ..contexts import Marks
 from ..errors import GridAccessError
 from ..faces import TableFace
 from ..open_grid import OpenGrid
+from ..sql import Session
 from ..sql.views.views import rows_of
 from ..table import Table
 from ..transaction import Transaction
@@ -39,10 +43,19 @@ _VIEWS_OF_TABLES = frozenset(
     }
 )
 
+#: Stands for a table where the role ADMIN was demanded.
+_NO_TABLE = 0
+
 
 def grid_of(grid: OpenGrid, peer: Peer) -> OpenGrid:
     """The grid for statements of ``peer``: itself, or one that refuses what the user may not do."""
     return grid if peer.user is None else GuardedGrid(grid, peer.user)  # type: ignore[return-value]
+
+
+def demanded_of(session: Session) -> frozenset[tuple[int, str]]:
+    """What was demanded by a session's statements, of a user who is not the grid's own."""
+    grid: object = session.grid
+    return grid.demanded if isinstance(grid, GuardedGrid) else frozenset()
 
 
 class GuardedGrid:
@@ -61,6 +74,29 @@ class GuardedGrid:
     def __init__(self, grid: OpenGrid, user: str):
         self._grid = grid
         self._user = user
+        self._demanded: set[tuple[int, str]] = set()  # in the transaction, where there is one: table and right
+
+    @property
+    def demanded(self) -> frozenset[tuple[int, str]]:
+        """What was demanded so far: numbers of tables, 0 for none, and rights on them, or ADMIN."""
+        return frozenset(self._demanded)
+
+    def demand_again(self, demanded: Iterable[tuple[int, str]]) -> None:
+        """Raise unless the user has these rights now.
+
+        Args:
+            demanded: of ``demanded``, of this grid or another one of the user.
+
+        Raises:
+            GridAccessError: one was taken meanwhile, or the table has gone.
+        """
+        for table_id, right in demanded:
+            if table_id == _NO_TABLE:
+                self._demand_admin("what was asked for as ADMIN")
+            elif right not in grants.rights_on(self._grid, self._user, table_id):
+                name = next((table.name for table in self._grid._all_tables() if table.table_id == table_id), None)
+                lack = right if name is None else f"{right} ON {name}"
+                raise refusal(self._user, f"{lack}, any more", f"GRANT {lack} TO {self._user}")
 
     def _demand(self, table: TableFace, *rights: str) -> None:
         """Raise unless the user has these rights on a table."""
@@ -69,6 +105,7 @@ class GuardedGrid:
             if right not in there:
                 lack = f"{right} ON {table.name}"
                 raise refusal(self._user, lack, f"GRANT {lack} TO {self._user}")
+            self._demanded.add((table.table_id, right))
 
     def _demand_statement(self, kind: str) -> None:
         """Raise unless the user may execute statements of a kind."""
@@ -83,6 +120,7 @@ class GuardedGrid:
         """
         if not self._is_admin:
             raise refusal(self._user, what, f"GRANT {ADMIN} TO {self._user}")
+        self._demanded.add((_NO_TABLE, ADMIN))
         return self._grid
 
     @property
@@ -180,10 +218,13 @@ class GuardedGrid:
 
     def transaction(self, *, of_statement: bool = False, alone: bool = False) -> Transaction:
         """A transaction on this face of the grid."""
+        if not of_statement:
+            self._demanded.clear()
         return Transaction(self, of_statement=of_statement, alone=alone)  # type: ignore[arg-type]
 
     def _commit_checked(self, operations: bytes, digests: bytes, columns: dict[int, int]) -> None:
-        """Commit what statements here have written, each of which was looked at."""
+        """Commit what statements here have written, unless the user has lost a right to that meanwhile."""
+        self.demand_again((table, right) for table, right in self._demanded if table in columns and right in CHANGES)
         self._grid._commit_checked(operations, digests, columns)
 
     # ---- what is for admins ----

@@ -14,6 +14,7 @@ from .._native.changes import Changes
 from .._native.row_operations import decode_key, decode_removals, decode_value, encode_puts, schema_bytes
 from .._native.rows import RowCodec
 from ..errors import SchemaError, TableNotFoundError, TransactionConflictError, UsageError
+from ..faces import TransactionFace
 from ..open_grid import OpenGrid
 from ..protocols import messages
 from ..protocols.json_values import decode_values, encode_values
@@ -23,11 +24,13 @@ from ..storage.space import in_memory, used_bytes
 from ..table import Table
 from ..transaction import TransactionTable
 from . import audit
-from .access import Peer
+from .access import RULES, Peer
 from .guarded import grid_of
 from .transactions import Transactions
 from .writers import Writers
 
+#: Messages that read one table, perhaps in a transaction.
+_Reading = messages.Scan | messages.Get | messages.GetAll | messages.Ask
 #: What a transaction does with puts, by the mode of Write.
 _ON_DUPLICATE = {"put": "replace", "insert": "error", "put_if_absent": "ignore"}
 #: Rows of a batch that is sent.
@@ -71,9 +74,9 @@ class RemoteRequests:
             messages.Check: self._check,
         }
 
-    def scan(self, m: messages.Scan) -> pa.RecordBatchReader:
+    def scan(self, m: messages.Scan, peer: Peer) -> pa.RecordBatchReader:
         """The rows of a table as a transaction sees it."""
-        with self._table(m.table, m.table_id, m.transaction) as table:
+        with self._table(m, peer) as table:
             whole: pa.Table = table.to_arrow(m.columns)
             if m.partitions is None:
                 return whole.to_reader(max_chunksize=_BATCH_ROWS)
@@ -81,17 +84,17 @@ class RemoteRequests:
         return pa.RecordBatchReader.from_batches(whole.schema, batches)
 
     @contextmanager
-    def _table(self, name: str, table_id: int, transaction: str) -> Iterator[Any]:
-        """A table of the grid, or as a transaction sees it, for a call.
+    def _table(self, m: _Reading, peer: Peer) -> Iterator[Any]:
+        """The table of a message, of the grid or as a transaction of the peer sees it, for a call.
 
         Raises:
             TableNotFoundError: it is not the one that the client means.
         """
-        if not transaction:
-            yield table_of(self.grid, name, table_id)
+        if not m.transaction:
+            yield table_of(self.grid, m.table, m.table_id)
             return
-        with self.transactions.using(transaction) as one:
-            yield table_of(one, name, table_id)
+        with self.transactions.using(m.transaction, peer.owner) as transaction:
+            yield table_of(transaction, m.table, m.table_id)
 
     def _facts(self, m: messages.AskGrid, peer: Peer) -> Message:
         home = self.grid.home
@@ -103,13 +106,14 @@ class RemoteRequests:
         return messages.Problems([(p.file, -1 if p.offset is None else p.offset, p.message) for p in problems])
 
     def _describe(self, m: messages.Describe, peer: Peer) -> Message:
+        table = grid_of(self.grid, peer).table(m.name)  # which has to be one that the peer sees
         if m.transaction:
-            with self.transactions.using(m.transaction) as transaction:
+            with self.transactions.using(m.transaction, peer.owner) as transaction:
                 return _info(transaction.table(m.name))
-        return _info(grid_of(self.grid, peer).table(m.name))
+        return _info(table)
 
     def _get(self, m: messages.Get, peer: Peer) -> Message:
-        with self._table(m.table, m.table_id, m.transaction) as table:
+        with self._table(m, peer) as table:
             if isinstance(table, Table):
                 value = table._get_encoded(m.key, m.columns)
                 self._admit(table)
@@ -120,7 +124,7 @@ class RemoteRequests:
             return messages.Row(found, codec.value_bytes(table.get(key)) if found else b"")
 
     def _get_all(self, m: messages.GetAll, peer: Peer) -> Message:
-        with self._table(m.table, m.table_id, m.transaction) as table:
+        with self._table(m, peer) as table:
             codec = _codec(table, m.columns)
             rows = table.get_all(decode_removals(codec, table.table_id, m.removals))
             return messages.Rows(encode_puts(codec, table.table_id, rows.items()))
@@ -131,7 +135,7 @@ class RemoteRequests:
             raise UsageError(f"message ask: {m.method} takes other arguments")
         if m.method == "get_all" and not isinstance(arguments[0], list):
             raise UsageError("message ask: keys are no list")
-        with self._table(m.table, m.table_id, m.transaction) as table:
+        with self._table(m, peer) as table:
             return messages.Answer(*encode_values([_ANSWERS[m.method](table, *arguments)]))
 
     def _swap(self, m: messages.Swap, peer: Peer) -> Message:
@@ -160,13 +164,13 @@ class RemoteRequests:
         raise AssertionError("the last try returns or raises")
 
     def _begin(self, m: messages.Begin, peer: Peer) -> Message:
-        return messages.Begun(
-            self.transactions.begin(grid_of(self.grid, peer), m.client), max(1, round(self.transactions.idle_seconds))
-        )
+        name = self.transactions.begin(grid_of(self.grid, peer), peer.owner, m.client)
+        return messages.Begun(name, max(1, round(self.transactions.idle_seconds)))
 
     def _write(self, m: messages.Write, peer: Peer) -> Message:
-        with self.transactions.using(m.transaction) as transaction:
+        with self.transactions.using(m.transaction, peer.owner) as transaction:
             table = table_of(transaction, m.table, m.table_id)
+            demand_within(transaction, m)
             codec = _codec(table, m.columns)
             if m.mode == "remove":
                 return Done(table.remove_all(decode_removals(codec, table.table_id, m.operations)))
@@ -182,7 +186,7 @@ class RemoteRequests:
         return Done(0)
 
     def _end(self, m: messages.End, peer: Peer) -> Message:
-        self.transactions.end(m.transaction, commit=m.commit)
+        self.transactions.end(m.transaction, peer.owner, commit=m.commit)
         return Done(0)
 
     def _sql_many(self, m: messages.SqlMany, peer: Peer) -> Message:
@@ -193,7 +197,7 @@ class RemoteRequests:
         if not m.transaction:
             session = Session(grid_of(self.grid, peer), has_files=False, told=told)
             return Done(session.execute_many(m.text, sets).rowcount)
-        with self.transactions.using(m.transaction) as transaction:
+        with self.transactions.using(m.transaction, peer.owner) as transaction:
             return Done(Session(transaction, has_files=False, told=told).execute_many(m.text, sets).rowcount)
 
 
@@ -218,6 +222,13 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
 
 def _key(key: Any) -> Any:
     return tuple(key) if isinstance(key, list) else key
+
+
+def demand_within(transaction: TransactionFace, m: Message) -> None:
+    """Demand what a message needs of a transaction's grid, which demands it again at the commit."""
+    for need in RULES[type(m)](m):
+        assert isinstance(need.table, str)  # as in all messages that name a transaction
+        transaction._demand(transaction.table(need.table), *need.rights)
 
 
 def table_of(grid: Any, name: str, table_id: int) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -38,11 +38,11 @@ from ..transport.directory import as_batches, is_sealed, pieces, version_at
 from ..transport.source import SealedFile
 from . import audit
 from .access import Access, Peer
-from .guarded import grid_of
+from .guarded import GuardedGrid, grid_of
 from .leases import Leases
 from .limits import RequestLimit
 from .loading import StreamLoad
-from .remote import RemoteRequests, table_of
+from .remote import RemoteRequests, demand_within, table_of
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class Requests:
         self.small_ports: dict[Endpoint, int] = {}
         self._leases = Leases(grid.home)
         self._fast_paths: FastPaths = {}  # of the statements of all clients
-        self._handlers: dict[type[Message], Callable[[Any], Message]] = {
+        self._handlers: dict[type[Message], Callable[[Any, Peer], Message]] = {
             messages.Hello: self._hello,
             messages.Goodbye: self._goodbye,
             messages.CreateTable: self._create_table,
@@ -149,7 +149,7 @@ class Requests:
         remote = self._remote.handlers.get(type(message))
         if remote is not None:
             return remote(message, peer)
-        reply = self._handlers[type(message)](message)
+        reply = self._handlers[type(message)](message, peer)
         if isinstance(reply, messages.Welcome):
             return replace(reply, small_port=self.small_ports.get(peer.endpoint, 0))
         return reply
@@ -162,7 +162,7 @@ class Requests:
         """
         with self._request(message, peer):
             if isinstance(message, messages.CommitTransaction):
-                return self._commit_transaction(message)
+                return self._commit_transaction(message, peer)
             session = self.session(peer, self._fast_paths)
             result = session.insert_at_once(message.text, decode_values(message.params, message.body))
             return None if result is None else Done(result.rowcount)
@@ -181,7 +181,7 @@ class Requests:
 
         if message.transaction:
             with self._request(message, peer), self._cancellable(message, is_gone):
-                with self._remote.transactions.using(message.transaction) as transaction:
+                with self._remote.transactions.using(message.transaction, peer.owner) as transaction:
                     told = partial(audit.statement, peer)
                     return _answer(execute(Session(transaction, has_files=False, told=told)))
         return _answer(self.run(message, peer, execute, is_gone))
@@ -218,6 +218,13 @@ class Requests:
         grid, told = grid_of(self.grid, peer), partial(audit.statement, peer)
         return Session(grid, has_files=False, fast_paths=fast_paths, told=told)
 
+    def ask_again(self, peer: Peer, demanded: Iterable[tuple[int, str]]) -> None:
+        """Raise unless a peer may still see what was demanded for it; see ``guarded.demanded_of``."""
+        self.access.recognize(peer)
+        grid: object = grid_of(self.grid, peer)
+        if isinstance(grid, GuardedGrid):
+            grid.demand_again(demanded)
+
     def view(self, message: messages.SystemView, peer: Peer) -> pa.Table:
         """The rows of a system view."""
         with self._request(message, peer):
@@ -226,7 +233,7 @@ class Requests:
     def scan(self, message: messages.Scan, peer: Peer) -> pa.RecordBatchReader:
         """The rows of a table, batch after batch."""
         with self._request(message, peer):
-            return self._remote.scan(message)
+            return self._remote.scan(message, peer)
 
     def blocks(self, message: messages.Blocks, peer: Peer) -> pa.RecordBatchReader:
         """Ranges of a sealed file, as batches of one column of bytes: views of the mapped file."""
@@ -260,15 +267,23 @@ class Requests:
                 return self._interrupting or (waits and self._stopping)
 
             if message.transaction:
-                with self._remote.transactions.using(message.transaction) as transaction:
+                with self._remote.transactions.using(message.transaction, peer.owner) as transaction:
                     table = transaction.table(message.table)
+                    demand_within(transaction, message)
                     return Done(StreamLoad(table, message.on_duplicate, stopping).run(schema, stream))
+
+            def asked_again() -> Iterator[pa.RecordBatch | messages.LoadEnd]:
+                for item in stream:
+                    if isinstance(item, messages.LoadEnd):  # it commits now, and may have run for hours
+                        self.access.authorize(peer, message)
+                    yield item
+
             load = StreamLoad(self.grid.table(message.table), message.on_duplicate, stopping)
-            return Done(load.run(schema, stream))
+            return Done(load.run(schema, asked_again()))
 
     # ---- one method for each message of `actions` ----
 
-    def _hello(self, m: messages.Hello) -> Message:
+    def _hello(self, m: messages.Hello, peer: Peer) -> Message:
         self.grid._activity.connected(m.client, m.pid, m.release)
         return messages.Welcome(
             os.getpid(),
@@ -286,12 +301,12 @@ class Requests:
         self.rings.open(m.name, peer)
         return Done(0)
 
-    def _goodbye(self, m: messages.Goodbye) -> Message:
+    def _goodbye(self, m: messages.Goodbye, peer: Peer) -> Message:
         self.grid._activity.disconnected(m.client)
-        self._remote.transactions.end_of(m.client)
+        self._remote.transactions.end_of(peer.owner, m.client)
         return Done(0)
 
-    def _create_table(self, m: messages.CreateTable) -> Message:
+    def _create_table(self, m: messages.CreateTable, peer: Peer) -> Message:
         schema = Schema.of(m.columns, m.key)
         self.grid.create_table(
             m.name,
@@ -305,7 +320,7 @@ class Requests:
         )
         return Done(0)
 
-    def _alter_table(self, m: messages.AlterTable) -> Message:
+    def _alter_table(self, m: messages.AlterTable, peer: Peer) -> Message:
         values = decode_values(m.values, m.body)
         if not isinstance(values, list) or len(values) != 2:
             raise UsageError("message alter_table: values are not two")
@@ -313,14 +328,14 @@ class Requests:
         self.grid.alter_table(m.name, add=dict(m.add), drop=m.drop, rename=dict(m.rename), fill=fill, defaults=defaults)
         return Done(0)
 
-    def _drop_table(self, m: messages.DropTable) -> Message:
+    def _drop_table(self, m: messages.DropTable, peer: Peer) -> Message:
         self.grid.drop_table(m.name, if_exists=m.if_exists)
         return Done(0)
 
-    def _truncate(self, m: messages.Truncate) -> Message:
+    def _truncate(self, m: messages.Truncate, peer: Peer) -> Message:
         return Done(self._table(m.table, m.table_id).truncate())
 
-    def _flush(self, m: messages.Flush) -> Message:
+    def _flush(self, m: messages.Flush, peer: Peer) -> Message:
         if m.table is None:
             self.grid.flush()
         elif m.to_read:
@@ -329,29 +344,29 @@ class Requests:
             self.grid.table(m.table).flush()
         return Done(0)
 
-    def _compact(self, m: messages.Compact) -> Message:
+    def _compact(self, m: messages.Compact, peer: Peer) -> Message:
         self.grid.table(m.table).compact()
         return Done(0)
 
-    def _tag(self, m: messages.Tag) -> Message:
+    def _tag(self, m: messages.Tag, peer: Peer) -> Message:
         return Done(self._table(m.table, m.table_id).tag(m.name, replace=m.replace))
 
-    def _untag(self, m: messages.Untag) -> Message:
+    def _untag(self, m: messages.Untag, peer: Peer) -> Message:
         self._table(m.table, m.table_id).untag(m.name)
         return Done(0)
 
-    def _restore(self, m: messages.Restore) -> Message:
+    def _restore(self, m: messages.Restore, peer: Peer) -> Message:
         return Done(self._table(m.table, m.table_id).restore(m.number))
 
-    def _keep_versions(self, m: messages.KeepVersions) -> Message:
+    def _keep_versions(self, m: messages.KeepVersions, peer: Peer) -> Message:
         self._table(m.table, m.table_id).keep_versions(m.count)
         return Done(0)
 
-    def _compress(self, m: messages.Compress) -> Message:
+    def _compress(self, m: messages.Compress, peer: Peer) -> Message:
         self._table(m.table, m.table_id).compress(*m.columns)
         return Done(0)
 
-    def _commit(self, m: messages.Commit) -> Message:
+    def _commit(self, m: messages.Commit, peer: Peer) -> Message:
         if m.mode not in COMMIT_MODES:
             raise UsageError(f"no commit mode {m.mode}; there are {', '.join(COMMIT_MODES)}")
         table = self._table(m.table, m.table_id)
@@ -364,11 +379,11 @@ class Requests:
         if self.small is not None:
             self.small.admit(table)
 
-    def _commit_transaction(self, m: messages.CommitTransaction) -> Done:
+    def _commit_transaction(self, m: messages.CommitTransaction, peer: Peer) -> Done:
         self.grid._commit_checked(m.body[m.digests :], m.body[: m.digests], dict(m.columns))
         return Done(0)
 
-    def _ask_version(self, m: messages.AskVersion) -> Message:
+    def _ask_version(self, m: messages.AskVersion, peer: Peer) -> Message:
         table = self.grid.table(m.table)
         asked = m.number if m.tag is None else m.tag
         if asked is None:
@@ -379,7 +394,7 @@ class Requests:
                 raise TableNotFoundError(f"table {m.table} was dropped", table=m.table)
             version, _ = version_at(self.grid.home, entry, asked)
             try:
-                self._leases.hold(m.lease, version, m.seconds)
+                self._leases.hold(_lease(m, peer), version, m.seconds)
             except GridNotFoundError:  # a compaction was faster
                 continue
             break
@@ -389,10 +404,10 @@ class Requests:
             *(list(version.tags.items()), version.manifest),
         )
 
-    def _hold(self, m: messages.Hold) -> Message:
-        return Done(self._leases.renew(m.lease, m.seconds, m.versions))
+    def _hold(self, m: messages.Hold, peer: Peer) -> Message:
+        return Done(self._leases.renew(_lease(m, peer), m.seconds, m.versions))
 
-    def _cancel(self, m: messages.Cancel) -> Message:
+    def _cancel(self, m: messages.Cancel, peer: Peer) -> Message:
         with self._lock:
             if m.run not in self._statements:
                 return Done(0)
@@ -449,6 +464,11 @@ class Requests:
         finally:
             with self._lock:
                 self._running -= 1
+
+
+def _lease(m: messages.AskVersion | messages.Hold, peer: Peer) -> str:
+    """What a lease is called here: of what one owner calls so another one knows nothing."""
+    return f"{peer.owner} {m.lease}"
 
 
 def _answer(result: Result) -> tuple[messages.SqlDone, pa.Table]:

@@ -38,7 +38,7 @@ class Carrier:
 
     def lasts(self, peer: Peer) -> bool:
         """Whether what the peer is allowed holds until ``ask_anew``: rights of a user change at any time."""
-        return peer.user is None
+        return peer.user is None and not peer.anonymous
 
     def carry(self, peer: Peer, data: bytes) -> int | None:
         """Carry out a message at once: how many rows it concerned. None, or GridflowError: nothing has happened."""

@@ -15,20 +15,24 @@ from ..transaction import Transaction
 
 #: Seconds after which a transaction ends of which nothing was asked.
 IDLE_SECONDS = 600
-#: How many the node keeps at most: each holds on to a version of every table, and has its writes in memory.
-MOST_TRANSACTIONS = 1000
+#: How many the node keeps at most, and of one owner: each holds on to a version of every table, and has its writes in
+#: memory. The grid's own user may have all of them.
+MOST_TRANSACTIONS, MOST_OF_ONE = 1000, 250
 
 
 @dataclass
 class _Kept:
     transaction: Transaction
+    owner: str
     client: str
     used: float
     lock: threading.Lock = field(default_factory=threading.Lock)  # one call of it at a time
 
 
 class Transactions:
-    """The transactions of all clients, by names that only who has begun one can know. Any thread may call it.
+    """The transactions of all clients, by name. Any thread may call it.
+
+    Each has an owner (``access.Peer.owner``), for whom alone it is there.
 
     Args:
         idle_seconds: after which one ends of which nothing was asked.
@@ -41,34 +45,39 @@ class Transactions:
         self._timer: threading.Timer | None = None
         self._closed = False
 
-    def begin(self, grid: OpenGrid, client: str) -> str:
-        """Begin one on a grid as its client sees it; returns its name.
+    def begin(self, grid: OpenGrid, owner: str, client: str) -> str:
+        """Begin one on a grid as its owner sees it, for one of the owner's clients; returns its name.
 
         Raises:
             UsageError: there are too many.
         """
-        if len(self._kept) >= MOST_TRANSACTIONS:
-            raise UsageError(f"the node keeps {MOST_TRANSACTIONS} transactions at most, and so many are open: end some")
-        kept = _Kept(grid.transaction(), client, time.monotonic())
+        kept = _Kept(grid.transaction(), owner, client, time.monotonic())
         name = secrets.token_hex(16)
-        with self._lock:
-            if self._closed:
-                kept.transaction.rollback()
-                raise UsageError("the node is stopping")
-            self._kept[name] = kept
-            self._watch()
+        try:
+            with self._lock:
+                if self._closed:
+                    raise UsageError("the node is stopping")
+                if len(self._kept) >= MOST_TRANSACTIONS:
+                    raise _too_many(f"{MOST_TRANSACTIONS} transactions")
+                if owner and sum(other.owner == owner for other in self._kept.values()) >= MOST_OF_ONE:
+                    raise _too_many(f"{MOST_OF_ONE} transactions of one user")
+                self._kept[name] = kept
+                self._watch()
+        except BaseException:
+            kept.transaction.rollback()
+            raise
         return name
 
     @contextmanager
-    def using(self, name: str) -> Iterator[Transaction]:
+    def using(self, name: str, owner: str) -> Iterator[Transaction]:
         """The transaction of a name, for one call of it.
 
         Raises:
-            TransactionConflictError: there is none any more; nothing of it has happened.
+            TransactionConflictError: the owner has none of it any more; nothing of it has happened.
         """
         with self._lock:
             kept = self._kept.get(name)
-        if kept is None:
+        if kept is None or kept.owner != owner:
             raise _gone(self.idle_seconds)
         with kept.lock:
             if not kept.transaction.active:
@@ -78,14 +87,19 @@ class Transactions:
             finally:
                 kept.used = time.monotonic()
 
-    def end(self, name: str, *, commit: bool) -> None:
+    def end(self, name: str, owner: str, *, commit: bool) -> None:
         """Commit or roll back. One that is not there any more is rolled back already.
 
         Raises:
             TransactionConflictError: it is to be committed, and another writer was faster, or it is gone.
+            GridAccessError: it is to be committed, and the owner has lost a right to what it has written.
         """
         with self._lock:
-            kept = self._kept.pop(name, None)
+            kept = self._kept.get(name)
+            if kept is not None and kept.owner == owner:
+                del self._kept[name]
+            else:
+                kept = None
         if kept is None:
             if commit:
                 raise _gone(self.idle_seconds)
@@ -96,9 +110,10 @@ class Transactions:
             else:
                 kept.transaction.rollback()
 
-    def end_of(self, client: str) -> None:
-        """Roll back what a client has open: it has left."""
-        self._roll_back([name for name, kept in list(self._kept.items()) if kept.client == client])
+    def end_of(self, owner: str, client: str) -> None:
+        """Roll back what a client of an owner has open: it has left."""
+        whose = (owner, client)
+        self._roll_back([(name, k) for name, k in list(self._kept.items()) if (k.owner, k.client) == whose])
 
     def close(self) -> None:
         """Roll back all."""
@@ -107,11 +122,11 @@ class Transactions:
             timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-        self._roll_back(list(self._kept))
+        self._roll_back(list(self._kept.items()))
 
-    def _roll_back(self, names: list[str]) -> None:
-        for name in names:
-            self.end(name, commit=False)
+    def _roll_back(self, those: list[tuple[str, _Kept]]) -> None:
+        for name, kept in those:
+            self.end(name, kept.owner, commit=False)
 
     def _watch(self) -> None:
         """Look again when the next one may have lain idle for too long. Under ``_lock``."""
@@ -124,10 +139,14 @@ class Transactions:
 
     def _sweep(self) -> None:
         since = time.monotonic() - self.idle_seconds
-        self._roll_back([n for n, kept in list(self._kept.items()) if kept.used < since and not kept.lock.locked()])
+        self._roll_back([(n, k) for n, k in list(self._kept.items()) if k.used < since and not k.lock.locked()])
         with self._lock:
             self._timer = None
             self._watch()
+
+
+def _too_many(what: str) -> UsageError:
+    return UsageError(f"the node keeps {what} at most, and so many are open: end some of them first")
 
 
 def _gone(seconds: float) -> TransactionConflictError:
