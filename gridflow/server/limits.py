@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 from ..errors import GridAccessError, GridConnectionError
 
@@ -14,27 +16,49 @@ from ..errors import GridAccessError, GridConnectionError
 #: next has to wait: a second, then twice as long each time, up to LONGEST_WAIT.
 FREE_BY_NAME, FREE_BY_ADDRESS = 5, 20
 LONGEST_WAIT = 60.0
-#: What is remembered of failed logins at most.
+#: Seconds after the last failure when those before it count no more, and after a login when it does.
+FORGET_SECONDS, KNOWN_SECONDS = 600.0, 12 * 3600.0
+#: What is remembered of failed logins at most, and of others.
 _MOST_KEPT = 10_000
-#: Passwords that are looked at at once, each of which takes a core for some tenths of a second and 32 MiB; and logins
-#: that wait for that.
-PASSWORDS_AT_ONCE, _MOST_WAITING = 2, 32
+#: Passwords that are looked at at once, each of which takes a core for some tenths of a second and 32 MiB; and of those
+#: where it is not known from where they come.
+PASSWORDS_AT_ONCE, _OF_UNKNOWN = 2, 1
+#: Logins that wait for that, of one address and of all.
+MOST_WAITING_OF_ONE, MOST_WAITING = 8, 64
 _WAIT_SECONDS = 10.0
 #: Requests of one user at one address that run at once.
 REQUESTS_AT_ONCE = 256
 
 
-class Logins:
-    """Slows down who guesses passwords. Any thread may call it.
+class _Failures(NamedTuple):
+    """Logins that have failed: how many, when the last, and until when the next has to wait."""
 
-    Where an address is not known (a Handshake of Arrow Flight tells none) it is empty, and only names count.
+    count: int = 0
+    last: float = -math.inf
+    until: float = 0.0
+
+
+class Logins:
+    """Slows down who guesses passwords, and keeps a way in for the others. Any thread may call it.
+
+    Whoever floods a node with wrong logins takes neither all turns nor makes others wait for good:
+
+    - An address that has failed too often holds back only names that have failed there, too.
+    - Where the address is not known (a Handshake of Arrow Flight tells none) it is empty. All of those share one
+      counter, one turn and one queue, so who shows the password with a call, which has an address, waits for none of
+      them.
+    - A name that has logged in at an address within KNOWN_SECONDS is held back by its own failures alone.
+    - Failures are forgotten FORGET_SECONDS after the last one; a login that is right forgets those of its name and half
+      of its address's.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards what follows
-        self._failed: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()  # how many, and until when
-        self._waiting = 0
+        self._failed: OrderedDict[tuple[str, str], _Failures] = OrderedDict()  # by name, or "", and address
+        self._known: OrderedDict[tuple[str, str], float] = OrderedDict()  # name and address -> when it has logged in
+        self._waiting: Counter[str] = Counter()  # by address
         self._turn = threading.BoundedSemaphore(PASSWORDS_AT_ONCE)
+        self._turn_of_unknown = threading.BoundedSemaphore(_OF_UNKNOWN)
 
     @contextmanager
     def attempt(self, user: str, address: str) -> Iterator[None]:
@@ -43,45 +67,75 @@ class Logins:
         Raises:
             GridAccessError: too many have failed, or wait.
         """
+        name, of_address = _keys(user, address)
         now = time.monotonic()
         with self._lock:
-            left = max((self._failed.get(key, (0, 0.0))[1] - now for key in _keys(user, address)), default=0.0)
-            if left > 0:
-                raise GridAccessError(f"too many logins have failed: try again in {left:.0f} s")
-            if self._waiting >= _MOST_WAITING:
-                raise GridAccessError("too many logins at once: try again in a moment")
-            self._waiting += 1
-        try:
-            if not self._turn.acquire(timeout=_WAIT_SECONDS):
-                raise GridAccessError("too many logins at once: try again in a moment")
-        finally:
-            with self._lock:
-                self._waiting -= 1
-        try:
+            is_known = now - self._known.get(name, -math.inf) < KNOWN_SECONDS
+            until = self._failures(name, now).until
+            if not is_known and (not address or self._failures(name, now).count):
+                until = max(until, self._failures(of_address, now).until)
+            if until > now:
+                raise GridAccessError(f"too many logins have failed: try again in {until - now:.0f} s")
+            if (self._waiting[address] >= MOST_WAITING_OF_ONE and not is_known) or (
+                self._waiting.total() >= MOST_WAITING
+            ):
+                raise _busy()
+            self._waiting[address] += 1
+        with ExitStack() as turns:
+            try:
+                for turn in (self._turn,) if address else (self._turn_of_unknown, self._turn):
+                    if not turn.acquire(timeout=_WAIT_SECONDS):
+                        raise _busy()
+                    turns.callback(turn.release)
+            finally:
+                with self._lock:
+                    self._waiting[address] -= 1
+                    if not self._waiting[address]:
+                        del self._waiting[address]
             yield
-        finally:
-            self._turn.release()
 
     def failed(self, user: str, address: str) -> None:
         """Take note that a login was wrong."""
         now = time.monotonic()
         with self._lock:
-            for key in _keys(user, address):
-                count = self._failed.pop(key, (0, 0.0))[0] + 1
-                over = count - (FREE_BY_NAME if key[0] else FREE_BY_ADDRESS)
-                wait = min(LONGEST_WAIT, 2.0 ** min(over, 10)) if over >= 0 else 0.0
-                self._failed[key] = count, now + wait
+            for key, free in zip(_keys(user, address), (FREE_BY_NAME, FREE_BY_ADDRESS), strict=True):
+                count = self._failures(key, now).count + 1
+                wait = min(LONGEST_WAIT, 2.0 ** min(count - free, 10)) if count >= free else 0.0
+                self._failed[key] = _Failures(count, now, now + wait)
+                self._failed.move_to_end(key)
             while len(self._failed) > _MOST_KEPT:
                 self._failed.popitem(last=False)
 
     def succeeded(self, user: str, address: str) -> None:
-        """Take note that a login was right: those of this name that failed here are forgotten."""
+        """Take note that a login was right."""
+        name, of_address = _keys(user, address)
+        now = time.monotonic()
         with self._lock:
-            self._failed.pop((f"name {user}", address), None)
+            self._failed.pop(name, None)
+            failures = self._failures(of_address, now)
+            if failures.count:
+                self._failed[of_address] = _Failures(failures.count // 2, failures.last)
+            self._known[name] = now
+            self._known.move_to_end(name)
+            while len(self._known) > _MOST_KEPT:
+                self._known.popitem(last=False)
+
+    def _failures(self, key: tuple[str, str], now: float) -> _Failures:
+        """Those of a name or an address that still count; with the lock held."""
+        failures = self._failed.get(key, _NONE)
+        return failures if now - failures.last < FORGET_SECONDS else _NONE
 
 
-def _keys(user: str, address: str) -> list[tuple[str, str]]:
-    return [(f"name {user}", address), *([("", address)] if address else [])]
+_NONE = _Failures()
+
+
+def _keys(user: str, address: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    # A name may be shown in upper or lower case: those are not as many names.
+    return (f"name {user.upper()}", address), ("", address)
+
+
+def _busy() -> GridAccessError:
+    return GridAccessError("too many logins at once: try again in a moment")
 
 
 class RequestLimit:

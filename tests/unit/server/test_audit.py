@@ -161,10 +161,40 @@ class TestLogins:
         for i in range(limits.FREE_BY_ADDRESS):
             assert self.is_taken(logins, f"U{i}", "a")
             logins.failed(f"U{i}", "a")
-        assert not self.is_taken(logins, "NEW", "a") and self.is_taken(logins, "NEW", "b")
+        assert not self.is_taken(logins, "U1", "a") and self.is_taken(logins, "U1", "b")
+        assert self.is_taken(logins, "NEW", "a")  # who has not failed there is not kept out for others
+
+    def test_where_no_address_is_known_all_names_are_one_who_guesses(self, now):
+        logins = Logins()
+        logins.succeeded("KATE", "")
         for i in range(100):
-            logins.failed(f"U{i}", "")  # by Handshake no address is known: nobody is kept out for others
-        assert self.is_taken(logins, "NEW", "")
+            logins.failed(f"U{i}", "")
+        assert not self.is_taken(logins, "NEW", "") and self.is_taken(logins, "NEW", "a")
+        assert self.is_taken(logins, "KATE", "")
+        now[0] += limits.KNOWN_SECONDS
+        for i in range(100):
+            logins.failed(f"U{i}", "")
+        assert not self.is_taken(logins, "KATE", "")
+
+    def test_a_name_in_other_letters_is_the_same(self, now):
+        logins = Logins()
+        for name in ("kate", "Kate", "KATE", "kATE", "KAte"):
+            logins.failed(name, "a")
+        assert not self.is_taken(logins, "katE", "a")
+
+    def test_failures_are_forgotten(self, now):
+        logins = Logins()
+        for _ in range(40):  # a typo a day
+            assert self.is_taken(logins, "KATE", "a")
+            logins.failed("KATE", "a")
+            now[0] += 10
+            assert self.is_taken(logins, "KATE", "a")
+            now[0] += limits.FORGET_SECONDS
+        for i in range(limits.FREE_BY_ADDRESS + 5):
+            logins.failed(f"U{i}", "a")
+        assert not self.is_taken(logins, "U1", "a")
+        logins.succeeded("KATE", "a")
+        assert self.is_taken(logins, "U1", "a")
 
     def test_who_gets_it_right_begins_anew(self, now):
         logins = Logins()
@@ -186,7 +216,32 @@ class TestLogins:
         logins = Logins()
         with logins.attempt("A", "a"), logins.attempt("B", "b"):
             assert not self.is_taken(logins, "C", "c")
-        assert self.is_taken(logins, "C", "c") and logins._waiting == 0
+        assert self.is_taken(logins, "C", "c") and not logins._waiting
+        with logins.attempt("A", ""):  # of those one at a time: the other turn is for who has an address
+            assert not self.is_taken(logins, "B", "") and self.is_taken(logins, "B", "b")
+        assert self.is_taken(logins, "B", "") and not logins._waiting
+
+    @pytest.mark.parametrize("address", ["", "a"])
+    def test_of_one_address_few_wait(self, address):
+        logins = Logins()
+        logins.succeeded("KATE", address)
+        taken = []
+        with logins.attempt("A", address), logins.attempt("B", "b"):
+            guessers = [
+                threading.Thread(target=lambda i=i: taken.append(self.is_taken(logins, f"U{i}", address)))
+                for i in range(limits.MOST_WAITING_OF_ONE + 5)
+            ]
+            for thread in guessers:
+                thread.start()
+            while len(taken) < 5 or logins._waiting[address] < limits.MOST_WAITING_OF_ONE:
+                pass  # those who are refused are so at once
+            other = threading.Thread(target=lambda: taken.append(self.is_taken(logins, "C", "c")))
+            kate = threading.Thread(target=lambda: taken.append(self.is_taken(logins, "KATE", address)))
+            for thread in (other, kate):
+                thread.start()
+        for thread in (*guessers, other, kate):
+            thread.join()
+        assert sorted(taken) == [False] * 5 + [True] * (limits.MOST_WAITING_OF_ONE + 2)
 
 
 def test_a_guesser_is_refused_without_a_look_at_the_password(grid, monkeypatch):
