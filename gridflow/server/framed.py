@@ -13,6 +13,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 from .._native.small_requests import Asker, FrameRequests
@@ -27,8 +28,10 @@ _log = logging.getLogger("gridflow.server")
 
 #: Seconds for a client to log in, and for a frame to come once it has begun.
 LOGIN_SECONDS, FRAME_SECONDS = 10.0, 30.0
-#: Connections at once; more are closed at once.
-MOST_CONNECTIONS = 4096
+#: Connections at once, and those of one address that have not logged in; more are closed at once.
+MOST_CONNECTIONS, MOST_UNKNOWN = 4096, 1024
+#: Bytes of the frame that logs in.
+MOST_LOGIN_BYTES = 8 << 10
 #: Bytes of answers that a client has not taken: then nothing more is read from it until it takes some.
 MOST_UNTAKEN_BYTES = 1 << 20
 #: Bytes of one read.
@@ -78,6 +81,7 @@ class FramedService:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._connections: dict[int, _Connection] = {}
+        self._unknown: Counter[str] = Counter()  # those that have not logged in, by address
         self._unsynced: list[tuple[_Connection, bytes]] = []  # answers that wait for the disk
 
     def start(self, requests: Requests) -> None:
@@ -171,7 +175,8 @@ class FramedService:
                 _log.warning("a framed connection was not accepted: %s", error)
                 self._epoll.modify(self._listener, 0)
                 return
-            if len(self._connections) >= MOST_CONNECTIONS:
+            address = str(place[0])
+            if len(self._connections) >= MOST_CONNECTIONS or self._unknown[address] >= MOST_UNKNOWN:
                 accepted.close()
                 continue
             try:
@@ -184,7 +189,8 @@ class FramedService:
             except (OSError, GridflowError):
                 accepted.close()
                 continue
-            connection = _Connection(self.endpoint, accepted, str(place[0]))
+            connection = _Connection(self.endpoint, accepted, address)
+            self._unknown[address] += 1
             self._connections[accepted.fileno()] = connection
             self._epoll.register(accepted, select.EPOLLIN)
 
@@ -232,8 +238,9 @@ class FramedService:
         answers = []
         while end - at >= 12:
             size, number, kind = frames.HEAD.unpack_from(data, at)
-            if size > frames.MOST_BYTES:
-                raise _Late(f"it has sent a frame of {size} bytes, of {frames.MOST_BYTES} at most")
+            most = MOST_LOGIN_BYTES if connection.asker is None else frames.MOST_BYTES
+            if size > most:
+                raise _Late(f"it has sent a frame of {size} bytes, of {most} at most")
             if end - at - 12 < size:
                 break
             body = data[at + 12 : at + 12 + size]
@@ -301,6 +308,7 @@ class FramedService:
             self._send(connection, frames.frame(number, frames.ERROR, messages.encode_error(error)))
             raise _Late("it was not let in") from None
         connection.asker = Asker(login.peer)
+        self._is_known(connection)
         self._send(connection, frames.frame(number, frames.DONE, frames.COUNT.pack(0)))
 
     def _send(self, connection: _Connection, data: bytes) -> None:
@@ -340,9 +348,17 @@ class FramedService:
             ):
                 self._drop(connection)
 
+    def _is_known(self, connection: _Connection) -> None:
+        """Count a connection no more among those that have not logged in."""
+        self._unknown[connection.address] -= 1
+        if not self._unknown[connection.address]:
+            del self._unknown[connection.address]
+
     def _drop(self, connection: _Connection) -> None:
         fd = connection.socket.fileno()
         if fd >= 0:
+            if connection.asker is None:
+                self._is_known(connection)
             self._connections.pop(fd, None)
             with contextlib.suppress(OSError, ValueError):
                 self._epoll.unregister(fd)

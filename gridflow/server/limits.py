@@ -33,7 +33,7 @@ REQUESTS_AT_ONCE = 256
 class _Failures(NamedTuple):
     """Logins that have failed: how many, when the last, and until when the next has to wait."""
 
-    count: int = 0
+    times: int = 0
     last: float = -math.inf
     until: float = 0.0
 
@@ -72,7 +72,7 @@ class Logins:
         with self._lock:
             is_known = now - self._known.get(name, -math.inf) < KNOWN_SECONDS
             until = self._failures(name, now).until
-            if not is_known and (not address or self._failures(name, now).count):
+            if not is_known and (not address or self._failures(name, now).times):
                 until = max(until, self._failures(of_address, now).until)
             if until > now:
                 raise GridAccessError(f"too many logins have failed: try again in {until - now:.0f} s")
@@ -99,7 +99,7 @@ class Logins:
         now = time.monotonic()
         with self._lock:
             for key, free in zip(_keys(user, address), (FREE_BY_NAME, FREE_BY_ADDRESS), strict=True):
-                count = self._failures(key, now).count + 1
+                count = self._failures(key, now).times + 1
                 wait = min(LONGEST_WAIT, 2.0 ** min(count - free, 10)) if count >= free else 0.0
                 self._failed[key] = _Failures(count, now, now + wait)
                 self._failed.move_to_end(key)
@@ -113,8 +113,8 @@ class Logins:
         with self._lock:
             self._failed.pop(name, None)
             failures = self._failures(of_address, now)
-            if failures.count:
-                self._failed[of_address] = _Failures(failures.count // 2, failures.last)
+            if failures.times:
+                self._failed[of_address] = _Failures(failures.times // 2, failures.last)
             self._known[name] = now
             self._known.move_to_end(name)
             while len(self._known) > _MOST_KEPT:

@@ -179,10 +179,10 @@ class RemoteRequests:
             return Done(table.changes.put_operations(m.operations, _ON_DUPLICATE[m.mode]))
 
     def _write_batch(self, m: messages.WriteBatch, peer: Peer) -> Message:
-        return Done(self.writers.write(table_of(self.grid, m.table, m.table_id), m))
+        return Done(self.writers.write(table_of(self.grid, m.table, m.table_id), m, peer.user))
 
     def _end_writer(self, m: messages.EndWriter, peer: Peer) -> Message:
-        self.writers.end(m.writer)
+        self.writers.end(m.writer, peer.user)
         return Done(0)
 
     def _end(self, m: messages.End, peer: Peer) -> Message:

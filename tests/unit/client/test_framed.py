@@ -57,6 +57,25 @@ def is_closed(connected, seconds=5.0):
         return False
 
 
+def test_who_has_not_logged_in_takes_little(port, monkeypatch):
+    """Neither memory, with a frame that is never whole, nor all connections."""
+    monkeypatch.setattr(framed, "MOST_UNKNOWN", 5)
+    with raw(port, frames.HEAD.pack(framed.MOST_LOGIN_BYTES + 1, 1, frames.LOGIN)) as connected:
+        assert is_closed(connected)
+    silent = [raw(port) for _ in range(5)]
+    with raw(port) as connected:
+        assert is_closed(connected)
+    for connected in silent:
+        assert not is_closed(connected, 0.01)
+        connected.close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with raw(port) as connected:
+            if not is_closed(connected, 0.1):
+                return
+    pytest.fail("nobody may connect any more")
+
+
 def channel(grid):
     return grid.open_grid.connection._small
 

@@ -204,6 +204,32 @@ def test_one_user_takes_not_all_transactions(requests, monkeypatch):
     begin(requests, own)
 
 
+def test_what_one_user_calls_a_writer_is_none_of_another_one_s(grid, requests, monkeypatch):
+    table = grid.table("T")
+    codec, one = table._row_codec(), table.table_id
+
+    def write(who, number, writer="w"):
+        puts = encode_puts(codec, one, [(number, {"X": number})])
+        batch = messages.WriteBatch("T", one, codec.digest, "put", writer, number, puts)
+        return requests.handle(batch, who).count
+
+    kate, eve, own = peer(requests, "KATE"), peer(requests, "EVE"), Peer(Endpoint.of_grid(grid.home))
+    for who in (kate, eve, own):
+        assert write(who, 1) == 1 and write(who, 1) == 0
+    requests.handle(messages.EndWriter("w"), eve)
+    requests.handle(messages.EndWriter("4 KATE w"), eve)
+    for who in (kate, own):
+        assert write(who, 1) == 0 and write(who, 2) == 1
+    monkeypatch.setattr("gridflow.server.writers.MOST_OF_ONE", 2)
+    write(kate, 1, "x")
+    with pytest.raises(UsageError, match="KATE has 2 writers that have not ended"):
+        write(kate, 1, "y")
+    write(kate, 3)
+    requests.handle(messages.EndWriter("x"), kate)
+    write(kate, 1, "y")
+    write(eve, 1, "x")
+
+
 # ---- Flight SQL ----
 
 
