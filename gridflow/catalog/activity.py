@@ -22,6 +22,8 @@ TEXT_LENGTH = 2000
 _SHOWN_LENGTH = 200
 #: Clients that are remembered: one that was killed is forgotten when somebody looks at the list, if anybody does.
 MOST_CLIENTS = 10_000
+#: Seconds after which a client of another machine has to log in again, if it is still there.
+FAR_SECONDS = 7 * 24 * 3600.0
 _ERROR_LENGTH = 500
 #: So many ended statements are put aside before they are counted.
 _BATCH = 256
@@ -68,12 +70,23 @@ class Limits:
 
 @dataclass(frozen=True)
 class Client:
-    """A client of the grid's server: what it said of itself, and when (a wall clock's seconds)."""
+    """A client of the grid's server: what it said of itself, when (a wall clock's seconds), and what the server knows.
+
+    Attributes:
+        user: who has logged in; None: the grid's own user, or nobody was asked.
+        door: where it has come in; empty: at the grid's socket.
+        address: the host that it comes from.
+        is_here: whether ``pid`` is one of this machine.
+    """
 
     pid: int
     release: str
     number: int
     since: float
+    user: str | None = None
+    door: str = ""
+    address: str = ""
+    is_here: bool = True
 
 
 class Activity:
@@ -101,7 +114,7 @@ class Activity:
         self._history: OrderedDict[str, Executions] = OrderedDict()  # the one that ran last is last
         self._counts: Counter[str] = Counter()  # by kind
         self._failures = self._cancellations = 0
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[tuple[str, str], Client] = {}  # by owner, and what the client calls itself
         self._client_numbers = itertools.count(1)
         _activities.add(self)
 
@@ -233,27 +246,51 @@ class Activity:
 
     # ---- clients ----
 
-    def connected(self, client: str, pid: int, release: str) -> None:
-        """A client says that it is there: for the first time, or again after its connection broke."""
+    def connected(
+        self,
+        client: str,
+        pid: int,
+        release: str,
+        owner: str = "",
+        *,
+        user: str | None = None,
+        door: str = "",
+        address: str = "",
+        is_here: bool = True,
+    ) -> None:
+        """A client says that it is there: for the first time, or again after its connection broke.
+
+        Args:
+            client: what it calls itself, which no other client of its owner does.
+            pid: its process.
+            release: of Gridflow.
+            owner: whose client it is, see ``server.access.Peer``.
+            user, door, address, is_here: as of ``Client``.
+        """
+        key = owner, client
         with self._lock:
-            earlier = self._clients.get(client)
+            earlier = self._clients.get(key)
             number = earlier.number if earlier is not None else next(self._client_numbers)
             since = earlier.since if earlier is not None else time.time()
-            self._clients[client] = Client(pid, release, number, since)
+            self._clients[key] = Client(pid, release, number, since, user, door, address, is_here)
             if len(self._clients) > MOST_CLIENTS:  # the one that came first, most likely long dead
                 del self._clients[min(self._clients, key=lambda name: self._clients[name].number)]
 
-    def disconnected(self, client: str) -> None:
-        """A client says that it leaves."""
+    def disconnected(self, client: str, owner: str = "") -> None:
+        """A client of an owner says that it leaves."""
         with self._lock:
-            self._clients.pop(client, None)
+            self._clients.pop((owner, client), None)
 
     def clients(self, is_alive: Callable[[int], bool]) -> list[Client]:
-        """The clients whose process lives; the others, which could not say that they leave, are forgotten."""
+        """The clients whose process lives; the others, which could not say that they leave, are forgotten.
+
+        Those of other machines are for FAR_SECONDS after they have come.
+        """
+        before = time.time() - FAR_SECONDS
         with self._lock:
-            for name, client in list(self._clients.items()):
-                if not is_alive(client.pid):
-                    del self._clients[name]
+            for key, client in list(self._clients.items()):
+                if not (is_alive(client.pid) if client.is_here else client.since > before):
+                    del self._clients[key]
             return sorted(self._clients.values(), key=lambda client: client.number)
 
 

@@ -11,12 +11,11 @@ and nobody has a right on it yet.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from typing import Any
 
 from .users import GRANTS_TABLE as TABLE
-from .users import SystemTables, changed, check_user, kept
+from .users import SystemTables, changed, changing, check_user, kept
 
 _COLUMNS = {"USER_NAME": "VARCHAR NOT NULL", "TABLE_ID": "LONG NOT NULL", "RIGHTS": "VARCHAR NOT NULL"}
 _KEY: Any = ("USER_NAME", "TABLE_ID")
@@ -31,8 +30,6 @@ CHANGES = (INSERT, UPDATE, DELETE)
 READER, WRITER, ADMIN = "READER", "WRITER", "ADMIN"
 #: What each role may do with every table.
 ROLES = {READER: frozenset({SELECT}), WRITER: frozenset(RIGHTS), ADMIN: frozenset(RIGHTS)}
-
-_lock = threading.Lock()  # over a change: what was granted is read and written back
 
 
 def roles_of(grid: SystemTables, user: str) -> frozenset[str]:
@@ -82,10 +79,10 @@ def list_grants(grid: SystemTables) -> list[tuple[str, int | None, str]]:
 
 
 def _change(grid: SystemTables, user: str, table_id: int, names: Iterable[str], take: bool) -> None:
-    check_user(grid, user)
     table = grid._system_table(TABLE, _COLUMNS, _KEY)
     assert table is not None  # with columns, there is always one
-    with _lock:
+    with changing:
+        check_user(grid, user)
         rights = _look_up(grid, user, table_id)
         rights = rights - set(names) if take else rights | set(names)
         if rights:
@@ -93,7 +90,7 @@ def _change(grid: SystemTables, user: str, table_id: int, names: Iterable[str], 
             table.replace((user, table_id), row) or table.put_if_absent((user, table_id), row)
         else:
             table.remove((user, table_id))
-    changed()
+        changed()
 
 
 def _read(grid: SystemTables, user: str, table_id: int) -> frozenset[str]:

@@ -16,6 +16,7 @@ import datetime as dt
 import hashlib
 import hmac
 import os
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -43,6 +44,9 @@ _MAX_MEMORY = 256 << 20
 _KEY_BYTES = 32
 _SALT_BYTES = 16
 
+
+#: Over each change of users and grants: of both what is there is looked at before.
+changing = threading.RLock()
 
 _T = TypeVar("_T")
 _changes = [0]  # how many there were
@@ -109,9 +113,12 @@ def create_user(grid: SystemTables, name: str, password: str | None) -> None:
     row = {"PASSWORD": NO_PASSWORD if password is None else hash_password(password), "CREATED": now, "CHANGED": now}
     table = grid._system_table(TABLE, _COLUMNS, "NAME")
     assert table is not None  # with columns, there is always one
-    if not table.put_if_absent(name, row):
-        raise UsageError(f"there is a user {name} already; ALTER USER changes its password")
-    changed()
+    with changing:
+        if table.get(name) is not None:
+            raise UsageError(f"there is a user {name} already; ALTER USER changes its password")
+        _take_all(grid, name)  # a grid may have such, of an earlier release
+        table.put_if_absent(name, row)
+        changed()
 
 
 def alter_user(grid: SystemTables, name: str, password: str) -> None:
@@ -120,12 +127,13 @@ def alter_user(grid: SystemTables, name: str, password: str) -> None:
     Raises:
         UsageError: there is no such user, or the password cannot be.
     """
-    table = grid._system_table(TABLE)
-    row = None if table is None else table.get(name)
     new_hash = hash_password(password)
-    if table is None or row is None or not table.replace(name, {**row, "PASSWORD": new_hash, "CHANGED": _now()}):
-        raise _no_user(grid, name)
-    changed()
+    with changing:
+        table = grid._system_table(TABLE)
+        row = None if table is None else table.get(name)
+        if table is None or row is None or not table.replace(name, {**row, "PASSWORD": new_hash, "CHANGED": _now()}):
+            raise _no_user(grid, name)
+        changed()
 
 
 def drop_user(grid: SystemTables, name: str) -> None:
@@ -134,16 +142,23 @@ def drop_user(grid: SystemTables, name: str) -> None:
     Raises:
         UsageError: there is no such user.
     """
+    with changing:
+        check_user(grid, name)
+        _take_all(grid, name)
+        table = grid._system_table(TABLE)
+        assert table is not None  # it has the user
+        table.remove(name)
+        changed()
+
+
+def _take_all(grid: SystemTables, name: str) -> None:
+    """Take away all that was granted to a name."""
     granted = grid._system_table(GRANTS_TABLE)
     if granted is not None:
         for user, table_id in zip(*granted.to_arrow(["USER_NAME", "TABLE_ID"]).to_pydict().values(), strict=True):
             if user == name:
                 granted.remove((user, table_id))
         changed()
-    table = grid._system_table(TABLE)
-    if table is None or not table.remove(name):
-        raise _no_user(grid, name)
-    changed()
 
 
 def list_users(grid: SystemTables) -> list[User]:

@@ -106,7 +106,7 @@ def home_on_this_machine(address: str, credentials: Credentials | None) -> Path 
 def _is_here(welcome: messages.Welcome) -> bool:
     """Whether the node is a process of this machine, and its grid's directory one that this process can read."""
     home = Path(welcome.home)
-    return os.access(home, os.R_OK | os.W_OK | os.X_OK) and holder(home) == welcome.pid
+    return bool(welcome.home) and os.access(home, os.R_OK | os.W_OK | os.X_OK) and holder(home) == welcome.pid
 
 
 class _NoStore:

@@ -85,6 +85,7 @@ class Goodbye(Message):
 class Welcome(Message):
     """A node's answer to Hello. ``partitions`` is what a table gets that is created without a count.
 
+    ``home``: the grid's directory; empty for users who are no admins.
     ``small_port``: where it takes frames (``frames``) for who has come by this address; 0: nowhere.
     ``identity``: the grid's.
     """

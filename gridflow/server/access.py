@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..catalog import grants, users
+from ..catalog.activity import FAR_SECONDS
 from ..catalog.grants import ADMIN, CHANGES, DELETE, INSERT, SELECT, UPDATE
 from ..errors import GridAccessError, TableNotFoundError, UsageError
 from ..open_grid import OpenGrid
@@ -40,7 +41,7 @@ from . import audit
 from .limits import Logins
 
 #: Seconds after its last use that a token is good for, and those after it was given out.
-TOKEN_IDLE, TOKEN_LIFE = 12 * 3600.0, 7 * 24 * 3600.0
+TOKEN_IDLE, TOKEN_LIFE = 12 * 3600.0, FAR_SECONDS
 #: Tokens that are good at once; of more the one that was used the longest ago goes.
 MOST_TOKENS = 10_000
 #: Logins of which it is known that they are right, so that the password need not be looked at again.
@@ -263,14 +264,19 @@ class Access:
         """
         if endpoint.is_local:
             return Login(Peer(endpoint))
+        try:
+            return self._authenticate(endpoint, address, authorization, certificate, passwords)
+        except GridAccessError as error:
+            audit.login(endpoint, address, certificate or _name_in(authorization), error)
+            raise
+
+    def _authenticate(
+        self, endpoint: Endpoint, address: str, authorization: str, certificate: str | None, passwords: bool
+    ) -> Login:
         if certificate is not None:
             user = users.find(self._grid, certificate)
             if user is None:
-                error = GridAccessError(
-                    f"{endpoint}: the certificate is of {certificate!r}, who is no user of the grid"
-                )
-                audit.login(endpoint, address, certificate, error)
-                raise error
+                raise GridAccessError(f"{endpoint}: the certificate is of {certificate!r}, who is no user of the grid")
             login = Login(self._peer(endpoint, user.name, user.stamp, address))
             if authorization:
                 login = self._by_word(endpoint, address, authorization, passwords)
@@ -296,10 +302,7 @@ class Access:
         raise GridAccessError(f"{endpoint}: an authorization is Basic or Bearer")
 
     def _log_in(self, endpoint: Endpoint, address: str, shown: str, passwords: bool) -> Login:
-        try:
-            name, colon, password = base64.b64decode(shown, validate=True).decode().partition(":")
-        except ValueError:
-            colon = ""
+        name, colon, password = _basic(shown)
         if not colon:
             raise GridAccessError(f"{endpoint}: an authorization of Basic is base 64 of user:password")
         seen = hmac.digest(self._secret, shown.encode(), "sha256")
@@ -315,9 +318,7 @@ class Access:
             user = users.verify(self._grid, name, password)
         if user is None:
             self._logins.failed(name, address)
-            error = GridAccessError(f"{endpoint}: no such user, or another password")
-            audit.login(endpoint, address, name, error)
-            raise error
+            raise GridAccessError(f"{endpoint}: no such user, or another password")
         self._logins.succeeded(name, address)
         audit.login(endpoint, address, user.name)
         token, now = secrets.token_urlsafe(32), time.monotonic()
@@ -370,17 +371,33 @@ class Access:
             raise GridAccessError(f"user {peer.user} has another password by now, or is gone: log in again")
 
     def _check(self, user: str, what: str, need: Need) -> None:
-        if need.table is None:
-            rights = frozenset[str]().union(*(grants.ROLES[role] for role in grants.roles_of(self._grid, user)))
-            name = None
-        else:
-            table = self._table(need.table)
-            rights, name = grants.rights_on(self._grid, user, table.table_id), table.name
+        rights, name = self._rights(user, need.table)
         lacks = [right for right in need.rights if right not in rights]
         if lacks and (not need.any_of or len(lacks) == len(need.rights)):
             lack = lacks[0] if name is None else f"{lacks[0]} ON {name}"
             way = f"GRANT {grants.WRITER} TO {user}" if name is None else f"GRANT {lack} TO {user}"
             raise refusal(user, f"{what} ({lack})", way)
+
+    def _rights(self, user: str, named: str | int | None) -> tuple[frozenset[str], str | None]:
+        """The rights of a user on a table that a message names, and its name; of all tables, where it names none.
+
+        Who has no right on a table, nor a role, is not told whether it is there.
+
+        Raises:
+            TableNotFoundError: it is not there, and the user has a role, which would count for it.
+        """
+        roles = grants.roles_of(self._grid, user)
+        if named is None:
+            return frozenset[str]().union(*(grants.ROLES[role] for role in roles)), None
+        try:
+            table = self._table(named)
+        except TableNotFoundError:
+            if roles:
+                raise
+            rights = frozenset[str]()
+        else:
+            rights = grants.rights_on(self._grid, user, table.table_id)
+        return rights, table.name if rights else str(named)
 
     def _table(self, table: str | int) -> Any:
         """A table, which is none of the system's: those have users and grants."""
@@ -433,6 +450,20 @@ def check_users(endpoint: Endpoint, grid: users.SystemTables, insecure: bool) ->
             f"{endpoint}: the grid has no user, so nobody could come in: CREATE USER name WITH PASSWORD '...' before, "
             "or say --insecure to let in everybody who reaches it"
         )
+
+
+def _basic(shown: str) -> tuple[str, str, str]:
+    """The user, a colon, and the password of an authorization; without the colon it is none."""
+    try:
+        return base64.b64decode(shown, validate=True).decode().partition(":")
+    except ValueError:
+        return "", "", ""
+
+
+def _name_in(authorization: str) -> str:
+    """The user's name in an authorization of Basic; empty if there is none."""
+    scheme, _, shown = authorization.partition(" ")
+    return _basic(shown)[0] if scheme.lower() == "basic" else ""
 
 
 def _digest(token: str) -> bytes:

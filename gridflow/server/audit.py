@@ -1,7 +1,9 @@
 """What is written down of who came in, what was refused, and who changed tables, users and grants.
 
 Each is one line of JSON of the logger ``gridflow.audit``, at the level INFO; ``gridflow serve --audit FILE`` appends
-them to a file. No password and no token is in any. Statements and names are cut where they are long.
+them to a file. No password and no token is in any. Statements and names are cut where they are long. Of refused logins
+there are MOST_REFUSALS lines a second, as whoever reaches the port could fill the disk; the next one counts those left
+out.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import datetime as dt
 import json
 import logging
 import os
+import threading
+import time
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("gridflow.audit")
 _MOST_TEXT = 2000
+MOST_REFUSALS = 20
 #: Kinds of statements and messages that change what tables, users and grants there are, or take all rows of a table.
 STATEMENTS = frozenset(
     {
@@ -58,8 +63,10 @@ def to_file(path: Path) -> None:
 
 
 def login(door: object, address: str, user: str, error: BaseException | None = None) -> None:
-    """Somebody has shown a password, or a certificate that is none of a user."""
-    _write("login", door, address, user, "", error)
+    """Somebody has shown a password; or has shown nothing, or something else, that does not let in."""
+    left_out = _refusals.left_out() if error is not None else 0
+    if left_out is not None:
+        _write("login", door, address, user, "", error, left_out)
 
 
 def message(peer: Peer, done: messages.Message, error: BaseException | None = None) -> None:
@@ -75,10 +82,43 @@ def statement(peer: Peer, done: Prepared, error: BaseException | None = None) ->
         _write("statement", peer.endpoint, peer.address, peer.user, done.own_text, error)
 
 
-def _write(event: str, door: object, address: str, user: str | None, what: str, error: BaseException | None) -> None:
+class _Refusals:
+    """Counts refused logins by the second. Any thread may call it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards what follows
+        self._second = 0.0
+        self._count = self._left_out = 0
+
+    def left_out(self) -> int | None:
+        """How many were not written since the last that was; None: this one is not to be written, either."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._second >= 1:
+                self._second, self._count = now, 0
+            self._count += 1
+            if self._count > MOST_REFUSALS:
+                self._left_out += 1
+                return None
+            left_out, self._left_out = self._left_out, 0
+            return left_out
+
+
+_refusals = _Refusals()
+
+
+def _write(
+    event: str,
+    door: object,
+    address: str,
+    user: str | None,
+    what: str,
+    error: BaseException | None,
+    left_out: int = 0,
+) -> None:
     if not _log.isEnabledFor(logging.INFO):
         return
-    line = {
+    line: dict[str, object] = {
         "time": dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds"),
         "event": event,
         "outcome": "ok" if error is None else "refused" if isinstance(error, GridAccessError) else "failed",
@@ -88,6 +128,8 @@ def _write(event: str, door: object, address: str, user: str | None, what: str, 
     }
     if what:
         line["what"] = what[:_MOST_TEXT]
+    if left_out:
+        line["left_out"] = left_out
     if error is not None:
         line["error"] = str(error).partition("\n")[0][:_MOST_TEXT]
     _log.info(json.dumps(line))

@@ -34,7 +34,7 @@ from ..protocols import grpc_forks, local_tokens, messages
 from ..protocols.address import Endpoint, Route
 from ..protocols.flight_sql import is_command
 from .access import Access, Login, Peer
-from .flight_sql import ACTIONS, Call, FlightSql, errors_for_clients
+from .flight_sql import ACTIONS, Call, FlightSql, errors_for_clients, without_traceback
 from .requests import Requests
 from .tls import Certificates
 
@@ -293,8 +293,13 @@ class _Server(flight.FlightServerBase):
             return self.sql.flight_info(self._call(context), descriptor)
 
     def get_schema(self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor) -> flight.SchemaResult:
-        with errors_for_clients():
+        with _plain_errors(), errors_for_clients():
             return self.sql.schema(self._call(context), descriptor)
+
+    def list_flights(self, context: flight.ServerCallContext, criteria: bytes) -> Iterator[flight.FlightInfo]:
+        with _plain_errors(), errors_for_clients():
+            self._peer(context)
+            raise NotImplementedError("no flights are listed: CommandGetTables of Flight SQL lists tables")
 
     def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> Iterator[bytes]:
         if action.type[:1].isupper():  # Flight's, as none of ours is
@@ -360,6 +365,15 @@ def _stream(reader: flight.MetadataRecordBatchReader) -> Iterator[pa.RecordBatch
             yield chunk.data
         if chunk.app_metadata is not None:
             yield messages.decode(chunk.app_metadata.to_pybytes(), messages.LoadEnd)
+
+
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Errors of the calls for which pyarrow knows none of Flight's own: it would send the traceback as their text."""
+    try:
+        yield
+    except flight.FlightError as error:
+        raise without_traceback(pa.ArrowInvalid, type(error).__name__)(str(error)) from None
 
 
 @contextlib.contextmanager

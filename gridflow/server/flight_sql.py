@@ -656,11 +656,11 @@ def _status(error: Exception) -> Exception:
     base = next(status for classes, status in _STATUSES if isinstance(error, classes))
     if issubclass(base, flight.FlightError):
         return base(_text(error))
-    return _without_traceback(base, type(error).__name__)(_text(error))  # type: ignore[arg-type]  # classes are hashable
+    return without_traceback(base, type(error).__name__)(_text(error))  # type: ignore[arg-type]  # classes are hashable
 
 
 @cache
-def _without_traceback(base: type[Exception], name: str) -> type[Exception]:
+def without_traceback(base: type[Exception], name: str) -> type[Exception]:
     """An exception that goes to a client with its name alone.
 
     pyarrow adds to the text of all but its own Flight errors, which know few statuses, the traceback as Python formats

@@ -19,7 +19,7 @@ from ..catalog import grants
 from ..catalog.activity import Activity
 from ..catalog.grants import ADMIN, CHANGES
 from ..contexts import Marks
-from ..errors import GridAccessError
+from ..errors import GridAccessError, TableNotFoundError
 from ..faces import TableFace
 from ..open_grid import OpenGrid
 from ..sql import Session
@@ -144,11 +144,16 @@ class GuardedGrid:
         """The table called ``name``.
 
         Raises:
-            TableNotFoundError: there is none.
-            GridAccessError: the user has no right on it.
+            TableNotFoundError: there is none, and the user has a role, which would count for it.
+            GridAccessError: the user has no right on it, whether it is there or not.
         """
-        table = self._grid.table(name)
-        if not self._sees(table):
+        try:
+            table = self._grid.table(name)
+        except TableNotFoundError:
+            if grants.roles_of(self._grid, self._user):
+                raise
+            table = None
+        if table is None or not self._sees(table):
             raise GridAccessError(f"user {self._user} has no right on {name}: GRANT SELECT ON {name} TO {self._user}")
         return table
 

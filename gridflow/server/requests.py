@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from .._native.small_requests import SmallRequests
 from .._native.table_store import COMMIT_MODES
+from ..catalog import grants
 from ..catalog.catalog import is_system
+from ..catalog.grants import ADMIN
 from ..config import VERSION
 from ..errors import (
     GridAccessError,
@@ -79,7 +81,7 @@ class Requests:
         self.durability = durability
         self._lock = threading.Lock()  # guards _running and _statements
         self._running = 0
-        self._statements: dict[str, GridflowError | None] = {}  # run of an Sql -> what ends it
+        self._statements: dict[tuple[str, str], GridflowError | None] = {}  # owner and run of an Sql -> what ends it
         self._stopping = self._interrupting = False
         self._limit = RequestLimit()
         self.rings: Rings | None = None
@@ -151,7 +153,8 @@ class Requests:
             return remote(message, peer)
         reply = self._handlers[type(message)](message, peer)
         if isinstance(reply, messages.Welcome):
-            return replace(reply, small_port=self.small_ports.get(peer.endpoint, 0))
+            home = reply.home if peer.user is None or ADMIN in grants.roles_of(self.grid, peer.user) else ""
+            return replace(reply, small_port=self.small_ports.get(peer.endpoint, 0), home=home)
         return reply
 
     def handle_at_once(self, message: messages.Sql | messages.CommitTransaction, peer: Peer) -> Done | None:
@@ -164,7 +167,11 @@ class Requests:
             if isinstance(message, messages.CommitTransaction):
                 return self._commit_transaction(message, peer)
             session = self.session(peer, self._fast_paths)
-            result = session.insert_at_once(message.text, decode_values(message.params, message.body))
+            try:
+                result = session.insert_at_once(message.text, decode_values(message.params, message.body))
+            except GridAccessError as error:
+                audit.message(peer, message, error)
+                raise
             return None if result is None else Done(result.rowcount)
 
     def query(
@@ -180,7 +187,7 @@ class Requests:
             return session.execute(message.text, decode_values(message.params, message.body))
 
         if message.transaction:
-            with self._request(message, peer), self._cancellable(message, is_gone):
+            with self._request(message, peer), self._cancellable(message, peer, is_gone):
                 with self._remote.transactions.using(message.transaction, peer.owner) as transaction:
                     told = partial(audit.statement, peer)
                     return _answer(execute(Session(transaction, has_files=False, told=told)))
@@ -203,7 +210,7 @@ class Requests:
         """
         with self._request(message, peer):
             used = session or self.session(peer, self._fast_paths)
-            with self._cancellable(message, is_gone):
+            with self._cancellable(message, peer, is_gone):
                 result = execute(used)
             if session is None and used.in_transaction:
                 used.rollback()
@@ -284,7 +291,17 @@ class Requests:
     # ---- one method for each message of `actions` ----
 
     def _hello(self, m: messages.Hello, peer: Peer) -> Message:
-        self.grid._activity.connected(m.client, m.pid, m.release)
+        door, address = ("", "") if peer.endpoint.is_local else (str(peer.endpoint), peer.address)
+        self.grid._activity.connected(
+            m.client,
+            m.pid,
+            m.release,
+            peer.owner,
+            user=peer.user,
+            door=door,
+            address=address,
+            is_here=peer.user is None and (peer.endpoint.is_local or peer.endpoint.is_loopback),
+        )
         return messages.Welcome(
             os.getpid(),
             str(self.grid.home),
@@ -302,7 +319,7 @@ class Requests:
         return Done(0)
 
     def _goodbye(self, m: messages.Goodbye, peer: Peer) -> Message:
-        self.grid._activity.disconnected(m.client)
+        self.grid._activity.disconnected(m.client, peer.owner)
         self._remote.transactions.end_of(peer.owner, m.client)
         return Done(0)
 
@@ -409,9 +426,9 @@ class Requests:
 
     def _cancel(self, m: messages.Cancel, peer: Peer) -> Message:
         with self._lock:
-            if m.run not in self._statements:
+            if (peer.owner, m.run) not in self._statements:
                 return Done(0)
-            self._statements[m.run] = SqlError("cancelled; nothing of the statement was done")
+            self._statements[peer.owner, m.run] = SqlError("cancelled; nothing of the statement was done")
             return Done(1)
 
     def _table(self, name: str, table_id: int) -> Table:
@@ -419,9 +436,9 @@ class Requests:
         return table
 
     @contextmanager
-    def _cancellable(self, message: messages.Sql, is_gone: Callable[[], bool]) -> Iterator[None]:
+    def _cancellable(self, message: messages.Sql, peer: Peer, is_gone: Callable[[], bool]) -> Iterator[None]:
         """Let a Cancel of its run end a statement, and the end of its client or of the node."""
-        run = message.run
+        run = peer.owner, message.run
 
         def is_unwanted() -> GridflowError | None:
             if self._interrupting:

@@ -6,10 +6,11 @@ import logging
 
 from .._native.ring_owner import ANSWER_BYTES
 from .._native.small_requests import SmallRequests
-from ..errors import GridflowError
+from ..errors import GridAccessError, GridflowError
 from ..protocols import messages
 from ..protocols.messages import Message
 from ..table import Table
+from . import audit
 from .access import Peer
 from .requests import Requests
 
@@ -34,7 +35,11 @@ class Carrier:
 
     def allow(self, peer: Peer, message: Message) -> None:
         """Raise GridflowError unless the peer may have this done now, and until ``SmallRequests.ask_anew``."""
-        self._requests.allow(message, peer)
+        try:
+            self._requests.allow(message, peer)
+        except GridAccessError as error:
+            audit.message(peer, message, error)
+            raise
 
     def lasts(self, peer: Peer) -> bool:
         """Whether what the peer is allowed holds until ``ask_anew``: rights of a user change at any time."""

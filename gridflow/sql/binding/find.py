@@ -7,7 +7,7 @@ from typing import overload
 from sqlglot import exp
 
 from ...catalog.grants import SELECT
-from ...errors import ColumnNotFoundError, TableNotFoundError, did_you_mean
+from ...errors import ColumnNotFoundError, GridAccessError, TableNotFoundError, did_you_mean
 from ...faces import ChangedTableFace, GridFace, ReadableTable, TableFace, TransactionFace
 from ...schema import Column, Schema
 from ..grammar.schemas import PUBLIC_SCHEMA, SYSTEM_SCHEMA
@@ -51,8 +51,8 @@ def _find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
     name = node.name
     try:
         return grid.table(name)
-    except TableNotFoundError:
-        pass
+    except (TableNotFoundError, GridAccessError) as error:
+        refused = error if isinstance(error, GridAccessError) else None
     names = grid.tables()
     start, length = place_of(node.this)
     if not node.this.args.get("quoted"):
@@ -62,6 +62,8 @@ def _find_table(grid: GridFace, node: exp.Table, text: str) -> TableFace:
         if near:
             quoted = " or ".join(f'"{other}"' for other in near)
             raise syntax_error(text, start, f"{name} could be {quoted}: quote the one you mean", length)
+    if refused is not None:  # who sees few tables is not told whether there is one
+        raise refused
     keyword = nearest(name, KEYWORDS, 0.7) if node.alias and not node.this.args.get("quoted") else ""  # DELETE FORM t
     message = f"no table {name}{keyword or '; ' + did_you_mean(name, names)}"
     raise error_at(TableNotFoundError, text, start, message, length, table=name)

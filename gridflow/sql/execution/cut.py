@@ -6,7 +6,7 @@ import contextlib
 
 from sqlglot import exp
 
-from ...errors import SqlError, TableNotFoundError
+from ...errors import GridAccessError, SqlError, TableNotFoundError
 from ...faces import GridFace, ReadableTable
 from ..binding.find import find_relation
 from ..binding.scopes import is_cte
@@ -35,7 +35,7 @@ def take_moment(grid: GridFace, tree: exp.Expression, text: str) -> None:
     relations: dict[str, ReadableTable] = {}
     for node in tree.find_all(exp.Table):
         if isinstance(node.this, exp.Identifier) and not is_cte(node):
-            with contextlib.suppress(TableNotFoundError, SqlError):  # the statement itself will say so
+            with contextlib.suppress(TableNotFoundError, GridAccessError, SqlError):  # the statement itself will say so
                 name = node.copy()
                 version = take_version(name, None, text)
                 relation = find_relation(grid, name, text)

@@ -64,10 +64,10 @@ def client_connections(grid: OpenGridFace, columns: set[str]) -> Iterator[Row]:
     for client in grid._activity.clients(_is_alive):
         yield {
             "CONNECTION_ID": client.number,
-            "LOCAL_ADDRESS": _address(grid),
-            "REMOTE_ADDRESS": f"pid:{client.pid}",
+            "LOCAL_ADDRESS": client.door or _address(grid),
+            "REMOTE_ADDRESS": client.address or f"pid:{client.pid}",
             "TYPE": "FLIGHT",
-            "USER": None,
+            "USER": client.user,
             "VERSION": client.release,
             "PID": client.pid,
             "START_TIME": _moment(client.since),

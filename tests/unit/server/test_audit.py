@@ -16,10 +16,11 @@ import gridflow
 from gridflow.errors import GridAccessError, GridConnectionError, GridflowError
 from gridflow.protocols import local_tokens, messages
 from gridflow.protocols.address import Endpoint
-from gridflow.server import ServerProcess, limits
+from gridflow.server import ServerProcess, audit, limits
 from gridflow.server.access import Access, Peer
 from gridflow.server.limits import Logins, RequestLimit
 from gridflow.server.requests import Requests
+from gridflow.server.small import Carrier
 
 REMOTE = Endpoint.parse("grid://localhost")
 SECRET = "warm kitty"
@@ -123,6 +124,56 @@ def test_the_command_appends_to_a_file_of_its_own(tmp_path):
     for text in (first, str(views), shown, str(caught.value), "\n".join(server.printed)):
         for secret in (SECRET, "soft kitty", token.decode().split()[1], local):
             assert secret not in text
+
+
+def test_every_refusal_is_written_down(grid, requests, lines, monkeypatch):
+    """Also where no password was looked at, and of what is done at once."""
+    door, address = requests.access.authenticate, "10.0.0.3"
+    attempts = [
+        ("", {"authorization": ""}),
+        ("", {"authorization": "Bearer nonsense"}),
+        ("", {"authorization": "Digest x"}),
+        ("kate", {"authorization": basic("kate", SECRET), "passwords": False}),
+        ("NONE", {"certificate": "NONE"}),
+        ("BOB", {"certificate": "BOB", "authorization": basic("kate", SECRET)}),
+    ]
+    for _, shown in attempts:
+        with pytest.raises(GridAccessError):
+            door(REMOTE, address, **shown)
+    refused = [line for line in lines() if line["outcome"] == "refused"]
+    assert [(line["event"], line["user"], line["address"]) for line in refused] == [
+        ("login", user, address) for user, _ in attempts
+    ]
+    bob = door(REMOTE, address, certificate="BOB").peer
+    table = grid.table("T")
+    own = Peer(Endpoint.of_grid(grid.home))
+    insert = messages.Sql("INSERT INTO T VALUES (?)", *messages.encode_values([7]))
+    requests.query(insert, own)
+    before = len(lines())
+    carrier = Carrier(requests)
+    for mode in ("get", "put"):
+        with pytest.raises(GridAccessError):
+            carrier.allow(bob, carrier.probe(table, mode))
+    with pytest.raises(GridAccessError):
+        requests.handle_at_once(insert, bob)
+    assert [(line["event"], line["user"], line["what"]) for line in lines()[before:]] == [
+        ("message", "BOB", "get T"),
+        ("message", "BOB", "commit T"),
+        ("message", "BOB", "sql"),
+    ]
+
+
+def test_of_refused_logins_there_are_few_lines(grid, requests, lines, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(audit, "_refusals", audit._Refusals())
+    for _ in range(2):
+        now[0] += 2
+        for _ in range(audit.MOST_REFUSALS + 30):
+            with pytest.raises(GridAccessError):
+                requests.access.authenticate(REMOTE, "a", "Bearer nonsense")
+    found = lines()
+    assert len(found) == 2 * audit.MOST_REFUSALS and [line.get("left_out") for line in found].count(30) == 1
 
 
 class TestLogins:

@@ -230,6 +230,24 @@ def test_what_one_user_calls_a_writer_is_none_of_another_one_s(grid, requests, m
     write(eve, 1, "x")
 
 
+def test_a_lease_is_its_owner_s(grid, requests):
+    kate, eve = peer(requests, "KATE"), peer(requests, "EVE")
+    asked = messages.AskVersion("T", None, None, "lease", 60)
+    version = requests.handle(asked, kate)
+    held = messages.Hold("lease", 60, [(version.table_id, version.number)])
+    assert requests.handle(held, eve).count == 0
+    requests.handle(messages.Hold("lease", 60, []), eve)
+    assert requests.handle(held, kate).count == 1
+    file = next(file for file in version.files if file[0].endswith(".seg"))
+    blocks = messages.Blocks(version.table_id, file, [(0, 1)])
+    assert requests.blocks(blocks, kate).read_all().num_rows
+    grid.sql("REVOKE ALL ON T FROM KATE")
+    for message in (asked, blocks):
+        with pytest.raises(GridAccessError):
+            requests.blocks(message, kate) if message is blocks else requests.handle(message, kate)
+    requests._leases.close()
+
+
 # ---- Flight SQL ----
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import dataclasses
 import re
+import threading
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import gridflow
+from gridflow.catalog import grants
 from gridflow.errors import GridAccessError, GridflowError, SqlError, TableNotFoundError, UsageError
 from gridflow.protocols import messages
 from gridflow.protocols.address import Endpoint
@@ -432,3 +434,99 @@ def test_a_door_of_one_thread_looks_at_no_password(grid, requests):
     token = requests.access.authenticate(REMOTE, "a", basic).token
     assert requests.access.authenticate(REMOTE, "a", basic, passwords=False).token == token  # it was looked at
     assert requests.access.authenticate(REMOTE, "a", f"Bearer {token}", passwords=False).peer.user == "READER"
+
+
+def test_who_sees_a_table_not_is_not_told_whether_it_is_there(grid, requests):
+    """By no message and no statement: what is said of U is what is said of a table that nobody has made."""
+
+    def said(user: str, name: str, number: int) -> list[tuple[type, str]]:
+        heard = []
+        for message, _ in MESSAGES:
+            changes = {
+                field: value
+                for field, value in (("table", name), ("name", name), ("table_id", number), ("columns", [(number, 0)]))
+                if getattr(message, field, None) in ("T", 1, [(1, 0)])
+            }
+            if changes:
+                asked = dataclasses.replace(message, **changes)
+                try:
+                    requests.access.authorize(peer(requests, user), asked)
+                    if isinstance(asked, messages.Describe):
+                        requests.handle(asked, peer(requests, user))
+                except GridflowError as error:
+                    heard.append((type(error), str(error)))
+        for text in (
+            f"SELECT * FROM {name}",
+            f"DELETE FROM {name}",
+            f"DESCRIBE {name}",
+            f"INSERT INTO {name} VALUES (1)",
+        ):
+            try:
+                sql(requests, user, text)
+            except GridflowError as error:
+                heard.append((type(error), str(error)))
+        return [(kind, text.replace(name, "N").replace(str(number), "#")) for kind, text in heard]
+
+    for user in ("NOBODY", "SELECTER"):
+        there = said(user, "U", grid.table("U").table_id)
+        assert there == said(user, "W", 99) and len(there) > 25
+        assert all(kind is GridAccessError and "T" not in text.split() for kind, text in there)
+    with pytest.raises(TableNotFoundError):  # a role would count for it
+        sql(requests, "READER", "SELECT * FROM W")
+    assert sql(requests, "SELECTER", "SELECT x FROM t WHERE id = 1") == [{"X": 10}]
+    assert sql(requests, "NOBODY", "SELECT 1 AS A FROM DUAL") == [{"A": 1}]
+
+
+def test_the_grid_s_directory_is_told_to_who_may_know(requests):
+    hello = messages.Hello("c", 1, "0")
+    homes = {user: requests.handle(hello, peer(requests, user)).home for user in USERS}
+    assert homes == {user: str(requests.grid.home) if user == "ADMIN" else "" for user in USERS}
+
+
+def test_a_grant_beside_a_drop_is_not_the_next_user_s(grid, monkeypatch):
+    """Whichever is first: the grant fails, or is dropped with the user."""
+    inside, go_on = threading.Event(), threading.Event()
+    checked = grants.check_user
+
+    def slow(*args):
+        checked(*args)
+        inside.set()
+        go_on.wait(0.3)
+
+    monkeypatch.setattr(grants, "check_user", slow)
+    granting = threading.Thread(target=lambda: grid.sql("GRANT ADMIN TO SELECTER"))
+    granting.start()
+    assert inside.wait(10)
+    grid.sql("DROP USER SELECTER")
+    granting.join()
+    grid.sql("CREATE USER SELECTER")
+    assert "SELECTER" not in [user for user, _, _ in grants.list_grants(grid)]
+    with pytest.raises(UsageError, match="no user NONE"):
+        grid.sql("GRANT ADMIN TO NONE")
+
+
+def test_a_new_user_has_no_grants_of_an_earlier_one(grid):
+    grid._system_table("SYS.GRANTS").put(("ZOE", 0), {"RIGHTS": "ADMIN"})
+    grid.sql("CREATE USER ZOE")
+    assert not grants.roles_of(grid.open_grid, "ZOE")
+
+
+def test_a_run_is_cancelled_by_its_owner_alone(requests):
+    writer, reader = peer(requests, "WRITER"), peer(requests, "READER")
+    message = messages.Sql("SELECT 1", None, b"", run="r")
+    with requests._cancellable(message, writer, bool), requests._cancellable(message, reader, bool):
+        assert requests.handle(messages.Cancel("r"), peer(requests, "NOBODY")).count == 0
+        assert requests.handle(messages.Cancel("r"), reader).count == 1
+        assert requests._statements[writer.owner, "r"] is None
+
+
+def test_clients_are_their_owner_s(grid, requests):
+    grid.sql("GRANT ADMIN TO WRITER")
+    for user in ("WRITER", "READER"):
+        requests.handle(messages.Hello("c", 4_000_000, "0.1"), peer(requests, user))
+    requests.handle(messages.Hello("c", 4_000_000, "0.1"), Peer(Endpoint.of_grid(grid.home)))  # no such process
+    requests.handle(messages.Goodbye("c"), peer(requests, "READER"))
+    listed = 'SELECT LOCAL_ADDRESS, REMOTE_ADDRESS, "USER", PID FROM SYS.CLIENT_CONNECTIONS'
+    assert sql(requests, "WRITER", listed) == [
+        {"LOCAL_ADDRESS": str(REMOTE), "REMOTE_ADDRESS": "10.0.0.1", "USER": "WRITER", "PID": 4_000_000}
+    ]
