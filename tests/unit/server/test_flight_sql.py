@@ -497,6 +497,16 @@ def test_a_user_does_what_they_have_a_right_to():
             ingest = {"table": "T", "transaction_id": handle, "table_definition_options": {"if_exists": 2}}
             with pytest.raises(flight.FlightUnauthorizedError, match="INSERT ON T"):
                 put(client, command("CommandStatementIngest", **ingest), pa.record_batch({"ID": [5]}), options)
+            for call in (
+                lambda: client.get_schema(command("CommandStatementQuery", query="SELECT * FROM S"), options),
+                lambda: client.get_schema(command("CommandStatementQuery", query="SELECT 1")),
+                lambda: list(client.list_flights(options=options)),
+                lambda: list(client.list_flights()),
+            ):
+                with pytest.raises(pa.ArrowException) as caught:
+                    call()
+                assert re.search("GRANT SELECT ON S|say who you are|no flights", str(caught.value))
+                assert ".py" not in str(caught.value) and "Traceback" not in str(caught.value)
         assert len(node.grid.table("T")) == 1 and node.grid.tables() == ["S", "T"]
         node.stop()
 

@@ -465,7 +465,7 @@ def test_who_sees_a_table_not_is_not_told_whether_it_is_there(grid, requests):
                 sql(requests, user, text)
             except GridflowError as error:
                 heard.append((type(error), str(error)))
-        return [(kind, text.replace(name, "N").replace(str(number), "#")) for kind, text in heard]
+        return [(kind, re.sub(rf"\b{name}\b", "N", text).replace(str(number), "#")) for kind, text in heard]
 
     for user in ("NOBODY", "SELECTER"):
         there = said(user, "U", grid.table("U").table_id)
