@@ -40,8 +40,9 @@ def requests(grid):
 
 
 @pytest.fixture
-def lines(caplog):
+def lines(caplog, monkeypatch):
     """Gives the lines so far, as dicts."""
+    monkeypatch.setattr(audit, "_refusals", audit._Refusals())
     caplog.set_level(logging.INFO, "gridflow.audit")
     return lambda: [json.loads(record.message) for record in caplog.records if record.name == "gridflow.audit"]
 
@@ -126,7 +127,7 @@ def test_the_command_appends_to_a_file_of_its_own(tmp_path):
             assert secret not in text
 
 
-def test_every_refusal_is_written_down(grid, requests, lines, monkeypatch):
+def test_every_refusal_is_written_down(grid, requests, lines):
     """Also where no password was looked at, and of what is done at once."""
     door, address = requests.access.authenticate, "10.0.0.3"
     attempts = [
@@ -166,7 +167,6 @@ def test_every_refusal_is_written_down(grid, requests, lines, monkeypatch):
 def test_of_refused_logins_there_are_few_lines(grid, requests, lines, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(audit, "_refusals", audit._Refusals())
     for _ in range(2):
         now[0] += 2
         for _ in range(audit.MOST_REFUSALS + 30):
