@@ -20,6 +20,8 @@ SOCKET_NAME = "serve.sock"
 #: What ``connect`` makes a temporary grid for.
 MEMORY = ":memory:"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[^/]*:[0-9]{1,5}", re.DOTALL)
+#: What looks like a node's address, and is none.
+_NEARLY = re.compile(r"\s*(grid(\s*\+\s*\w+)?\s*(:|//)|(grpc(\+\w+)?|tcp|https?)://)", re.IGNORECASE)
 #: A key may have this many bytes once encoded.
 MAX_KEY_BYTES = 1 << 20
 #: A record of a file of CSV, JSON or TFRecord may have this many bytes if its reader is told nothing else, and so many
@@ -27,6 +29,17 @@ MAX_KEY_BYTES = 1 << 20
 RECORD_BYTES, MOST_RECORD_BYTES = 64 << 20, 1 << 30
 #: What a statement may take can be limited to so much at most: Python's waits can be no longer than nearly 300 years.
 MOST_MILLISECONDS, MOST_BYTES = (1 << 43) - 1, (1 << 63) - 1
+
+
+def hide_password(address: str) -> str:
+    """An address as an error may show it: what stands before an @ may be a password.
+
+    >>> hide_password("grid://kate:warm@box")
+    'grid://...@box'
+    """
+    before, at, host = address.rpartition("@")
+    scheme, separator, _ = before.partition("://")
+    return f"{scheme if separator else ''}{separator}...@{host}" if at else address
 
 
 def default_home() -> Path:
@@ -63,6 +76,11 @@ def resolve_home(path: str | os.PathLike[str] | None) -> Path:
         raise UsageError(
             f"{MEMORY!r} is a new grid for each gridflow.connect: name the directory of one that is open, its home, or "
             f"write './{MEMORY}' for a directory of that name"
+        )
+    if isinstance(path, str) and _NEARLY.match(path):
+        raise UsageError(
+            f"{hide_password(path)!r} is neither a directory nor a node's address: write grid://host[:port] or "
+            "grid+tls://host[:port]"
         )
     if isinstance(path, str) and _ADDRESS.fullmatch(path):
         way = "" if "://" in path else f" (a directory of that very name is './{path}')"

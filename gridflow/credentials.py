@@ -71,11 +71,18 @@ class Credentials:
             raise UsageError("password= and token= both say who you are: give one of them")
         if self.password is not None and self.user is None:
             raise UsageError("a password goes with a user: give user=, too")
+        if self.user is not None and self.password is None and self.token is None and self.cert is None:
+            raise UsageError("a user shows something: give password=, token= or cert=, too")
         if self.user is not None and ":" in self.user:
             raise UsageError("the name of a user has no colon")
         if (self.key is not None or self.key_password is not None) and self.cert is None:
             raise UsageError("a key goes with its certificate: give cert=, too")
         return self
+
+    @property
+    def say_who(self) -> bool:
+        """Whether they say who this is, and not only whom it believes."""
+        return any(value is not None for value in (self.user, self.token, self.cert))
 
     @property
     def basic(self) -> str:

@@ -6,12 +6,12 @@ import os
 import time
 
 from .client import connect_remote, connect_unix
-from .config import MEMORY, resolve_home
+from .config import MEMORY, hide_password, resolve_home
 from .credentials import NAMES
 from .deprecation import renamed
 from .errors import GridConnectionError, GridOwnedError, UsageError
 from .grid import Grid
-from .protocols.address import hide_password, is_address
+from .protocols.address import is_address
 from .registry import check_durability, is_served, open_owner, open_reader, open_temporary, other_owner
 from .transport.place import is_url, shown_url
 from .transport.published_grid import open_published

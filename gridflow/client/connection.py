@@ -9,16 +9,19 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.flight as flight
 
 from .. import aside
 from ..config import VERSION
-from ..errors import GridClosedError, GridConnectionError, GridflowError, InternalError
+from ..errors import GridAccessError, GridClosedError, GridConnectionError, GridflowError, InternalError
 from ..protocols import grpc_forks, messages
 from ..protocols.address import Endpoint, Route
 from ..protocols.messages import M, Message
+from .effects import changes
 from .ring import NodeRing
 
 #: Seconds for the first answer; a node that is there answers at once.
@@ -36,6 +39,10 @@ BLOCKS_TIMEOUT = 120.0
 #: Characters of gRPC's message that an error shows.
 _MESSAGE_LENGTH = 300
 
+#: What gRPC says where nothing was sent, as it has reached nobody.
+_NOT_REACHED = "failed to connect"
+
+T = TypeVar("T")
 _Channel = tuple[flight.FlightClient, flight.FlightCallOptions]
 OPTIONS = [
     # A channel of our own, so that a node that was started again is found at once and not after the back-off
@@ -47,13 +54,22 @@ OPTIONS = [
 ]
 
 
+class _LoggedOut(Exception):
+    """The node does not know any more who this is: it was started again, say. It has done nothing."""
+
+    def __init__(self, error: GridflowError):
+        super().__init__(str(error))
+        self.error = error
+
+
 class Connection:
     """A client's way to one node. Any thread may call it, several at a time.
 
-    The channel is made at the first call and again after it broke, so a node that was started again is found
-    by the next call. It is dropped before a fork (``protocols.grpc_forks``). Over each new channel
-    the node is greeted first, so that it knows who its clients are; the last words are those of ``close``. Small
-    messages have a shorter way in a ``LocalConnection`` and a ``RemoteConnection``.
+    The channel is made at the first call and again after it broke, so a node that was started again is found by the
+    next call; if it does not know who this is, that is said again and the call repeated. It is dropped before a fork
+    (``protocols.grpc_forks``). Over each new channel the node is greeted first, so that it knows who its clients are;
+    the last words are those of ``close``. Small messages have a shorter way in a ``LocalConnection`` and a
+    ``RemoteConnection``.
 
     Args:
         endpoint: where the node listens.
@@ -66,6 +82,7 @@ class Connection:
         self.answered = False  # whether a node has ever answered, if only to refuse us
         self._name = uuid.uuid4().hex
         self._lock = threading.Lock()  # guards _client and _route; no call is made under it
+        self._making = threading.Lock()  # while a channel is made, and the node greeted by it
         self._client: flight.FlightClient | None = None
         self._runs: set[object] = set()  # the work whose answers threads wait for; a str where the node knows it
         self._route: Route | None = Route(endpoint)
@@ -84,10 +101,10 @@ class Connection:
         """
 
         def call() -> bytes:
-            with self._channel(timeout) as (client, options):
+            with self._channel(timeout, partial(changes, message)) as (client, options):
                 return _action(client, options, message)
 
-        reply = aside.run(call, _let_go)
+        reply = aside.run(partial(_logged_in, call), _let_go)
         self.answered = True
         return messages.decode(reply, *replies)
 
@@ -100,23 +117,23 @@ class Connection:
         """Who serves the grid: makes the channel, if there is none, and with it the greeting."""
 
         def greet() -> messages.Welcome:
-            with self._channel(HELLO_TIMEOUT):
+            with self._channel(HELLO_TIMEOUT, _nothing):
                 assert self.welcome is not None  # there is no channel without it
                 return self.welcome
 
         return aside.run(greet, _let_go)
 
     def _greet(self, client: flight.FlightClient) -> None:
-        hello = messages.Hello(f"{self._name}-{os.getpid()}", os.getpid(), VERSION)
-        try:
-            reply = _action(client, self._options(HELLO_TIMEOUT), hello)
-            self.welcome = messages.decode(reply, messages.Welcome)
-        except BaseException as error:
-            self.drop_channel()  # the next call greets again
-            if isinstance(error, flight.FlightTimedOutError):
-                raise GridConnectionError(self.gone(f"it did not answer within {HELLO_TIMEOUT:g} s")) from None
-            raise
+        self.welcome = messages.decode(_action(client, self._options(self._patience), self._hello()), messages.Welcome)
         self.answered = True
+
+    def _hello(self) -> messages.Hello:
+        return messages.Hello(f"{self._name}-{os.getpid()}", os.getpid(), VERSION)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for what a node answers at once."""
+        return self._limit(HELLO_TIMEOUT) or HELLO_TIMEOUT
 
     def load(
         self,
@@ -131,11 +148,12 @@ class Connection:
         """
         failure: BaseException | None = None
         answer = None
-        with self._channel(None) as (client, options):
+        ends = _Ends(batches)
+        with self._channel(None, ends.seen) as (client, options):
             descriptor = flight.FlightDescriptor.for_command(messages.encode(message))
             writer, answers = client.do_put(descriptor, schema, options)
             try:
-                failure = _send(writer, batches, progress)
+                failure = _send(writer, ends, progress)
                 if failure is None:
                     with self.awaiting(object()):  # whether it is committed is the node's to say
                         writer.done_writing()
@@ -148,7 +166,7 @@ class Connection:
         if failure is not None:
             raise failure
         if answer is None:
-            raise GridConnectionError(self.gone("it ended the load without an answer"))
+            raise GridConnectionError(self.gone("it ended the load without an answer", unknown=True))
         return messages.decode(answer.to_pybytes(), messages.Done).count
 
     def query(self, message: messages.Sql) -> tuple[messages.SqlDone, pa.Table]:
@@ -156,10 +174,10 @@ class Connection:
         message = replace(message, run=uuid.uuid4().hex)
 
         def query() -> pa.Table:
-            with self.awaiting(message.run), self._channel(None) as (client, options):
+            with self.awaiting(message.run), self._channel(None, partial(changes, message)) as (client, options):
                 return client.do_get(flight.Ticket(messages.encode(message)), options).read_all()
 
-        table = aside.run(query, _Cancel(self, message.run).ask)
+        table = aside.run(partial(_logged_in, query), _Cancel(self, message.run).ask)
         metadata = dict(table.schema.metadata or {})
         done = messages.decode(metadata.pop(messages.SQL_DONE, b""), messages.SqlDone)
         return done, table.replace_schema_metadata(metadata or None)
@@ -167,28 +185,41 @@ class Connection:
     def stream(self, message: messages.Scan) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """The rows of a table, batch after batch, as they come."""
 
-        def start() -> flight.FlightStreamReader:
-            with self._channel(None) as (client, options):
-                return client.do_get(flight.Ticket(messages.encode(message)), options)
+        def start() -> tuple[flight.FlightStreamReader, pa.Schema]:
+            with self._channel(None, _nothing) as (client, options):
+                reader = client.do_get(flight.Ticket(messages.encode(message)), options)
+                return reader, reader.schema
 
-        reader = aside.run(start, _let_go)
-        with self._errors(self._limit(None)):
-            schema = reader.schema
+        reader, schema = aside.run(partial(_logged_in, start), _let_go)
         return schema, self._batches(reader)
 
     def _batches(self, reader: flight.FlightStreamReader) -> Iterator[pa.RecordBatch]:
-        with self._errors(self._limit(None)):
-            for chunk in reader:
-                yield chunk.data
+        """What comes; who stops in between has the node stop, too."""
+
+        def chunk() -> flight.FlightStreamChunk | None:
+            with self._errors(self._limit(None), _nothing):
+                return next(reader, None)
+
+        ended = False
+        try:
+            while not ended:
+                read = aside.run(chunk, lambda thread: reader.cancel())
+                if read is None:
+                    ended = True
+                else:
+                    yield read.data
+        finally:
+            if not ended:
+                reader.cancel()
 
     def view(self, message: messages.SystemView) -> pa.Table:
         """The rows of a system view, as the node sees them."""
 
         def view() -> pa.Table:
-            with self._channel(None) as (client, options):
+            with self._channel(None, _nothing) as (client, options):
                 return client.do_get(flight.Ticket(messages.encode(message)), options).read_all()
 
-        return aside.run(view, _let_go)
+        return aside.run(partial(_logged_in, view), _let_go)
 
     def blocks(self, message: messages.Blocks) -> Iterator[pa.Buffer]:
         """The bytes of a file that are asked for, as they come."""
@@ -243,30 +274,59 @@ class Connection:
     def _forget_short_way(self) -> None:
         """In a forked child: the way for small messages is the parent's."""
 
-    def drop_channel(self) -> None:
-        """Close the channel; the next call makes a new one."""
+    def drop_channel(self, client: flight.FlightClient | None = None) -> None:
+        """Close the channel, or that of ``client`` if it still is this one; the next call makes a new one."""
         # Not FlightClient.close(): a call of another thread may still use it, and ends it with its reference.
-        self._client = None
+        if client is None or client is self._client:
+            self._client = None
 
     @contextmanager
-    def _channel(self, timeout: float | None) -> Iterator[_Channel]:
+    def _channel(self, timeout: float | None, risks: Callable[[], bool]) -> Iterator[_Channel]:
+        """The channel, for one call.
+
+        Args:
+            timeout: seconds for it.
+            risks: whether what is sent changes something, so that nobody is told to send it again when its answer was
+                lost; asked when it was.
+        """
         timeout = self._limit(timeout)
+        client, fresh = self._known(), False
+        if client is None:
+            with self._making:
+                client = self._known()  # another thread may have been faster
+                if client is None:
+                    client, fresh = self._new(), True
+        with self._errors(timeout, risks, client, again=not fresh):
+            yield client, self._options(timeout)
+
+    def _known(self) -> flight.FlightClient | None:
+        """The channel that there is."""
         with self._lock:
             if self._route is None:
-                raise GridClosedError(f"grid {self.endpoint.grid} is closed; call gridflow.connect() again")
+                raise self._closed()
             # gRPC finds a node that was started again by itself, and nobody would greet it.
             if self._client is not None and self.owner is not None and self.owner() != self.pid:
                 self.drop_channel()
-            client, fresh = self._client, self._client is None
-            if client is None:
-                with grpc_forks.using_grpc():
-                    client = self._client = self._made(self._route.flight_uri)
-                    grpc_forks.add_client(client)
-        with self._errors(timeout):
-            if fresh:
-                self._log_in(client)
-                self._greet(client)
-            yield client, self._options(timeout)
+            return self._client
+
+    def _new(self) -> flight.FlightClient:
+        """Make a channel, log in and greet the node: then other threads see it."""
+        with self._lock:
+            if self._route is None:
+                raise self._closed()
+            uri = self._route.flight_uri
+        with grpc_forks.using_grpc():
+            client = self._made(uri)
+            grpc_forks.add_client(client)
+        with self._errors(self._patience, _nothing):
+            self._log_in(client)
+            self._greet(client)
+        with self._lock:
+            self._client = client
+        return client
+
+    def _closed(self) -> GridClosedError:
+        return GridClosedError(f"grid {self.endpoint.grid} is closed; call gridflow.connect() again")
 
     def _made(self, uri: str) -> flight.FlightClient:
         """A client of Flight, which does not connect yet."""
@@ -284,39 +344,66 @@ class Connection:
         return flight.FlightCallOptions(timeout=timeout)
 
     @contextmanager
-    def _errors(self, timeout: float | None) -> Iterator[None]:
-        """Errors of Flight as what the node raised, or as that it went away."""
+    def _errors(
+        self,
+        timeout: float | None,
+        risks: Callable[[], bool],
+        client: flight.FlightClient | None = None,
+        *,
+        again: bool = False,
+    ) -> Iterator[None]:
+        """Errors of Flight as what the node raised, or as that it went away.
+
+        Args:
+            timeout, risks: as of ``_channel``.
+            client: which is dropped then; None: whichever there is.
+            again: whether to raise ``_LoggedOut`` where the node does not know who this is.
+        """
         try:
             yield
         except flight.FlightTimedOutError:
-            self.drop_channel()
-            raise GridConnectionError(self.silent(timeout)) from None
+            self.drop_channel(client)
+            raise GridConnectionError(self.silent(timeout, unknown=risks())) from None
         except flight.FlightError as error:
             if error.extra_info:
                 self.answered = True
+                decoded = messages.decode_error(error.extra_info)
                 if isinstance(error, flight.FlightUnauthenticatedError):
-                    self.drop_channel()  # the next call logs in again
-                raise messages.decode_error(error.extra_info) from None
-            self.drop_channel()
-            raise GridConnectionError(self.gone(_first_line(error))) from None
+                    self.drop_channel(client)  # the next call logs in again
+                    if again and isinstance(decoded, GridAccessError):
+                        raise _LoggedOut(decoded) from None
+                raise decoded from None
+            self.drop_channel(client)
+            unknown = risks() and _NOT_REACHED not in str(error)
+            raise GridConnectionError(self.gone(_first_line(error), unknown=unknown)) from None
         except GridflowError:
             raise
         except OSError as error:
-            self.drop_channel()
-            raise GridConnectionError(self.gone(_first_line(error))) from None
+            self.drop_channel(client)
+            raise GridConnectionError(self.gone(_first_line(error), unknown=risks())) from None
 
-    def silent(self, timeout: float | None) -> str:
-        """What there is to say of a node that has not answered within ``timeout`` seconds."""
-        return (
-            f"the node that serves {self.endpoint.grid} (pid {self.pid}) did not answer within {timeout:g} s; {UNKNOWN}"
-        )
+    def silent(self, timeout: float | None, *, unknown: bool = True) -> str:
+        """What there is to say of a node that has not answered within ``timeout`` seconds.
 
-    def gone(self, why: str) -> str:
-        """What there is to say of a node that went away."""
+        Args:
+            unknown: whether it may have done what was asked.
+        """
+        who = f" (pid {self.pid})" if self.pid else ""
+        what = UNKNOWN if unknown else "try again"
+        return f"the node that serves {self.endpoint.grid}{who} did not answer within {timeout:g} s; {what}"
+
+    def gone(self, why: str, *, unknown: bool = False) -> str:
+        """What there is to say of a node that went away.
+
+        Args:
+            unknown: whether it may have done what was asked: then nobody is told to ask again.
+        """
         who = f" (pid {self.pid})" if self.pid else ""
         home = self.endpoint.grid
-        start = f"start it with 'gridflow serve --home {home}' and try again" if self.endpoint.is_local else "try again"
-        return f"the node that serves {home}{who} cannot be reached: {why}; {start}"
+        what = UNKNOWN if unknown else "try again"
+        if self.endpoint.is_local:
+            what = f"start it with 'gridflow serve --home {home}'" + (f"; {what}" if unknown else f" and {what}")
+        return f"the node that serves {home}{who} cannot be reached: {why}; {what}"
 
 
 class LocalConnection(Connection):
@@ -331,6 +418,42 @@ class LocalConnection(Connection):
 
     def _forget_short_way(self) -> None:
         self.ring.forget()
+
+
+class _Ends(Iterator[pa.RecordBatch]):
+    """Batches, and whether their end was seen: before that is said to the node, it keeps nothing of them."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]):
+        self._batches = iter(batches)
+        self._seen = False
+
+    def __next__(self) -> pa.RecordBatch:
+        try:
+            return next(self._batches)
+        except StopIteration:
+            self._seen = True
+            raise
+
+    def seen(self) -> bool:
+        """Whether all were given out."""
+        return self._seen
+
+
+def _nothing() -> bool:
+    """What is sent changes nothing."""
+    return False
+
+
+def _logged_in(do: Callable[[], T]) -> T:
+    """Do something, and once more where the node does not know any more who this is."""
+    try:
+        return do()
+    except _LoggedOut:
+        pass
+    try:
+        return do()
+    except _LoggedOut as out:
+        raise out.error from None
 
 
 class _Cancel:
@@ -414,6 +537,7 @@ def _after_fork_in_child() -> None:
     # Another thread of the parent may have held a lock; in the child there is only this one.
     for connection in list(_connections):
         connection._lock = threading.Lock()
+        connection._making = threading.Lock()
         connection._forget_short_way()
 
 

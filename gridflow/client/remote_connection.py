@@ -6,8 +6,10 @@ import contextlib
 import os
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
+import pyarrow as pa
 import pyarrow.flight as flight
 
 from .._native.table_store import COMMIT_MODES
@@ -16,8 +18,10 @@ from ..errors import GridAccessError, GridConnectionError, GridflowError
 from ..protocols import frames, local_tokens, messages
 from ..protocols.address import Endpoint
 from ..protocols.messages import Message
-from .connection import COMMIT_TIMEOUT, HELLO_TIMEOUT, OPTIONS, UNKNOWN, Connection
-from .framed import ChannelLost, ChannelSilent, FramedChannel, opened
+from ..protocols.pem import decrypted, is_encrypted
+from .connection import COMMIT_TIMEOUT, OPTIONS, Connection
+from .effects import changes
+from .framed import CONNECT_SECONDS, ChannelLost, ChannelSilent, FramedChannel, opened
 
 
 class RemoteConnection(Connection):
@@ -28,12 +32,21 @@ class RemoteConnection(Connection):
         credentials: who this is, and whom it believes; an attribute, too.
         timeout: seconds that a call may take at most; None: as long as it takes, but for those with a limit of their
             own.
+        read_only: whether to refuse what changes something.
     """
 
-    def __init__(self, endpoint: Endpoint, credentials: Credentials, timeout: float | None = None):
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        timeout: float | None = None,
+        *,
+        read_only: bool = False,
+    ):
         super().__init__(endpoint)
         self.timeout = timeout
         self.credentials = credentials
+        self.read_only = read_only
         self._authorization = b""
         self._opening = threading.Lock()  # while the way for small messages is made
         self._small: FramedChannel | None = None
@@ -45,12 +58,17 @@ class RemoteConnection(Connection):
     def _made(self, uri: str) -> flight.FlightClient:
         if self.endpoint.scheme != "grid+tls":
             return super()._made(uri)
-        files = {
-            "tls_root_certs": self.credentials.ca,
-            "cert_chain": self.credentials.cert,
-            "private_key": self.credentials.key or self.credentials.cert,
-        }
-        given = {name: _read(path) for name, path in files.items() if path is not None}
+        known = self.credentials
+        tls_context(known)  # says better than gRPC what is wrong with a file
+        given = {}
+        if known.ca is not None:
+            given["tls_root_certs"] = _read(known.ca)
+        if known.cert is not None:
+            given["cert_chain"] = _read(known.cert)
+            key = _read(known.key or known.cert)
+            if is_encrypted(key):
+                key = decrypted(known.key or known.cert, key, known.key_password or "")
+            given["private_key"] = key
         return flight.FlightClient(uri, generic_options=OPTIONS, **given)
 
     def _log_in(self, client: flight.FlightClient) -> None:
@@ -59,11 +77,11 @@ class RemoteConnection(Connection):
             self._authorization = known.basic.encode()  # a node that asks for certificates has no Handshake
             return
         if known.password is not None:
-            options = flight.FlightCallOptions(timeout=HELLO_TIMEOUT)
+            options = flight.FlightCallOptions(timeout=self._patience)
             _, self._authorization = client.authenticate_basic_token(known.user, known.password, options)
             return
         token = known.token
-        if token is None and known.cert is None and self.endpoint.is_loopback:
+        if not known.say_who and self.endpoint.is_loopback:
             token = local_tokens.read_token(self.endpoint.port)
         self._authorization = f"Bearer {token}".encode() if token else b""
 
@@ -71,6 +89,37 @@ class RemoteConnection(Connection):
         shown = self._authorization
         headers = [(b"authorization", shown)] if shown else []
         return flight.FlightCallOptions(timeout=timeout, headers=headers)
+
+    def check_allowed(self, message: Message | None = None) -> None:
+        """Raise if nothing is to be changed, and ``message`` does; without one, what is sent does.
+
+        Raises:
+            GridAccessError: it does.
+        """
+        if self.read_only and (message is None or (changes(message) and not isinstance(message, messages.End))):
+            raise GridAccessError(f"grid {self.endpoint.grid} is open to read only")
+
+    def call(self, message: Message, *replies: type[messages.M], timeout: float | None = None) -> messages.M:
+        """Send one message and return the answer; see ``Connection.call``."""
+        self.check_allowed(message)
+        return super().call(message, *replies, timeout=timeout)
+
+    def query(self, message: messages.Sql) -> tuple[messages.SqlDone, pa.Table]:
+        """Run SQL on the node; see ``Connection.query``."""
+        self.check_allowed(message)
+        return super().query(message)
+
+    def load(
+        self,
+        message: messages.Load,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        progress: Callable[[int], object] | None = None,
+    ) -> int:
+        """Stream batches to the node; see ``Connection.load``. A stream cannot be repeated, so it is greeted before."""
+        self.check_allowed(message)
+        self.call(self._hello(), messages.Welcome)
+        return super().load(message, schema, batches, progress)
 
     # ---- small messages ----
 
@@ -85,6 +134,7 @@ class RemoteConnection(Connection):
 
     def commit(self, table: str, table_id: int, columns: int, mode: str, operations: bytes) -> int:
         """Have operations committed; returns how many were applied."""
+        self.check_allowed()
         answer = self._ask(
             frames.COMMIT, frames.COMMIT_HEAD.pack(table_id, COMMIT_MODES.index(mode), columns) + operations
         )
@@ -95,6 +145,7 @@ class RemoteConnection(Connection):
 
     def at_once(self, message: Message, timeout: float) -> int | None:
         """Have a message carried out, if the node can at once: how many rows it concerned; else None."""
+        self.check_allowed(message)
         answer = self._ask(frames.MESSAGE, messages.encode(message))
         return None if answer is None else int(frames.COUNT.unpack(answer[1])[0])
 
@@ -117,11 +168,11 @@ class RemoteConnection(Connection):
         try:
             answer = channel.ask(kind, body, timeout)
         except ChannelSilent:
-            raise GridConnectionError(self.silent(timeout)) from None
+            raise GridConnectionError(self.silent(timeout, unknown=not repeats)) from None
         except ChannelLost as lost:
             if repeats or not lost.sent:
                 return None  # by Flight, which finds a node that was started again, or says that there is none
-            raise GridConnectionError(self.gone(f"{lost}; {UNKNOWN}")) from None
+            raise GridConnectionError(self.gone(str(lost), unknown=True)) from None
         if answer[0] == frames.ERROR:
             raise messages.decode_error(answer[1])
         return None if answer[0] == frames.ELSEWHERE else answer
@@ -142,29 +193,16 @@ class RemoteConnection(Connection):
             welcome = self.welcome
             if welcome is None or welcome.small_port == 0 or welcome is self._without:
                 return None
-            try:
-                # A password is not for frames; beside it there is a certificate, which says the same.
-                shown = b"" if self._authorization.startswith(b"Basic ") else self._authorization
-                self._small = opened(self.endpoint.host, welcome.small_port, shown, self._tls())
-            except GridAccessError:
-                self.drop_channel()  # the next call logs in again
-                raise
+            # A password is not for frames; beside it there is a certificate, which says the same.
+            shown = b"" if self._authorization.startswith(b"Basic ") else self._authorization
+            seconds = self._limit(CONNECT_SECONDS) or CONNECT_SECONDS
+            self._small = opened(self.endpoint.host, welcome.small_port, welcome.run, shown, self._tls(), seconds)
             if self._small is None:
                 self._without = welcome
             return self._small
 
     def _tls(self) -> Callable[[], ssl.SSLContext] | None:
-        if self.endpoint.scheme != "grid+tls":
-            return None
-        known = self.credentials
-
-        def context() -> ssl.SSLContext:
-            made = ssl.create_default_context(cafile=known.ca)
-            if known.cert is not None:
-                made.load_cert_chain(known.cert, known.key, known.key_password)
-            return made
-
-        return context
+        return partial(tls_context, self.credentials) if self.endpoint.scheme == "grid+tls" else None
 
     def _close_short_way(self) -> None:
         small, self._small = self._small, None
@@ -193,6 +231,39 @@ class RemoteConnection(Connection):
 
         with contextlib.suppress(RuntimeError):  # the process ends, and with it the transaction
             threading.Thread(target=end, name="gridflow-rollback", daemon=True).start()
+
+
+def tls_context(credentials: Credentials) -> ssl.SSLContext:
+    """What the files say whom to believe, and who this is.
+
+    Raises:
+        GridAccessError: one cannot be read, or holds something else; it is named.
+    """
+    ca, cert, key = credentials.ca, credentials.cert, credentials.key or credentials.cert
+    for path in (ca, cert, key):
+        if path is not None:
+            _read(path)
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:  # ssl's is one
+        raise GridAccessError(f"{ca} holds no certificates: {_reason(error)}", filename=ca) from None
+    if cert is not None and key is not None:
+        password = credentials.key_password
+        try:
+            # Without a password OpenSSL would ask for it at the terminal.
+            context.load_cert_chain(cert, key, password or "")
+        except OSError as error:
+            hint = "; it is encrypted: give key_password=" if not password and is_encrypted(_read(key)) else ""
+            raise GridAccessError(
+                f"{cert} and {key} are no certificate and its key, or that needs another password: "
+                f"{_reason(error)}{hint}",
+                filename=key,
+            ) from None
+    return context
+
+
+def _reason(error: OSError) -> str:
+    return getattr(error, "reason", None) or error.strerror or str(error)
 
 
 def _read(path: str) -> bytes:

@@ -70,7 +70,7 @@ def connect_remote(
     names = [str(endpoint)]
     if endpoint.port == DEFAULT_PORT:
         names.append(names[0].removesuffix(f":{DEFAULT_PORT}"))
-    connection = RemoteConnection(endpoint, find(names, given), timeout)
+    connection = RemoteConnection(endpoint, find(names, given), timeout, read_only=read_only)
     try:
         welcome = connection.hello()
         if MAPS_LOCAL and not any((given or {}).values()) and _is_here(welcome):
@@ -78,7 +78,7 @@ def connect_remote(
                 grid = open_reader(welcome.home) if read_only else connect_unix(welcome.home)
                 connection.close()
                 return grid
-        return RemoteGrid(RemoteOpenGrid(connection, read_only))
+        return RemoteGrid(RemoteOpenGrid(connection))
     except BaseException:
         connection.close()
         raise
@@ -137,15 +137,13 @@ class RemoteOpenGrid(OpenGrid):
 
     Args:
         connection: to its node, which has said hello.
-        read_only: whether nothing is to be written.
 
     Attributes:
         connection: to its node.
     """
 
-    def __init__(self, connection: RemoteConnection, read_only: bool = False):
+    def __init__(self, connection: RemoteConnection):
         self.connection = connection
-        self._read_only = read_only
         self.home = connection.endpoint.grid  # type: ignore[assignment]  # an address is the name of a directory elsewhere
         self.owner = False
         self.durable = False
@@ -305,8 +303,7 @@ class RemoteOpenGrid(OpenGrid):
     def _check_changeable(self) -> None:
         """Raise if the grid is closed, or open to read only: else what is written is sent."""
         self.check_open()
-        if self._read_only:
-            raise GridAccessError(f"grid {self.home} is open to read only")
+        self.connection.check_allowed()
 
     # ---- the whole grid ----
 

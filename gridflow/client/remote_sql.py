@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 from ..errors import SqlError
 from ..protocols import messages
 from ..protocols.json_values import encode_values
-from ..sql import Prepared, Result, Session, execute_copy, is_query, runs_elsewhere, split_statements
+from ..sql import Prepared, Result, Session, execute_copy, runs_elsewhere
 from ..sql.grammar.copy import CopyTo
 from ..sql.routing import CONTROLS, IN_TRANSACTION
 from .connection import COMMIT_TIMEOUT
+from .effects import READING, writes
 
 if TYPE_CHECKING:
     from ..faces import Report
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 #: Kinds of statements that this process carries out itself.
 _HERE = (*CONTROLS, "SET")
-#: Those that write nothing.
-READING = frozenset({"SELECT", "EXPLAIN", "SHOW", "DESCRIBE", "DESC", "KILL", "SET"})
 
 
 class RemoteSqlSession(Session):
@@ -51,7 +50,7 @@ class RemoteSqlSession(Session):
             return self.execute(text, params, progress)
         self.check_going()
         self.check_allowed(text)
-        if any(part.word not in READING and not is_query(part.text) for part in split_statements(text)):
+        if writes(text):
             self._open_grid._check_changeable()
         return self._open_grid.run_sql(text, params)
 

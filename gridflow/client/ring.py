@@ -159,4 +159,4 @@ class NodeRing:
             ) from None
         if error.done is None:
             connection.drop_channel()
-            raise GridConnectionError(connection.gone(error.reason or "it has died")) from None
+            raise GridConnectionError(connection.gone(error.reason or "it has died", unknown=True)) from None

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..config import SOCKET_NAME
+from ..config import SOCKET_NAME, hide_password
 from ..errors import UsageError
 
 #: Where a node listens for other machines unless it is told another port.
@@ -18,7 +18,7 @@ DEFAULT_PORT = 10850
 #: sun_path has 108 bytes with its NUL on Linux, and 104 on other systems.
 _MAX_PATH_BYTES = 103
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._~/+,=@-]+\Z")
-_TEXT = re.compile(r"(?P<scheme>[a-z+]+)://(?P<rest>.+)\Z", re.DOTALL)
+_TEXT = re.compile(r"(?P<scheme>[A-Za-z+]+)://(?P<rest>.+)\Z", re.DOTALL)
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/?#@\[\]]+))(?::(?P<port>[0-9]{1,5}))?/?\Z")
 _FLIGHT_SCHEMES = {"unix": "grpc+unix", "grid": "grpc+tcp", "grid+tls": "grpc+tls"}
 
@@ -26,21 +26,10 @@ _FLIGHT_SCHEMES = {"unix": "grpc+unix", "grid": "grpc+tcp", "grid+tls": "grpc+tl
 def is_address(home: object) -> bool:
     """Whether what says where a grid is names a node, and no directory.
 
-    >>> is_address("grid://box"), is_address("/dev/shm/grid"), is_address(None)
+    >>> is_address("Grid://box"), is_address("/dev/shm/grid"), is_address(None)
     (True, False, False)
     """
-    return isinstance(home, str) and home.startswith(("grid://", "grid+tls://"))
-
-
-def hide_password(address: str) -> str:
-    """An address as an error may show it: what stands before an @ may be a password.
-
-    >>> hide_password("grid://kate:warm@box")
-    'grid://...@box'
-    """
-    scheme, separator, rest = address.partition("://")
-    before, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}...@{host}" if at else address
+    return isinstance(home, str) and home.lower().startswith(("grid://", "grid+tls://"))
 
 
 @dataclass(frozen=True)
@@ -86,9 +75,10 @@ class Endpoint:
                 "give user= and password=, or write them to ~/.config/gridflow/credentials.toml"
             )
         match = _TEXT.match(text)
-        if match is None or match["scheme"] not in _FLIGHT_SCHEMES:
+        scheme = match["scheme"].lower() if match is not None else ""
+        if match is None or scheme not in _FLIGHT_SCHEMES:
             raise UsageError(f"{text!r} is no endpoint of a node: write {forms}")
-        if match["scheme"] == "unix":
+        if scheme == "unix":
             if not match["rest"].startswith("/"):
                 raise UsageError(f"{text!r} names no socket: the path after unix:// is absolute")
             return cls("unix", path=Path(match["rest"]))
@@ -96,7 +86,7 @@ class Endpoint:
         port = int(host["port"] or DEFAULT_PORT) if host is not None else 0
         if host is None or not (0 if any_port else 1) <= port <= 65535:
             raise UsageError(f"{text!r} is no endpoint of a node: write {forms}, with a port of 1 to 65535")
-        return cls(match["scheme"], host=host["v6"] or host["host"], port=port)
+        return cls(scheme, host=host["v6"] or host["host"], port=port)
 
     @property
     def is_local(self) -> bool:

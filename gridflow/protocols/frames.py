@@ -9,7 +9,8 @@ All numbers are little endian. The first frame of a client is LOGIN, and its ans
 requests, as many at once as a client likes; answers come in any order.
 
     kind        what follows the head                         answers
-    LOGIN       uint32 magic, uint32 version, authorization   DONE, ERROR
+    LOGIN       uint32 magic, uint32 version,                 DONE, ERROR
+                run of the node (32 bytes), authorization
     COMMIT      gf_ring_commit (16 bytes), operations         DONE, ELSEWHERE, ERROR
     GET         gf_ring_commit (its mode is 0), encoded key   VALUE, ABSENT, ELSEWHERE, ERROR
     MESSAGE     a message of ``messages``                     DONE, ELSEWHERE, ERROR
@@ -18,8 +19,9 @@ requests, as many at once as a client likes; answers come in any order.
     ERROR       ``messages.encode_error``
 
 ELSEWHERE: nothing was done, as it would take longer than a moment, or is wrong: the same is to be sent by Arrow
-Flight, where a thread of its own does it or an error says all. TCP and TLS see to it that bytes come as they were sent,
-so frames have no checksums of their own.
+Flight, where a thread of its own does it or an error says all. The run is that of ``Welcome``: frames are for the node
+that said it, and no other one lets the client in. TCP and TLS see to it that bytes come as they were sent, so frames
+have no checksums of their own.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ COMMIT_HEAD = struct.Struct("<IIQ")
 LOGIN_HEAD = struct.Struct("<II")
 COUNT = struct.Struct("<Q")
 MAGIC = 0x4D524647  # GFRM
-VERSION = 1
+VERSION = 2
+#: Bytes of a node's run.
+RUN_BYTES = 32
 #: Bytes after the head that a request, or an answer, has at most. What is larger goes by Arrow Flight.
 MOST_BYTES = 256 << 10
 
@@ -46,3 +50,8 @@ def frame(number: int, kind: int, body: bytes = b"") -> bytes:
     '0800000001000000010000000200000000000000'
     """
     return HEAD.pack(len(body), number, kind) + body
+
+
+def login(run: str, authorization: bytes) -> bytes:
+    """The body of LOGIN."""
+    return LOGIN_HEAD.pack(MAGIC, VERSION) + run.encode().ljust(RUN_BYTES)[:RUN_BYTES] + authorization

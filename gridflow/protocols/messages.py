@@ -87,7 +87,7 @@ class Welcome(Message):
 
     ``home``: the grid's directory; empty for users who are no admins.
     ``small_port``: where it takes frames (``frames``) for who has come by this address; 0: nowhere.
-    ``identity``: the grid's.
+    ``identity``: the grid's. ``run``: a random name of this node from its start to its end.
     """
 
     kind: ClassVar[str] = "welcome"
@@ -98,6 +98,7 @@ class Welcome(Message):
     durability: str
     small_port: Annotated[int, Within(0, 65535)]
     identity: str
+    run: _ShortText
 
 
 @dataclass(frozen=True)

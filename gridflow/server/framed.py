@@ -286,7 +286,8 @@ class FramedService:
                     self._drop(connection)
 
     def _log_in(self, connection: _Connection, number: int, kind: int, body: bytes) -> None:
-        if kind != frames.LOGIN or len(body) < frames.LOGIN_HEAD.size:
+        at = frames.LOGIN_HEAD.size
+        if kind != frames.LOGIN or len(body) < at:
             raise _Late("it has not logged in")
         magic, version = frames.LOGIN_HEAD.unpack_from(body)
         if magic != frames.MAGIC:
@@ -297,7 +298,9 @@ class FramedService:
                     f"the other side speaks version {version} of frames, this Gridflow speaks {frames.VERSION}; "
                     "install the same release on both"
                 )
-            shown = body[frames.LOGIN_HEAD.size :].decode("utf-8", "replace")
+            if body[at : at + frames.RUN_BYTES] != self._requests.run_name.encode():
+                raise GridConnectionError("the client has come for another node, whose port is not this one")
+            shown = body[at + frames.RUN_BYTES :].decode("utf-8", "replace")
             certificate = _name_of(connection.socket)
             login = self._requests.access.authenticate(
                 connection.endpoint, connection.address, shown, certificate, passwords=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -73,6 +74,7 @@ class Requests:
         rings: the door of shared memory, once there is one.
         small: what carries out small requests, once a door has them.
         small_ports: where frames are taken, by the address beside which that is.
+        run_name: a random name of this node, from its start to its end.
     """
 
     def __init__(self, grid: OpenGrid, durability: str, access: Access | None = None):
@@ -88,6 +90,7 @@ class Requests:
         self.small: SmallRequests | None = None
         self.small_ports: dict[Endpoint, int] = {}
         self._leases = Leases(grid.home)
+        self.run_name = secrets.token_hex(16)
         self._fast_paths: FastPaths = {}  # of the statements of all clients
         self._handlers: dict[type[Message], Callable[[Any, Peer], Message]] = {
             messages.Hello: self._hello,
@@ -310,6 +313,7 @@ class Requests:
             self.durability,
             0,
             self.grid.identity or "",
+            self.run_name,
         )
 
     def _open_ring(self, m: messages.OpenRing, peer: Peer) -> Message:

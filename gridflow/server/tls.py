@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..protocols.pem import decrypted, is_encrypted
 
 _log = logging.getLogger("gridflow.server")
 
@@ -115,7 +116,7 @@ def _read(files: TlsFiles) -> tuple[Pair, ssl.SSLContext]:
         context.load_cert_chain(files.certificate, files.key, password=password or "")
     except (ssl.SSLError, OSError) as error:
         why = getattr(error, "reason", None) or error.strerror or str(error)
-        hint = "" if password or b"ENCRYPTED" not in key else "; it is encrypted: say --tls-key-password-file"
+        hint = "" if password or not is_encrypted(key) else "; it is encrypted: say --tls-key-password-file"
         raise UsageError(f"{files.certificate} and {files.key} are no certificate and its key: {why}{hint}") from None
     if client_ca is not None:
         try:
@@ -125,8 +126,8 @@ def _read(files: TlsFiles) -> tuple[Pair, ssl.SSLContext]:
         context.verify_mode = ssl.CERT_REQUIRED
     if (certificate, key) != (_bytes_of(files.certificate), _bytes_of(files.key)):
         raise UsageError(f"{files.certificate} and {files.key} are just being written")
-    if b"ENCRYPTED" in key:
-        key = _decrypted(files.key, key, password)
+    if is_encrypted(key):
+        key = decrypted(files.key, key, password)
     return Pair(certificate, key, client_ca), context
 
 
@@ -145,18 +146,3 @@ def _password_of(files: TlsFiles) -> str:
     except UnicodeDecodeError:
         raise UsageError(f"{files.password_file} holds no text") from None
     return text.splitlines()[0] if text else ""
-
-
-def _decrypted(path: Path, key: bytes, password: str) -> bytes:
-    """A key as gRPC takes it."""
-    try:
-        from cryptography.hazmat.primitives import serialization
-    except ImportError:
-        raise UsageError(f"{path} is encrypted, which needs a package: pip install 'gridflow[tls]'") from None
-    try:
-        private = serialization.load_pem_private_key(key, password.encode())
-    except (ValueError, TypeError):
-        raise UsageError(f"{path} cannot be decrypted") from None
-    return private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )

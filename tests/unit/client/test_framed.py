@@ -25,8 +25,8 @@ def port(node):
 def raw(port, data=b"", *, logs_in=None):
     connected = socket.create_connection(("127.0.0.1", port), 10)
     if logs_in is not None:
-        login = frames.LOGIN_HEAD.pack(frames.MAGIC, frames.VERSION) + f"Bearer {logs_in}".encode()
-        connected.sendall(frames.frame(0, frames.LOGIN, login))
+        run, token = logs_in
+        connected.sendall(frames.frame(0, frames.LOGIN, frames.login(run, f"Bearer {token}".encode())))
         assert answer(connected)[1] == frames.DONE
     if data:
         connected.sendall(data)
@@ -144,14 +144,15 @@ def test_who_does_not_log_in_is_closed(port, data):
         assert is_closed(connected)
 
 
-def test_a_wrong_token_is_answered_and_closed(port):
-    login = frames.LOGIN_HEAD.pack(frames.MAGIC, frames.VERSION) + b"Bearer nonsense"
+def test_a_wrong_token_is_answered_and_closed(node, port):
+    run = node._requests.run_name
+    login = frames.login(run, b"Bearer nonsense")
     with raw(port, frames.frame(7, frames.LOGIN, login)) as connected:
         number, kind, body = answer(connected)
         assert (number, kind) == (7, frames.ERROR)
         assert isinstance(messages.decode_error(body), GridAccessError)
         assert is_closed(connected)
-    basic = frames.LOGIN_HEAD.pack(frames.MAGIC, frames.VERSION) + b"Basic S0FURTpzZWNyZXQ="
+    basic = frames.login(run, b"Basic S0FURTpzZWNyZXQ=")
     with raw(port, frames.frame(7, frames.LOGIN, basic)) as connected:  # scrypt would keep the only thread
         assert isinstance(messages.decode_error(answer(connected)[2]), GridAccessError)
     other = frames.frame(7, frames.LOGIN, frames.LOGIN_HEAD.pack(frames.MAGIC, 99))
@@ -160,7 +161,7 @@ def test_a_wrong_token_is_answered_and_closed(port):
 
 
 def test_nonsense_of_a_client_that_has_logged_in(node, port, table):
-    token = local_tokens.read_token(node.endpoints[-1].port)
+    token = node._requests.run_name, local_tokens.read_token(node.endpoints[-1].port)
     table.put(1, {"N": 1})
     head = frames.COMMIT_HEAD.pack(table.table_id, 0, table.codec.digest)
     with raw(port, logs_in=token) as connected:
@@ -188,7 +189,7 @@ def test_a_client_that_sends_a_byte_at_a_time_keeps_nobody(monkeypatch, node, po
     monkeypatch.setattr(framed, "LOGIN_SECONDS", 0.5)
     monkeypatch.setattr(framed, "FRAME_SECONDS", 0.5)
     monkeypatch.setattr(framed, "_LOOK_SECONDS", 0.1)
-    token = local_tokens.read_token(node.endpoints[-1].port)
+    token = node._requests.run_name, local_tokens.read_token(node.endpoints[-1].port)
     silent = raw(port)
     slow = raw(port, logs_in=token)
     slow.sendall(frames.frame(1, frames.GET, bytes(100))[:20])
@@ -208,7 +209,7 @@ def test_a_client_that_takes_no_answers_is_not_read_from(monkeypatch, node, port
     request = frames.frame(
         1, frames.GET, frames.COMMIT_HEAD.pack(table.table_id, 0, table.codec.digest) + (1).to_bytes(8, "little")
     )
-    token = local_tokens.read_token(node.endpoints[-1].port)
+    token = node._requests.run_name, local_tokens.read_token(node.endpoints[-1].port)
     with raw(port, logs_in=token) as greedy:
         greedy.settimeout(0.5)
         with pytest.raises(OSError):  # the node closes it, or takes nothing more
@@ -221,7 +222,7 @@ def test_a_client_that_takes_no_answers_is_not_read_from(monkeypatch, node, port
 
 
 def test_hundreds_of_idle_connections(node, port, table):
-    token = local_tokens.read_token(node.endpoints[-1].port)
+    token = node._requests.run_name, local_tokens.read_token(node.endpoints[-1].port)
     idle = [raw(port, logs_in=token) for _ in range(200)]
     began = time.monotonic()
     for i in range(50):
@@ -261,7 +262,7 @@ def test_frames_come_in_pieces_of_any_size_and_several_at_once(node, port, table
     data = b"".join(
         frames.frame(number, frames.GET, head + key.to_bytes(8, "little")) for number, key in enumerate(asked)
     )
-    token = local_tokens.read_token(node.endpoints[-1].port)
+    token = node._requests.run_name, local_tokens.read_token(node.endpoints[-1].port)
     with raw(port, logs_in=token) as connected:
         at = 0
         while at < len(data):
