@@ -149,7 +149,7 @@ class Connection:
         failure: BaseException | None = None
         answer = None
         ends = _Ends(batches)
-        with self._channel(None, ends.seen) as (client, options):
+        with self._channel(None, ends.seen, repeats=False) as (client, options):
             descriptor = flight.FlightDescriptor.for_command(messages.encode(message))
             writer, answers = client.do_put(descriptor, schema, options)
             try:
@@ -185,13 +185,14 @@ class Connection:
     def stream(self, message: messages.Scan) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """The rows of a table, batch after batch, as they come."""
 
-        def start() -> tuple[flight.FlightStreamReader, pa.Schema]:
-            with self._channel(None, _nothing) as (client, options):
-                reader = client.do_get(flight.Ticket(messages.encode(message)), options)
-                return reader, reader.schema
-
-        reader, schema = aside.run(partial(_logged_in, start), _let_go)
+        reader, schema = aside.run(partial(_logged_in, partial(self._start, message, None)), _let_go)
         return schema, self._batches(reader)
+
+    def _start(self, message: Message, timeout: float | None) -> tuple[flight.FlightStreamReader, pa.Schema]:
+        """Begin to read what answers a message that changes nothing."""
+        with self._channel(timeout, _nothing) as (client, options):
+            reader = client.do_get(flight.Ticket(messages.encode(message)), options)
+            return reader, reader.schema
 
     def _batches(self, reader: flight.FlightStreamReader) -> Iterator[pa.RecordBatch]:
         """What comes; who stops in between has the node stop, too."""
@@ -223,13 +224,13 @@ class Connection:
 
     def blocks(self, message: messages.Blocks) -> Iterator[pa.Buffer]:
         """The bytes of a file that are asked for, as they come."""
-        with self._channel(BLOCKS_TIMEOUT) as (client, options):
-            reader = client.do_get(flight.Ticket(messages.encode(message)), options)
-            try:
+        reader, _ = _logged_in(partial(self._start, message, BLOCKS_TIMEOUT))
+        try:
+            with self._errors(self._limit(BLOCKS_TIMEOUT), _nothing):
                 for chunk in reader:
                     yield _bytes_of(chunk.data)
-            finally:
-                reader.cancel()
+        finally:
+            reader.cancel()
 
     @contextmanager
     def awaiting(self, run: object) -> Iterator[None]:
@@ -281,13 +282,14 @@ class Connection:
             self._client = None
 
     @contextmanager
-    def _channel(self, timeout: float | None, risks: Callable[[], bool]) -> Iterator[_Channel]:
+    def _channel(self, timeout: float | None, risks: Callable[[], bool], *, repeats: bool = True) -> Iterator[_Channel]:
         """The channel, for one call.
 
         Args:
             timeout: seconds for it.
             risks: whether what is sent changes something, so that nobody is told to send it again when its answer was
                 lost; asked when it was.
+            repeats: whether the caller repeats the call where the node does not know any more who this is.
         """
         timeout = self._limit(timeout)
         client, fresh = self._known(), False
@@ -296,7 +298,7 @@ class Connection:
                 client = self._known()  # another thread may have been faster
                 if client is None:
                     client, fresh = self._new(), True
-        with self._errors(timeout, risks, client, again=not fresh):
+        with self._errors(timeout, risks, client, again=repeats and not fresh):
             yield client, self._options(timeout)
 
     def _known(self) -> flight.FlightClient | None:
