@@ -304,9 +304,10 @@ def _is_of(frame: FrameType, modules: tuple[str, ...]) -> bool:
 
 
 def _current_task() -> Any:
-    asyncio = sys.modules.get("asyncio")  # nobody is in a task who has not imported it
+    # Nobody is in a task who has not imported it; while another thread does, there is a module without functions.
+    current_task = getattr(sys.modules.get("asyncio"), "current_task", None)
     try:
-        return None if asyncio is None else asyncio.current_task()
+        return None if current_task is None else current_task()
     except RuntimeError:  # no loop runs in this thread
         return None
 

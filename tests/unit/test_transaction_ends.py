@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -324,3 +325,10 @@ def test_what_is_no_statement_or_no_sets_is_an_error_of_the_interface(grid):
     ):
         with pytest.raises(dbapi.ProgrammingError):
             call()
+
+
+def test_a_transaction_begins_while_another_thread_imports_asyncio(grid, monkeypatch):
+    """The module is known by then, and has no functions."""
+    monkeypatch.setitem(sys.modules, "asyncio", types.ModuleType("asyncio"))
+    with grid.transaction() as transaction:
+        transaction.table("T")
