@@ -31,7 +31,6 @@ from ..errors import (
     SchemaError,
     TableExistsError,
     TableNotFoundError,
-    UsageError,
     did_you_mean,
     os_failure,
 )
@@ -47,17 +46,7 @@ from ..storage.expected_files import (
     table_strays,
 )
 from ..storage.versions import MANIFEST, Kept
-
-#: Ignite calls the cache of table T in schema PUBLIC so.
-IGNITE_PREFIX = "SQL_PUBLIC_"
-#: What names of system tables begin with: nobody else's table is called so.
-SYSTEM_PREFIX = "SYS."
-_MAX_NAME_BYTES = 255
-
-
-def is_system(name: str) -> bool:
-    """Whether a name is reserved for system tables."""
-    return name.upper().startswith(SYSTEM_PREFIX)
+from .rules import IGNITE_PREFIX, check_name, check_options, is_system
 
 
 def sync_folder(path: Path) -> None:
@@ -112,13 +101,8 @@ def _as_text(table: str, options: Mapping[str, Any], kept: Kept) -> str:
     Raises:
         UsageError: they cannot be written as JSON, or one has a name of ours.
     """
-    for name in options:
-        if is_system(str(name)):
-            raise UsageError(f"table {table}: {name} cannot be an option, {SYSTEM_PREFIX} begins those of ours")
-    try:
-        return json.dumps(kept.joined(options), sort_keys=True)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"table {table}: its options cannot be written as JSON: {error}") from None
+    check_options(table, options)
+    return json.dumps(kept.joined(options), sort_keys=True)
 
 
 #: Bytes of changes that there may be before the catalog is written whole; more, if what is written whole is larger.
@@ -277,17 +261,13 @@ class Catalog:
             TableExistsError: there is one of that name.
             SchemaError: the name or the number of partitions is impossible.
         """
-        try:
-            size = len(name.encode())
-        except UnicodeEncodeError:
-            raise SchemaError(f"{name!r} cannot be a table name: it cannot be written as UTF-8") from None
-        if not 1 <= size <= _MAX_NAME_BYTES or "\x00" in name:
-            raise SchemaError(f"{name!r} cannot be a table name: it must have 1 to {_MAX_NAME_BYTES} bytes, no NUL")
+        check_name(name, system=system)
         if isinstance(partitions, bool) or not isinstance(partitions, int) or not 1 <= partitions <= MAX_PARTITIONS:
             raise SchemaError(f"table {name}: partitions is 1 to {MAX_PARTITIONS}, not {partitions!r}")
-        for new in (name, options.get("cache_name")):
-            if new and is_system(new.removeprefix(IGNITE_PREFIX)) and not system:
-                raise SchemaError(f"{new!r} cannot be a table name: {SYSTEM_PREFIX} begins those of system tables")
+        cache = options.get("cache_name")
+        if cache:
+            check_name(cache, system=system)
+        for new in (name, cache):
             if new and new in self:
                 raise TableExistsError(f"table {self.find(new).name} exists already in grid {self._home}", table=new)
         entry = TableEntry(self._next_id, name, _as_text(name, options, kept))

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from .._native.snapshot import Snapshot
 from ..catalog import TableEntry
-from ..catalog.catalog import is_system
+from ..catalog.rules import is_system
 from ..errors import UsageError
 from ..open_grid import OpenGrid
 from ..protocols import messages

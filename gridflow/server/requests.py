@@ -16,8 +16,8 @@ import pyarrow as pa
 from .._native.small_requests import SmallRequests
 from .._native.table_store import COMMIT_MODES
 from ..catalog import grants
-from ..catalog.catalog import is_system
 from ..catalog.grants import ADMIN
+from ..catalog.rules import is_system
 from ..config import VERSION
 from ..errors import (
     GridAccessError,

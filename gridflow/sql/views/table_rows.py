@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any, TypeVar
 
-from ...catalog.catalog import IGNITE_PREFIX
+from ...catalog.rules import IGNITE_PREFIX
 from ...errors import GridflowError, TableNotFoundError, VersionNotFoundError
 from ...faces import OpenGridFace, StoredTableFace
 from ...schema import Column, quote_name
