@@ -20,6 +20,7 @@ SOCKET_NAME = "serve.sock"
 #: What ``connect`` makes a temporary grid for.
 MEMORY = ":memory:"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[^/]*:[0-9]{1,5}", re.DOTALL)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*")
 #: What looks like a node's address, and is none.
 _NEARLY = re.compile(r"\s*(grid(\s*\+\s*\w+)?\s*(:|//)|(grpc(\+\w+)?|tcp|https?)://)", re.IGNORECASE)
 #: A key may have this many bytes once encoded.
@@ -31,15 +32,20 @@ RECORD_BYTES, MOST_RECORD_BYTES = 64 << 20, 1 << 30
 MOST_MILLISECONDS, MOST_BYTES = (1 << 43) - 1, (1 << 63) - 1
 
 
-def hide_password(address: str) -> str:
-    """An address as an error may show it: what stands before an @ may be a password.
+def shown_url(url: str) -> str:
+    """An address as messages have it: without user, password and query; a path as it is.
 
-    >>> hide_password("grid://kate:warm@box")
-    'grid://...@box'
+    >>> shown_url("sftp://me:secret@box/grid?token=1"), shown_url("/grids/a?b"), shown_url("me:secret@box:10850")
+    ('sftp://box/grid', '/grids/a?b', '...@box:10850')
     """
-    before, at, host = address.rpartition("@")
-    scheme, separator, _ = before.partition("://")
-    return f"{scheme if separator else ''}{separator}...@{host}" if at else address
+    scheme, separator, rest = url.partition("://")
+    if not separator or not _SCHEME.fullmatch(scheme):
+        before, at, host = url.rpartition("@")
+        return f"...@{host}" if at and ":" in before and url[0] not in "/.~" else url
+    if scheme in ("file", "local"):
+        return url.rstrip("/") or url
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".rstrip("/") or url
 
 
 def default_home() -> Path:
@@ -79,14 +85,14 @@ def resolve_home(path: str | os.PathLike[str] | None) -> Path:
         )
     if isinstance(path, str) and _NEARLY.match(path):
         raise UsageError(
-            f"{hide_password(path)!r} is neither a directory nor a node's address: write grid://host[:port] or "
+            f"{shown_url(path)!r} is neither a directory nor a node's address: write grid://host[:port] or "
             "grid+tls://host[:port]"
         )
     if isinstance(path, str) and _ADDRESS.fullmatch(path):
         way = "" if "://" in path else f" (a directory of that very name is './{path}')"
         raise UsageError(
-            f"{path!r} is an address, as host:port and scheme://... are, and a grid is a directory of this machine: "
-            f"name its directory{way}"
+            f"{shown_url(path)!r} is an address, as host:port and scheme://... are, and a grid is a directory of this "
+            f"machine: name its directory{way}"
         )
     try:
         name = os.fspath(path)

@@ -6,14 +6,14 @@ import os
 import time
 
 from .client import connect_remote, connect_unix
-from .config import MEMORY, hide_password, resolve_home
+from .config import MEMORY, resolve_home, shown_url
 from .credentials import NAMES
 from .deprecation import renamed
 from .errors import GridConnectionError, GridOwnedError, UsageError
 from .grid import Grid
 from .protocols.address import is_address
 from .registry import check_durability, is_served, open_owner, open_reader, open_temporary, other_owner
-from .transport.place import is_url, shown_url
+from .transport.place import is_url
 from .transport.published_grid import open_published
 
 #: Seconds that ``connect`` waits for a server that has died to be started again.
@@ -103,7 +103,7 @@ def connect(
     if is_address(asked):
         if embedded or durability is not None:
             raise UsageError(
-                f"{hide_password(str(asked))}: embedded and durability are about the grid's files, and those "
+                f"{shown_url(str(asked))}: embedded and durability are about the grid's files, and those "
                 "are the node's; leave them out"
             )
         return connect_remote(str(asked), given, timeout, read_only=read_only)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..config import resolve_home
+from ..config import resolve_home, shown_url
 from ..errors import GridAccessError, GridConnectionError, GridflowError, GridNotFoundError, GridOwnedError, UsageError
 from ..protocols.address import Endpoint, is_address
 from ..transport.place import is_url
@@ -63,6 +63,11 @@ class _HomeType(click.Path):
         if is_address(value):
             try:
                 return str(Endpoint.parse(value))
+            except UsageError as error:
+                self.fail(str(error), param, ctx)
+        if isinstance(value, str) and "://" in value:  # a path would be made of it, and shown with its password
+            try:
+                resolve_home(value)
             except UsageError as error:
                 self.fail(str(error), param, ctx)
         return super().convert(value, param, ctx)
@@ -270,6 +275,22 @@ def existing_home(home: Home) -> Path:
             filename=str(path),
         )
     return path
+
+
+def home_to_copy(home: Home, command: str) -> Path:
+    """The directory of an existing grid, for a command that needs the files in it.
+
+    Raises:
+        UsageError: it is an address.
+        GridNotFoundError: the directory has no grid.
+    """
+    if isinstance(home, str) and (is_address(home) or is_url(home)):
+        shown = shown_url(home)
+        raise UsageError(
+            f"'gridflow {command}' reads a grid's directory, and {shown} is an address: run it on the machine that has "
+            f"the directory, or make a grid of its tables here first: gridflow clone {shown} DIR"
+        )
+    return existing_home(home)
 
 
 def console(*, stderr: bool = False) -> Console:

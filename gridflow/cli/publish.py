@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import allow_many_files, common_options, console, existing_home, quantity
+from .common import Home, allow_many_files, common_options, console, home_to_copy, quantity
 from .progress import copy_progress
 
 
@@ -16,7 +16,7 @@ from .progress import copy_progress
 @common_options
 @click.option("--tag", help="A name for the new versions at the URL.")
 @click.option("--version", metavar="VERSION", help="The tag or the number of a kept version, to publish that.")
-def command(tables: tuple[str, ...], url: str, home: Path | None, tag: str | None, version: str | None) -> None:
+def command(tables: tuple[str, ...], url: str, home: Home, tag: str | None, version: str | None) -> None:
     """Publish each TABLE at URL, as they all are at this moment; writes go on meanwhile.
 
     \b
@@ -28,7 +28,7 @@ def command(tables: tuple[str, ...], url: str, home: Path | None, tag: str | Non
     """
     from ..transport.publish import publish
 
-    path = existing_home(home)
+    path = home_to_copy(home, "publish")
     number = int(version) if version is not None and version.isdecimal() else version
     allow_many_files()
     with copy_progress(console(stderr=True), "publish") as report:

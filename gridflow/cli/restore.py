@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from ..config import resolve_home
 from ..errors import UsageError
-from .common import common_options, console, human_bytes, quantity
+from .common import Home, common_options, console, human_bytes, quantity
 from .progress import copy_progress
 
 
 @click.command("restore")
 @click.argument("url")
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path), metavar="[DIR]", required=False)
+@click.argument("directory", metavar="[DIR]", required=False)
 @common_options
 @click.option("--backup", "number", type=click.IntRange(1), help="The number of the backup.  [default: the newest]")
-def command(url: str, directory: Path | None, home: Path | None, number: int | None) -> None:
+def command(url: str, directory: str | None, home: Home, number: int | None) -> None:
     """Make a grid in DIR, or in --home, of a backup at URL.
 
     Everything is compared with its checksums. A restore that was cut off goes on when it is started again; until it is

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..config import SOCKET_NAME, hide_password
+from ..config import SOCKET_NAME, shown_url
 from ..errors import UsageError
 
 #: Where a node listens for other machines unless it is told another port.
@@ -71,7 +71,7 @@ class Endpoint:
         forms = "unix:///path, grid://host[:port] or grid+tls://host[:port]"
         if "@" in text:
             raise UsageError(
-                f"{hide_password(text)!r}: an address holds no user and no password, which would be seen where it is: "
+                f"{shown_url(text)!r}: an address holds no user and no password, which would be seen where it is: "
                 "give user= and password=, or write them to ~/.config/gridflow/credentials.toml"
             )
         match = _TEXT.match(text)

@@ -7,21 +7,32 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from ..config import resolve_home
-from ..errors import GridEnvironmentError, GridNotFoundError, VersionNotFoundError, reworded
+from ..errors import (
+    GridCorruptError,
+    GridEnvironmentError,
+    GridNotFoundError,
+    GridVersionError,
+    UsageError,
+    VersionNotFoundError,
+    os_failure,
+    reworded,
+)
 from ..storage.versions import Kept
 from .clone import CopiedTable, CopiedVersion, Fill, check_copy, make_grid
-from .cut import HeldGrid, HeldTable, held_grid
+from .cut import HeldFile, HeldGrid, HeldTable, held_grid
 from .place import Place, copy_file
-from .publish import THREADS, Report, Reported, Uploaded
+from .publish import THREADS, Report, Reported, Uploaded, gone
 from .published import (
     BACKUPS,
+    FILES,
     Fields,
     PublishedFile,
     PublishedPlace,
@@ -30,8 +41,11 @@ from .published import (
     file_fields,
     object_path,
 )
+from .source import SealedFile
 
 _ATTEMPTS = 1000
+#: So often files are copied anew that have gone before they were named.
+_UPLOADS = 3
 #: So many bytes of a file are asked for at a time.
 _REQUEST_BYTES = 8 << 20
 
@@ -70,9 +84,14 @@ class Backup:
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
+    def files(self) -> list[PublishedFile]:
+        """What it is made of."""
+        return list({file.source: file for table in self.tables for file in table.files}.values())
+
+    @property
     def total_bytes(self) -> int:
         """Of all files that it is made of."""
-        return sum({file.source: file.bytes for table in self.tables for file in table.files}.values())
+        return sum(file.bytes for file in self.files)
 
     def document(self) -> bytes:
         """The bytes of its document."""
@@ -100,6 +119,19 @@ class Backup:
                 for table in self.tables
             ],
         )
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A backup whose document cannot be read.
+
+    Attributes:
+        number: of the backup.
+        error: why.
+    """
+
+    number: int
+    error: GridEnvironmentError
 
 
 def parse_backup(data: bytes, name: str, number: int) -> Backup:
@@ -143,7 +175,8 @@ def _parse_table(fields: Fields) -> BackupTable:
     if not set(tags.values()) <= set(numbers):
         raise fields.wrong("tags", "a list of tags of those versions")
     kept = Kept(tags, fields.number("keep_versions", 0, (1 << 31) - 1))
-    return BackupTable(fields.text("name"), table_id, fields.object("options"), kept, tuple(versions), files)
+    name, options = fields.table("name", "options", system=True)
+    return BackupTable(name, table_id, options, kept, tuple(versions), files)
 
 
 def backup(
@@ -171,33 +204,85 @@ def backup(
     with held_grid(resolve_home(home)) as grid:
         place.place.make_private()
         place.prepare()
-        files = [file for table in grid.tables for file in _files_of(table).values()]
-        reported = Reported(progress, sum(file.bytes for file in files))
-        uploaded = Uploaded(place)
-        for attempt in range(_ATTEMPTS):
-            newest = place.listing(BACKUPS).newest
-            known = read_backup(place, newest) if newest else None
-            made = _copy(grid, newest + 1, known, uploaded, reported)
-            place.place.settle()
-            if place.place.create(document_name(BACKUPS, made.number), made.document()):
+        reported = Reported(progress, sum(file.bytes for file in _files_of(grid)))
+        for _ in range(_UPLOADS):
+            made = _back_up(grid, place, reported)
+            if not gone(place, made.files):
                 break
-            time.sleep(min(attempt, 10) * 0.01 * (0.5 + secrets.randbelow(1000) / 1000))
+            place.place.remove(document_name(BACKUPS, made.number))
         else:
-            raise GridEnvironmentError(f"{place.url}: other backups are faster all the time; try again later")
+            raise GridEnvironmentError(
+                f"{place.url}: files go as soon as they are there: look for what removes them, then back up again"
+            )
     if verify:
         verify_backup(url, made.number)
     return made
 
 
-def _files_of(table: HeldTable) -> dict[str, Any]:
-    return {file.name: file for version in (*table.past, table.current) for file in version.files}
+def _back_up(grid: HeldGrid, place: PublishedPlace, reported: Reported) -> Backup:
+    known = _newest_readable(place, place.listing(BACKUPS).numbers)
+    if known is not None:
+        _check_same_grid(grid, known, place)
+    uploaded = Uploaded(place)
+    tables = _copy(grid, known, uploaded, reported)
+    place.place.settle()
+    for attempt in range(_ATTEMPTS):
+        number = place.listing(BACKUPS).newest + 1
+        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        made = Backup(number, created, grid.identity, grid.next_table_id, tables, uploaded.copied_bytes)
+        if place.place.create(document_name(BACKUPS, number), made.document()):
+            return made
+        time.sleep(min(attempt, 10) * 0.01 * (0.5 + secrets.randbelow(1000) / 1000))
+    raise GridEnvironmentError(f"{place.url}: other backups are faster all the time; try again later")
 
 
-def _copy(grid: HeldGrid, number: int, known: Backup | None, uploaded: Uploaded, reported: Reported) -> Backup:
-    there = {file.source for table in known.tables for file in table.files} if known else set()
+def _newest_readable(place: PublishedPlace, numbers: Sequence[int]) -> Backup | None:
+    """The newest backup, or the newest but those whose documents cannot be read; of these there is a warning."""
+    for number in reversed(numbers):
+        try:
+            return read_backup(place, number)
+        except GridNotFoundError:  # pruned meanwhile
+            continue
+        except (GridCorruptError, GridVersionError) as error:
+            warnings.warn(
+                f"{error}; this backup goes on from an older one: remove that document if it is of no use",
+                stacklevel=4,
+            )
+    return None
+
+
+def _check_same_grid(grid: HeldGrid, known: Backup, place: PublishedPlace) -> None:
+    """Raise if the backups there are of another grid, and this one was not made of one of them.
+
+    A grid that was restored has another name, and at first the same files.
+    """
+    if known.grid == grid.identity:
+        return
+    there = {_content(file) for file in known.files}
+    if there.isdisjoint(_content(file) for file in _files_of(grid)):
+        raise UsageError(
+            f"the backups at {place.url} are of another grid, {known.grid}, and this one, {grid.identity}, shares no "
+            "file with them: give each grid a URL of its own"
+        )
+
+
+def _content(file: SealedFile) -> tuple[str, int, int]:
+    return file.name, file.bytes, file.fingerprint
+
+
+def _files_of(grid: HeldGrid) -> list[HeldFile]:
+    return [file for table in grid.tables for file in _files_of_table(table)]
+
+
+def _files_of_table(table: HeldTable) -> list[HeldFile]:
+    return list({file.name: file for version in (*table.past, table.current) for file in version.files}.values())
+
+
+def _copy(grid: HeldGrid, known: Backup | None, uploaded: Uploaded, reported: Reported) -> tuple[BackupTable, ...]:
+    there = {file.source for file in known.files} if known else set()
     tables = []
     for table in grid.tables:
-        files = list(_files_of(table).values())
+        files = _files_of_table(table)
         sources = uploaded.all(grid.identity, table.table_id, files, there, reported)
         versions = {version.number: version for version in (*table.past, table.current)}
         tables.append(
@@ -210,8 +295,7 @@ def _copy(grid: HeldGrid, number: int, known: Backup | None, uploaded: Uploaded,
                 tuple(PublishedFile(file.name, file.bytes, file.fingerprint, sources[file.name]) for file in files),
             )
         )
-    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Backup(number, created, grid.identity, grid.next_table_id, tuple(tables), uploaded.copied_bytes)
+    return tuple(tables)
 
 
 def read_backup(place: PublishedPlace, number: int) -> Backup:
@@ -225,16 +309,23 @@ def read_backup(place: PublishedPlace, number: int) -> Backup:
     return parse_backup(place.place.read(name), place.place.shown(name), number)
 
 
-def backups(url: str) -> list[Backup]:
-    """The backups at a URL, the oldest first.
+def backups(url: str) -> list[Backup | Unreadable]:
+    """The backups at a URL, the oldest first, also those whose documents are damaged, or of a newer format.
 
     Raises:
         GridNotFoundError: there is nothing.
-        GridCorruptError, GridVersionError: a document is damaged, or of a newer format.
     """
     place = PublishedPlace(url)
     place.identity()
-    return [read_backup(place, number) for number in place.listing(BACKUPS).numbers]
+    found: list[Backup | Unreadable] = []
+    for number in place.listing(BACKUPS).numbers:
+        try:
+            found.append(read_backup(place, number))
+        except GridNotFoundError:  # pruned meanwhile
+            continue
+        except (GridCorruptError, GridVersionError) as error:
+            found.append(Unreadable(number, error))
+    return found
 
 
 def _find(place: PublishedPlace, number: int | None) -> Backup:
@@ -243,12 +334,20 @@ def _find(place: PublishedPlace, number: int | None) -> Backup:
     if not numbers:
         raise GridNotFoundError(f"there is no backup at {place.url}", filename=place.url)
     if number is None:
-        return read_backup(place, numbers[-1])
+        return _newest(place, numbers)
     if number not in numbers:
         raise VersionNotFoundError(
             f"there is no backup {number} at {place.url}; there are {', '.join(map(str, numbers))}"
         )
     return read_backup(place, number)
+
+
+def _newest(place: PublishedPlace, numbers: Sequence[int]) -> Backup:
+    try:
+        return read_backup(place, numbers[-1])
+    except (GridCorruptError, GridVersionError) as error:
+        others = f"; older ones are {', '.join(map(str, numbers[:-1]))}" if numbers[1:] else ""
+        raise reworded(error, f"{error}; that is the newest backup: name another by its number{others}") from None
 
 
 def restore(
@@ -274,6 +373,7 @@ def restore(
     """
     place = PublishedPlace(url)
     found = _find(place, number)
+    _check_there(place, found)
     tables = []
     for table in found.tables:
         files = [
@@ -288,24 +388,38 @@ def restore(
     return found
 
 
+def _check_there(place: PublishedPlace, found: Backup) -> None:
+    """Raise if a file is missing, or has another size than it should: one listing, before anything is copied."""
+    for file in gone(place, found.files):
+        name = object_path(file.source)
+        there = {entry.name: entry.bytes for entry in place.place.list(FILES)}
+        if file.source not in there:
+            raise GridNotFoundError(
+                f"{place.place.shown(name)} is missing: backup {found.number} cannot be restored without it",
+                filename=place.place.shown(name),
+            )
+        raise GridCorruptError(
+            f"{place.place.shown(name)} has {there[file.source]} bytes, and should have {file.bytes}: backup "
+            f"{found.number} cannot be restored without it",
+            place.place.shown(name),
+            there[file.source],
+        )
+
+
 def _filler(place: Place, file: PublishedFile) -> Fill:
     name = object_path(file.source)
 
     def fill(fd: int) -> None:
-        try:
-            if place.local is not None:
-                with open(place.path(name), "rb") as source:
-                    copy_file(source.fileno(), fd, file.bytes, lambda count: None)
-                return
-            for at in range(0, file.bytes, _REQUEST_BYTES):
-                data, done = place.read_range(name, at, min(file.bytes, at + _REQUEST_BYTES)), 0
-                while done < len(data):
-                    done += os.pwrite(fd, memoryview(data)[done:], at + done)
-        except (FileNotFoundError, GridNotFoundError) as error:
-            message = f"{place.shown(name)} is missing: the backup cannot be restored without it"
-            if isinstance(error, GridNotFoundError):
-                raise reworded(error, message) from None
-            raise GridNotFoundError(message, filename=place.shown(name)) from None
+        if place.local is not None:
+            with place.opened(name) as source:
+                size = os.fstat(source).st_size
+                if size == file.bytes:  # of another one the copy is compared, and its size named
+                    copy_file(source, fd, size, lambda count: None)
+            return
+        for at in range(0, file.bytes, _REQUEST_BYTES):
+            data, done = place.read_range(name, at, min(file.bytes, at + _REQUEST_BYTES)), 0
+            while done < len(data):
+                done += os.pwrite(fd, memoryview(data)[done:], at + done)
 
     return fill
 
@@ -322,13 +436,18 @@ def verify_backup(url: str, number: int | None = None) -> Backup:
     """
     place = PublishedPlace(url)
     found = _find(place, number)
-    files = {file.source: file for table in found.tables for file in table.files}
+    _check_there(place, found)
 
     def check(file: PublishedFile) -> None:
         with tempfile.TemporaryFile() as copy:
             _filler(place.place, file)(copy.fileno())
             check_copy(copy.fileno(), file, place.place.shown(object_path(file.source)))
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(check, files.values()))
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(check, found.files))
+    except GridEnvironmentError:
+        raise
+    except OSError as error:
+        raise os_failure(error, f"cannot write a temporary file in {tempfile.gettempdir()}") from None
     return found

@@ -7,6 +7,7 @@ import mmap
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,14 @@ from .._native.changes import Changes, cut
 from .._native.sealed import ManifestBytes, check_sealed, read_head
 from ..catalog import TableEntry
 from ..config import temporary_root
-from ..errors import GridCorruptError, GridEnvironmentError, GridflowError, TableNotFoundError, os_failure
+from ..errors import (
+    GridCorruptError,
+    GridEnvironmentError,
+    GridflowError,
+    GridNotFoundError,
+    TableNotFoundError,
+    os_failure,
+)
 from ..open_grid import OpenGrid
 from ..registry import open_reader, using_owned
 from ..storage.identity import read_identity
@@ -28,6 +36,8 @@ from .source import SealedFile
 
 #: So often a cut is made anew because merges took files away before they were open.
 _ATTEMPTS = 200
+#: For so many seconds at least a cut is made anew because tables came and went.
+_PATIENCE_SECONDS = 10.0
 #: More bytes than any header of a sealed file has at its beginning.
 _FIRST_BYTES = 128
 
@@ -139,16 +149,33 @@ def held_grid(home: Path) -> Iterator[HeldGrid]:
         GridCorruptError: a file is damaged, or missing.
     """
     with _open_grid(home, flushes=True) as grid, ExitStack() as files:
-        for _ in range(_ATTEMPTS):
-            before = grid.stored_tables()
-            held = _cut(before, grid, files, with_past=True)
-            _, next_table_id, _, _, _ = read_catalog(str(grid.home))
-            if [entry for entry, _ in grid.stored_tables()] == [entry for entry, _ in before]:
-                break
+        lost: GridflowError | None = None
+        attempts, until = 0, time.monotonic() + _PATIENCE_SECONDS
+        while attempts < _ATTEMPTS or time.monotonic() < until:
+            attempts += 1
+            before: list[tuple[TableEntry, Table]] = []
+            try:
+                before = grid.stored_tables()
+                held = _cut(before, grid, files, with_past=True)
+                _, next_table_id, _, _, _ = read_catalog(str(grid.home))
+                if _is_unchanged(grid, before):
+                    break
+                lost = None
+            except (TableNotFoundError, GridNotFoundError, GridCorruptError) as error:
+                lost = error  # of a table that was dropped meanwhile, if there was one
+                if before and _is_unchanged(grid, before):
+                    raise
             files.close()  # a table came, went, or was altered meanwhile
         else:
-            raise GridEnvironmentError(f"grid {home}: tables come, go and change all the time; try again later")
+            raise lost or GridEnvironmentError(f"grid {home}: tables come, go and change all the time; try again later")
         yield HeldGrid(read_identity(grid.home) or secrets.token_hex(16), grid.home, next_table_id, held)
+
+
+def _is_unchanged(grid: OpenGrid, before: list[tuple[TableEntry, Table]]) -> bool:
+    try:
+        return [entry for entry, _ in grid.stored_tables()] == [entry for entry, _ in before]
+    except (TableNotFoundError, GridNotFoundError):
+        return False
 
 
 @contextmanager
@@ -164,10 +191,10 @@ def _open_grid(home: Path, *, flushes: bool) -> Iterator[OpenGrid]:
 
 
 def _entry(grid: OpenGrid, table: Table) -> TableEntry:
-    for entry, other in grid.stored_tables():
-        if other is table:
-            return entry
-    raise TableNotFoundError(f"table {table.name} was dropped", table=table.name)
+    entry = grid._find_entry(table.name)
+    if entry.table_id != table.table_id:
+        raise TableNotFoundError(f"table {table.name} was dropped", table=table.name)
+    return entry
 
 
 @contextmanager

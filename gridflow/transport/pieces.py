@@ -32,21 +32,18 @@ from ..schema import Schema
 from ..storage.input_columns import to_columns
 from ..storage.load import in_segments, row_batches
 from .cut import held_file
-from .publish import commit, new_version
+from .publish import check_number, commit_all, gone, new_version, newest_version, tag_taken, tagged_version
 from .published import (
-    FILES,
     Fields,
     PublishedFile,
     PublishedPlace,
     PublishedVersion,
     as_document,
-    check_table_name,
-    document_name,
+    check_table,
     file_fields,
     object_name,
     object_path,
     table_id_of,
-    table_place,
 )
 
 #: More shares than this a table does not have.
@@ -174,7 +171,7 @@ def write_segments(
     number, shares = share
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < _checked(shares):
         raise UsageError(f"a share of {shares} is a number from 0 to {shares - 1}, not {number!r}")
-    check_table_name(table)
+    check_table(table, {})
     place = PublishedPlace(url)
     identity = place.prepare()
     codec = RowCodec(_schema_of(schema, key), table)
@@ -208,8 +205,8 @@ def publish_pieces(
 ) -> int:
     """Publish what tasks have written, as one version of a table: it has the rows of all shares, and no others.
 
-    A piece that comes twice, as from a task that ran twice, counts once. To call it again with the same pieces, as a
-    driver does that was started again, gives the version that is there, as long as it is the newest.
+    A piece that comes twice, as from a task that ran twice, counts once. To call it again with the same arguments, as a
+    driver does that was started again, gives the version that is there, as long as it has the tag or is the newest.
 
     Args:
         url: of the folder.
@@ -225,31 +222,66 @@ def publish_pieces(
     Raises:
         UsageError: a share is missing, or was written twice with different rows; pieces are of different tables, of
             different divisions, or of another place.
-        SchemaError: they have different columns.
+        SchemaError: they have different columns; or a table cannot have that name, or so many partitions.
         GridNotFoundError: a file of them is gone, as a prune takes them after a day.
     """
-    chosen = _chosen(table, list(pieces))
-    place = PublishedPlace(url)
-    if chosen[0].place != place.identity():
-        raise UsageError(f"table {table}: these pieces were not written to {place.url}")
-    files = [file for piece in chosen for file in piece.files]
-    _check_there(place, files)
-    newest = place.listing(table_place(table)).newest
-    base = place.version(table, newest) if newest else None
-    if base is not None and files and {one.source for one in base.files} == {one.source for one in files}:
-        return base.number
+    additions = _Pieces(url, table, list(pieces), tag, partitions, dict(options or {}))
+    before = additions.before()
+    return before if before is not None else commit_all(additions)[table]
 
-    def make(base: PublishedVersion | None, number: int) -> PublishedVersion:
-        manifest, published = _version(table, chosen, base, number, partitions)
-        return new_version(table, number, tag, manifest, published, options or {}, {"pieces": len(chosen)})
 
-    version = commit(place, table, tag, make)
-    try:
-        _check_there(place, files)
-    except GridNotFoundError:  # a prune was about to take them
-        place.place.remove(document_name(table_place(table), version.number))
-        raise
-    return version.number
+class _Pieces:
+    """A version of a table that pieces are made to."""
+
+    def __init__(
+        self, url: str, table: str, pieces: list[Piece], tag: str | None, partitions: int, options: dict[str, Any]
+    ):
+        self.tables, self.tag = [table], tag
+        self._pieces = _chosen(table, pieces)
+        self._files = [file for piece in self._pieces for file in piece.files]
+        self._partitions, self._options = _checked_partitions(table, partitions), options
+        check_table(table, options)
+        self.place = PublishedPlace(url)
+        if self._pieces[0].place != self.place.identity():
+            raise UsageError(f"table {table}: these pieces were not written to {self.place.url}")
+
+    def before(self) -> int | None:
+        """The version that is there of the same pieces, with the tag, or else the newest; None if there is none.
+
+        Raises:
+            UsageError: another version has the tag.
+        """
+        (table,) = self.tables
+        tagged = tagged_version(self.place, table, self.tag)
+        version = tagged or newest_version(self.place, table)
+        if version is not None and self._is_of(version):
+            return version.number
+        if tagged is not None:
+            raise tag_taken(self.place, tagged)
+        if version is None:
+            check_number(self.place, table)
+        return None
+
+    def _is_of(self, version: PublishedVersion) -> bool:
+        said = ManifestBytes(version.manifest, f"version {version.number} of {version.table}")
+        return (
+            len(self._files) > 0
+            and {one.source for one in version.files} == {one.source for one in self._files}
+            and version.tag == self.tag
+            and version.options == self._options
+            and said.partitions == self._partitions
+        )
+
+    def upload(self) -> None:
+        for file in gone(self.place, self._files):
+            raise GridNotFoundError(
+                f"{self.place.place.shown(object_path(file.source))} is gone: a prune takes what nothing names after a "
+                "day; run the task again that has written it"
+            )
+
+    def version(self, table: str, base: PublishedVersion | None, number: int) -> PublishedVersion:
+        manifest, files = _version(table, self._pieces, base, number, self._partitions)
+        return new_version(table, number, self.tag, manifest, files, self._options, {"pieces": len(self._pieces)})
 
 
 def _schema_of(schema: Any, key: str | Iterable[str] | None) -> Schema:
@@ -268,6 +300,12 @@ def _checked(shares: int) -> int:
     if isinstance(shares, bool) or not isinstance(shares, int) or not 1 <= shares <= MOST_SHARES:
         raise UsageError(f"a table is divided into 1 to {MOST_SHARES} shares, not {shares!r}")
     return shares
+
+
+def _checked_partitions(table: str, partitions: int) -> int:
+    if isinstance(partitions, bool) or not isinstance(partitions, int) or not 1 <= partitions <= MAX_PARTITIONS:
+        raise SchemaError(f"table {table}: partitions is 1 to {MAX_PARTITIONS}, not {partitions!r}")
+    return partitions
 
 
 def _shares(hashes: np.ndarray, shares: int) -> np.ndarray:
@@ -317,21 +355,9 @@ def _chosen(table: str, pieces: list[Piece]) -> list[Piece]:
     return [by_share[share] for share in range(first.shares)]
 
 
-def _check_there(place: PublishedPlace, files: list[PublishedFile]) -> None:
-    there = {entry.name: entry.bytes for entry in place.place.list(FILES)}
-    for file in files:
-        if there.get(file.source) != file.bytes:
-            raise GridNotFoundError(
-                f"{place.place.shown(object_path(file.source))} is gone: a prune takes what nothing names after a day; "
-                "run the task again that has written it"
-            )
-
-
 def _version(
     table: str, pieces: list[Piece], base: PublishedVersion | None, number: int, partitions: int
 ) -> tuple[bytes, tuple[PublishedFile, ...]]:
-    if isinstance(partitions, bool) or not isinstance(partitions, int) or not 1 <= partitions <= MAX_PARTITIONS:
-        raise SchemaError(f"table {table}: partitions is 1 to {MAX_PARTITIONS}, not {partitions!r}")
     table_id = table_id_of(table)
     following = ManifestBytes(base.manifest, f"version {base.number} of {table}").next_file_id if base else 1
     segments, files = [], []

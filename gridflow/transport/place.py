@@ -16,9 +16,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..config import shown_url
 from ..errors import (
     GridAccessError,
     GridConnectionError,
+    GridCorruptError,
     GridEnvironmentError,
     GridNotFoundError,
     UsageError,
@@ -34,6 +36,8 @@ CHUNK_BYTES = 8 << 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*", re.DOTALL)
 #: Schemes of fsspec's that have no folders which can be listed.
 _NO_PLACES = {"http", "https", "data"}
+#: Those of folders of this machine, and those where nothing but a path names a folder.
+_LOCAL, _WITHOUT_QUERY = ("file", "local"), ("s3", "s3a", "gs", "gcs")
 #: Errors that stay, however often something is asked for.
 _LASTING = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 _LASTING_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG}
@@ -55,15 +59,27 @@ def is_url(home: Any) -> bool:
     return scheme not in _NO_PLACES and scheme in fsspec.available_protocols()
 
 
-def shown_url(url: str) -> str:
-    """A URL as messages have it: without user, password and query.
+def _checked_url(url: Any) -> str:
+    """What a folder of copies is named by: a URL, or an absolute path. Raises ``UsageError`` for all else.
 
-    >>> shown_url("sftp://me:secret@box/grid?token=1")
-    'sftp://box/grid'
+    A word alone may be a table, or a folder, whose URL was forgotten.
     """
-    scheme, _, rest = url.partition("://")
-    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".rstrip("/") or url
+    text = url if isinstance(url, str) else os.fspath(url)
+    if text.startswith(("grid://", "grid+tls://", "unix://")):
+        raise UsageError(
+            f"{shown_url(text)} is a node, and copies lie in a folder: name its URL, such as s3://bucket/grid or "
+            "file:///nfs/grid; 'gridflow clone' makes a grid of a node's tables"
+        )
+    is_full = _URL.fullmatch(text) is not None
+    scheme, _, path = text.partition("://") if is_full else ("", "", text)
+    if scheme in ("", *_LOCAL) and not path.startswith("/"):
+        raise UsageError(
+            f"{shown_url(text)!r} is neither a URL nor an absolute path: name a folder as s3://bucket/grid, "
+            "file:///nfs/grid or /nfs/grid"
+        )
+    if scheme in _WITHOUT_QUERY and re.search("[?#]", path):
+        raise UsageError(f"{shown_url(text)}: a folder's URL has no ? and no # in that scheme: leave what follows out")
+    return text
 
 
 @dataclass(frozen=True)
@@ -87,18 +103,18 @@ class Place:
     """A folder at a URL. Names are relative to it, with ``/`` between their parts. Any thread may use it.
 
     Args:
-        url: of the folder, in any scheme that fsspec knows.
+        url: of the folder, in any scheme that fsspec knows, or an absolute path.
 
     Attributes:
         url: as messages have it, without a password.
 
     Raises:
-        UsageError: there is no such scheme, or its package is not installed.
+        UsageError: there is no such scheme, its package is not installed, or it is no URL.
     """
 
     def __init__(self, url: str):
-        self.url = shown_url(url)
-        self._full_url = url
+        self._full_url = _checked_url(url)
+        self.url = shown_url(self._full_url)
         self._lock = threading.Lock()  # guards the next two
         self._pid = -1
         self._system: Any = None
@@ -114,8 +130,10 @@ class Place:
 
                 try:
                     system, root = fsspec.url_to_fs(self._full_url, use_listings_cache=False)
-                except (ImportError, ValueError) as error:
+                except ImportError as error:
                     raise UsageError(f"{self.url}: {error}") from None
+                except ValueError:  # which says the URL as it was given
+                    raise UsageError(f"{self.url} cannot be opened: no fsspec scheme takes such a URL") from None
                 except Exception as error:
                     raise self._failure(error, "cannot be opened") from None
                 self._system, self._root, self._pid = system, root.rstrip("/"), os.getpid()
@@ -222,16 +240,38 @@ class Place:
 
         Raises:
             GridNotFoundError: there is none.
-            GridConnectionError: there are fewer, or it cannot be read.
+            GridCorruptError: it has fewer.
+            GridConnectionError: it cannot be read.
         """
 
         def reading(system: Any) -> bytes:
             data = bytes(system.cat_file(self.path(name), start=begin, end=end))
             if len(data) != end - begin:
+                there = int(system.size(self.path(name)) or 0)
+                if there < end:
+                    raise GridCorruptError(
+                        f"{self.shown(name)} has {there} bytes, and should have at least {end}", self.shown(name), there
+                    )
                 raise EOFError
             return data
 
         return self.ask(f"bytes {begin} to {end} of {name} cannot be read", reading)
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[int]:
+        """A descriptor of a file of a local place, to read it, for the block.
+
+        Raises:
+            GridNotFoundError, GridAccessError: there is none, or it may not be read.
+        """
+        try:
+            fd = os.open(self.path(name), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._failure(error, f"{name} cannot be read") from None
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def exists(self, name: str) -> bool:
         """Whether there is a file."""

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import GridCorruptError, UsageError, reworded
 from .backup import read_backup
 from .publish import GRACE_SECONDS
 from .published import (
@@ -39,10 +39,10 @@ class Pruned:
 def prune(url: str, keep: int, *, grace: float = GRACE_SECONDS, dry_run: bool = False) -> Pruned:
     """Remove old versions and backups at a URL, and then the files that no document names.
 
-    Of each table the newest versions stay, and those that have a tag; of backups the newest. A file that no document
-    names stays, too, until it is a day old by the clock of the place: a publisher may have copied it just now, and be
-    about to name it. Several prunes, and publishers, may be at work at the same time. Who reads a version that goes
-    gets an error.
+    Of each table the newest versions stay, and those that have a tag; of each grid the newest backups. A file that no
+    document names stays, too, until it is a day old by the clock of the place: a publisher may have copied it just now,
+    and be about to name it. Several prunes, and publishers, may be at work at the same time. Who reads a version that
+    goes gets an error.
 
     Args:
         url: of the folder.
@@ -62,11 +62,18 @@ def prune(url: str, keep: int, *, grace: float = GRACE_SECONDS, dry_run: bool = 
     place = PublishedPlace(url)
     place.identity()
     now = place.place.now()
-    listings = {table_place(table): place.listing(table_place(table)) for table in place.tables()}
+    listings = {table_place(table): listing for table, listing in place.listings().items()}
     kept = {folder: _kept(listing, keep) for folder, listing in listings.items()}
     backups = place.listing(BACKUPS)
-    kept[BACKUPS] = set(backups.numbers[-keep:])
-    _named(place, kept)  # before anything goes: raises where one cannot be read
+    try:  # before anything goes
+        kept[BACKUPS] = _kept_backups(place, backups, keep)
+        _named(place, kept)
+    except GridCorruptError as error:
+        raise reworded(
+            error,
+            f"{error}; nobody knows which files it names, so that nothing was removed: remove that document, then "
+            "prune again",
+        ) from None
     versions = 0
     for folder, listing in (*listings.items(), (BACKUPS, backups)):
         for number in listing.numbers:
@@ -83,7 +90,7 @@ def prune(url: str, keep: int, *, grace: float = GRACE_SECONDS, dry_run: bool = 
         now_there = {table_place(table): set(place.listing(table_place(table)).numbers) for table in place.tables()}
         now_there[BACKUPS] = set(place.listing(BACKUPS).numbers)
         named = _named(place, now_there)
-        _remove_tags(place)
+        _remove_tags(place, now, grace)
     files = size = 0
     for entry in entries:
         is_old = now is not None and entry.changed is not None and now - entry.changed >= grace
@@ -101,6 +108,15 @@ def _kept(listing: Listing, keep: int) -> set[int]:
     return set(listing.numbers[-keep:]) | tagged.intersection(listing.numbers)
 
 
+def _kept_backups(place: PublishedPlace, listing: Listing, keep: int) -> set[int]:
+    """The newest backups of each grid; of one that was restored, too, whose backups follow those of the other."""
+    by_grid: dict[str, list[int]] = {}
+    for number in listing.numbers:
+        with contextlib.suppress(FileNotFoundError):  # another prune was faster
+            by_grid.setdefault(read_backup(place, number).grid, []).append(number)
+    return {number for numbers in by_grid.values() for number in numbers[-keep:]}
+
+
 def _named(place: PublishedPlace, numbers: dict[str, set[int]]) -> set[str]:
     """The files that these documents name."""
     named = set()
@@ -114,15 +130,20 @@ def _named(place: PublishedPlace, numbers: dict[str, set[int]]) -> set[str]:
     return named
 
 
-def _remove_tags(place: PublishedPlace) -> None:
-    """Remove tags of versions that have gone; those of higher numbers may be of publishers at work."""
-    for table in place.tables():
+def _remove_tags(place: PublishedPlace, now: float | None, grace: float) -> None:
+    """Remove tags without a version: that has gone, or its publisher was killed, whatever it may be at until then."""
+    for table in place.listings():
         folder = table_place(table)
-        listing = place.listing(folder)
+        entries = place.place.list(folder)
+        listing = Listing.of([entry.name for entry in entries])
+        changed = {entry.name: entry.changed for entry in entries}
         for tag, numbers in listing.tags.items():
             for number in numbers:
-                if number < listing.newest and number not in listing.numbers:
-                    place.place.remove(tag_name(folder, number, tag))
+                name = tag_name(folder, number, tag)
+                written = changed.get(name.rpartition("/")[2])
+                is_old = now is not None and written is not None and now - written >= grace
+                if number not in listing.numbers and (number < listing.newest or is_old):
+                    place.place.remove(name)
 
 
 def _remove_unfinished(folder: Path, grace: float) -> None:

@@ -9,10 +9,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .._native.sealed import ManifestBytes, file_name, read_head, renumber_head
-from ..errors import GridEnvironmentError, SchemaError, UsageError
+from ..errors import (
+    GridCorruptError,
+    GridEnvironmentError,
+    GridNotFoundError,
+    GridVersionError,
+    SchemaError,
+    UsageError,
+    reworded,
+)
 from ..storage.versions import Kept
 from .cut import HeldFile, HeldGrid, HeldTable, held_tables
 from .published import (
@@ -20,7 +28,8 @@ from .published import (
     PublishedFile,
     PublishedPlace,
     PublishedVersion,
-    check_table_name,
+    bytes_of,
+    check_table,
     document_name,
     object_name,
     object_path,
@@ -37,6 +46,8 @@ THREADS = 4
 GRACE_SECONDS = 24 * 3600.0
 #: So often a publisher tries whose number another one has taken.
 _ATTEMPTS = 1000
+#: So often files are copied anew that have gone before they were named.
+_UPLOADS = 3
 
 
 def publish(
@@ -69,11 +80,37 @@ def publish(
     """
     with held_tables(home, tables, version) as held:
         for table in held.tables:
-            check_table_name(table.name)
+            check_table(table.name, table.options)
         place = PublishedPlace(url)
-        total = sum(file.bytes for table in held.tables for file in table.current.files)
-        reported = Reported(progress, total)
-        return {table.name: _publish_table(place, held, table, tag, reported) for table in held.tables}
+        place.prepare()
+        # Nothing is written before it is known that every table can be published.
+        names = [table.name for table in held.tables]
+        done = {table.name: _published_before(place, held, table, tag, names) for table in held.tables}
+        todo = [table for table in held.tables if done[table.name] is None]
+        reported = Reported(progress, sum(file.bytes for table in todo for file in table.current.files))
+        made = commit_all(_Publisher(place, held, todo, tag, reported))
+        return {table.name: done[table.name] or made[table.name] for table in held.tables}
+
+
+def _published_before(
+    place: PublishedPlace, grid: HeldGrid, table: HeldTable, tag: str | None, names: list[str]
+) -> int | None:
+    """The version with the tag, if it was published of what is to be published now; None if none has the tag.
+
+    Raises:
+        UsageError: another version has the tag.
+        SchemaError: the table's name has the number of another one's there.
+    """
+    tagged = tagged_version(place, table.name, tag)
+    if tagged is None:
+        check_number(place, table.name, names)
+    elif dict(tagged.origin) != _origin(grid, table):
+        raise tag_taken(place, tagged)
+    return None if tagged is None else tagged.number
+
+
+def _origin(grid: HeldGrid, table: HeldTable) -> dict[str, Any]:
+    return {"grid": grid.identity, "table_id": table.table_id, "version": table.current.number}
 
 
 class Reported:
@@ -93,18 +130,51 @@ class Reported:
                 self._report(min(self._done, self._total), self._total)
 
 
-def _publish_table(place: PublishedPlace, grid: HeldGrid, table: HeldTable, tag: str | None, reported: Reported) -> int:
-    place.prepare()
-    uploaded = Uploaded(place)
+class Additions(Protocol):
+    """New versions of tables, for ``commit_all``."""
 
-    def make(base: PublishedVersion | None, number: int) -> PublishedVersion:
-        known = {file.source for file in base.files} if base else set()
-        sources = uploaded.all(grid.identity, table.table_id, table.current.files, known, reported)
-        manifest, files = renumbered(table.current.manifest, table.current.files, sources, base, table.name, number)
-        origin = {"grid": grid.identity, "table_id": table.table_id, "version": table.current.number}
-        return new_version(table.name, number, tag, manifest, files, table.options, origin)
+    place: PublishedPlace
+    tables: list[str]
+    tag: str | None
 
-    return commit(place, table.name, tag, make).number
+    def upload(self) -> None:
+        """Have the files of all versions at the place. Called again where some of them have gone meanwhile."""
+
+    def version(self, table: str, base: PublishedVersion | None, number: int) -> PublishedVersion:
+        """The version of that number, after another one; its files are there. It may be called again."""
+
+
+class _Publisher:
+    """Tables of a grid, as they are published."""
+
+    def __init__(
+        self,
+        place: PublishedPlace,
+        grid: HeldGrid,
+        tables: Sequence[HeldTable],
+        tag: str | None,
+        reported: Reported,
+    ):
+        self.place, self.tag = place, tag
+        self.tables = [table.name for table in tables]
+        self._held = {table.name: table for table in tables}
+        self._grid = grid
+        self._reported = reported
+        self._sources: dict[str, dict[str, str]] = {}
+
+    def upload(self) -> None:
+        uploaded = Uploaded(self.place)
+        for table in self._held.values():
+            newest = newest_version(self.place, table.name)
+            known = {file.source for file in newest.files} if newest else set()
+            files = table.current.files
+            self._sources[table.name] = uploaded.all(self._grid.identity, table.table_id, files, known, self._reported)
+
+    def version(self, table: str, base: PublishedVersion | None, number: int) -> PublishedVersion:
+        held, sources = self._held[table], self._sources[table]
+        manifest, files = renumbered(held.current.manifest, held.current.files, sources, base, table, number)
+        origin = _origin(self._grid, held)
+        return new_version(table, number, self.tag, manifest, files, held.options, origin)
 
 
 def new_version(
@@ -121,42 +191,63 @@ def new_version(
     return PublishedVersion(table, table_id_of(table), number, tag, manifest, files, options, origin, created)
 
 
-def commit(
-    place: PublishedPlace,
-    table: str,
-    tag: str | None,
-    make: Callable[[PublishedVersion | None, int], PublishedVersion],
-) -> PublishedVersion:
-    """Add a version to a table at a URL.
+def commit_all(additions: Additions) -> dict[str, int]:
+    """Add a version to each of some tables at a URL: their files first, then the documents, one right after the other.
 
-    If another publisher takes the number meanwhile, this one makes its version anew on top of that, and takes the next.
+    If another publisher takes a number meanwhile, that version is made anew on top of the other, and takes the next. A
+    file that has gone when the documents are there, as those of a publisher that takes longer than a day, is copied
+    again.
 
-    Args:
-        make: makes the version of what is the newest, None if there is none, and a number; the files that it names must
-            be there. It may be called again.
+    Returns:
+        The numbers, by table.
 
     Raises:
-        UsageError: the tag is taken.
-        SchemaError: the table's name has the number of another one's there.
+        UsageError: a tag is taken.
+        GridCorruptError, GridVersionError: the newest version of a table cannot be read.
     """
-    folder = table_place(table)
-    if tag is not None:
-        Kept().check_tag(table, tag, 0, False)
+    place = additions.place
+    for _ in range(_UPLOADS):
+        additions.upload()
+        made = [_commit(additions, table) for table in additions.tables]
+        if not made or not gone(place, [file for version in made for file in version.files]):
+            return {version.table: version.number for version in made}
+        for version in made:
+            _withdraw(place, version)
+    raise GridEnvironmentError(
+        f"{place.url}: files go as soon as they are there: look for what removes them, then publish again"
+    )
+
+
+def gone(place: PublishedPlace, files: Iterable[PublishedFile]) -> list[PublishedFile]:
+    """Those files that are not there, or are there with another size."""
+    there = {entry.name: entry.bytes for entry in place.place.list(FILES)}
+    return [file for file in files if there.get(file.source) != file.bytes]
+
+
+def _withdraw(place: PublishedPlace, version: PublishedVersion) -> None:
+    folder = table_place(version.table)
+    place.place.remove(document_name(folder, version.number))
+    if version.tag is not None:
+        place.place.remove(tag_name(folder, version.number, version.tag))
+
+
+def _commit(additions: Additions, table: str) -> PublishedVersion:
+    place, tag, folder = additions.place, additions.tag, table_place(table)
     for attempt in range(_ATTEMPTS):
-        listing = place.listing(folder)
-        if tag is not None:
-            _check_tag(place, table, tag, listing.tags.get(tag, []))
-        base = place.version(table, listing.newest) if listing.newest else None
+        tagged = tagged_version(place, table, tag)
+        if tagged is not None:  # by another publisher, meanwhile
+            raise tag_taken(place, tagged)
+        base = newest_version(place, table)
         if base is None:
-            _check_number(place, table)
-        version = make(base, listing.newest + 1)
+            check_number(place, table)
+        version = additions.version(table, base, base.number + 1 if base else 1)
         data = version.document()
         if tag is not None:  # before the document: who sees that sees its tag
             place.place.write(tag_name(folder, version.number, tag), version.nonce.encode())
         place.place.settle()
         if place.place.create(document_name(folder, version.number), data):
             return version
-        if tag is not None:
+        if tag is not None and not _has_tag(place, table, version.number, tag):
             place.place.remove(tag_name(folder, version.number, tag))
         time.sleep(min(attempt, 10) * 0.01 * (0.5 + secrets.randbelow(1000) / 1000))
     raise GridEnvironmentError(
@@ -164,19 +255,71 @@ def commit(
     )
 
 
-def _check_tag(place: PublishedPlace, table: str, tag: str, numbers: Sequence[int]) -> None:
-    listed = set(place.listing(table_place(table)).numbers) if numbers else set()
-    for number in numbers:
-        if number in listed and place.version(table, number).tag == tag:
-            raise UsageError(
-                f"version {number} of table {table} at {place.url} has the tag {tag}, and tags do not move there: give "
-                "another one"
-            )
+def _has_tag(place: PublishedPlace, table: str, number: int, tag: str) -> bool:
+    try:
+        return place.version(table, number).tag == tag
+    except GridNotFoundError:  # pruned already
+        return False
+    except (GridCorruptError, GridVersionError):  # whoever can read it may find the tag there
+        return True
 
 
-def _check_number(place: PublishedPlace, table: str) -> None:
-    """Raise if another table there has the number that follows from this one's name."""
-    for other in place.tables():
+def newest_version(place: PublishedPlace, table: str) -> PublishedVersion | None:
+    """The newest version of a table, which the next one follows; None if there is none.
+
+    Raises:
+        GridCorruptError, GridVersionError: it cannot be read: the message says what to do.
+    """
+    for _ in range(_ATTEMPTS):
+        newest = place.listing(table_place(table)).newest
+        try:
+            return place.version(table, newest) if newest else None
+        except GridNotFoundError:  # a newer one has come, and a prune
+            continue
+        except GridCorruptError as error:
+            raise reworded(
+                error,
+                f"{error}; nothing can follow a version that cannot be read: remove that document, which is of the "
+                f"newest version of table {table}, then publish again",
+            ) from None
+    raise GridEnvironmentError(f"{place.url}: versions of table {table} come and go all the time; try again later")
+
+
+def tagged_version(place: PublishedPlace, table: str, tag: str | None) -> PublishedVersion | None:
+    """The version of a table that has a tag; None if none has.
+
+    Raises:
+        UsageError: it cannot be a tag.
+    """
+    if tag is None:
+        return None
+    Kept().check_tag(table, tag, 0, False)
+    listing = place.listing(table_place(table))
+    for number in listing.tags.get(tag, []):
+        if number in listing.numbers:
+            version = place.version(table, number)
+            if version.tag == tag:
+                return version
+    return None
+
+
+def tag_taken(place: PublishedPlace, version: PublishedVersion) -> UsageError:
+    """The error for who wants to give a tag that another version has."""
+    return UsageError(
+        f"version {version.number} of table {version.table} at {place.url} has the tag {version.tag}, and tags do not "
+        "move there: give another one"
+    )
+
+
+def check_number(place: PublishedPlace, table: str, others: Iterable[str] = ()) -> None:
+    """Raise if another table there, or one of those that are to come, has the number that follows from this one's name.
+
+    Raises:
+        SchemaError: it has.
+    """
+    if place.listing(table_place(table)).numbers:  # it was looked at when it came
+        return
+    for other in (*place.tables(), *others):
         if other != table and table_id_of(other) == table_id_of(table):
             raise SchemaError(
                 f"table {table} cannot be published at {place.url}, where table {other} has the number that follows "
@@ -198,7 +341,7 @@ class Uploaded:
     def __init__(self, place: PublishedPlace):
         self.copied_bytes = 0
         self._place = place
-        self._sources: dict[str, str] = {}  # of those that this one has copied or may rely on: by their plain name
+        self._sources: dict[str, str] = {}  # of those that this one has copied or may rely on: by their content
         self._listed: dict[str, tuple[int, float | None]] | None = None
         self._now: float | None = None
 
@@ -219,12 +362,14 @@ class Uploaded:
         Raises:
             GridCorruptError: one is damaged.
         """
-        plain = {file.name: object_name(identity, table_id, file) for file in files}
-        by_plain = {_plain(source): source for source in known}
-        names = {name: self._sources.get(one) or by_plain.get(one) for name, one in plain.items()}
-        missing = [file for file in files if names[file.name] is None]
-        if missing and self._listed is None:
+        if self._listed is None:
             self._listed = {entry.name: (entry.bytes, entry.changed) for entry in self._place.place.list(FILES)}
+        # What a document names may be gone all the same, or cut off.
+        by_content = {_content(source): source for source in known if self._has(source)}
+        plain = {file.name: object_name(identity, table_id, file) for file in files}
+        content = {file.name: _content(plain[file.name]) for file in files}
+        names = {name: self._sources.get(one) or by_content.get(one) for name, one in content.items()}
+        missing = [file for file in files if names[file.name] is None]
         for file in files:
             if names[file.name] is not None:
                 reported.add(file.bytes)
@@ -233,18 +378,21 @@ class Uploaded:
             try:
                 for name, copy in copies.items():
                     names[name], copied = copy.result()
-                    self._sources[plain[name]] = str(names[name])
+                    self._sources[content[name]] = str(names[name])
                     self.copied_bytes += copied
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return {name: source for name, source in names.items() if source is not None}
 
+    def _has(self, source: str) -> bool:
+        return (self._listed or {}).get(source, (-1, None))[0] == bytes_of(source)
+
     def _copy(self, file: HeldFile, plain: str, reported: Reported) -> tuple[str, int]:
         """What a file is called at the URL, where it is then; and how many bytes were copied for that."""
         listed = (self._listed or {}).get(plain)
         if listed is not None:
-            if listed[0] == file.bytes and self._is_fresh(listed[1]):
+            if self._has(plain) and self._is_fresh(listed[1]):
                 reported.add(file.bytes)
                 return plain, 0
             plain = f"{plain}-{secrets.token_hex(4)}"  # a prune may be about to remove the old one
@@ -258,10 +406,10 @@ class Uploaded:
         return changed is not None and self._now - changed < GRACE_SECONDS / 2
 
 
-def _plain(source: str) -> str:
-    """The name of a copied file without what tells a second copy from the first."""
-    name, dot, rest = source.rpartition(".")
-    return f"{name}{dot}{rest.partition('-')[0]}"
+def _content(source: str) -> str:
+    """What the name of a copied file says of its content: the same for a second copy, and for that of another grid."""
+    fingerprint, size, name = source.split("-")[2:5]
+    return f"{fingerprint}-{size}-{name}"
 
 
 def renumbered(

@@ -34,6 +34,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from .._native.sealed import ManifestBytes, read_head
+from ..catalog.rules import check_copied_options, check_name
 from ..errors import GridCorruptError, GridNotFoundError, GridVersionError, UsageError
 from .place import Place
 from .source import SealedFile
@@ -172,6 +173,11 @@ def object_name(identity: str, table_id: int, file: SealedFile) -> str:
     return f"{identity}-{table_id}-{file.fingerprint:016x}-{file.bytes}-{file.name}"
 
 
+def bytes_of(source: str) -> int:
+    """How many bytes a copied file has, as its name says."""
+    return int(source.split("-")[3])
+
+
 def object_path(source: str) -> str:
     """Where a file lies."""
     return f"{FILES}/{source}"
@@ -261,6 +267,16 @@ class Fields:
             raise self.wrong(name, "a list")
         return [self.of(item, f"{name}[{place}]") for place, item in enumerate(value)]
 
+    def table(self, name: str, options: str, *, system: bool = False) -> tuple[str, dict[str, Any]]:
+        """A table's name, and its options: those that a table can have."""
+        table, found = self.text(name), self.object(options)
+        try:
+            check_name(table, system=system)
+            check_copied_options(table, found)
+        except UsageError as error:
+            raise GridCorruptError(f"{self.name} is damaged: {error}", self.name.split(": ")[0], 0) from None
+        return table, found
+
     def file(self) -> PublishedFile:
         """This part as what a document says of a file."""
         name = self.text("name", _FILE_NAME, "the name of a sealed file")
@@ -300,6 +316,7 @@ def parse_version(data: bytes, name: str, table: str, number: int) -> PublishedV
     fields = Fields(data, name, "version")
     if fields.text("table") != table or fields.number("number", 1) != number:
         raise fields.wrong("number", f"{number} of table {table}")
+    _, options = fields.table("table", "options")
     table_id = fields.number("table_id", 1, (1 << 32) - 2)
     files = tuple(part.file() for part in fields.objects("files"))
     if any(not file.head for file in files):
@@ -312,7 +329,7 @@ def parse_version(data: bytes, name: str, table: str, number: int) -> PublishedV
         fields.optional_text("tag"),
         manifest,
         files,
-        fields.object("options"),
+        options,
         fields.object("origin"),
         fields.text("created"),
         fields.text("nonce"),
@@ -408,7 +425,7 @@ class PublishedPlace:
         return Listing.of([entry.name for entry in self.place.list(folder)])
 
     def listings(self) -> dict[str, Listing]:
-        """The documents of all tables, by table."""
+        """The documents of all tables, by table; also of those that have only tags, of which nothing is published."""
         names: dict[str, list[str]] = {}
         for path in self.place.find(TABLES):
             folder, _, name = path.partition("/")
@@ -419,8 +436,7 @@ class PublishedPlace:
 
     def tables(self) -> list[str]:
         """The names of the tables, in order."""
-        names = [unquoted(entry.name) for entry in self.place.list(TABLES) if entry.is_folder]
-        return sorted(name for name in names if name is not None)
+        return [table for table, listing in self.listings().items() if listing.numbers]
 
     def version(self, table: str, number: int) -> PublishedVersion:
         """A version by its number.
@@ -433,11 +449,13 @@ class PublishedPlace:
         return parse_version(self.place.read(name), self.place.shown(name), table, number)
 
 
-def check_table_name(table: str) -> None:
-    """Raise if a table cannot be published under its name.
+def check_table(table: str, options: Mapping[str, Any]) -> None:
+    """Raise if a table cannot be published under its name, or with these options.
 
     Raises:
-        UsageError: its name is too long for a file's.
+        UsageError, SchemaError: its name is too long for a file's, or none that a table can have; so of an option.
     """
+    check_name(table)
+    check_copied_options(table, options)
     if len(quoted(table)) > 240:
         raise UsageError(f"table {table} cannot be published: written as the name of a folder, its name is too long")

@@ -31,6 +31,11 @@ def test_publish_and_clone(grid, home):
     url = f"file://{home}/place"
     assert run("publish", "kittens", url, "--home", grid, "--tag", "v1") == "KITTENS: version 1, tag v1\n"
     assert run("--home", grid, "publish", "KITTENS", url) == "KITTENS: version 2\n"
+    assert (
+        run("publish", "KITTENS", url, "--home", grid, "--tag", "v1") == "KITTENS: version 1, tag v1\n"
+    )  # done before
+    with gridflow.connect(grid) as changed:
+        changed.sql("UPDATE KITTENS SET NAME = 'WARM AND SOFT' WHERE ID = 1")
     run("publish", "KITTENS", url, "--home", grid, "--tag", "v1", error="has the tag v1")
     run("publish", "PUPPIES", url, "--home", grid, error="no table PUPPIES")
     assert run("clone", url, home / "one") == f"made a grid in {home / 'one'}\n"
@@ -59,3 +64,38 @@ def test_backup_and_restore(grid, home):
         with gridflow.connect(home / name) as copy:
             assert {table: (said[0], None) for table, said in gridflow.testing.contents(copy).items()} == expected
     assert run("prune", url, "--keep", 1).startswith("removed 0 versions, 1 backup, 0 files")
+
+
+def test_what_names_no_folder_of_copies_or_no_directory_is_refused(grid, home, monkeypatch):
+    """Nothing is written for it, and no password is shown."""
+    monkeypatch.chdir(home)
+    run("publish", "KITTENS", "PUPPIES", "--home", grid, error="'PUPPIES' is neither a URL nor an absolute path")
+    run("backup", grid, "grid://box", error="grid://box is a node, and copies lie in a folder")
+    url = f"file://{home}/place"
+    run("publish", "KITTENS", url, "--home", "grid://box", error="gridflow clone grid://box:10850 DIR")
+    run("backup", "--home", "memory://one", url, error="gridflow clone memory://one DIR")
+    for words in (
+        ("backup", "s3://key:secret@bucket/x", url),
+        ("restore", url, "s3://key:secret@bucket/x"),
+        ("clone", grid, "s3://key:secret@bucket/x"),
+        ("backup", grid, "nosuch://key:secret@bucket/x"),
+        ("tables", "--home", "nosuch://key:secret@bucket/x"),
+    ):
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exit_code != 0 and "bucket/x" in result.output, words
+        assert "secret" not in result.output, result.output
+    assert {path.name for path in home.iterdir()} == {"grid"}
+
+
+def test_a_damaged_document_does_not_end_backups(grid, home):
+    """The next backup goes on from an older one and says so; the list has it; a restore names the others."""
+    url = f"file://{home}/place"
+    run("backup", grid, url)
+    damaged = home / "place" / "backups" / "0000000002.json"
+    damaged.write_text("[]")
+    run("restore", url, home / "one", error="that is the newest backup: name another by its number; older ones are 1")
+    said = run("backup", grid, url)
+    assert "0000000002.json is damaged" in said and "backup 3: 1 table" in said and "of which 0 B were copied" in said
+    lines = run("backup", "ls", url).splitlines()
+    assert [line.split()[0] for line in lines] == ["1", "2", "3"] and "cannot be read" in lines[1]
+    run("restore", url, home / "one")

@@ -26,6 +26,7 @@ from gridflow.errors import (
     VersionNotFoundError,
 )
 from gridflow.storage.lock import OwnerLock
+from gridflow.transport import cut as cutting
 from gridflow.transport import publish as publishing
 from gridflow.transport.backup import backup, backups, restore, verify_backup
 from gridflow.transport.clone import clone
@@ -139,6 +140,75 @@ def test_a_grid_that_another_process_owns(grid, home):
         assert len(copy.table("T")) == 1000 and copy.table("T").get(5) == {"X": -5}
 
 
+#: Moves an amount between two tables for ever, while versions get tags and lose them, and tables come, go, are merged.
+BUSY_OWNER = """
+import random, sys, gridflow
+with gridflow.connect(sys.argv[1]) as grid:
+    for name in "AB":
+        grid.create_table(name, {"ID": "LONG", "N": "LONG"}, key="ID").put_all({i: {"N": 1000} for i in range(50)})
+    grid.table("A").keep_versions(2)
+    print("there", flush=True)
+    for turn in range(1, 1 << 40):
+        with grid.transaction() as transaction:
+            one, other = transaction.table("A"), transaction.table("B")
+            i, j = random.randrange(50), random.randrange(50)
+            one.put(i, {"N": one.get(i)["N"] - 1})
+            other.put(j, {"N": other.get(j)["N"] + 1})
+        if turn % 10 == 0:
+            grid.table("A").tag(f"t{turn}")
+            if turn > 50:
+                grid.table("A").untag(f"t{turn - 50}")
+        if turn % 50 == 0:
+            grid.create_table("D", {"ID": "LONG"}, key="ID").put(1, {})
+            grid.drop_table("D")
+            grid.table("B").compact()
+"""
+
+
+def back_up_a_busy_grid(home: Path, seconds: float) -> None:
+    url = f"file://{home}/place"
+    with subprocess.Popen([sys.executable, "-c", BUSY_OWNER, str(home / "grid")], stdout=subprocess.PIPE) as owner:
+        try:
+            assert owner.stdout is not None and owner.stdout.readline() == b"there\n"
+            until, turn = time.monotonic() + seconds, 0
+            while turn < 3 or time.monotonic() < until:
+                backup(home / "grid", url)
+                turn += 1
+                restore(url, home / str(turn))
+                gridflow.testing.verify(home / str(turn))
+                with gridflow.connect(home / str(turn)) as grid:
+                    assert sum(grid.sql(f"SELECT SUM(N) FROM {name}").scalar() for name in "AB") == 100_000
+                    for tag in grid.table("A").tags():
+                        assert grid.table("A").to_arrow(version=tag).num_rows == 50
+                shutil.rmtree(home / str(turn))
+            assert owner.poll() is None
+        finally:
+            owner.kill()
+
+
+def test_a_backup_beside_an_owner_that_changes_everything(home):
+    """Rows, tags, tables, files: each backup is the grid of one moment, and none fails."""
+    back_up_a_busy_grid(home, 1)
+
+
+@pytest.mark.long
+def test_backups_beside_an_owner_that_changes_everything(home):
+    back_up_a_busy_grid(home, 60)
+
+
+def test_a_table_that_is_dropped_as_a_backup_begins_is_not_in_it(grid, home, monkeypatch):
+    grid.create_table("D", {"ID": "LONG"}, key="ID").put(1, {})
+    cut = cutting.cut
+
+    def cut_late(changes: list) -> object:
+        grid.drop_table("D", if_exists=True)
+        return cut(changes)
+
+    monkeypatch.setattr(cutting, "cut", cut_late)
+    made = backup(grid.home, f"file://{home}/place")
+    assert {"T", "U"} <= {table.name for table in made.tables} and "D" not in {table.name for table in made.tables}
+
+
 def test_a_local_backup_is_for_this_user_alone(grid, home):
     backup(grid.home, f"file://{home}/new/place")
     assert (home / "new" / "place").stat().st_mode & 0o077 == 0
@@ -222,11 +292,88 @@ def test_damage_is_found_when_a_backup_is_read(grid, home):
     text = path.read_text()
     path.write_text(text.replace('"format": 1', '"format": 2'))
     with pytest.raises(GridVersionError):
-        backups(url)
-    for wrong in (text.replace('"table_id": 1', '"table_id": 0'), text[: len(text) // 2], text.replace(".seg", ".gif")):
+        restore(url, home / "again")
+    options = text.replace('"BY_X": {', '"BY_X": 5, "BY_S": {')
+    for wrong in (
+        text.replace('"table_id": 1', '"table_id": 0'),
+        text[: len(text) // 2],
+        text.replace(".seg", ".gif"),
+        text.replace('"name": "T"', '"name": ""'),
+        options,
+    ):
+        assert wrong != text
         path.write_text(wrong)
         with pytest.raises(GridCorruptError, match=r"0000000001\.json"):
-            backups(url)
+            restore(url, home / "again")
+
+
+@pytest.mark.parametrize("change", ["cut off", "empty", "longer", "folder", "not readable"])
+def test_a_file_that_is_not_whole_is_named(grid, home, change):
+    """Before anything is copied, where its size shows it; and never is it the new grid's directory."""
+    url = f"file://{home}/place"
+    backup(grid.home, url)
+    largest = max((home / "place" / "files").iterdir(), key=lambda path: path.stat().st_size)
+    data = largest.read_bytes()
+    if change == "folder":
+        largest.unlink()
+        largest.mkdir()
+    elif change == "not readable":
+        if os.getuid() == 0:
+            pytest.skip("root may read all")
+        largest.chmod(0)
+    else:
+        largest.write_bytes({"cut off": data[:-1], "empty": b"", "longer": data + b"x"}[change])
+    for action in (lambda: verify_backup(url), lambda: restore(url, home / "restored")):
+        with pytest.raises((GridCorruptError, GridAccessError), match=largest.name) as caught:
+            action()
+        assert "restored/" not in str(caught.value)
+    if change in ("cut off", "empty", "longer"):
+        assert not (home / "restored").exists()
+        backup(grid.home, url, verify=True)  # copies it again
+
+
+def test_a_file_of_a_version_that_is_cut_off_is_named(grid, s3, home):
+    grid.table("T").publish(s3)
+    largest = max(Place(s3).list("files"), key=lambda entry: entry.bytes)
+    Place(s3).write(f"files/{largest.name}", Place(s3).read(f"files/{largest.name}")[:-5])
+    with pytest.raises(GridCorruptError, match=f"{largest.name} has {largest.bytes - 5} bytes"):
+        clone(s3, home / "clone")
+
+
+def test_a_backup_stands_on_files_that_are_there(grid, url, home, monkeypatch):
+    """Whatever the one before says; also where one goes as the document is made."""
+    backup(grid.home, url)
+    place, create, gone = Place(url), Place.create, []
+    first, second, *_ = sorted(place.list("files"), key=lambda entry: -entry.bytes)
+    place.remove(f"files/{first.name}")
+    assert backup(grid.home, url).copied_bytes == first.bytes
+
+    def create_late(self: Place, name: str, data: bytes) -> bool:
+        if name.startswith("backups/") and not gone:
+            gone.append(name)
+            self.remove(f"files/{second.name}")
+        return create(self, name, data)
+
+    monkeypatch.setattr(Place, "create", create_late)
+    backup(grid.home, url, verify=True)
+    assert gone
+    restore(url, home / "restored")
+    gridflow.testing.verify(home / "restored", gridflow.testing.contents(grid))
+
+
+def test_backups_of_two_grids_do_not_mix(grid, url, home):
+    """A grid that was made of a backup goes on there, and copies nothing that is there."""
+    backup(grid.home, url)
+    with gridflow.connect(home / "other") as other:
+        other.create_table("T", {"ID": "LONG"}, key="ID").put(1, {})
+        with pytest.raises(UsageError, match="of another grid"):
+            backup(other.home, url)
+    restore(url, home / "restored")
+    assert backup(home / "restored", url).copied_bytes == 0
+    backup(grid.home, url)
+    assert prune(url, 1).backups == 1 and [one.number for one in backups(url)] == [2, 3]  # the newest of each grid
+    backup(home / "restored", url)
+    assert prune(url, 1).backups == 1 and [one.number for one in backups(url)] == [3, 4]
 
 
 def test_a_full_disk(grid, small, home):

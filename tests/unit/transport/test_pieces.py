@@ -59,7 +59,7 @@ def test_a_table_of_many_tasks(url, home):
         UrlSource(url).version("T")
     assert publish_pieces(url, "T", reversed(pieces), tag="job", partitions=64) == 1
     assert cloned(url, home / "clone")["NAME"].to_pylist() == rows["NAME"].to_pylist()
-    assert publish_pieces(url, "T", pieces) == 1  # the driver was started again
+    assert publish_pieces(url, "T", pieces, tag="job", partitions=64) == 1  # the driver was started again
     with gridflow.connect(home / "clone") as grid:
         assert grid.table("T").partitions_count == 64
         grid.table("T").put(-1, {"NAME": "more", "X": 0.0})
@@ -155,3 +155,28 @@ def test_pieces_that_a_prune_has_taken(home):
     with pytest.raises(GridNotFoundError, match="run the task again"):
         publish_pieces(url, "T", pieces)
     assert Place(url).list("files") == [] and UrlSource(url).tables() == []
+
+
+def test_pieces_that_are_published_again(url):
+    """The same version, if all is the same; another tag, or other options, are not left out in silence."""
+    pieces = written(url, 2, batch(np.arange(100)))
+    assert [publish_pieces(url, "T", pieces) for _ in range(2)] == [1, 1]
+    assert [publish_pieces(url, "T", pieces, tag="may") for _ in range(2)] == [2, 2]
+    assert publish_pieces(url, "T", pieces, tag="june", options={"made": "by a job"}) == 3
+    assert publish_pieces(url, "T", pieces, tag="may") == 2
+    assert publish_pieces(url, "T", pieces, partitions=3) == 4
+    with pytest.raises(UsageError, match="has the tag may"):
+        publish_pieces(url, "T", pieces, tag="may", partitions=3)
+    assert UrlSource(url).version("T").tags == {"may": 2, "june": 3}
+
+
+def test_names_and_options_are_those_of_tables(home):
+    url = f"file://{home}/place"
+    pieces = written(url, 1, batch(np.arange(10)))
+    for name in ("SYS.USERS", "", "T" * 300, "\ud800"):
+        with pytest.raises(SchemaError):
+            write_segments(url, name, SCHEMA, batch(np.arange(1)), share=(0, 1))
+    for options in ({"sql": 5}, {"SYS.VERSIONS": {}}, {"x": object()}):
+        with pytest.raises(UsageError):
+            publish_pieces(url, "T", pieces, options=options)
+    assert UrlSource(url).tables() == []

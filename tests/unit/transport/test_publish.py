@@ -20,12 +20,15 @@ from gridflow.errors import (
     GridCorruptError,
     GridNotFoundError,
     GridVersionError,
+    SchemaError,
     TableNotFoundError,
     UsageError,
     VersionNotFoundError,
 )
+from gridflow.transport import publish as publishing
 from gridflow.transport.clone import clone
 from gridflow.transport.place import Place, shown_url
+from gridflow.transport.prune import prune
 from gridflow.transport.publish import publish
 from gridflow.transport.published import quoted, unquoted
 from gridflow.transport.url_source import UrlSource
@@ -87,6 +90,7 @@ def test_a_kept_version_and_tags(grid, url, home):
     assert source.version("T", "later").number == 1 and source.version("T", "first").number == 2
     assert source.version("t").number == source.version("SQL_PUBLIC_T", 2).number == 2
     assert source.version("T").tags == {"first": 2, "later": 1}
+    table.put(1, {"X": 10.0, "S": "later still"})
     with pytest.raises(UsageError, match="version 1 of table T .* has the tag later"):
         table.publish(url, tag="later")
     with pytest.raises(UsageError, match="cannot be a tag"):
@@ -183,6 +187,100 @@ def test_who_comes_second_makes_its_version_on_top_of_the_first(grid, url, home,
     assert others[1] == 2
     assert UrlSource(url).version("T").tags == {"winner": 2, "loser": 3}
     assert cloned(url, home / "clone") == rows(grid)
+
+
+def test_a_tag_stays_with_the_version_that_got_it_first(grid, url, home, monkeypatch):
+    """Of two publishers with the same tag, and the same number, the second is refused and takes nothing away."""
+    table = grid.table("T")
+    create, others = Place.create, []
+
+    def create_late(self: Place, name: str, data: bytes) -> bool:
+        if name.endswith("1.json") and not others:
+            others.append(name)
+            with gridflow.connect(home / "other") as other:
+                other.create_table("T", {"ID": "LONG"}, key="ID").publish(url, tag="may")
+        return create(self, name, data)
+
+    monkeypatch.setattr(Place, "create", create_late)
+    with pytest.raises(UsageError, match="version 1 of table T .* has the tag may"):
+        table.publish(url, tag="may")
+    assert others and UrlSource(url).version("T", "may").number == 1 and UrlSource(url).versions("T") == [1]
+
+
+def test_tables_are_published_together_or_not_at_all(grid, url):
+    """What keeps one of them from it is found before the first is there; what was published counts as done."""
+    other = grid.create_table("U", {"ID": "LONG"}, key="ID")
+    other.put(1, {})
+    other.publish(url, tag="may")
+    other.put(2, {})
+    with pytest.raises(UsageError, match="table U .* has the tag may"):
+        publish(grid.home, ["T", "U"], url, tag="may")
+    assert UrlSource(url).tables() == ["U"] and len(Place(url).list("files")) == 1
+    assert publish(grid.home, ["U"], url, tag="june") == {"U": 2}  # as of a publisher that was killed before T
+    for _ in range(2):
+        assert publish(grid.home, ["T", "U"], url, tag="june") == {"T": 1, "U": 2}
+
+
+def test_no_two_tables_have_one_number(grid, url, monkeypatch):
+    """It follows from the name: of two that are new in one call, too."""
+    monkeypatch.setattr(publishing, "table_id_of", lambda table: 7)
+    grid.create_table("U", {"ID": "LONG"}, key="ID")
+    with pytest.raises(SchemaError, match="rename one of them"):
+        publish(grid.home, ["T", "U"], url)
+    assert UrlSource(url).tables() == []
+
+
+def test_a_table_without_versions_is_none(grid, url, home):
+    """A publisher that was killed leaves its tag: there is no such table, a clone goes by it, and a prune takes it."""
+    grid.table("T").publish(url, tag="may")
+    for name in ("tables/t/0000000001@may", "tables/U/0000000001@may", "tables/T/0000000002@june"):
+        Place(url).write(name, b"x")
+    assert UrlSource(url).tables() == ["T"]
+    assert cloned(url, home / "clone") == rows(grid)
+    prune(url, 1)
+    assert len(Place(url).find("tables")) == 5  # their publishers may be at work
+    if Place(url).now() is not None:
+        prune(url, 1, grace=0)
+        assert Place(url).find("tables") == ["T/0000000001.json", "T/0000000001@may"]
+
+
+def test_a_file_that_is_gone_or_cut_off_is_copied_again(grid, url, home):
+    """Whatever documents say of it."""
+    table = grid.table("T")
+    table.publish(url)
+    place = Place(url)
+    first, second, *_ = sorted(place.list("files"), key=lambda entry: -entry.bytes)
+    place.remove(f"files/{first.name}")
+    place.write(f"files/{second.name}", b"cut off")
+    assert table.publish(url) == 2
+    assert cloned(url, home / "clone") == rows(grid)
+
+
+def test_a_file_that_goes_while_it_is_published_is_copied_again(grid, url, home, monkeypatch):
+    """As a prune takes what was copied more than a day ago."""
+    create, gone = Place.create, []
+
+    def create_late(self: Place, name: str, data: bytes) -> bool:
+        if name.endswith("1.json") and not gone:
+            gone.extend(self.list("files")[:1])
+            self.remove(f"files/{gone[0].name}")
+        return create(self, name, data)
+
+    monkeypatch.setattr(Place, "create", create_late)
+    grid.table("T").publish(url, tag="may")
+    assert gone and cloned(url, home / "clone") == rows(grid)
+    assert UrlSource(url).version("T", "may").number == UrlSource(url).version("T").number
+
+
+def test_what_names_no_folder_is_refused(grid, home, monkeypatch):
+    """A word alone may be a table whose URL was forgotten: no folder of that name is made."""
+    monkeypatch.chdir(home)
+    for url in ("", "U", "./U", "../U", "file://U", "grid://box", "grid+tls://box:1", "s3://bucket/x?y", "gs://b/x#y"):
+        with pytest.raises(UsageError):
+            grid.table("T").publish(url)
+    assert [path.name for path in home.iterdir()] == ["grid"]
+    assert grid.table("T").publish(f"{home}/a?b") == 1  # a path is a path
+    assert Place(f"{home}/a?b").url == f"{home}/a?b" and (home / "a?b" / "gridflow.json").exists()
 
 
 def test_no_name_leaves_the_folder(grid, home):
@@ -286,6 +384,17 @@ def test_every_field_of_a_document_is_checked(grid, home):
         for value in wrong:
             cases.append(said | {"files": [said["files"][0] | {name: value}, *said["files"][1:]]})
     cases += [said | {"files": said["files"][1:]}, said | {"files": []}]
+    for options in (
+        {"SYS.VERSIONS": {}},
+        {"cache_name": 5},
+        {"cache_name": "SYS.USERS"},
+        {"compressed": "all"},
+        {"sql": 5},
+        {"sql": {"template": 5}},
+        {"sql": {"indexes": [1]}},
+        {"sql": {"indexes": {"I": {"id": 1, "column_ids": [1], "columns": []}}}},
+    ):
+        cases.append(said | {"options": options})
     for case in cases:
         path.write_text(json.dumps(case))
         with pytest.raises((GridCorruptError, GridVersionError)) as caught:
@@ -297,6 +406,15 @@ def test_every_field_of_a_document_is_checked(grid, home):
             UrlSource(url).version("T")
     path.write_text(json.dumps(said))
     assert UrlSource(url).version("T").number == 1
+
+
+def test_a_system_table_at_a_url_is_damage(grid, home):
+    url, path, said = document(home, grid)
+    users = path.parent.with_name("SYS%2EUSERS") / path.name
+    users.parent.mkdir()
+    users.write_text(json.dumps(said | {"table": "SYS.USERS"}))
+    with pytest.raises(GridCorruptError, match="'SYS.USERS' cannot be a table name"):
+        clone(url, home / "clone")
 
 
 def test_a_tag_without_its_document_is_none(grid, home):
