@@ -526,6 +526,13 @@ class RemoteTable(RemoteRows):
         """Refused: indexes are the node's; SYS.INDEXES lists them."""
         raise self._elsewhere("indexes")
 
+    def publish(self, url: str, *, tag: str | None = None, version: str | int | None = None) -> NoReturn:
+        """Refused: who publishes reads the files; 'gridflow clone' makes a grid here that can be published."""
+        raise UsageError(
+            f"table {self.name}: publishing reads the files, which are at {self._grid.home}: run 'gridflow publish' on "
+            f"that machine, or make a grid of its tables here first: gridflow clone {self._grid.home} DIR"
+        )
+
     def _find_indexed(self, choices: Sequence[Any]) -> NoReturn:
         raise self._elsewhere("index")
 

@@ -83,6 +83,7 @@ def test_copy_reads_and_writes_files_of_the_client(grid, rows, tmp_path):
 def test_what_cannot_be_done_from_afar_says_so(grid, rows):
     for refused in (
         lambda: rows.indexes,
+        lambda: rows.publish("file:///nowhere"),
         lambda: rows._mapped(["ID"]),
         lambda: grid._alter_options("T", dict),
     ):
