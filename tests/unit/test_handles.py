@@ -180,10 +180,10 @@ def test_another_durability_than_the_nodes_is_an_error(tmp_path):
 def test_an_address_is_an_error_and_no_folder(home, monkeypatch, address):
     monkeypatch.chdir(home)
     for use in (gridflow.connect, dbapi.connect, lambda text: gridflow.connect(text, read_only=True)):
-        with pytest.raises(gridflow.GridflowError, match="is an address, as host:port and scheme://"):
+        with pytest.raises(UsageError, match=r"grid://host\[:port\]"):
             use(address)
     monkeypatch.setenv("GRIDFLOW_HOME", address)
-    with pytest.raises(UsageError, match="is an address"):
+    with pytest.raises(UsageError, match=r"grid://host\[:port\]"):
         gridflow.connect()
     assert os.listdir(home) == []
 
