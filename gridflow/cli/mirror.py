@@ -8,8 +8,6 @@ import click
 
 from .common import console
 
-_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
 
 @click.group("mirror")
 def command() -> None:
@@ -59,17 +57,9 @@ def clear(address: str | None) -> None:
 @click.argument("size", required=False)
 def limit(size: str | None) -> None:
     """Have all mirrors take at most SIZE bytes, such as 8G; "none" for no limit. Without SIZE: print the limit."""
-    from ..storage.mirrors import budget, set_budget
+    from ..storage.mirrors import budget, number_of_bytes, set_budget
 
     if size is not None:
-        set_budget(None if size == "none" else _bytes(size))
+        set_budget(None if size == "none" else number_of_bytes(size))
     found = budget()
     click.echo("none" if found is None else f"{found:,} bytes")
-
-
-def _bytes(text: str) -> int:
-    unit = _UNITS.get(text[-1:].upper())
-    try:
-        return int(float(text[:-1]) * unit) if unit else int(text)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{text!r} is no number of bytes: write 500000, 512M or 8G") from None

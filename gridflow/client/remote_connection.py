@@ -85,6 +85,17 @@ class RemoteConnection(Connection):
             token = local_tokens.read_token(self.endpoint.port)
         self._authorization = f"Bearer {token}".encode() if token else b""
 
+    def _greet(self, client: flight.FlightClient) -> None:
+        known = self.welcome
+        super()._greet(client)
+        if known is not None and self.welcome is not None and self.welcome.identity != known.identity:
+            self.welcome = known
+            self.drop_channel()
+            raise GridConnectionError(
+                f"another grid answers at {self.endpoint.grid} now, not the one that this connection was made to: call "
+                "gridflow.connect() again to use that one"
+            )
+
     def _options(self, timeout: float | None) -> flight.FlightCallOptions:
         shown = self._authorization
         headers = [(b"authorization", shown)] if shown else []

@@ -33,7 +33,7 @@ from ..storage.defaults import default_values, with_defaults
 from ..storage.lock import holder
 from ..storage.verify import Problem
 from ..storage.versions import Kept
-from ..transport.mirror import mirrored
+from ..transport.mirror import mirrored, update
 from .connection import COMMIT_TIMEOUT, Connection
 from .grid import connect_unix
 from .remote_connection import RemoteConnection
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..faces import Report, TableFace
     from ..sql import Result
     from ..sql import Session as SqlSession
+    from ..transport.source import Source, Version
 
 
 #: Whether a node of this machine is noticed, and its grid mapped. Tests of what travels turn it off.
@@ -170,11 +171,20 @@ class RemoteOpenGrid(OpenGrid):
 
     def mirror(self) -> Path:
         """The folder of the grid's mirror: what of its sealed files has come to this machine."""
+        if self._mirror is None:
+            self._mirror = mirrored(self._source)
+        return self._mirror
+
+    @property
+    def _source(self) -> Source:
+        """Where sealed files come from, with the rights of who opened the grid."""
         from .sources import open_source  # circle: to open a source is to look whether its grid is of this machine
 
-        if self._mirror is None:
-            self._mirror = mirrored(open_source(str(self.connection.endpoint), self.connection.credentials))
-        return self._mirror
+        return open_source(str(self.connection.endpoint), self.connection.credentials)
+
+    def follow(self, table: str, number: int | None) -> Version:
+        """Have the mirror show a version of a table as the node has it now; None: the newest."""
+        return update(self.mirror(), table, number, self._source)
 
     # ---- tables ----
 

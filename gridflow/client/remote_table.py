@@ -45,7 +45,6 @@ from ..storage.past_table import PastTable
 from ..storage.scan import positions_of, scan_batches, whole_table
 from ..storage.versions import Kept, describe
 from ..table import PartitionInfo, dataset_of, partition_ranges
-from ..transport.mirror import update
 from ..writer import COMMIT_MODE_OF, Writer
 from .connection import COMMIT_TIMEOUT
 from .rows import batches_of_rows
@@ -352,15 +351,14 @@ class RemoteTable(RemoteRows):
     def _mirrored(self, number: int | None = None) -> Snapshot:
         """A version in the mirror of the grid, whose blocks come when they are read; None: the newest."""
         self._check_usable()
-        home = self._grid.mirror()
-        found = update(home, self.name, number)
+        found = self._grid.follow(self.name, number)
         if found.table_id != self.table_id:
             raise TableNotFoundError(
                 f"table {self.name} was dropped and created again since it was opened; get it anew with "
                 f"grid.table({self.name!r})",
                 table=self.name,
             )
-        return Snapshot.open(str(home), self.table_id, *([] if number is None else [number]))
+        return Snapshot.open(str(self._grid.mirror()), self.table_id, *([] if number is None else [number]))
 
     def _version(self, version: str | int | None) -> Snapshot:
         return self._mirrored(None if version is None else self._snapshot_version(version))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -62,9 +63,17 @@ def directory_of(
         here = remote_grid.home_on_this_machine(address, credentials)
         if here is not None:
             return here
-    home = mirror.mirrored(open_source(address, credentials))
-    mirror.update(home, table, version)
+    source = open_source(address, credentials)
+    home = mirror.mirrored(source)
+    mirror.update(home, table, version, source)
     return home
 
 
+def _forked() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
 mirror.set_opener(open_source)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -584,7 +584,10 @@ class AskVersion(Message):
 
 @dataclass(frozen=True)
 class VersionIs(Message):
-    """The answer to AskVersion: of each file name, bytes and fingerprint; ``manifest`` is that file's bytes."""
+    """The answer to AskVersion: of each file name, bytes and fingerprint; ``manifest`` is that file's bytes.
+
+    ``grid`` is the identity of the grid, which another may have taken the place of since the greeting.
+    """
 
     kind: ClassVar[str] = "version_is"
     table: str
@@ -593,6 +596,7 @@ class VersionIs(Message):
     files: list[tuple[str, _UInt64, _UInt64]]
     options: dict[str, Any]
     tags: list[tuple[str, _UInt64]]
+    grid: _ShortText
     manifest: bytes
 
 

@@ -20,6 +20,7 @@ _MOST_VERSIONS, _MOST_LEASES = 256, 10_000
 class _Lease:
     ends: float  # of the monotonic clock
     versions: dict[tuple[int, int], Version] = field(default_factory=dict)  # by table and number
+    fresh: set[tuple[int, int]] = field(default_factory=set)  # those asked for since it was renewed last
 
 
 class Leases:
@@ -44,6 +45,7 @@ class Leases:
         with self._lock:
             lease = self._lease(name, seconds)
             key = version.table_id, version.number
+            lease.fresh.add(key)
             if key in lease.versions:
                 return
             if len(lease.versions) >= _MOST_VERSIONS:
@@ -52,12 +54,16 @@ class Leases:
             lease.versions[key] = version
 
     def renew(self, name: str, seconds: float, versions: list[tuple[int, int]]) -> int:
-        """Have those of a lease's versions stay that are named, and no others; returns how many that are."""
+        """Have those of a lease's versions stay that are named, and no others; returns how many that are.
+
+        One that was asked for since the last time stays, too: the reader may have said this before it had the answer.
+        """
         with self._lock:
             lease = self._lease(name, seconds)
-            for key in set(lease.versions) - set(versions):
+            for key in set(lease.versions) - set(versions) - lease.fresh:
                 self._files.release(lease.versions.pop(key))
-            return len(lease.versions)
+            lease.fresh.clear()
+            return sum(key in lease.versions for key in set(versions))
 
     def open(self, table_id: int, file: SealedFile) -> MappedFile:
         """A file that is held, or there.

@@ -422,7 +422,7 @@ class Requests:
         files = [(file.name, file.bytes, file.fingerprint) for file in version.files]
         return messages.VersionIs(
             *(version.table, version.table_id, version.number, files, dict(version.options)),
-            *(list(version.tags.items()), version.manifest),
+            *(list(version.tags.items()), self.grid.identity or "", version.manifest),
         )
 
     def _hold(self, m: messages.Hold, peer: Peer) -> Message:

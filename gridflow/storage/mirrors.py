@@ -22,6 +22,7 @@ from .expected_files import TABLES, table_folder
 MARK = "mirror"
 #: What was opened within so many seconds is not evicted: somebody may be just opening it.
 RECENT_SECONDS = 10.0
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def root() -> Path:
@@ -66,12 +67,25 @@ def budget() -> int | None:
     try:
         if said is None:
             said = (root() / "limit").read_text()
-        limit = int(said)
-        return limit if limit >= 0 else None
     except FileNotFoundError:
         return None
-    except ValueError:
-        raise UsageError(f"the mirror's budget is a number of bytes, not {said!r}") from None
+    return number_of_bytes(said)
+
+
+def number_of_bytes(text: str) -> int:
+    """The bytes that a budget has as a text: 500000, 512M or 8G.
+
+    Raises:
+        UsageError: it is no such number.
+    """
+    unit = _UNITS.get(text.strip()[-1:].upper())
+    try:
+        count = int(float(text.strip()[:-1]) * unit) if unit else int(text)
+    except (ValueError, OverflowError):
+        count = -1
+    if count < 0:
+        raise UsageError(f"the mirror's budget is a number of bytes, such as 500000, 512M or 8G, not {text!r}")
+    return count
 
 
 def set_budget(limit: int | None) -> None:
@@ -168,14 +182,18 @@ def listing() -> list[MirroredTable]:
 
 
 def clear(address: str | None = None) -> int:
-    """Remove this user's mirrors, or that of one grid; who reads one goes on with what has come.
+    """Remove this user's mirrors, or that of one grid; who reads one goes on, and has the rest come anew.
 
     Returns:
         How many there were.
     """
     found = [home for home, of in mirrors() if address in (None, of)]
     for home in found:
-        shutil.rmtree(home, ignore_errors=True)
+        # All at once: who is just following the grid finds it gone, and makes it again.
+        gone = home.with_name(f"{home.name}.cleared-{os.getpid()}")
+        with contextlib.suppress(OSError):
+            home.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
     return len(found)
 
 

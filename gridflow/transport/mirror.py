@@ -26,12 +26,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from .._native import mirror as native
 from .._native.catalog import read_catalog, write_catalog
 from ..errors import (
+    GridAccessError,
     GridConnectionError,
     GridCorruptError,
     GridEnvironmentError,
@@ -40,10 +41,11 @@ from ..errors import (
     GridNotFoundError,
     os_failure,
 )
-from ..storage.expected_files import CATALOG, LOG, TABLES, table_folder
-from ..storage.mirrors import MARK, budget, bytes_on_disk, make_private, remove, root, trim, write_whole
+from ..storage.expected_files import LOG, TABLES, table_folder
+from ..storage.mirrors import MARK, budget, bytes_on_disk, is_mirror, make_private, remove, root, trim, write_whole
 from ..storage.versions import MANIFEST, Kept, is_manifest, manifest_name
 from .source import Range, SealedFile, Source, Version
+from .threads import Threads
 
 _log = logging.getLogger("gridflow")
 
@@ -55,13 +57,18 @@ _BLOCK_BYTES = 256 << 10
 #: Seconds for which a source that cannot be reached is tried, and the first pause between two tries.
 PATIENCE_SECONDS = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+#: Seconds that another process may keep a mirror's folder: it may be bringing files from a source that is slow.
+LOCK_SECONDS = 60.0
 #: So often a block is asked for whose bytes do not match their checksum.
 _DAMAGED_TRIES = 3
 #: The budget is looked at after so many bytes have come.
 _LOOK_BYTES = 32 << 20
 
 _lock = threading.Lock()  # guards what follows
-_sources: dict[str, Source] = {}  # by the mirror's folder
+_sources: dict[str, Source] = {}  # by the mirror's folder, the last that it was opened with
+#: By the mirror's folder and a table's name or number: the sources that were asked for it, the last one at the end.
+_asked: dict[tuple[str, str | int], list[Source]] = {}
+_MOST_ASKED = 8
 _running = False  # whether threads fetch
 _come = 0  # bytes since the budget was looked at
 _opener: Callable[[str], Source] | None = None
@@ -86,45 +93,101 @@ def mirrored(source: Source) -> Path:
         raise GridCorruptError(
             f"{source.address} says that its identity is {identity[:40]!r}, which cannot be", None, None
         )
-    top = root()
-    if not os.environ.get("GRIDFLOW_MIRROR"):
-        make_private(top.parent)
-    else:
-        top.parent.mkdir(parents=True, exist_ok=True)
-    home = top / identity
-    for folder in (top, home, home / TABLES, home / LOG):
-        make_private(folder)
-    with _changing(home) as mark:
-        if not (home / CATALOG).exists():
-            write_catalog(str(home), 1, 1, [], False)
-        text = json.dumps({"address": source.address}).encode()
-        if os.pread(mark, len(text) + 1, 0) != text:
-            os.pwrite(mark, text, 0)
-            os.ftruncate(mark, len(text))
-    if not (home / "control").exists():
-        native.announce(str(home))
+    home = root() / identity
+    try:
+        _make(home, source)
+    except (GridflowError, OSError):
+        if is_mirror(home):
+            raise
+        _make(home, source)  # it was cleared meanwhile
     with _lock:
         _sources[str(home)] = source
     _begin()
     return home
 
 
+def _make(home: Path, source: Source) -> None:
+    top = home.parent
+    if not os.environ.get("GRIDFLOW_MIRROR"):
+        make_private(top.parent)
+    else:
+        top.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (top, home, home / TABLES, home / LOG):
+        make_private(folder)
+    with _changing(home) as mark:
+        _tables_of(home)
+        text = json.dumps({"address": source.address}).encode()
+        if os.pread(mark, len(text) + 1, 0) != text:
+            os.pwrite(mark, text, 0)
+            os.ftruncate(mark, len(text))
+    if not (home / "control").exists():
+        native.announce(str(home))
+
+
+def _tables_of(home: Path) -> tuple[int, int, list[tuple[int, str, str]]]:
+    """The number of a mirror's catalog, the next table's, and its tables; one that is damaged begins anew."""
+    try:
+        number, next_id, tables, _, _ = read_catalog(str(home))
+        return number, next_id, [(table_id, name, text) for table_id, name, text, _ in tables]
+    except (GridCorruptError, GridNotFoundError):
+        write_catalog(str(home), 1, 1, [], False)
+        return 1, 1, []
+
+
 @contextlib.contextmanager
-def _changing(home: Path) -> Iterator[int]:
-    """Keep other processes from changing a mirror's folder, for the block; its mark's descriptor."""
+def _changing(folder: Path) -> Iterator[int]:
+    """Keep other processes from changing a mirror's folder, or that of one of its tables; its mark's descriptor.
+
+    Raises:
+        GridEnvironmentError: another process has kept it for too long.
+    """
+    fd = _locked(folder)
     try:
-        fd = os.open(home / MARK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise os_failure(error, f"cannot write to the mirror {home}", of_grid=True) from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
         yield fd
     finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)  # a child of a fork may have the descriptor, too
         os.close(fd)
 
 
-def source_of(home: Path) -> Source:
-    """The source that a mirror is of.
+def _locked(folder: Path) -> int:
+    deadline, pause = time.monotonic() + LOCK_SECONDS, 0.001
+    while True:
+        try:
+            fd = os.open(folder / MARK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise os_failure(error, f"cannot write to the mirror {folder}", of_grid=True) from None
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(fd), os.stat(folder / MARK)):  # else it was cleared meanwhile
+                    stack.pop_all()
+                    return fd
+            except FileNotFoundError:
+                continue
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise GridEnvironmentError(
+                        f"the mirror {folder} has been kept by {_holder(fd)} for {LOCK_SECONDS:g} s: end it if it is "
+                        "stuck, or set GRIDFLOW_MIRROR to another folder"
+                    ) from None
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
+
+
+def _holder(fd: int) -> str:
+    """Who has a file locked, as far as the system says so."""
+    info = os.fstat(fd)
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            part = line.split()
+            if part[1:2] == ["FLOCK"] and part[5].rpartition(":")[2] == str(info.st_ino):
+                return f"process {part[4]}"
+    return "another process"
+
+
+def source_of(home: Path, table: str | int | None = None) -> Source:
+    """The source that a mirror is of; of several the one that was asked last for a table, given its name or number.
 
     Raises:
         GridNotFoundError: there is no such mirror any more.
@@ -132,6 +195,8 @@ def source_of(home: Path) -> Source:
     """
     with _lock:
         source = _sources.get(str(home))
+        if table is not None:
+            source = _asked.get((str(home), table), [source])[-1]
     if source is not None:
         return source
     try:
@@ -148,64 +213,138 @@ def source_of(home: Path) -> Source:
         )
     source = _opener(address)
     if source.identity() != home.name:
-        raise GridConnectionError(f"{address} is another grid now than the one whose mirror {home} is: open it again")
+        raise _other_grid(home, address)
     mirrored(source)
     return source
+
+
+def _other_grid(home: Path, address: str) -> GridConnectionError:
+    return GridConnectionError(
+        f"another grid answers at {address} now, not the one whose mirror {home} is: connect again to read that one"
+    )
 
 
 # ---- following the source ----
 
 
-def update(home: Path, table: str, version: int | str | None = None) -> Version:
+def update(home: Path, table: str, version: int | str | None = None, source: Source | None = None) -> Version:
     """Have a mirror show a version of a table as the source has it now: the newest, or one that is kept.
+
+    Args:
+        home: the mirror; if it was cleared it is made again.
+        table: its name.
+        version: a kept one, by number or tag.
+        source: that of who wants to read, and so whose rights count; None: the one that was asked last.
 
     Raises:
         TableNotFoundError, VersionNotFoundError: the source has none.
-        GridConnectionError: the source cannot be reached.
+        GridAccessError: who asks may not read it.
+        GridConnectionError: the source cannot be reached, or another grid is there now.
         GridCorruptError: a file is damaged at the source.
         GridFullError: there is no room.
     """
-    source = source_of(home)
-    _begin()
-    found = source.version(table, version)
-    folder = table_folder(home, found.table_id)
-    while True:
+    if source is None:
+        source = source_of(home, table)
+    for tries in range(3):
+        if not is_mirror(home) and mirrored(source) != home:
+            raise _other_grid(home, source.address)
         try:
-            source.hold(found)
-            break
-        except GridNotFoundError:  # compacted away just now
-            found = source.version(table, version)
-    try:
-        with _changing(home):
+            return _follow(home, source, table, version)
+        except (GridflowError, OSError):
+            if tries == 2 or is_mirror(home):
+                raise
+    raise AssertionError("the last try raises")
+
+
+def _follow(home: Path, source: Source, table: str, version: int | str | None) -> Version:
+    _begin()
+    passed = 0  # the number that was in the mirror when the source was asked
+    while True:
+        found = _held_version(home, source, table, version)
+        with _lock:
+            for key in dict.fromkeys((found.table_id, found.table, table)):
+                asked = [one for one in _asked.get((str(home), key), []) if one is not source]
+                _asked[str(home), key] = [*asked[1 - _MOST_ASKED :], source]
+        folder = table_folder(home, found.table_id)
+        try:
             make_private(folder)
-            _bring_files(source, folder, found)
-            changed = _enter(home, folder, found, newest=version is None)
-    except BaseException:
+            with _changing(folder):
+                _bring_files(source, folder, found)
+                with _changing(home):
+                    current = 0 if version is not None else _current_number(folder)
+                    if current <= max(found.number, passed):
+                        changed = _enter(home, folder, found, newest=version is None)
+                        break
+        except BaseException:
+            source.release(found)
+            raise
+        # Somebody was faster, and has seen a newer one; a source that still has none was set back.
         source.release(found)
-        raise
-    for old in _held_versions(home, found):
-        source.release(old)
+        passed = current
+    for old in _held_versions(home, found, source):
+        old.source.release(old.version)
     if changed:
         native.announce(str(home))
     return found
 
 
+def _held_version(home: Path, source: Source, table: str, version: int | str | None) -> Version:
+    """A version as the source has it, held there."""
+    while True:
+        found = source.version(table, version)
+        if found.grid not in ("", home.name):
+            raise _other_grid(home, source.address)
+        try:
+            source.hold(found)
+            return found
+        except GridNotFoundError:  # compacted away just now
+            continue
+
+
+def _current_number(folder: Path) -> int:
+    """The number of the version that readers see; 0 if there is none."""
+    try:
+        with open(folder / MANIFEST, "rb") as file:
+            data = file.read(_NUMBER.stop)
+    except FileNotFoundError:
+        return 0
+    return int.from_bytes(data[_NUMBER], "little")
+
+
+#: Where a manifest has its version: manifest_format.h.
+_NUMBER = slice(40, 48)
+
+
+class _Held(NamedTuple):
+    version: Version
+    source: Source
+
+
 #: The versions that this process has its sources hold: of each table the newest that it has seen, and those by number.
-_held: dict[tuple[str, int], list[Version]] = {}
-#: Iterators of older versions may still read; so many stay held.
+_held: dict[tuple[str, int], list[_Held]] = {}
+#: So many stay held though nobody has their segments open: readers may be about to open them.
 _HELD_VERSIONS = 4
 
 
-def _held_versions(home: Path, version: Version) -> list[Version]:
-    """Note that a version is held; those that are let go of for it."""
+def _held_versions(home: Path, version: Version, source: Source) -> list[_Held]:
+    """Note that a version is held; those that are let go of for it: nobody reads them."""
+    folder = table_folder(home, version.table_id)
     with _lock:
         held = _held.setdefault((str(home), version.table_id), [])
-        same = [old for old in held if old.number == version.number]
-        for old in same:
-            held.remove(old)
-        held.append(version)
-        gone = [held.pop(0) for _ in range(max(0, len(held) - _HELD_VERSIONS))]
+        same = [old for old in held if old.version.number == version.number and old.source is source]
+        others = [old for old in held if old not in same]
+        old = others[: max(0, len(others) + 1 - _HELD_VERSIONS)]
+        gone = [one for one in old if not any(_is_open(folder / file.name) for file in one.version.files)]
+        held[:] = [*(one for one in others if one not in gone), _Held(version, source)]
         return same + gone
+
+
+def _is_open(path: Path) -> bool:
+    """Whether somebody has a segment of a mirror open."""
+    try:
+        return path.suffix == ".seg" and native.use_of(str(path))[3]
+    except GridflowError:
+        return False
 
 
 def _bring_files(source: Source, folder: Path, version: Version) -> None:
@@ -219,9 +358,12 @@ def _bring_files(source: Source, folder: Path, version: Version) -> None:
         for file in missing:
             _bring(source, folder, version.table_id, file)
         return
-    with ThreadPoolExecutor(min(THREADS, len(missing))) as pool:
-        for done in [pool.submit(_bring, source, folder, version.table_id, file) for file in missing]:
+    threads = Threads(min(THREADS, len(missing)), "gridflow-files")
+    try:
+        for done in [threads.submit(_bring, source, folder, version.table_id, file) for file in missing]:
             done.result()
+    finally:
+        threads.close()
 
 
 def _is_there(path: Path, file: SealedFile) -> bool:
@@ -312,10 +454,10 @@ def _enter(home: Path, folder: Path, version: Version, *, newest: bool) -> bool:
             temporary.rename(path)
             changed = True
     entered = json.dumps(Kept(dict(version.tags)).joined(version.options), sort_keys=True)
-    number, next_id, tables, _, _ = read_catalog(str(home))
+    number, next_id, tables = _tables_of(home)
     mine = (version.table_id, version.table, entered)
-    others = [(id_, name, text) for id_, name, text, _ in tables if id_ != version.table_id and name != version.table]
-    if [mine] != [(id_, name, text) for id_, name, text, _ in tables if (id_, name, text) == mine]:
+    if mine not in tables or [name for _, name, _ in tables].count(version.table) > 1:
+        others = [one for one in tables if one[0] != version.table_id and one[1] != version.table]
         write_catalog(str(home), number + 1, max(next_id, version.table_id + 1), [*others, mine], False)
         changed = True
     if newest and changed:
@@ -324,13 +466,13 @@ def _enter(home: Path, folder: Path, version: Version, *, newest: bool) -> bool:
 
 
 def _sweep(folder: Path, version: Version) -> None:
-    """Remove the files that no manifest of a table names any more; who has them open keeps them."""
+    """Remove the files that no manifest of a table names any more, and nobody has open."""
     names = {file.name for file in version.files} | {f"{file.name}.map" for file in version.files}
     for path in folder.iterdir():
         if is_manifest(path.name) and path.name != MANIFEST:
             return  # versions by number are read, too: all goes with `clear`, or by the budget
     for path in folder.iterdir():
-        if path.suffix in (".seg", ".del", ".tmp") and path.name not in names:
+        if path.suffix in (".seg", ".del", ".tmp") and path.name not in names and not _is_open(path):
             remove(path)
 
 
@@ -345,7 +487,10 @@ def _begin() -> None:
         _running = True
     native.begin(THREADS)
     for number in range(THREADS):
-        threading.Thread(target=_fetch_jobs, name=f"gridflow-mirror-{number}", daemon=True).start()
+        try:
+            threading.Thread(target=_fetch_jobs, name=f"gridflow-mirror-{number}", daemon=True).start()
+        except RuntimeError:
+            raise GridConnectionError("the process ends: nothing is fetched any more") from None
 
 
 def _fetch_jobs() -> None:
@@ -361,7 +506,7 @@ def _fetch(job: native.Job) -> None:
     path = Path(job.path)
     home, table_id = path.parent.parent.parent, int(path.parent.name)
     file = SealedFile(path.name, *job.file)
-    source = source_of(home)
+    source = source_of(home, table_id)
     pause, damaged = _FIRST_PAUSE, 0
     # Of all that wait for a source that has been given up on, one after the other would be patient else.
     gave_up = _gave_up.get(home, -PATIENCE_SECONDS)
@@ -383,10 +528,18 @@ def _fetch(job: native.Job) -> None:
             pause = min(2 * pause, _LONGEST_PAUSE)
             job.take_damaged()
             continue
+        except GridAccessError:
+            other = _instead_of(home, table_id, source)
+            if other is None:
+                raise
+            source = other
+            job.take_damaged()
+            continue
         except GridNotFoundError as error:
             raise GridNotFoundError(
-                f"{file.name} of {source.address} is gone, as where its version was compacted away after the node was "
-                f"started again: begin a new epoch, which reads the newest version ({error})"
+                f"{file.name} of {source.address} is gone: its version was compacted away, and the node did not know "
+                "that it was still read, as where it was started again or not heard from for a while: read the table "
+                f"anew, a dataset in a new epoch, which gives the newest version ({error})"
             ) from None
         _gave_up.pop(home, None)
         at = job.take_damaged()
@@ -406,6 +559,15 @@ def _fetch(job: native.Job) -> None:
             )
 
 
+def _instead_of(home: Path, table_id: int, refused: Source) -> Source | None:
+    """Another source that was asked for a table, where one may not read it any more; None if there is none."""
+    with _lock:
+        left = [one for one in _asked.get((str(home), table_id), []) if one is not refused]
+        if left:
+            _asked[str(home), table_id] = left
+        return left[-1] if left else None
+
+
 #: When a source was given up on last, by the mirror's folder.
 _gave_up: dict[Path, float] = {}
 
@@ -416,6 +578,7 @@ def _end() -> None:
 
 def _forked() -> None:
     global _lock, _running
+    _held.clear()  # the parent's, as the word that the sources have of them
     _lock = threading.Lock()
     _running = False
     native.renew()

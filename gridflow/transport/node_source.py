@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import uuid
 import weakref
@@ -57,8 +58,10 @@ class NodeSource:
         self._lease = uuid.uuid4().hex
         self._holds: Counter[tuple[int, int]] = Counter()
         self._names: dict[tuple[int, int], str] = {}  # of the tables of versions that are held
+        self._identity = ""  # the last that was answered
         self._renewing: threading.Thread | None = None
         self._closed = threading.Event()
+        _node_sources.add(self)
 
     @property
     def address(self) -> str:
@@ -84,9 +87,17 @@ class NodeSource:
             return way.call(message, reply, timeout=_ANSWER_SECONDS)
 
     def identity(self) -> str:
-        """The grid's identity."""
-        with self._way() as way:
-            return way.hello().identity
+        """The identity of the grid that answers now, which another way may have found another one at."""
+        way = self._make()
+        identity = way.hello().identity
+        with self._lock:
+            old = self._idle if identity != self._identity else self._idle[-1:]
+            self._idle = [way, *(one for one in self._idle if one not in old)]
+            self._all = [way, *(one for one in self._all if one not in old)]
+            self._identity = identity
+        for one in old:
+            one.close()
+        return identity
 
     def tables(self) -> list[str]:
         """The names of its tables."""
@@ -98,8 +109,9 @@ class NodeSource:
         message = messages.AskVersion(table, number, tag, self._lease, LEASE_SECONDS)
         found = self._ask(message, messages.VersionIs)
         files = tuple(SealedFile(*file) for file in found.files)
+        tags = dict(found.tags)
         return Version(
-            found.table, found.table_id, found.number, found.manifest, files, found.options, dict(found.tags)
+            found.table, found.table_id, found.number, found.manifest, files, found.options, tags, found.grid
         )
 
     def read(self, table_id: int, file: SealedFile, ranges: Sequence[Range]) -> Iterator[tuple[int, pa.Buffer]]:
@@ -166,3 +178,19 @@ def _renew(source: weakref.ref[NodeSource], closed: threading.Event) -> None:
             return
         here._renew()
         del here
+
+
+_node_sources: weakref.WeakSet[NodeSource] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for source in list(_node_sources):  # its threads are the parent's, and so are its ways and its lease
+        source._lock = threading.Lock()
+        source._idle, source._all = [], []
+        source._lease = uuid.uuid4().hex
+        source._renewing = None
+        source._closed = threading.Event()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from .._native.snapshot import Snapshot
 from ..catalog import TableEntry
-from ..errors import GridAccessError, VersionNotFoundError
+from ..errors import (
+    GridAccessError,
+    GridCorruptError,
+    GridNotFoundError,
+    TableNotFoundError,
+    VersionNotFoundError,
+)
 from ..grid import Grid
 from ..open_grid import OpenGrid
 from ..storage.versions import Kept
 from ..table import Table
 from .mirror import mirrored, update
+from .source import Version
 from .url_source import UrlSource
 
 
@@ -31,13 +39,13 @@ class PublishedTable(Table):
         return Kept(dict(self._grid.source.version(self.name).tags))
 
     def _snapshot_version(self, version: str | int) -> int:
-        return update(self._grid.home, self.name, version).number
+        return self._grid.follow(self.name, version).number
 
     def _open_version(self, version: int) -> Snapshot:
         try:
             return super()._open_version(version)
         except VersionNotFoundError:
-            update(self._grid.home, self.name, version)
+            self._grid.follow(self.name, version)
             return super()._open_version(version)
 
     def publish(self, url: str, *, tag: str | None = None, version: str | int | None = None) -> NoReturn:
@@ -84,9 +92,15 @@ class PublishedOpenGrid(OpenGrid):
     def _find_entry(self, name: str) -> TableEntry:
         self.check_open()
         actual = self._names_there.get(name)
-        if actual is None:
-            actual = self._names_there[name] = update(self.home, name).table
+        if actual is not None:
+            with contextlib.suppress(GridNotFoundError, GridCorruptError, TableNotFoundError):
+                return super()._find_entry(actual)  # else the mirror was cleared, or its catalog damaged
+        actual = self._names_there[name] = self.follow(name).table
         return super()._find_entry(actual)
+
+    def follow(self, table: str, version: int | str | None = None) -> Version:
+        """Have the mirror show a version of a table as the URL has it now; None: the newest."""
+        return update(self.home, table, version, self.source)
 
     def _open(self, entry: TableEntry) -> Table:
         table = self._tables.get(entry.table_id)

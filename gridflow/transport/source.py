@@ -39,6 +39,7 @@ class Version:
         files: what the manifest names.
         options: the table's, as the catalog has them.
         tags: of the table: each with the number of its version.
+        grid: the identity of the grid that has said so, where another may answer at the same address; else "".
     """
 
     table: str
@@ -48,6 +49,7 @@ class Version:
     files: tuple[SealedFile, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, int] = field(default_factory=dict)
+    grid: str = ""
 
 
 class Source(Protocol):

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 
 import pyarrow as pa
 
-from ..errors import GridNotFoundError, TableNotFoundError, VersionNotFoundError, did_you_mean, reworded
+from ..errors import (
+    GridClosedError,
+    GridNotFoundError,
+    TableNotFoundError,
+    VersionNotFoundError,
+    did_you_mean,
+    reworded,
+)
 from .published import Listing, PublishedFile, PublishedPlace, PublishedVersion, object_path, table_id_of, table_place
 from .source import Range, SealedFile, Version
+from .threads import Threads
 
 #: So many requests are in flight at a time, each for so many bytes at most.
 REQUESTS, REQUEST_BYTES = 8, 4 << 20
@@ -36,10 +46,11 @@ class UrlSource:
         self.address = self._place.url
         self._lock = threading.Lock()  # guards the rest
         self._files: dict[tuple[int, str, int], PublishedFile] = {}  # by table id, name, fingerprint
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Threads | None = None
         self._first: Future[dict[str, Listing]] | None = None
         self._first_until = 0.0
         self._is_known = False
+        _url_sources.add(self)
 
     def _listing(self, table: str) -> Listing:
         first = self._first
@@ -148,6 +159,8 @@ class UrlSource:
                 raise reworded(
                     error, f"{self._place.place.shown(name)} is gone: its version was pruned, or the file removed"
                 ) from None
+            except CancelledError:
+                raise GridClosedError(f"{self.address} was closed while it was read") from None
             yield begin, pa.py_buffer(data)
 
     def _known(self, table_id: int, file: SealedFile) -> PublishedFile:
@@ -169,10 +182,10 @@ class UrlSource:
             )
         return known
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _threads(self) -> Threads:
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="gridflow-url")
+                self._pool = Threads(REQUESTS, "gridflow-url")
             return self._pool
 
     def hold(self, version: Version) -> None:
@@ -186,7 +199,7 @@ class UrlSource:
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.close()
 
 
 def _pieces(ranges: Sequence[Range], head_bytes: int) -> Iterator[Range]:
@@ -196,3 +209,16 @@ def _pieces(ranges: Sequence[Range], head_bytes: int) -> Iterator[Range]:
             stop = min(end, head_bytes if begin < head_bytes else begin + REQUEST_BYTES)
             yield begin, stop
             begin = stop
+
+
+_url_sources: weakref.WeakSet[UrlSource] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for source in list(_url_sources):  # its threads are the parent's, and one may have held the lock
+        source._lock = threading.Lock()
+        source._pool = source._first = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

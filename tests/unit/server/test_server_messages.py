@@ -33,7 +33,7 @@ EXAMPLES = [
     messages.Compress("T", 7, ["X", "Y"]),
     messages.SystemView("TABLES", ["TABLE_NAME"]),
     messages.Welcome(7, "/dev/shm/grid", "0.1.0", 1024, "process", 10851, "f" * 32, "0a" * 16),
-    messages.VersionIs("T", 1, 5, [("0000000000000001.seg", 100, 1 << 63)], {"x": 1}, [("v1", 5)], b"manifest"),
+    messages.VersionIs("T", 1, 5, [("0000000000000001.seg", 100, 1 << 63)], {"x": 1}, [("v1", 5)], "f" * 32, b"bytes"),
     messages.CreateTable(
         "T", [("ID", "INT64 NOT NULL")], ["ID"], None, True, {"sql": {"template": "x"}}, 3, {"m": []}, b""
     ),
