@@ -258,10 +258,15 @@ class RemoteOpenGrid(OpenGrid):
         raise UsageError(f"options of table {name} are changed in the process that owns the grid, at {self.home}")
 
     def system_view(self, name: str, columns: Iterable[str] | None = None) -> pa.Table:
-        """The rows of a view of schema SYS, as the node sees them; see :meth:`gridflow.Grid.system_view`."""
+        """The rows of a view of schema SYS, as the node sees them; see :meth:`gridflow.Grid.system_view`.
+
+        The mirror is this machine's.
+        """
         from ..sql.views.views import find_view
 
         self.check_open()
+        if name == "MIRROR":
+            return super().system_view(name, columns)
         schema = find_view(name).schema
         names = [schema[column].name for column in (schema.names if columns is None else columns)]
         return self.connection.view(messages.SystemView(name, names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 #: Kinds of statements that this process carries out itself.
 _HERE = (*CONTROLS, "SET")
+#: The view of what has come to this machine.
+_MIRROR = re.compile(r"\bSYS\s*\.\s*MIRROR\b", re.IGNORECASE)
+
+
+def _is_of_this_machine(text: str) -> bool:
+    return isinstance(text, str) and _MIRROR.search(text) is not None
 
 
 class RemoteSqlSession(Session):
@@ -46,7 +53,7 @@ class RemoteSqlSession(Session):
 
     def run(self, text: str, params: Any, progress: Report | None) -> Result:
         """Execute a text: as a whole at the node, if nothing in it is this process's, else one after the other."""
-        if self.in_transaction or not runs_elsewhere(text):
+        if self.in_transaction or not runs_elsewhere(text) or _is_of_this_machine(text):
             return self.execute(text, params, progress)
         self.check_going()
         self.check_allowed(text)
@@ -56,7 +63,7 @@ class RemoteSqlSession(Session):
 
     def _one(self, statement: Prepared, values: dict[str, Any]) -> Result:
         kind = statement.kind
-        if kind in _HERE:
+        if kind in _HERE or (kind == "SELECT" and _is_of_this_machine(statement.placed())):
             return super()._one(statement, values)
         transaction = self._here()
         if kind not in READING and not (kind == "COPY" and isinstance(statement.node, CopyTo)):

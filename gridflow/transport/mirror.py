@@ -102,7 +102,7 @@ def mirrored(source: Source) -> Path:
         _make(home, source)  # it was cleared meanwhile
     with _lock:
         _sources[str(home)] = source
-    _begin()
+    begin()
     return home
 
 
@@ -257,7 +257,7 @@ def update(home: Path, table: str, version: int | str | None = None, source: Sou
 
 
 def _follow(home: Path, source: Source, table: str, version: int | str | None) -> Version:
-    _begin()
+    begin()
     passed = 0  # the number that was in the mirror when the source was asked
     while True:
         found = _held_version(home, source, table, version)
@@ -479,7 +479,8 @@ def _sweep(folder: Path, version: Version) -> None:
 # ---- fetching ----
 
 
-def _begin() -> None:
+def begin() -> None:
+    """Have this process fetch, as a child of a fork does not of itself."""
     global _running
     with _lock:
         if _running:

@@ -19,7 +19,7 @@ from ..grid import Grid
 from ..open_grid import OpenGrid
 from ..storage.versions import Kept
 from ..table import Table
-from .mirror import mirrored, update
+from .mirror import begin, mirrored, update
 from .source import Version
 from .url_source import UrlSource
 
@@ -41,7 +41,13 @@ class PublishedTable(Table):
     def _snapshot_version(self, version: str | int) -> int:
         return self._grid.follow(self.name, version).number
 
+    def snapshot(self) -> Snapshot:
+        """The version that is current here."""
+        begin()
+        return super().snapshot()
+
     def _open_version(self, version: int) -> Snapshot:
+        begin()
         try:
             return super()._open_version(version)
         except VersionNotFoundError:
