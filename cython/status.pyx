@@ -1,4 +1,5 @@
 """The one place where a native status becomes a Python error."""
+import errno
 import os
 
 from gridflow import errors
@@ -30,4 +31,6 @@ cdef int check(const Status& status) except -1:
         raise errors.GridConnectionError(message)
     if status.code == Code.kGone:
         raise errors.VersionNotFoundError(message)
+    if os.strerror(errno.EMFILE) in message:
+        raise errors.GridEnvironmentError(f"{message}: allow this process more of them, with ulimit -n")
     raise errors.InternalError(message)

@@ -180,7 +180,7 @@ class RemoteOpenGrid(OpenGrid):
         """Where sealed files come from, with the rights of who opened the grid."""
         from .sources import open_source  # circle: to open a source is to look whether its grid is of this machine
 
-        return open_source(str(self.connection.endpoint), self.connection.credentials)
+        return open_source(str(self.connection.endpoint), self.connection.credentials, self.connection.timeout)
 
     def follow(self, table: str, number: int | None) -> Version:
         """Have the mirror show a version of a table as the node has it now; None: the newest."""

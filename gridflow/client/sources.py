@@ -16,21 +16,24 @@ from . import remote_grid
 from .remote_connection import RemoteConnection
 
 _lock = threading.Lock()  # guards _sources
-_sources: dict[tuple[str, Credentials | None], Source] = {}  # all that read a grid share its connections and leases
+_sources: dict[
+    tuple[str, Credentials | None, float | None], Source
+] = {}  # all that read a grid share its connections and leases
 
 
-def open_source(address: str, credentials: Credentials | None = None) -> Source:
+def open_source(address: str, credentials: Credentials | None = None, timeout: float | None = None) -> Source:
     """The source at an address: ``grid://...``, ``grid+tls://...``, else a URL of published versions.
 
     Args:
         credentials: of a node's client; None: those of the environment, or of the file.
+        timeout: seconds that an answer of a node may take at most, as of ``RemoteConnection``.
 
     Raises:
         UsageError: it is no address.
         GridAccessError: the credentials cannot be read.
     """
     with _lock:
-        source = _sources.get((address, credentials))
+        source = _sources.get((address, credentials, timeout))
     if source is not None:
         return source
     if is_address(address):
@@ -39,11 +42,11 @@ def open_source(address: str, credentials: Credentials | None = None) -> Source:
         if endpoint.port == DEFAULT_PORT:
             names.append(names[0].removesuffix(f":{DEFAULT_PORT}"))
         known = credentials or find(names)
-        source = NodeSource(str(endpoint), lambda: RemoteConnection(endpoint, known))
+        source = NodeSource(str(endpoint), lambda: RemoteConnection(endpoint, known, timeout))
     else:
         source = UrlSource(address)
     with _lock:
-        return _sources.setdefault((address, credentials), source)
+        return _sources.setdefault((address, credentials, timeout), source)
 
 
 def directory_of(

@@ -262,7 +262,8 @@ def _follow(home: Path, source: Source, table: str, version: int | str | None) -
     while True:
         found = _held_version(home, source, table, version)
         with _lock:
-            for key in dict.fromkeys((found.table_id, found.table, table)):
+            keys: set[str | int] = {found.table_id, found.table, table}
+            for key in keys:
                 asked = [one for one in _asked.get((str(home), key), []) if one is not source]
                 _asked[str(home), key] = [*asked[1 - _MOST_ASKED :], source]
         folder = table_folder(home, found.table_id)

@@ -19,7 +19,6 @@ from mirrors import FaultySource
 
 import gridflow
 from gridflow.client import remote_grid
-from gridflow.client.sources import open_source
 from gridflow.errors import GridAccessError, GridConnectionError, GridEnvironmentError, UsageError
 from gridflow.registry import open_reader
 from gridflow.server import Node
@@ -180,14 +179,14 @@ def test_what_is_open_stays_held(node: Node) -> None:
             table.compact()
             table.to_arrow(["ID"])
         for _ in range(2):
-            open_source(str(node.endpoints[-1]), grid.open_grid.connection.credentials)._renew()
+            grid.open_grid._source._renew()
         assert past.to_arrow().num_rows == ROWS
 
 
 def test_a_version_just_asked_for_stays(node: Node) -> None:
     """A word of the lease thread that crosses an answer does not take away what the answer is about."""
     with gridflow.connect(str(node.endpoints[-1])) as grid:
-        source = open_source(str(node.endpoints[-1]), grid.open_grid.connection.credentials)
+        source = grid.open_grid._source
         found = source.version("T")
         source._renew()
         source.hold(found)
@@ -303,6 +302,51 @@ def test_the_mirror_that_is_shown_is_this_machine_s(node: Node) -> None:
         query = "SELECT GRID, TABLE_NAME FROM sys.mirror WHERE BYTES > ?"
         assert grid.sql(query, [0]).fetchall() == [(address, "T")]
         assert grid.system_view("MIRROR").num_rows == 1
+
+
+def test_a_read_takes_no_longer_than_the_connection_may(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time-out that a grid was connected with holds for what the mirror asks the node, too."""
+    with gridflow.connect(str(node.endpoints[-1]), timeout=1.0) as grid:
+        table = grid.table("T")
+        assert numbers(table) == {1}
+        go_on = threading.Event()
+        monkeypatch.setattr("gridflow.server.requests.version_at", lambda *arguments: go_on.wait(20))
+        began = time.monotonic()
+        try:
+            with pytest.raises(GridConnectionError):
+                numbers(table)
+            assert time.monotonic() - began < 15
+        finally:
+            go_on.set()
+
+
+LIMITED = """
+import resource
+from gridflow.errors import GridEnvironmentError
+from gridflow._native.snapshot import Snapshot
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+held = []
+try:
+    while True:
+        held.append(open("/dev/null"))
+except OSError:
+    pass
+try:
+    Snapshot.open({home!r}, {table_id})
+except GridEnvironmentError as error:
+    assert "ulimit -n" in str(error), error
+else:
+    raise SystemExit("it was opened")
+"""
+
+
+def test_too_many_files_is_an_error_that_says_so(home: Path) -> None:
+    """A process that may open no more files is told what to change."""
+    with gridflow.connect(make(home / "grid")) as grid:
+        table_id = grid.table("T").table_id
+    code = LIMITED.format(home=str(home / "grid"), table_id=table_id)
+    done = subprocess.run([sys.executable, "-c", code], timeout=40, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 ENDS = """
