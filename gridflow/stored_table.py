@@ -24,7 +24,7 @@ from .registry import open_reader, owned_grid, using_owned
 from .schema import Schema
 from .storage.mirrors import is_mirror
 from .table import Table
-from .transport.mirror import update
+from .transport.mirror import is_followed, update
 
 if TYPE_CHECKING:
     from .client.connection import Connection
@@ -155,7 +155,7 @@ def flush(directory: str, table: str, *, lasting: bool = False) -> None:
         GridConnectionError: the node that serves the grid does not answer.
     """
     home = Path(directory)
-    if is_mirror(home):
+    if is_mirror(home) or is_followed(home):
         update(home, table)
         return
     owner = owned_grid(home)

@@ -106,6 +106,12 @@ def mirrored(source: Source) -> Path:
     return home
 
 
+def is_followed(home: Path) -> bool:
+    """Whether a folder is a mirror that this process reads, or was one until it was cleared."""
+    with _lock:
+        return str(home) in _sources
+
+
 def _make(home: Path, source: Source) -> None:
     top = home.parent
     if not os.environ.get("GRIDFLOW_MIRROR"):

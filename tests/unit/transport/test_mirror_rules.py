@@ -19,10 +19,12 @@ from mirrors import FaultySource
 
 import gridflow
 from gridflow.client import remote_grid
+from gridflow.client.sources import directory_of
 from gridflow.errors import GridAccessError, GridConnectionError, GridEnvironmentError, UsageError
 from gridflow.registry import open_reader
 from gridflow.server import Node
 from gridflow.storage import mirrors
+from gridflow.stored_table import flush
 from gridflow.transport import mirror
 
 ROWS = 3000
@@ -290,6 +292,15 @@ def test_clearing_takes_nothing_from_who_reads(home: Path) -> None:
                 assert grid.sql("SELECT COUNT(*) FROM T").scalar() == ROWS
         with gridflow.connect(url) as again:
             assert numbers(again.table("T")) == {1}
+
+
+def test_a_dataset_s_next_epoch_makes_a_cleared_mirror_again(node: Node) -> None:
+    """What has a dataset's newest rows come for an epoch has a mirror come that was cleared since the last one."""
+    folder = directory_of(str(node.endpoints[-1]), "T")
+    assert mirrors.clear() == 1
+    flush(str(folder), "T")
+    with open_reader(folder) as reader:
+        assert numbers(reader.table("T")) == {1}
 
 
 def test_the_mirror_that_is_shown_is_this_machine_s(node: Node) -> None:
