@@ -134,6 +134,7 @@ def test_a_slower_reader_puts_nothing_older_back(home: Path) -> None:
             def version(self, table, version=None):
                 found = super().version(table, version)
                 if threading.current_thread().name == "slow":
+                    self.hold(found)  # its files are there
                     asked.set()
                     go_on.wait(20)
                     threading.current_thread().name = "was slow"
