@@ -91,8 +91,8 @@ def resolve_home(path: str | os.PathLike[str] | None) -> Path:
     if isinstance(path, str) and _ADDRESS.fullmatch(path):
         way = "" if "://" in path else f" (a directory of that very name is './{path}')"
         raise UsageError(
-            f"{shown_url(path)!r} is an address, as host:port and scheme://... are, and none of a grid that can be used "
-            f"here: name a directory, or write grid://host[:port] for a node{way}"
+            f"{shown_url(path)!r} is an address, as host:port and scheme://... are, and none of a grid that can be "
+            f"used here: name a directory, or write grid://host[:port] for a node{way}"
         )
     try:
         name = os.fspath(path)

@@ -37,7 +37,6 @@ from ..transport.mirror import mirrored, update
 from .connection import COMMIT_TIMEOUT, Connection
 from .grid import connect_unix
 from .remote_connection import RemoteConnection
-from .remote_sql import RemoteSqlSession
 from .remote_table import RemoteTable
 from .remote_transaction import RemoteTransaction
 
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from ..sql import Result
     from ..sql import Session as SqlSession
     from ..transport.source import Source, Version
+    from .remote_sql import RemoteSqlSession
 
 
 #: Whether a node of this machine is noticed, and its grid mapped. Tests of what travels turn it off.
@@ -285,6 +285,8 @@ class RemoteOpenGrid(OpenGrid):
         guard: Callable[[str], None] | None = None,
         transaction: RemoteTransaction | None = None,
     ) -> RemoteSqlSession:
+        from .remote_sql import RemoteSqlSession  # with all of SQL, for which importing gridflow does not wait
+
         return RemoteSqlSession(self, changed=changed, guard=guard, within=transaction)
 
     def run_sql(self, text: str, params: Any, transaction: str = "") -> Result:
@@ -397,7 +399,7 @@ class RemoteGrid(Grid):
 
     def _run_sql(self, session: SqlSession, text: str, params: Any, progress: Report | None = None) -> Any:
         self.check_open()
-        return cast(RemoteSqlSession, session).run(text, params, progress)
+        return cast("RemoteSqlSession", session).run(text, params, progress)
 
     def cancel(self) -> int:
         """Have the node end the statements that other threads wait for here; returns how many there are."""

@@ -51,7 +51,9 @@ def test_every_command_says_what_it_does(run):
     for name, help_text in COMMANDS.items():
         assert name in listed and help_text in listed
         result = CliRunner().invoke(main, [name, "--help"])
-        assert result.exit_code == 0 and "--home DIR" in result.output and "--debug" in result.output
+        assert result.exit_code == 0
+        if name not in ("cert", "mirror"):  # which are about no one grid
+            assert "--home DIR" in result.output and "--debug" in result.output
 
 
 def test_an_unknown_command_suggests_the_nearest():

@@ -256,7 +256,18 @@ TABLE_WRITES = {
 }
 TABLE_READS = {
     *("codec", "contains", "dataset", "folder", "get", "get_all", "grid", "indexes", "items", "keys", "kept"),
-    *("memory", "partition_of", "partitions", "partitions_count", "past", "scan", "schema", "snapshot", "stats"),
+    *(
+        "memory",
+        "partition_of",
+        "partitions",
+        "partitions_count",
+        "past",
+        "publish",
+        "scan",
+        "schema",
+        "snapshot",
+        "stats",
+    ),
     *("tags", "to_arrow", "to_numpy", "to_pandas", "values", "version", "versions"),
 }
 STATEMENTS = [
